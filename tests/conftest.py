@@ -1,0 +1,33 @@
+"""Fixtures for all tests."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.left_out import LeftOut
+from tests.unleash_server import RunningUnleash, start_unleash, unleash_available
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(LeftOut(config))
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads its marks in the same hook
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # One worker runs all tests that use Unleash, so that there is one server.
+    for item in items:
+        if "unleash" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("unleash"))
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def unleash(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningUnleash]:
+    """A real Unleash server, one for all tests; each test makes flags of its own."""
+    if reason := unleash_available():
+        pytest.skip(reason)
+    server = await start_unleash(tmp_path_factory.mktemp("unleash"))
+    try:
+        yield server
+    finally:
+        server.stop()
