@@ -1,0 +1,41 @@
+"""The author's API of keptn-remedy; everything else is private to the service."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keptn_remedy.action import (
+        Action,
+        ActionSettings,
+        Change,
+        Context,
+        Denied,
+        Outcome,
+        PermanentError,
+        Plan,
+        PlannedAction,
+        Retry,
+        TemporaryError,
+    )
+
+__all__ = [
+    "Action",
+    "ActionSettings",
+    "Change",
+    "Context",
+    "Denied",
+    "Outcome",
+    "PermanentError",
+    "Plan",
+    "PlannedAction",
+    "Retry",
+    "TemporaryError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use: `remedy --help` must not pay for it.
+    if name in __all__:
+        from keptn_remedy import action
+
+        return getattr(action, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
