@@ -1,0 +1,142 @@
+"""One thread that writes to SQLite and commits many waiting changes with one fsync."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from threading import Thread
+from time import perf_counter
+from typing import Any
+
+from keptn_remedy.journal import JournalError
+
+Statement = tuple[str, Sequence[Any]]
+MAX_BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The rows that a change's first statement touched, and the last row that it inserted."""
+
+    rows: int
+    last_row: int
+
+
+_NOTHING = Written(0, 0)
+
+
+@dataclass(slots=True)
+class _Change:
+    statements: tuple[Statement, ...]
+    done: asyncio.Future[Written]
+    result: Written = _NOTHING
+    failure: str | None = None
+
+
+class GroupCommit:
+    """Runs changes, each all or nothing, in the order they were asked for."""
+
+    def __init__(
+        self,
+        connect: Callable[[], sqlite3.Connection],
+        on_commit: Callable[[float, int], None] = lambda seconds, changes: None,
+    ) -> None:
+        self.failure: str | None = None
+        self._connect = connect
+        self._on_commit = on_commit
+        self._connection: sqlite3.Connection | None = None
+        self._seconds = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._changes: SimpleQueue[_Change | None] = SimpleQueue()
+        self._thread = Thread(target=self._work, name="journal-writer", daemon=True)
+        self._closed = False
+        self._thread.start()
+
+    def write(self, *statements: Statement) -> asyncio.Future[Written]:
+        """Ask for a change; the future is done when it is on disk, or fails with JournalError."""
+        done: asyncio.Future[Written] = self._loop.create_future()
+        if self._closed:
+            done.set_exception(JournalError("the journal is closed"))
+        else:
+            self._changes.put(_Change(statements, done))
+        return done
+
+    async def close(self) -> None:
+        """Write what was asked for, then stop."""
+        if not self._closed:
+            self._closed = True
+            self._changes.put(None)
+            await asyncio.to_thread(self._thread.join)
+
+    def _work(self) -> None:
+        while batch := self._next_batch():
+            if not self._committed(batch) and len(batch) > 1:
+                # One change that can't be stored must not take its neighbours along.
+                for change in batch:
+                    self._committed([change])
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._settle, batch)
+        self._discard()
+
+    def _committed(self, batch: list[_Change]) -> bool:
+        began = perf_counter()
+        try:
+            self._connection = self._connection or self._connect()
+            _commit(self._connection, batch)
+        except Exception as error:  # noqa: BLE001  whatever it is, the thread must live
+            # A fresh connection sees a volume that was remounted or has room again.
+            self._discard()
+            for change in batch:
+                change.failure = str(error)
+            return False
+        for change in batch:
+            change.failure = None
+        self._seconds = perf_counter() - began
+        return True
+
+    def _discard(self) -> None:
+        if self._connection is not None:
+            with suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _next_batch(self) -> list[_Change]:
+        first = self._changes.get()
+        batch = []
+        with suppress(Empty):
+            while first is not None:
+                batch.append(first)
+                if len(batch) == MAX_BATCH:
+                    break
+                first = self._changes.get_nowait()
+        if first is None and batch:
+            self._changes.put(None)
+        return batch
+
+    def _settle(self, batch: list[_Change]) -> None:
+        self.failure = batch[-1].failure
+        self._on_commit(self._seconds, len(batch))
+        for change in batch:
+            if change.done.done():
+                continue
+            if change.failure is None:
+                change.done.set_result(change.result)
+            else:
+                change.done.set_exception(JournalError(change.failure))
+
+
+def _commit(connection: sqlite3.Connection, batch: list[_Change]) -> None:
+    cursor = connection.cursor()
+    cursor.execute("BEGIN IMMEDIATE")
+    for change in batch:
+        first, *others = change.statements
+        cursor.execute(*first)
+        rows = cursor.rowcount
+        for statement in others:
+            cursor.execute(*statement)
+        change.result = Written(rows, cursor.lastrowid or 0)
+    cursor.execute("COMMIT")
