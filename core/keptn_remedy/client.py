@@ -1,0 +1,54 @@
+"""The HTTP session lent to actions: error statuses raise, sorted into temporary and permanent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar
+
+from keptn_remedy.action import PermanentError, TemporaryError
+
+REQUEST_SECONDS = 30.0
+CONNECT_SECONDS = 5.0
+LONGEST_RETRY_AFTER_SECONDS = 300.0
+_TEMPORARY = frozenset({408, 425, 429})
+
+
+def lent_session() -> ClientSession:
+    """A session with time-outs and without cookies, to be closed by the caller."""
+    return ClientSession(
+        timeout=ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS),
+        cookie_jar=DummyCookieJar(),
+        raise_for_status=_raise_for_status,
+    )
+
+
+def is_temporary(status: int) -> bool:
+    """Whether the same request may succeed later (RFC 9110 §15, 6585 §4, 8470 §5.2)."""
+    return status >= 500 or status in _TEMPORARY
+
+
+def retry_after(
+    headers: Mapping[str, str], now: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> float | None:
+    """Seconds that Retry-After asks for, as a number or a date (RFC 9110 §10.2.3), or None."""
+    text = headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdigit():
+        seconds = float(text)
+    else:
+        try:
+            seconds = (parsedate_to_datetime(text) - now()).total_seconds()
+        except (ValueError, TypeError):
+            return None
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS)
+
+
+async def _raise_for_status(answer: ClientResponse) -> None:
+    if answer.status < 400:
+        return
+    said = f"{answer.method} {answer.url.host} answered {answer.status} {answer.reason}"
+    if is_temporary(answer.status):
+        raise TemporaryError(said, retry_after(answer.headers))
+    raise PermanentError(said)

@@ -1,0 +1,27 @@
+"""Time, handed in so that tests can own it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+
+class Clock:
+    """The real time."""
+
+    def now(self) -> float:
+        """Unix time in seconds."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds that only ever grow, for measuring."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Pause."""
+        await asyncio.sleep(seconds)
+
+    def utc(self) -> datetime:
+        """Now, as a time with a zone."""
+        return datetime.fromtimestamp(self.now(), UTC)

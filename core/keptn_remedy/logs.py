@@ -1,0 +1,128 @@
+"""Logs: one JSON object per line on stdout, our own lines and those of foreign libraries alike."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Literal, TextIO
+
+import orjson
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+
+    from keptn_remedy.events import ActionTriggered
+    from keptn_remedy.masking import Mask
+
+    Render = Callable[[WrappedLogger, str, EventDict], bytes]
+
+LogFormat = Literal["json", "console"]
+_LEVELS = {"debug": "DEBUG", "info": "INFO", "warning": "WARNING", "error": "ERROR"}
+
+
+def configure(
+    level: str,
+    log_format: LogFormat,
+    keptn_service: str,
+    mask: Mask,
+    stream: TextIO | None = None,
+) -> None:
+    """Set the process's logging up, once, at start-up. No line holds what `mask` hides."""
+    stream = stream or sys.stdout
+    number = logging.getLevelNamesMapping()[level.upper()]
+    shared = _processors(keptn_service)
+    render = _json_renderer(mask) if log_format == "json" else _console_renderer(mask)
+    structlog.configure(
+        processors=[*shared, render],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.BytesLoggerFactory(stream.buffer),
+        cache_logger_on_first_use=True,
+    )
+    _capture_foreign_loggers(number, shared, render, stream)
+
+
+def logger() -> FilteringBoundLogger:
+    """A logger for lines that belong to no execution."""
+    found: FilteringBoundLogger = structlog.get_logger()
+    return found
+
+
+def execution_fields(trigger: ActionTriggered, action: str) -> dict[str, str]:
+    """What every line of an execution carries (contract §13)."""
+    return {
+        "keptnContext": trigger.context,
+        "execution": trigger.id,
+        "triggeredId": trigger.id,
+        "action": action,
+        "project": trigger.project,
+        "stage": trigger.stage,
+        "service": trigger.service,
+    }
+
+
+def _processors(keptn_service: str) -> list[Processor]:
+    def complete(_: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        return {
+            "timestamp": event.pop("timestamp"),
+            "logLevel": _LEVELS.get(method, "ERROR"),
+            "keptnService": keptn_service,
+            "message": event.pop("event"),
+            **event,
+        }
+
+    return [
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
+        structlog.processors.format_exc_info,
+        complete,
+    ]
+
+
+def _json_renderer(mask: Mask) -> Render:
+    def render(_: WrappedLogger, __: str, event: EventDict) -> bytes:
+        return mask.line(orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS))
+
+    return render
+
+
+def _console_renderer(mask: Mask) -> Render:
+    console = structlog.dev.ConsoleRenderer(
+        colors=sys.stdout.isatty(),
+        event_key="message",
+        timestamp_key="timestamp",
+        exception_formatter=structlog.dev.plain_traceback,  # the others print local variables
+    )
+
+    def render(logger: WrappedLogger, method: str, event: EventDict) -> bytes:
+        for name in ("keptnService", "keptnContext", "logLevel", "triggeredId"):
+            event.pop(name, None)
+        event["level"] = method
+        return mask.line(console(logger, method, event).encode("utf-8", "replace"))
+
+    return render
+
+
+def _capture_foreign_loggers(
+    level: int, shared: list[Processor], render: Render, stream: TextIO
+) -> None:
+    def render_text(logger: WrappedLogger, method: str, event: EventDict) -> str:
+        return render(logger, method, event).decode("utf-8", "replace")
+
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[_name_of_the_library, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render_text],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(max(level, logging.WARNING))
+    logging.captureWarnings(True)
+
+
+def _name_of_the_library(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    event["library"] = event["_record"].name
+    return event

@@ -1,0 +1,219 @@
+"""Telling Keptn: reports leave in order, and stay in the journal until acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
+
+from keptn_remedy import logs
+from keptn_remedy.clock import Clock
+from keptn_remedy.events import Replies, Report
+from keptn_remedy.journal import Journal, JournalError, Unsent
+from keptn_remedy.metrics import Metrics
+from keptn_remedy.transports import Refused, Undelivered
+
+IN_FLIGHT = 256
+# Time for Keptn to count what reached it, before it is asked (design §5.2).
+GRACE_SECONDS = 2.0
+FIRST_PAUSE_SECONDS = 0.1
+EARLY_SECONDS, EARLY_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 60.0, 5.0, 30.0
+IDLE_SECONDS = 5.0
+
+
+class Outbox:
+    """Delivers each execution's reports one after the other, executions side by side.
+
+    A new report is sent straight from memory. What could not be sent, or is too much at once, is
+    left to the journal and fetched from there when it is due.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        send: Callable[[Report], Awaitable[None]],
+        counted: Callable[[Report], Awaitable[bool]],
+        *,
+        replies: Replies,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._journal = journal
+        self._send = send
+        self._counted = counted
+        self._replies = replies
+        self._clock = clock
+        self._metrics = metrics
+        self._chains: dict[str, deque[Unsent]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        # Sent, but not yet forgotten by the journal: must not be fetched and sent again.
+        self._delivered: dict[int, Unsent] = {}
+        self._left_to_journal = True
+        # What is offered while the journal is being asked; None at other times.
+        self._arrived: list[Unsent] | None = None
+        self._wake = asyncio.Event()
+
+    def offer(self, unsent: Unsent) -> None:
+        """Deliver a stored report as soon as possible."""
+        key = _chain_key(unsent)
+        if (chain := self._chains.get(key)) is not None:
+            chain.append(unsent)
+        elif self._arrived is not None:
+            self._arrived.append(unsent)
+        elif self._left_to_journal or len(self._chains) >= IN_FLIGHT:
+            self._left_to_journal = True
+            self._wake.set()
+        else:
+            self._start(key, unsent)
+
+    async def run(self) -> None:
+        """Fetch what is due from the journal, for ever."""
+        while True:
+            self._wake.clear()
+            pause = IDLE_SECONDS
+            with suppress(JournalError):
+                pause = await self._fetch()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+
+    async def flush(self) -> None:
+        """Wait until everything that can be delivered now is delivered."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def close(self) -> None:
+        """Stop sending. What was cut off is in doubt, and the next process asks."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _fetch(self) -> float:
+        """Start what is due; returns seconds until the next look."""
+        self._arrived = []
+        try:
+            now = self._clock.now()
+            started = await self._start_due(now)
+            next_due = await self._journal.next_due(self._known())
+        finally:
+            arrived, self._arrived = self._arrived, None
+        self._left_to_journal = next_due is not None
+        for unsent in arrived:
+            if unsent.seq not in started:
+                self.offer(unsent)
+        if next_due is None or self._chains:
+            return IDLE_SECONDS  # the end of a chain wakes us
+        return min(max(next_due - now, 0.01), IDLE_SECONDS)
+
+    async def _start_due(self, now: float) -> set[int]:
+        started: set[int] = set()
+        room = IN_FLIGHT - len(self._chains)
+        if room <= 0:
+            return started
+        for unsent in await self._journal.unsent(now, room, self._chains.keys()):
+            if unsent.seq in self._delivered:
+                self._forget(unsent)
+            elif _chain_key(unsent) not in self._chains:
+                self._start(_chain_key(unsent), unsent)
+                started.add(unsent.seq)
+        return started
+
+    def _known(self) -> list[int]:
+        in_chains = [unsent.seq for chain in self._chains.values() for unsent in chain]
+        return [*in_chains, *self._delivered]
+
+    def _start(self, key: str, unsent: Unsent) -> None:
+        chain = self._chains[key] = deque((unsent,))
+        task = asyncio.create_task(self._deliver_all(key, chain))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _deliver_all(self, key: str, chain: deque[Unsent]) -> None:
+        try:
+            while chain:
+                if not await self._deliver(chain[0]):
+                    self._left_to_journal = True
+                    break
+                chain.popleft()
+        except JournalError:
+            self._left_to_journal = True
+        finally:
+            del self._chains[key]
+            if self._left_to_journal:
+                self._wake.set()
+
+    async def _deliver(self, unsent: Unsent) -> bool:
+        """Whether the next report of the chain may follow."""
+        report = unsent.report
+        try:
+            if unsent.doubtful and report.kind != "log.error" and await self._counted(report):
+                answer = "counted"
+            else:
+                await self._send(report)
+                answer = "sent"
+        except Undelivered as error:
+            await self._postpone(unsent, error)
+            return False
+        except Refused as error:
+            await self._park(unsent, str(error))
+            return False
+        self._metrics.reports.labels(report.kind, answer).inc()
+        self._forget(unsent)
+        return True
+
+    def _forget(self, unsent: Unsent) -> None:
+        self._delivered[unsent.seq] = unsent
+
+        def forgotten(future: asyncio.Future[object]) -> None:
+            if not future.cancelled() and future.exception() is None:
+                self._delivered.pop(unsent.seq, None)
+
+        self._journal.sent(unsent).add_done_callback(forgotten)
+
+    async def _postpone(self, unsent: Unsent, error: Undelivered) -> None:
+        self._metrics.reports.labels(unsent.report.kind, "failed").inc()
+        attempts = unsent.attempts + 1
+        doubtful = unsent.doubtful or error.doubtful
+        pause = self._pause(unsent, error.retry_after)
+        if doubtful:
+            pause = max(pause, GRACE_SECONDS)
+        if attempts == 1:
+            logs.logger().warning(
+                "report not delivered",
+                execution=unsent.report.execution,
+                report=unsent.report.kind,
+                reason=error.reason,
+            )
+        await self._journal.postpone(
+            replace(unsent, attempts=attempts, doubtful=doubtful),
+            self._clock.now() + pause,
+            error.reason,
+        )
+
+    def _pause(self, unsent: Unsent, retry_after: float | None) -> float:
+        early = self._clock.now() - unsent.created_at < EARLY_SECONDS
+        longest = EARLY_PAUSE_SECONDS if early else LONGEST_PAUSE_SECONDS
+        if retry_after is not None:
+            return min(retry_after, longest)
+        exponential = FIRST_PAUSE_SECONDS * 2.0 ** min(unsent.attempts, 10)
+        return random.uniform(FIRST_PAUSE_SECONDS / 2, min(exponential, longest))  # noqa: S311  (jitter, not a secret)
+
+    async def _park(self, unsent: Unsent, reason: str) -> None:
+        report = unsent.report
+        self._metrics.reports.labels(report.kind, "parked").inc()
+        logs.logger().error(
+            "report parked", execution=report.execution, report=report.kind, reason=reason
+        )
+        await self._journal.park(unsent, reason)
+        if report.kind != "log.error":
+            text = f"{report.kind} of execution {report.execution} was refused for good: {reason}"
+            self.offer(
+                await self._journal.owe(self._replies.error_log(None, self._clock.utc(), text))
+            )
+
+
+def _chain_key(unsent: Unsent) -> str:
+    return unsent.report.execution or f"report {unsent.seq}"

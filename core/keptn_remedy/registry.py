@@ -1,0 +1,210 @@
+"""Which actions exist: those of installed packages and of a folder; what is off, and why."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeGuard
+
+from pydantic import TypeAdapter
+
+from keptn_remedy.action import Action, AnyAction, BaseAction, PlannedAction
+from keptn_remedy.settings import SettingsError, build
+
+ENTRY_POINTS = "keptn_remedy.actions"
+
+
+class RegistryError(Exception):
+    """The actions make no sense together; `mistakes` has one line for each."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__("; ".join(mistakes))
+        self.mistakes = mistakes
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An action that exists. `action` is None when it is off, and `off` says why."""
+
+    cls: type[AnyAction]
+    origin: str
+    action: AnyAction | None
+    off: str | None
+    value: TypeAdapter[Any]
+
+    @property
+    def name(self) -> str:
+        return self.cls.name
+
+
+class Registry:
+    """Finds the action that a trigger names, without regard to case, `-` and `_`."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self.entries = sorted(entries, key=lambda entry: entry.name)
+        self._by_name = {
+            key: entry for entry in self.entries for key in _keys(entry.cls) if entry.action
+        }
+        self._by_key = {key(entry.name): entry for entry in self.entries}
+
+    def find(self, name: str) -> Entry | None:
+        """The switched-on action of that name or alias; None when it isn't ours."""
+        return self._by_name.get(key(name))
+
+    def entry(self, name: str) -> Entry | None:
+        """The action of exactly that name, on or off."""
+        return self._by_key.get(key(name))
+
+    async def close(self) -> None:
+        """Close every action."""
+        for entry in self.entries:
+            if entry.action:
+                await entry.action.close()
+
+
+def discover(
+    variables: Mapping[str, str], *, switched_on: tuple[str, ...] = (), folder: Path | None = None
+) -> Registry:
+    """All actions of installed packages and of `folder`, with their settings from `variables`.
+
+    Raises:
+        RegistryError: an action can't be loaded, two claim one name, or `switched_on` names one
+            that isn't there.
+    """
+    mistakes: list[str] = []
+    found: dict[type[AnyAction], str] = {}
+    for cls, origin in (*_installed(mistakes), *_dropped_in(folder, mistakes)):
+        found.setdefault(cls, origin)
+    mistakes += [mistake for cls, origin in found.items() for mistake in _declared(cls, origin)]
+    if not mistakes:
+        mistakes += _claimed_twice(found) + _missing(found, switched_on)
+    if mistakes:
+        raise RegistryError(mistakes)
+    return of(found, variables, switched_on=switched_on)
+
+
+def of(
+    classes: Mapping[type[AnyAction], str],
+    variables: Mapping[str, str],
+    *,
+    switched_on: tuple[str, ...] = (),
+) -> Registry:
+    """A registry of these classes, each with its origin."""
+    wanted = {key(name) for name in switched_on}
+    return Registry(_entry(cls, origin, variables, wanted) for cls, origin in classes.items())
+
+
+def key(name: str) -> str:
+    """What two spellings of one name have in common."""
+    return name.strip().lower().replace("-", "").replace("_", "")
+
+
+def _keys(cls: type[AnyAction]) -> set[str]:
+    return {key(name) for name in (cls.name, *cls.aliases)}
+
+
+def _entry(
+    cls: type[AnyAction], origin: str, variables: Mapping[str, str], wanted: set[str]
+) -> Entry:
+    value: TypeAdapter[Any] = TypeAdapter(cls.Value)
+    if wanted and not wanted & _keys(cls):
+        return Entry(cls, origin, None, "not named in REMEDY_ACTIONS", value)
+    try:
+        settings = build(cls.Settings, env_prefix(cls), variables)
+    except SettingsError as error:
+        return Entry(cls, origin, None, str(error), value)
+    return Entry(cls, origin, cls(settings), None, value)
+
+
+def env_prefix(cls: type[BaseAction]) -> str:
+    """What an action's variable names begin with."""
+    if cls.env_prefix is not None:
+        return cls.env_prefix
+    return cls.name.upper().replace("-", "_") + "_"
+
+
+def _installed(mistakes: list[str]) -> Iterator[tuple[type[AnyAction], str]]:
+    for point in entry_points(group=ENTRY_POINTS):
+        package = point.dist.name if point.dist else "?"
+        origin = f"{package} ({point.value})"
+        try:
+            yield point.load(), origin
+        except Exception as error:  # noqa: BLE001  a plug-in may fail in any way when imported
+            mistakes.append(f"{origin} can't be loaded: {error!r}")
+
+
+def _dropped_in(folder: Path | None, mistakes: list[str]) -> Iterator[tuple[type[AnyAction], str]]:
+    if folder is None:
+        return
+    if not folder.is_dir():
+        mistakes.append(f"REMEDY_ACTIONS_DIR: {folder} is not a folder")
+        return
+    for path in sorted(folder.glob("*.py")):
+        try:
+            module = _imported(path)
+        except Exception as error:  # noqa: BLE001  as above
+            mistakes.append(f"{path} can't be loaded: {error!r}")
+            continue
+        for _, cls in inspect.getmembers(module, inspect.isclass):
+            if _is_action(cls) and cls.__module__ == module.__name__:
+                yield cls, str(path)
+
+
+def _imported(path: Path) -> ModuleType:
+    name = f"keptn_remedy_drop_in.{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python module")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _is_action(cls: type[Any]) -> TypeGuard[type[AnyAction]]:
+    return issubclass(cls, (Action, PlannedAction)) and not inspect.isabstract(cls)
+
+
+def _declared(cls: Any, origin: str) -> list[str]:
+    """What is wrong with a declaration, in the author's words."""
+    if not inspect.isclass(cls) or not issubclass(cls, (Action, PlannedAction)):
+        return [f"{origin} is not a subclass of Action or PlannedAction"]
+    if inspect.isabstract(cls):
+        missing = ", ".join(sorted(cls.__abstractmethods__))
+        return [f"{origin}: {cls.__name__} must define {missing}"]
+    if not isinstance(getattr(cls, "name", None), str) or not key(cls.name):
+        return [f"{origin}: {cls.__name__}.name must be the `action:` of remediation.yaml"]
+    aliases: object = cls.aliases
+    if isinstance(aliases, str):
+        return [f"{origin}: {cls.__name__}.aliases must be a tuple, not one text"]
+    return []
+
+
+def _claimed_twice(found: Mapping[type[AnyAction], str]) -> list[str]:
+    claims: dict[str, type[AnyAction]] = {}
+    mistakes = []
+    for cls in found:
+        for name in sorted(_keys(cls)):
+            other = claims.setdefault(name, cls)
+            if other is not cls:
+                mistakes.append(
+                    f"{found[other]}: {other.__name__} and {found[cls]}: {cls.__name__}"
+                    f" both claim the action name {name!r}"
+                )
+    return mistakes
+
+
+def _missing(found: Mapping[type[AnyAction], str], switched_on: tuple[str, ...]) -> list[str]:
+    known = {name for cls in found for name in _keys(cls)}
+    names = ", ".join(sorted(cls.name for cls in found))
+    return [
+        f"REMEDY_ACTIONS: there is no action {name!r}; there are: {names}"
+        for name in switched_on
+        if key(name) not in known
+    ]

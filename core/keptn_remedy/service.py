@@ -1,0 +1,377 @@
+"""The composition root: the only module that knows all the others, and the service's life."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from aiohttp import ClientSession
+
+from keptn_remedy import logs, registry, settings
+from keptn_remedy.action import Outcome
+from keptn_remedy.client import lent_session
+from keptn_remedy.clock import Clock
+from keptn_remedy.control_plane import ControlPlane
+from keptn_remedy.dispatcher import Dispatcher
+from keptn_remedy.events import ActionTriggered, Replies, Report
+from keptn_remedy.intake import Intake
+from keptn_remedy.journal import JournalError
+from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.masking import Mask, secrets_of
+from keptn_remedy.metrics import Metrics
+from keptn_remedy.outbox import GRACE_SECONDS, Outbox
+from keptn_remedy.registry import Registry
+from keptn_remedy.runner import Runner
+from keptn_remedy.settings import KeptnSettings, Settings
+from keptn_remedy.targets import Targets
+from keptn_remedy.transports.distributor import Distributor
+from keptn_remedy.transports.http_receiver import HttpReceiver
+from keptn_remedy.transports.local import Local
+from keptn_remedy.web.models import Readiness
+from keptn_remedy.web.ops import OpsPort
+
+PROBE_SECONDS = 1.0
+PRUNE_SECONDS = 60.0
+PRUNE_AT_ONCE = 200
+# Kept back of the drain for cancelling executions and for sending what they leave.
+LEAVE_SECONDS = 5.0
+# The longest part of an exit that is not ours to shorten: closing connections.
+CLOSE_SECONDS = 1.0
+
+
+def installed_version() -> str:
+    """The version of the installed distribution; `0` in a tree that isn't installed."""
+    try:
+        return version("keptn-remedy")
+    except PackageNotFoundError:
+        return "0"
+
+
+@dataclass(slots=True)
+class Service:
+    """A running provider. `event_port` and `ops_port` are the ports it really listens on."""
+
+    settings: Settings
+    registry: Registry
+    journal: SqliteJournal
+    transport: Distributor | Local
+    receiver: HttpReceiver
+    dispatcher: Dispatcher
+    outbox: Outbox
+    ops: OpsPort
+    runner: Runner
+    leaving: bool = False
+
+    @property
+    def event_port(self) -> int:
+        return self.receiver.port
+
+    @property
+    def ops_port(self) -> int:
+        return self.ops.port
+
+    async def drain(self) -> None:
+        """Start nothing new, but store what arrives; let what runs end, and tell Keptn."""
+        self.leaving = self.receiver.leaving = True
+        self.dispatcher.stop_starting()
+        seconds = self.settings.drain_seconds
+        try:
+            async with asyncio.timeout(seconds - min(CLOSE_SECONDS, seconds / 5)):
+                await self.dispatcher.drain(max(seconds - LEAVE_SECONDS, seconds / 2))
+                await self.outbox.flush()
+        except TimeoutError:
+            logs.logger().warning("left before every report was sent; the next process sends them")
+
+
+@asynccontextmanager
+async def running(
+    config: Settings,
+    actions: Registry,
+    *,
+    keptn: KeptnSettings | None = None,
+    clock: Clock | None = None,
+    mask: Mask | None = None,
+    show: Callable[[Report], None] = lambda report: None,
+) -> AsyncIterator[Service]:
+    """A provider that serves until the context is left; leaving it drops what isn't drained.
+
+    Raises:
+        JournalUnusable: the journal can't be opened.
+        OSError: a port is not to be had.
+    """
+    keptn, clock, mask = keptn or KeptnSettings(), clock or Clock(), mask or Mask()
+    async with AsyncExitStack() as stack:
+        metrics = Metrics(installed_version())
+        journal = SqliteJournal.open(
+            config.journal, now=clock.now, on_commit=lambda s, _: metrics.commit.observe(s)
+        )
+        stack.push_async_callback(journal.close)
+        stack.push_async_callback(actions.close)
+        http = await stack.enter_async_context(lent_session())
+        receiver = HttpReceiver(config.host, config.port, metrics)
+        transport = _transport(config, receiver, show)
+        stack.push_async_callback(transport.close)
+        control_plane = _control_plane(config, keptn)
+        stack.push_async_callback(control_plane.close)
+        replies = Replies(config.source, config.mirror_outcome)
+        outbox = Outbox(
+            journal,
+            transport.send,
+            control_plane.counted,
+            replies=replies,
+            clock=clock,
+            metrics=metrics,
+        )
+        runner = _runner(config, actions, journal, replies, outbox, http, metrics, clock, mask)
+        dispatcher = Dispatcher(
+            journal,
+            runner.run,
+            runner.announce,
+            max_concurrent=config.max_concurrent,
+            clock=clock,
+            metrics=metrics,
+        )
+        intake = Intake(actions, journal, dispatcher.offer)
+        ops = OpsPort(
+            config.ops_host,
+            config.ops_port,
+            journal=journal,
+            registry=actions,
+            metrics=metrics,
+            readiness=lambda: _readiness(service),
+            version=installed_version(),
+        )
+        service = Service(
+            config, actions, journal, transport, receiver, dispatcher, outbox, ops, runner
+        )
+        await stack.enter_async_context(ops.serve())
+        await journal.recover(GRACE_SECONDS)
+        await stack.enter_async_context(transport.receive(intake.accept))
+        stack.push_async_callback(outbox.close)
+        stack.push_async_callback(dispatcher.drain, 0)
+        await stack.enter_async_context(
+            _tasks(
+                outbox.run(),
+                dispatcher.run(),
+                dispatcher.announce_late_ones(),
+                _probe(service, replies, clock),
+                _prune(service, clock),
+            )
+        )
+        dispatcher.recover()
+        yield service
+
+
+async def serve(
+    environ: Mapping[str, str],
+    *,
+    config: Settings | None = None,
+    variables: Mapping[str, str] | None = None,
+    show: Callable[[Report], None] = lambda report: None,
+    ready: Callable[[Service], Coroutine[Any, Any, None]] | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; a second signal exits at once.
+
+    Raises:
+        SettingsError, RegistryError: with one line per mistake.
+        JournalUnusable, OSError: as `running`.
+    """
+    variables = variables or settings.variables(environ)
+    config = config or settings.load(environ)
+    keptn = settings.build(KeptnSettings, "", variables)
+    actions = registry.discover(variables, switched_on=config.actions, folder=config.actions_dir)
+    mask = Mask(_secrets(actions, keptn))
+    logs.configure(config.log_level, config.log_format, config.source, mask)
+    stopping = _on_signals()
+    async with running(config, actions, keptn=keptn, mask=mask, show=show) as service:
+        _tell_start(service)
+        extra = asyncio.create_task(ready(service)) if ready else None
+        await stopping.wait()
+        logs.logger().info("leaving", running=service.dispatcher.running)
+        if extra:
+            extra.cancel()
+        await service.drain()
+    logs.logger().info("left")
+
+
+async def run_once(
+    actions: Registry, event: ActionTriggered, *, dry_run: bool, clock: Clock | None = None
+) -> Outcome:
+    """Run one trigger's action without Keptn, with a journal that is thrown away.
+
+    Raises:
+        LookupError: no switched-on action has that name.
+    """
+    entry = actions.find(event.action)
+    if entry is None:
+        raise LookupError(f"no action {event.action!r} is switched on")
+    clock = clock or Clock()
+    with TemporaryDirectory(prefix="keptn-remedy-") as folder:
+        journal = SqliteJournal.open(Path(folder) / "journal.db", now=clock.now)
+        try:
+            async with lent_session() as http:
+                runner = Runner(
+                    journal=journal,
+                    registry=actions,
+                    replies=Replies("keptn-remedy"),
+                    tell=lambda unsent: None,
+                    http=http,
+                    metrics=Metrics(installed_version()),
+                    clock=clock,
+                    mask=Mask(_secrets(actions, KeptnSettings())),
+                    targets=Targets(),
+                    dry_run=dry_run,
+                )
+                execution = await journal.accept(event, entry.name)
+                if execution is None:
+                    raise LookupError("an empty journal knows the trigger")
+                return await runner.run(execution)
+        finally:
+            await journal.close()
+
+
+def _secrets(actions: Registry, keptn: KeptnSettings) -> list[str]:
+    holders = [entry.action.settings for entry in actions.entries if entry.action]
+    return [secret for holder in (*holders, keptn) for secret in secrets_of(holder)]
+
+
+def _transport(
+    config: Settings, receiver: HttpReceiver, show: Callable[[Report], None]
+) -> Distributor | Local:
+    if config.transport == "local":
+        return Local(receiver, show)
+    return Distributor(receiver, str(config.event_url))
+
+
+def _control_plane(config: Settings, keptn: KeptnSettings) -> ControlPlane:
+    token = keptn.keptn_api_token.get_secret_value() if keptn.keptn_api_token else None
+    return ControlPlane(config.control_plane_url, config.source, token)
+
+
+def _runner(
+    config: Settings,
+    actions: Registry,
+    journal: SqliteJournal,
+    replies: Replies,
+    outbox: Outbox,
+    http: ClientSession,
+    metrics: Metrics,
+    clock: Clock,
+    mask: Mask,
+) -> Runner:
+    return Runner(
+        journal=journal,
+        registry=actions,
+        replies=replies,
+        tell=outbox.offer,
+        http=http,
+        metrics=metrics,
+        clock=clock,
+        mask=mask,
+        targets=Targets(),
+        dry_run=config.dry_run,
+        error_log=config.error_log,
+    )
+
+
+async def _readiness(service: Service) -> Readiness:
+    reasons = ["leaving"] if service.leaving else []
+    degraded = []
+    if failure := service.journal.failure:
+        reasons.append(f"the journal can't be written: {failure}")
+    try:
+        parked = (await service.journal.backlog()).parked
+    except JournalError as error:
+        reasons.append(f"the journal can't be read: {error}")
+    else:
+        if parked:
+            degraded.append(f"reports refused by Keptn for good: {parked}")
+    return Readiness(ready=not reasons, reasons=reasons, degraded=degraded)
+
+
+async def _probe(service: Service, replies: Replies, clock: Clock) -> None:
+    """See whether a journal that failed works again, and tell Keptn that it had failed."""
+    while True:
+        await clock.sleep(PROBE_SECONDS)
+        if failure := service.journal.failure:
+            logs.logger().error("the journal fails", reason=failure)
+            try:
+                text = f"the journal failed: {failure}"
+                report = await service.journal.owe(replies.error_log(None, clock.utc(), text))
+            except JournalError:
+                continue
+            logs.logger().info("the journal works again")
+            service.outbox.offer(report)
+            service.dispatcher.recover()
+
+
+async def _prune(service: Service, clock: Clock) -> None:
+    """Forget old executions, a few at a time."""
+    while True:
+        before = clock.now() - service.settings.retention_days * 86_400
+        try:
+            while await service.journal.prune(before, PRUNE_AT_ONCE) == PRUNE_AT_ONCE:
+                await clock.sleep(0)
+        except JournalError as error:
+            logs.logger().warning("old executions can't be pruned", reason=str(error))
+        await clock.sleep(PRUNE_SECONDS)
+
+
+@asynccontextmanager
+async def _tasks(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run the loops until the context is left; one that dies takes the process along."""
+    tasks = [asyncio.create_task(loop) for loop in loops]
+    for task in tasks:
+        task.add_done_callback(_exit_when_dead)
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _exit_when_dead(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        # Kubernetes restarts us, and the journal knows where we were.
+        logs.logger().critical("a loop of the service died", exc_info=error)
+        os._exit(1)
+
+
+def _on_signals() -> asyncio.Event:
+    stopping = asyncio.Event()
+
+    def stop() -> None:
+        if stopping.is_set():
+            os._exit(1)  # every commit is on disk already
+        stopping.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    return stopping
+
+
+def _tell_start(service: Service) -> None:
+    on = [entry.name for entry in service.registry.entries if entry.action]
+    for entry in service.registry.entries:
+        if entry.off:
+            logs.logger().info("action is off", action=entry.name, reason=entry.off)
+    logs.logger().info(
+        "serving",
+        version=installed_version(),
+        event_port=service.event_port,
+        ops_port=service.ops_port,
+        transport=service.settings.transport,
+        journal=str(service.settings.journal),
+        actions=on,
+        dry_run=service.settings.dry_run,
+    )

@@ -1,0 +1,72 @@
+"""Beside Keptn's distributor: events come in over HTTP, reports go to its `/event`."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+
+from aiohttp import (
+    ClientConnectorError,
+    ClientError,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+    TCPConnector,
+)
+from yarl import URL
+
+from keptn_remedy.client import is_temporary, retry_after
+from keptn_remedy.events import STRUCTURED, Report
+from keptn_remedy.transports import Accept, Refused, Undelivered
+from keptn_remedy.transports.http_receiver import HttpReceiver
+
+SEND_SECONDS = 10.0
+CONNECT_SECONDS = 3.0
+MAX_CONNECTIONS = 64
+_HEADERS = {"Content-Type": STRUCTURED}
+# The request was answered without being looked at; after any other error it may have been taken.
+_NOT_TAKEN = frozenset({425, 429, 503})
+
+
+class Distributor:
+    """The transport of a provider with Keptn's distributor as its sidecar (contract §9.1)."""
+
+    def __init__(self, receiver: HttpReceiver, event_url: str) -> None:
+        self._receiver = receiver
+        self._url = URL(event_url)
+        self._session: ClientSession | None = None
+
+    def receive(self, accept: Accept) -> AbstractAsyncContextManager[None]:
+        return self._receiver.receive(accept)
+
+    async def send(self, report: Report) -> None:
+        session = self._open_session()
+        try:
+            async with session.post(self._url, data=report.body, headers=_HEADERS) as answer:
+                status, headers = answer.status, answer.headers
+        except ClientConnectorError as error:
+            raise Undelivered(str(error), doubtful=False) from None
+        except (ClientError, TimeoutError, OSError) as error:
+            raise Undelivered(f"no answer: {error!r}", doubtful=True) from None
+        if status < 300:
+            return
+        reason = f"{self._url} answered {status}"
+        if not is_temporary(status):
+            raise Refused(reason)
+        raise Undelivered(
+            reason, doubtful=status not in _NOT_TAKEN, retry_after=retry_after(headers)
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session:
+            await self._session.close()
+
+    def _open_session(self) -> ClientSession:
+        if self._session is None:
+            self._session = ClientSession(
+                connector=TCPConnector(limit=MAX_CONNECTIONS),
+                timeout=ClientTimeout(total=SEND_SECONDS, sock_connect=CONNECT_SECONDS),
+                cookie_jar=DummyCookieJar(),
+                auto_decompress=False,
+            )
+        return self._session

@@ -1,0 +1,113 @@
+"""The event port: CloudEvents over HTTP, answered as soon as they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import orjson
+from aiohttp import web
+
+from keptn_remedy import events, logs
+from keptn_remedy.metrics import Metrics
+from keptn_remedy.transports import Accept, Answer
+
+MAX_BODY_BYTES = 1024**2  # aiohttp's default for a request, also after decompression
+KEEP_ALIVE_SECONDS = 75.0
+RETRY_AFTER_SECONDS = "2"
+_KEYS = {"accepted": "execution", "duplicate": "duplicate", "ignored": "ignored"}
+
+
+class HttpReceiver:
+    """Listens on the event port. While `leaving`, connections are closed after their answer."""
+
+    def __init__(self, host: str, port: int, metrics: Metrics) -> None:
+        self.leaving = False
+        self.port = port
+        self._host = host
+        self._metrics = metrics
+
+    @asynccontextmanager
+    async def receive(self, accept: Accept) -> AsyncIterator[None]:
+        """Listen until the context is left.
+
+        Raises:
+            OSError: the address is not to be had.
+        """
+
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            answer = await self._answer(request, accept)
+            if self.leaving:
+                answer.force_close()
+            return answer
+
+        server = web.Server(handle, keepalive_timeout=KEEP_ALIVE_SECONDS, access_log=None)
+        runner = web.ServerRunner(server, shutdown_timeout=2.0)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, self._host, self.port, reuse_address=True)
+            await site.start()
+            self.port = _bound_port(runner)
+            yield
+        finally:
+            await runner.cleanup()
+
+    async def _answer(self, request: web.BaseRequest, accept: Accept) -> web.Response:
+        if request.method != "POST":
+            return self._invalid(405, "send events with POST", headers={"Allow": "POST"})
+        if request.path != "/":
+            return self._invalid(404, "events are taken at /")
+        try:
+            body = await request.read()
+            headers = {name.lower(): value for name, value in request.headers.items()}
+            event = events.read(headers, body)
+        except web.HTTPRequestEntityTooLarge:
+            return self._invalid(413, f"the body is over {MAX_BODY_BYTES} bytes")
+        except events.NotACloudEvent as error:
+            status = 415 if error.unsupported_media_type else 400
+            return self._invalid(status, error.reason, error.attribute)
+        except (web.RequestPayloadError, UnicodeError) as error:
+            return self._invalid(400, f"the body can't be read: {error}")
+        return self._told(await accept(event))
+
+    def _told(self, answer: Answer) -> web.Response:
+        self._metrics.events.labels(answer.kind).inc()
+        if answer.kind == "unavailable":
+            headers = {"Retry-After": RETRY_AFTER_SECONDS}
+            return _problem(503, answer.text, headers=headers)
+        status = 202 if answer.kind == "accepted" else 200
+        body = orjson.dumps({_KEYS[answer.kind]: answer.text})
+        return web.Response(status=status, body=body, content_type="application/json")
+
+    def _invalid(
+        self,
+        status: int,
+        detail: str,
+        attribute: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> web.Response:
+        self._metrics.events.labels("invalid").inc()
+        logs.logger().warning("not a CloudEvent", status=status, detail=detail)
+        return _problem(status, detail, attribute, headers)
+
+
+def _problem(
+    status: int,
+    detail: str,
+    attribute: str | None = None,
+    headers: dict[str, str] | None = None,
+) -> web.Response:
+    """An error as RFC 9457 says."""
+    problem = {"type": "about:blank", "title": detail, "status": status}
+    if attribute:
+        problem["attribute"] = attribute
+    return web.Response(
+        status=status,
+        body=orjson.dumps(problem),
+        headers=headers,
+        content_type="application/problem+json",
+    )
+
+
+def _bound_port(runner: web.ServerRunner) -> int:
+    return int(runner.addresses[0][1])

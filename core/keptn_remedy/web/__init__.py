@@ -1,0 +1,1 @@
+"""The ops port: probes, metrics and the API, for operators and for Kubernetes."""
