@@ -1,4 +1,4 @@
-"""Skipped tests are counted, with reasons, in a last line; with REMEDY_CI=1 they fail the run."""
+"""Skipped tests are counted, with reasons, in a last line; with COMPLETE_TESTS=1 they fail the run."""
 
 import os
 from collections import Counter
@@ -34,7 +34,7 @@ class LeftOut:
         if worker_output is not None:
             worker_output["left_out"] = self.reasons
             return (yield)
-        must_be_complete = os.environ.get("REMEDY_CI") == "1"
+        must_be_complete = os.environ.get("COMPLETE_TESTS") == "1"
         if self.reasons and must_be_complete:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         yield
@@ -53,7 +53,7 @@ class LeftOut:
             return
         if each:
             for test, reason in sorted(self.reasons.items()):
-                reporter.write_line(f"left out, which REMEDY_CI=1 forbids: {test}: {reason}")
+                reporter.write_line(f"left out, which COMPLETE_TESTS=1 forbids: {test}: {reason}")
         counts = Counter(self.reasons.values()).most_common()
         reasons = "; ".join(f"{count} x {reason}" for reason, count in counts)
         reporter.write_line(f"left out: {len(self.reasons)} tests ({reasons})")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 
 
@@ -21,6 +22,12 @@ class Clock:
     async def sleep(self, seconds: float) -> None:
         """Pause."""
         await asyncio.sleep(seconds)
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> None:
+        """Pause until the event is set, at most that long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await event.wait()
 
     def utc(self) -> datetime:
         """Now, as a time with a zone."""

@@ -76,9 +76,7 @@ class Outbox:
             pause = IDLE_SECONDS
             with suppress(JournalError):
                 pause = await self._fetch()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._wake.wait()
+            await self._clock.wait(self._wake, pause)
 
     async def flush(self) -> None:
         """Wait until everything that can be delivered now is delivered."""
@@ -113,10 +111,12 @@ class Outbox:
         room = IN_FLIGHT - len(self._chains)
         if room <= 0:
             return started
+        # What was in our hands when the journal was asked may be stale in its answer.
+        known = set(self._known())
         for unsent in await self._journal.unsent(now, room, self._chains.keys()):
             if unsent.seq in self._delivered:
                 self._forget(unsent)
-            elif _chain_key(unsent) not in self._chains:
+            elif unsent.seq not in known and _chain_key(unsent) not in self._chains:
                 self._start(_chain_key(unsent), unsent)
                 started.add(unsent.seq)
         return started

@@ -228,11 +228,14 @@ class SqliteJournal:
     async def waiting(
         self, limit: int, *, busy: Collection[str], running: Collection[int], upto: int
     ) -> tuple[list[Execution], int]:
+        # Written out here: in the reading thread the collections may have changed.
+        busy_lanes, running_seqs = _json_list(busy), _json_list(running)
+
         def read(reader: sqlite3.Connection) -> tuple[list[Execution], int]:
             reader.execute("BEGIN")  # both of one moment
             try:
-                rows = reader.execute(_WAITING, (_json_list(busy), limit)).fetchall()
-                waiting = reader.execute(_COUNT_WAITING, (upto, _json_list(running))).fetchone()[0]
+                rows = reader.execute(_WAITING, (busy_lanes, limit)).fetchall()
+                waiting = reader.execute(_COUNT_WAITING, (upto, running_seqs)).fetchone()[0]
             finally:
                 reader.execute("COMMIT")
             return [_execution(row) for row in rows], waiting

@@ -1,0 +1,325 @@
+"""The journal's promises, on real SQLite files."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import orjson
+import pytest
+import pytest_asyncio
+
+from keptn_remedy import Change, Outcome, Plan, events
+from keptn_remedy.clock import Clock
+from keptn_remedy.events import ActionTriggered, Replies
+from keptn_remedy.journal import Execution, JournalError, JournalUnusable
+from keptn_remedy.journal.schema import MIGRATIONS
+from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.testing import triggered
+
+REPLIES = Replies("keptn-remedy")
+DONE = Outcome.passed("done", flag="off")
+PLAN = Plan((Change("flag", "enabled", True, False),), ("already off",), {"strategies": ["1"]})
+
+
+class SetClock(Clock):
+    """A clock that stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.time = 1_000_000.0
+
+    def now(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    return SetClock()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.db"
+
+
+@pytest_asyncio.fixture
+async def journal(path: Path, clock: SetClock) -> AsyncIterator[SqliteJournal]:
+    opened = SqliteJournal.open(path, now=clock.now)
+    yield opened
+    await opened.close()
+
+
+def trigger(event_id: str = "1", service: str = "carts") -> ActionTriggered:
+    return events.stored_trigger(orjson.dumps(triggered("wait", id=event_id, service=service)))
+
+
+async def accepted(
+    journal: SqliteJournal, event_id: str = "1", service: str = "carts"
+) -> Execution:
+    execution = await journal.accept(trigger(event_id, service), "wait")
+    assert execution
+    return execution
+
+
+def reports_of(execution: Execution, clock: Clock) -> tuple[events.Report, events.Report]:
+    started = REPLIES.started(execution.trigger, clock.utc())
+    finished = REPLIES.finished(
+        execution.trigger, clock.utc(), status="succeeded", result="pass", message="", details={}
+    )
+    return started, finished
+
+
+async def test_a_trigger_is_accepted_once(journal: SqliteJournal) -> None:
+    first, second = await asyncio.gather(
+        journal.accept(trigger(), "wait"), journal.accept(trigger(), "wait")
+    )
+    assert first
+    assert second is None
+
+
+async def test_an_accepted_trigger_is_there_after_reopening(path: Path, clock: SetClock) -> None:
+    journal = SqliteJournal.open(path, now=clock.now)
+    execution = await accepted(journal)
+    await journal.close()
+    again = SqliteJournal.open(path, now=clock.now)
+    found, waiting = await again.waiting(9, busy=(), running=(), upto=9)
+    await again.close()
+    assert (found, waiting) == ([execution], 1)
+
+
+async def test_a_started_is_owed_once_however_often_an_execution_begins(
+    journal: SqliteJournal, clock: SetClock
+) -> None:
+    execution = await accepted(journal)
+    started, _ = reports_of(execution, clock)
+    assert await journal.announce(execution, started)
+    assert await journal.begin(execution, started) is None
+    assert await journal.begin(execution, started) is None
+    assert len(await journal.unsent(clock.now(), 9, ())) == 1
+    found, _ = await journal.waiting(9, busy=(), running=(), upto=9)
+    assert found[0].runs == 2
+
+
+async def test_finishing_twice_owes_one_finished(journal: SqliteJournal, clock: SetClock) -> None:
+    execution = await accepted(journal)
+    _, finished = reports_of(execution, clock)
+    first = await journal.finish(execution, DONE, 1, [finished])
+    assert [unsent.report for unsent in first] == [finished]
+    assert await journal.finish(execution, Outcome.errored("late"), 2, [finished]) == []
+    record = await journal.record(execution.id)
+    assert record
+    assert (record.state, record.result, record.message) == ("finished", "pass", "done")
+
+
+async def test_the_returned_reports_are_those_that_are_stored(
+    journal: SqliteJournal, clock: SetClock
+) -> None:
+    execution = await accepted(journal)
+    log_entry = REPLIES.error_log(execution.trigger, clock.utc(), "why")
+    _, finished = reports_of(execution, clock)
+    told = await journal.finish(execution, DONE, 1, [finished, log_entry])
+    for unsent in told:
+        assert (await journal.unsent(clock.now(), 9, ()))[0] == unsent
+        await journal.sent(unsent)
+    assert await journal.unsent(clock.now(), 9, ()) == []
+
+
+async def test_a_plan_and_a_failure_survive_reopening(path: Path) -> None:
+    journal = SqliteJournal.open(path)
+    execution = await accepted(journal)
+    await journal.keep_plan(execution, PLAN)
+    await journal.keep_failure(execution, Outcome.failed("overridden"))
+    await journal.close()
+    again = SqliteJournal.open(path)
+    found, _ = await again.waiting(1, busy=(), running=(), upto=9)
+    await again.close()
+    assert (found[0].plan, found[0].failure) == (PLAN, Outcome.failed("overridden"))
+
+
+async def test_waiting_gives_the_oldest_of_each_lane_that_is_not_busy(
+    journal: SqliteJournal,
+) -> None:
+    first = await accepted(journal, "1", "carts")
+    await accepted(journal, "2", "carts")
+    other = await accepted(journal, "3", "orders")
+    found, waiting = await journal.waiting(9, busy=(), running=(), upto=9)
+    assert ([e.id for e in found], waiting) == (["1", "3"], 3)
+    found, waiting = await journal.waiting(9, busy={first.lane}, running={first.seq}, upto=9)
+    assert ([e.id for e in found], waiting) == (["3"], 2)
+    _, waiting = await journal.waiting(9, busy=(), running=(), upto=other.seq - 1)
+    assert waiting == 2
+
+
+async def test_reports_of_an_execution_are_due_one_after_the_other(
+    journal: SqliteJournal, clock: SetClock
+) -> None:
+    execution = await accepted(journal)
+    started, finished = reports_of(execution, clock)
+    await journal.begin(execution, started)
+    await journal.finish(execution, DONE, 1, [finished])
+    due = await journal.unsent(clock.now(), 9, ())
+    assert [unsent.report.kind for unsent in due] == ["started"]
+    await journal.postpone(due[0], clock.now() + 5, "refused")
+    assert await journal.unsent(clock.now(), 9, ()) == []
+    assert await journal.next_due([]) == clock.now()  # the finished, which waits for its turn
+    clock.time += 5
+    await journal.sent((await journal.unsent(clock.now(), 9, ()))[0])
+    assert [u.report.kind for u in await journal.unsent(clock.now(), 9, ())] == ["finished"]
+    assert await journal.unsent(clock.now(), 9, {execution.id}) == []
+
+
+async def test_recovery_puts_every_unsent_report_in_doubt_after_a_grace(
+    journal: SqliteJournal, clock: SetClock
+) -> None:
+    execution = await accepted(journal)
+    started, _ = reports_of(execution, clock)
+    await journal.begin(execution, started)
+    assert await journal.recover(2.0) == 1
+    assert await journal.unsent(clock.now(), 9, ()) == []
+    clock.time += 2
+    assert (await journal.unsent(clock.now(), 9, ()))[0].doubtful
+
+
+async def test_a_finished_never_follows_a_refused_started(
+    journal: SqliteJournal, clock: SetClock
+) -> None:
+    for event_id, finish_first in (("1", True), ("2", False)):
+        execution = await accepted(journal, event_id, event_id)
+        started, finished = reports_of(execution, clock)
+        unsent = await journal.begin(execution, started)
+        assert unsent
+        if finish_first:
+            await journal.finish(execution, DONE, 1, [finished])
+        await journal.park(unsent, "401")
+        if not finish_first:
+            await journal.finish(execution, DONE, 1, [finished])
+    assert await journal.unsent(clock.now(), 9, ()) == []
+    assert (await journal.backlog()).parked == 4
+
+
+async def test_what_an_action_remembers_is_its_own(journal: SqliteJournal) -> None:
+    await journal.remember("a", "bad revisions", [1, 2])
+    await journal.remember("a", "bad revisions", [1, 2, 3])
+    assert await journal.recall("a", "bad revisions") == [1, 2, 3]
+    assert await journal.recall("b", "bad revisions") is None
+    await journal.remember("a", "bad revisions", None)
+    assert await journal.recall("a", "bad revisions") is None
+
+
+async def test_pruning_forgets_old_finished_executions_whose_reports_are_sent(
+    journal: SqliteJournal, clock: SetClock
+) -> None:
+    for event_id in ("old", "unsent", "open"):
+        execution = await accepted(journal, event_id, event_id)
+        if event_id != "open":
+            owed = reports_of(execution, clock)[1:] if event_id == "unsent" else ()
+            await journal.finish(execution, DONE, 1, owed)
+    clock.time += 10
+    young = await accepted(journal, "young", "young")
+    await journal.finish(young, DONE, 1, ())
+    assert await journal.prune(clock.now() - 5, 100) == 1
+    assert [r.id for r in await journal.records()] == ["young", "open", "unsent"]
+
+
+async def test_pages_of_records_meet_without_gap_or_overlap(journal: SqliteJournal) -> None:
+    for number in range(5):
+        await accepted(journal, str(number))
+    first = await journal.records(limit=2)
+    second = await journal.records(limit=9, before=first[-1].seq)
+    assert [r.id for r in first + second] == ["4", "3", "2", "1", "0"]
+    assert [r.id for r in await journal.records_after(first[-1].seq, 9)] == ["4"]
+
+
+async def test_one_change_that_cannot_be_stored_does_not_take_others_along(
+    journal: SqliteJournal,
+) -> None:
+    unstorable = Outcome.passed("\udcff")  # no UTF-8
+    first, second, third = [await accepted(journal, n, n) for n in "123"]
+    results = await asyncio.gather(
+        journal.finish(first, DONE, 1, ()),
+        journal.finish(second, unstorable, 1, ()),
+        journal.finish(third, DONE, 1, ()),
+        return_exceptions=True,
+    )
+    assert isinstance(results[1], JournalError)
+    states = {r.id: r.state for r in await journal.records()}
+    assert states == {"1": "finished", "2": "accepted", "3": "finished"}
+
+
+async def test_a_full_disk_refuses_and_heals(path: Path) -> None:
+    journal = SqliteJournal.open(path)
+    await accepted(journal)
+    assert journal._writing
+    assert journal._writing._connection
+    pages = journal._writing._connection.execute("PRAGMA page_count").fetchone()[0]
+    journal._writing._connection.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(JournalError, match="full"):
+        await journal.accept(trigger("2"), "x" * 40_000)
+    assert journal.failure
+    await journal.probe()  # on a fresh connection, without the limit
+    assert not journal.failure
+    assert (await journal.record("1")) is not None
+    await journal.close()
+
+
+async def test_only_one_process_serves_from_a_journal(journal: SqliteJournal, path: Path) -> None:
+    with pytest.raises(JournalUnusable, match="another process"):
+        SqliteJournal.open(path)
+    reader = SqliteJournal.read_only(path)
+    assert await reader.records() == []
+    with pytest.raises(JournalError):
+        await reader.probe()
+    await reader.close()
+
+
+async def test_a_closed_journal_refuses_writes(path: Path) -> None:
+    journal = SqliteJournal.open(path)
+    await journal.close()
+    with pytest.raises(JournalError, match="closed"):
+        await journal.probe()
+
+
+def test_a_journal_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    connection.close()
+    with pytest.raises(JournalUnusable, match="newer release"):
+        SqliteJournal.open(path)
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS) + 1,)
+    assert not connection.execute("SELECT 1 FROM sqlite_master").fetchall()
+    connection.close()
+
+
+def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
+    path.write_text("not a database, but long enough to look like a file of something else" * 9)
+    with pytest.raises(JournalUnusable, match="not a database"):
+        SqliteJournal.open(path)
+
+
+async def test_an_older_version_is_migrated_step_by_step(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = SqliteJournal.open(path)
+    await accepted(journal)
+    await journal.close()
+    step = "ALTER TABLE executions ADD COLUMN paused_by TEXT DEFAULT 'nobody';"
+    monkeypatch.setattr("keptn_remedy.journal.schema.MIGRATIONS", (*MIGRATIONS, step))
+    await SqliteJournal.open(path).close()
+    row = sqlite3.connect(path).execute("SELECT id, paused_by FROM executions").fetchone()
+    assert row == ("1", "nobody")
+
+
+def test_a_failing_migration_leaves_the_file_as_it_was(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = "CREATE TABLE half (id INTEGER); CREATE TABLE executions (id INTEGER);"
+    monkeypatch.setattr("keptn_remedy.journal.schema.MIGRATIONS", (*MIGRATIONS, broken))
+    with pytest.raises(JournalUnusable, match="already exists"):
+        SqliteJournal.open(path)
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    assert not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'half'").fetchall()
+    connection.close()

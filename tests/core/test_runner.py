@@ -1,0 +1,336 @@
+"""One execution from start to finish: retries, plans, verification, undo, and what is told."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, ClassVar
+
+import pytest
+from aiohttp import ClientConnectionError
+from pydantic import BaseModel, Field
+
+from keptn_remedy import (
+    Action,
+    Change,
+    Context,
+    Denied,
+    Outcome,
+    PermanentError,
+    Plan,
+    PlannedAction,
+    Retry,
+    TemporaryError,
+)
+from keptn_remedy.action import AnyAction
+from keptn_remedy.testing import ImpatientClock, http_peer, run_action
+
+
+def raising(*errors: Exception | None, **attributes: Any) -> tuple[type[Action], list[int]]:
+    """An action that raises these one after the other, then passes; and the attempts it saw."""
+    attempts: list[int] = []
+
+    class Raise(Action):
+        name = "raise"
+
+        async def run(self, context: Context, value: Any) -> Outcome:
+            attempts.append(context.attempt)
+            if len(attempts) <= len(errors) and (error := errors[len(attempts) - 1]):
+                raise error
+            return Outcome.passed("done")
+
+    for name, value in attributes.items():
+        setattr(Raise, name, value)
+    return Raise, attempts
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TemporaryError("later"),
+        TimeoutError(),
+        ConnectionResetError(),
+        ClientConnectionError("gone"),
+    ],
+)
+async def test_errors_that_may_heal_are_tried_again(error: Exception) -> None:
+    action, attempts = raising(error, error)
+    assert await run_action(action) == Outcome.passed("done")
+    assert attempts == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "error", [PermanentError("never"), ValueError("a bug"), KeyError("a bug"), Denied("no")]
+)
+async def test_errors_that_will_not_heal_are_not(error: Exception) -> None:
+    action, attempts = raising(error)
+    outcome = await run_action(action)
+    assert outcome.is_failure
+    assert attempts == [1]
+
+
+async def test_the_class_may_name_further_errors_to_retry() -> None:
+    action, attempts = raising(KeyError("eventually consistent"), retry_on=(KeyError,))
+    assert (await run_action(action)).result == "pass"
+    assert attempts == [1, 2]
+
+
+async def test_attempts_end_and_the_message_counts_them() -> None:
+    action, attempts = raising(*[TemporaryError("down")] * 9, retry=Retry(attempts=3))
+    assert await run_action(action) == Outcome.errored("down (after 3 attempts)")
+    assert attempts == [1, 2, 3]
+
+
+async def test_pauses_are_jittered_and_bounded() -> None:
+    clock = ImpatientClock()
+    action, _ = raising(*[TemporaryError("down")] * 8, retry=Retry(attempts=9, first=1, longest=4))
+    await run_action(action, clock=clock)
+    assert len(clock.slept) == 8
+    assert all(0 <= pause <= min(4, 2**n) for n, pause in enumerate(clock.slept))
+    assert len(set(clock.slept)) == 8
+
+
+async def test_an_error_may_ask_for_its_own_pause() -> None:
+    clock = ImpatientClock()
+    action, _ = raising(TemporaryError("busy", delay=7.5))
+    await run_action(action, clock=clock)
+    assert clock.slept == [7.5]
+
+
+async def test_no_attempt_begins_after_the_deadline() -> None:
+    clock = ImpatientClock()
+    action, attempts = raising(
+        *[TemporaryError("down", delay=40)] * 9, deadline=100, retry=Retry(attempts=99)
+    )
+    outcome = await run_action(action, clock=clock)
+    assert outcome.message == "down (after 3 attempts)"
+    assert clock.slept == [40, 40]
+    assert attempts == [1, 2, 3]
+
+
+async def test_an_attempt_that_hangs_is_cut_off_and_repeated() -> None:
+    class Hang(Action):
+        name = "hang"
+        timeout = 0.02
+        retry = Retry(attempts=2)
+        cancelled: ClassVar[list[int]] = []
+
+        async def run(self, context: Context, value: Any) -> Outcome:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.cancelled.append(context.attempt)
+            return Outcome.passed("never")
+
+    assert await run_action(Hang) == Outcome.errored("no end within 0.02 s (after 2 attempts)")
+    assert Hang.cancelled == [1, 2]
+
+
+async def test_the_context_tells_the_deadline_in_unix_time() -> None:
+    class Look(Action):
+        name = "look"
+        deadline = 50
+
+        async def run(self, context: Context, value: Any) -> Outcome:
+            return Outcome.passed("", left=context.deadline - time.time())
+
+    outcome = await run_action(Look)
+    assert 45 < outcome.details["left"] <= 50
+
+
+class Bounded(BaseModel):
+    zone: str
+    level: int = Field(1, ge=1)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "value.zone: Field required"),
+        ({"zone": "eu", "level": 0}, "value.level: Input should be greater than or equal to 1"),
+        ("text", "value: Input should be a valid dictionary or instance of Bounded"),
+    ],
+)
+async def test_a_value_the_action_cannot_use_is_errored_and_names_the_field(
+    value: Any, message: str
+) -> None:
+    action, attempts = raising(Value=Bounded)
+    assert await run_action(action, value) == Outcome.errored(message)
+    assert attempts == []
+
+
+@pytest.mark.parametrize("value", [None, {"foreign": "key"}])
+async def test_an_action_without_a_value_ignores_what_is_sent(value: Any) -> None:
+    action, _ = raising()
+    assert (await run_action(action, value)).result == "pass"
+
+
+async def test_a_value_may_be_a_scalar() -> None:
+    class Count(Action):
+        name = "count"
+        Value = int
+
+        async def run(self, context: Context, value: int) -> Outcome:
+            return Outcome.passed(f"{value + 1}")
+
+    assert (await run_action(Count, "41")).message == "42"
+    assert (await run_action(Count)).status == "errored"
+
+
+async def test_the_lent_session_sorts_error_statuses() -> None:
+    async with http_peer() as peer:
+
+        class Call(Action):
+            name = "call"
+
+            async def run(self, context: Context, value: Any) -> Outcome:
+                async with context.http.get(peer.url):
+                    return Outcome.passed("called")
+
+        clock = ImpatientClock()
+        peer.answer(503, headers={"Retry-After": "11"})
+        peer.answer(429, headers={"Retry-After": "20"})
+        peer.drop_next()
+        assert (await run_action(Call, clock=clock)).result == "pass"
+        assert len(peer.requests) == 4
+        assert clock.slept[0] == 11
+        peer.answer(404)
+        outcome = await run_action(Call)
+        assert outcome == Outcome.errored("GET 127.0.0.1 answered 404 Not Found")
+        assert len(peer.requests) == 5
+
+
+async def test_what_an_action_remembers_is_there_at_the_next_attempt() -> None:
+    class Remember(Action):
+        name = "remember"
+
+        async def run(self, context: Context, value: Any) -> Outcome:
+            seen = await context.memory.get("seen")
+            await context.memory.put("seen", {"attempt": context.attempt})
+            if seen is None:
+                raise TemporaryError("again")
+            return Outcome.passed("", seen=seen)
+
+    assert (await run_action(Remember)).details == {"seen": {"attempt": 1}}
+
+
+async def test_a_message_becomes_one_line_of_valid_text() -> None:
+    action, _ = raising(PermanentError("line one\nline two \udcff"))
+    assert (await run_action(action)).message == "line one line two ?"
+
+
+class Flip(PlannedAction):
+    """A planned action whose every step can be told to misbehave."""
+
+    name = "flip"
+    retry = Retry(attempts=3)
+    world: ClassVar[dict[str, Any]] = {}
+    steps: ClassVar[list[str]] = []
+    misbehave: ClassVar[dict[str, list[Exception]]] = {}
+    verdict: ClassVar[Outcome] = Outcome.passed("flipped")
+    notes: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def reset(cls, **misbehave: list[Exception]) -> None:
+        cls.world, cls.steps, cls.misbehave = {"switch": "on"}, [], misbehave
+        cls.verdict, cls.notes = Outcome.passed("flipped"), ()
+        cls.undo_on_failed_verification = True
+
+    def _step(self, name: str) -> None:
+        self.steps.append(name)
+        if errors := self.misbehave.get(name):
+            raise errors.pop(0)
+
+    async def plan(self, context: Context, value: Any) -> Plan:
+        self._step("plan")
+        return Plan((Change("switch", "state", self.world["switch"], "off"),), self.notes)
+
+    async def apply(self, context: Context, plan: Plan) -> None:
+        self.world["switch"] = plan.changes[0].after
+        self._step("apply")
+
+    async def verify(self, context: Context, plan: Plan) -> Outcome:
+        self._step("verify")
+        return self.verdict
+
+    async def undo(self, context: Context, plan: Plan) -> None:
+        self._step("undo")
+        self.world["switch"] = plan.changes[0].before
+
+
+@pytest.fixture(autouse=True)
+def _fresh_world() -> None:
+    Flip.reset()
+
+
+async def test_a_planned_action_plans_applies_and_verifies() -> None:
+    assert await run_action(Flip) == Outcome.passed("flipped")
+    assert Flip.steps == ["plan", "apply", "verify"]
+    assert Flip.world == {"switch": "off"}
+
+
+async def test_notes_of_a_plan_turn_a_pass_into_a_warning() -> None:
+    Flip.notes = ("clamped to 50",)
+    assert await run_action(Flip) == Outcome.warned("flipped (clamped to 50)")
+
+
+async def test_each_step_is_retried_by_itself() -> None:
+    later = TemporaryError("later")
+    Flip.misbehave = {"plan": [later], "apply": [later], "verify": [later]}
+    assert (await run_action(Flip)).result == "pass"
+    assert Flip.steps == ["plan", "plan", "apply", "apply", "verify", "verify"]
+
+
+async def test_an_effect_that_does_not_hold_is_undone_and_failed() -> None:
+    Flip.verdict = Outcome.failed("overridden by someone")
+    assert await run_action(Flip) == Outcome.failed("overridden by someone; undone")
+    assert Flip.world == {"switch": "on"}
+
+
+async def test_undo_can_be_declined_by_the_class() -> None:
+    Flip.verdict = Outcome.failed("overridden")
+    Flip.undo_on_failed_verification = False
+    assert await run_action(Flip) == Outcome.failed("overridden")
+    assert "undo" not in Flip.steps
+
+
+async def test_what_was_applied_in_part_is_undone() -> None:
+    Flip.misbehave = {"apply": [PermanentError("half of it")]}
+    assert await run_action(Flip) == Outcome.errored("half of it; undone")
+    assert Flip.world == {"switch": "on"}
+
+
+async def test_an_undo_that_fails_is_told_most_plainly() -> None:
+    Flip.verdict = Outcome.failed("overridden")
+    Flip.misbehave = {"undo": [PermanentError("locked")]}
+    assert await run_action(Flip) == Outcome.errored("overridden; UNDO FAILED: locked")
+
+
+async def test_a_plan_that_cannot_be_made_changes_nothing() -> None:
+    Flip.misbehave = {"plan": [PermanentError("no such switch")]}
+    assert await run_action(Flip) == Outcome.errored("no such switch")
+    assert Flip.steps == ["plan"]
+
+
+async def test_a_denied_plan_is_failed_not_errored() -> None:
+    Flip.misbehave = {"plan": [Denied("over the ceiling of 50")]}
+    assert await run_action(Flip) == Outcome.failed("over the ceiling of 50")
+
+
+async def test_a_dry_run_stops_after_the_plan_and_tells_it() -> None:
+    outcome = await run_action(Flip, dry_run=True)
+    assert outcome.message == "dry run: switch state: on -> off"
+    assert (outcome.status, outcome.result) == ("succeeded", "warning")
+    assert Flip.steps == ["plan"]
+    assert Flip.world == {"switch": "on"}
+
+
+async def test_a_dry_run_does_not_run_plain_actions() -> None:
+    action, attempts = raising()
+    assert (await run_action(action, dry_run=True)).message.startswith("dry run")
+    assert attempts == []
+
+
+@pytest.mark.parametrize("action", [Flip, raising()[0]])
+async def test_an_outcome_is_told_whatever_kind_of_action_it_is(action: type[AnyAction]) -> None:
+    assert (await run_action(action)).result == "pass"
