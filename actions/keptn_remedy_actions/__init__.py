@@ -1,0 +1,1 @@
+"""The actions that keptn-remedy brings along."""

@@ -1,0 +1,216 @@
+"""Unleash's admin API: the four calls that toggling needs, and what each refusal means."""
+
+from __future__ import annotations
+
+import email.utils
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote
+
+from aiohttp import ClientError, ClientSession, ClientTimeout
+from pydantic import BaseModel, ValidationError
+from yarl import URL
+
+from keptn_remedy import PermanentError, TemporaryError
+
+_TEMPORARY: Final = (408, 425, 429)
+_LONGEST_QUOTE: Final = 300
+
+
+class Strategy(BaseModel):
+    """A rule that says for whom a flag is on."""
+
+    id: str
+    disabled: bool | None = False
+
+
+class FlagState(BaseModel):
+    """A flag in one environment, whose name this is."""
+
+    name: str
+    enabled: bool
+    strategies: list[Strategy] = []
+
+
+class _Feature(BaseModel):
+    environments: list[FlagState]
+
+
+class _Refusal(BaseModel):
+    name: str = ""
+    message: str = ""
+    permissions: list[str] = []
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def refusal(self) -> _Refusal:
+        try:
+            return _Refusal.model_validate_json(self.body)
+        except ValidationError:  # a proxy's page, for instance
+            return _Refusal()
+
+    def __str__(self) -> str:
+        said = f"{self.status} {self.refusal.name} {self.refusal.message}"
+        return " ".join(said.split())[:_LONGEST_QUOTE]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnleashApi:
+    """One environment of one project, as the admin API shows it to one token."""
+
+    http: ClientSession
+    url: str
+    token: str
+    project: str
+    environment: str
+    timeout_seconds: float
+
+    @property
+    def place(self) -> str:
+        return f"{self.environment} (Unleash project {self.project})"
+
+    async def read(self, flag: str) -> FlagState:
+        """The flag's state in this environment."""
+        answer = await self._send("GET", flag, or_missing=True)
+        if answer.status == 404:
+            raise await self._missing(flag, answer)
+        try:
+            found = _Feature.model_validate_json(answer.body).environments
+        except ValidationError:
+            raise PermanentError(
+                f"{self.url} does not answer as Unleash's admin API: check UNLEASH_URL"
+            ) from None
+        for state in found:
+            if state.name == self.environment:
+                return state
+        raise self._no_environment(found)
+
+    async def switch(self, flag: str, *, on: bool) -> None:
+        """Switch it; a flag that is so already is no error, and leaves no event in Unleash."""
+        await self._send("POST", flag, "environments", self.environment, "on" if on else "off")
+
+    async def delete_strategy(self, flag: str, strategy: str) -> None:
+        """Delete it; Unleash switches a flag off with its last strategy."""
+        where = ("environments", self.environment, "strategies", strategy)
+        await self._send("DELETE", flag, *where, or_missing=True)
+
+    async def _missing(self, flag: str, answer: _Answer) -> PermanentError:
+        # An archived flag is gone, while its environments still answer.
+        where = ("environments", self.environment)
+        if (await self._send("GET", flag, *where, or_missing=True)).status == 200:
+            return self._archived(flag)
+        return self._unknown(flag, answer)
+
+    async def _send(self, method: str, flag: str, *path: str, or_missing: bool = False) -> _Answer:
+        try:
+            answer = await self._answer(method, ("projects", self.project, "features", flag, *path))
+        except TimeoutError:
+            raise TemporaryError(
+                f"Unleash at {self.url} did not answer within {self.timeout_seconds:g} s"
+            ) from None
+        except ClientError as error:
+            raise TemporaryError(f"Unleash at {self.url} can't be reached: {error}") from None
+        if 200 <= answer.status < 300 or (or_missing and answer.status == 404):
+            return answer
+        raise self._failure(flag, answer)
+
+    async def _answer(self, method: str, path: Collection[str]) -> _Answer:
+        async with self.http.request(
+            method,
+            URL(f"{self.url}/api/admin/{'/'.join(map(_segment, path))}", encoded=True),
+            headers={"Authorization": self.token},
+            timeout=ClientTimeout(self.timeout_seconds),
+            allow_redirects=False,  # a redirected POST would arrive as a GET
+            raise_for_status=False,
+        ) as response:
+            return _Answer(response.status, response.headers, await response.read())
+
+    def _failure(self, flag: str, answer: _Answer) -> PermanentError | TemporaryError:
+        if answer.status >= 500 or answer.status in _TEMPORARY:
+            return TemporaryError(self._not_now(answer), _retry_after(answer.headers))
+        if answer.status == 404:
+            return self._unknown(flag, answer)
+        if answer.refusal.name == "ArchivedFeatureError":
+            return self._archived(flag)
+        return PermanentError(self._refused(flag, answer))
+
+    def _not_now(self, answer: _Answer) -> str:
+        if answer.status == 429:
+            return f"Unleash at {self.url} limits the rate of requests: {answer}"
+        if "maintenance" in answer.refusal.message:
+            return f"Unleash at {self.url} is in maintenance mode: {answer}"
+        return f"Unleash at {self.url} is not able to answer: {answer}"
+
+    def _refused(self, flag: str, answer: _Answer) -> str:
+        if answer.status == 401:
+            return (
+                f"Unleash at {self.url} does not know the token:"
+                " set UNLEASH_API_TOKEN to the token of a service account, or an admin token"
+            )
+        if answer.status == 403:
+            return self._forbidden(flag, answer)
+        if answer.status < 400:
+            elsewhere = answer.headers.get("Location", "elsewhere")
+            return f"{self.url} redirects to {elsewhere}: correct UNLEASH_URL"
+        return f"Unleash refuses to switch {flag} in {self.place}: {answer}"
+
+    def _forbidden(self, flag: str, answer: _Answer) -> str:
+        refused = f"Unleash refuses to switch {flag} in {self.place}"
+        permissions = answer.refusal.permissions
+        if "SKIP_CHANGE_REQUEST" in permissions:
+            return (
+                f"{refused}: change requests are required there; give the account of"
+                " UNLEASH_API_TOKEN the permission SKIP_CHANGE_REQUEST, or end them there"
+            )
+        if permissions:
+            needed = " or ".join(permissions)
+            return f"{refused}: the account of UNLEASH_API_TOKEN lacks the permission {needed}"
+        if "token type" in answer.refusal.message:
+            return (
+                "UNLEASH_API_TOKEN is an application's token:"
+                " set it to the token of a service account, or an admin token"
+            )
+        return f"{refused}: {answer}"
+
+    def _archived(self, flag: str) -> PermanentError:
+        return PermanentError(f"flag {flag} of Unleash project {self.project} is archived")
+
+    def _unknown(self, flag: str, answer: _Answer) -> PermanentError:
+        # Unleash's own message also tells when another project has the flag.
+        return PermanentError(
+            f"flag {flag} is unknown in {self.place}: {answer}"
+            " (UNLEASH_PROJECT and UNLEASH_ENVIRONMENT say where to look)"
+        )
+
+    def _no_environment(self, found: Sequence[FlagState]) -> PermanentError:
+        names = ", ".join(state.name for state in found) or "none"
+        return PermanentError(
+            f"Unleash project {self.project} has no environment {self.environment}, but {names};"
+            " UNLEASH_ENVIRONMENT maps Keptn's stages to them"
+        )
+
+
+def _segment(name: str) -> str:
+    """A name as one part of a path, whatever is in it."""
+    if name in {"", ".", ".."}:
+        # They can't be escaped: servers and proxies on the way may read %2E as a dot.
+        raise PermanentError(f"{name!r} is no name that Unleash could know")
+    return quote(name, safe="")
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    text = headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+    except ValueError:
+        return None

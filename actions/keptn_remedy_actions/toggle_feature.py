@@ -1,0 +1,261 @@
+"""toggle-feature: switch feature flags on or off, in Unleash or in a flagd file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeGuard
+
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    HttpUrl,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+
+from keptn_remedy import (
+    ActionSettings,
+    Change,
+    Context,
+    Outcome,
+    PermanentError,
+    Plan,
+    PlannedAction,
+)
+from keptn_remedy_actions.flag_backends import Flag, FlagStore, Switch, on_or_off
+from keptn_remedy_actions.flag_backends.flagd import FlagdFile
+from keptn_remedy_actions.flag_backends.unleash import Unleash
+from keptn_remedy_actions.flag_backends.unleash_api import UnleashApi
+
+_ON = ("on", "true", "yes", "enabled", "1")
+_OFF = ("off", "false", "no", "disabled", "0")
+_EXAMPLE = '{"PromotionCampaign": "off"}'
+# Left of an execution's time when looking ends, so that what was seen can still be told.
+_TO_TELL_SECONDS = 2.0
+
+Wishes = Mapping[Any, Any]
+
+
+class ToggleFeatureSettings(ActionSettings):
+    """Where the flags are. Unleash wins where both are set."""
+
+    unleash_url: HttpUrl | None = Field(
+        default=None, validation_alias=AliasChoices("unleash_url", "unleash_server_url")
+    )
+    """The address that people open; one that ends in `/api` will do too."""
+    unleash_api_token: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("unleash_api_token", "unleash_token")
+    )
+    """A service account's token; UPDATE_FEATURE_ENVIRONMENT is enough for switching off."""
+    unleash_project: str = "default"
+    unleash_environment: str = ""
+    """One for all stages, or `stage=environment` pairs; a stage's own name where it isn't named."""
+    unleash_client_token: SecretStr | None = None
+    """Applications' tokens, one for each environment; turns looking through their eyes on."""
+    unleash_timeout_seconds: float = Field(default=10.0, gt=0, le=30)
+    """For one request."""
+    unleash_verify_seconds: float = Field(default=20.0, gt=0, le=240)
+    """How long applications may take to see it; they ask every 15 s, unless told otherwise."""
+    flagd_file: Path | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_unset(cls, given: Any) -> Any:
+        # Manifests render what isn't configured as an empty value.
+        return {name: value for name, value in given.items() if value not in ("", None)}
+
+    @field_validator("unleash_url")
+    @classmethod
+    def _without_account(cls, url: HttpUrl | None) -> HttpUrl | None:
+        if url and (url.username or url.password):
+            raise ValueError("must not hold a user or password; the token is UNLEASH_API_TOKEN")
+        return url
+
+    @field_validator("unleash_api_token", "unleash_client_token")
+    @classmethod
+    def _one_line(cls, token: SecretStr | None) -> SecretStr | None:
+        text = token.get_secret_value().strip() if token else ""
+        if not text.isprintable():
+            raise ValueError("must be one line of text")
+        return SecretStr(text) if text else None
+
+    @field_validator("unleash_environment")
+    @classmethod
+    def _pairs(cls, text: str) -> str:
+        _environments(text)
+        return text
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.unleash_url and not self.unleash_api_token:
+            raise ValueError("UNLEASH_URL is set, but UNLEASH_API_TOKEN is not: set it too")
+        if self.unleash_api_token and not self.unleash_url:
+            raise ValueError("UNLEASH_API_TOKEN is set, but UNLEASH_URL is not: set it too")
+        if not self.unleash_url and not self.flagd_file:
+            raise ValueError("set UNLEASH_URL and UNLEASH_API_TOKEN, or FLAGD_FILE")
+        return self
+
+    @property
+    def unleash(self) -> str:
+        """The address without what clients of old put at its end."""
+        return str(self.unleash_url).rstrip("/").removesuffix("/api")
+
+    @property
+    def client_tokens(self) -> Sequence[str]:
+        token = self.unleash_client_token
+        return token.get_secret_value().replace(",", " ").split() if token else ()
+
+    def environment(self, stage: str) -> str:
+        """The Unleash environment of a Keptn stage."""
+        environments = _environments(self.unleash_environment)
+        return environments.get(stage) or environments.get("", stage)
+
+
+def _environments(text: str) -> Mapping[str, str]:
+    """Environments by stage; under "" the one for all stages."""
+    if not text or "=" not in text:
+        return {"": text.strip()} if text.strip() else {}
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    if not all(stage.strip() and environment.strip() for stage, _, environment in pairs):
+        raise ValueError("write one environment, or pairs such as prod=production,dev=development")
+    return {stage.strip(): environment.strip() for stage, _, environment in pairs}
+
+
+def _read_switch(wish: Any) -> Any:
+    """On or off in any of the words that YAML and people have for them."""
+    word = str(wish).strip().lower()
+    if isinstance(wish, str | int) and word in _ON + _OFF:
+        return word in _ON
+    raise ValueError("must be on or off")
+
+
+def _read_pairs(value: Any) -> Any:
+    """Keptn 0.6 wrote `Name:on`; several are separated by commas."""
+    if not isinstance(value, str):
+        return value
+    pairs = [pair.rpartition(":") for pair in value.split(",")]
+    if not all(name.strip() and ":" not in name for name, _, _ in pairs):
+        raise ValueError('must be a map, or a text such as "PromotionCampaign:off"')
+    return _each_once([(name, wish) for name, _, wish in pairs])
+
+
+def _each_once(pairs: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
+    wishes = {name.strip(): wish for name, wish in pairs}
+    if len(wishes) < len(pairs):
+        raise ValueError("names a flag more than once")
+    for name in wishes:
+        if not name or not name.isprintable():
+            raise ValueError(f"{name!r} is no name of a flag")
+    return wishes
+
+
+def _is_map(value: Any) -> TypeGuard[Wishes]:
+    return isinstance(value, Mapping)
+
+
+def _read_wishes(value: Any) -> Any:
+    wishes = _read_pairs(value)
+    if not _is_map(wishes) or not wishes:
+        raise ValueError(f"must map at least one flag to on or off, such as {_EXAMPLE}")
+    return _each_once([(str(name), wish) for name, wish in wishes.items()])
+
+
+Wish = Annotated[bool, BeforeValidator(_read_switch, json_schema_input_type=bool | str | int)]
+
+
+class _Memo(BaseModel):
+    """What the plan keeps: where the flags are, and what they were."""
+
+    store: Literal["unleash", "flagd"]
+    project: str = ""
+    environment: str = ""
+    file: Path = Path()
+    switches: list[Switch] = []
+
+
+class ToggleFeature(PlannedAction):
+    """Switch feature flags on or off; all of them, or none."""
+
+    name = "toggle-feature"
+    aliases = ("featuretoggle", "togglefeature", "feature-toggle")
+    env_prefix = ""  # UNLEASH_URL is what everybody calls it
+
+    Settings: ClassVar[Any] = ToggleFeatureSettings
+    Value: ClassVar[Any] = Annotated[
+        dict[str, Wish],
+        BeforeValidator(_read_wishes, json_schema_input_type=dict[str, Wish] | str),
+    ]
+
+    settings: ToggleFeatureSettings
+
+    async def plan(self, context: Context, value: Mapping[str, bool]) -> Plan:
+        memo = self._memo(context)
+        store = self._store(context, memo)
+        # All are looked at before the first is changed: one that can't be switched stops them all.
+        memo.switches = [Switch(await store.find(name, on=on), on=on) for name, on in value.items()]
+        return Plan(
+            changes=tuple(_change(switch) for switch in memo.switches if switch.changes),
+            notes=tuple(
+                f"{switch.flag.name} was {on_or_off(switch.on)} already"
+                for switch in memo.switches
+                if not switch.changes
+            ),
+            memo=memo.model_dump(mode="json"),
+        )
+
+    async def apply(self, context: Context, plan: Plan) -> None:
+        memo = _Memo.model_validate(plan.memo)
+        await self._store(context, memo).switch([s for s in memo.switches if s.changes])
+
+    async def verify(self, context: Context, plan: Plan) -> Outcome:
+        memo = _Memo.model_validate(plan.memo)
+        store = self._store(context, memo)
+        left = context.deadline - time.time() - _TO_TELL_SECONDS
+        seconds = max(0.0, min(self.settings.unleash_verify_seconds, left))
+        verdict = await store.verify(memo.switches, seconds=seconds)
+        details = {"seen": dict(verdict.seen)} if verdict.seen else {}
+        if verdict.holds:
+            done = ", ".join(map(str, memo.switches))
+            return Outcome.passed(f"{done} in {store.place}", **details)
+        return Outcome.failed(verdict.contrary, **details)
+
+    async def undo(self, context: Context, plan: Plan) -> None:
+        memo = _Memo.model_validate(plan.memo)
+        store = self._store(context, memo)
+        for remark in await store.restore([s for s in memo.switches if s.changes]):
+            context.log.warning("not put back", remark=remark)
+
+    def _memo(self, context: Context) -> _Memo:
+        settings = self.settings
+        if settings.unleash_url:
+            environment = settings.environment(context.trigger.stage)
+            project = settings.unleash_project
+            return _Memo(store="unleash", project=project, environment=environment)
+        return _Memo(store="flagd", file=settings.flagd_file or Path())
+
+    def _store(self, context: Context, memo: _Memo) -> FlagStore:
+        """Where the plan was made for, whatever the settings say by now."""
+        if memo.store == "flagd":
+            return FlagdFile(memo.file)
+        settings = self.settings
+        if not settings.unleash_url or not settings.unleash_api_token:
+            raise PermanentError("this was planned for Unleash: set UNLEASH_URL again")
+        api = UnleashApi(
+            http=context.http,
+            url=settings.unleash,
+            token=settings.unleash_api_token.get_secret_value(),
+            project=memo.project,
+            environment=memo.environment,
+            timeout_seconds=settings.unleash_timeout_seconds,
+        )
+        return Unleash(api, settings.client_tokens)
+
+
+def _change(switch: Switch) -> Change:
+    flag: Flag = switch.flag
+    return Change(flag.target, "enabled", flag.enabled, switch.on)

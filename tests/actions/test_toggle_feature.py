@@ -1,0 +1,567 @@
+"""toggle-feature: what it reads from `value` and settings, and how it edits a flagd file."""
+
+import asyncio
+import fcntl
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openfeature.contrib.provider.flagd import FlagdProvider
+from openfeature.contrib.provider.flagd.config import ResolverType
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.flag_evaluation import FlagResolutionDetails
+from pydantic import TypeAdapter, ValidationError
+
+from keptn_remedy import PermanentError, TemporaryError
+from keptn_remedy.registry import of
+from keptn_remedy_actions.flag_backends import Switch
+from keptn_remedy_actions.flag_backends.flagd import FIELDS, FlagdFile
+from keptn_remedy_actions.toggle_feature import ToggleFeature, ToggleFeatureSettings
+from tests.actions.driving import driven
+
+VALUE: TypeAdapter[Mapping[str, bool]] = TypeAdapter(ToggleFeature.Value)
+ON_AND_OFF = {"on": True, "off": False}
+
+
+# --- value ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("on", [True, 1, "on", "On", "TRUE", "yes", "enabled", " on ", "1"])
+def test_every_word_for_on_is_understood(on: object) -> None:
+    assert VALUE.validate_python({"PromotionCampaign": on}) == {"PromotionCampaign": True}
+
+
+@pytest.mark.parametrize("off", [False, 0, "off", "OFF", "false", "No", "disabled", "0"])
+def test_every_word_for_off_is_understood(off: object) -> None:
+    assert VALUE.validate_python({"PromotionCampaign": off}) == {"PromotionCampaign": False}
+
+
+@pytest.mark.parametrize(
+    ("text", "wishes"),
+    [
+        ("PromotionCampaign:on", {"PromotionCampaign": True}),
+        ("PromotionCampaign:off", {"PromotionCampaign": False}),
+        (" Promo : on , Other:off", {"Promo": True, "Other": False}),
+    ],
+)
+def test_the_text_of_keptn_0_6_is_understood(text: str, wishes: Mapping[str, bool]) -> None:
+    assert VALUE.validate_python(text) == wishes
+
+
+@pytest.mark.parametrize("wish", ["maybe", "", None, 2, 1.5, [], {}, "25%"])
+def test_an_unknown_wish_is_refused_naming_the_flag(wish: object) -> None:
+    with pytest.raises(ValidationError) as caught:
+        VALUE.validate_python({"Fine": "on", "PromotionCampaign": wish})
+    [mistake] = caught.value.errors()
+    assert mistake["loc"] == ("PromotionCampaign",)
+    assert "must be on or off" in mistake["msg"]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({}, "must map at least one flag to on or off"),
+        ([], "must map at least one flag to on or off"),
+        (True, "must map at least one flag to on or off"),
+        ("PromotionCampaign", "must be a map"),
+        ("PromotionCampaign:off:on", "must be a map"),
+        ("", "must be a map"),
+        ({"A": "on", " A ": "off"}, "more than once"),
+        ("A:on,A:off", "more than once"),
+        ({"": "on"}, "is no name of a flag"),
+        ({"a\nb": "on"}, "is no name of a flag"),
+    ],
+)
+def test_a_value_that_names_no_flag_is_refused(value: object, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        VALUE.validate_python(value)
+
+
+def test_the_value_has_a_schema_that_tools_can_show() -> None:
+    assert VALUE.json_schema()["anyOf"][1] == {"type": "string"}
+
+
+# --- settings ------------------------------------------------------------------------------------
+
+
+def off_because(**variables: str) -> str | None:
+    [entry] = of({ToggleFeature: "test"}, variables).entries
+    return entry.off
+
+
+def settings_from(**variables: str) -> ToggleFeatureSettings:
+    [entry] = of({ToggleFeature: "test"}, variables).entries
+    assert entry.action is not None, entry.off
+    assert isinstance(entry.action.settings, ToggleFeatureSettings)
+    return entry.action.settings
+
+
+UNLEASH = {"UNLEASH_URL": "http://unleash:4242", "UNLEASH_API_TOKEN": "*:*.secret"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "reason"),
+    [
+        ({}, "set UNLEASH_URL and UNLEASH_API_TOKEN, or FLAGD_FILE"),
+        ({"UNLEASH_URL": "", "FLAGD_FILE": ""}, "set UNLEASH_URL and UNLEASH_API_TOKEN, or"),
+        ({"UNLEASH_URL": "http://unleash"}, "UNLEASH_API_TOKEN is not"),
+        ({"UNLEASH_API_TOKEN": "*:*.secret", "FLAGD_FILE": "x"}, "UNLEASH_URL is not"),
+        (UNLEASH | {"UNLEASH_URL": "unleash:4242"}, "UNLEASH_URL"),
+        (UNLEASH | {"UNLEASH_URL": "http://me:secret@unleash"}, "must not hold a user"),
+        (UNLEASH | {"UNLEASH_API_TOKEN": "*:*.secret\nsecret"}, "must be one line"),
+        (UNLEASH | {"UNLEASH_ENVIRONMENT": "prod=production,dev"}, "UNLEASH_ENVIRONMENT"),
+        (UNLEASH | {"UNLEASH_VERIFY_SECONDS": "0"}, "UNLEASH_VERIFY_SECONDS"),
+    ],
+)
+def test_settings_that_make_no_sense_turn_it_off_and_say_why(
+    variables: dict[str, str], reason: str
+) -> None:
+    said = off_because(**variables)
+    assert said
+    assert reason in said
+    assert "secret" not in said
+
+
+@pytest.mark.parametrize("url", ["http://u:4242", "http://u:4242/", "http://u:4242/api/"])
+def test_the_settings_of_keptns_old_service_are_understood(url: str) -> None:
+    settings = settings_from(UNLEASH_SERVER_URL=url, UNLEASH_TOKEN="*:*.secret")
+    assert settings.unleash == "http://u:4242"
+    assert settings.unleash_api_token
+    assert settings.unleash_api_token.get_secret_value() == "*:*.secret"
+
+
+@pytest.mark.parametrize(
+    ("setting", "environment"),
+    [
+        ("", "prod"),
+        ("production", "production"),
+        ("prod=production,staging=development", "production"),
+        (" prod = production ", "production"),
+        ("staging=development", "prod"),
+    ],
+)
+def test_a_stage_maps_to_an_environment(setting: str, environment: str) -> None:
+    settings = settings_from(**UNLEASH, UNLEASH_ENVIRONMENT=setting)
+    assert settings.environment("prod") == environment
+
+
+def test_an_empty_setting_keeps_its_default() -> None:
+    assert settings_from(**UNLEASH, UNLEASH_PROJECT="").unleash_project == "default"
+
+
+def test_no_secret_is_in_the_text_of_settings() -> None:
+    assert "secret" not in repr(settings_from(**UNLEASH, UNLEASH_CLIENT_TOKEN="default:x.secret"))
+
+
+# --- flagd ---------------------------------------------------------------------------------------
+
+
+def flag(**fields: Any) -> dict[str, Any]:
+    return {"state": "ENABLED", "variants": ON_AND_OFF, "defaultVariant": "on", **fields}
+
+
+def written(folder: Path, flags: Mapping[str, Any], **more: Any) -> Path:
+    path = folder / "flags.json"
+    path.write_text(json.dumps({**more, "flags": flags}, indent=2) + "\n")
+    return path
+
+
+def toggler(path: Path) -> ToggleFeature:
+    return ToggleFeature(ToggleFeatureSettings(flagd_file=path))
+
+
+def definition(path: Path, name: str = "Promo") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text())["flags"][name]
+    return found
+
+
+@contextmanager
+def flagd_provider(path: Path) -> Iterator[FlagdProvider]:
+    provider = FlagdProvider(
+        resolver_type=ResolverType.FILE, offline_flag_source_path=str(path), deadline_ms=20
+    )
+    provider.initialize(EvaluationContext())
+    try:
+        yield provider
+    finally:
+        provider.shutdown()
+
+
+def evaluated(path: Path, *, otherwise: bool, name: str = "Promo") -> FlagResolutionDetails[bool]:
+    """What an application sees whose own default, in its code, is `otherwise`."""
+    with flagd_provider(path) as provider:
+        who = EvaluationContext("me", {"email": "me@example.com"})
+        return provider.resolve_boolean_details(name, otherwise, who)
+
+
+IF_EXAMPLE = {"if": [{"ends_with": [{"var": "email"}, "@example.com"]}, "on", "off"]}
+HARD_ONES = {
+    "plain": flag(),
+    "disabled": flag(state="DISABLED"),
+    "disabled and off": flag(state="DISABLED", defaultVariant="off"),
+    "targeting": flag(targeting=IF_EXAMPLE),
+    "targeting the other way": flag(targeting={"if": [True, "off", "on"]}),
+    "empty targeting": flag(targeting={}),
+    "no default": {"state": "ENABLED", "variants": ON_AND_OFF},
+    "null default": flag(defaultVariant=None),
+    "other names": flag(variants={"yes": True, "no": False}, defaultVariant="yes"),
+    "several that are on": flag(variants={"a": True, "b": True, "c": False}, defaultVariant="b"),
+    "boolean default": flag(variants={"true": True, "false": False}, defaultVariant=True),
+    "metadata": flag(metadata={"owner": "shop"}, targeting=None),
+}
+
+
+@pytest.mark.parametrize("on", [True, False])
+@pytest.mark.parametrize("before", HARD_ONES.values(), ids=HARD_ONES)
+async def test_flagd_evaluates_what_was_wished_and_undo_puts_everything_back(
+    before: dict[str, Any], on: bool, tmp_path: Path
+) -> None:
+    path = written(tmp_path, {"Promo": before, "Other": flag()})
+    original = path.read_bytes()
+    async with driven(toggler(path)) as drive:
+        plan = await drive.plan({"Promo": on})
+        await drive.apply(plan)
+        assert evaluated(path, otherwise=not on).value is on
+        outcome = await drive.verify(plan)
+        assert outcome.result == "pass"
+        assert outcome.message == f"Promo {'on' if on else 'off'} in {path} (flagd)"
+        await drive.undo(plan)
+    assert path.read_bytes() == original
+
+
+async def test_variants_that_are_no_booleans_are_chosen_by_name(tmp_path: Path) -> None:
+    colours = {"on": "green", "off": "grey", "festive": "red"}
+    path = written(tmp_path, {"Promo": flag(variants=colours, defaultVariant="festive")})
+    async with driven(toggler(path)) as drive:
+        plan = await drive.plan({"Promo": "off"})
+        assert str(plan) == f"flagd:{path}#Promo enabled: variant festive -> false"
+        await drive.apply(plan)
+    assert definition(path)["defaultVariant"] == "off"
+
+
+@pytest.mark.parametrize("variants", [{"red": 1, "blue": 2}, {"on": True}, {}, {"off": True}])
+async def test_a_flag_without_a_variant_for_off_is_refused(
+    variants: dict[str, Any], tmp_path: Path
+) -> None:
+    path = written(tmp_path, {"Promo": flag(variants=variants)})
+    async with driven(toggler(path)) as drive:
+        with pytest.raises(PermanentError, match="has no variant that is off"):
+            await drive.plan({"Promo": "off"})
+
+
+async def test_a_flag_that_is_so_already_is_noted_and_not_written(tmp_path: Path) -> None:
+    path = written(tmp_path, {"Promo": flag()})
+    before = path.stat()
+    async with driven(toggler(path)) as drive:
+        plan = await drive.plan({"Promo": "on"})
+        assert plan.changes == ()
+        assert plan.notes == ("Promo was on already",)
+        await drive.apply(plan)
+        assert (await drive.verify(plan)).result == "pass"
+        await drive.undo(plan)
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+
+
+async def test_an_unknown_flag_is_refused_naming_similar_ones(tmp_path: Path) -> None:
+    path = written(tmp_path, {"PromotionCampaign": flag(), "Other": flag()})
+    async with driven(toggler(path)) as drive:
+        with pytest.raises(PermanentError, match="did you mean PromotionCampaign\\?"):
+            await drive.plan({"Other": "off", "PromotionCampain": "off"})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "there is no file .* set FLAGD_FILE"),
+        (b"", "is not JSON"),
+        (b"flags: {}", "is not JSON"),
+        (b"\xff\xfe", "is not JSON: it is not UTF-8"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"[]", "no map named"),
+        (b'{"flags": []}', "no map named"),
+        (b'{"flags": {"Promo": 1}}', "flag Promo .* has no map of variants"),
+        (b'{"flags": {"Promo": {"state": "ENABLED"}}}', "has no map of variants"),
+    ],
+)
+async def test_a_file_that_is_no_flagd_file_is_refused(
+    content: bytes | None, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "flags.json"
+    if content is not None:
+        path.write_bytes(content)
+    async with driven(toggler(path)) as drive:
+        with pytest.raises(PermanentError, match=message):
+            await drive.plan({"Promo": "off"})
+    assert content is None or path.read_bytes() == content
+
+
+async def test_all_flags_are_written_at_once_or_not_at_all(tmp_path: Path) -> None:
+    path = written(tmp_path, {"A": flag(), "B": flag(), "C": flag()})
+    async with driven(toggler(path)) as drive:
+        plan = await drive.plan({"A": "off", "B": "off", "C": "off"})
+        changed = written(tmp_path, {"A": flag(), "B": flag(state="DISABLED"), "C": flag()})
+        before = changed.read_bytes()
+        with pytest.raises(PermanentError, match="B was changed by somebody else"):
+            await drive.apply(plan)
+        assert path.read_bytes() == before
+
+
+async def test_applying_again_after_a_crash_is_harmless(tmp_path: Path) -> None:
+    path = written(tmp_path, {"Promo": flag(targeting=IF_EXAMPLE), "Other": flag()})
+    original = path.read_bytes()
+    async with driven(toggler(path)) as drive:
+        plan = await drive.plan({"Promo": "off", "Other": "off"})
+        await drive.apply(plan)
+        once = path.read_bytes()
+        await drive.apply(plan)
+        assert path.read_bytes() == once
+        await drive.undo(plan)
+        await drive.undo(plan)
+    assert path.read_bytes() == original
+
+
+async def test_undo_leaves_what_somebody_else_changed_since(tmp_path: Path) -> None:
+    path = written(tmp_path, {"Promo": flag(), "Other": flag()})
+    async with driven(toggler(path)) as drive:
+        plan = await drive.plan({"Promo": "off", "Other": "off"})
+        await drive.apply(plan)
+        theirs = flag(defaultVariant="off", targeting=IF_EXAMPLE)
+        written(tmp_path, {"Promo": theirs, "Other": flag(defaultVariant="off")})
+        await drive.undo(plan)
+        [warning] = drive.logged.calls
+        assert warning.kwargs["remark"] == f"Promo has been changed since in {path} (flagd)"
+    assert definition(path) == theirs
+    assert definition(path, "Other") == flag()
+
+
+async def test_a_flag_that_was_switched_back_fails_verification(tmp_path: Path) -> None:
+    path = written(tmp_path, {"Promo": flag()})
+    async with driven(toggler(path)) as drive:
+        plan = await drive.plan({"Promo": "off"})
+        await drive.apply(plan)
+        written(tmp_path, {"Promo": flag(state="DISABLED")})
+        outcome = await drive.verify(plan)
+    assert outcome.is_failure
+    assert "Promo is state DISABLED, left to the callers' defaults" in outcome.message
+
+
+async def test_an_edit_while_we_write_is_not_lost(tmp_path: Path) -> None:
+    path = written(tmp_path, {"Promo": flag()})
+    theirs = json.dumps({"flags": {"Promo": flag(), "Theirs": flag()}})
+
+    class Raced(FlagdFile):
+        def _read(self) -> str:
+            found = super()._read()
+            path.write_text(theirs)  # right after we have read it
+            return found
+
+    switch = Switch(await FlagdFile(path).find("Promo", on=False), on=False)
+    with pytest.raises(TemporaryError, match="is being written by somebody else"):
+        await Raced(path).switch([switch])
+    assert path.read_text() == theirs
+    assert names_in(tmp_path) == ["flags.json"]
+    await FlagdFile(path).switch([switch])
+    assert definition(path)["defaultVariant"] == "off"
+    assert definition(path, "Theirs") == flag()
+
+
+async def test_executions_that_edit_one_file_at_once_lose_nothing(tmp_path: Path) -> None:
+    names = [f"flag-{number}" for number in range(30)]
+    path = written(tmp_path, {name: flag() for name in names})
+    async with driven(toggler(path)) as drive:
+        await asyncio.gather(*(drive.run({name: "off"}) for name in names))
+    assert all(definition(path, name)["defaultVariant"] == "off" for name in names)
+
+
+async def test_a_file_held_by_another_process_is_tried_again_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, {"Promo": flag()})
+    monkeypatch.setattr(FlagdFile, "LOCK_SECONDS", 0.02)
+    async with driven(toggler(path)) as drive:
+        plan = await drive.plan({"Promo": "off"})
+        with held(tmp_path), pytest.raises(TemporaryError, match="another process holds"):
+            await drive.apply(plan)
+        await drive.apply(plan)
+    assert definition(path)["defaultVariant"] == "off"
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+async def test_a_cancelled_write_has_ended_before_anything_follows(tmp_path: Path) -> None:
+    path = written(tmp_path, {"Promo": flag()})
+    async with driven(toggler(path)) as drive:
+        plan = await drive.plan({"Promo": "off"})
+        with held(tmp_path):
+            applying = asyncio.create_task(drive.apply(plan))
+            await asyncio.sleep(0)  # its thread now waits for the lock
+            applying.cancel()
+            await asyncio.sleep(0)
+            assert not applying.done()
+        with pytest.raises(asyncio.CancelledError):
+            await applying
+        assert definition(path)["defaultVariant"] == "off"
+        await drive.undo(plan)
+    assert definition(path)["defaultVariant"] == "on"
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - another thread makes it true
+            await asyncio.sleep(0.005)
+
+
+async def test_mode_owner_and_link_stay_and_no_other_file_is_left(tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    real.mkdir()
+    path = written(real, {"Promo": flag()})
+    path.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(path, 65534, 65534)
+    was = path.stat()
+    link = tmp_path / "link.json"
+    link.symlink_to(path)
+    (real / ".flags.json.keptn-remedy").write_text("left behind by a crash")
+    async with driven(toggler(link)) as drive:
+        await drive.run({"Promo": "off"})
+    now = path.stat()
+    assert (now.st_mode, now.st_uid, now.st_gid) == (was.st_mode, was.st_uid, was.st_gid)
+    assert link.is_symlink()
+    assert names_in(real) == ["flags.json"]
+
+
+def names_in(folder: Path) -> list[str]:
+    return [file.name for file in folder.iterdir()]
+
+
+async def test_a_folder_that_can_not_be_written_says_so() -> None:
+    with as_nobody(), tempfile.TemporaryDirectory() as name:
+        path = written(Path(name), {"Promo": flag()})
+        path.parent.chmod(0o500)
+        async with driven(toggler(path)) as drive:
+            plan = await drive.plan({"Promo": "off"})
+            with pytest.raises(PermanentError, match="its folder must be writable"):
+                await drive.apply(plan)
+        path.parent.chmod(0o700)
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Root may write everywhere."""
+    user = os.geteuid()
+    try:
+        if user == 0:
+            os.seteuid(65534)
+        yield
+    finally:
+        os.seteuid(user)
+
+
+async def test_a_watching_application_sees_every_write_however_fast(tmp_path: Path) -> None:
+    path = written(tmp_path, {"Promo": flag()})
+    future = time.time_ns() + 3_600 * 10**9  # an edit by a machine with another clock
+    os.utime(path, ns=(future, future))
+    with flagd_provider(path) as provider:
+        async with driven(toggler(path)) as drive:
+            for wish in [False, True, False]:
+                await drive.run({"Promo": wish})
+                await until(lambda wish=wish: is_on(provider) is wish)  # type: ignore[misc]
+
+
+def is_on(provider: FlagdProvider) -> bool:
+    return provider.resolve_boolean_details("Promo", False).value
+
+
+@pytest.mark.parametrize(
+    ("style", "start"),
+    [
+        ({"indent": "\t"}, '{\n\t"flags": {\n\t\t"Promo": {\n\t\t\t"state"'),
+        ({"indent": 4}, '{\n    "flags": {\n        "Promo": {\n            "state"'),
+        ({"separators": (",", ":")}, '{"flags":{"Promo":{"state":"ENABLED","variants"'),
+        ({"ensure_ascii": False}, '{"flags": {"Promo": {"state": "ENABLED", "variants"'),
+        ({}, '{"flags": {"Promo": {"state": "ENABLED", "variants"'),
+    ],
+    ids=["tabs", "four spaces", "compact", "umlauts", "one line"],
+)
+@pytest.mark.parametrize("end", ["", "\n"])
+async def test_the_way_a_file_is_written_is_kept(
+    style: dict[str, Any], start: str, end: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "flags.json"
+    on, off = ({"flags": {"Promo": flag(defaultVariant=wish)}, "by": "Ruß"} for wish in ON_AND_OFF)
+    path.write_text(json.dumps(on, **style) + end)
+    async with driven(toggler(path)) as drive:
+        await drive.run({"Promo": "off"})
+    assert path.read_text() == json.dumps(off, **style) + end
+    assert path.read_text().startswith(start)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+FLAGS = st.fixed_dictionaries(
+    {
+        "variants": st.just(ON_AND_OFF),
+    },
+    optional={
+        "state": st.sampled_from(["ENABLED", "DISABLED"]),
+        "defaultVariant": st.sampled_from(["on", "off", None, ""]),
+        "targeting": st.none() | st.dictionaries(st.text(), JSON, max_size=3),
+        "metadata": JSON,
+    },
+)
+
+
+def shuffled(fields: Mapping[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.permutations(list(fields.items())).map(dict)
+
+
+DOCUMENTS = st.tuples(
+    st.dictionaries(st.text(), JSON, max_size=3),
+    st.dictionaries(st.text(min_size=1), FLAGS.flatmap(shuffled) | JSON, max_size=3),
+    FLAGS.flatmap(shuffled),
+    st.sampled_from([None, 2, "\t"]),
+    st.booleans(),
+    st.booleans(),
+)
+
+
+@given(DOCUMENTS)
+def test_whatever_else_is_in_the_file_stays_as_it_was(document: Any) -> None:
+    more, others, promo, indent, ascii_only, on = document
+    content = {**more, "flags": {**others, "Promo": promo}}
+    text = json.dumps(content, indent=indent, ensure_ascii=ascii_only)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "flags.json")
+        path.write_text(text, newline="")
+        store = FlagdFile(path)
+        switch = Switch(asyncio.run(store.find("Promo", on=on)), on=on)
+        asyncio.run(store.switch([switch]))
+        assert asyncio.run(store.verify([switch], seconds=1)).holds
+        assert without_decision(json.loads(path.read_text())) == without_decision(content)
+        asyncio.run(store.restore([switch]))
+        assert json.dumps(json.loads(path.read_text())) == json.dumps(content)
+
+
+def without_decision(content: Any) -> str:
+    """All but what decides how Promo evaluates; text, since == does not see the order of keys."""
+    promo = {name: field for name, field in content["flags"]["Promo"].items() if name not in FIELDS}
+    return json.dumps({**content, "flags": {**content["flags"], "Promo": promo}})
