@@ -219,10 +219,12 @@ class ToggleFeature(PlannedAction):
         seconds = max(0.0, min(self.settings.unleash_verify_seconds, left))
         verdict = await store.verify(memo.switches, seconds=seconds)
         details = {"seen": dict(verdict.seen)} if verdict.seen else {}
-        if verdict.holds:
-            done = ", ".join(map(str, memo.switches))
-            return Outcome.passed(f"{done} in {store.place}", **details)
-        return Outcome.failed(verdict.contrary, **details)
+        if not verdict.holds:
+            return Outcome.failed(verdict.contrary, **details)
+        done = f"{', '.join(map(str, memo.switches))} in {store.place}"
+        if verdict.doubt:
+            return Outcome.warned(f"{done}; what applications see: {verdict.doubt}", **details)
+        return Outcome.passed(done, **details)
 
     async def undo(self, context: Context, plan: Plan) -> None:
         memo = _Memo.model_validate(plan.memo)

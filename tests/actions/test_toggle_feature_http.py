@@ -1,7 +1,6 @@
 """toggle-feature against servers that answer badly: what is tried again, and what is said."""
 
 import asyncio
-import re
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
@@ -169,6 +168,7 @@ async def test_what_may_heal_is_worth_another_attempt(
         ("soon", None),
         ("", None),
     ],
+    ids=["seconds", "a date", "a past date", "nonsense", "nothing"],
 )
 @pytest.mark.parametrize("status", [429, 503])
 async def test_retry_after_is_handed_on(
@@ -402,7 +402,7 @@ async def test_off_is_not_believed_when_nothing_could_be_fetched(
     peer.answer(json=state(enabled=False), times=2)
     peer.answer(status, times=None)
     outcome = await verified(peer, "off", unleash_verify_seconds=0.3)
-    assert outcome.is_failure
+    assert outcome.result == "warning"
     assert "nothing could be fetched with UNLEASH_CLIENT_TOKEN" in outcome.message
     assert "secret" not in outcome.message
 
@@ -411,7 +411,7 @@ async def test_a_flag_that_applications_do_not_know_is_not_off(peer: HttpPeer) -
     peer.answer(json=state(enabled=False), times=2)
     peer.answer(json={"version": 2, "features": []}, times=None)
     outcome = await verified(peer, "off", unleash_verify_seconds=0.3)
-    assert outcome.is_failure
+    assert outcome.result == "warning"
     assert "Promo unknown (UNLEASH_CLIENT_TOKEN does not show this flag)" in outcome.message
 
 
@@ -420,7 +420,7 @@ async def test_what_is_no_answer_of_unleash_is_not_believed(body: bytes, peer: H
     peer.answer(json=state(enabled=False), times=2)
     peer.answer(body=body, times=None)
     outcome = await verified(peer, "off", unleash_verify_seconds=0.3)
-    assert outcome.is_failure
+    assert outcome.result == "warning"
 
 
 async def test_a_server_that_hangs_ends_the_looking_in_time(peer: HttpPeer) -> None:
@@ -434,8 +434,8 @@ async def test_a_server_that_hangs_ends_the_looking_in_time(peer: HttpPeer) -> N
         with peer.hold():
             async with asyncio.timeout(5):
                 outcome = await verifying
-    assert outcome.is_failure
-    assert re.search("after 0.3 s applications still see: Promo unknown", outcome.message)
+    assert outcome.result == "warning"
+    assert "what applications see: Promo unknown" in outcome.message
 
 
 async def test_cancelling_the_looking_leaves_nothing_behind(peer: HttpPeer) -> None:

@@ -38,9 +38,14 @@ class Switch:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether all switches hold; `contrary` says why not, `seen` what each flag looked like."""
+    """Whether all switches hold.
+
+    `contrary` says what was seen to be otherwise, `doubt` what could not be seen, and `seen` what
+    each flag looked like.
+    """
 
     contrary: str = ""
+    doubt: str = ""
     seen: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property

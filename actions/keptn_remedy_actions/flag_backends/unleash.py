@@ -108,9 +108,12 @@ class Unleash:
             request_seconds=self.api.timeout_seconds,
         )
         seen = {name: sight.said for name, sight in sights.items()}
-        contrary = [f"{name} {sight.said}" for name, sight in sights.items() if not sight.agrees]
+        disagreeing = {name: sight for name, sight in sights.items() if not sight.agrees}
+        contrary = [f"{name} {sight.said}" for name, sight in disagreeing.items() if sight.is_known]
         if not contrary:
-            return Verdict(seen=seen)
+            # What the admin API confirms is not undone because nobody could look further.
+            doubts = [f"{name} {sight.said}" for name, sight in disagreeing.items()]
+            return Verdict(doubt=", ".join(doubts), seen=seen)
         wished = ", ".join(map(str, switches))
         return Verdict(
             f"{wished} in {self.place}, but after {seconds:g} s applications still see:"

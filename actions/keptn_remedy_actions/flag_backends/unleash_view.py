@@ -25,10 +25,14 @@ logging.getLogger("UnleashClient").setLevel(logging.CRITICAL)
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What applications are told about one flag, and whether that is what was wished."""
+    """What applications are told about one flag, and whether that is what was wished.
+
+    `is_known` is False when it could not be found out.
+    """
 
     agrees: bool
     said: str
+    is_known: bool = True
 
 
 class _Memory(BaseCache):
@@ -142,7 +146,7 @@ async def watch(
     )
     evaluator = cast("_Evaluates", client)
     unseen = "unknown (nothing could be fetched with UNLEASH_CLIENT_TOKEN)"
-    sights: Mapping[str, Sight] = {name: Sight(False, unseen) for name in wishes}
+    sights: Mapping[str, Sight] = {name: Sight(False, unseen, is_known=False) for name in wishes}
     try:
         async with asyncio.timeout(seconds):
             await client.initialize_client()
@@ -161,7 +165,8 @@ async def watch(
 
 def _sight(client: _Evaluates, name: str, told: _Told | None, on: bool) -> Sight:
     if told is None:
-        return Sight(False, "unknown (UNLEASH_CLIENT_TOKEN does not show this flag)")
+        unknown = "unknown (UNLEASH_CLIENT_TOKEN does not show this flag)"
+        return Sight(False, unknown, is_known=False)
     is_on = client.is_enabled(name)
     if not (on and told.enabled) or told.is_for_everyone:
         return Sight(told.enabled is on and is_on is on, on_or_off(is_on))
