@@ -56,7 +56,7 @@ class FlagdFile:
         found = [(s, _enabled(self._definition(flags, s.flag.name), s.on)) for s in switches]
         contrary = [f"{s.flag.name} is {_said(enabled)}" for s, enabled in found if enabled != s.on]
         seen = {s.flag.name: _said(enabled) for s, enabled in found}
-        return Verdict(f"{', '.join(contrary)} in {self.place}" if contrary else "", seen)
+        return Verdict(f"{', '.join(contrary)} in {self.place}" if contrary else "", seen=seen)
 
     async def restore(self, switches: Sequence[Switch]) -> Sequence[str]:
         left_alone: list[str] = []

@@ -118,7 +118,7 @@ class Unleash:
         return Verdict(
             f"{wished} in {self.place}, but after {seconds:g} s applications still see:"
             f" {', '.join(contrary)}",
-            seen,
+            seen=seen,
         )
 
 
