@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from uuid import uuid4
 
 import orjson
+from pydantic import AliasChoices
 
 from keptn_remedy import events, logs, registry, service, settings
-from keptn_remedy.action import Outcome, PlannedAction
+from keptn_remedy.action import AnyAction, Outcome, PlannedAction
 from keptn_remedy.cli.terminal import (
     FAILED,
     GOOD,
     WRONG_USAGE,
+    clean_up_on_interrupt,
     complain,
-    console,
+    leave_summaries_out,
     printable,
     say,
+    say_json,
+    show_json,
     table,
 )
-from keptn_remedy.masking import Mask
+from keptn_remedy.masking import Mask, secrets_of
 from keptn_remedy.registry import Entry, Registry, RegistryError
 from keptn_remedy.settings import SettingsError
 from keptn_remedy.web.models import ActionInfo
@@ -39,9 +44,9 @@ def list_actions(name: str | None, *, as_json: bool) -> int:
     if name is None:
         _show_all(found, as_json=as_json)
         return GOOD
-    entry = found.find(name) or found.entry(name)
+    entry = _named(found, name)
     if entry is None:
-        complain([f"there is no action {name!r}; `remedy actions` lists them"])
+        complain([_unknown(found, name)])
         return FAILED
     _show_one(entry, as_json=as_json)
     return GOOD
@@ -54,19 +59,20 @@ def try_action(
     try:
         parsed = orjson.loads(value)
     except orjson.JSONDecodeError as error:
-        complain([f"--value is not JSON: {error}"])
+        complain([f"--value is not JSON: {error}", """text needs quotes of its own: '"off"'"""])
         return WRONG_USAGE
     try:
         found = discover(os.environ)
     except (SettingsError, RegistryError) as error:
         complain(error.mistakes)
         return WRONG_USAGE
-    if found.find(name) is None:
-        entry = found.entry(name)
-        complain([f"{entry.name} is off: {entry.off}" if entry else f"there is no action {name!r}"])
+    entry = _named(found, name)
+    if entry is None or entry.off:
+        complain([f"{entry.name} is off: {entry.off}" if entry else _unknown(found, name)])
         return FAILED
-    logs.configure("warning", "console", "keptn-remedy", Mask(), stream=sys.stderr)
+    _log_to_stderr(found)
     trigger = events.stored_trigger(_event(name, parsed, scope))
+    clean_up_on_interrupt()
     outcome = asyncio.run(_run(found, trigger, dry_run=not apply))
     _show_outcome(outcome, as_json=as_json)
     return FAILED if outcome.is_failure else GOOD
@@ -80,6 +86,28 @@ def discover(environ: Mapping[str, str]) -> Registry:
     """
     config, variables = settings.load(environ), settings.variables(environ)
     return registry.discover(variables, switched_on=config.actions, folder=config.actions_dir)
+
+
+def _named(found: Registry, name: str) -> Entry | None:
+    """The action of that name or alias, on or off."""
+    wanted = registry.key(name)
+    for entry in found.entries:
+        if wanted in map(registry.key, (entry.name, *entry.cls.aliases)):
+            return entry
+    return None
+
+
+def _unknown(found: Registry, name: str) -> str:
+    names = ", ".join(entry.name for entry in found.entries)
+    return f"there is no action {name!r}; there are: {names}"
+
+
+def _log_to_stderr(found: Registry) -> None:
+    """What goes wrong on the way, such as attempts that failed."""
+    settings_in_use = [entry.action.settings for entry in found.entries if entry.action]
+    mask = Mask(secret for holder in settings_in_use for secret in secrets_of(holder))
+    logs.configure("warning", "console", "keptn-remedy", mask, stream=sys.stderr)
+    leave_summaries_out()
 
 
 async def _run(found: Registry, trigger: events.ActionTriggered, *, dry_run: bool) -> Outcome:
@@ -110,14 +138,14 @@ def _info(entry: Entry) -> ActionInfo:
 def _show_all(found: Registry, *, as_json: bool) -> None:
     infos = [_info(entry) for entry in found.entries]
     if as_json:
-        say(orjson.dumps([info.model_dump() for info in infos]).decode())
+        say_json([info.model_dump() for info in infos])
         return
     table(
         ("ACTION", "STATE", "ALIASES", "WHAT IT DOES"),
         [
             (
                 info.name,
-                "on" if info.on else f"off: {info.off_because}",
+                _state(info),
                 ", ".join(info.aliases),
                 info.description.partition("\n")[0],
             )
@@ -129,29 +157,45 @@ def _show_all(found: Registry, *, as_json: bool) -> None:
 def _show_one(entry: Entry, *, as_json: bool) -> None:
     info = _info(entry)
     if as_json:
-        say(info.model_dump_json())
+        say_json(info.model_dump())
         return
-    off = f" (off: {printable(info.off_because)})" if not info.on else ""
-    say(f"{info.name}{off}\n\n{info.description}\n")
-    prefix = registry.env_prefix(entry.cls)
-    table(
-        ("FIELD", ""),
-        [
-            ("kind", info.kind),
-            ("aliases", ", ".join(info.aliases)),
-            ("from", info.origin),
-            *(("setting", name) for name in settings.variable_names(entry.cls.Settings, prefix)),
-        ],
-    )
-    say("\nvalue:")
-    console().print_json(orjson.dumps(info.value_schema).decode())
+    facts = [
+        ("action", info.name),
+        ("state", _state(info)),
+        ("kind", info.kind),
+        ("aliases", ", ".join(info.aliases) or "none"),
+        ("from", info.origin),
+    ]
+    table(("", ""), facts)
+    say("")
+    for line in inspect.cleandoc(info.description).splitlines():
+        say(printable(line))
+    if rows := list(_settings(entry.cls)):
+        say("")
+        table(("SETTING", "DEFAULT", ""), rows)
+    say("\nThe JSON schema of its value:")
+    show_json(info.value_schema)
+
+
+def _state(info: ActionInfo) -> str:
+    return "on" if info.on else f"off: {info.off_because}"
+
+
+def _settings(cls: type[AnyAction]) -> Iterator[tuple[str, str, str]]:
+    """Each setting's variables, its default and what it is for."""
+    prefix = registry.env_prefix(cls)
+    for name, field in cls.Settings.model_fields.items():
+        alias = field.validation_alias
+        choices = alias.choices if isinstance(alias, AliasChoices) else [alias or prefix + name]
+        variables = " or ".join(str(choice).upper() for choice in choices)
+        default = "required" if field.is_required() else str(field.get_default() or "")
+        yield variables, default, field.description or ""
 
 
 def _show_outcome(outcome: Outcome, *, as_json: bool) -> None:
     if as_json:
-        option = orjson.OPT_NON_STR_KEYS
-        say(orjson.dumps(outcome, default=str, option=option).decode())
+        say_json(outcome)
         return
-    say(f"{outcome.status}/{outcome.result}: {outcome.message}")
+    say(f"{outcome.status}/{outcome.result}: {printable(outcome.message)}")
     if outcome.details:
-        table(("DETAIL", ""), outcome.details.items())
+        show_json(outcome.details)

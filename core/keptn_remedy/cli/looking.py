@@ -4,31 +4,52 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+
+from rich.table import Table
+from rich.text import Text
 
 from keptn_remedy import settings
-from keptn_remedy.cli.terminal import FAILED, GOOD, WRONG_USAGE, complain, console, say, table
-from keptn_remedy.journal import JournalError, JournalUnusable, Record
+from keptn_remedy.cli.terminal import (
+    FAILED,
+    GOOD,
+    WRONG_USAGE,
+    clean_up_on_interrupt,
+    coloured,
+    complain,
+    console,
+    is_terminal,
+    printable,
+    say,
+    say_json,
+    show_json,
+    table,
+)
+from keptn_remedy.journal import JournalError, JournalUnusable, Record, State, Undelivered
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.settings import SettingsError
 from keptn_remedy.web.models import Execution, ExecutionDetail
 
-T = TypeVar("T")
 PAGE = 500
+FIRST_SHOWN = 10
 FOLLOW_SECONDS = 0.5
-_COLUMNS = ("ACCEPTED", "STATE", "ACTION", "PROJECT/STAGE/SERVICE", "OUTCOME", "ID")
+ID_WIDTH = 36
+_COLUMNS = ("ACCEPTED", "STATE", "ACTION", "PROJECT/STAGE/SERVICE", "EXECUTION", "OUTCOME")
 
 
-def list_executions(state: Any, limit: int, *, as_json: bool) -> int:
+def list_executions(state: State | None, limit: int, *, as_json: bool) -> int:
     """The newest executions; returns the exit code."""
 
     async def show(journal: SqliteJournal) -> int:
         records = await journal.records(state=state, limit=limit)
         if as_json:
-            _as_json_lines(records)
+            for record in records:
+                _say_short(record)
+        elif is_terminal():
+            _show_for_people(records)
         else:
             table(_COLUMNS, map(_row, records))
         return GOOD
@@ -42,37 +63,30 @@ def show_execution(execution_id: str, *, as_json: bool) -> int:
     async def show(journal: SqliteJournal) -> int:
         record = await journal.record(execution_id)
         if record is None:
-            complain([f"there is no execution {execution_id!r}"])
+            complain([f"there is no execution {execution_id!r}; remedy journal list shows them"])
             return FAILED
         detail = ExecutionDetail.of(record)
         if as_json:
-            say(detail.model_dump_json())
+            say_json(detail.model_dump())
         else:
-            console().print_json(detail.model_dump_json(exclude_none=True))
+            _show_whole(record, detail)
         return GOOD
 
     return _with_journal(show)
 
 
 def follow(*, as_json: bool) -> int:
-    """Print each execution whenever its state changes, until interrupted."""
+    """Print the newest executions, then each whose state changes, until interrupted."""
 
     async def show(journal: SqliteJournal) -> int:
-        seen: dict[str, str] = {}
-        while True:
-            changed = [
-                record
-                for record in reversed(await journal.records(limit=PAGE))
-                if seen.get(record.id) != record.state
-            ]
+        async for record in _changes(journal):
             if as_json:
-                _as_json_lines(changed)
+                _say_short(record)
             else:
-                for record in changed:
-                    say("  ".join(str(cell) for cell in _row(record)))
-            seen.update((record.id, record.state) for record in changed)
-            await asyncio.sleep(FOLLOW_SECONDS)
+                say("  ".join(printable(cell) for cell in _row(record)).rstrip())
+        return GOOD
 
+    clean_up_on_interrupt()
     with suppress(KeyboardInterrupt):
         return _with_journal(show)
     return GOOD
@@ -82,19 +96,38 @@ def export() -> int:
     """Every execution, oldest first; returns the exit code."""
 
     async def show(journal: SqliteJournal) -> int:
-        async for record in _oldest_first(journal):
-            say(ExecutionDetail.of(record).model_dump_json())
+        async for record in _since(journal, 0):
+            say_json(ExecutionDetail.of(record).model_dump())
         return GOOD
 
     return _with_journal(show)
 
 
-async def _oldest_first(journal: SqliteJournal) -> AsyncIterator[Record]:
-    after = 0
+async def _since(journal: SqliteJournal, after: int) -> AsyncIterator[Record]:
+    """Executions with a `seq` above `after`, oldest first."""
     while page := await journal.records_after(after, PAGE):
         for record in page:
             yield record
         after = page[-1].seq
+
+
+async def _changes(journal: SqliteJournal) -> AsyncIterator[Record]:
+    """The newest executions, then each that is new or has changed, for ever."""
+    newest = await journal.records(limit=FIRST_SHOWN)
+    after = newest[-1].seq - 1 if newest else 0
+    seen: dict[int, str] = {}
+    while True:
+        async for record in _since(journal, after):
+            if seen.get(record.seq) != record.state:
+                seen[record.seq] = record.state
+                yield record
+        # What is finished changes no more: look again from the oldest that is open.
+        after = min(
+            (seq - 1 for seq, state in seen.items() if state != "finished"),
+            default=max(seen, default=after),
+        )
+        seen = {seq: state for seq, state in seen.items() if seq > after}
+        await asyncio.sleep(FOLLOW_SECONDS)
 
 
 def _with_journal(look: Callable[[SqliteJournal], Awaitable[int]]) -> int:
@@ -119,18 +152,74 @@ def _path() -> Path:
     return settings.load(os.environ).journal
 
 
-def _as_json_lines(records: Iterable[Record]) -> None:
+def _say_short(record: Record) -> None:
+    say_json(Execution.of(record).model_dump())
+
+
+def _show_for_people(records: Iterable[Record]) -> None:
+    """The id is what people copy, so it stays in one piece; the rest goes below it."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("ACCEPTED", "STATE", "ACTION"):
+        made.add_column(column, overflow="fold")
+    made.add_column("EXECUTION", min_width=ID_WIDTH, overflow="fold")
     for record in records:
-        say(Execution.of(record).model_dump_json())
+        state = coloured(str(record.result or record.state))
+        lines = filter(None, (record.id, _scope(record), record.message))
+        texts = (_when(record.accepted_at), state, Text(printable(record.action)))
+        made.add_row(*texts, Text("\n".join(map(printable, lines))))
+    console().print(made)
+
+
+def _show_whole(record: Record, detail: ExecutionDetail) -> None:
+    facts = [
+        ("execution", record.id),
+        ("action", record.action),
+        ("for", _scope(record)),
+        ("state", record.state),
+        ("outcome", _outcome(record)),
+        *((name, _when(at)) for name, at in _moments(record)),
+        ("attempts", record.attempts),
+        *(("plan", change) for change in (record.plan.changes if record.plan else ())),
+        *(("note", note) for note in detail.notes),
+        *(("not told yet", _undelivered(report)) for report in record.undelivered),
+    ]
+    table(("", ""), [(name, value) for name, value in facts if value])
+    if record.details:
+        say("\nDetails:")
+        show_json(record.details)
+    say("\nThe event as it came in:")
+    show_json(record.event)
+
+
+def _undelivered(report: Undelivered) -> str:
+    reason = f": {report.reason}" if report.reason else ""
+    return f"{report.kind} {report.state}, {report.attempts} attempts{reason}"
+
+
+def _moments(record: Record) -> Iterator[tuple[str, datetime]]:
+    for name in ("accepted", "started", "finished", "reported"):
+        if at := getattr(record, f"{name}_at"):
+            yield name, at
 
 
 def _row(record: Record) -> tuple[object, ...]:
-    outcome = f"{record.status}/{record.result}: {record.message}" if record.status else ""
     return (
-        record.accepted_at.isoformat(timespec="seconds"),
+        _when(record.accepted_at),
         record.state,
         record.action,
-        f"{record.project}/{record.stage}/{record.service}",
-        outcome,
+        _scope(record),
         record.id,
+        _outcome(record),
     )
+
+
+def _outcome(record: Record) -> str:
+    return f"{record.status}/{record.result}: {record.message}" if record.status else ""
+
+
+def _scope(record: Record) -> str:
+    return f"{record.project}/{record.stage}/{record.service}"
+
+
+def _when(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -3,65 +3,108 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import orjson
-from rich.markup import escape
+from rich.text import Text
 
-from keptn_remedy import service
-from keptn_remedy.cli.sending import post
-from keptn_remedy.cli.terminal import FAILED, GOOD, WRONG_USAGE, complain, console, printable
-from keptn_remedy.events import TRIGGERED, Report
+from keptn_remedy import logs, service, settings
+from keptn_remedy.cli import demo as demonstration
+from keptn_remedy.cli.terminal import (
+    FAILED,
+    GOOD,
+    WRONG_USAGE,
+    coloured,
+    complain,
+    console,
+    is_terminal,
+    leave_summaries_out,
+    printable,
+    reason,
+)
+from keptn_remedy.events import Report
 from keptn_remedy.journal import JournalUnusable
 from keptn_remedy.registry import RegistryError
-from keptn_remedy.settings import SettingsError
+from keptn_remedy.settings import Settings, SettingsError
 
-FLAGS = Path("var/flags.json")
-LOCAL = {
-    "REMEDY_TRANSPORT": "local",
-    "REMEDY_JOURNAL": "var/local-journal.db",
-    "FLAGD_FILE": str(FLAGS),
-}
-DEMO_FLAG = "PromotionCampaign"
-_LOOK_SECONDS = 0.02
-_COLOURS = {"pass": "green", "warning": "yellow", "fail": "red"}
+LOCAL = {"REMEDY_JOURNAL": "var/local-journal.db", "FLAGD_FILE": "var/flags.json"}
+# People see the reports themselves; what goes wrong is logged beside them.
+FOR_PEOPLE = {"REMEDY_LOG_FORMAT": "console", "REMEDY_LOG_LEVEL": "warning"}
+# A demonstration must not switch flags that someone lives on.
+WITHOUT_UNLEASH = dict.fromkeys(
+    ("UNLEASH_URL", "UNLEASH_SERVER_URL", "UNLEASH_API_TOKEN", "UNLEASH_TOKEN"), ""
+)
 
 
 def serve(*, local: bool, demo: bool) -> int:
     """Serve until stopped; returns the exit code."""
-    environ: Mapping[str, str] = os.environ
-    if local:
-        on_terminal = {"REMEDY_LOG_FORMAT": "console"} if sys.stdout.isatty() else {}
-        environ = {**LOCAL, **on_terminal, **os.environ}
     try:
-        if local:
-            _seed_flags(Path(environ["FLAGD_FILE"]), reset=demo)
-        _run(_serve(environ, local=local, demo=demo))
+        variables = _variables(os.environ, local=local, demo=demo)
+        config = settings.load(variables)
+        return _serve_with(config, variables, local=local, demo=demo)
     except (SettingsError, RegistryError) as error:
         complain(error.mistakes)
         return WRONG_USAGE
-    except (JournalUnusable, OSError) as error:
+    except JournalUnusable as error:
         complain([str(error)])
+        return FAILED
+
+
+def _variables(environ: Mapping[str, str], *, local: bool, demo: bool) -> dict[str, str]:
+    found = settings.variables(environ)
+    if not local:
+        return found
+    defaults = LOCAL | (FOR_PEOPLE if is_terminal() else {})
+    given = WITHOUT_UNLEASH if demo else {}
+    return {**defaults, **found, **given, "REMEDY_TRANSPORT": "local"}
+
+
+def _serve_with(config: Settings, variables: Mapping[str, str], *, local: bool, demo: bool) -> int:
+    flags = Path(variables.get("FLAGD_FILE", ""))
+    try:
+        if local and flags.name:
+            demonstration.seed_flags(flags)
+        _run(_serve(config, variables, local=local, demo=flags if demo else None))
+    except OSError as error:
+        complain([_explained(error, config)])
         return FAILED
     return GOOD
 
 
-async def _serve(environ: Mapping[str, str], *, local: bool, demo: bool) -> None:
+async def _serve(
+    config: Settings, variables: Mapping[str, str], *, local: bool, demo: Path | None
+) -> None:
+    for_people = is_terminal() and config.log_format == "console"
+
     async def ready(provider: service.Service) -> None:
-        if demo:
-            await _play(provider)
-        _show_addresses(provider)
+        if for_people:
+            leave_summaries_out()
+        try:
+            if demo:
+                await _play(provider, demo)
+            tell = _show_addresses if for_people else _log_addresses
+            tell(provider)
+            await asyncio.Event().wait()
+        finally:  # stopped, at whatever moment
+            if for_people:
+                _show_end(provider)
 
     await service.serve(
-        environ,
-        show=_show_report if sys.stdout.isatty() else lambda report: None,
+        variables,
+        config=config,
+        variables=variables,
+        show=_show_report if for_people else lambda report: None,
         ready=ready if local else None,
     )
+    # An action that swallows its cancellation, or blocks a thread, would be waited for without end.
+    sys.stdout.flush()
+    os._exit(GOOD)
 
 
 def _run(main: Any) -> None:
@@ -77,86 +120,78 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def _seed_flags(path: Path, *, reset: bool) -> None:
-    """A flag file to play with; the demo begins with its flag on."""
-    if path.exists() and not reset:
-        return
-    content: dict[str, Any] = {"$schema": "https://flagd.dev/schema/v0/flags.json", "flags": {}}
-    if path.exists():
-        content = orjson.loads(path.read_bytes())
-    names = (DEMO_FLAG, "Recommendations") if not path.exists() else (DEMO_FLAG,)
-    for name in names:
-        content["flags"][name] = {
-            "state": "ENABLED",
-            "variants": {"on": True, "off": False},
-            "defaultVariant": "on",
-        }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2))
+def _explained(error: OSError, config: Settings) -> str:
+    if error.filename:
+        return reason(error)
+    for name, host, port in (
+        ("REMEDY_PORT", config.host, config.port),
+        ("REMEDY_OPS_PORT", config.ops_host, config.ops_port),
+    ):
+        if error.errno == errno.EADDRINUSE and re.search(rf", {port}\b", str(error)):
+            return f"port {port} of {host} is in use; stop what listens there, or set {name}"
+    return f"can't listen at {config.host} and {config.ops_host}: {reason(error)}"
 
 
-async def _play(provider: service.Service) -> None:
-    """Send a problem's `action.triggered` and wait for its outcome."""
-    event_id = str(uuid4())
-    await post(f"http://127.0.0.1:{provider.event_port}/", orjson.dumps(_demo_event(event_id)))
-    while True:
-        record = await provider.journal.record(event_id)
-        if record and record.reported_at:
-            return
-        await asyncio.sleep(_LOOK_SECONDS)
-
-
-def _demo_event(event_id: str) -> dict[str, Any]:
-    return {
-        "specversion": "1.0",
-        "id": event_id,
-        "source": "shipyard-controller",
-        "type": TRIGGERED,
-        "datacontenttype": "application/json",
-        "shkeptncontext": str(uuid4()),
-        "data": {
-            "project": "sockshop",
-            "stage": "production",
-            "service": "carts",
-            "labels": {"Problem URL": "https://monitoring.example/problems/P-1"},
-            "action": {
-                "name": "Toggle feature flag",
-                "action": "toggle-feature",
-                "description": f"Switch {DEMO_FLAG} off while carts fails.",
-                "value": {DEMO_FLAG: "off"},
-            },
-            "problem": {
-                "State": "OPEN",
-                "ProblemID": "P-1",
-                "ProblemTitle": "Failure rate increase",
-            },
-        },
-    }
+async def _play(provider: service.Service, flags: Path) -> None:
+    try:
+        await demonstration.play(provider, _urls(provider)["events"], flags)
+    except demonstration.DemoFailed as error:
+        logs.logger().warning("the demonstration failed", reason=str(error))
 
 
 def _show_report(report: Report) -> None:
     event = orjson.loads(report.body)
     data = event["data"]
-    text = f"[bold]{event['type']}[/]"
+    scope = "/".join(data[name] for name in ("project", "stage", "service") if name in data)
+    line = Text(f"{event['type']:30}  {printable(scope)}", style="bold")
     if "result" in data:
-        colour = _COLOURS.get(data["result"], "white")
-        text += f" [{colour}]{data['status']}/{data['result']}[/]"
-    scope = "/".join(data.get(name, "") for name in ("project", "stage", "service"))
-    message = data.get("message", "")
-    console().print(f"{text} {escape(printable(scope))} {escape(printable(message))}")
+        line = Text.assemble(
+            line, "  ", coloured(f"{data['status']}/{data['result']}", data["result"])
+        )
+    console().print(line, soft_wrap=True)
+    if message := data.get("message"):
+        console().print(Text(f"    {printable(message)}"), soft_wrap=True)
+
+
+def _urls(provider: service.Service) -> dict[str, str]:
+    config = provider.settings
+    ops = _origin(config.ops_host, provider.ops_port)
+    return {
+        "events": f"{_origin(config.host, provider.event_port)}/",
+        "executions": f"{ops}/api/executions",
+        "actions": f"{ops}/api/actions",
+        "metrics": f"{ops}/metrics",
+    }
+
+
+def _origin(host: str, port: int) -> str:
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  not bound here
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
 
 
 def _show_addresses(provider: service.Service) -> None:
-    config = provider.settings
-    event_url = f"http://{config.host}:{provider.event_port}/"
-    ops_url = f"http://{config.ops_host}:{provider.ops_port}"
-    for line in (
+    journal = provider.settings.journal
+    urls = _urls(provider)
+    lines = [
         "",
         "keptn-remedy serves without Keptn. Ctrl-C stops it.",
-        f"  events      POST {event_url}   (try: remedy send examples/events/toggle-feature.json)",
-        f"  executions  {ops_url}/api/executions",
-        f"  actions     {ops_url}/api/actions",
-        f"  metrics     {ops_url}/metrics",
+        *(f"  {name:<10}  {url}" for name, url in urls.items()),
+        "In another terminal:",
+        f"  remedy send examples/events/toggle-feature.json --new-id --to {urls['events']}",
+        f"  REMEDY_JOURNAL={journal} remedy journal list",
         "",
-    ):
-        console().print(line, markup=False)
+    ]
+    for line in lines:
+        console().print(line, markup=False, soft_wrap=True)
+
+
+def _show_end(provider: service.Service) -> None:
+    running = provider.dispatcher.running
+    waiting = (
+        f" once {running} executions have ended; Ctrl-C again stops at once" if running else ""
+    )
+    console().print(f"\nStopping{waiting}.", markup=False)
+
+
+def _log_addresses(provider: service.Service) -> None:
+    logs.logger().info("serving without Keptn", **_urls(provider))

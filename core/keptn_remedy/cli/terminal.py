@@ -2,29 +2,59 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import sys
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
+import orjson
+import structlog
 import typer
 from rich.console import Console
-from rich.markup import escape
+from rich.highlighter import JSONHighlighter
 from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, WrappedLogger
 
 GOOD, FAILED, WRONG_USAGE = 0, 1, 2
-_WIDTH_OF_A_FILE = 200
+_COLOURS = {"pass": "green", "on": "green", "warning": "yellow", "fail": "red", "errored": "red"}
+
+
+def is_terminal() -> bool:
+    """Whether people read standard output."""
+    return sys.stdout.isatty()
 
 
 def console() -> Console:
-    """Standard output, wide enough for a table when it isn't a terminal."""
-    return Console(width=None if sys.stdout.isatty() else _WIDTH_OF_A_FILE, highlight=False)
+    """Standard output of a terminal."""
+    return Console(highlight=False)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table."""
-    made = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        made.add_row(*(escape(printable(cell)) for cell in row))
+    """Print a table: folded into a terminal's width, or one line per row for programs."""
+    cells = [[printable(cell) for cell in row] for row in rows]
+    if not is_terminal():
+        _print_aligned([columns, *cells] if any(columns) else cells)
+        return
+    made = Table(*columns, box=None, pad_edge=False, header_style="bold", show_header=any(columns))
+    for row in cells:
+        made.add_row(*map(coloured, row))
     console().print(made)
+
+
+def _print_aligned(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        say("  ".join(padded).rstrip())
+
+
+def coloured(text: str, word: str = "") -> Text:
+    """The text in the colour of an outcome or a state; the text's first word if none is given."""
+    return Text(text, style=_COLOURS.get(word or text.partition(":")[0], ""), overflow="fold")
 
 
 def printable(value: object) -> str:
@@ -33,12 +63,61 @@ def printable(value: object) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
+def clean_up_on_interrupt() -> None:
+    """From here on Ctrl-C raises KeyboardInterrupt."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def say(line: str) -> None:
     """Print a line."""
     typer.echo(line)
+
+
+def say_json(value: Any) -> None:
+    """Print a value as one line of JSON."""
+    say(_escaped(_json(value)))
+
+
+def show_json(value: Any) -> None:
+    """Print a value as JSON that people read."""
+    lines = _json(value, orjson.OPT_INDENT_2).split("\n")
+    text = "\n".join(map(_escaped, lines))
+    if is_terminal():
+        console().print(JSONHighlighter()(text), soft_wrap=True)
+    else:
+        say(text)
 
 
 def complain(lines: Iterable[str]) -> None:
     """Print mistakes, a line each."""
     for line in lines:
         typer.echo(f"remedy: {printable(line)}", err=True)
+
+
+def leave_summaries_out() -> None:
+    """Drop the log lines that tell outcomes, where the outcomes themselves are shown."""
+
+    def drop(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
+        if line["event"] == "execution finished":
+            raise structlog.DropEvent
+        return line
+
+    structlog.configure(processors=[drop, *structlog.get_config()["processors"]])
+
+
+def reason(error: OSError) -> str:
+    """What the operating system refused, without its number."""
+    said = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename}: {said}" if error.filename else said
+
+
+def _json(value: Any, option: int = 0) -> str:
+    option |= orjson.OPT_NON_STR_KEYS
+    return orjson.dumps(value, default=str, option=option).decode()
+
+
+def _escaped(text: str) -> str:
+    """JSON in which nothing steers the terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)

@@ -1,0 +1,27 @@
+"""The YAML of the examples means what it says: nothing in it turns into a boolean or a number."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter
+
+from examples.purge_cache.purge_cache import PurgeCache
+from keptn_remedy_actions.toggle_feature import ToggleFeature
+
+HERE = Path(__file__).parent
+ACTIONS = {action.name: action for action in (PurgeCache, ToggleFeature)}
+
+
+def test_every_scalar_of_the_yaml_files_is_text() -> None:
+    for path in HERE.glob("*.yaml"):
+        text = path.read_text()
+        as_text = yaml.load(text, yaml.BaseLoader)  # noqa: S506  the loader that makes only text
+        assert yaml.safe_load(text) == as_text
+
+
+def test_every_value_of_the_remediations_suits_its_action() -> None:
+    remediations = yaml.safe_load((HERE / "remediation.yaml").read_text())["spec"]["remediations"]
+    for action in (action for problem in remediations for action in problem["actionsOnOpen"]):
+        expected: Any = ACTIONS[action["action"]].Value
+        TypeAdapter(expected).validate_python(action["value"])

@@ -1,0 +1,98 @@
+"""The real `remedy` as a process: one command to its end, or a provider in local mode."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from signal import SIGTERM, Signals
+
+import orjson
+
+REMEDY = Path(sys.executable).with_name("remedy")
+SECONDS = 60.0
+FREE_PORTS = {"REMEDY_PORT": "0", "REMEDY_OPS_PORT": "0"}
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def mistakes(self) -> list[str]:
+        """The lines of stderr."""
+        return self.err.splitlines()
+
+
+def remedy(folder: Path, *arguments: object, **variables: str) -> Said:
+    """Run one command in a folder, with these variables and no others."""
+    done = subprocess.run(
+        [REMEDY, *map(str, arguments)],
+        cwd=folder,
+        env=clean(folder, variables),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    return Said(done.returncode, done.stdout, done.stderr)
+
+
+def clean(folder: Path, variables: dict[str, str]) -> dict[str, str]:
+    """An environment without what surrounds the tests."""
+    return {"PATH": os.defpath, "HOME": str(folder), **variables}
+
+
+@dataclass
+class LocalProvider:
+    """A running `remedy serve --local`; `log` is what it has logged so far."""
+
+    process: subprocess.Popen[str]
+    log: list[dict[str, str]]
+
+    @property
+    def events(self) -> str:
+        """The address of its event port."""
+        return self.log[-1]["events"]
+
+    def stop(self, number: Signals = SIGTERM) -> Said:
+        self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=SECONDS)
+        return Said(self.process.returncode, out, err)
+
+
+@contextmanager
+def local_provider(folder: Path, *arguments: str, **variables: str) -> Iterator[LocalProvider]:
+    """A provider on free ports that has told its addresses; it is killed unless it was stopped."""
+    process = subprocess.Popen(
+        [REMEDY, "serve", "--local", *arguments],
+        cwd=folder,
+        env=clean(folder, {**FREE_PORTS, **variables}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield LocalProvider(process, _until_addresses(process))
+        finally:
+            process.kill()
+
+
+def _until_addresses(process: subprocess.Popen[str]) -> list[dict[str, str]]:
+    assert process.stdout
+    assert process.stderr
+    log = []
+    for line in process.stdout:
+        log.append(orjson.loads(line))
+        if log[-1]["message"] == "serving without Keptn":
+            return log
+    raise AssertionError(f"the provider ended: {process.stderr.read()}")

@@ -1,0 +1,319 @@
+"""Which actions exist, which are off and why, and what is told about those that make no sense."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from pydantic import SecretStr
+
+from keptn_remedy import Action, ActionSettings, Context, Outcome
+from keptn_remedy.registry import ENTRY_POINTS, Registry, RegistryError, discover, of
+
+SECRET = "correct-horse-battery"
+
+Package = Callable[..., Path]
+
+PURGE = """
+from keptn_remedy import Action, ActionSettings, Outcome
+
+class Purge(Action):
+    name = "purge-cache"
+    aliases = ("clear-cache",)
+
+    class Settings(ActionSettings):
+        zone: str
+
+    async def run(self, context, value):
+        return Outcome.passed("purged")
+"""
+PLAIN = """
+from keptn_remedy import Action, Outcome
+
+class {cls}(Action):
+    name = "{name}"
+
+    async def run(self, context, value):
+        return Outcome.passed("done")
+"""
+
+
+class Tweak(Action):
+    """Has a setting of each sort."""
+
+    name = "tweak-it"
+    aliases: ClassVar[tuple[str, ...]] = ("Fiddle_With",)
+
+    class Settings(ActionSettings):
+        knob: int
+        token: SecretStr = SecretStr("")
+
+    async def run(self, context: Context, value: Any) -> Outcome:
+        return Outcome.passed("tweaked")
+
+
+class Prefixed(Tweak):
+    """Reads its settings under a prefix that its name does not tell."""
+
+    name = "prefixed"
+    aliases = ()
+    env_prefix: ClassVar[str | None] = "TWEAKER_"
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Package:
+    """Puts a distribution with entry points of ours on the path, as an installer would."""
+
+    def install(name: str, source: str, **points: str) -> Path:
+        site = tmp_path / "site"
+        about = site / f"{name}-1.0.dist-info"
+        about.mkdir(parents=True)
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        lines = [f"{key} = {value}" for key, value in points.items()]
+        (about / "entry_points.txt").write_text("\n".join([f"[{ENTRY_POINTS}]", *lines]))
+        (site / f"{name}.py").write_text(source)
+        monkeypatch.delitem(sys.modules, name, raising=False)  # an earlier test's
+        monkeypatch.syspath_prepend(str(site))
+        return site
+
+    return install
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "actions"
+    path.mkdir()
+    return path
+
+
+def registry(**variables: str) -> Registry:
+    return of({Tweak: "here", Prefixed: "here"}, variables)
+
+
+def mistakes(folder: Path | None = None, switched_on: tuple[str, ...] = ()) -> list[str]:
+    with pytest.raises(RegistryError) as error:
+        discover({}, folder=folder, switched_on=switched_on)
+    return error.value.mistakes
+
+
+def setting(found: Registry, name: str) -> Any:
+    entry = found.find(name)
+    assert entry
+    assert entry.action
+    return entry.action.settings
+
+
+# Where actions come from
+
+
+def test_the_built_in_actions_are_found_by_entry_point() -> None:
+    entry = discover({}).entry("toggle-feature")
+    assert entry
+    assert entry.origin == "keptn-remedy (keptn_remedy_actions.toggle_feature:ToggleFeature)"
+
+
+def test_the_actions_of_another_package_are_found_by_entry_point(package: Package) -> None:
+    package("cdn_actions", PURGE, purge="cdn_actions:Purge")
+    entry = discover({"PURGE_CACHE_ZONE": "eu"}).find("purge-cache")
+    assert entry
+    assert entry.origin == "cdn_actions (cdn_actions:Purge)"
+
+
+def test_the_actions_of_a_folder_are_found(folder: Path) -> None:
+    (folder / "purge.py").write_text(PURGE)
+    entry = discover({"PURGE_CACHE_ZONE": "eu"}, folder=folder).find("purge-cache")
+    assert entry
+    assert entry.origin == str(folder / "purge.py")
+
+
+def test_only_what_a_file_of_the_folder_defines_is_its_action(folder: Path) -> None:
+    (folder / "a.py").write_text(PLAIN.format(cls="One", name="one"))
+    (folder / "b.py").write_text(
+        "from keptn_remedy import Action, PlannedAction\n"
+        "from keptn_remedy_actions.toggle_feature import ToggleFeature\n"
+    )
+    names = [entry.name for entry in discover({}, folder=folder).entries]
+    assert names == ["one", "toggle-feature"]
+
+
+def test_a_class_that_is_found_twice_is_one_action(package: Package) -> None:
+    package("cdn_actions", PURGE, purge="cdn_actions:Purge", again="cdn_actions:Purge")
+    names = [entry.name for entry in discover({}).entries]
+    assert names == ["purge-cache", "toggle-feature"]
+
+
+# Names
+
+
+@pytest.mark.parametrize("name", ["tweak-it", "TweakIt", "TWEAK_IT", " tweakit ", "fiddle-with"])
+def test_an_action_is_found_without_regard_to_case_and_dashes(name: str) -> None:
+    entry = registry(TWEAK_IT_KNOB="1").find(name)
+    assert entry
+    assert entry.cls is Tweak
+
+
+@pytest.mark.parametrize("name", ["tweak", "tweak it", "", "-"])
+def test_other_names_are_not_ours(name: str) -> None:
+    assert registry(TWEAK_IT_KNOB="1").find(name) is None
+
+
+def test_two_classes_that_claim_one_name_are_both_named(folder: Path) -> None:
+    (folder / "a.py").write_text(PLAIN.format(cls="One", name="same-name"))
+    (folder / "b.py").write_text(PLAIN.format(cls="Other", name="Same_Name"))
+    (told,) = mistakes(folder)
+    assert f"{folder / 'a.py'}: One and {folder / 'b.py'}: Other" in told
+
+
+def test_an_alias_can_claim_no_name_of_another(folder: Path) -> None:
+    (folder / "purge.py").write_text(PURGE.replace("clear-cache", "feature_toggle"))
+    (told,) = mistakes(folder)
+    assert "ToggleFeature" in told
+    assert "'featuretoggle'" in told
+
+
+# Settings
+
+
+def test_an_action_without_its_settings_is_off_and_not_ours() -> None:
+    found = registry()
+    entry = found.entry("tweak-it")
+    assert entry
+    assert (entry.action, entry.off) == (None, "TWEAK_IT_KNOB: Field required")
+    assert found.find("tweak-it") is None
+
+
+def test_why_an_action_is_off_names_the_variable_and_not_its_value() -> None:
+    entry = registry(TWEAK_IT_KNOB=SECRET).entry("tweak-it")
+    assert entry
+    assert entry.off
+    assert entry.off.startswith("TWEAK_IT_KNOB: ")
+    assert SECRET not in entry.off
+
+
+def test_an_action_that_is_off_leaves_the_others_on() -> None:
+    found = registry(TWEAKER_KNOB="1")
+    assert found.find("prefixed")
+    assert not found.find("tweak-it")
+
+
+def test_settings_are_read_under_the_name_or_the_prefix_of_the_action() -> None:
+    found = registry(TWEAK_IT_KNOB="1", TWEAKER_KNOB="2")
+    assert setting(found, "tweak-it").knob == 1
+    assert setting(found, "prefixed").knob == 2
+
+
+def test_a_setting_can_be_read_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(f"{SECRET}\n")
+    found = registry(TWEAK_IT_KNOB="1", TWEAK_IT_TOKEN_FILE=str(tmp_path / "token"))
+    assert setting(found, "tweak-it").token.get_secret_value() == SECRET
+
+
+def test_a_file_that_can_not_be_read_turns_the_action_off(tmp_path: Path) -> None:
+    entry = registry(TWEAK_IT_KNOB="1", TWEAK_IT_TOKEN_FILE=str(tmp_path / "none")).entry("tweakit")
+    assert entry
+    assert entry.off
+    assert entry.off.startswith("TWEAK_IT_TOKEN_FILE: can't read ")
+
+
+def test_the_environment_of_the_process_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TWEAK_IT_KNOB", "1")
+    monkeypatch.setenv("KNOB", "1")
+    assert registry().find("tweak-it") is None
+
+
+# Which are switched on
+
+
+def test_only_the_actions_named_are_switched_on(folder: Path) -> None:
+    (folder / "purge.py").write_text(PURGE)
+    variables = {"PURGE_CACHE_ZONE": "eu", "FLAGD_FILE": "flags.json"}
+    found = discover(variables, folder=folder, switched_on=("Clear_Cache",))
+    states = {entry.name: entry.off for entry in found.entries}
+    assert states == {"purge-cache": None, "toggle-feature": "not named in REMEDY_ACTIONS"}
+
+
+def test_every_configured_action_is_on_where_none_is_named(folder: Path) -> None:
+    (folder / "purge.py").write_text(PURGE)
+    variables = {"PURGE_CACHE_ZONE": "eu", "FLAGD_FILE": "flags.json"}
+    assert all(entry.action for entry in discover(variables, folder=folder).entries)
+
+
+def test_a_name_that_no_action_has_is_a_mistake() -> None:
+    assert mistakes(switched_on=("toggle-feature", "nope")) == [
+        "REMEDY_ACTIONS: there is no action 'nope'; there are: toggle-feature"
+    ]
+
+
+# What can't be used
+
+
+def test_a_file_that_can_not_be_imported_is_named_and_the_others_are_read(folder: Path) -> None:
+    (folder / "a.py").write_text("import nothing_of_that_name")
+    (folder / "b.py").write_text("def (")
+    (folder / "c.py").write_text(PLAIN.format(cls="Nameless", name="-"))
+    told = mistakes(folder)
+    assert [line.split(maxsplit=1)[0].rstrip(":") for line in told] == [
+        str(folder / name) for name in ("a.py", "b.py", "c.py")
+    ]
+    assert "nothing_of_that_name" in told[0]
+
+
+def test_an_entry_point_that_can_not_be_loaded_is_named_with_its_package(package: Package) -> None:
+    package("broken_actions", "1 / 0", broken="broken_actions:Broken")
+    (told,) = mistakes()
+    assert told.startswith("broken_actions (broken_actions:Broken) can't be loaded")
+    assert "division by zero" in told
+
+
+def test_a_folder_that_is_none_is_a_mistake(tmp_path: Path) -> None:
+    (told,) = mistakes(tmp_path / "nowhere")
+    assert told == f"REMEDY_ACTIONS_DIR: {tmp_path / 'nowhere'} is not a folder"
+
+
+@pytest.mark.parametrize(
+    ("declaration", "told"),
+    [
+        ("def Broken(): ...", "is not a subclass of Action or PlannedAction"),
+        ("class Broken: name = 'x'", "is not a subclass of Action or PlannedAction"),
+        ("class Broken(Action): name = 'x'", "Broken must define run"),
+        ("class Broken(PlannedAction): name = 'x'", "must define apply, plan, undo, verify"),
+        ("class Broken(Whole): ...", "Broken.name must be the `action:` of remediation.yaml"),
+        ("class Broken(Whole): name = ' _'", "Broken.name must be the `action:`"),
+        ("class Broken(Whole): name = 7", "Broken.name must be the `action:`"),
+        ("class Broken(Whole): name, aliases = 'x', 'y'", "Broken.aliases must be a tuple"),
+    ],
+)
+def test_a_declaration_that_makes_no_sense_is_told_in_the_authors_words(
+    package: Package, declaration: str, told: str
+) -> None:
+    whole = "class Whole(Action):\n    async def run(self, context, value): ...\n"
+    source = f"from keptn_remedy import Action, PlannedAction\n{whole}\n{declaration}\n"
+    package("odd_actions", source, odd="odd_actions:Broken")
+    (mistake,) = mistakes()
+    assert mistake.startswith("odd_actions (odd_actions:Broken)")
+    assert told in mistake
+
+
+def test_a_nameless_class_of_a_folder_is_refused_and_an_abstract_one_is_no_action(
+    folder: Path,
+) -> None:
+    nameless = PLAIN.format(cls="Nameless", name="x").replace('    name = "x"\n', "")
+    (folder / "a.py").write_text("from keptn_remedy import Action\nclass Half(Action): ...\n")
+    (folder / "b.py").write_text(nameless)
+    (told,) = mistakes(folder)
+    assert told.startswith(f"{folder / 'b.py'}: Nameless.name must be")
+
+
+async def test_closing_the_registry_closes_the_actions_that_are_on() -> None:
+    closed: list[str] = []
+
+    class Closing(Tweak):
+        async def close(self) -> None:
+            closed.append(self.name)
+
+    class Off(Closing):
+        name = "off"
+
+    await of({Closing: "here", Off: "here"}, {"TWEAK_IT_KNOB": "1"}).close()
+    assert closed == ["tweak-it"]
