@@ -16,6 +16,7 @@ from keptn_remedy.clock import Clock
 from keptn_remedy.service import Service, running
 from keptn_remedy.settings import Settings
 from keptn_remedy.testing import FakeKeptn, registry_of
+from tests.waiting import until
 
 
 def settings(journal: Path, keptn: FakeKeptn | None = None, **others: Any) -> Settings:
@@ -35,6 +36,7 @@ async def provider(
     """A provider with these actions; it is drained before the context is left."""
     config = settings(journal, keptn, **others)
     async with running(config, registry_of(*actions), clock=clock) as service:
+        await until(lambda: not service.starting)
         yield service
         await service.drain()
 

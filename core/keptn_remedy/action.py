@@ -99,8 +99,13 @@ class Change:
     before: JSON
     after: JSON
 
+    @property
+    def step(self) -> str:
+        """From what to what."""
+        return f"{_shown(self.before)} -> {_shown(self.after)}"
+
     def __str__(self) -> str:
-        return f"{self.target} {self.field}: {_shown(self.before)} -> {_shown(self.after)}"
+        return f"{self.target} {self.field}: {self.step}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +159,10 @@ class Memory(Protocol):
 class Context:
     """What surrounds one attempt.
 
-    `attempt` counts from 1. `deadline` is the Unix time, in seconds, at which all attempts are cut
-    off. `http` is a shared session; an error status raises `TemporaryError` (429 and 5xx, with
-    `Retry-After`) or `PermanentError`, unless a request says `raise_for_status=False`.
+    `attempt` counts from 1, for each step of a planned action anew. `deadline` is the Unix time, in
+    seconds, at which all attempts are cut off. `http` is a shared session; an error status raises
+    `TemporaryError` (429 and 5xx, with `Retry-After`) or `PermanentError`, unless a request says
+    `raise_for_status=False`.
     """
 
     trigger: ActionTriggered
@@ -178,7 +184,9 @@ class ActionSettings(BaseSettings):
     `<NAME>_<FIELD>_FILE` names. What is missing or wrong turns the action off, by name.
     """
 
-    model_config = SettingsConfigDict(extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        extra="ignore", hide_input_in_errors=True, use_attribute_docstrings=True
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -228,7 +236,8 @@ class Action(BaseAction, ABC):
     """A plain action: one `run`. It runs at least once per trigger."""
 
     idempotent: ClassVar[bool] = True
-    """False: a run that was interrupted is finished as errored instead of being repeated."""
+    """False: a run that was interrupted, timed out or lost its connection is finished as errored
+    instead of being repeated."""
 
     @abstractmethod
     async def run(self, context: Context, value: Any) -> Outcome:

@@ -3,17 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Generic, TypeVar
 
 import orjson
 from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 from yarl import URL
 
 from keptn_remedy.events import TRIGGERED, Report
 
 ASK_SECONDS = 5.0
 MAX_PAGES = 20
-_LAST_PAGES = ("", "0", 0, None)
+T = TypeVar("T")
+
+
+def _empty_for_null(value: Any) -> Any:
+    # Go writes an empty list, and an absent struct, as null.
+    return () if value is None else value
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+
+class _TaskEvent(_Answer):
+    type: str = Field("", alias="eventType")
+    source: str = ""
+
+
+class _Task(_Answer):
+    triggered_id: str = Field("", alias="triggeredID")
+    events: Annotated[tuple[_TaskEvent, ...], BeforeValidator(_empty_for_null)] = ()
+
+
+class _Status(_Answer):
+    previous: Annotated[tuple[_Task, ...], BeforeValidator(_empty_for_null)] = Field(
+        (), alias="previousTasks"
+    )
+    current: Annotated[_Task, BeforeValidator(lambda task: task or {})] = Field(
+        _Task(), alias="currentTask"
+    )
+
+
+class _Sequence(_Answer):
+    status: Annotated[_Status, BeforeValidator(lambda status: status or {})] = _Status()
+
+
+class _Event(_Answer):
+    id: str = ""
+
+
+class _Page(_Answer, Generic[T]):
+    next: Annotated[str, BeforeValidator(lambda key: key or "")] = Field("", alias="nextPageKey")
+    items: tuple[T, ...] = ()
+
+
+class _Sequences(_Page[_Sequence]):
+    # In some releases the Go field has no JSON tag, and goes by its own name.
+    items: Annotated[tuple[_Sequence, ...], BeforeValidator(_empty_for_null)] = Field(
+        (), validation_alias=AliasChoices("sequenceExecutions", "SequenceExecutions")
+    )
+
+
+class _Events(_Page[_Event]):
+    items: Annotated[tuple[_Event, ...], BeforeValidator(_empty_for_null)] = Field(
+        (), alias="events"
+    )
 
 
 class ControlPlane:
@@ -34,49 +96,48 @@ class ControlPlane:
         event = orjson.loads(report.body)
         triggered_id, data = event.get("triggeredid"), event["data"]
         query = {"project": data["project"], "keptnContext": event["shkeptncontext"]}
-        sequences = await self._pages(
-            "controlPlane/v1/sequence-execution", query, "sequenceExecutions"
-        )
+        sequences = await self._pages("controlPlane/v1/sequence-execution", query, _Sequences)
         if sequences is not None:
-            return any(self._has(s.get("status"), triggered_id, report) for s in sequences)
+            return any(self._has(s.status, triggered_id, report) for s in sequences)
         if report.kind != "finished":
             return False
         query = {"project": data["project"], "stage": data["stage"], "eventID": triggered_id}
-        listed = await self._pages(f"controlPlane/v1/event/triggered/{TRIGGERED}", query, "events")
-        return listed is not None and not any(e.get("id") == triggered_id for e in listed)
+        listed = await self._pages(f"controlPlane/v1/event/triggered/{TRIGGERED}", query, _Events)
+        return listed is not None and not any(e.id == triggered_id for e in listed)
 
     async def close(self) -> None:
         """Close the connections."""
         if self._session:
             await self._session.close()
 
-    def _has(self, status: Any, triggered_id: str, report: Report) -> bool:
-        status = status or {}
-        if any(t.get("triggeredID") == triggered_id for t in status.get("previousTasks") or ()):
+    def _has(self, status: _Status, triggered_id: str, report: Report) -> bool:
+        if any(task.triggered_id == triggered_id for task in status.previous):
             return True
-        current = status.get("currentTask") or {}
-        return current.get("triggeredID") == triggered_id and any(
-            e.get("source") == self._source and e.get("eventType") == report.type
-            for e in current.get("events") or ()
+        current = status.current
+        return current.triggered_id == triggered_id and any(
+            event.source == self._source and event.type == report.type for event in current.events
         )
 
     async def _pages(
-        self, path: str, query: Mapping[str, str], items: str
-    ) -> list[dict[str, Any]] | None:
-        """All items of a paged list; None unless every page was answered with 200."""
-        found: list[dict[str, Any]] = []
-        page: dict[str, str] = {}
+        self, path: str, query: Mapping[str, str], model: type[_Page[T]]
+    ) -> list[T] | None:
+        """All items of a paged list; None unless each page came with 200 and made sense."""
+        found: list[T] = []
+        next_page: dict[str, str] = {}
         for _ in range(MAX_PAGES):
-            answer = await self._get(path, {**query, **page})
-            if answer is None:
+            body = await self._get(path, {**query, **next_page})
+            try:
+                page = model.model_validate_json(body or b"")
+            except ValidationError:
                 return None
-            found += answer.get(items) or []
-            if (key := answer.get("nextPageKey")) in _LAST_PAGES:
+            found += page.items
+            if page.next in ("", "0"):
                 return found
-            page = {"nextPageKey": str(key)}
+            next_page = {"nextPageKey": page.next}
         return None
 
-    async def _get(self, path: str, query: Mapping[str, str]) -> dict[str, Any] | None:
+    async def _get(self, path: str, query: Mapping[str, str]) -> bytes | None:
+        """The body of an answer with 200."""
         if self._session is None:
             self._session = ClientSession(
                 timeout=ClientTimeout(total=ASK_SECONDS), cookie_jar=DummyCookieJar()
@@ -86,9 +147,6 @@ class ControlPlane:
             async with self._session.get(
                 url, headers=self._headers, allow_redirects=False
             ) as answer:
-                if answer.status != 200:
-                    return None
-                content = orjson.loads(await answer.read())
-        except (ClientError, TimeoutError, OSError, ValueError):
+                return await answer.read() if answer.status == 200 else None
+        except (ClientError, TimeoutError, OSError):
             return None
-        return content if isinstance(content, dict) else None

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 from keptn_remedy import logs
 from keptn_remedy.clock import Clock
-from keptn_remedy.journal import Execution, Journal, JournalError
+from keptn_remedy.journal import PAUSE_SECONDS, Execution, Journal, JournalError
 from keptn_remedy.metrics import Metrics
 
 # Keptn gives up a task that nobody started within 10 minutes (contract §4.4).
@@ -16,8 +17,8 @@ ANNOUNCE_AFTER_SECONDS = 300.0
 ANNOUNCE_EVERY_SECONDS = 10.0
 ANNOUNCE_AT_ONCE = 200
 AT_ONCE = 1000
-JOURNAL_PAUSE_SECONDS = 1.0
 CANCEL_SECONDS = 2.0
+_ALL = 2**62
 
 
 class Dispatcher:
@@ -44,10 +45,11 @@ class Dispatcher:
         self._clock = clock
         self._metrics = metrics
         self._running: dict[str, Execution] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Future[object]] = set()
         self._busy_lanes: set[str] = set()
         self._backlog = True
-        self._newest = 0
+        # The last execution that may wait. What a journal held before us was never offered.
+        self._newest = _ALL
         # What is offered while the journal is being asked; None at other times.
         self._arrived: list[Execution] | None = None
         self._draining = False
@@ -79,36 +81,43 @@ class Dispatcher:
             try:
                 await self._fetch()
             except JournalError:
-                await self._clock.sleep(JOURNAL_PAUSE_SECONDS)
+                await self._clock.sleep(PAUSE_SECONDS)
                 self._wake.set()
 
     async def announce_late_ones(self) -> None:
         """Tell Keptn in time of executions that wait for their turn, for ever."""
         while True:
             with suppress(JournalError):
-                before = self._clock.now() - ANNOUNCE_AFTER_SECONDS
-                for execution in await self._journal.unannounced(before, ANNOUNCE_AT_ONCE):
-                    await self._announce(execution)
+                while await self._announce_some() == ANNOUNCE_AT_ONCE:
+                    pass
             await self._clock.sleep(ANNOUNCE_EVERY_SECONDS)
 
+    async def _announce_some(self) -> int:
+        before = self._clock.now() - ANNOUNCE_AFTER_SECONDS
+        late = await self._journal.unannounced(before, ANNOUNCE_AT_ONCE)
+        await asyncio.gather(*(self._announce(execution) for execution in late))
+        return len(late)
+
     def recover(self) -> None:
-        """Take up what the journal holds."""
+        """Take up what the journal holds and nobody offered."""
+        self._backlog, self._newest = True, _ALL
         self._wake.set()
 
     def stop_starting(self) -> None:
         """Start nothing new; what arrives stays in the journal."""
         self._draining = True
 
-    async def drain(self, seconds: float) -> None:
+    async def drain(self, seconds: float, cancel_seconds: float = CANCEL_SECONDS) -> None:
         """Let running executions end; cancel those that don't within that time."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
         for task in self._tasks:
             task.cancel()
         if self._tasks:
-            _, stuck = await asyncio.wait(self._tasks, timeout=CANCEL_SECONDS)
+            _, stuck = await asyncio.wait(self._tasks, timeout=cancel_seconds)
             if stuck:
                 logs.logger().error("executions ignore their cancellation", count=len(stuck))
+            self._tasks -= stuck  # waited for once
 
     @property
     def _has_room(self) -> bool:
@@ -127,7 +136,10 @@ class Dispatcher:
             finally:
                 arrived, self._arrived = self._arrived, None
             started = [e for e in found if self._may_start(e) and self._start(e)]
-            self._backlog = waiting > sum(e.seq <= newest for e in started)
+            was_recovered = self._newest == _ALL != newest
+            self._backlog = waiting > sum(e.seq <= newest for e in started) or was_recovered
+            if not self._backlog and newest == _ALL:
+                self._newest = 0
             for execution in arrived:
                 self.offer(execution)
             if not started:
@@ -144,17 +156,17 @@ class Dispatcher:
         self._busy_lanes.add(execution.lane)
         self._running[execution.id] = execution
         self._metrics.running.set(len(self._running))
-        task = asyncio.create_task(self._run_one(execution))
+        task = asyncio.ensure_future(self._run(execution))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(partial(self._ended, execution))
         return True
 
-    async def _run_one(self, execution: Execution) -> None:
-        try:
-            await self._run(execution)
-        finally:
-            self._busy_lanes.discard(execution.lane)
-            del self._running[execution.id]
-            self._metrics.running.set(len(self._running))
-            if self._backlog:
-                self._wake.set()
+    def _ended(self, execution: Execution, task: asyncio.Future[object]) -> None:
+        self._tasks.discard(task)
+        self._busy_lanes.discard(execution.lane)
+        del self._running[execution.id]
+        self._metrics.running.set(len(self._running))
+        if not task.cancelled() and (error := task.exception()):
+            logs.logger().error("the runner failed", execution=execution.id, exc_info=error)
+        if self._backlog:
+            self._wake.set()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
+from urllib.parse import unquote
 from uuid import NAMESPACE_URL, uuid5
 
 import orjson
@@ -69,7 +70,8 @@ class Unusable(Exception):
 class Event:
     """A CloudEvent as it came in.
 
-    `specversion` is the one it was sent with, `body` its structured JSON form.
+    `specversion` is the one it was sent with, `body` its structured JSON form (empty for what came
+    in binary mode without a map as `data`: it is of no use).
     """
 
     id: str
@@ -211,7 +213,12 @@ def _read_binary(headers: Mapping[str, str], body: bytes) -> Event:
     attributes: dict[str, Any] = {
         name[3:]: value for name, value in headers.items() if name.startswith("ce-")
     }
+    for name, value in attributes.items():
+        if not value.isascii() and _is_broken(value):
+            raise NotACloudEvent(f"header ce-{name} is not UTF-8", name)
     version = _check_presence(attributes)
+    if "time" in attributes:
+        attributes["time"] = _time(unquote(attributes["time"])).isoformat()
     kept = {f"ce-{name}": value for name, value in attributes.items()}
     if content_type := headers.get("content-type"):
         kept["content-type"] = content_type
@@ -219,11 +226,21 @@ def _read_binary(headers: Mapping[str, str], body: bytes) -> Event:
     return _event(event, version, b"")
 
 
+def _is_broken(text: str) -> bool:
+    """Whether it stands for bytes that are no UTF-8, which JSON can't hold."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def _json(body: bytes) -> Any:
+    """The body decoded. What couldn't be written again, such as 300 levels of it, is refused."""
     try:
-        return orjson.loads(body)
+        decoded = orjson.loads(body)
+        orjson.dumps(decoded)
     except orjson.JSONDecodeError as error:
         raise NotACloudEvent(f"the body is not JSON: {error}") from None
+    except orjson.JSONEncodeError as error:
+        raise NotACloudEvent(f"the body can't be kept: {error}") from None
+    return decoded
 
 
 def _check_presence(attributes: dict[str, Any]) -> str:
@@ -271,7 +288,7 @@ def _sdk(build: Any, attributes: Mapping[str, Any]) -> BaseCloudEvent:
 def _event(event: BaseCloudEvent, version: str, body: bytes) -> Event:
     attributes = event.get_attributes()
     data = event.get_data()
-    if not body:
+    if not body and isinstance(data, dict):
         body = orjson.dumps({**attributes, "specversion": version, "data": data})
     return Event(event.get_id(), event.get_type(), version, attributes, data, body)
 
@@ -425,7 +442,7 @@ class Replies:
             "status": status,
             "result": result,
             "message": message[:MAX_MESSAGE_CHARACTERS],
-            "remedy": _as_text(details),
+            "remedy": as_text(details),
         }
         if self.mirror_outcome or trigger.specversion == "0.2":
             mirrored = "failed" if result == "fail" else "pass"
@@ -509,17 +526,20 @@ def _shrink(data: dict[str, Any]) -> bool:
     return True
 
 
-def _as_text(value: Mapping[str, Any]) -> dict[str, Any]:
+def as_text(value: Mapping[str, Any]) -> dict[str, Any]:
     """Text and maps only: Keptn freezes numbers and concatenates lists (contract §4.5)."""
     return {str(name): _text_or_map(item) for name, item in value.items()}
 
 
 def _text_or_map(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return _as_text(value)
+        return as_text(value)
     if isinstance(value, str):
         return value
-    return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    try:
+        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except orjson.JSONEncodeError:  # a number beyond 64 bits, half a surrogate
+        return repr(value)
 
 
 def _timestamp(moment: datetime) -> str:

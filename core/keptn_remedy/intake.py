@@ -36,7 +36,8 @@ class Intake:
         try:
             execution = await self._journal.accept(trigger, entry.name)
         except JournalError as error:
-            logs.logger().error("event not stored", event_id=event.id, reason=str(error))
+            fields = logs.execution_fields(trigger, entry.name)
+            logs.logger().error("event not stored", **fields, reason=str(error))
             return Answer("unavailable", "the journal can't be written")
         if execution is None:
             return Answer("duplicate", trigger.id)

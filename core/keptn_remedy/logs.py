@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING, Literal, TextIO
+from contextlib import suppress
+from typing import TYPE_CHECKING, BinaryIO, Literal, TextIO, cast
 
 import orjson
 import structlog
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
-    from keptn_remedy.events import ActionTriggered
+    from keptn_remedy.events import ActionTriggered, Report
     from keptn_remedy.masking import Mask
 
     Render = Callable[[WrappedLogger, str, EventDict], bytes]
@@ -38,7 +39,7 @@ def configure(
     structlog.configure(
         processors=[*shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.BytesLoggerFactory(stream.buffer),
+        logger_factory=structlog.BytesLoggerFactory(cast("BinaryIO", _Sink(stream.buffer))),
         cache_logger_on_first_use=True,
     )
     _capture_foreign_loggers(number, shared, render, stream)
@@ -63,6 +64,21 @@ def execution_fields(trigger: ActionTriggered, action: str) -> dict[str, str]:
     }
 
 
+def report_fields(report: Report) -> dict[str, str]:
+    """What a line about a report carries: as much of the above as the report itself knows."""
+    if report.execution is None:
+        return {"report": report.kind}
+    event = orjson.loads(report.body)
+    scope = {name: event["data"].get(name) for name in ("project", "stage", "service")}
+    return {
+        "keptnContext": event["shkeptncontext"],
+        "execution": report.execution,
+        "triggeredId": report.execution,
+        "report": report.kind,
+        **{name: value for name, value in scope.items() if value},
+    }
+
+
 def _processors(keptn_service: str) -> list[Processor]:
     def complete(_: WrappedLogger, method: str, event: EventDict) -> EventDict:
         return {
@@ -82,7 +98,11 @@ def _processors(keptn_service: str) -> list[Processor]:
 
 def _json_renderer(mask: Mask) -> Render:
     def render(_: WrappedLogger, __: str, event: EventDict) -> bytes:
-        return mask.line(orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS))
+        try:
+            line = orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS)
+        except TypeError:  # half a surrogate, an endless number: no reason to fail the caller
+            line = orjson.dumps({str(name): mask.text(str(value)) for name, value in event.items()})
+        return mask.line(line)
 
     return render
 
@@ -99,6 +119,8 @@ def _console_renderer(mask: Mask) -> Render:
         for name in ("keptnService", "keptnContext", "logLevel", "triggeredId"):
             event.pop(name, None)
         event["level"] = method
+        text = str(event["message"])  # a library's may hold what somebody sent
+        event["message"] = "".join(c if c.isprintable() else " " for c in text).strip()
         return mask.line(console(logger, method, event).encode("utf-8", "replace"))
 
     return render
@@ -121,6 +143,21 @@ def _capture_foreign_loggers(
     root.handlers = [handler]
     root.setLevel(max(level, logging.WARNING))
     logging.captureWarnings(True)
+
+
+class _Sink:
+    """A full disk or a closed pipe costs lines, never the execution that they tell of."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def write(self, line: bytes) -> None:
+        with suppress(OSError):
+            self._stream.write(line)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
 
 
 def _name_of_the_library(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

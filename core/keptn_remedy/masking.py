@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+from urllib.parse import unquote
 
-from pydantic import BaseModel, SecretBytes, SecretStr
+from pydantic import AnyUrl, BaseModel, SecretBytes, SecretStr
 
 MASK = "**********"
 # Masking a shorter one would garble innocent text and hide nothing.
@@ -16,10 +18,9 @@ class Mask:
     """Replaces each of the secrets by asterisks."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets = [
-            s for s in sorted(set(secrets), key=len, reverse=True) if len(s) >= SHORTEST
-        ]
-        self._bytes = [secret.encode() for secret in self._secrets]
+        forms = {form for s in secrets if len(s) >= SHORTEST for form in _forms(s)}
+        self._secrets = sorted(forms, key=len, reverse=True)
+        self._bytes = [form.encode("utf-8", "replace") for form in self._secrets]
 
     def text(self, text: str) -> str:
         """The text without secrets, and without what can't be written as UTF-8."""
@@ -44,14 +45,32 @@ class Mask:
         return value
 
 
+def _forms(secret: str) -> list[str]:
+    """As it is, as `repr` writes it in error messages, and both as JSON writes them in a line."""
+    plain = (secret, repr(secret)[1:-1])
+    return [*plain, *(json.dumps(form, ensure_ascii=False)[1:-1] for form in plain)]
+
+
 def secrets_of(settings: object) -> list[str]:
-    """The secret values that a settings object holds."""
-    if not isinstance(settings, BaseModel):
-        return []
-    found = []
-    for _, value in settings:
-        if isinstance(value, SecretStr):
-            found.append(value.get_secret_value())
-        elif isinstance(value, SecretBytes):
-            found.append(value.get_secret_value().decode("utf-8", "replace"))
-    return found
+    """The secret values that a settings object holds, lists of them also one by one."""
+    found = list(_secrets_in(settings))
+    return found + [part for secret in found for part in secret.replace(",", " ").split()]
+
+
+def _secrets_in(value: object) -> Iterator[str]:
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, SecretBytes):
+        yield value.get_secret_value().decode("utf-8", "replace")
+    elif isinstance(value, AnyUrl) and value.password:
+        yield value.password
+        yield unquote(value.password)
+    elif isinstance(value, BaseModel):
+        for _, item in value:
+            yield from _secrets_in(item)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _secrets_in(item)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            yield from _secrets_in(item)

@@ -6,13 +6,12 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import replace
 
 from keptn_remedy import logs
 from keptn_remedy.clock import Clock
 from keptn_remedy.events import Replies, Report
-from keptn_remedy.journal import Journal, JournalError, Unsent
+from keptn_remedy.journal import Journal, JournalError, Unsent, insist
 from keptn_remedy.metrics import Metrics
 from keptn_remedy.transports import Refused, Undelivered
 
@@ -22,6 +21,7 @@ GRACE_SECONDS = 2.0
 FIRST_PAUSE_SECONDS = 0.1
 EARLY_SECONDS, EARLY_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 60.0, 5.0, 30.0
 IDLE_SECONDS = 5.0
+FLUSH_LOOK_SECONDS = 0.02
 
 
 class Outbox:
@@ -59,7 +59,10 @@ class Outbox:
     def offer(self, unsent: Unsent) -> None:
         """Deliver a stored report as soon as possible."""
         key = _chain_key(unsent)
-        if (chain := self._chains.get(key)) is not None:
+        chain = self._chains.get(key)
+        if unsent.seq in self._delivered or any(unsent.seq == u.seq for u in chain or ()):
+            return  # a look into the journal was quicker than whoever stored it
+        if chain is not None:
             chain.append(unsent)
         elif self._arrived is not None:
             self._arrived.append(unsent)
@@ -74,14 +77,17 @@ class Outbox:
         while True:
             self._wake.clear()
             pause = IDLE_SECONDS
-            with suppress(JournalError):
+            try:
                 pause = await self._fetch()
+            except JournalError:
+                self._left_to_journal = True
             await self._clock.wait(self._wake, pause)
 
     async def flush(self) -> None:
-        """Wait until everything that can be delivered now is delivered."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        """Wait until nothing is left to be told."""
+        while self._tasks or (await self._journal.backlog()).unsent:
+            self._wake.set()
+            await self._clock.sleep(FLUSH_LOOK_SECONDS)
 
     async def close(self) -> None:
         """Stop sending. What was cut off is in doubt, and the next process asks."""
@@ -95,14 +101,16 @@ class Outbox:
         try:
             now = self._clock.now()
             started = await self._start_due(now)
-            next_due = await self._journal.next_due(self._known())
+            # A chain that breaks while we ask sets it again.
+            self._left_to_journal = False
+            is_left, next_due = await self._journal.next_due(self._known(), self._chains.keys())
         finally:
             arrived, self._arrived = self._arrived, None
-        self._left_to_journal = next_due is not None
+        self._left_to_journal |= is_left
         for unsent in arrived:
             if unsent.seq not in started:
                 self.offer(unsent)
-        if next_due is None or self._chains:
+        if next_due is None:
             return IDLE_SECONDS  # the end of a chain wakes us
         return min(max(next_due - now, 0.01), IDLE_SECONDS)
 
@@ -138,8 +146,6 @@ class Outbox:
                     self._left_to_journal = True
                     break
                 chain.popleft()
-        except JournalError:
-            self._left_to_journal = True
         finally:
             del self._chains[key]
             if self._left_to_journal:
@@ -159,6 +165,10 @@ class Outbox:
             return False
         except Refused as error:
             await self._park(unsent, str(error))
+            return False
+        except Exception as error:  # noqa: BLE001  our own mistake must not lose a report
+            logs.logger().error("report failed unexpectedly", exc_info=error)
+            await self._postpone(unsent, Undelivered(repr(error), doubtful=True))
             return False
         self._metrics.reports.labels(report.kind, answer).inc()
         self._forget(unsent)
@@ -182,16 +192,12 @@ class Outbox:
             pause = max(pause, GRACE_SECONDS)
         if attempts == 1:
             logs.logger().warning(
-                "report not delivered",
-                execution=unsent.report.execution,
-                report=unsent.report.kind,
-                reason=error.reason,
+                "report not delivered", **logs.report_fields(unsent.report), reason=error.reason
             )
-        await self._journal.postpone(
-            replace(unsent, attempts=attempts, doubtful=doubtful),
-            self._clock.now() + pause,
-            error.reason,
-        )
+        later = replace(unsent, attempts=attempts, doubtful=doubtful)
+        due_at = self._clock.now() + pause
+        # Until doubt and pause are stored, the report stays in our hands.
+        await insist(lambda: self._journal.postpone(later, due_at, error.reason), self._clock.sleep)
 
     def _pause(self, unsent: Unsent, retry_after: float | None) -> float:
         early = self._clock.now() - unsent.created_at < EARLY_SECONDS
@@ -204,15 +210,14 @@ class Outbox:
     async def _park(self, unsent: Unsent, reason: str) -> None:
         report = unsent.report
         self._metrics.reports.labels(report.kind, "parked").inc()
-        logs.logger().error(
-            "report parked", execution=report.execution, report=report.kind, reason=reason
-        )
-        await self._journal.park(unsent, reason)
-        if report.kind != "log.error":
-            text = f"{report.kind} of execution {report.execution} was refused for good: {reason}"
-            self.offer(
-                await self._journal.owe(self._replies.error_log(None, self._clock.utc(), text))
-            )
+        logs.logger().error("report parked", **logs.report_fields(report), reason=reason)
+        text = f"{report.kind} of execution {report.execution} was refused for good: {reason}"
+        # A refused log entry is not told of: that would be refused as well, for ever.
+        is_told = report.kind != "log.error"
+        entry = self._replies.error_log(None, self._clock.utc(), text) if is_told else None
+        told = await insist(lambda: self._journal.park(unsent, reason, entry), self._clock.sleep)
+        if told:
+            self.offer(told)
 
 
 def _chain_key(unsent: Unsent) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import inspect
 import sys
@@ -14,10 +15,12 @@ from typing import Any, TypeGuard
 
 from pydantic import TypeAdapter
 
+from keptn_remedy import logs
 from keptn_remedy.action import Action, AnyAction, BaseAction, PlannedAction
 from keptn_remedy.settings import SettingsError, build
 
 ENTRY_POINTS = "keptn_remedy.actions"
+CLOSE_SECONDS = 0.3
 
 
 class RegistryError(Exception):
@@ -51,21 +54,20 @@ class Registry:
         self._by_name = {
             key: entry for entry in self.entries for key in _keys(entry.cls) if entry.action
         }
-        self._by_key = {key(entry.name): entry for entry in self.entries}
+        self._by_key = {key: entry for entry in self.entries for key in _keys(entry.cls)}
 
     def find(self, name: str) -> Entry | None:
         """The switched-on action of that name or alias; None when it isn't ours."""
         return self._by_name.get(key(name))
 
     def entry(self, name: str) -> Entry | None:
-        """The action of exactly that name, on or off."""
+        """The action of that name or alias, on or off."""
         return self._by_key.get(key(name))
 
     async def close(self) -> None:
-        """Close every action."""
-        for entry in self.entries:
-            if entry.action:
-                await entry.action.close()
+        """Close every action, side by side. One that fails or hangs is left behind."""
+        closing = [_closed(entry.name, entry.action) for entry in self.entries if entry.action]
+        await asyncio.gather(*closing)
 
 
 def discover(
@@ -100,6 +102,14 @@ def of(
     return Registry(_entry(cls, origin, variables, wanted) for cls, origin in classes.items())
 
 
+async def _closed(name: str, action: AnyAction) -> None:
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await action.close()
+    except Exception as error:  # noqa: BLE001  an author's close may fail in any way
+        logs.logger().warning("an action did not close", action=name, error=repr(error))
+
+
 def key(name: str) -> str:
     """What two spellings of one name have in common."""
     return name.strip().lower().replace("-", "").replace("_", "")
@@ -119,7 +129,10 @@ def _entry(
         settings = build(cls.Settings, env_prefix(cls), variables)
     except SettingsError as error:
         return Entry(cls, origin, None, str(error), value)
-    return Entry(cls, origin, cls(settings), None, value)
+    try:
+        return Entry(cls, origin, cls(settings), None, value)
+    except Exception as error:  # noqa: BLE001  an author's __init__ may fail in any way
+        return Entry(cls, origin, None, f"it can't be made: {error!r}", value)
 
 
 def env_prefix(cls: type[BaseAction]) -> str:
@@ -135,7 +148,7 @@ def _installed(mistakes: list[str]) -> Iterator[tuple[type[AnyAction], str]]:
         origin = f"{package} ({point.value})"
         try:
             yield point.load(), origin
-        except Exception as error:  # noqa: BLE001  a plug-in may fail in any way when imported
+        except (Exception, SystemExit) as error:  # noqa: BLE001  imports may fail in any way
             mistakes.append(f"{origin} can't be loaded: {error!r}")
 
 
@@ -146,13 +159,15 @@ def _dropped_in(folder: Path | None, mistakes: list[str]) -> Iterator[tuple[type
         mistakes.append(f"REMEDY_ACTIONS_DIR: {folder} is not a folder")
         return
     for path in sorted(folder.glob("*.py")):
+        if path.name.startswith("test_") or path.name == "conftest.py":
+            continue
         try:
             module = _imported(path)
-        except Exception as error:  # noqa: BLE001  as above
+        except (Exception, SystemExit) as error:  # noqa: BLE001  as above
             mistakes.append(f"{path} can't be loaded: {error!r}")
             continue
         for _, cls in inspect.getmembers(module, inspect.isclass):
-            if _is_action(cls) and cls.__module__ == module.__name__:
+            if _looks_like_an_action(cls) and cls.__module__ == module.__name__:
                 yield cls, str(path)
 
 
@@ -167,8 +182,11 @@ def _imported(path: Path) -> ModuleType:
     return module
 
 
-def _is_action(cls: type[Any]) -> TypeGuard[type[AnyAction]]:
-    return issubclass(cls, (Action, PlannedAction)) and not inspect.isabstract(cls)
+def _looks_like_an_action(cls: type[Any]) -> TypeGuard[type[AnyAction]]:
+    """Whether it is meant to be one; a nameless abstract class is a base of the author's own."""
+    if not issubclass(cls, (Action, PlannedAction)):
+        return False
+    return hasattr(cls, "name") or not inspect.isabstract(cls)
 
 
 def _declared(cls: Any, origin: str) -> list[str]:
@@ -183,6 +201,10 @@ def _declared(cls: Any, origin: str) -> list[str]:
     aliases: object = cls.aliases
     if isinstance(aliases, str):
         return [f"{origin}: {cls.__name__}.aliases must be a tuple, not one text"]
+    try:
+        TypeAdapter(cls.Value)
+    except Exception as error:  # noqa: BLE001  pydantic has many ways to refuse a type
+        return [f"{origin}: {cls.__name__}.Value is no type that pydantic validates: {error}"]
     return []
 
 

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from itertools import count
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from aiohttp import ClientConnectionError, ClientPayloadError, ClientResponseError, ClientSession
 from pydantic import ValidationError
@@ -28,12 +29,14 @@ from keptn_remedy.action import (
     PermanentError,
     Plan,
     PlannedAction,
+    Result,
+    Status,
     TemporaryError,
 )
 from keptn_remedy.client import is_temporary
 from keptn_remedy.clock import Clock
-from keptn_remedy.events import ActionTriggered, Replies, Report
-from keptn_remedy.journal import Execution, Journal, JournalError, Unsent
+from keptn_remedy.events import ActionTriggered, Replies, Report, as_text
+from keptn_remedy.journal import Execution, Journal, JournalError, Unsent, insist
 from keptn_remedy.masking import Mask
 from keptn_remedy.metrics import Metrics
 from keptn_remedy.registry import Entry, Registry
@@ -47,7 +50,8 @@ ErrorLog = Literal["always", "auto", "never"]
 
 # An execution that brought down this many processes must not bring down the next one.
 MAX_RUNS = 10
-JOURNAL_PAUSE_SECONDS = 1.0
+_INTERRUPTED = "interrupted by a restart, and not safe to repeat"
+_CANCELLED_ITSELF = "unexpected CancelledError inside the action"
 _PASSING = (TimeoutError, ConnectionError, ClientConnectionError, ClientPayloadError, JournalError)
 
 
@@ -72,10 +76,21 @@ class Runner:
         began = self.clock.monotonic()
         await self._begin(execution)
         run = _Run(self, execution, self.registry.find(execution.trigger.action))
-        outcome = self._masked(await run.outcome())
+        outcome = await run.outcome()
+        self.targets.forget(execution.id)
         await self._finish(execution, outcome, run.attempts)
         self._sum_up(execution, outcome, run.attempts, self.clock.monotonic() - began)
         return outcome
+
+    async def reserve_targets(self) -> None:
+        """Keep what plans of the last process touch from being planned for by others.
+
+        Raises:
+            JournalError: the plans can't be read.
+        """
+        for execution in await self.journal.planned():
+            if execution.plan:
+                await self.targets.reserve(execution.plan.targets, execution.id)
 
     async def announce(self, execution: Execution) -> None:
         """Tell Keptn that an execution will come to its turn.
@@ -121,17 +136,20 @@ class Runner:
             return False
         return self.error_log == "always" or outcome.status != "errored"
 
-    def _masked(self, outcome: Outcome) -> Outcome:
-        message = self.mask.text(" ".join(outcome.message.split()))
-        return replace(outcome, message=message, details=self.mask.value(outcome.details))
+    def presentable(self, returned: object) -> Outcome:
+        """What an author returned, in one line, as text, without secrets, in Keptn's vocabulary."""
+        try:
+            outcome = _checked(returned)
+            message = self.mask.text(" ".join(outcome.message.split()))
+            return replace(
+                outcome, message=message, details=self.mask.value(as_text(outcome.details))
+            )
+        except Exception as error:  # noqa: BLE001  whatever was returned, Keptn must be told
+            return Outcome.errored(self.mask.text(f"unusable outcome: {_text(error)}"))
 
     async def insist(self, write: Callable[[], Awaitable[T]]) -> T:
-        """A journal that fails delays what must be stored, and loses nothing of it."""
-        while True:
-            try:
-                return await write()
-            except JournalError:
-                await self.clock.sleep(JOURNAL_PAUSE_SECONDS)
+        """What must be stored is delayed by a journal that fails, and not lost."""
+        return await insist(write, self.clock.sleep)
 
     def _sum_up(
         self, execution: Execution, outcome: Outcome, attempts: int, seconds: float
@@ -152,8 +170,14 @@ class Runner:
         )
 
 
+class _NoEnd(TemporaryError):
+    """An attempt was cut off at its time limit."""
+
+
 class _Run:
     """One process's go at one execution."""
+
+    __slots__ = ("_deadline", "_entry", "_execution", "_runner", "attempts")
 
     def __init__(self, runner: Runner, execution: Execution, entry: Entry | None) -> None:
         self.attempts = 0
@@ -163,47 +187,45 @@ class _Run:
         self._deadline = 0.0
 
     async def outcome(self) -> Outcome:
+        return self._runner.presentable(await self._outcome())
+
+    async def _outcome(self) -> object:
         entry = self._entry
         if entry is None or entry.action is None:
             return Outcome.errored(f"the action {self._trigger.action} is not switched on any more")
-        if refusal := self._not_again(entry.action):
+        if refusal := self._refused(entry.action):
             return refusal
-        try:
-            value = entry.value.validate_python(
-                {} if self._trigger.value is None else self._trigger.value
-            )
-        except ValidationError as error:
-            return Outcome.errored(_mistakes(error))
         self._start_deadline(entry.action)
         try:
-            return await self._carried_out(entry.action, value)
+            return await self._carried_out(entry.action, _value(entry, self._trigger.value))
         except asyncio.CancelledError:
-            if isinstance(entry.action, PlannedAction) or entry.action.idempotent:
+            if _is_being_cancelled() and _may_be_repeated(entry.action):
                 raise
-            return Outcome.errored("interrupted by a shutdown, and not safe to repeat")
+            return Outcome.errored(_INTERRUPTED if _is_being_cancelled() else _CANCELLED_ITSELF)
         except Exception as error:  # noqa: BLE001  an author's code may fail in any way
             return self._explained(error)
 
-    def _not_again(self, action: AnyAction) -> Outcome | None:
+    def _refused(self, action: AnyAction) -> Outcome | None:
         runs = self._execution.runs
-        if runs and isinstance(action, Action) and not action.idempotent:
-            return Outcome.errored("interrupted by a restart, and not safe to repeat")
+        if self._execution.unreadable:
+            return Outcome.errored(f"the journal's entry is broken: {self._execution.unreadable}")
+        if isinstance(action, Action) and self._runner.dry_run:
+            return Outcome.warned(f"dry run: {action.name} would have been run")
+        if runs and not _may_be_repeated(action):
+            return Outcome.errored(_INTERRUPTED)
         if runs >= MAX_RUNS:
-            return Outcome.errored(f"given up: {runs} runs of it ended with a restart")
+            planned = f"; perhaps applied: {self._execution.plan}" if self._execution.plan else ""
+            return Outcome.errored(f"given up: {runs} runs of it ended with a restart{planned}")
         return None
 
-    async def _carried_out(self, action: AnyAction, value: Any) -> Outcome:
+    def _carried_out(self, action: AnyAction, value: Any) -> Awaitable[Outcome]:
         if isinstance(action, PlannedAction):
-            return await self._planned(action, value)
-        if self._runner.dry_run:
-            return Outcome.warned(f"dry run: {action.name} would have been run")
-        return await self._attempt_until_done(action, lambda context: action.run(context, value))
+            return self._planned(action, value)
+        return self._attempt_until_done(action, lambda context: action.run(context, value))
 
     async def _planned(self, action: PlannedAction, value: Any) -> Outcome:
-        plan = self._execution.plan
-        if plan is None and self._runner.dry_run:
-            plan = await self._plan(action, value)
-            return Outcome.warned(f"dry run: {plan}", plan=_described(plan))
+        if self._runner.dry_run:
+            return await self._dry_run(action, value)
         async with self._decided(action, value) as plan:
             if self._execution.failure:
                 return await self._undone(action, plan, self._execution.failure)
@@ -215,17 +237,26 @@ class _Run:
                 return await self._undone(action, plan, outcome)
         return _with_notes(outcome, plan)
 
+    async def _dry_run(self, action: PlannedAction, value: Any) -> Outcome:
+        if self._execution.plan:
+            was = f"dry run, but an earlier run may have applied in part: {self._execution.plan}"
+            return Outcome.errored(was)
+        plan = await self._plan(action, value)
+        return Outcome.warned(f"dry run: {plan}", plan=_described(plan))
+
     @asynccontextmanager
     async def _decided(self, action: PlannedAction, value: Any) -> AsyncIterator[Plan]:
         """The plan, journaled, with its targets held: the stored one, or one made just now."""
-        stored = self._execution.plan
+        targets, stored = self._runner.targets, self._execution.plan
+        since = targets.moment()
         plan = stored or await self._plan(action, value)
         while True:
-            async with self._runner.targets.hold(plan.targets) as waited:
-                if waited and not stored:
-                    # Others changed the targets meanwhile.
+            async with targets.hold(plan.targets, self._execution.id, since) as is_stale:
+                if is_stale and not stored:
+                    # Others changed the targets while we planned or waited.
                     self._start_deadline(action)
-                    held, plan = plan.targets, await self._plan(action, value)
+                    held, since = plan.targets, targets.moment()
+                    plan = await self._plan(action, value)
                     if not plan.targets <= held:
                         continue
                 if not stored:
@@ -243,11 +274,12 @@ class _Run:
     async def _applied(self, action: PlannedAction, plan: Plan) -> Outcome:
         try:
             await self._attempt_until_done(action, lambda context: action.apply(context, plan))
-            return await self._attempt_until_done(
+            verdict = await self._attempt_until_done(
                 action, lambda context: action.verify(context, plan), seconds=action.deadline
             )
+            return self._runner.presentable(verdict)
         except Exception as error:  # noqa: BLE001  what was applied in part must be undone
-            return self._explained(error)
+            return self._runner.presentable(self._explained(error))
 
     async def _undone(self, action: PlannedAction, plan: Plan, failure: Outcome) -> Outcome:
         self._start_deadline(action)
@@ -265,12 +297,9 @@ class _Run:
         seconds: float | None = None,
     ) -> T:
         """The step, tried again while that may help. A first success costs no retry machinery."""
-
-        async def attempt() -> T:
-            return await self._attempt(action, step, seconds or action.timeout)
-
+        limit, numbers = seconds or action.timeout, count(1)
         try:
-            return await attempt()
+            return await self._attempt(step, limit, next(numbers))
         except Exception as error:
             if not self._may_heal(error):
                 raise
@@ -279,7 +308,7 @@ class _Run:
         async def replay_then_attempt() -> T:
             if failures:
                 raise failures.pop()
-            return await attempt()
+            return await self._attempt(step, limit, next(numbers))
 
         enough = stop_after_attempt(action.retry.attempts)
         retrying = AsyncRetrying(
@@ -293,25 +322,30 @@ class _Run:
         return await retrying(replay_then_attempt)
 
     async def _attempt(
-        self, action: AnyAction, step: Callable[[Context], Awaitable[T]], seconds: float
+        self, step: Callable[[Context], Awaitable[T]], seconds: float, number: int
     ) -> T:
         self.attempts = max(self.attempts, 1)
         left = self._deadline - self._runner.clock.monotonic()
         seconds = max(min(seconds, left), 0.0)
         try:
             async with asyncio.timeout(seconds) as limit:
-                return await step(self._context(left))
+                return await step(self._context(number, left))
         except TimeoutError:
             if limit.expired():
-                raise TemporaryError(f"no end within {seconds:.3g} s") from None
+                raise _NoEnd(f"no end within {seconds:.3g} s") from None
             raise
 
     def _may_heal(self, error: BaseException) -> bool:
         # A positive list: whatever is not on it, cancellation above all, goes straight out.
+        cls: Any = self._entry.cls if self._entry else Action
+        if isinstance(error, cls.retry_on):
+            return True
+        if not _may_be_repeated(cls):
+            # Whether a lost connection or a time-out came before or after the effect is unknown.
+            return isinstance(error, TemporaryError) and not isinstance(error, _NoEnd)
         if isinstance(error, ClientResponseError):
             return is_temporary(error.status)
-        retry_on = self._entry.cls.retry_on if self._entry else ()
-        return isinstance(error, (TemporaryError, *_PASSING, *retry_on))
+        return isinstance(error, (TemporaryError, *_PASSING))
 
     def _is_too_late(self, state: RetryCallState) -> bool:
         return self._runner.clock.monotonic() + state.upcoming_sleep >= self._deadline
@@ -321,7 +355,8 @@ class _Run:
         if isinstance(error, TemporaryError) and error.delay is not None:
             return error.delay
         retry = self._entry.cls.retry if self._entry else Action.retry
-        return wait_random_exponential(multiplier=retry.first, max=retry.longest)(state)
+        least = retry.first / 10  # full jitter may be no pause at all
+        return wait_random_exponential(multiplier=retry.first, max=retry.longest, min=least)(state)
 
     def _note_failed_attempt(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -337,22 +372,22 @@ class _Run:
     def _explained(self, error: Exception) -> Outcome:
         """An exception as an outcome. What no author raised on purpose is logged with its place."""
         if isinstance(error, Denied):
-            return Outcome.failed(str(error))
-        if self._may_heal(error) or isinstance(error, ClientResponseError):
+            return Outcome.failed(_text(error))
+        if isinstance(error, (TemporaryError, ClientResponseError, *_PASSING)):
             tried = f" (after {self.attempts} attempts)" if self.attempts > 1 else ""
             return Outcome.errored(f"{_text(error)}{tried}")
         if isinstance(error, PermanentError):
-            return Outcome.errored(str(error))
+            return Outcome.errored(_text(error))
         self._log().error("the action failed unexpectedly", exc_info=error)
         return Outcome.errored(f"unexpected {_text(error)}")
 
     def _start_deadline(self, action: AnyAction) -> None:
         self._deadline = self._runner.clock.monotonic() + action.deadline
 
-    def _context(self, left: float) -> Context:
+    def _context(self, number: int, left: float) -> Context:
         return Context(
             trigger=self._trigger,
-            attempt=self.attempts,
+            attempt=number,
             deadline=self._runner.clock.now() + left,
             dry_run=self._runner.dry_run,
             http=self._runner.http,
@@ -393,7 +428,7 @@ def _with_notes(outcome: Outcome, plan: Plan) -> Outcome:
 
 
 def _described(plan: Plan) -> dict[str, str]:
-    return {f"{c.target} {c.field}": f"{c.before!r} -> {c.after!r}" for c in plan.changes}
+    return {f"{change.target} {change.field}": change.step for change in plan.changes}
 
 
 def _mistakes(error: ValidationError) -> str:
@@ -405,7 +440,38 @@ def _mistakes(error: ValidationError) -> str:
     return "; ".join(told)
 
 
+def _value(entry: Entry, sent: Any) -> Any:
+    try:
+        return entry.value.validate_python({} if sent is None else sent)
+    except ValidationError as error:
+        raise PermanentError(_mistakes(error)) from None
+
+
+def _may_be_repeated(action: AnyAction | type[AnyAction]) -> bool:
+    return bool(getattr(action, "idempotent", True))
+
+
+def _checked(returned: object) -> Outcome:
+    if not isinstance(returned, Outcome):
+        raise TypeError(f"the action returned {type(returned).__name__} instead of an Outcome")
+    if returned.status not in get_args(Status) or returned.result not in get_args(Result):
+        raise ValueError(f"Keptn knows no outcome {returned.status}/{returned.result}")
+    if not isinstance(returned.message, str):
+        raise TypeError("the message is no text")
+    return returned
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def _text(error: BaseException | None) -> str:
+    name = type(error).__name__
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001  an author's exception may fail to describe itself
+        return name
     if isinstance(error, TemporaryError | PermanentError | Denied):
-        return str(error)
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return said
+    return f"{name}: {said}" if said else name

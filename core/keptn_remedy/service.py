@@ -20,10 +20,10 @@ from keptn_remedy.action import Outcome
 from keptn_remedy.client import lent_session
 from keptn_remedy.clock import Clock
 from keptn_remedy.control_plane import ControlPlane
-from keptn_remedy.dispatcher import Dispatcher
+from keptn_remedy.dispatcher import CANCEL_SECONDS, Dispatcher
 from keptn_remedy.events import ActionTriggered, Replies, Report
 from keptn_remedy.intake import Intake
-from keptn_remedy.journal import JournalError
+from keptn_remedy.journal import JournalError, insist
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.masking import Mask, secrets_of
 from keptn_remedy.metrics import Metrics
@@ -43,8 +43,9 @@ PRUNE_SECONDS = 60.0
 PRUNE_AT_ONCE = 200
 # Kept back of the drain for cancelling executions and for sending what they leave.
 LEAVE_SECONDS = 5.0
-# The longest part of an exit that is not ours to shorten: closing connections.
-CLOSE_SECONDS = 1.0
+FLUSH_SECONDS = 3.0
+# For closing connections and actions, which have time-outs of their own.
+CLOSE_SECONDS = 2.0
 
 
 def installed_version() -> str:
@@ -68,6 +69,7 @@ class Service:
     outbox: Outbox
     ops: OpsPort
     runner: Runner
+    starting: bool = True
     leaving: bool = False
 
     @property
@@ -84,10 +86,14 @@ class Service:
         self.dispatcher.stop_starting()
         seconds = self.settings.drain_seconds
         try:
-            async with asyncio.timeout(seconds - min(CLOSE_SECONDS, seconds / 5)):
-                await self.dispatcher.drain(max(seconds - LEAVE_SECONDS, seconds / 2))
-                await self.outbox.flush()
-        except TimeoutError:
+            async with asyncio.timeout(seconds - min(CLOSE_SECONDS, seconds / 3)):
+                await self.dispatcher.drain(
+                    max(seconds - LEAVE_SECONDS, seconds / 3), min(CANCEL_SECONDS, seconds / 6)
+                )
+                # A Keptn that can't be reached is no reason to stay for the whole drain.
+                async with asyncio.timeout(FLUSH_SECONDS):
+                    await self.outbox.flush()
+        except (TimeoutError, JournalError):
             logs.logger().warning("left before every report was sent; the next process sends them")
 
 
@@ -153,20 +159,19 @@ async def running(
             config, actions, journal, transport, receiver, dispatcher, outbox, ops, runner
         )
         await stack.enter_async_context(ops.serve())
-        await journal.recover(GRACE_SECONDS)
+        # Before anything else that may fail: what meets a closed port is lost (contract §9.1).
         await stack.enter_async_context(transport.receive(intake.accept))
         stack.push_async_callback(outbox.close)
         stack.push_async_callback(dispatcher.drain, 0)
         await stack.enter_async_context(
             _tasks(
-                outbox.run(),
+                _take_over(service, clock),
                 dispatcher.run(),
                 dispatcher.announce_late_ones(),
                 _probe(service, replies, clock),
                 _prune(service, clock),
             )
         )
-        dispatcher.recover()
         yield service
 
 
@@ -283,7 +288,9 @@ def _runner(
 
 
 async def _readiness(service: Service) -> Readiness:
-    reasons = ["leaving"] if service.leaving else []
+    # The ops port opens first, to tell how the start goes.
+    reasons = ["starting"] if service.starting else []
+    reasons += ["leaving"] if service.leaving else []
     degraded = []
     if failure := service.journal.failure:
         reasons.append(f"the journal can't be written: {failure}")
@@ -297,20 +304,34 @@ async def _readiness(service: Service) -> Readiness:
     return Readiness(ready=not reasons, reasons=reasons, degraded=degraded)
 
 
+async def _take_over(service: Service, clock: Clock) -> None:
+    """Take up what the last process left, then deliver reports, for ever."""
+    await insist(lambda: service.journal.recover(GRACE_SECONDS), clock.sleep)
+    await insist(service.runner.reserve_targets, clock.sleep)
+    service.dispatcher.recover()
+    service.starting = False
+    await service.outbox.run()
+
+
 async def _probe(service: Service, replies: Replies, clock: Clock) -> None:
     """See whether a journal that failed works again, and tell Keptn that it had failed."""
+    failure: str | None = None
     while True:
         await clock.sleep(PROBE_SECONDS)
-        if failure := service.journal.failure:
-            logs.logger().error("the journal fails", reason=failure)
-            try:
-                text = f"the journal failed: {failure}"
-                report = await service.journal.owe(replies.error_log(None, clock.utc(), text))
-            except JournalError:
-                continue
-            logs.logger().info("the journal works again")
-            service.outbox.offer(report)
-            service.dispatcher.recover()
+        failure = service.journal.take_failure() or failure
+        if failure is None:
+            continue
+        logs.logger().error("the journal failed", reason=failure)
+        try:
+            text = f"the journal failed: {failure}"
+            report = await service.journal.owe(replies.error_log(None, clock.utc(), text))
+        except JournalError:
+            continue
+        failure = None
+        service.journal.take_failure()  # of the same outage
+        logs.logger().info("the journal works again")
+        service.outbox.offer(report)
+        service.dispatcher.recover()
 
 
 async def _prune(service: Service, clock: Clock) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -16,6 +18,9 @@ from pydantic_settings import (
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+)
+from pydantic_settings import (
+    SettingsError as PydanticSettingsError,
 )
 
 PREFIX = "REMEDY_"
@@ -69,23 +74,23 @@ class Settings(_FromVariables):
     keptn_api: HttpUrl | None = None
     """Where Keptn is asked what it counted. Default: the origin of `REMEDY_EVENT_URL`, which is the
     sidecar's API proxy."""
-    source: str = Field("keptn-remedy", pattern=r"^[A-Za-z0-9._~:/-]+$", max_length=200)
+    source: str = Field(default="keptn-remedy", pattern=r"^[A-Za-z0-9._~:/-]+$", max_length=200)
     """CloudEvents `source` of all we send. Keptn matches `finished` to `started` by it: change it
     only while no execution is open."""
     journal: Path = Path("var/journal.db")
     """The journal's file, on a local disk (not NFS)."""
     dry_run: bool = False
     """Plan and report, change nothing."""
-    max_concurrent: int = Field(100, ge=1, le=100_000)
+    max_concurrent: int = Field(default=100, ge=1, le=100_000)
     """Executions that run at once."""
-    drain_seconds: float = Field(25.0, ge=1, le=3600)
+    drain_seconds: float = Field(default=25.0, ge=1, le=3600)
     """Seconds from SIGTERM to exit; below the pod's grace period (30)."""
     error_log: Literal["always", "auto", "never"] = "always"
     """When a failure is also sent as `sh.keptn.log.error`. `auto`: only where Keptn makes no entry
     of its own."""
     mirror_outcome: bool = True
     """Repeat the outcome in `data.action`, where Keptn's documentation expects it."""
-    retention_days: float = Field(30.0, gt=0)
+    retention_days: float = Field(default=30.0, gt=0)
     """Days a finished execution is kept. A trigger delivered again after that runs again."""
     actions: Annotated[tuple[str, ...], NoDecode] = ()
     """Names of the actions to switch on, separated by commas. Default: all that are configured."""
@@ -169,66 +174,82 @@ def build(cls: type[S], prefix: str, found: Mapping[str, str]) -> S:
     Raises:
         SettingsError: with one line per mistake, which name the variable and never its value.
     """
-    source = EnvSettingsSource(cls, env_prefix=prefix)
-    source.env_vars = {name.lower(): v for name, v in _with_files(cls, prefix, found).items()}
+    # Manifests render what isn't configured as an empty value: empty is unset.
+    source = EnvSettingsSource(cls, env_prefix=prefix, env_ignore_empty=True)
+    complete = _with_files(cls, prefix, found)
+    source.env_vars = {name.lower(): v for name, v in complete.items() if v and name.isupper()}
     try:
         return cls(**source())
     except ValidationError as error:
-        raise SettingsError([_mistake(prefix, e) for e in error.errors()]) from None
-    except ValueError as error:  # a list or map that is not JSON
-        raise SettingsError([_one_line(error)]) from None
+        raise SettingsError([_mistake(cls, prefix, e) for e in error.errors()]) from None
+    except PydanticSettingsError as error:  # a list or map that is not JSON
+        field = re.search(r'field "(\w+)"', str(error))
+        name = _variable(cls, prefix, field[1]) if field else prefix
+        raise SettingsError([f"{name}: a list or a map is written as JSON"]) from None
 
 
 def _with_files(cls: type[BaseSettings], prefix: str, found: Mapping[str, str]) -> dict[str, str]:
     """Every `<NAME>_FILE` also as `<NAME>`, unless that is set itself."""
     complete = dict(found)
+    mistakes: list[str] = []
     for name in variable_names(cls, prefix):
         path = found.get(f"{name}_FILE")
-        if path and name not in found:
+        if path and not found.get(name):
             try:
                 complete[name] = Path(path).read_text("utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
                 reason = error.strerror if isinstance(error, OSError) else "it is not text"
-                raise SettingsError([f"{name}_FILE: can't read {path}: {reason}"]) from None
+                mistakes.append(f"{name}_FILE: can't read {path}: {reason}")
+    if mistakes:
+        raise SettingsError(mistakes)
     return complete
 
 
 def variable_names(cls: type[BaseSettings], prefix: str) -> list[str]:
     """The variables that a class of settings reads."""
-    names = []
-    for name, field in cls.model_fields.items():
-        alias = field.validation_alias
-        choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
-        aliases = [choice.upper() for choice in choices if isinstance(choice, str)]
-        names += aliases or [f"{prefix}{name.upper()}"]
-    return names
+    return [name for field in cls.model_fields for name in _names(cls, prefix, field)]
+
+
+def _names(cls: type[BaseSettings], prefix: str, field: str) -> list[str]:
+    alias = cls.model_fields[field].validation_alias
+    choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
+    aliases = [choice.upper() for choice in choices if isinstance(choice, str)]
+    return aliases or [f"{prefix}{field.upper()}"]
 
 
 def _unknown(found: Mapping[str, str]) -> list[str]:
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {CONFIG}
-    lines = []
+    own = set(variable_names(Settings, PREFIX))
+    known = own | {CONFIG} | {f"{name}_FILE" for name in own}
+    lines: list[str] = []
     for name in sorted(found):
-        if (
-            name.startswith(PREFIX)
-            and name not in known
-            and name.removesuffix("_FILE") not in known
-        ):
+        if name.upper().startswith(PREFIX) and name not in known:
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
             lines.append(f"{name}: there is no such setting; did you mean {nearest}?")
     return lines
 
 
-def _mistake(prefix: str, error: Any) -> str:
-    where = ".".join(str(part) for part in error["loc"])
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{prefix}{where.upper()}: {message}" if where else message
+def _mistake(cls: type[BaseSettings], prefix: str, error: Any) -> str:
+    message: str = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return message
+    first, *others = map(str, error["loc"])
+    return f"{'.'.join((_variable(cls, prefix, first), *others))}: {message}"
+
+
+def _variable(cls: type[BaseSettings], prefix: str, place: str) -> str:
+    """The variable that pydantic means by a field's name or alias."""
+    if place in cls.model_fields:
+        return _names(cls, prefix, place)[0]
+    return place.upper()
 
 
 def _as_variable(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, list):
+    if isinstance(value, list) and not any(isinstance(item, list | dict) for item in value):
         return ",".join(map(str, value))
+    if isinstance(value, list | dict):
+        return json.dumps(value)
     return "" if value is None else str(value)
 
 

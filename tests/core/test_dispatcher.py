@@ -157,7 +157,7 @@ async def test_after_a_backlog_new_executions_start_straight_from_memory_again(
     async with yard(tmp_path, max_concurrent=2) as it:
         await asyncio.gather(*(it.arrive(str(n), f"service {n}") for n in range(40)))
         await it.until_ran(40)
-        await until(lambda: not it.dispatcher._backlog)
+        await until(lambda: not it.dispatcher._backlog and not it.dispatcher.running)
         await it.arrive("straight", "carts")
         assert "straight" in it.dispatcher._running
 

@@ -163,7 +163,9 @@ async def test_reports_of_an_execution_are_due_one_after_the_other(
     assert [unsent.report.kind for unsent in due] == ["started"]
     await journal.postpone(due[0], clock.now() + 5, "refused")
     assert await journal.unsent(clock.now(), 9, ()) == []
-    assert await journal.next_due([]) == clock.now()  # the finished, which waits for its turn
+    # The finished, which waits for its turn.
+    assert await journal.next_due([due[0].seq], ()) == (True, clock.now())
+    assert await journal.next_due([due[0].seq], {execution.id}) == (True, None)
     clock.time += 5
     await journal.sent((await journal.unsent(clock.now(), 9, ()))[0])
     assert [u.report.kind for u in await journal.unsent(clock.now(), 9, ())] == ["finished"]
@@ -176,7 +178,7 @@ async def test_recovery_puts_every_unsent_report_in_doubt_after_a_grace(
     execution = await accepted(journal)
     started, _ = reports_of(execution, clock)
     await journal.begin(execution, started)
-    assert await journal.recover(2.0) == 1
+    await journal.recover(2.0)
     assert await journal.unsent(clock.now(), 9, ()) == []
     clock.time += 2
     assert (await journal.unsent(clock.now(), 9, ()))[0].doubtful
@@ -258,7 +260,7 @@ async def test_a_full_disk_refuses_and_heals(path: Path) -> None:
     with pytest.raises(JournalError, match="full"):
         await journal.accept(trigger("2"), "x" * 40_000)
     assert journal.failure
-    await journal.probe()  # on a fresh connection, without the limit
+    await journal.remember("a", "b", 1)  # on a fresh connection, without the limit
     assert not journal.failure
     assert (await journal.record("1")) is not None
     await journal.close()
@@ -270,7 +272,7 @@ async def test_only_one_process_serves_from_a_journal(journal: SqliteJournal, pa
     reader = SqliteJournal.read_only(path)
     assert await reader.records() == []
     with pytest.raises(JournalError):
-        await reader.probe()
+        await reader.remember("a", "b", 1)
     await reader.close()
 
 
@@ -278,7 +280,7 @@ async def test_a_closed_journal_refuses_writes(path: Path) -> None:
     journal = SqliteJournal.open(path)
     await journal.close()
     with pytest.raises(JournalError, match="closed"):
-        await journal.probe()
+        await journal.remember("a", "b", 1)
 
 
 def test_a_journal_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:

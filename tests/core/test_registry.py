@@ -305,6 +305,16 @@ def test_a_nameless_class_of_a_folder_is_refused_and_an_abstract_one_is_no_actio
     assert told.startswith(f"{folder / 'b.py'}: Nameless.name must be")
 
 
+def test_a_named_class_that_misspells_its_method_is_told_what_is_missing(folder: Path) -> None:
+    (folder / "a.py").write_text(
+        "from keptn_remedy import Action\n"
+        "class Half(Action):\n"
+        "    name = 'half'\n"
+        "    async def runs(self, context, value): ...\n"
+    )
+    assert mistakes(folder) == [f"{folder / 'a.py'}: Half must define run"]
+
+
 async def test_closing_the_registry_closes_the_actions_that_are_on() -> None:
     closed: list[str] = []
 

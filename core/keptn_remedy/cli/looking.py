@@ -28,7 +28,14 @@ from keptn_remedy.cli.terminal import (
     show_json,
     table,
 )
-from keptn_remedy.journal import JournalError, JournalUnusable, Record, State, Undelivered
+from keptn_remedy.journal import (
+    JournalError,
+    JournalUnusable,
+    Record,
+    State,
+    Undelivered,
+    WholeRecord,
+)
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.settings import SettingsError
 from keptn_remedy.web.models import Execution, ExecutionDetail
@@ -97,7 +104,8 @@ def export() -> int:
 
     async def show(journal: SqliteJournal) -> int:
         async for record in _since(journal, 0):
-            say_json(ExecutionDetail.of(record).model_dump())
+            if whole := await journal.record(record.id):  # it may have been pruned meanwhile
+                say_json(ExecutionDetail.of(whole).model_dump())
         return GOOD
 
     return _with_journal(show)
@@ -170,7 +178,7 @@ def _show_for_people(records: Iterable[Record]) -> None:
     console().print(made)
 
 
-def _show_whole(record: Record, detail: ExecutionDetail) -> None:
+def _show_whole(record: WholeRecord, detail: ExecutionDetail) -> None:
     facts = [
         ("execution", record.id),
         ("action", record.action),
@@ -188,7 +196,7 @@ def _show_whole(record: Record, detail: ExecutionDetail) -> None:
         say("\nDetails:")
         show_json(record.details)
     say("\nThe event as it came in:")
-    show_json(record.event)
+    show_json(detail.trigger)
 
 
 def _undelivered(report: Undelivered) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from keptn_remedy.action import JSON, Outcome, Plan
 from keptn_remedy.events import ActionTriggered, Report
 
 State = Literal["accepted", "started", "finished"]
+T = TypeVar("T")
+
+PAUSE_SECONDS = 1.0
 
 
 class JournalError(Exception):
@@ -27,7 +30,7 @@ class Execution:
     """Our handling of one trigger, while it is open.
 
     `runs` counts the processes that began it. `plan` is what a planned action decided on; `failure`
-    is the outcome it is being undone for.
+    is the outcome it is being undone for. `unreadable` says why the two could not be read.
     """
 
     seq: int
@@ -36,6 +39,7 @@ class Execution:
     runs: int = 0
     plan: Plan | None = None
     failure: Outcome | None = None
+    unreadable: str | None = None
 
     @property
     def id(self) -> str:
@@ -48,7 +52,7 @@ class Execution:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An execution as told to people: the journal's columns, and the reports not yet delivered."""
+    """An execution as told to people, in short."""
 
     seq: int
     id: str
@@ -66,10 +70,18 @@ class Record:
     status: str | None
     result: str | None
     message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WholeRecord(Record):
+    """An execution as told to people, whole: with the reports that Keptn has not acknowledged, and
+    the event as the JSON text that came in.
+    """
+
     details: Mapping[str, JSON]
     plan: Plan | None
     undelivered: tuple[Undelivered, ...]
-    event: Mapping[str, Any]
+    event: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +115,15 @@ class Backlog:
     parked: int
 
 
+async def insist(write: Callable[[], Awaitable[T]], sleep: Callable[[float], Awaitable[None]]) -> T:
+    """What must be stored, tried again for as long as the journal fails."""
+    while True:
+        try:
+            return await write()
+        except JournalError:
+            await sleep(PAUSE_SECONDS)
+
+
 def lane(trigger: ActionTriggered) -> str:
     """What runs in turn: executions of one project, stage and service."""
     return f"{trigger.project}\n{trigger.stage}\n{trigger.service}"
@@ -117,6 +138,10 @@ class Journal(Protocol):
     @property
     def failure(self) -> str | None:
         """Why the last write failed; None once one succeeded again."""
+        ...
+
+    def take_failure(self) -> str | None:
+        """Why a write failed since this was asked last, even if one succeeded again."""
         ...
 
     async def accept(self, trigger: ActionTriggered, action: str) -> Execution | None:
@@ -153,6 +178,10 @@ class Journal(Protocol):
         """
         ...
 
+    async def planned(self) -> list[Execution]:
+        """Open executions that have a plan."""
+        ...
+
     async def unannounced(self, before: float, limit: int) -> list[Execution]:
         """Executions accepted before that time whose `started` was not stored yet."""
         ...
@@ -161,8 +190,12 @@ class Journal(Protocol):
         """Reports that are due, the first of each execution, but for those executions."""
         ...
 
-    async def next_due(self, known: Collection[int]) -> float | None:
-        """When the next unsent report is due, but for those with these `seq`s."""
+    async def next_due(
+        self, known: Collection[int], busy: Collection[str]
+    ) -> tuple[bool, float | None]:
+        """Whether there are unsent reports but for those with these `seq`s; and when the next is
+        due, but for those executions.
+        """
         ...
 
     def sent(self, unsent: Unsent) -> Future[Any]:
@@ -173,17 +206,21 @@ class Journal(Protocol):
         """Store the attempt, its doubt and when to try again."""
         ...
 
-    async def park(self, unsent: Unsent, reason: str) -> None:
-        """Keep a report that was refused for good, and what would follow it, out of the way."""
+    async def park(
+        self, unsent: Unsent, reason: str, log_entry: Report | None = None
+    ) -> Unsent | None:
+        """Keep a report that was refused for good, and what would follow it, out of the way; the
+        log entry that tells of it is stored along, and returned.
+        """
         ...
 
     async def owe(self, report: Report) -> Unsent:
         """Store a report that belongs to no trigger."""
         ...
 
-    async def recover(self, grace: float) -> int:
+    async def recover(self, grace: float) -> None:
         """Take over from the last process: its unsent reports are in doubt, and due after `grace`
-        seconds. Returns the number of open executions.
+        seconds.
         """
         ...
 
@@ -201,7 +238,7 @@ class Journal(Protocol):
         """Executions, newest first, with a `seq` below `before`."""
         ...
 
-    async def record(self, execution_id: str) -> Record | None:
+    async def record(self, execution_id: str) -> WholeRecord | None:
         """One execution."""
         ...
 
@@ -211,10 +248,6 @@ class Journal(Protocol):
 
     async def prune(self, before: float, limit: int) -> int:
         """Forget executions finished before that time, at most `limit`; returns how many."""
-        ...
-
-    async def probe(self) -> None:
-        """Write something, to see whether writing works."""
         ...
 
     async def close(self) -> None:

@@ -46,6 +46,7 @@ class GroupCommit:
         on_commit: Callable[[float, int], None] = lambda seconds, changes: None,
     ) -> None:
         self.failure: str | None = None
+        self._untold: str | None = None
         self._connect = connect
         self._on_commit = on_commit
         self._connection: sqlite3.Connection | None = None
@@ -65,6 +66,11 @@ class GroupCommit:
             self._changes.put(_Change(statements, done))
         return done
 
+    def take_failure(self) -> str | None:
+        """Why a write failed since this was asked last; later ones may have succeeded."""
+        failure, self._untold = self._untold, None
+        return failure
+
     async def close(self) -> None:
         """Write what was asked for, then stop."""
         if not self._closed:
@@ -74,15 +80,17 @@ class GroupCommit:
 
     def _work(self) -> None:
         while batch := self._next_batch():
-            if not self._committed(batch) and len(batch) > 1:
-                # One change that can't be stored must not take its neighbours along.
+            failure = self._committed(batch)
+            if failure and len(batch) > 1 and not issubclass(failure, sqlite3.OperationalError):
+                # One change that can't be stored must not take its neighbours along. (A full or
+                # locked journal is nobody's fault, and would cost the time-out for each.)
                 for change in batch:
                     self._committed([change])
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 self._loop.call_soon_threadsafe(self._settle, batch)
         self._discard()
 
-    def _committed(self, batch: list[_Change]) -> bool:
+    def _committed(self, batch: list[_Change]) -> type[Exception] | None:
         began = perf_counter()
         try:
             self._connection = self._connection or self._connect()
@@ -92,11 +100,11 @@ class GroupCommit:
             self._discard()
             for change in batch:
                 change.failure = str(error)
-            return False
+            return type(error)  # the error itself would keep the connection open
         for change in batch:
             change.failure = None
         self._seconds = perf_counter() - began
-        return True
+        return None
 
     def _discard(self) -> None:
         if self._connection is not None:
@@ -119,6 +127,7 @@ class GroupCommit:
 
     def _settle(self, batch: list[_Change]) -> None:
         self.failure = batch[-1].failure
+        self._untold = self.failure or self._untold
         self._on_commit(self._seconds, len(batch))
         for change in batch:
             if change.done.done():

@@ -49,6 +49,7 @@ CREATE TABLE reports (
 );
 CREATE INDEX reports_of ON reports (execution, seq);
 CREATE INDEX reports_due ON reports (due_at) WHERE state = 'unsent';
+CREATE INDEX reports_parked ON reports (created_at) WHERE state = 'parked';
 
 CREATE TABLE memory (
     action TEXT NOT NULL,
@@ -56,8 +57,6 @@ CREATE TABLE memory (
     value  BLOB NOT NULL,
     PRIMARY KEY (action, key)
 ) WITHOUT ROWID;
-
-CREATE TABLE probes (id INTEGER PRIMARY KEY, at REAL NOT NULL);
 """
 
 MIGRATIONS = (VERSION_1,)

@@ -10,14 +10,13 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
 
 from keptn_remedy.action import JSON, Outcome, Plan
-from keptn_remedy.events import ActionTriggered, Report, stored_trigger
+from keptn_remedy.events import ActionTriggered, Report
 from keptn_remedy.journal import (
     Backlog,
     Execution,
@@ -25,9 +24,10 @@ from keptn_remedy.journal import (
     JournalUnusable,
     Record,
     State,
-    Undelivered,
     Unsent,
+    WholeRecord,
     lane,
+    rows,
 )
 from keptn_remedy.journal.group_commit import GroupCommit, Statement
 from keptn_remedy.journal.schema import migrate
@@ -59,16 +59,21 @@ WHERE execution = ? AND kind = 'finished' AND EXISTS (SELECT 1 FROM reports AS e
 _OWE = """
 INSERT INTO reports (execution, kind, event, created_at, due_at) VALUES (?, ?, ?, ?, ?)"""
 _REPORTED = "UPDATE executions SET reported_at = ? WHERE id = ?"
+# Those with a plan first: others may be waiting for their targets.
 _WAITING = """
 SELECT seq, event, action, runs, plan, failure FROM executions WHERE seq IN (
     SELECT min(seq) FROM executions WHERE state <> 'finished'
         AND lane NOT IN (SELECT value FROM json_each(?)) GROUP BY lane)
-ORDER BY seq LIMIT ?"""
+ORDER BY plan IS NULL, seq LIMIT ?"""
+# Without the hint SQLite walks through the whole history, by seq.
 _COUNT_WAITING = """
-SELECT count(*) FROM executions
+SELECT count(*) FROM executions INDEXED BY executions_open
 WHERE state <> 'finished' AND seq <= ? AND seq NOT IN (SELECT value FROM json_each(?))"""
+_PLANNED = """
+SELECT seq, event, action, runs, plan, failure FROM executions INDEXED BY executions_open
+WHERE state <> 'finished' AND plan IS NOT NULL ORDER BY seq"""
 _UNANNOUNCED = """
-SELECT seq, event, action, runs, plan, failure FROM executions
+SELECT seq, event, action, runs, plan, failure FROM executions INDEXED BY executions_open
 WHERE state <> 'finished' AND state = 'accepted' AND accepted_at < ? ORDER BY seq LIMIT ?"""
 _UNSENT = """
 SELECT seq, kind, execution, event, attempts, doubtful, created_at FROM reports AS report
@@ -78,7 +83,8 @@ WHERE state = 'unsent' AND due_at <= ?
         AND earlier.seq < report.seq AND earlier.state = 'unsent')
 ORDER BY due_at, seq LIMIT ?"""
 _NEXT_DUE = """
-SELECT min(due_at) FROM reports
+SELECT count(*), min(due_at) FILTER (WHERE execution IS NULL
+    OR execution NOT IN (SELECT value FROM json_each(?))) FROM reports
 WHERE state = 'unsent' AND seq NOT IN (SELECT value FROM json_each(?))"""
 # A `finished` that follows a refused `started` would never balance (contract §4.4): they go
 # together. A log entry stands for itself.
@@ -92,14 +98,17 @@ DELETE FROM executions WHERE seq IN (
     SELECT seq FROM executions WHERE state = 'finished' AND finished_at < ?
         AND NOT EXISTS (SELECT 1 FROM reports WHERE execution = id AND reports.state = 'unsent')
     ORDER BY finished_at LIMIT ?)"""
+_UNDELIVERED = "SELECT kind, state, attempts, due_at, reason FROM reports WHERE execution = ?"
 _PRUNE_PARKED = "DELETE FROM reports WHERE state = 'parked' AND created_at < ?"
+_DOUBT = "UPDATE reports SET doubtful = 1, due_at = max(due_at, ?) WHERE state = 'unsent'"
+_REFUSED = """
+SELECT execution FROM reports INDEXED BY reports_parked JOIN executions ON id = execution
+WHERE reports.state = 'parked' AND kind = 'started' AND executions.state <> 'finished'"""
 _REMEMBER = """
 INSERT INTO memory (action, key, value) VALUES (?, ?, ?)
 ON CONFLICT (action, key) DO UPDATE SET value = excluded.value"""
-_RECORD = """
-SELECT seq, id, state, action, context, project, stage, service, accepted_at, started_at,
-    finished_at, reported_at, attempts, status, result, message, details, plan, event
-FROM executions """
+_SUMMARY = f"SELECT {', '.join(rows.RECORD)} FROM executions"  # noqa: S608  our own names
+_WHOLE = f"SELECT {', '.join(rows.RECORD)}, details, plan, event FROM executions WHERE id = ?"  # noqa: S608
 
 
 class SqliteJournal:
@@ -119,7 +128,8 @@ class SqliteJournal:
         self._reader: sqlite3.Connection | None = None
         self._writing: GroupCommit | None = None
         self._lock: int | None = None
-        self._any_parked = False
+        # Executions whose `started` was refused for good.
+        self._refused: set[str] = set()
 
     @classmethod
     def open(cls, path: Path, **options: Any) -> SqliteJournal:
@@ -154,6 +164,9 @@ class SqliteJournal:
     @property
     def failure(self) -> str | None:
         return self._writing.failure if self._writing else None
+
+    def take_failure(self) -> str | None:
+        return self._writer.take_failure()
 
     async def accept(self, trigger: ActionTriggered, action: str) -> Execution | None:
         written = await self._write(
@@ -216,10 +229,12 @@ class SqliteJournal:
         )
         statements: list[Statement] = [(_FINISH, finish)]
         statements += [(_OWE_IF_CHANGED, _owed(report, now)) for report in reports]
-        if self._any_parked:
+        is_refused = execution.id in self._refused
+        if is_refused:
             statements.append((_PARK_AFTER_STARTED, (execution.id,)))
         written = await self._write(*statements)
-        if not written.rows or self._any_parked:
+        self._refused.discard(execution.id)
+        if not written.rows or is_refused:
             return []  # what isn't parked is fetched by `unsent`
         last = written.last_row
         seqs = range(last - len(reports) + 1, last + 1)
@@ -234,26 +249,29 @@ class SqliteJournal:
         def read(reader: sqlite3.Connection) -> tuple[list[Execution], int]:
             reader.execute("BEGIN")  # both of one moment
             try:
-                rows = reader.execute(_WAITING, (busy_lanes, limit)).fetchall()
+                found = reader.execute(_WAITING, (busy_lanes, limit)).fetchall()
                 waiting = reader.execute(_COUNT_WAITING, (upto, running_seqs)).fetchone()[0]
             finally:
                 reader.execute("COMMIT")
-            return [_execution(row) for row in rows], waiting
+            return [rows.execution(row) for row in found], waiting
 
         return await self._read(read)
 
+    async def planned(self) -> list[Execution]:
+        return [rows.execution(row) for row in await self._rows(_PLANNED, ())]
+
     async def unannounced(self, before: float, limit: int) -> list[Execution]:
-        rows = await self._rows(_UNANNOUNCED, (before, limit))
-        return [_execution(row) for row in rows]
+        return [rows.execution(row) for row in await self._rows(_UNANNOUNCED, (before, limit))]
 
     async def unsent(self, now: float, limit: int, busy: Collection[str]) -> list[Unsent]:
-        rows = await self._rows(_UNSENT, (now, _json_list(busy), limit))
-        return [_unsent(row) for row in rows]
+        found = await self._rows(_UNSENT, (now, _json_list(busy), limit))
+        return [rows.unsent(row) for row in found]
 
-    async def next_due(self, known: Collection[int]) -> float | None:
-        rows = await self._rows(_NEXT_DUE, (_json_list(known),))
-        due: float | None = rows[0][0]
-        return due
+    async def next_due(
+        self, known: Collection[int], busy: Collection[str]
+    ) -> tuple[bool, float | None]:
+        found = await self._rows(_NEXT_DUE, (_json_list(busy), _json_list(known)))
+        return bool(found[0][0]), found[0][1]
 
     def sent(self, unsent: Unsent) -> asyncio.Future[Any]:
         statements: list[Statement] = [("DELETE FROM reports WHERE seq = ?", (unsent.seq,))]
@@ -269,33 +287,34 @@ class SqliteJournal:
             )
         )
 
-    async def park(self, unsent: Unsent, reason: str) -> None:
-        report = unsent.report
-        self._any_parked = True
-        await self._write((_PARK, (reason, unsent.seq, report.execution, report.kind)))
+    async def park(
+        self, unsent: Unsent, reason: str, log_entry: Report | None = None
+    ) -> Unsent | None:
+        report, now = unsent.report, self._now()
+        statements: list[Statement] = [
+            (_PARK, (reason, unsent.seq, report.execution, report.kind)),
+        ]
+        if log_entry:
+            statements.append((_OWE, _owed(log_entry, now)))
+        if report.kind == "started" and report.execution:
+            self._refused.add(report.execution)
+        written = await self._write(*statements)
+        return Unsent(written.last_row, log_entry, created_at=now) if log_entry else None
 
     async def owe(self, report: Report) -> Unsent:
         now = self._now()
         written = await self._write((_OWE, _owed(report, now)))
         return Unsent(written.last_row, report, created_at=now)
 
-    async def recover(self, grace: float) -> int:
-        due = self._now() + grace
-        await self._write(
-            (
-                "UPDATE reports SET doubtful = 1, due_at = max(due_at, ?) WHERE state = 'unsent'",
-                (due,),
-            )
-        )
-        backlog = await self.backlog()
-        self._any_parked = backlog.parked > 0
-        return backlog.executions
+    async def recover(self, grace: float) -> None:
+        await self._write((_DOUBT, (self._now() + grace,)))
+        self._refused = {row[0] for row in await self._rows(_REFUSED, ())}
 
     async def recall(self, action: str, key: str) -> JSON:
-        rows = await self._rows(
+        found = await self._rows(
             "SELECT value FROM memory WHERE action = ? AND key = ?", (action, key)
         )
-        return orjson.loads(rows[0][0]) if rows else None
+        return orjson.loads(found[0][0]) if found else None
 
     async def remember(self, action: str, key: str, value: JSON) -> None:
         if value is None:
@@ -306,44 +325,50 @@ class SqliteJournal:
     async def records(
         self, *, state: State | None = None, before: int | None = None, limit: int = 100
     ) -> list[Record]:
-        conditions = ["seq < ?"] + (["state = ?"] if state else [])
-        bound: list[Any] = [before if before is not None else 2**62] + ([state] if state else [])
-        sql = f"{_RECORD} WHERE {' AND '.join(conditions)} ORDER BY seq DESC LIMIT ?"
-        return await self._read(lambda reader: _records(reader, sql, (*bound, limit)))
+        sql = _SUMMARY
+        if state in ("accepted", "started"):
+            # What is open has an index of its own, and may lie far back in a long history.
+            sql += " INDEXED BY executions_open WHERE state <> 'finished' AND "
+        else:
+            sql += " WHERE "
+        sql += "seq < ? AND state = coalesce(?, state) ORDER BY seq DESC LIMIT ?"
+        newest = 2**62 if before is None else before
+        return [rows.record(row) for row in await self._rows(sql, (newest, state, limit))]
 
     async def records_after(self, after: int, limit: int) -> list[Record]:
         """Executions, oldest first, with a `seq` above `after`."""
-        sql = f"{_RECORD} WHERE seq > ? ORDER BY seq LIMIT ?"
-        return await self._read(lambda reader: _records(reader, sql, (after, limit)))
+        sql = f"{_SUMMARY} WHERE seq > ? ORDER BY seq LIMIT ?"
+        return [rows.record(row) for row in await self._rows(sql, (after, limit))]
 
-    async def record(self, execution_id: str) -> Record | None:
-        sql = f"{_RECORD} WHERE id = ?"
-        found = await self._read(lambda reader: _records(reader, sql, (execution_id,)))
-        return found[0] if found else None
+    async def record(self, execution_id: str) -> WholeRecord | None:
+        def read(reader: sqlite3.Connection) -> WholeRecord | None:
+            row = reader.execute(_WHOLE, (execution_id,)).fetchone()
+            if row is None:
+                return None
+            return rows.whole_record(row, reader.execute(_UNDELIVERED, (execution_id,)).fetchall())
+
+        return await self._read(read)
 
     async def backlog(self) -> Backlog:
-        rows = await self._rows(
+        found = await self._rows(
             "SELECT (SELECT count(*) FROM executions WHERE state <> 'finished'),"
             " (SELECT count(*) FROM reports WHERE state = 'unsent'),"
             " (SELECT count(*) FROM reports WHERE state = 'parked')",
             (),
         )
-        return Backlog(*rows[0])
+        return Backlog(*found[0])
 
     async def prune(self, before: float, limit: int) -> int:
         written = await self._write((_PRUNE, (before, limit)), (_PRUNE_PARKED, (before,)))
-        rows: int = written.rows
-        return rows
-
-    async def probe(self) -> None:
-        await self._write(("INSERT OR REPLACE INTO probes (id, at) VALUES (1, ?)", (self._now(),)))
+        pruned: int = written.rows
+        return pruned
 
     async def close(self) -> None:
+        # The writer last: closing the last connection folds the -wal file into the journal.
+        await asyncio.get_running_loop().run_in_executor(self._reading, self._forget_reader)
+        self._reading.shutdown()
         if self._writing:
             await self._writing.close()
-        if self._reader:
-            await asyncio.get_running_loop().run_in_executor(self._reading, self._reader.close)
-        self._reading.shutdown()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -362,7 +387,7 @@ class SqliteJournal:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA busy_timeout = 5000")
+        connection.execute("PRAGMA busy_timeout = 1000")
         connection.execute("PRAGMA journal_size_limit = 67108864")
         return connection
 
@@ -407,68 +432,3 @@ def _owed(report: Report, now: float) -> tuple[Any, ...]:
 
 def _json_list(values: Collection[str] | Collection[int]) -> str:
     return orjson.dumps(list(values)).decode()
-
-
-def _execution(row: Any) -> Execution:
-    seq, event, action, runs, plan, failure = row
-    return Execution(
-        seq,
-        stored_trigger(event),
-        action,
-        runs,
-        Plan.from_json(plan) if plan else None,
-        Outcome(**orjson.loads(failure)) if failure else None,
-    )
-
-
-def _unsent(row: Any) -> Unsent:
-    seq, kind, execution, event, attempts, doubtful, created_at = row
-    return Unsent(seq, Report(kind, execution, event), attempts, bool(doubtful), created_at)
-
-
-def _records(reader: sqlite3.Connection, sql: str, bound: Sequence[Any]) -> list[Record]:
-    return [_record(row, _undelivered(reader, row[1])) for row in reader.execute(sql, bound)]
-
-
-def _undelivered(reader: sqlite3.Connection, execution_id: str) -> tuple[Undelivered, ...]:
-    sql = "SELECT kind, state, attempts, due_at, reason FROM reports WHERE execution = ?"
-    return tuple(
-        Undelivered(kind, state, attempts, _moment(due_at), reason)
-        for kind, state, attempts, due_at, reason in reader.execute(sql, (execution_id,))
-    )
-
-
-def _record(row: Any, undelivered: tuple[Undelivered, ...]) -> Record:
-    accepted_at, started_at, finished_at, reported_at = row[8:12]
-    attempts, status, result, message, details, plan, event = row[12:]
-    seq, execution_id, state, action, context, project, stage, service = row[:8]
-    return Record(
-        seq,
-        execution_id,
-        state,
-        action,
-        context,
-        project,
-        stage,
-        service,
-        _moment(accepted_at),
-        _maybe_moment(started_at),
-        _maybe_moment(finished_at),
-        _maybe_moment(reported_at),
-        attempts,
-        status,
-        result,
-        message,
-        orjson.loads(details) if details else {},
-        Plan.from_json(plan) if plan else None,
-        undelivered,
-        orjson.loads(event),
-    )
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def _maybe_moment(seconds: float | None) -> datetime | None:
-    return None if seconds is None else _moment(seconds)

@@ -3,90 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 import time
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, Self, cast
-from uuid import uuid4
+from typing import Any, Final, Literal, Self
 
 import orjson
 from aiohttp import ClientSession, ClientTimeout, TCPConnector, web
 
-from keptn_remedy.events import (
-    FINISHED,
-    LOG_ERROR,
-    MAX_REPORT_BYTES,
-    STARTED,
-    STRUCTURED,
-    TRIGGERED,
-)
+from keptn_remedy.events import FINISHED, LOG_ERROR, STARTED, STRUCTURED, TRIGGERED
 from keptn_remedy.testing.http_peer import hang_up
+from keptn_remedy.testing.keptn_task import (
+    RELEASES,
+    SCOPE,
+    Received,
+    Release,
+    Task,
+    TaskOutcome,
+    map_of,
+    text_of,
+)
+from keptn_remedy.testing.promises import broken_promises, reasons_to_drop
 
-Release = Literal["0.8", "0.14", "0.19", "1.4"]
-"""Stands for 0.8-0.13, 0.14-0.18, 0.19 and later, and 1.x with its `sequence-execution`."""
+__all__ = ["Answer", "FakeKeptn", "LogEntry", "Received", "Release", "TaskOutcome"]
 
 SIDECAR_LIMIT_BYTES: Final = 64 * 1024
 DELIVERY_SECONDS: Final = 5.0
 DEFAULT_PAGE_SIZE: Final = 20
 
 _KNOWN_SPECVERSIONS: Final = ("1.0", "0.3", "0.2")
-_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
-_SCOPE: Final = ("project", "stage", "service")
-_OUR_KEYS: Final = {*_SCOPE, "labels", "status", "result", "message", "action", "remedy"}
-_NOT_LISTED: Final = {"datacontenttype", "traceparent", "tracestate"}
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """One event as it was posted; `at` is monotonic, in seconds."""
-
-    event: Mapping[str, Any]
-    body: bytes
-    at: float
-
-    @property
-    def type(self) -> str:
-        return _text(self.event, "type")
-
-    @property
-    def id(self) -> str:
-        return _text(self.event, "id")
-
-    @property
-    def source(self) -> str:
-        return _text(self.event, "source")
-
-    @property
-    def triggeredid(self) -> str:
-        return _text(self.event, "triggeredid")
-
-    @property
-    def context(self) -> str:
-        return _text(self.event, "shkeptncontext")
-
-    @property
-    def data(self) -> Mapping[str, Any]:
-        """The `data` block; empty where it is no object."""
-        return _map(self.event.get("data"))
-
-
-@dataclass(frozen=True, slots=True)
-class TaskOutcome:
-    """What Keptn makes of all the `finished` of one task."""
-
-    status: str
-    result: str
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether the sequence goes on to its next task."""
-        return self.result != "fail" and self.status != "errored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,260 +63,6 @@ class Answer:
         return orjson.loads(self.body)
 
 
-def _text(fields: Mapping[str, Any], name: str) -> str:
-    value = fields.get(name)
-    return value if isinstance(value, str) else ""
-
-
-def _map(value: object) -> Mapping[str, Any]:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-
-
-# How each release counts and judges (contract §3.2, §4.2, §4.3)
-
-
-def _matched_by_source(answers: Sequence[Received]) -> bool:
-    """Complete when a `finished` finds exactly one `started` waiting, of its own source."""
-    waiting: list[str] = []
-    for answer in answers:
-        if answer.type == STARTED:
-            waiting.append(answer.source)
-        elif waiting == [answer.source]:
-            return True
-        else:
-            waiting = [source for source in waiting if source != answer.source]
-    return False
-
-
-def _counted(answers: Sequence[Received]) -> bool:
-    """Complete when there are as many `finished` as `started`, whoever sent them."""
-    tally = Counter(answer.type for answer in answers)
-    return tally[STARTED] == tally[FINISHED] > 0
-
-
-def _lenient(finished: Sequence[Received]) -> TaskOutcome:
-    """What is missing or unknown counts as a pass."""
-    statuses = {answer.data.get("status") for answer in finished}
-    results = {answer.data.get("result") for answer in finished}
-    status = "errored" if "errored" in statuses else "succeeded"
-    return TaskOutcome(status, next((bad for bad in ("fail", "warning") if bad in results), "pass"))
-
-
-def _strict(finished: Sequence[Received]) -> TaskOutcome:
-    """What is missing or unknown fails the task."""
-    statuses = {answer.data.get("status") for answer in finished}
-    results = {answer.data.get("result") for answer in finished}
-    status = next((bad for bad in ("errored", "aborted") if bad in statuses), "succeeded")
-    if status == "succeeded" and statuses != {"succeeded"}:
-        status = "unknown"
-    if status == "unknown" or results - {"pass", "warning"}:
-        return TaskOutcome(status, "fail")
-    return TaskOutcome(status, "warning" if "warning" in results else "pass")
-
-
-@dataclass(frozen=True, slots=True)
-class _Ways:
-    complete: Callable[[Sequence[Received]], bool]
-    judge: Callable[[Sequence[Received]], TaskOutcome]
-    lists_executions: bool
-
-
-_RELEASES: Final[Mapping[Release, _Ways]] = {
-    "0.8": _Ways(_matched_by_source, _lenient, lists_executions=False),
-    "0.14": _Ways(_counted, _lenient, lists_executions=False),
-    "0.19": _Ways(_counted, _strict, lists_executions=False),
-    "1.4": _Ways(_counted, _strict, lists_executions=True),
-}
-
-
-@dataclass(slots=True, eq=False)
-class _Task:
-    """One `action.triggered` and the sequence it belongs to."""
-
-    trigger: Mapping[str, Any]
-    answers: list[Received] = field(default_factory=list[Received])
-    """Each `started` and `finished` of this task in order, late ones included."""
-    accepted: bool = False
-    ended: Literal["aborted", "timedOut"] | None = None
-    outcome: TaskOutcome | None = None
-    done: asyncio.Event = field(default_factory=asyncio.Event)
-    execution_id: str = field(default_factory=lambda: str(uuid4()))
-    next_task_id: str = field(default_factory=lambda: str(uuid4()))
-
-    @property
-    def id(self) -> str:
-        return _text(self.trigger, "id")
-
-    @property
-    def context(self) -> str:
-        return _text(self.trigger, "shkeptncontext")
-
-    @property
-    def data(self) -> Mapping[str, Any]:
-        return _map(self.trigger.get("data"))
-
-    @property
-    def scope(self) -> dict[str, str]:
-        return {name: _text(self.data, name) for name in _SCOPE}
-
-    def of_type(self, event_type: str) -> list[Received]:
-        return [answer for answer in self.answers if answer.type == event_type]
-
-    def imbalances(self) -> Iterator[str]:
-        """What this task got too much or too little of."""
-        if self.accepted and not self.answers:
-            yield f"task {self.id} was accepted with 202, but never answered"
-        for source in dict.fromkeys(answer.source for answer in self.answers):
-            tally = Counter(answer.type for answer in self.answers if answer.source == source)
-            if (tally[STARTED], tally[FINISHED]) != (1, 1):
-                yield (
-                    f"task {self.id} got {tally[STARTED]} started"
-                    f" and {tally[FINISHED]} finished from {source!r}"
-                )
-
-    def listed(self) -> dict[str, Any]:
-        """The trigger in Keptn's own JSON model, which leaves out what is empty."""
-        event = {name: value for name, value in self.trigger.items() if value not in ("", None)}
-        kept = {name: value for name, value in event.items() if name not in _NOT_LISTED}
-        return {"contenttype": "application/json", **kept}
-
-    def execution(self) -> dict[str, Any]:
-        """The sequence execution, as the control plane's API shows it."""
-        sequence_type = f"sh.keptn.event.{self.scope['stage']}.remediation.triggered"
-        return {
-            "_id": self.execution_id,
-            "schemaVersion": "1",
-            "sequence": {
-                "name": "remediation",
-                "tasks": [{"name": name, "properties": None} for name in ("action", "evaluation")],
-            },
-            "status": {
-                "state": self._state(),
-                "stateBeforePause": "",
-                "previousTasks": self._previous_tasks(),
-                "currentTask": self._current_task(),
-            },
-            "scope": {**self.scope, "keptnContext": self.context, "eventType": sequence_type},
-            "inputProperties": dict(self.data),
-            "triggeredAt": _text(self.trigger, "time"),
-        }
-
-    def _state(self) -> str:
-        if self.ended:
-            return self.ended
-        return "finished" if self.outcome and not self.outcome.goes_on else "started"
-
-    def _previous_tasks(self) -> list[dict[str, Any]]:
-        if self.outcome is None:
-            return []
-        status, result = self.outcome.status, self.outcome.result
-        return [{"name": "action", "triggeredID": self.id, "result": result, "status": status}]
-
-    def _current_task(self) -> dict[str, Any]:
-        if self.outcome is None:
-            events = [_task_event(answer) for answer in self.answers]
-            return {"name": "action", "triggeredID": self.id, "events": events}
-        if self.outcome.goes_on:
-            return {"name": "evaluation", "triggeredID": self.next_task_id, "events": []}
-        return {"name": "", "triggeredID": "", "events": None}
-
-
-def _task_event(answer: Received) -> dict[str, Any]:
-    return {
-        "eventType": answer.type,
-        "source": answer.source,
-        "result": answer.data.get("result", ""),
-        "status": answer.data.get("status", ""),
-        "time": _text(answer.event, "time"),
-        "properties": answer.data if answer.type == FINISHED else None,
-    }
-
-
-# What the control plane drops (contract §4.1), and what we promise besides (contract §2.2, §6)
-
-
-def _reasons_to_drop(received: Received) -> Iterator[str]:
-    for name in ("id", "source", "type"):
-        if not _text(received.event, name):
-            yield f"{name} is missing or no text"
-    if not _TIME.fullmatch(_text(received.event, "time")):
-        yield "time is not an RFC 3339 time with a zone"
-    if not isinstance(received.event.get("data"), dict):
-        yield "data is no object"
-    elif received.type != LOG_ERROR:
-        yield from _reasons_in_data(received.data)
-
-
-def _reasons_in_data(data: Mapping[str, Any]) -> Iterator[str]:
-    for name in _SCOPE:
-        if not _text(data, name):
-            yield f"data.{name} is missing or no text"
-    for name in ("status", "result", "message"):
-        if not isinstance(data.get(name), str | None):
-            yield f"data.{name} is no text"
-    if not isinstance(data.get("labels"), dict | None):
-        yield "data.labels is no map"
-    if not all(isinstance(value, str) for value in _map(data.get("labels")).values()):
-        yield "data.labels holds a value that is no text"
-
-
-def _broken_promises(received: Received, task: _Task | None) -> Iterator[str]:
-    legacy = task is not None and task.trigger.get("specversion") == "0.2"
-    if received.event["specversion"] != ("0.2" if legacy else "1.0"):
-        yield "specversion is not that of an answer"
-    if not _text(received.event, "time").endswith("Z"):
-        yield "time is not in UTC, written with Z"
-    if received.event.get("contenttype" if legacy else "datacontenttype") != "application/json":
-        yield "the content type of data is not application/json"
-    if len(received.body) > MAX_REPORT_BYTES:
-        yield f"{len(received.body)} bytes are over {MAX_REPORT_BYTES}"
-    if received.type == LOG_ERROR and not _text(received.data, "message"):
-        yield "data.message is missing"
-    if received.type in (STARTED, FINISHED):
-        yield from _foreign_content(received.data)
-    if received.type == FINISHED:
-        yield from _unclear_outcome(received.data)
-    if task is not None and received.type in (STARTED, FINISHED):
-        yield from _mismatches(received, task)
-
-
-def _foreign_content(data: Mapping[str, Any]) -> Iterator[str]:
-    """All of it is merged into later tasks, where numbers freeze and lists grow (contract §4.5)."""
-    for name in data.keys() - _OUR_KEYS:
-        yield f"data.{name} is not ours to send"
-    for name in _map(data.get("action")).keys() - {"status", "result"}:
-        yield f"data.action.{name} is not ours to send"
-    if not _is_text_or_map(data):
-        yield "data holds more than text and maps of text"
-
-
-def _is_text_or_map(value: object) -> bool:
-    if isinstance(value, dict):
-        return all(_is_text_or_map(item) for item in _map(cast("object", value)).values())
-    return isinstance(value, str)
-
-
-def _unclear_outcome(data: Mapping[str, Any]) -> Iterator[str]:
-    if data.get("status") not in ("succeeded", "errored"):
-        yield "data.status is neither succeeded nor errored"
-    if data.get("result") not in ("pass", "warning", "fail"):
-        yield "data.result is none of pass, warning, fail"
-
-
-def _mismatches(received: Received, task: _Task) -> Iterator[str]:
-    if received.context != task.context:
-        yield "shkeptncontext is not that of the trigger"
-    for name, value in task.scope.items():
-        if received.data[name] != value:
-            yield f"data.{name} is not that of the trigger"
-    if received.type == FINISHED:
-        starters = {answer.source for answer in task.of_type(STARTED)}
-        if not starters:
-            yield "it came before any started"
-        elif received.source not in starters:
-            yield f"source {received.source!r} has not started the task"
-
-
 @dataclass(frozen=True, slots=True)
 class _Fault:
     event_type: str | None
@@ -382,7 +78,7 @@ class FakeKeptn:
     """
 
     def __init__(self, release: Release = "1.4") -> None:
-        self._ways = _RELEASES[release]
+        self._ways = RELEASES[release]
         self.received: list[Received] = []
         """Every event that the sidecar took, in order, even if the control plane drops it."""
         self.posts = 0
@@ -395,9 +91,9 @@ class FakeKeptn:
         """When set, everything under `/controlPlane` answers this status."""
         self.sequence_api_status: int | None = None
         """When set, `sequence-execution` alone answers this status."""
-        self._tasks: dict[str, _Task] = {}
-        self._open: dict[str, _Task] = {}
-        self._by_context: defaultdict[tuple[str, str], list[_Task]] = defaultdict(list)
+        self._tasks: dict[str, Task] = {}
+        self._open: dict[str, Task] = {}
+        self._by_context: defaultdict[tuple[str, str], list[Task]] = defaultdict(list)
         self._by_trigger: defaultdict[str, list[Received]] = defaultdict(list)
         self._unanswered: set[str] = set()
         self._expected_violations: list[str] = []
@@ -524,10 +220,10 @@ class FakeKeptn:
             task.accepted = True
         return answer
 
-    def _opened(self, body: bytes) -> _Task | None:
+    def _opened(self, body: bytes) -> Task | None:
         """The task of this trigger, opened unless it is known; None when it triggers none."""
         trigger = _decode(body) or {}
-        task = _Task(trigger)
+        task = Task(trigger)
         if task.id in self._tasks:
             return self._tasks[task.id]
         if task.trigger.get("type") != TRIGGERED or not all(task.scope.values()) or not task.id:
@@ -639,7 +335,7 @@ class FakeKeptn:
 
     def _due_fault(self, event: Mapping[str, Any] | None) -> _Fault | None:
         for fault in self._faults:
-            if fault.event_type in (None, _text(event or {}, "type")):
+            if fault.event_type in (None, text_of(event or {}, "type")):
                 self._faults.remove(fault)
                 return fault
         return None
@@ -659,9 +355,9 @@ class FakeKeptn:
 
     def _violates(self, received: Received) -> bool:
         """Note every broken promise; true when the control plane would drop the event."""
-        dropped = list(_reasons_to_drop(received))
+        dropped = list(reasons_to_drop(received))
         task = self._tasks.get(received.triggeredid)
-        for violation in dropped or _broken_promises(received, task):
+        for violation in dropped or broken_promises(received, task):
             self.violations.append(f"{received.type} {received.id}: {violation}")
         if not dropped:
             self._by_trigger[received.triggeredid].append(received)
@@ -696,8 +392,8 @@ class FakeKeptn:
         event: Mapping[str, Any],
         origin: Literal["event", "finished", "api"],
     ) -> None:
-        message, task = _text(entry, "message"), _text(entry, "task")
-        context, trigger_id = _text(event, "shkeptncontext"), _text(event, "triggeredid")
+        message, task = text_of(entry, "message"), text_of(entry, "task")
+        context, trigger_id = text_of(event, "shkeptncontext"), text_of(event, "triggeredid")
         self.log_entries.append(LogEntry(message, task, context, trigger_id, origin))
 
     async def _take_log(self, request: web.Request) -> web.Response:
@@ -735,7 +431,7 @@ class FakeKeptn:
             }
         )
 
-    def _tasks_of(self, project: str, context: str) -> list[_Task]:
+    def _tasks_of(self, project: str, context: str) -> list[Task]:
         if context:
             return self._by_context.get((project, context), [])
         return [task for task in self._tasks.values() if task.scope["project"] == project]
@@ -760,10 +456,10 @@ class FakeKeptn:
             }
         )
 
-    def _listed_tasks(self, request: web.Request) -> list[_Task]:
+    def _listed_tasks(self, request: web.Request) -> list[Task]:
         if request.match_info["type"] != TRIGGERED:
             return []
-        wanted = {name: request.query[name] for name in _SCOPE if request.query.get(name)}
+        wanted = {name: request.query[name] for name in SCOPE if request.query.get(name)}
         event_id = request.query.get("eventID")
         tasks = self._open.values() if not event_id else filter(None, [self._open.get(event_id)])
         return [task for task in tasks if wanted.items() <= task.scope.items()]
@@ -781,7 +477,7 @@ def _decode(body: bytes) -> Mapping[str, Any] | None:
         event = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
-    return _map(event) if _map(event).get("specversion") in _KNOWN_SPECVERSIONS else None
+    return map_of(event) if map_of(event).get("specversion") in _KNOWN_SPECVERSIONS else None
 
 
 def _json(content: object) -> web.Response:

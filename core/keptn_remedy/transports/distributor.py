@@ -41,7 +41,9 @@ class Distributor:
     async def send(self, report: Report) -> None:
         session = self._open_session()
         try:
-            async with session.post(self._url, data=report.body, headers=_HEADERS) as answer:
+            async with session.post(
+                self._url, data=report.body, headers=_HEADERS, allow_redirects=False
+            ) as answer:
                 status, headers = answer.status, answer.headers
         except ClientConnectorError as error:
             raise Undelivered(str(error), doubtful=False) from None
@@ -49,7 +51,7 @@ class Distributor:
             raise Undelivered(f"no answer: {error!r}", doubtful=True) from None
         if status < 300:
             return
-        reason = f"{self._url} answered {status}"
+        reason = f"{self._url.with_user(None)} answered {status}"
         if not is_temporary(status):
             raise Refused(reason)
         raise Undelivered(

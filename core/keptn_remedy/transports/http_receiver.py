@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import orjson
@@ -15,7 +16,10 @@ from keptn_remedy.transports import Accept, Answer
 MAX_BODY_BYTES = 1024**2  # aiohttp's default for a request, also after decompression
 KEEP_ALIVE_SECONDS = 75.0
 RETRY_AFTER_SECONDS = "2"
+MAX_DETAIL_CHARACTERS = 200
 _KEYS = {"accepted": "execution", "duplicate": "duplicate", "ignored": "ignored"}
+
+Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class HttpReceiver:
@@ -41,8 +45,8 @@ class HttpReceiver:
                 answer.force_close()
             return answer
 
-        server = web.Server(handle, keepalive_timeout=KEEP_ALIVE_SECONDS, access_log=None)
-        runner = web.ServerRunner(server, shutdown_timeout=2.0)
+        server = _Server(handle, self._invalid)
+        runner = web.ServerRunner(server, shutdown_timeout=0.3)  # aiohttp may wait twice
         await runner.setup()
         try:
             site = web.TCPSite(runner, self._host, self.port, reuse_address=True)
@@ -66,8 +70,10 @@ class HttpReceiver:
         except events.NotACloudEvent as error:
             status = 415 if error.unsupported_media_type else 400
             return self._invalid(status, error.reason, error.attribute)
-        except (web.RequestPayloadError, UnicodeError) as error:
-            return self._invalid(400, f"the body can't be read: {error}")
+        except (web.RequestPayloadError, ConnectionError, UnicodeError) as error:
+            # Else aiohttp reads on after our answer, and logs the error as one that nobody handled.
+            request.content.set_exception(TimeoutError())
+            return self._invalid(400, f"the body can't be read: {_short(str(error))}")
         return self._told(await accept(event))
 
     def _told(self, answer: Answer) -> web.Response:
@@ -91,6 +97,45 @@ class HttpReceiver:
         return _problem(status, detail, attribute, headers)
 
 
+class _Server(web.Server):
+    def __init__(self, handle: Handle, refuse: Callable[[int, str], web.Response]) -> None:
+        super().__init__(handle)
+        self.refuse = refuse
+
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self)
+
+
+class _Connection(web.RequestHandler):
+    """Answers what isn't even HTTP as clearly as what is no CloudEvent."""
+
+    __slots__ = ("_refuse",)
+
+    def __init__(self, server: _Server) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=KEEP_ALIVE_SECONDS,
+            access_log=None,  # type: ignore[arg-type]  # switches it off
+        )
+        self._refuse = server.refuse
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if status >= 500 or request.writer.output_size > 0:
+            return super().handle_error(request, status, exc, message)
+        # Behind the colon is a piece of the request, which could hold a secret.
+        reason = _short((message or "").partition(":")[0])
+        answer = self._refuse(status, f"the request is no valid HTTP: {reason}")
+        answer.force_close()
+        return answer
+
+
 def _problem(
     status: int,
     detail: str,
@@ -107,6 +152,11 @@ def _problem(
         headers=headers,
         content_type="application/problem+json",
     )
+
+
+def _short(message: str) -> str:
+    """In one line, without the status that aiohttp puts in front."""
+    return " ".join(message.split()).removeprefix("400, message: ")[:MAX_DETAIL_CHARACTERS]
 
 
 def _bound_port(runner: web.ServerRunner) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import datetime
 from typing import Any, Literal
 
+import orjson
 from pydantic import BaseModel, Field
 
-from keptn_remedy.journal import Record
+from keptn_remedy.journal import Record, WholeRecord
 from keptn_remedy.registry import Entry
 
 
@@ -64,16 +66,15 @@ class ExecutionDetail(Execution):
     trigger: dict[str, Any] = Field(description="The event as it came in.")
 
     @classmethod
-    def of(cls, record: Record) -> ExecutionDetail:
+    def of(cls, record: WholeRecord) -> ExecutionDetail:  # type: ignore[override]  # needs more
         plan = record.plan
         return cls.model_validate(
             {
                 **_fields(record),
-                "details": record.details,
                 "plan": [_attributes(change) for change in plan.changes] if plan else None,
                 "notes": plan.notes if plan else [],
                 "undelivered": [_attributes(report) for report in record.undelivered],
-                "trigger": record.event,
+                "trigger": orjson.loads(record.event),
             }
         )
 
@@ -140,10 +141,10 @@ class Problem(BaseModel):
 
 
 def _attributes(value: Any) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in value.__slots__}
+    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def _fields(record: Record) -> dict[str, Any]:
-    fields = _attributes(record)
-    fields["keptn_context"] = fields.pop("context")
-    return fields
+    found = _attributes(record)
+    found["keptn_context"] = found.pop("context")
+    return found

@@ -54,10 +54,10 @@ class OpsPort:
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._get_metrics)
         app.router.add_get("/api/executions", self._executions)
-        app.router.add_get("/api/executions/{id}", self._execution)
+        app.router.add_get("/api/executions/{id:[^/]+}", self._execution)
         app.router.add_get("/api/actions", self._actions)
         app.router.add_get("/openapi.json", self._get_openapi)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=30)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2, keepalive_timeout=30)
         await runner.setup()
         try:
             await web.TCPSite(runner, self._host, self.port, reuse_address=True).start()
@@ -159,5 +159,6 @@ def _problem(problem: models.Problem) -> web.Response:
 def _json(
     model: BaseModel, *, status: int = 200, content_type: str = "application/json"
 ) -> web.Response:
-    body = model.model_dump_json().encode()
+    # pydantic's own JSON writer gives up at fewer levels than what it may have to show.
+    body = orjson.dumps(model.model_dump())
     return web.Response(status=status, body=body, content_type=content_type)

@@ -1,0 +1,237 @@
+"""A task of Keptn's: its trigger, its answers, and how each release counts and judges them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, cast
+from uuid import uuid4
+
+from keptn_remedy.events import FINISHED, STARTED
+
+Release = Literal["0.8", "0.14", "0.19", "1.4"]
+"""Stands for 0.8-0.13, 0.14-0.18, 0.19 and later, and 1.x with its `sequence-execution`."""
+SCOPE: Final = ("project", "stage", "service")
+_NOT_LISTED: Final = {"datacontenttype", "traceparent", "tracestate"}
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One event as it was posted; `at` is monotonic, in seconds."""
+
+    event: Mapping[str, Any]
+    body: bytes
+    at: float
+
+    @property
+    def type(self) -> str:
+        return text_of(self.event, "type")
+
+    @property
+    def id(self) -> str:
+        return text_of(self.event, "id")
+
+    @property
+    def source(self) -> str:
+        return text_of(self.event, "source")
+
+    @property
+    def triggeredid(self) -> str:
+        return text_of(self.event, "triggeredid")
+
+    @property
+    def context(self) -> str:
+        return text_of(self.event, "shkeptncontext")
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """The `data` block; empty where it is no object."""
+        return map_of(self.event.get("data"))
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOutcome:
+    """What Keptn makes of all the `finished` of one task."""
+
+    status: str
+    result: str
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the sequence goes on to its next task."""
+        return self.result != "fail" and self.status != "errored"
+
+
+def text_of(fields: Mapping[str, Any], name: str) -> str:
+    """The field of that name; empty where it is missing or no text."""
+    value = fields.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def map_of(value: object) -> Mapping[str, Any]:
+    """The value; empty where it is no map."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+# How each release counts and judges (contract §3.2, §4.2, §4.3)
+
+
+def _matched_by_source(answers: Sequence[Received]) -> bool:
+    """Complete when a `finished` finds exactly one `started` waiting, of its own source."""
+    waiting: list[str] = []
+    for answer in answers:
+        if answer.type == STARTED:
+            waiting.append(answer.source)
+        elif waiting == [answer.source]:
+            return True
+        else:
+            waiting = [source for source in waiting if source != answer.source]
+    return False
+
+
+def _counted(answers: Sequence[Received]) -> bool:
+    """Complete when there are as many `finished` as `started`, whoever sent them."""
+    tally = Counter(answer.type for answer in answers)
+    return tally[STARTED] == tally[FINISHED] > 0
+
+
+def _lenient(finished: Sequence[Received]) -> TaskOutcome:
+    """What is missing or unknown counts as a pass."""
+    statuses = {answer.data.get("status") for answer in finished}
+    results = {answer.data.get("result") for answer in finished}
+    status = "errored" if "errored" in statuses else "succeeded"
+    return TaskOutcome(status, next((bad for bad in ("fail", "warning") if bad in results), "pass"))
+
+
+def _strict(finished: Sequence[Received]) -> TaskOutcome:
+    """What is missing or unknown fails the task."""
+    statuses = {answer.data.get("status") for answer in finished}
+    results = {answer.data.get("result") for answer in finished}
+    status = next((bad for bad in ("errored", "aborted") if bad in statuses), "succeeded")
+    if status == "succeeded" and statuses != {"succeeded"}:
+        status = "unknown"
+    if status == "unknown" or results - {"pass", "warning"}:
+        return TaskOutcome(status, "fail")
+    return TaskOutcome(status, "warning" if "warning" in results else "pass")
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How a release tells that a task is complete, what it makes of it, and what its API shows."""
+
+    complete: Callable[[Sequence[Received]], bool]
+    judge: Callable[[Sequence[Received]], TaskOutcome]
+    lists_executions: bool
+
+
+RELEASES: Final[Mapping[Release, Ways]] = {
+    "0.8": Ways(_matched_by_source, _lenient, lists_executions=False),
+    "0.14": Ways(_counted, _lenient, lists_executions=False),
+    "0.19": Ways(_counted, _strict, lists_executions=False),
+    "1.4": Ways(_counted, _strict, lists_executions=True),
+}
+
+
+@dataclass(slots=True, eq=False)
+class Task:
+    """One `action.triggered` and the sequence it belongs to."""
+
+    trigger: Mapping[str, Any]
+    answers: list[Received] = field(default_factory=list[Received])
+    """Each `started` and `finished` of this task in order, late ones included."""
+    accepted: bool = False
+    ended: Literal["aborted", "timedOut"] | None = None
+    outcome: TaskOutcome | None = None
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+    execution_id: str = field(default_factory=lambda: str(uuid4()))
+    next_task_id: str = field(default_factory=lambda: str(uuid4()))
+
+    @property
+    def id(self) -> str:
+        return text_of(self.trigger, "id")
+
+    @property
+    def context(self) -> str:
+        return text_of(self.trigger, "shkeptncontext")
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        return map_of(self.trigger.get("data"))
+
+    @property
+    def scope(self) -> dict[str, str]:
+        return {name: text_of(self.data, name) for name in SCOPE}
+
+    def of_type(self, event_type: str) -> list[Received]:
+        return [answer for answer in self.answers if answer.type == event_type]
+
+    def imbalances(self) -> Iterator[str]:
+        """What this task got too much or too little of."""
+        if self.accepted and not self.answers:
+            yield f"task {self.id} was accepted with 202, but never answered"
+        for source in dict.fromkeys(answer.source for answer in self.answers):
+            tally = Counter(answer.type for answer in self.answers if answer.source == source)
+            if (tally[STARTED], tally[FINISHED]) != (1, 1):
+                yield (
+                    f"task {self.id} got {tally[STARTED]} started"
+                    f" and {tally[FINISHED]} finished from {source!r}"
+                )
+
+    def listed(self) -> dict[str, Any]:
+        """The trigger in Keptn's own JSON model, which leaves out what is empty."""
+        event = {name: value for name, value in self.trigger.items() if value not in ("", None)}
+        kept = {name: value for name, value in event.items() if name not in _NOT_LISTED}
+        return {"contenttype": "application/json", **kept}
+
+    def execution(self) -> dict[str, Any]:
+        """The sequence execution, as the control plane's API shows it."""
+        sequence_type = f"sh.keptn.event.{self.scope['stage']}.remediation.triggered"
+        return {
+            "_id": self.execution_id,
+            "schemaVersion": "1",
+            "sequence": {
+                "name": "remediation",
+                "tasks": [{"name": name, "properties": None} for name in ("action", "evaluation")],
+            },
+            "status": {
+                "state": self._state(),
+                "stateBeforePause": "",
+                "previousTasks": self._previous_tasks(),
+                "currentTask": self._current_task(),
+            },
+            "scope": {**self.scope, "keptnContext": self.context, "eventType": sequence_type},
+            "inputProperties": dict(self.data),
+            "triggeredAt": text_of(self.trigger, "time"),
+        }
+
+    def _state(self) -> str:
+        if self.ended:
+            return self.ended
+        return "finished" if self.outcome and not self.outcome.goes_on else "started"
+
+    def _previous_tasks(self) -> list[dict[str, Any]]:
+        if self.outcome is None:
+            return []
+        status, result = self.outcome.status, self.outcome.result
+        return [{"name": "action", "triggeredID": self.id, "result": result, "status": status}]
+
+    def _current_task(self) -> dict[str, Any]:
+        if self.outcome is None:
+            events = [_task_event(answer) for answer in self.answers]
+            return {"name": "action", "triggeredID": self.id, "events": events}
+        if self.outcome.goes_on:
+            return {"name": "evaluation", "triggeredID": self.next_task_id, "events": []}
+        return {"name": "", "triggeredID": "", "events": None}
+
+
+def _task_event(answer: Received) -> dict[str, Any]:
+    return {
+        "eventType": answer.type,
+        "source": answer.source,
+        "result": answer.data.get("result", ""),
+        "status": answer.data.get("status", ""),
+        "time": text_of(answer.event, "time"),
+        "properties": answer.data if answer.type == FINISHED else None,
+    }

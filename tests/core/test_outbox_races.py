@@ -1,0 +1,47 @@
+"""The outbox, when the journal is quicker than whoever stored a report."""
+
+import asyncio
+from pathlib import Path
+
+import orjson
+
+from keptn_remedy import events
+from keptn_remedy.events import Report
+from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.metrics import Metrics
+from keptn_remedy.outbox import Outbox
+from keptn_remedy.testing import ImpatientClock, triggered
+from tests.core.test_outbox import REPLIES
+
+
+async def test_a_report_that_is_offered_after_it_was_fetched_is_sent_once(tmp_path: Path) -> None:
+    clock, sent, may_end = ImpatientClock(), list[str](), asyncio.Event()
+    sending = asyncio.Event()
+
+    async def send(report: Report) -> None:
+        sent.append(report.kind)
+        sending.set()
+        await may_end.wait()
+
+    async def counted(report: Report) -> bool:
+        return False
+
+    journal = SqliteJournal.open(tmp_path / "journal.db", now=clock.now)
+    trigger = events.stored_trigger(orjson.dumps(triggered("wait")))
+    execution = await journal.accept(trigger, "wait")
+    assert execution
+    unsent = await journal.begin(execution, REPLIES.started(trigger, clock.utc()))
+    assert unsent
+    outbox = Outbox(journal, send, counted, replies=REPLIES, clock=clock, metrics=Metrics("test"))
+    loop = asyncio.create_task(outbox.run())
+    await sending.wait()
+
+    outbox.offer(unsent)
+    may_end.set()
+    await outbox.flush()
+
+    assert sent == ["started"]
+    loop.cancel()
+    await asyncio.gather(loop, return_exceptions=True)
+    await outbox.close()
+    await journal.close()

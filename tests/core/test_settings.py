@@ -1,0 +1,299 @@
+"""Settings: read from the environment, a file, or files of secrets; mistakes end the start."""
+
+from pathlib import Path
+
+import pytest
+from pydantic_settings import BaseSettings
+
+from keptn_remedy.settings import (
+    KeptnSettings,
+    Settings,
+    SettingsError,
+    build,
+    load,
+    variable_names,
+    variables,
+)
+from keptn_remedy_actions.toggle_feature import ToggleFeature
+from tests import settings_page
+from tests.commands import FREE_PORTS, Said, remedy
+
+UNLEASH = {"UNLEASH_URL": "http://unleash:4242", "UNLEASH_API_TOKEN": "*:*.secret"}
+
+
+def mistakes(**environ: str) -> list[str]:
+    """What is wrong with these variables."""
+    with pytest.raises(SettingsError) as caught:
+        load(environ)
+    return caught.value.mistakes
+
+
+def test_without_variables_every_setting_has_its_default() -> None:
+    assert load({}) == Settings()
+
+
+def test_a_variable_sets_what_it_is_named_after() -> None:
+    found = load(
+        {
+            "REMEDY_PORT": "9000",
+            "REMEDY_DRY_RUN": "true",
+            "REMEDY_DRAIN_SECONDS": "2.5",
+            "REMEDY_LOG_LEVEL": "WARNING",
+            "REMEDY_JOURNAL": "/data/journal.db",
+        }
+    )
+    assert (found.port, found.dry_run, found.drain_seconds) == (9000, True, 2.5)
+    assert (found.log_level, found.journal) == ("warning", Path("/data/journal.db"))
+
+
+def test_actions_are_separated_by_commas() -> None:
+    assert load({"REMEDY_ACTIONS": " toggle-feature, scale ,"}).actions == (
+        "toggle-feature",
+        "scale",
+    )
+
+
+@pytest.mark.parametrize(
+    ("environ", "url"),
+    [
+        ({}, "http://localhost:8081"),
+        ({"REMEDY_EVENT_URL": "http://proxy:1234/event"}, "http://proxy:1234"),
+        ({"REMEDY_KEPTN_API": "https://keptn.example/api/"}, "https://keptn.example/api"),
+    ],
+)
+def test_keptn_is_asked_at_the_sidecar_unless_told_otherwise(
+    environ: dict[str, str], url: str
+) -> None:
+    assert load(environ).control_plane_url == url
+
+
+def test_settings_of_others_are_no_concern_of_ours() -> None:
+    assert load({"PATH": "/bin", "KEPTN_API_TOKEN": "x", "REMEDIES": "y"}) == Settings()
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("unknown", "nearest"),
+    [
+        ("REMEDY_PROT", "REMEDY_PORT"),
+        ("REMEDY_JOURNAL_PATH", "REMEDY_JOURNAL"),
+        ("REMEDY_LOGLEVEL", "REMEDY_LOG_LEVEL"),
+        ("REMEDY_CONFIG_FILE_PATH", "REMEDY_CONFIG"),
+    ],
+)
+def test_an_unknown_variable_is_a_mistake_that_names_the_nearest(
+    unknown: str, nearest: str
+) -> None:
+    assert mistakes(**{unknown: "x"}) == [
+        f"{unknown}: there is no such setting; did you mean {nearest}?"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("REMEDY_PORT", "many"),
+        ("REMEDY_PORT", "65536"),
+        ("REMEDY_PORT", "-1"),
+        ("REMEDY_TRANSPORT", "pigeon"),
+        ("REMEDY_EVENT_URL", "localhost"),
+        ("REMEDY_EVENT_URL", "ftp://localhost"),
+        ("REMEDY_SOURCE", "two words"),
+        ("REMEDY_SOURCE", "x" * 201),
+        ("REMEDY_DRY_RUN", "perhaps"),
+        ("REMEDY_MAX_CONCURRENT", "0"),
+        ("REMEDY_DRAIN_SECONDS", "0"),
+        ("REMEDY_DRAIN_SECONDS", "nan"),
+        ("REMEDY_DRAIN_SECONDS", "inf"),
+        ("REMEDY_ERROR_LOG", "sometimes"),
+        ("REMEDY_RETENTION_DAYS", "0"),
+        ("REMEDY_RETENTION_DAYS", "nan"),
+        ("REMEDY_LOG_LEVEL", "loud"),
+        ("REMEDY_LOG_FORMAT", "xml"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_one_mistake_that_names_the_variable(
+    variable: str, value: str
+) -> None:
+    (mistake,) = mistakes(**{variable: value})
+    assert mistake.startswith(f"{variable}: ")
+    assert not value or len(value) < 3 or value not in mistake.removeprefix(variable)
+
+
+def test_every_mistake_is_told() -> None:
+    found = mistakes(REMEDY_PORT="x", REMEDY_OPS_PORT="y", REMEDY_WRONG="z")
+    assert [mistake.partition(":")[0] for mistake in found] == [
+        "REMEDY_WRONG",
+        "REMEDY_PORT",
+        "REMEDY_OPS_PORT",
+    ]
+
+
+# Files
+
+
+def test_a_value_may_be_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("\n the token \n")
+    found = build(KeptnSettings, "", {"KEPTN_API_TOKEN_FILE": str(path)})
+    assert found.keptn_api_token
+    assert found.keptn_api_token.get_secret_value() == "the token"
+
+
+def test_every_setting_may_be_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "port").write_text("9000")
+    assert load({"REMEDY_PORT_FILE": str(tmp_path / "port")}).port == 9000
+
+
+def test_a_value_wins_over_its_file(tmp_path: Path) -> None:
+    (tmp_path / "port").write_text("9000")
+    environ = {"REMEDY_PORT_FILE": str(tmp_path / "port"), "REMEDY_PORT": "9001"}
+    assert load(environ).port == 9001
+
+
+@pytest.mark.parametrize("other", ["UNLEASH_API_TOKEN_FILE", "UNLEASH_TOKEN_FILE"])
+def test_an_action_reads_its_secrets_from_files(tmp_path: Path, other: str) -> None:
+    (tmp_path / "token").write_text("*:*.secret")
+    found = build(
+        ToggleFeature.Settings,
+        "",
+        {"UNLEASH_URL": "http://unleash:4242", other: str(tmp_path / "token")},
+    )
+    assert found.unleash_api_token.get_secret_value() == "*:*.secret"
+
+
+def test_every_file_that_can_not_be_read_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    found = mistakes(
+        REMEDY_HOST_FILE=str(tmp_path / "nowhere"),
+        REMEDY_PORT_FILE=str(tmp_path),
+        REMEDY_SOURCE_FILE=str(tmp_path / "bytes"),
+    )
+    assert found == [
+        f"REMEDY_HOST_FILE: can't read {tmp_path / 'nowhere'}: No such file or directory",
+        f"REMEDY_PORT_FILE: can't read {tmp_path}: Is a directory",
+        f"REMEDY_SOURCE_FILE: can't read {tmp_path / 'bytes'}: it is not text",
+    ]
+
+
+def config(tmp_path: Path, text: str) -> dict[str, str]:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    return {"REMEDY_CONFIG": str(path)}
+
+
+def test_a_yaml_file_sets_variables_of_all_kinds(tmp_path: Path) -> None:
+    environ = config(
+        tmp_path,
+        "REMEDY_PORT: 9000\nREMEDY_DRY_RUN: on\nREMEDY_ACTIONS: [scale, restart]\n"
+        "UNLEASH_URL: http://unleash:4242\n",
+    )
+    found = load(environ)
+    assert (found.port, found.dry_run, found.actions) == (9000, True, ("scale", "restart"))
+    assert variables(environ)["UNLEASH_URL"] == "http://unleash:4242"
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    environ = config(tmp_path, "REMEDY_PORT: 9000\nREMEDY_HOST: 0.0.0.0\n")
+    found = load({**environ, "REMEDY_PORT": "9001"})
+    assert (found.port, found.host) == (9001, "0.0.0.0")  # noqa: S104  nothing listens
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "{}"])
+def test_an_empty_file_sets_nothing(tmp_path: Path, text: str) -> None:
+    assert load(config(tmp_path, text)) == Settings()
+
+
+def test_an_unknown_variable_in_the_file_is_a_mistake(tmp_path: Path) -> None:
+    (mistake,) = mistakes(**config(tmp_path, "REMEDY_PROT: 9000"))
+    assert "did you mean REMEDY_PORT?" in mistake
+
+
+@pytest.mark.parametrize(
+    "text", ["- a list", "a text", "5", "a: [", "\0", "!!python/object:os.system x"]
+)
+def test_a_file_that_is_no_map_is_one_mistake(tmp_path: Path, text: str) -> None:
+    (mistake,) = mistakes(**config(tmp_path, text))
+    assert mistake.startswith("REMEDY_CONFIG: ")
+    assert "\n" not in mistake
+
+
+def test_a_file_that_is_not_there_is_one_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere.yaml"
+    (mistake,) = mistakes(REMEDY_CONFIG=str(path))
+    assert str(path) in mistake
+
+
+# The real command
+
+
+def refused(said: Said) -> list[str]:
+    """The mistakes of a start that failed."""
+    assert said.code == 2
+    assert said.out == ""
+    assert all(line.startswith("remedy: ") for line in said.mistakes)
+    return [line.removeprefix("remedy: ") for line in said.mistakes]
+
+
+def test_mistakes_end_the_start_with_code_2_a_line_for_each_and_no_traceback(
+    tmp_path: Path,
+) -> None:
+    said = remedy(tmp_path, "serve", REMEDY_PORT="x", REMEDY_LOG_FORMAT="y", REMEDY_PROT="z")
+    assert [line.partition(":")[0] for line in refused(said)] == [
+        "REMEDY_PROT",
+        "REMEDY_PORT",
+        "REMEDY_LOG_FORMAT",
+    ]
+    assert not (tmp_path / "var").exists()
+
+
+def test_a_secret_file_that_is_not_there_ends_the_start(tmp_path: Path) -> None:
+    (mistake,) = refused(remedy(tmp_path, "serve", KEPTN_API_TOKEN_FILE="/nowhere", **FREE_PORTS))
+    assert mistake == "KEPTN_API_TOKEN_FILE: can't read /nowhere: No such file or directory"
+
+
+def test_a_value_with_line_ends_is_still_one_line_a_mistake(tmp_path: Path) -> None:
+    said = remedy(tmp_path, "serve", **{"REMEDY_A\nB": "x", "REMEDY_PORT": "1\n2"})
+    assert len(refused(said)) == 2
+
+
+def test_the_value_of_a_secret_is_never_in_a_mistake(tmp_path: Path) -> None:
+    environ = {**UNLEASH, "UNLEASH_API_TOKEN": "hunter2\nhunter3", "UNLEASH_TIMEOUT_SECONDS": "x"}
+    said = remedy(tmp_path, "actions", "--json", **environ)
+    assert "hunter" not in said.out + said.err
+
+
+# The page
+
+
+def test_the_page_tells_every_setting_and_is_up_to_date() -> None:
+    assert settings_page.PAGE.read_text("utf-8") == settings_page.page(), (
+        "write it anew: python -m tests.settings_page"
+    )
+
+
+@pytest.mark.parametrize(
+    ("cls", "prefix"), [(Settings, "REMEDY_"), (KeptnSettings, ""), (ToggleFeature.Settings, "")]
+)
+def test_every_setting_has_a_reason_on_the_page(cls: type[BaseSettings], prefix: str) -> None:
+    page = settings_page.page()
+    assert all(f"`{name}`" in page for name in variable_names(cls, prefix))
+    assert all(field.description for field in cls.model_fields.values())
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    empty = {
+        "REMEDY_PORT": "",
+        "REMEDY_ACTIONS_DIR": "",
+        "REMEDY_JOURNAL": "",
+        "REMEDY_KEPTN_API": "",
+    }
+    assert load(empty) == load({})
+
+
+@pytest.mark.parametrize("name", ["remedy_port", "REMEDY_CONFIG_FILE", "Remedy_Journal"])
+def test_a_variable_in_other_letters_is_refused_rather_than_ignored(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name}: there is no such setting"):
+        load({name: "1"})

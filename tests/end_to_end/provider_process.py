@@ -1,0 +1,258 @@
+"""The real `remedy serve` as a process that tests kill, stop and start again."""
+
+import asyncio
+import ctypes
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from signal import SIGKILL, SIGTERM, Signals
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+from aiohttp import ClientConnectionError, ClientSession, ClientTimeout
+
+from keptn_remedy.testing import FakeKeptn
+
+REMEDY = Path(sys.executable).with_name("remedy")
+DROP_IN = Path(__file__).parent / "drop_in"
+START_SECONDS = 30.0
+EXIT_SECONDS = 30.0
+LOOK_SECONDS = 0.01
+LOG_TAIL = 6000
+LIBC = ctypes.CDLL(None, use_errno=True)
+PR_SET_PDEATHSIG = 1
+
+
+async def eventually(
+    condition: Callable[[], Any], what: str = "the condition", *, seconds: float = 20.0
+) -> None:
+    """Wait until it holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not come true within {seconds} s")
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a process ended, and how long that took from the call that waited for it."""
+
+    code: int
+    seconds: float
+
+
+class ProviderProcess:
+    """A provider with a journal and ports of its own, reporting to a FakeKeptn.
+
+    An async context manager. Leaving it stops the process; an error gets the end of the log as a
+    note. `settings` are those of the process, without `REMEDY_`.
+    """
+
+    def __init__(self, folder: Path, keptn: FakeKeptn, **settings: object) -> None:
+        self.folder = folder
+        self.journal = folder / "journal.db"
+        self.log = folder / "provider.log"
+        self._traces = folder / "traces"
+        self._keptn = keptn
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+        # Bound but not listening: the ports are ours while no process of ours listens.
+        self._ports = [_reserved_port() for _ in range(2)]
+        self.url, self.ops_url = (
+            f"http://127.0.0.1:{port.getsockname()[1]}/" for port in self._ports
+        )
+
+    async def __aenter__(self) -> Self:
+        self._make_folders()
+        self._session = ClientSession(timeout=ClientTimeout(total=5))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.kill()
+        await self._session.close()
+        for port in self._ports:
+            port.close()
+        if error is not None:
+            error.add_note(f"the end of the provider's log:\n{self.log_tail()}")
+
+    # Its life
+
+    def launch(self) -> None:
+        """Start the process, on the ports of before."""
+        assert self._process is None
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [str(REMEDY), "serve"],
+                cwd=self.folder,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call, nothing that locks
+            )
+
+    async def ready(self) -> None:
+        """Wait until `/readyz` says so."""
+        deadline = time.monotonic() + START_SECONDS
+        while await self.readiness() != 200:
+            if self._running.poll() is not None:
+                raise AssertionError(f"the provider ended with {self._running.returncode}")
+            if time.monotonic() > deadline:
+                raise AssertionError(f"the provider was not ready within {START_SECONDS} s")
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def start(self) -> None:
+        """Start the process and wait until it is ready."""
+        self.launch()
+        await self.ready()
+
+    def kill(self) -> None:
+        """`kill -9`, if it runs."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def send(self, number: Signals) -> None:
+        self._running.send_signal(number)
+
+    async def exited(self, *, within: float = EXIT_SECONDS) -> Exit:
+        """Wait until the process has ended by itself."""
+        began = time.monotonic()
+        process = self._running
+        await eventually(lambda: process.poll() is not None, "the exit", seconds=within)
+        self._process = None
+        return Exit(process.returncode, time.monotonic() - began)
+
+    async def stop(self, number: Signals = SIGTERM) -> Exit:
+        """Ask it to leave, and wait until it has."""
+        self.send(number)
+        return await self.exited()
+
+    # What it shows
+
+    async def readiness(self) -> int | None:
+        """The status of `/readyz`; None while nobody answers."""
+        try:
+            async with self._session.get(f"{self.ops_url}readyz") as answer:
+                return answer.status
+        except (ClientConnectionError, TimeoutError):
+            return None
+
+    def rows(self, sql: str, *bound: object) -> list[tuple[Any, ...]]:
+        """What a query finds in the journal; nothing before there is one."""
+        if not self.journal.exists():
+            return []
+        uri = f"{self.journal.as_uri()}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True, timeout=5)) as connection:
+            if not connection.execute("PRAGMA user_version").fetchone()[0]:
+                return []
+            return connection.execute(sql, bound).fetchall()
+
+    def state(self, execution: str) -> str | None:
+        """The state of an execution in the journal."""
+        found = self.rows("SELECT state FROM executions WHERE id = ?", execution)
+        return found[0][0] if found else None
+
+    def unsent(self) -> list[dict[str, Any]]:
+        """The reports that the journal holds as unsent."""
+        found = self.rows("SELECT event FROM reports WHERE state = 'unsent' ORDER BY seq")
+        return [orjson.loads(event) for (event,) in found]
+
+    def is_quiet(self) -> bool:
+        """Whether nothing is open: each execution finished, each report sent."""
+        return not self.rows(
+            "SELECT 1 FROM executions WHERE state <> 'finished' UNION ALL SELECT 1 FROM reports"
+        )
+
+    async def quiet(self, *, seconds: float = 60.0) -> None:
+        await eventually(self.is_quiet, "an empty journal", seconds=seconds)
+
+    def is_intact(self) -> bool:
+        """What SQLite itself says of the file."""
+        return self.rows("PRAGMA integrity_check") == [("ok",)]
+
+    def log_tail(self) -> str:
+        return self.log.read_text(errors="replace")[-LOG_TAIL:] if self.log.exists() else ""
+
+    # The drop-in actions
+
+    def shut(self, gate: str) -> None:
+        """Make the actions wait at this gate."""
+        (self._traces / "shut" / gate).touch()
+
+    def open(self, gate: str) -> None:
+        """Let them pass."""
+        (self._traces / "shut" / gate).unlink()
+
+    def is_shut(self, gate: str) -> bool:
+        return (self._traces / "shut" / gate).exists()
+
+    def traces(self, step: str, execution: str) -> list[str]:
+        """What an execution's action left at each run of a step."""
+        path = self._traces / step / execution
+        return path.read_text().splitlines() if path.exists() else []
+
+    def effect(self, name: str) -> str | None:
+        """The content of the file that an action wrote."""
+        path = self._traces / "effects" / name
+        return path.read_text() if path.exists() else None
+
+    async def runs(self, execution: str) -> None:
+        """Wait until its action has begun."""
+        await eventually(lambda: self.traces("ran", execution), f"{execution} running")
+
+    def _make_folders(self) -> None:
+        for name in ("shut", "effects"):
+            (self._traces / name).mkdir(parents=True)
+        shutil.copytree(DROP_IN, self.folder / "actions", ignore=shutil.ignore_patterns("__*"))
+
+    def _environment(self) -> dict[str, str]:
+        host, port = "127.0.0.1", [str(port.getsockname()[1]) for port in self._ports]
+        given = {f"REMEDY_{name.upper()}": str(value) for name, value in self._settings.items()}
+        return {
+            "PATH": os.defpath,
+            "HOME": str(self.folder),
+            "REMEDY_HOST": host,
+            "REMEDY_PORT": port[0],
+            "REMEDY_OPS_HOST": host,
+            "REMEDY_OPS_PORT": port[1],
+            "REMEDY_JOURNAL": str(self.journal),
+            "REMEDY_EVENT_URL": self._keptn.event_url,
+            "REMEDY_ACTIONS_DIR": str(self.folder / "actions"),
+            "CRASH_FOLDER": str(self._traces),
+            **given,
+        }
+
+    @property
+    def _running(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "the provider was not started"
+        return self._process
+
+
+def _reserved_port() -> socket.socket:
+    port = socket.socket()
+    port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    port.bind(("127.0.0.1", 0))
+    return port
+
+
+def _die_with_parent() -> None:
+    """The kernel kills the provider when the test process dies, even by SIGKILL."""
+    if sys.platform == "linux":
+        LIBC.prctl(PR_SET_PDEATHSIG, SIGKILL)

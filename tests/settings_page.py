@@ -1,0 +1,91 @@
+"""Writes docs/settings.md from the settings themselves: `python -m tests.settings_page`."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import AliasChoices
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings
+
+from keptn_remedy import settings
+from keptn_remedy.registry import env_prefix
+from keptn_remedy.settings import KeptnSettings, Settings
+from keptn_remedy_actions.toggle_feature import ToggleFeature
+
+PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
+INTRO = f"""\
+# Settings
+
+<!-- Written by `python -m tests.settings_page`; a test fails when it isn't up to date. -->
+
+Settings are environment variables. `{settings.CONFIG}` may name a YAML file that maps the same
+names to values; where both say something, the environment wins. Every variable can also be given
+as a file: `<NAME>_FILE` holds the path, and the file's content, without white space around it, is
+the value. That is how secrets are best handed in. None of six characters or more is ever logged,
+reported to Keptn or shown; a shorter one could not be told from other text.
+
+A setting that makes no sense ends `remedy serve` with exit code 2 and one line for each mistake;
+so does a `REMEDY_` variable that doesn't exist. A mistake in an action's settings switches that
+action off instead: `remedy actions` tells why.
+"""
+SECTIONS: tuple[tuple[str, str, type[BaseSettings], str], ...] = (
+    ("The process", "", Settings, settings.PREFIX),
+    ("Keptn's own names", "As Keptn's manifests set them.", KeptnSettings, ""),
+    (
+        "toggle-feature",
+        "Set `UNLEASH_URL` and `UNLEASH_API_TOKEN`, or `FLAGD_FILE`; of both, Unleash wins.",
+        ToggleFeature.Settings,
+        env_prefix(ToggleFeature),
+    ),
+)
+
+
+def page() -> str:
+    """The page as it should be."""
+    return "\n".join((INTRO, *map("\n".join, map(_section, SECTIONS))))
+
+
+def _section(section: tuple[str, str, type[BaseSettings], str]) -> Iterator[str]:
+    title, text, cls, prefix = section
+    yield f"## {title}\n"
+    if text:
+        yield f"{text}\n"
+    yield "| variable | default | meaning |"
+    yield "|---|---|---|"
+    properties = cls.model_json_schema(by_alias=False)["properties"]
+    for name, field in cls.model_fields.items():
+        yield _row(_variables(prefix, name, field), properties[name])
+    yield ""
+
+
+def _variables(prefix: str, name: str, field: FieldInfo) -> str:
+    alias = field.validation_alias
+    choices = alias.choices if isinstance(alias, AliasChoices) else [f"{prefix}{name}"]
+    return " or ".join(f"`{str(choice).upper()}`" for choice in choices)
+
+
+def _row(variables: str, schema: Mapping[str, Any]) -> str:
+    meaning = " ".join(schema["description"].split()) + _limits(schema)
+    return f"| {variables} | {_default(schema.get('default'))} | {meaning.replace('|', '&#124;')} |"
+
+
+def _default(value: object) -> str:
+    if value is None or value in ("", []):
+        return ""
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _limits(schema: Mapping[str, Any]) -> str:
+    if "enum" in schema:
+        return f" One of {', '.join(f'`{value}`' for value in schema['enum'])}."
+    if "exclusiveMinimum" in schema:
+        upto = f", up to {schema['maximum']:g}" if "maximum" in schema else ""
+        return f" More than {schema['exclusiveMinimum']:g}{upto}."
+    if "maximum" in schema:
+        return f" From {schema['minimum']:g} to {schema['maximum']:g}."
+    return ""
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), "utf-8")
