@@ -1,4 +1,4 @@
-"""Skipped tests are counted, with reasons, in a last line; with COMPLETE_TESTS=1 they fail the run."""
+"""Skipped tests are counted, with reasons, in a last line; COMPLETE_TESTS=1 makes them failures."""
 
 import os
 from collections import Counter

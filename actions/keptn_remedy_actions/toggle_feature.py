@@ -53,15 +53,17 @@ class ToggleFeatureSettings(ActionSettings):
     )
     """A service account's token; UPDATE_FEATURE_ENVIRONMENT is enough for switching off."""
     unleash_project: str = "default"
+    """The Unleash project that holds the flags."""
     unleash_environment: str = ""
     """One for all stages, or `stage=environment` pairs; a stage's own name where it isn't named."""
     unleash_client_token: SecretStr | None = None
     """Applications' tokens, one for each environment; turns looking through their eyes on."""
     unleash_timeout_seconds: float = Field(default=10.0, gt=0, le=30)
-    """For one request."""
+    """Seconds for one request."""
     unleash_verify_seconds: float = Field(default=20.0, gt=0, le=240)
-    """How long applications may take to see it; they ask every 15 s, unless told otherwise."""
+    """Seconds that applications may take to see it; they ask every 15 s, unless told otherwise."""
     flagd_file: Path | None = None
+    """flagd's JSON file of flags, used where no Unleash is configured; replaced as a whole."""
 
     @model_validator(mode="before")
     @classmethod

@@ -63,7 +63,7 @@ class Outcome:
     status: Status
     result: Result
     message: str
-    details: Mapping[str, JSON] = field(default_factory=dict)
+    details: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
 
     @classmethod
     def passed(cls, message: str, **details: JSON) -> Outcome:
@@ -118,7 +118,7 @@ class Plan:
 
     changes: tuple[Change, ...]
     notes: tuple[str, ...] = ()
-    memo: Mapping[str, JSON] = field(default_factory=dict)
+    memo: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
 
     @property
     def targets(self) -> frozenset[str]:

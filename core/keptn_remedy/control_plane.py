@@ -34,21 +34,21 @@ class _Answer(BaseModel):
 
 
 class _TaskEvent(_Answer):
-    type: str = Field("", alias="eventType")
+    type: str = Field(default="", alias="eventType")
     source: str = ""
 
 
 class _Task(_Answer):
-    triggered_id: str = Field("", alias="triggeredID")
+    triggered_id: str = Field(default="", alias="triggeredID")
     events: Annotated[tuple[_TaskEvent, ...], BeforeValidator(_empty_for_null)] = ()
 
 
 class _Status(_Answer):
     previous: Annotated[tuple[_Task, ...], BeforeValidator(_empty_for_null)] = Field(
-        (), alias="previousTasks"
+        default=(), alias="previousTasks"
     )
     current: Annotated[_Task, BeforeValidator(lambda task: task or {})] = Field(
-        _Task(), alias="currentTask"
+        default=_Task(), alias="currentTask"
     )
 
 
@@ -61,20 +61,22 @@ class _Event(_Answer):
 
 
 class _Page(_Answer, Generic[T]):
-    next: Annotated[str, BeforeValidator(lambda key: key or "")] = Field("", alias="nextPageKey")
+    next: Annotated[str, BeforeValidator(lambda key: key or "")] = Field(
+        default="", alias="nextPageKey"
+    )
     items: tuple[T, ...] = ()
 
 
 class _Sequences(_Page[_Sequence]):
     # In some releases the Go field has no JSON tag, and goes by its own name.
     items: Annotated[tuple[_Sequence, ...], BeforeValidator(_empty_for_null)] = Field(
-        (), validation_alias=AliasChoices("sequenceExecutions", "SequenceExecutions")
+        default=(), validation_alias=AliasChoices("sequenceExecutions", "SequenceExecutions")
     )
 
 
 class _Events(_Page[_Event]):
     items: Annotated[tuple[_Event, ...], BeforeValidator(_empty_for_null)] = Field(
-        (), alias="events"
+        default=(), alias="events"
     )
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeGuard, cast
 from urllib.parse import unquote
 from uuid import NAMESPACE_URL, uuid5
 
@@ -33,6 +33,8 @@ MAX_REPORT_BYTES: Final = 32_000
 MAX_MESSAGE_CHARACTERS: Final = 2_000
 # What a report must echo; longer ones could not be answered within MAX_REPORT_BYTES.
 MAX_ATTRIBUTE_CHARACTERS: Final = 1_024
+# What is nested less deeply can be read and written by everybody.
+SURE_LEVELS: Final = 200
 KEPTN_SPEC_VERSION: Final = "0.2.4"
 
 STRUCTURED: Final = "application/cloudevents+json"
@@ -172,9 +174,9 @@ class Report:
 def read(headers: Mapping[str, str], body: bytes) -> Event:
     """Read one CloudEvent from an HTTP message, in structured or binary mode.
 
-    `headers` has lower-case names. The mode follows from Content-Type first, so that a stray `ce-`
-    header of a mesh can't turn a structured event into a broken binary one (CloudEvents HTTP
-    binding §3).
+    `headers` is looked up without regard to case, or has lower-case names. The mode follows from
+    Content-Type first, so that a stray `ce-` header of a mesh can't turn a structured event into a
+    broken binary one (CloudEvents HTTP binding §3).
 
     Raises:
         NotACloudEvent: with the attribute that is wrong.
@@ -184,8 +186,9 @@ def read(headers: Mapping[str, str], body: bytes) -> Event:
         return read_structured(body)
     if media_type.startswith(_BATCH):
         raise NotACloudEvent("batches are not taken, send one event", unsupported_media_type=True)
-    if any(name.startswith("ce-") for name in headers):
-        return _read_binary(headers, body)
+    named = {name.lower(): value for name, value in headers.items()}
+    if any(name.startswith("ce-") for name in named):
+        return _read_binary(named, body)
     if media_type == "application/json":
         return read_structured(body)
     raise NotACloudEvent(
@@ -202,7 +205,7 @@ def read_structured(body: bytes) -> Event:
     raw = _json(body)
     if isinstance(raw, list):
         raise NotACloudEvent("batches are not taken, send one event", unsupported_media_type=True)
-    if not isinstance(raw, dict):
+    if not _is_object(raw):
         raise NotACloudEvent("the body is not a JSON object")
     version = _check_presence(raw)
     event = _sdk(lambda factory: from_structured(HTTPMessage({}, body), _Known(raw), factory), raw)
@@ -235,12 +238,18 @@ def _json(body: bytes) -> Any:
     """The body decoded. What couldn't be written again, such as 300 levels of it, is refused."""
     try:
         decoded = orjson.loads(body)
-        orjson.dumps(decoded)
+        if body.count(b"[") + body.count(b"{") > SURE_LEVELS:
+            orjson.dumps(decoded)
     except orjson.JSONDecodeError as error:
         raise NotACloudEvent(f"the body is not JSON: {error}") from None
     except orjson.JSONEncodeError as error:
         raise NotACloudEvent(f"the body can't be kept: {error}") from None
     return decoded
+
+
+def _is_object(decoded: Any) -> TypeGuard[dict[str, Any]]:
+    """Whether it is a JSON object, of which the names are text."""
+    return isinstance(decoded, dict)
 
 
 def _check_presence(attributes: dict[str, Any]) -> str:
@@ -272,11 +281,13 @@ def _kept(name: str, value: Any) -> bool:
     return isinstance(value, str | int) and _EXTENSION_NAME.fullmatch(name) is not None
 
 
-def _sdk(build: Any, attributes: Mapping[str, Any]) -> BaseCloudEvent:
+def _sdk(
+    build: Callable[[EventFactory | None], BaseCloudEvent], attributes: Mapping[str, Any]
+) -> BaseCloudEvent:
     """Let the SDK build and validate the event; its five kinds of exception become one."""
     factory: EventFactory | None = CloudEvent if attributes["specversion"] == "1.0" else None
     try:
-        event: BaseCloudEvent = build(factory)
+        event = build(factory)
     except CloudEventValidationError as error:
         name, problems = next(iter(error.errors.items()))
         raise NotACloudEvent(str(problems[0]), name) from None
@@ -313,9 +324,9 @@ class _OrjsonFormat(JSONFormat):
         return super().read_data(body, datacontenttype)
 
     def write(self, event: BaseCloudEvent) -> bytes:
-        attributes = dict(event.get_attributes())
-        attributes["time"] = _timestamp(attributes["time"])
-        return orjson.dumps({**attributes, "data": event.get_data()})
+        attributes = event.get_attributes()
+        time = _timestamp(attributes["time"])
+        return orjson.dumps({**attributes, "time": time, "data": event.get_data()})
 
 
 class _Known(_OrjsonFormat):
@@ -366,7 +377,7 @@ def trigger(event: Event) -> ActionTriggered:
         raise Unusable("shkeptncontext is missing")
     if max(len(event.id), len(context)) > MAX_ATTRIBUTE_CHARACTERS:
         raise Unusable(f"id or shkeptncontext is over {MAX_ATTRIBUTE_CHARACTERS} characters")
-    if not isinstance(event.data, dict):
+    if not _is_object(event.data):
         raise Unusable("data is not an object")
     try:
         data = _DataBlock.model_validate(event.data)
@@ -403,7 +414,7 @@ def _first_mistake(error: ValidationError) -> str:
 
 def _labels(labels: Any) -> Mapping[str, str]:
     """Labels as text: the control plane drops an event with any other label (contract §1)."""
-    if not isinstance(labels, dict):
+    if not _is_object(labels):
         return {}
     return {
         name: value if isinstance(value, str) else orjson.dumps(value).decode()
@@ -494,7 +505,7 @@ def report_id(trigger_id: str, kind: ReportKind) -> str:
 
 
 def _write(attributes: dict[str, Any], data: dict[str, Any], *, legacy: bool) -> bytes:
-    body = to_structured_event(CloudEvent(dict(attributes), data), _FORMAT).body
+    body = to_structured_event(CloudEvent(attributes, data), _FORMAT).body
     if not legacy:
         return body
     # Keptn 0.7 speaks CloudEvents 0.2, which the SDK doesn't write (contract E12).
@@ -533,7 +544,7 @@ def as_text(value: Mapping[str, Any]) -> dict[str, Any]:
 
 def _text_or_map(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return as_text(value)
+        return as_text(cast("Mapping[str, Any]", value))
     if isinstance(value, str):
         return value
     try:

@@ -32,17 +32,17 @@ def configure(
     stream: TextIO | None = None,
 ) -> None:
     """Set the process's logging up, once, at start-up. No line holds what `mask` hides."""
-    stream = stream or sys.stdout
+    output: TextIO = stream or sys.stdout
     number = logging.getLevelNamesMapping()[level.upper()]
     shared = _processors(keptn_service)
     render = _json_renderer(mask) if log_format == "json" else _console_renderer(mask)
     structlog.configure(
         processors=[*shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.BytesLoggerFactory(cast("BinaryIO", _Sink(stream.buffer))),
+        logger_factory=structlog.BytesLoggerFactory(cast("BinaryIO", _Sink(output.buffer))),
         cache_logger_on_first_use=True,
     )
-    _capture_foreign_loggers(number, shared, render, stream)
+    _capture_foreign_loggers(number, shared, render, output)
 
 
 def logger() -> FilteringBoundLogger:
@@ -152,11 +152,11 @@ class _Sink:
         self._stream = stream
 
     def write(self, line: bytes) -> None:
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # ValueError: it was closed
             self._stream.write(line)
 
     def flush(self) -> None:
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             self._stream.flush()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
 from pydantic import AnyUrl, BaseModel, SecretBytes, SecretStr
@@ -39,9 +39,10 @@ class Mask:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
-            return {self.text(str(key)): self.value(item) for key, item in value.items()}
+            entries = cast("Mapping[object, object]", value)
+            return {self.text(str(key)): self.value(item) for key, item in entries.items()}
         if isinstance(value, list | tuple):
-            return [self.value(item) for item in value]
+            return [self.value(item) for item in cast("Iterable[object]", value)]
         return value
 
 
@@ -69,8 +70,8 @@ def _secrets_in(value: object) -> Iterator[str]:
         for _, item in value:
             yield from _secrets_in(item)
     elif isinstance(value, Mapping):
-        for item in value.values():
+        for item in cast("Mapping[object, object]", value).values():
             yield from _secrets_in(item)
     elif isinstance(value, list | tuple | set | frozenset):
-        for item in value:
+        for item in cast("Iterable[object]", value):
             yield from _secrets_in(item)

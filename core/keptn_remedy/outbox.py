@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from keptn_remedy import logs
@@ -22,6 +23,8 @@ FIRST_PAUSE_SECONDS = 0.1
 EARLY_SECONDS, EARLY_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 60.0, 5.0, 30.0
 IDLE_SECONDS = 5.0
 FLUSH_LOOK_SECONDS = 0.02
+# One change of the journal for all that was delivered meanwhile.
+FORGET_SECONDS = 0.02
 
 
 class Outbox:
@@ -51,6 +54,7 @@ class Outbox:
         self._tasks: set[asyncio.Task[None]] = set()
         # Sent, but not yet forgotten by the journal: must not be fetched and sent again.
         self._delivered: dict[int, Unsent] = {}
+        self._forgetting: asyncio.Task[None] | None = None
         self._left_to_journal = True
         # What is offered while the journal is being asked; None at other times.
         self._arrived: list[Unsent] | None = None
@@ -91,9 +95,12 @@ class Outbox:
 
     async def close(self) -> None:
         """Stop sending. What was cut off is in doubt, and the next process asks."""
+        if self._forgetting:
+            self._tasks.add(self._forgetting)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._forget_now()
 
     async def _fetch(self) -> float:
         """Start what is due; returns seconds until the next look."""
@@ -170,21 +177,30 @@ class Outbox:
             logs.logger().error("report failed unexpectedly", exc_info=error)
             await self._postpone(unsent, Undelivered(repr(error), doubtful=True))
             return False
-        self._metrics.reports.labels(report.kind, answer).inc()
+        self._metrics.reports(report.kind, answer).inc()
         self._forget(unsent)
         return True
 
     def _forget(self, unsent: Unsent) -> None:
         self._delivered[unsent.seq] = unsent
+        if self._forgetting is None:
+            self._forgetting = asyncio.create_task(self._forget_soon())
 
-        def forgotten(future: asyncio.Future[object]) -> None:
-            if not future.cancelled() and future.exception() is None:
+    async def _forget_soon(self) -> None:
+        """Have the journal forget what was delivered, a few at a time."""
+        await self._clock.sleep(FORGET_SECONDS)
+        self._forgetting = None
+        await self._forget_now()
+
+    async def _forget_now(self) -> None:
+        delivered = list(self._delivered.values())
+        with suppress(JournalError):  # the next look finds them again
+            await self._journal.forget(delivered)
+            for unsent in delivered:
                 self._delivered.pop(unsent.seq, None)
 
-        self._journal.sent(unsent).add_done_callback(forgotten)
-
     async def _postpone(self, unsent: Unsent, error: Undelivered) -> None:
-        self._metrics.reports.labels(unsent.report.kind, "failed").inc()
+        self._metrics.reports(unsent.report.kind, "failed").inc()
         attempts = unsent.attempts + 1
         doubtful = unsent.doubtful or error.doubtful
         pause = self._pause(unsent, error.retry_after)
@@ -209,7 +225,7 @@ class Outbox:
 
     async def _park(self, unsent: Unsent, reason: str) -> None:
         report = unsent.report
-        self._metrics.reports.labels(report.kind, "parked").inc()
+        self._metrics.reports(report.kind, "parked").inc()
         logs.logger().error("report parked", **logs.report_fields(report), reason=reason)
         text = f"{report.kind} of execution {report.execution} was refused for good: {reason}"
         # A refused log entry is not told of: that would be refused as well, for ever.

@@ -210,7 +210,7 @@ def _declared(cls: Any, origin: str) -> list[str]:
 
 def _claimed_twice(found: Mapping[type[AnyAction], str]) -> list[str]:
     claims: dict[str, type[AnyAction]] = {}
-    mistakes = []
+    mistakes: list[str] = []
     for cls in found:
         for name in sorted(_keys(cls)):
             other = claims.setdefault(name, cls)

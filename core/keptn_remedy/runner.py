@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args
 
 from aiohttp import ClientConnectionError, ClientPayloadError, ClientResponseError, ClientSession
 from pydantic import ValidationError
@@ -155,8 +155,8 @@ class Runner:
         self, execution: Execution, outcome: Outcome, attempts: int, seconds: float
     ) -> None:
         name = execution.action
-        self.metrics.finished.labels(name, outcome.status, outcome.result).inc()
-        self.metrics.duration.labels(name).observe(seconds)
+        self.metrics.finished(name, outcome.status, outcome.result).inc()
+        self.metrics.duration(name).observe(seconds)
         log = logs.logger()
         tell = log.warning if outcome.is_failure else log.info
         tell(
@@ -245,7 +245,7 @@ class _Run:
         return Outcome.warned(f"dry run: {plan}", plan=_described(plan))
 
     @asynccontextmanager
-    async def _decided(self, action: PlannedAction, value: Any) -> AsyncIterator[Plan]:
+    async def _decided(self, action: PlannedAction, value: Any) -> AsyncGenerator[Plan]:
         """The plan, journaled, with its targets held: the stored one, or one made just now."""
         targets, stored = self._runner.targets, self._execution.plan
         since = targets.moment()
@@ -297,18 +297,27 @@ class _Run:
         seconds: float | None = None,
     ) -> T:
         """The step, tried again while that may help. A first success costs no retry machinery."""
-        limit, numbers = seconds or action.timeout, count(1)
         try:
-            return await self._attempt(step, limit, next(numbers))
+            return await self._attempt(step, seconds or action.timeout, 1)
         except Exception as error:
             if not self._may_heal(error):
                 raise
-            failures = [error]
+            failure = error
+        return await self._retry(action, step, seconds or action.timeout, failure)
+
+    async def _retry(
+        self,
+        action: AnyAction,
+        step: Callable[[Context], Awaitable[T]],
+        seconds: float,
+        failure: Exception,
+    ) -> T:
+        failures, numbers = [failure], count(2)
 
         async def replay_then_attempt() -> T:
             if failures:
                 raise failures.pop()
-            return await self._attempt(step, limit, next(numbers))
+            return await self._attempt(step, seconds, next(numbers))
 
         enough = stop_after_attempt(action.retry.attempts)
         retrying = AsyncRetrying(
@@ -327,8 +336,9 @@ class _Run:
         self.attempts = max(self.attempts, 1)
         left = self._deadline - self._runner.clock.monotonic()
         seconds = max(min(seconds, left), 0.0)
+        limit = asyncio.timeout(seconds)
         try:
-            async with asyncio.timeout(seconds) as limit:
+            async with limit:
                 return await step(self._context(number, left))
         except TimeoutError:
             if limit.expired():
@@ -360,7 +370,7 @@ class _Run:
 
     def _note_failed_attempt(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        self._runner.metrics.retries.labels(self._execution.action).inc()
+        self._runner.metrics.retries(self._execution.action).inc()
         self._log().warning(
             "attempt failed",
             attempt=self.attempts,
@@ -456,7 +466,7 @@ def _checked(returned: object) -> Outcome:
         raise TypeError(f"the action returned {type(returned).__name__} instead of an Outcome")
     if returned.status not in get_args(Status) or returned.result not in get_args(Result):
         raise ValueError(f"Keptn knows no outcome {returned.status}/{returned.result}")
-    if not isinstance(returned.message, str):
+    if not isinstance(cast("object", returned.message), str):
         raise TypeError("the message is no text")
     return returned
 

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 from urllib.parse import urlsplit
 
 import yaml
@@ -148,7 +148,8 @@ def variables(environ: Mapping[str, str]) -> dict[str, str]:
         raise SettingsError([f"{CONFIG}: can't read {path}: {_one_line(error)}"]) from None
     if content is not None and not isinstance(content, dict):
         raise SettingsError([f"{CONFIG}: {path} must be a map of variable names to values"])
-    return {**{str(k): _as_variable(v) for k, v in (content or {}).items()}, **environ}
+    entries = cast("dict[object, object]", content or {})
+    return {**{str(k): _as_variable(v) for k, v in entries.items()}, **environ}
 
 
 def load(environ: Mapping[str, str]) -> Settings:
@@ -246,8 +247,10 @@ def _variable(cls: type[BaseSettings], prefix: str, place: str) -> str:
 def _as_variable(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, list) and not any(isinstance(item, list | dict) for item in value):
-        return ",".join(map(str, value))
+    if isinstance(value, list):
+        items = cast("list[object]", value)
+        if not any(isinstance(item, list | dict) for item in items):
+            return ",".join(map(str, items))
     if isinstance(value, list | dict):
         return json.dumps(value)
     return "" if value is None else str(value)

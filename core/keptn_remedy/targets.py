@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 REMEMBERED = 10_000
@@ -40,7 +40,7 @@ class Targets:
             self._let_go(target)
 
     @asynccontextmanager
-    async def hold(self, targets: frozenset[str], owner: str, since: int) -> AsyncIterator[bool]:
+    async def hold(self, targets: frozenset[str], owner: str, since: int) -> AsyncGenerator[bool]:
         """Hold all of them until the context is left; yields whether others held one `since`."""
         async with AsyncExitStack() as held:
             # One order for all: no two executions can wait for each other.

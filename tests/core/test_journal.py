@@ -122,7 +122,7 @@ async def test_the_returned_reports_are_those_that_are_stored(
     told = await journal.finish(execution, DONE, 1, [finished, log_entry])
     for unsent in told:
         assert (await journal.unsent(clock.now(), 9, ()))[0] == unsent
-        await journal.sent(unsent)
+        await journal.forget([unsent])
     assert await journal.unsent(clock.now(), 9, ()) == []
 
 
@@ -167,7 +167,7 @@ async def test_reports_of_an_execution_are_due_one_after_the_other(
     assert await journal.next_due([due[0].seq], ()) == (True, clock.now())
     assert await journal.next_due([due[0].seq], {execution.id}) == (True, None)
     clock.time += 5
-    await journal.sent((await journal.unsent(clock.now(), 9, ()))[0])
+    await journal.forget(await journal.unsent(clock.now(), 9, ()))
     assert [u.report.kind for u in await journal.unsent(clock.now(), 9, ())] == ["finished"]
     assert await journal.unsent(clock.now(), 9, {execution.id}) == []
 

@@ -21,7 +21,7 @@ from keptn_remedy import (
     TemporaryError,
     service,
 )
-from keptn_remedy.journal import Record
+from keptn_remedy.journal import WholeRecord
 from keptn_remedy.masking import MASK, Mask, secrets_of
 from keptn_remedy.service import Service
 from keptn_remedy.testing import FakeKeptn, registry_of, triggered
@@ -136,7 +136,7 @@ class Leak:
         self.keptn = keptn
         self.log = log
 
-    async def run(self, action: str, value: str) -> Record:
+    async def run(self, action: str, value: str) -> WholeRecord:
         event = triggered(action, value)
         await self.keptn.deliver(event, to=event_url(self.service))
         outcome = await self.keptn.task_finished(event["id"])

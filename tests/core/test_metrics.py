@@ -91,7 +91,7 @@ def test_names_carry_our_prefix_their_unit_and_a_description() -> None:
 
 def test_two_services_in_one_process_count_apart() -> None:
     one, other = Metrics("1"), Metrics("1")
-    one.events.labels("accepted").inc()
+    one.events("accepted").inc()
     assert (
         other.registry.get_sample_value("remedy_events_received_total", {"answer": "accepted"})
         is None

@@ -130,7 +130,8 @@ async def test_a_report_whose_delivery_is_unknown_is_asked_about_before_it_is_re
     tmp_path: Path,
 ) -> None:
     async with desk(tmp_path) as it:
-        it.script, it.has_counted = [CUT], True
+        it.script = [CUT]
+        it.has_counted = True
         await it.finish("1")
         await it.until_empty()
         assert it.sent == [("1", "finished")]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from asyncio import Future
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from keptn_remedy.action import JSON, Outcome, Plan
 from keptn_remedy.events import ActionTriggered, Report
@@ -198,8 +197,8 @@ class Journal(Protocol):
         """
         ...
 
-    def sent(self, unsent: Unsent) -> Future[Any]:
-        """Forget a report that Keptn has. Need not be waited for: a lost one is read back."""
+    async def forget(self, delivered: Sequence[Unsent]) -> None:
+        """Forget reports that Keptn has."""
         ...
 
     async def postpone(self, unsent: Unsent, due_at: float, reason: str) -> None:

@@ -9,13 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 from keptn_remedy.journal import JournalError
 
 Statement = tuple[str, Sequence[Any]]
 MAX_BATCH = 1000
+PACE_SECONDS = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class GroupCommit:
         self._on_commit = on_commit
         self._connection: sqlite3.Connection | None = None
         self._seconds = 0.0
+        self._committed_at = 0.0
         self._loop = asyncio.get_running_loop()
         self._changes: SimpleQueue[_Change | None] = SimpleQueue()
         self._thread = Thread(target=self._work, name="journal-writer", daemon=True)
@@ -103,7 +105,8 @@ class GroupCommit:
             return type(error)  # the error itself would keep the connection open
         for change in batch:
             change.failure = None
-        self._seconds = perf_counter() - began
+        self._committed_at = perf_counter()
+        self._seconds = self._committed_at - began
         return None
 
     def _discard(self) -> None:
@@ -114,7 +117,9 @@ class GroupCommit:
 
     def _next_batch(self) -> list[_Change]:
         first = self._changes.get()
-        batch = []
+        # Commits in quick succession would be small ones, each with an fsync of its own.
+        sleep(max(0.0, self._committed_at + PACE_SECONDS - perf_counter()))
+        batch: list[_Change] = []
         with suppress(Empty):
             while first is not None:
                 batch.append(first)

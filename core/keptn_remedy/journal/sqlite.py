@@ -58,8 +58,9 @@ WHERE execution = ? AND kind = 'finished' AND EXISTS (SELECT 1 FROM reports AS e
         AND earlier.state = 'parked')"""
 _OWE = """
 INSERT INTO reports (execution, kind, event, created_at, due_at) VALUES (?, ?, ?, ?, ?)"""
-_REPORTED = "UPDATE executions SET reported_at = ? WHERE id = ?"
-# Those with a plan first: others may be waiting for their targets.
+_FORGET = "DELETE FROM reports WHERE seq IN (SELECT value FROM json_each(?))"
+_REPORTED = """
+UPDATE executions SET reported_at = ? WHERE id IN (SELECT value FROM json_each(?))"""
 _WAITING = """
 SELECT seq, event, action, runs, plan, failure FROM executions WHERE seq IN (
     SELECT min(seq) FROM executions WHERE state <> 'finished'
@@ -273,11 +274,12 @@ class SqliteJournal:
         found = await self._rows(_NEXT_DUE, (_json_list(busy), _json_list(known)))
         return bool(found[0][0]), found[0][1]
 
-    def sent(self, unsent: Unsent) -> asyncio.Future[Any]:
-        statements: list[Statement] = [("DELETE FROM reports WHERE seq = ?", (unsent.seq,))]
-        if unsent.report.kind == "finished":
-            statements.append((_REPORTED, (self._now(), unsent.report.execution)))
-        return self._writer.write(*statements)
+    async def forget(self, delivered: Sequence[Unsent]) -> None:
+        finished = [u.report.execution or "" for u in delivered if u.report.kind == "finished"]
+        await self._write(
+            (_FORGET, (_json_list([unsent.seq for unsent in delivered]),)),
+            (_REPORTED, (self._now(), _json_list(finished))),
+        )
 
     async def postpone(self, unsent: Unsent, due_at: float, reason: str) -> None:
         await self._write(

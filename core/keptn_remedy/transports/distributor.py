@@ -19,7 +19,7 @@ from keptn_remedy.events import STRUCTURED, Report
 from keptn_remedy.transports import Accept, Refused, Undelivered
 from keptn_remedy.transports.http_receiver import HttpReceiver
 
-SEND_SECONDS = 10.0
+ANSWER_SECONDS = 10.0
 CONNECT_SECONDS = 3.0
 MAX_CONNECTIONS = 64
 _HEADERS = {"Content-Type": STRUCTURED}
@@ -67,8 +67,12 @@ class Distributor:
         if self._session is None:
             self._session = ClientSession(
                 connector=TCPConnector(limit=MAX_CONNECTIONS),
-                timeout=ClientTimeout(total=SEND_SECONDS, sock_connect=CONNECT_SECONDS),
+                # A time-out for the whole would cost a timer for each report.
+                timeout=ClientTimeout(
+                    total=None, sock_connect=CONNECT_SECONDS, sock_read=ANSWER_SECONDS
+                ),
                 cookie_jar=DummyCookieJar(),
                 auto_decompress=False,
+                skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
             )
         return self._session

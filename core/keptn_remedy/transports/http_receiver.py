@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import orjson
@@ -32,7 +32,7 @@ class HttpReceiver:
         self._metrics = metrics
 
     @asynccontextmanager
-    async def receive(self, accept: Accept) -> AsyncIterator[None]:
+    async def receive(self, accept: Accept) -> AsyncGenerator[None]:
         """Listen until the context is left.
 
         Raises:
@@ -63,8 +63,7 @@ class HttpReceiver:
             return self._invalid(404, "events are taken at /")
         try:
             body = await request.read()
-            headers = {name.lower(): value for name, value in request.headers.items()}
-            event = events.read(headers, body)
+            event = events.read(request.headers, body)
         except web.HTTPRequestEntityTooLarge:
             return self._invalid(413, f"the body is over {MAX_BODY_BYTES} bytes")
         except events.NotACloudEvent as error:
@@ -77,7 +76,7 @@ class HttpReceiver:
         return self._told(await accept(event))
 
     def _told(self, answer: Answer) -> web.Response:
-        self._metrics.events.labels(answer.kind).inc()
+        self._metrics.events(answer.kind).inc()
         if answer.kind == "unavailable":
             headers = {"Retry-After": RETRY_AFTER_SECONDS}
             return _problem(503, answer.text, headers=headers)
@@ -92,7 +91,7 @@ class HttpReceiver:
         attribute: str | None = None,
         headers: dict[str, str] | None = None,
     ) -> web.Response:
-        self._metrics.events.labels("invalid").inc()
+        self._metrics.events("invalid").inc()
         logs.logger().warning("not a CloudEvent", status=status, detail=detail)
         return _problem(status, detail, attribute, headers)
 

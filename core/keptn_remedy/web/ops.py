@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, get_args
 
@@ -43,7 +43,7 @@ class OpsPort:
         self._openapi = orjson.dumps(openapi.document(version))
 
     @asynccontextmanager
-    async def serve(self) -> AsyncIterator[None]:
+    async def serve(self) -> AsyncGenerator[None]:
         """Listen until the context is left.
 
         Raises:

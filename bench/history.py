@@ -1,0 +1,53 @@
+"""A journal with a long past, written straight into the tables."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from bench.load import new_event
+from keptn_remedy.journal.schema import migrate
+
+DAYS = 25  # within the 30 that are kept by default
+SERVICES = 500
+AT_ONCE = 20_000
+
+_INSERT = """
+INSERT INTO executions (id, state, lane, action, context, project, stage, service, accepted_at,
+    started_at, finished_at, reported_at, runs, attempts, status, result, message, details, event)
+VALUES (?, 'finished', ?, 'bench-noop', ?, 'sockshop', 'production', ?, ?, ?, ?, ?, 1, 1,
+    'succeeded', 'pass', 'nothing to do', '{}', ?)"""
+
+
+def write(journal: Path, executions: int) -> None:
+    """Make a journal of that many finished and reported executions, evenly over the past days."""
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(journal, isolation_level=None)) as connection:
+        # Nobody needs this file if we crash.
+        connection.execute("PRAGMA journal_mode = OFF")
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("PRAGMA cache_size = -500000")
+        migrate(connection)
+        rows = _rows(executions)
+        for _ in range(0, executions, AT_ONCE):
+            connection.execute("BEGIN")
+            connection.executemany(_INSERT, islice(rows, AT_ONCE))
+            connection.execute("COMMIT")
+
+
+def _rows(executions: int) -> Iterator[tuple[Any, ...]]:
+    oldest = time.time() - DAYS * 86_400
+    apart = DAYS * 86_400 / executions
+    for number in range(executions):
+        service = f"service-{number % SERVICES}"
+        event_id, event = new_event(number % SERVICES)
+        accepted = oldest + number * apart
+        lane = f"sockshop\nproduction\n{service}"
+        context = f"7d9a2f61-{number % SERVICES:012d}"
+        times = (accepted, accepted + 0.01, accepted + 0.02, accepted + 0.03)
+        yield (event_id, lane, context, service, *times, event)

@@ -1,0 +1,123 @@
+"""Starting what is measured, as processes of their own on one core; nothing outlives the bench."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from bench.sink import Sink
+
+BENCH = Path(__file__).resolve().parent
+REMEDY = Path(sys.executable).with_name("remedy")
+START_SECONDS = 20.0
+LOOK_SECONDS = 0.01
+_PORT = re.compile(r'"event_port": ?(\d+)')
+
+_CORES = sorted(os.sched_getaffinity(0))
+SERVER_CORE, LOAD_CORE = _CORES[0], _CORES[-1]
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server. `began` is when its process was started, by `time.perf_counter`."""
+
+    process: psutil.Popen
+    port: int
+    began: float
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of all its threads, in user and system mode."""
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
+    @property
+    def megabytes(self) -> float:
+        """Resident memory."""
+        return float(self.process.memory_info().rss) / 1e6
+
+
+@asynccontextmanager
+async def acknowledge_floor(folder: Path) -> AsyncIterator[Server]:
+    command = [sys.executable, str(BENCH / "floors.py")]
+    async with _started(command, os.environ, folder / "floor.log") as server:
+        yield server
+
+
+@asynccontextmanager
+async def loop_floor(folder: Path, sink: Sink) -> AsyncIterator[Server]:
+    command = [sys.executable, str(BENCH / "floors.py"), sink.url]
+    async with _started(command, os.environ, folder / "floor.log") as server:
+        yield server
+
+
+@asynccontextmanager
+async def provider(
+    journal: Path, sink: Sink, *, hold: bool = False, max_concurrent: int | None = None
+) -> AsyncIterator[Server]:
+    """`remedy serve` as in a pod: JSON log (to a file beside the journal), metrics, FULL journal.
+
+    Leaving the context is a `kill -9`.
+    """
+    environ = {name: v for name, v in os.environ.items() if not name.startswith("REMEDY_")}
+    environ |= {
+        "REMEDY_PORT": "0",
+        "REMEDY_OPS_PORT": "0",
+        "REMEDY_EVENT_URL": sink.url,
+        "REMEDY_JOURNAL": str(journal),
+        "REMEDY_ACTIONS_DIR": str(BENCH / "actions"),
+        "REMEDY_ACTIONS": "bench-noop",
+        "REMEDY_LOG_FORMAT": "json",
+        "BENCH_NOOP_HOLD": str(hold).lower(),
+    }
+    if max_concurrent is not None:
+        environ["REMEDY_MAX_CONCURRENT"] = str(max_concurrent)
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    async with _started([str(REMEDY), "serve"], environ, journal.with_suffix(".log")) as server:
+        yield server
+
+
+@asynccontextmanager
+async def _started(
+    command: Sequence[str], environ: Mapping[str, str], log: Path
+) -> AsyncIterator[Server]:
+    began = time.perf_counter()
+    process = _start(command, environ, log)
+    try:
+        yield Server(process, await _told_port(process, log), began)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def _start(command: Sequence[str], environ: Mapping[str, str], log: Path) -> psutil.Popen:
+    with log.open("wb") as output:
+        process = psutil.Popen(command, env=dict(environ), stdout=output, stderr=output)
+    process.cpu_affinity([SERVER_CORE])  # threads that it starts later inherit this
+    return process
+
+
+async def _told_port(process: psutil.Popen, log: Path) -> int:
+    """The free port that the server took, from its first log line."""
+    async with asyncio.timeout(START_SECONDS):
+        while True:
+            told = _read(log)
+            if found := _PORT.search(told):
+                return int(found[1])
+            if process.poll() is not None:
+                raise RuntimeError(f"the server died:\n{told[-2000:]}")
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+def _read(log: Path) -> str:
+    return log.read_text("utf-8", "replace")
