@@ -18,7 +18,7 @@ NPM = PATH="$(NODE_HOME)/bin:$$PATH" $(NODE) $(NODE_HOME)/lib/node_modules/npm/b
 UV_LOCK = .venv/bin/uv pip compile --no-config --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade)
 
-.PHONY: help install run test lint bench lock unleash
+.PHONY: help install run test lint bench lock tools unleash
 
 help: ## Show these lines.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -41,6 +41,8 @@ lint: install $(TOOLS_INSTALLED) ## Check style, types, layers and the Dockerfil
 
 bench: install ## Measure speed and memory beside the bare floor, write bench/results.json.
 	@.venv/bin/python bench/run.py
+
+tools: $(TOOLS_INSTALLED) ## Install pyright, and the Node that runs it.
 
 unleash: $(UNLEASH_INSTALLED) ## Install the real Unleash server that the tests drive, and its Node.
 

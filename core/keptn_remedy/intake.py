@@ -24,7 +24,7 @@ class Intake:
     async def accept(self, event: Event) -> Answer:
         """Store a trigger that is ours. Never raises; never waits for the action."""
         try:
-            trigger = events.trigger(event)
+            trigger = events.trigger_of(event)
         except events.Unusable as error:
             logs.logger().warning("event ignored", event_id=event.id, reason=str(error))
             return Answer("ignored", str(error))

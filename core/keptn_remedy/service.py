@@ -14,10 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from aiohttp import ClientSession
-
-from keptn_remedy import logs, registry, settings
+from keptn_remedy import logs, registry, settings, upkeep
 from keptn_remedy.action import Outcome
+from keptn_remedy.attempts import Means
 from keptn_remedy.client import lent_session
 from keptn_remedy.clock import Clock
 from keptn_remedy.control_plane import ControlPlane
@@ -39,9 +38,6 @@ from keptn_remedy.transports.local import Local
 from keptn_remedy.web.models import Readiness
 from keptn_remedy.web.ops import OpsPort
 
-PROBE_SECONDS = 1.0
-PRUNE_SECONDS = 60.0
-PRUNE_AT_ONCE = 200
 # Kept back of the drain for cancelling executions and for sending what they leave.
 LEAVE_SECONDS = 5.0
 FLUSH_SECONDS = 3.0
@@ -80,6 +76,31 @@ class Service:
     @property
     def ops_port(self) -> int:
         return self.ops.port
+
+    async def take_over(self, clock: Clock) -> None:
+        """Take up what the last process left, then deliver reports, for ever."""
+        await insist(lambda: self.journal.recover(GRACE_SECONDS), clock.sleep)
+        await insist(self.runner.reserve_targets, clock.sleep)
+        self.dispatcher.recover()
+        self.starting = False
+        await self.outbox.run()
+
+    async def readiness(self) -> Readiness:
+        """Whether we can store and report, and what someone should look at."""
+        # The ops port opens first, to tell how the start goes.
+        reasons = ["starting"] if self.starting else []
+        reasons += ["leaving"] if self.leaving else []
+        degraded: list[str] = []
+        if failure := self.journal.failure:
+            reasons.append(f"the journal can't be written: {failure}")
+        try:
+            parked = (await self.journal.backlog()).parked
+        except JournalError as error:
+            reasons.append(f"the journal can't be read: {error}")
+        else:
+            if parked:
+                degraded.append(f"reports refused by Keptn for good: {parked}")
+        return Readiness(ready=not reasons, reasons=reasons, degraded=degraded)
 
     async def drain(self) -> None:
         """Start nothing new, but store what arrives; let what runs end, and tell Keptn."""
@@ -135,7 +156,16 @@ async def running(
             clock=clock,
             metrics=metrics,
         )
-        runner = _runner(config, actions, journal, replies, outbox, http, metrics, clock, mask)
+        means = Means(
+            journal=journal,
+            http=http,
+            metrics=metrics,
+            clock=clock,
+            mask=mask,
+            targets=Targets(),
+            dry_run=config.dry_run,
+        )
+        runner = Runner(means, actions, replies, outbox.offer, config.error_log)
         dispatcher = Dispatcher(
             journal,
             runner.run,
@@ -151,7 +181,7 @@ async def running(
             journal=journal,
             registry=actions,
             metrics=metrics,
-            readiness=lambda: _readiness(service),
+            readiness=lambda: service.readiness(),  # noqa: PLW0108  made just below
             version=installed_version(),
         )
         service = Service(
@@ -164,11 +194,11 @@ async def running(
         stack.push_async_callback(dispatcher.drain, 0)
         await stack.enter_async_context(
             _tasks(
-                _take_over(service, clock),
+                service.take_over(clock),
                 dispatcher.run(),
                 dispatcher.announce_late_ones(),
-                _probe(service, replies, clock),
-                _prune(service, clock),
+                upkeep.watch(journal, clock, replies, outbox.offer, dispatcher.recover),
+                upkeep.prune(journal, clock, config.retention_days),
             )
         )
         yield service
@@ -223,11 +253,8 @@ async def run_once(
         journal = SqliteJournal.open(Path(folder) / "journal.db", now=clock.now)
         try:
             async with lent_session() as http:
-                runner = Runner(
+                means = Means(
                     journal=journal,
-                    registry=actions,
-                    replies=Replies("keptn-remedy"),
-                    tell=lambda unsent: None,
                     http=http,
                     metrics=Metrics(installed_version()),
                     clock=clock,
@@ -235,6 +262,7 @@ async def run_once(
                     targets=Targets(),
                     dry_run=dry_run,
                 )
+                runner = Runner(means, actions, Replies("keptn-remedy"), tell=lambda unsent: None)
                 execution = await journal.accept(event, entry.name)
                 if execution is None:
                     raise LookupError("an empty journal knows the trigger")
@@ -259,91 +287,6 @@ def _transport(
 def _control_plane(config: Settings, keptn: KeptnSettings) -> ControlPlane:
     token = keptn.keptn_api_token.get_secret_value() if keptn.keptn_api_token else None
     return ControlPlane(config.control_plane_url, config.source, token)
-
-
-def _runner(
-    config: Settings,
-    actions: Registry,
-    journal: SqliteJournal,
-    replies: Replies,
-    outbox: Outbox,
-    http: ClientSession,
-    metrics: Metrics,
-    clock: Clock,
-    mask: Mask,
-) -> Runner:
-    return Runner(
-        journal=journal,
-        registry=actions,
-        replies=replies,
-        tell=outbox.offer,
-        http=http,
-        metrics=metrics,
-        clock=clock,
-        mask=mask,
-        targets=Targets(),
-        dry_run=config.dry_run,
-        error_log=config.error_log,
-    )
-
-
-async def _readiness(service: Service) -> Readiness:
-    # The ops port opens first, to tell how the start goes.
-    reasons = ["starting"] if service.starting else []
-    reasons += ["leaving"] if service.leaving else []
-    degraded: list[str] = []
-    if failure := service.journal.failure:
-        reasons.append(f"the journal can't be written: {failure}")
-    try:
-        parked = (await service.journal.backlog()).parked
-    except JournalError as error:
-        reasons.append(f"the journal can't be read: {error}")
-    else:
-        if parked:
-            degraded.append(f"reports refused by Keptn for good: {parked}")
-    return Readiness(ready=not reasons, reasons=reasons, degraded=degraded)
-
-
-async def _take_over(service: Service, clock: Clock) -> None:
-    """Take up what the last process left, then deliver reports, for ever."""
-    await insist(lambda: service.journal.recover(GRACE_SECONDS), clock.sleep)
-    await insist(service.runner.reserve_targets, clock.sleep)
-    service.dispatcher.recover()
-    service.starting = False
-    await service.outbox.run()
-
-
-async def _probe(service: Service, replies: Replies, clock: Clock) -> None:
-    """See whether a journal that failed works again, and tell Keptn that it had failed."""
-    failure: str | None = None
-    while True:
-        await clock.sleep(PROBE_SECONDS)
-        failure = service.journal.take_failure() or failure
-        if failure is None:
-            continue
-        logs.logger().error("the journal failed", reason=failure)
-        try:
-            text = f"the journal failed: {failure}"
-            report = await service.journal.owe(replies.error_log(None, clock.utc(), text))
-        except JournalError:
-            continue
-        failure = None
-        service.journal.take_failure()  # of the same outage
-        logs.logger().info("the journal works again")
-        service.outbox.offer(report)
-        service.dispatcher.recover()
-
-
-async def _prune(service: Service, clock: Clock) -> None:
-    """Forget old executions, a few at a time."""
-    while True:
-        before = clock.now() - service.settings.retention_days * 86_400
-        try:
-            while await service.journal.prune(before, PRUNE_AT_ONCE) == PRUNE_AT_ONCE:
-                await clock.sleep(0)
-        except JournalError as error:
-            logs.logger().warning("old executions can't be pruned", reason=str(error))
-        await clock.sleep(PRUNE_SECONDS)
 
 
 @asynccontextmanager

@@ -31,7 +31,7 @@ def structured(**changes: Any) -> bytes:
 
 
 def trigger(**changes: Any) -> events.ActionTriggered:
-    return events.trigger(events.read(STRUCTURED, structured(**changes)))
+    return events.trigger_of(events.read(STRUCTURED, structured(**changes)))
 
 
 def decoded(report: events.Report) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def test_json_without_ce_headers_is_read_as_structured() -> None:
 
 def test_a_binary_event_is_the_same_trigger_after_the_journal() -> None:
     body = orjson.dumps(triggered("scaling", "2")["data"])
-    read = events.trigger(events.read({**BINARY, "ce-time": "2020-01-01T00:00:00Z"}, body))
+    read = events.trigger_of(events.read({**BINARY, "ce-time": "2020-01-01T00:00:00Z"}, body))
     assert (read.id, read.action, read.value) == ("7", "scaling", "2")
     assert events.stored_trigger(read.body) == read
 

@@ -1,4 +1,4 @@
-"""One execution from start to finish: retries, plans, verification, undo, and what is told."""
+"""From a value to an outcome: retries, plans, verification, undo, and what is told."""
 
 from __future__ import annotations
 

@@ -1,0 +1,163 @@
+"""Our replies to a trigger: reports, small enough and in the words that every Keptn reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal, cast
+from uuid import NAMESPACE_URL, uuid5
+
+import orjson
+
+from keptn_remedy.events.cloud_event import write_structured
+from keptn_remedy.events.trigger import ActionTriggered
+
+STARTED: Final = "sh.keptn.event.action.started"
+FINISHED: Final = "sh.keptn.event.action.finished"
+LOG_ERROR: Final = "sh.keptn.log.error"
+# Keptn's gateway and sidecar refuse 64 KB; half of it leaves room for what they add (contract §6).
+MAX_REPORT_BYTES: Final = 32_000
+MAX_MESSAGE_CHARACTERS: Final = 2_000
+_REPORT_IDS: Final = uuid5(NAMESPACE_URL, "https://keptn.sh/keptn-remedy/report")
+
+ReportKind = Literal["started", "finished", "log.error"]
+_TYPES: Final[Mapping[ReportKind, str]] = {
+    "started": STARTED,
+    "finished": FINISHED,
+    "log.error": LOG_ERROR,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """An event we owe Keptn. `execution` is None for what belongs to no trigger."""
+
+    kind: ReportKind
+    execution: str | None
+    body: bytes
+
+    @property
+    def type(self) -> str:
+        """The CloudEvents type."""
+        return _TYPES[self.kind]
+
+
+@dataclass(frozen=True, slots=True)
+class Replies:
+    """Writes our answers to a trigger, all under one `source`.
+
+    `mirror_outcome` repeats the outcome in `data.action`, where Keptn's documentation and 0.7
+    expect it (contract §3.3).
+    """
+
+    source: str
+    mirror_outcome: bool = True
+
+    def started(self, trigger: ActionTriggered, now: datetime) -> Report:
+        """`action.started`, which promises a `finished`."""
+        return self._report("started", trigger, now, _scope(trigger))
+
+    def finished(
+        self,
+        trigger: ActionTriggered,
+        now: datetime,
+        *,
+        status: str,
+        result: str,
+        message: str,
+        details: Mapping[str, Any],
+    ) -> Report:
+        """`action.finished`; `details` go under the key `remedy` as text and maps of text."""
+        data: dict[str, Any] = {
+            **_scope(trigger),
+            "status": status,
+            "result": result,
+            "message": message[:MAX_MESSAGE_CHARACTERS],
+            "remedy": as_text(details),
+        }
+        if self.mirror_outcome or trigger.specversion == "0.2":
+            mirrored = "failed" if result == "fail" else "pass"
+            data["action"] = {"status": status, "result": mirrored}
+        return self._report("finished", trigger, now, data)
+
+    def error_log(self, trigger: ActionTriggered | None, now: datetime, message: str) -> Report:
+        """`sh.keptn.log.error`; without a trigger in the form that belongs to no sequence."""
+        data = {"message": message[:MAX_MESSAGE_CHARACTERS]}
+        if trigger is not None:
+            data["task"] = "action"
+        return self._report("log.error", trigger, now, data)
+
+    def _report(
+        self,
+        kind: ReportKind,
+        trigger: ActionTriggered | None,
+        now: datetime,
+        data: dict[str, Any],
+    ) -> Report:
+        attributes: dict[str, Any] = {
+            "specversion": "1.0",
+            "id": report_id(trigger.id if trigger else f"{now.isoformat()} {data}", kind),
+            "source": self.source,
+            "type": _TYPES[kind],
+            "datacontenttype": "application/json",
+            "time": now,
+        }
+        if trigger is not None:
+            attributes["shkeptncontext"] = trigger.context
+            attributes["triggeredid"] = trigger.id
+            attributes["shkeptnspecversion"] = trigger.keptn_spec_version
+            optional = {
+                "gitcommitid": trigger.git_commit_id,
+                "traceparent": trigger.traceparent,
+                "tracestate": trigger.tracestate,
+            }
+            attributes.update({name: value for name, value in optional.items() if value})
+        legacy = trigger is not None and trigger.specversion == "0.2"
+        body = write_structured(attributes, data, legacy=legacy)
+        while len(body) > MAX_REPORT_BYTES and _shrink(data):
+            body = write_structured(attributes, data, legacy=legacy)
+        return Report(kind, trigger.id if trigger else None, body)
+
+
+def report_id(trigger_id: str, kind: ReportKind) -> str:
+    """The same for every attempt to send one report (UUIDv5 of the trigger's id and the kind)."""
+    return str(uuid5(_REPORT_IDS, f"{kind} {trigger_id}"))
+
+
+def _scope(trigger: ActionTriggered) -> dict[str, Any]:
+    return {
+        "project": trigger.project,
+        "stage": trigger.stage,
+        "service": trigger.service,
+        "labels": dict(trigger.labels),
+    }
+
+
+def _shrink(data: dict[str, Any]) -> bool:
+    """Cut what may be cut, dearest last; False when nothing is left to cut."""
+    if len(data.get("message", "")) > 200:
+        data["message"] = data["message"][:200]
+    elif data.get("remedy"):
+        data["remedy"] = {}
+    elif data.get("labels"):
+        data["labels"] = {}
+    else:
+        return False
+    return True
+
+
+def as_text(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Text and maps only: Keptn freezes numbers and concatenates lists (contract §4.5)."""
+    return {str(name): _text_or_map(item) for name, item in value.items()}
+
+
+def _text_or_map(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return as_text(cast("Mapping[str, Any]", value))
+    if isinstance(value, str):
+        return value
+    try:
+        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except orjson.JSONEncodeError:  # a number beyond 64 bits, half a surrogate
+        return repr(value)

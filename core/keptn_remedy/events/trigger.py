@@ -1,0 +1,154 @@
+"""The trigger: an `action.triggered`, parsed as far as an answer needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from keptn_remedy.events.cloud_event import Event, is_object, read_structured
+
+TRIGGERED: Final = "sh.keptn.event.action.triggered"
+# What a report must echo; longer ones could not be answered within MAX_REPORT_BYTES.
+MAX_ATTRIBUTE_CHARACTERS: Final = 1_024
+KEPTN_SPEC_VERSION: Final = "0.2.4"
+
+
+class Unusable(Exception):
+    """A CloudEvent that nobody could answer: not a trigger, or without what an answer must hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActionTriggered:
+    """The trigger: one `sh.keptn.event.action.triggered`, parsed.
+
+    `action` is the name as sent, trimmed; `value` is `data.action.value`, or `values` where that is
+    missing; `labels` are text. What else the event carries is in `data` and `problem`.
+    """
+
+    id: str
+    source: str
+    context: str
+    specversion: str
+    project: str
+    stage: str
+    service: str
+    action: str
+    value: Any
+    labels: Mapping[str, str]
+    keptn_spec_version: str
+    git_commit_id: str
+    traceparent: str
+    tracestate: str
+    body: bytes
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The whole `data` block, decoded anew on each access."""
+        data: dict[str, Any] = orjson.loads(self.body)["data"]
+        return data
+
+    @property
+    def problem(self) -> Problem:
+        """The problem that led here; empty when the sequence was triggered by hand."""
+        return Problem(self.data.get("problem"))
+
+
+class Problem:
+    """`data.problem`, looked up without regard to case (contract §5.3)."""
+
+    def __init__(self, fields: object) -> None:
+        self.fields: Mapping[str, Any] = fields if isinstance(fields, dict) else {}
+
+    def get(self, name: str) -> Any:
+        """The field of that name; camelCase wins where several spellings are present."""
+        spellings = [key for key in self.fields if key.lower() == name.lower()]
+        return self.fields[max(spellings)] if spellings else None
+
+    @property
+    def title(self) -> str:
+        return str(self.get("problemTitle") or "")
+
+    @property
+    def root_cause(self) -> str:
+        return str(self.get("rootCause") or "")
+
+    @property
+    def url(self) -> str:
+        return str(self.get("problemURL") or "")
+
+
+class _ActionBlock(BaseModel):
+    model_config = ConfigDict(str_strip_whitespace=True)
+    action: str = ""
+    value: Any = None
+    values: Any = None
+
+
+class _DataBlock(BaseModel):
+    project: str = Field(min_length=1, max_length=MAX_ATTRIBUTE_CHARACTERS)
+    stage: str = Field(min_length=1, max_length=MAX_ATTRIBUTE_CHARACTERS)
+    service: str = Field(min_length=1, max_length=MAX_ATTRIBUTE_CHARACTERS)
+    labels: Any = None
+    action: _ActionBlock
+
+
+def trigger_of(event: Event) -> ActionTriggered:
+    """The event as a trigger.
+
+    Raises:
+        Unusable: it is no `action.triggered`, or lacks what every answer must hold.
+    """
+    if event.type != TRIGGERED:
+        raise Unusable(f"type {event.type[:100]} is not {TRIGGERED}")
+    context = event.text("shkeptncontext")
+    if not context:
+        raise Unusable("shkeptncontext is missing")
+    if max(len(event.id), len(context)) > MAX_ATTRIBUTE_CHARACTERS:
+        raise Unusable(f"id or shkeptncontext is over {MAX_ATTRIBUTE_CHARACTERS} characters")
+    if not is_object(event.data):
+        raise Unusable("data is not an object")
+    try:
+        data = _DataBlock.model_validate(event.data)
+    except ValidationError as error:
+        raise Unusable(_first_mistake(error)) from None
+    return ActionTriggered(
+        id=event.id,
+        source=event.text("source"),
+        context=context,
+        specversion=event.specversion,
+        project=data.project,
+        stage=data.stage,
+        service=data.service,
+        action=data.action.action,
+        value=data.action.values if data.action.value is None else data.action.value,
+        labels=_labels(data.labels),
+        keptn_spec_version=event.text("shkeptnspecversion")[:64] or KEPTN_SPEC_VERSION,
+        git_commit_id=event.text("gitcommitid")[:MAX_ATTRIBUTE_CHARACTERS],
+        traceparent=event.text("traceparent")[:MAX_ATTRIBUTE_CHARACTERS],
+        tracestate=event.text("tracestate")[:MAX_ATTRIBUTE_CHARACTERS],
+        body=event.body,
+    )
+
+
+def stored_trigger(body: bytes) -> ActionTriggered:
+    """The trigger from the structured JSON form that the journal keeps."""
+    return trigger_of(read_structured(body))
+
+
+def _first_mistake(error: ValidationError) -> str:
+    mistake = error.errors(include_url=False, include_input=False)[0]
+    return f"data.{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}"
+
+
+def _labels(labels: Any) -> Mapping[str, str]:
+    """Labels as text: the control plane drops an event with any other label (contract §1)."""
+    if not is_object(labels):
+        return {}
+    return {
+        name: value if isinstance(value, str) else orjson.dumps(value).decode()
+        for name, value in labels.items()
+    }

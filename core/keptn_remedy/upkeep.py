@@ -1,0 +1,57 @@
+"""Keeping the journal in order: seeing when it heals, and forgetting what is old."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from keptn_remedy import logs
+from keptn_remedy.clock import Clock
+from keptn_remedy.events import Replies
+from keptn_remedy.journal import Journal, JournalError, Unsent
+
+PROBE_SECONDS = 1.0
+PRUNE_SECONDS = 60.0
+PRUNE_AT_ONCE = 200
+DAY_SECONDS = 86_400
+
+
+async def watch(
+    journal: Journal,
+    clock: Clock,
+    replies: Replies,
+    tell: Callable[[Unsent], None],
+    take_up: Callable[[], None],
+) -> None:
+    """See whether a journal that failed works again, and tell Keptn that it had failed; for ever.
+
+    `take_up` looks for what was stored while nobody could be sure of it.
+    """
+    failure: str | None = None
+    while True:
+        await clock.sleep(PROBE_SECONDS)
+        failure = journal.take_failure() or failure
+        if failure is None:
+            continue
+        logs.logger().error("the journal failed", reason=failure)
+        try:
+            text = f"the journal failed: {failure}"
+            report = await journal.owe(replies.error_log(None, clock.utc(), text))
+        except JournalError:
+            continue
+        failure = None
+        journal.take_failure()  # of the same outage
+        logs.logger().info("the journal works again")
+        tell(report)
+        take_up()
+
+
+async def prune(journal: Journal, clock: Clock, retention_days: float) -> None:
+    """Forget executions that were finished that long ago, a few at a time; for ever."""
+    while True:
+        before = clock.now() - retention_days * DAY_SECONDS
+        try:
+            while await journal.prune(before, PRUNE_AT_ONCE) == PRUNE_AT_ONCE:
+                await clock.sleep(0)
+        except JournalError as error:
+            logs.logger().warning("old executions can't be pruned", reason=str(error))
+        await clock.sleep(PRUNE_SECONDS)
