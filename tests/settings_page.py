@@ -20,10 +20,11 @@ INTRO = f"""\
 <!-- Written by `python -m tests.settings_page`; a test fails when it isn't up to date. -->
 
 Settings are environment variables. `{settings.CONFIG}` may name a YAML file that maps the same
-names to values; where both say something, the environment wins. Every variable can also be given
-as a file: `<NAME>_FILE` holds the path, and the file's content, without white space around it, is
-the value. That is how secrets are best handed in. None of six characters or more is ever logged,
-reported to Keptn or shown; a shorter one could not be told from other text.
+names to values; where both say something, the environment wins. An empty one is unset. Every
+variable can also be given as a file: `<NAME>_FILE` holds the path, and the file's content,
+without white space around it, is the value. That is how secrets are best handed in. None of six
+characters or more is ever logged, reported to Keptn or shown; a shorter one could not be told
+from other text.
 
 A setting that makes no sense ends `remedy serve` with exit code 2 and one line for each mistake;
 so does a `REMEDY_` variable that doesn't exist. A mistake in an action's settings switches that

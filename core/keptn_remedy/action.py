@@ -236,8 +236,8 @@ class Action(BaseAction, ABC):
     """A plain action: one `run`. It runs at least once per trigger."""
 
     idempotent: ClassVar[bool] = True
-    """False: a run that was interrupted, timed out or lost its connection is finished as errored
-    instead of being repeated."""
+    """False: a run that may have had its effect (interrupted, timed out, connection lost, 500, 502
+    or 504 from a peer) is finished as errored instead of being repeated."""
 
     @abstractmethod
     async def run(self, context: Context, value: Any) -> Outcome:

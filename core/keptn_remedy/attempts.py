@@ -33,7 +33,7 @@ from keptn_remedy.action import (
     Status,
     TemporaryError,
 )
-from keptn_remedy.client import is_temporary
+from keptn_remedy.client import Uncertain, is_temporary
 from keptn_remedy.clock import Clock
 from keptn_remedy.events import ActionTriggered, as_text
 from keptn_remedy.journal import Execution, Journal, JournalError, insist
@@ -80,10 +80,6 @@ class Means:
     async def insist(self, write: Callable[[], Awaitable[T]]) -> T:
         """What must be stored is delayed by a journal that fails, and not lost."""
         return await insist(write, self.clock.sleep)
-
-
-class _NoEnd(TemporaryError):
-    """An attempt was cut off at its time limit."""
 
 
 class Attempts:
@@ -257,7 +253,7 @@ class Attempts:
                 return await step(self._context(number, left))
         except TimeoutError:
             if limit.expired():
-                raise _NoEnd(f"no end within {seconds:.3g} s") from None
+                raise Uncertain(f"no end within {seconds:.3g} s") from None
             raise
 
     def _may_heal(self, error: BaseException) -> bool:
@@ -266,8 +262,8 @@ class Attempts:
         if isinstance(error, cls.retry_on):
             return True
         if not _may_be_repeated(cls):
-            # Whether a lost connection or a time-out came before or after the effect is unknown.
-            return isinstance(error, TemporaryError) and not isinstance(error, _NoEnd)
+            # A lost connection, too, may have been lost after the effect.
+            return isinstance(error, TemporaryError) and not isinstance(error, Uncertain)
         if isinstance(error, ClientResponseError):
             return is_temporary(error.status)
         return isinstance(error, (TemporaryError, *_PASSING))

@@ -13,7 +13,13 @@ from keptn_remedy.action import PermanentError, TemporaryError
 REQUEST_SECONDS = 30.0
 CONNECT_SECONDS = 5.0
 LONGEST_RETRY_AFTER_SECONDS = 300.0
+# Answered without being acted on; after any other error the request may have had its effect.
+NOT_TAKEN = frozenset({425, 429, 503})
 _TEMPORARY = frozenset({408, 425, 429})
+
+
+class Uncertain(TemporaryError):
+    """Trying again may help, but the attempt may have had its effect all the same."""
 
 
 def lent_session() -> ClientSession:
@@ -50,5 +56,6 @@ async def _raise_for_status(answer: ClientResponse) -> None:
         return
     said = f"{answer.method} {answer.url.host} answered {answer.status} {answer.reason}"
     if is_temporary(answer.status):
-        raise TemporaryError(said, retry_after(answer.headers))
+        kind = TemporaryError if answer.status in NOT_TAKEN else Uncertain
+        raise kind(said, retry_after(answer.headers))
     raise PermanentError(said)

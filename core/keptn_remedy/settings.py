@@ -95,7 +95,7 @@ class Settings(_FromVariables):
     actions: Annotated[tuple[str, ...], NoDecode] = ()
     """Names of the actions to switch on, separated by commas. Default: all that are configured."""
     actions_dir: Path | None = None
-    """Folder whose `*.py` files are searched for actions."""
+    """Folder whose `*.py` files are searched for actions, but for `test_*.py` and `conftest.py`."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe line that is logged."""
     log_format: Literal["json", "console"] = "json"

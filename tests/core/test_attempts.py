@@ -200,6 +200,102 @@ async def test_the_lent_session_sorts_error_statuses() -> None:
         assert len(peer.requests) == 5
 
 
+@pytest.mark.parametrize(
+    ("answers", "attempts"), [((503,), 2), ((429,), 2), ((504,), 1), ((500,), 1), ((), 1)]
+)
+async def test_what_is_not_safe_to_repeat_is_repeated_only_if_it_cannot_have_had_its_effect(
+    answers: tuple[int, ...], attempts: int
+) -> None:
+    async with http_peer() as peer:
+
+        class Pay(Action):
+            name = "pay"
+            idempotent = False
+
+            async def run(self, context: Context, value: Any) -> Outcome:
+                async with context.http.post(peer.url):
+                    return Outcome.passed("paid")
+
+        if not answers:
+            peer.drop_next()
+        for status in answers:
+            peer.answer(status)
+        outcome = await run_action(Pay)
+        assert len(peer.requests) == attempts
+        assert outcome.is_failure == (attempts == 1)
+
+
+async def test_what_is_not_safe_to_repeat_is_not_repeated_after_a_time_out() -> None:
+    class Hang(Action):
+        name = "hang"
+        timeout = 0.01
+        idempotent = False
+        runs: ClassVar[list[int]] = []
+
+        async def run(self, context: Context, value: Any) -> Outcome:
+            self.runs.append(context.attempt)
+            await asyncio.Event().wait()
+            return Outcome.passed("never")
+
+    assert (await run_action(Hang)).status == "errored"
+    assert Hang.runs == [1]
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        None,
+        "done",
+        Outcome.passed(None),  # type: ignore[arg-type]
+        Outcome("failed", "error", "not Keptn's words"),  # type: ignore[arg-type]
+    ],
+)
+async def test_an_outcome_that_keptn_could_not_be_told_is_errored(returned: Any) -> None:
+    class Return(Action):
+        name = "return"
+
+        async def run(self, context: Context, value: Any) -> Outcome:
+            unchecked: Outcome = returned
+            return unchecked
+
+    outcome = await run_action(Return)
+    assert (outcome.status, outcome.result) == ("errored", "fail")
+    assert outcome.message.startswith("unusable outcome")
+
+
+async def test_details_of_any_kind_are_told() -> None:
+    odd: dict[Any, Any] = {"big": 2**80, 7: {"set": {1}}, "half": "\ud800"}
+
+    class Detail(Action):
+        name = "detail"
+
+        async def run(self, context: Context, value: Any) -> Outcome:
+            return Outcome("succeeded", "pass", "done", odd)
+
+    outcome = await run_action(Detail)
+    assert outcome.result == "pass"
+    assert outcome.details["big"] == str(2**80)
+
+
+async def test_an_action_that_cancels_itself_is_errored_not_left_open() -> None:
+    class CancelItself(Action):
+        name = "cancel-itself"
+
+        async def run(self, context: Context, value: Any) -> Outcome:
+            raise asyncio.CancelledError
+
+    assert (await run_action(CancelItself)).status == "errored"
+
+
+async def test_an_exception_that_cannot_describe_itself_is_still_told() -> None:
+    class Shy(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no comment")
+
+    action, _ = raising(Shy())
+    assert (await run_action(action)).message == "unexpected Shy"
+
+
 async def test_what_an_action_remembers_is_there_at_the_next_attempt() -> None:
     class Remember(Action):
         name = "remember"

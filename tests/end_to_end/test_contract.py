@@ -19,7 +19,7 @@ from tests.providing import Dial, Gate, Greet, event_url, gated, get_json, ops_u
 from tests.waiting import until
 
 RELEASES: tuple[Release, ...] = ("0.8", "0.14", "0.19", "1.4")
-SHARED_EVENTS = Path(__file__).parents[3] / "shared" / "events"
+RECORDED = Path(__file__).parents[1] / "events"
 
 
 class Fail(Action):
@@ -401,7 +401,7 @@ async def test_planned_actions_of_two_services_on_one_target_run_in_turn_and_pla
 
 @pytest.mark.parametrize(
     ("path", "body"),
-    [(path, path.read_bytes()) for path in sorted(SHARED_EVENTS.glob("*.json"))],
+    [(path, path.read_bytes()) for path in sorted(RECORDED.glob("*.json"))],
     ids=lambda part: part.stem if isinstance(part, Path) else "",
 )
 async def test_recorded_events_are_answered_or_ignored(

@@ -171,18 +171,27 @@ def _origin(host: str, port: int) -> str:
 
 def _show_addresses(provider: service.Service) -> None:
     journal = provider.settings.journal
-    urls = _urls(provider)
+    urls, remedy = _urls(provider), _as_called()
     lines = [
         "",
         "keptn-remedy serves without Keptn. Ctrl-C stops it.",
         *(f"  {name:<10}  {url}" for name, url in urls.items()),
         "In another terminal:",
-        f"  remedy send examples/events/toggle-feature.json --new-id --to {urls['events']}",
-        f"  REMEDY_JOURNAL={journal} remedy journal list",
+        f"  {remedy} send examples/events/toggle-feature.json --new-id --to {urls['events']}",
+        f"  REMEDY_JOURNAL={journal} {remedy} journal list",
         "",
     ]
     for line in lines:
         console().print(line, markup=False, soft_wrap=True)
+
+
+def _as_called() -> str:
+    """How to call the command again from here: it need not be on the PATH."""
+    command = Path(sys.argv[0])
+    try:
+        return str(command.relative_to(Path.cwd()))
+    except ValueError:
+        return "remedy"
 
 
 def _show_end(provider: service.Service) -> None:

@@ -143,6 +143,7 @@ class SqliteJournal:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             journal._lock = _lock(path)
+            path.touch(mode=0o600)  # it holds whole events
             connection = journal._connect()
             migrate(connection)
             connection.close()

@@ -14,7 +14,7 @@ from aiohttp import (
 )
 from yarl import URL
 
-from keptn_remedy.client import is_temporary, retry_after
+from keptn_remedy.client import NOT_TAKEN, is_temporary, retry_after
 from keptn_remedy.events import STRUCTURED, Report
 from keptn_remedy.transports import Accept, Refused, Undelivered
 from keptn_remedy.transports.http_receiver import HttpReceiver
@@ -23,8 +23,6 @@ ANSWER_SECONDS = 10.0
 CONNECT_SECONDS = 3.0
 MAX_CONNECTIONS = 64
 _HEADERS = {"Content-Type": STRUCTURED}
-# The request was answered without being looked at; after any other error it may have been taken.
-_NOT_TAKEN = frozenset({425, 429, 503})
 
 
 class Distributor:
@@ -55,7 +53,7 @@ class Distributor:
         if not is_temporary(status):
             raise Refused(reason)
         raise Undelivered(
-            reason, doubtful=status not in _NOT_TAKEN, retry_after=retry_after(headers)
+            reason, doubtful=status not in NOT_TAKEN, retry_after=retry_after(headers)
         )
 
     async def close(self) -> None:

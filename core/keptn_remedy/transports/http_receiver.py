@@ -81,7 +81,7 @@ class HttpReceiver:
             headers = {"Retry-After": RETRY_AFTER_SECONDS}
             return _problem(503, answer.text, headers=headers)
         status = 202 if answer.kind == "accepted" else 200
-        body = orjson.dumps({_KEYS[answer.kind]: answer.text})
+        body = orjson.dumps({_KEYS[answer.kind]: answer.text}) + b"\n"
         return web.Response(status=status, body=body, content_type="application/json")
 
     def _invalid(
@@ -147,7 +147,7 @@ def _problem(
         problem["attribute"] = attribute
     return web.Response(
         status=status,
-        body=orjson.dumps(problem),
+        body=orjson.dumps(problem) + b"\n",
         headers=headers,
         content_type="application/problem+json",
     )

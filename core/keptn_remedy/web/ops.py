@@ -160,5 +160,5 @@ def _json(
     model: BaseModel, *, status: int = 200, content_type: str = "application/json"
 ) -> web.Response:
     # pydantic's own JSON writer gives up at fewer levels than what it may have to show.
-    body = orjson.dumps(model.model_dump())
+    body = orjson.dumps(model.model_dump()) + b"\n"
     return web.Response(status=status, body=body, content_type=content_type)
