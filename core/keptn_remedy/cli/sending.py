@@ -83,4 +83,4 @@ async def post(to: str, body: bytes) -> tuple[int, str]:
         ClientSession(timeout=ClientTimeout(total=ANSWER_SECONDS)) as session,
         session.post(to, data=body, headers={"Content-Type": STRUCTURED}) as answer,
     ):
-        return answer.status, await answer.text()
+        return answer.status, (await answer.text()).strip()
