@@ -69,7 +69,8 @@ class Dispatcher:
             self._arrived.append(execution)
         elif self._backlog or not self._has_room or execution.lane in self._busy_lanes:
             self._backlog = True
-            self._wake.set()
+            if self._has_room:  # else the end of an execution wakes us
+                self._wake.set()
         else:
             self._start(execution)
 

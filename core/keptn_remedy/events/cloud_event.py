@@ -27,6 +27,8 @@ SURE_LEVELS: Final = 200
 _BATCH: Final = "application/cloudevents-batch"
 _REQUIRED: Final = ("specversion", "id", "source", "type")
 _OPTIONAL: Final = ("datacontenttype", "dataschema", "subject", "time")
+_KEPTN: Final = ("shkeptncontext", "shkeptnspecversion", "triggeredid", "gitcommitid")
+_USUAL: Final = frozenset((*_REQUIRED, *_OPTIONAL, *_KEPTN, "contenttype", "data"))
 _LEGACY_VERSIONS: Final = ("0.2", "0.3")
 _EXTENSION_NAME: Final = re.compile(r"[a-z0-9]+")
 _RFC3339: Final = re.compile(
@@ -151,7 +153,7 @@ def _check_presence(attributes: dict[str, Any]) -> str:
 
     Go writes absent attributes as empty text; foreign extension names are none of our business.
     """
-    for name in [name for name in attributes if not _kept(name, attributes[name])]:
+    for name in [n for n, v in attributes.items() if not (v and n in _USUAL) and not _kept(n, v)]:
         del attributes[name]
     for name in _REQUIRED:
         if name not in attributes:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread
 from time import perf_counter, sleep
-from typing import Any
+from typing import Any, NamedTuple
 
 from keptn_remedy.journal import JournalError
 
@@ -19,8 +19,7 @@ MAX_BATCH = 1000
 PACE_SECONDS = 0.002
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """The rows that a change's first statement touched, and the last row that it inserted."""
 
     rows: int
@@ -147,10 +146,10 @@ def _commit(connection: sqlite3.Connection, batch: list[_Change]) -> None:
     cursor = connection.cursor()
     cursor.execute("BEGIN IMMEDIATE")
     for change in batch:
-        first, *others = change.statements
-        cursor.execute(*first)
-        rows = cursor.rowcount
-        for statement in others:
-            cursor.execute(*statement)
-        change.result = Written(rows, cursor.lastrowid or 0)
+        rows = None
+        for sql, bound in change.statements:
+            cursor.execute(sql, bound)
+            if rows is None:
+                rows = cursor.rowcount
+        change.result = Written(rows or 0, cursor.lastrowid or 0)
     cursor.execute("COMMIT")

@@ -17,6 +17,7 @@ MAX_BODY_BYTES = 1024**2  # aiohttp's default for a request, also after decompre
 KEEP_ALIVE_SECONDS = 75.0
 RETRY_AFTER_SECONDS = "2"
 MAX_DETAIL_CHARACTERS = 200
+_JSON = {"Content-Type": "application/json"}
 _KEYS = {"accepted": "execution", "duplicate": "duplicate", "ignored": "ignored"}
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -82,7 +83,7 @@ class HttpReceiver:
             return _problem(503, answer.text, headers=headers)
         status = 202 if answer.kind == "accepted" else 200
         body = orjson.dumps({_KEYS[answer.kind]: answer.text}) + b"\n"
-        return web.Response(status=status, body=body, content_type="application/json")
+        return web.Response(status=status, body=body, headers=_JSON)
 
     def _invalid(
         self,
