@@ -50,7 +50,6 @@ T = TypeVar("T")
 # An execution that brought down this many processes must not bring down the next one.
 MAX_RUNS = 10
 _INTERRUPTED = "interrupted by a restart, and not safe to repeat"
-_CANCELLED_ITSELF = "unexpected CancelledError inside the action"
 _PASSING = (TimeoutError, ConnectionError, ClientConnectionError, ClientPayloadError, JournalError)
 
 
@@ -110,9 +109,9 @@ class Attempts:
         try:
             return await self._carried_out(entry.action, _value(entry, self._trigger.value))
         except asyncio.CancelledError:
-            if _is_being_cancelled() and _may_be_repeated(entry.action):
+            if _may_be_repeated(entry.action):
                 raise
-            return Outcome.errored(_INTERRUPTED if _is_being_cancelled() else _CANCELLED_ITSELF)
+            return Outcome.errored(_INTERRUPTED)
         except Exception as error:  # noqa: BLE001  an author's code may fail in any way
             return self._explained(error)
 
@@ -251,6 +250,10 @@ class Attempts:
         try:
             async with limit:
                 return await step(self._context(number, left))
+        except asyncio.CancelledError:
+            if _is_being_cancelled():
+                raise
+            raise RuntimeError("the action was cancelled from within") from None
         except TimeoutError:
             if limit.expired():
                 raise Uncertain(f"no end within {seconds:.3g} s") from None

@@ -61,23 +61,22 @@ class _Event(_Answer):
 
 
 class _Page(_Answer, Generic[T]):
+    # Without its list it is some other answer, of a proxy for instance.
     next: Annotated[str, BeforeValidator(lambda key: key or "")] = Field(
         default="", alias="nextPageKey"
     )
-    items: tuple[T, ...] = ()
+    items: tuple[T, ...]
 
 
 class _Sequences(_Page[_Sequence]):
     # In some releases the Go field has no JSON tag, and goes by its own name.
     items: Annotated[tuple[_Sequence, ...], BeforeValidator(_empty_for_null)] = Field(
-        default=(), validation_alias=AliasChoices("sequenceExecutions", "SequenceExecutions")
+        validation_alias=AliasChoices("sequenceExecutions", "SequenceExecutions")
     )
 
 
 class _Events(_Page[_Event]):
-    items: Annotated[tuple[_Event, ...], BeforeValidator(_empty_for_null)] = Field(
-        default=(), alias="events"
-    )
+    items: Annotated[tuple[_Event, ...], BeforeValidator(_empty_for_null)] = Field(alias="events")
 
 
 class ControlPlane:

@@ -48,8 +48,9 @@ class Dispatcher:
         self._tasks: set[asyncio.Future[object]] = set()
         self._busy_lanes: set[str] = set()
         self._backlog = True
-        # The last execution that may wait. What a journal held before us was never offered.
-        self._newest = _ALL
+        self._newest = 0
+        # Whether the journal may hold executions that nobody offered.
+        self._unseen = True
         # What is offered while the journal is being asked; None at other times.
         self._arrived: list[Execution] | None = None
         self._draining = False
@@ -101,7 +102,7 @@ class Dispatcher:
 
     def recover(self) -> None:
         """Take up what the journal holds and nobody offered."""
-        self._backlog, self._newest = True, _ALL
+        self._backlog = self._unseen = True
         self._wake.set()
 
     def stop_starting(self) -> None:
@@ -126,7 +127,8 @@ class Dispatcher:
 
     async def _fetch(self) -> None:
         while self._backlog and self._has_room:
-            newest, self._arrived = self._newest, []
+            everything, self._unseen = self._unseen, False
+            newest, self._arrived = _ALL if everything else self._newest, []
             try:
                 found, waiting = await self._journal.waiting(
                     min(self._max_concurrent - len(self._running), AT_ONCE),
@@ -134,13 +136,15 @@ class Dispatcher:
                     running=[e.seq for e in self._running.values()],
                     upto=newest,
                 )
+            except JournalError:
+                self._unseen |= everything
+                raise
             finally:
                 arrived, self._arrived = self._arrived, None
             started = [e for e in found if self._may_start(e) and self._start(e)]
-            was_recovered = self._newest == _ALL != newest
-            self._backlog = waiting > sum(e.seq <= newest for e in started) or was_recovered
-            if not self._backlog and newest == _ALL:
-                self._newest = 0
+            is_left = waiting > sum(e.seq <= newest for e in started)
+            self._unseen |= everything and is_left
+            self._backlog = is_left or self._unseen
             for execution in arrived:
                 self.offer(execution)
             if not started:
@@ -168,6 +172,7 @@ class Dispatcher:
         del self._running[execution.id]
         self._metrics.running.set(len(self._running))
         if not task.cancelled() and (error := task.exception()):
-            logs.logger().error("the runner failed", execution=execution.id, exc_info=error)
+            fields = logs.execution_fields(execution.trigger, execution.action)
+            logs.logger().error("the runner failed", **fields, exc_info=error)
         if self._backlog:
             self._wake.set()

@@ -64,8 +64,8 @@ def execution_fields(trigger: ActionTriggered, action: str) -> dict[str, str]:
     }
 
 
-def report_fields(report: Report) -> dict[str, str]:
-    """What a line about a report carries: as much of the above as the report itself knows."""
+def report_fields(report: Report, action: str | None) -> dict[str, str]:
+    """What a line about a report carries: all of the above, if it belongs to an execution."""
     if report.execution is None:
         return {"report": report.kind}
     event = orjson.loads(report.body)
@@ -74,6 +74,7 @@ def report_fields(report: Report) -> dict[str, str]:
         "keptnContext": event["shkeptncontext"],
         "execution": report.execution,
         "triggeredId": report.execution,
+        "action": action or "",
         "report": report.kind,
         **{name: value for name, value in scope.items() if value},
     }

@@ -66,10 +66,10 @@ class Outbox:
         chain = self._chains.get(key)
         if unsent.seq in self._delivered or any(unsent.seq == u.seq for u in chain or ()):
             return  # a look into the journal was quicker than whoever stored it
-        if chain is not None:
-            chain.append(unsent)
-        elif self._arrived is not None:
+        if self._arrived is not None:
             self._arrived.append(unsent)
+        elif chain is not None:
+            chain.append(unsent)
         elif self._left_to_journal or len(self._chains) >= IN_FLIGHT:
             self._left_to_journal = True
             self._wake.set()
@@ -174,7 +174,8 @@ class Outbox:
             await self._park(unsent, str(error))
             return False
         except Exception as error:  # noqa: BLE001  our own mistake must not lose a report
-            logs.logger().error("report failed unexpectedly", exc_info=error)
+            fields = logs.report_fields(report, unsent.action)
+            logs.logger().error("report failed unexpectedly", **fields, exc_info=error)
             await self._postpone(unsent, Undelivered(repr(error), doubtful=True))
             return False
         self._metrics.reports(report.kind, answer).inc()
@@ -208,7 +209,9 @@ class Outbox:
             pause = max(pause, GRACE_SECONDS)
         if attempts == 1:
             logs.logger().warning(
-                "report not delivered", **logs.report_fields(unsent.report), reason=error.reason
+                "report not delivered",
+                **logs.report_fields(unsent.report, unsent.action),
+                reason=error.reason,
             )
         later = replace(unsent, attempts=attempts, doubtful=doubtful)
         due_at = self._clock.now() + pause
@@ -226,7 +229,9 @@ class Outbox:
     async def _park(self, unsent: Unsent, reason: str) -> None:
         report = unsent.report
         self._metrics.reports(report.kind, "parked").inc()
-        logs.logger().error("report parked", **logs.report_fields(report), reason=reason)
+        logs.logger().error(
+            "report parked", **logs.report_fields(report, unsent.action), reason=reason
+        )
         text = f"{report.kind} of execution {report.execution} was refused for good: {reason}"
         # A refused log entry is not told of: that would be refused as well, for ever.
         is_told = report.kind != "log.error"

@@ -198,9 +198,9 @@ def _declared(cls: Any, origin: str) -> list[str]:
         return [f"{origin}: {cls.__name__} must define {missing}"]
     if not isinstance(getattr(cls, "name", None), str) or not key(cls.name):
         return [f"{origin}: {cls.__name__}.name must be the `action:` of remediation.yaml"]
-    aliases: object = cls.aliases
-    if isinstance(aliases, str):
-        return [f"{origin}: {cls.__name__}.aliases must be a tuple, not one text"]
+    for attribute in ("aliases", "retry_on"):
+        if not isinstance(getattr(cls, attribute), tuple):
+            return [f"{origin}: {cls.__name__}.{attribute} must be a tuple"]
     try:
         TypeAdapter(cls.Value)
     except Exception as error:  # noqa: BLE001  pydantic has many ways to refuse a type

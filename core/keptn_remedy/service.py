@@ -78,12 +78,13 @@ class Service:
         return self.ops.port
 
     async def take_over(self, clock: Clock) -> None:
-        """Take up what the last process left, then deliver reports, for ever."""
+        """Take up what the last process left, then start executions and send reports, for ever."""
         await insist(lambda: self.journal.recover(GRACE_SECONDS), clock.sleep)
         await insist(self.runner.reserve_targets, clock.sleep)
         self.dispatcher.recover()
         self.starting = False
-        await self.outbox.run()
+        # Not before: what starts now finds the targets of cut-off plans reserved.
+        await asyncio.gather(self.outbox.run(), self.dispatcher.run())
 
     async def readiness(self) -> Readiness:
         """Whether we can store and report, and what someone should look at."""
@@ -195,7 +196,6 @@ async def running(
         await stack.enter_async_context(
             _tasks(
                 service.take_over(clock),
-                dispatcher.run(),
                 dispatcher.announce_late_ones(),
                 upkeep.watch(journal, clock, replies, outbox.offer, dispatcher.recover),
                 upkeep.prune(journal, clock, config.retention_days),

@@ -83,7 +83,7 @@ class Settings(_FromVariables):
     """Plan and report, change nothing."""
     max_concurrent: int = Field(default=100, ge=1, le=100_000)
     """Executions that run at once."""
-    drain_seconds: float = Field(default=25.0, ge=1, le=3600)
+    drain_seconds: float = Field(default=25.0, ge=2, le=3600)
     """Seconds from SIGTERM to exit; below the pod's grace period (30)."""
     error_log: Literal["always", "auto", "never"] = "always"
     """When a failure is also sent as `sh.keptn.log.error`. `auto`: only where Keptn makes no entry

@@ -27,11 +27,12 @@ class Targets:
     async def reserve(self, targets: frozenset[str], owner: str) -> None:
         """Hold targets for an execution that a crash cut off, until it holds them itself or ends.
 
-        To be called before anything runs: it doesn't wait for others.
+        To be called before anything runs; what is held all the same is left out.
         """
-        for target in targets - self._reserved.keys():
-            await self._lock_of(target).acquire()
-            self._reserved[target] = owner
+        for target in targets:
+            if target not in self._locks:
+                await self._lock_of(target).acquire()
+                self._reserved[target] = owner
 
     def forget(self, owner: str) -> None:
         """Let go of what is still reserved for an execution."""

@@ -430,3 +430,18 @@ async def test_a_dry_run_does_not_run_plain_actions() -> None:
 @pytest.mark.parametrize("action", [Flip, raising()[0]])
 async def test_an_outcome_is_told_whatever_kind_of_action_it_is(action: type[AnyAction]) -> None:
     assert (await run_action(action)).result == "pass"
+
+
+async def test_a_verification_that_says_nothing_is_undone() -> None:
+    Flip.verdict = None  # type: ignore[assignment]
+    outcome = await run_action(Flip)
+    assert outcome.status == "errored"
+    assert outcome.message.endswith("undone")
+    assert Flip.world == {"switch": "on"}
+
+
+async def test_a_step_that_cancels_itself_is_undone() -> None:
+    Flip.misbehave = {"apply": [asyncio.CancelledError()]}  # type: ignore[list-item]
+    outcome = await run_action(Flip)
+    assert outcome.status == "errored"
+    assert "undo" in Flip.steps

@@ -199,3 +199,14 @@ async def test_nothing_is_started_while_draining_and_nothing_is_lost(tmp_path: P
         assert it.ran == []
         found, _ = await it.journal.waiting(9, busy=(), running=(), upto=9)
         assert [execution.id for execution in found] == ["1"]
+
+
+async def test_what_nobody_offered_is_found_even_while_a_look_is_under_way(tmp_path: Path) -> None:
+    async with yard(tmp_path) as it:
+        await it.arrive("1", "carts")
+        await it.until_ran(1)
+        for number in range(20):
+            body = orjson.dumps(triggered("wait", id=f"silent {number}", service=f"s {number}"))
+            await it.journal.accept(events.stored_trigger(body), "wait")
+            it.dispatcher.recover()
+        await it.until_ran(21)

@@ -14,7 +14,7 @@ import pytest_asyncio
 from keptn_remedy import Change, Outcome, Plan, events
 from keptn_remedy.clock import Clock
 from keptn_remedy.events import ActionTriggered, Replies
-from keptn_remedy.journal import Execution, JournalError, JournalUnusable
+from keptn_remedy.journal import Execution, JournalError, JournalUnusable, sqlite
 from keptn_remedy.journal.schema import MIGRATIONS
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.testing import triggered
@@ -325,3 +325,36 @@ def test_a_failing_migration_leaves_the_file_as_it_was(
     assert connection.execute("PRAGMA user_version").fetchone() == (1,)
     assert not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'half'").fetchall()
     connection.close()
+
+
+async def test_no_look_of_the_service_walks_through_the_history(path: Path) -> None:
+    await SqliteJournal.open(path).close()
+    connection = sqlite3.connect(path)
+    looks = {
+        name: sql
+        for name, sql in vars(sqlite).items()
+        if name in ("_WAITING", "_COUNT_WAITING", "_PLANNED", "_UNANNOUNCED", "_UNSENT", "_WHOLE")
+    }
+    assert len(looks) == 6
+    for name, sql in looks.items():
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {sql}", (None,) * sql.count("?")).fetchall()
+        walks = [row[3] for row in plan if row[3].startswith("SCAN executions")]
+        assert all("INDEX executions_open" in walk for walk in walks), name
+    connection.close()
+
+
+async def test_a_started_parked_in_an_earlier_process_still_takes_its_finished_along(
+    path: Path, clock: SetClock
+) -> None:
+    journal = SqliteJournal.open(path, now=clock.now)
+    execution = await accepted(journal)
+    started, finished = reports_of(execution, clock)
+    unsent = await journal.begin(execution, started)
+    assert unsent
+    await journal.park(unsent, "401")
+    await journal.close()
+    again = SqliteJournal.open(path, now=clock.now)
+    await again.recover(0)
+    await again.finish(execution, DONE, 1, [finished])
+    assert (await again.backlog()).parked == 2
+    await again.close()

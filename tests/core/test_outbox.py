@@ -253,3 +253,38 @@ async def test_a_report_sent_before_its_deletion_failed_is_not_sent_again(
 
 def _disk_full() -> sqlite3.Connection:
     raise OSError("no space left on device")
+
+
+async def test_what_a_failing_journal_could_not_postpone_is_not_sent_again_meanwhile(
+    tmp_path: Path,
+) -> None:
+    async with desk(tmp_path) as it:
+        unsent = await it.journal.owe(REPLIES.error_log(None, it.clock.utc(), "once"))
+        writer = it.journal._writing
+        assert writer
+        working, writer._connect = writer._connect, _disk_full
+        writer._discard()
+        attempts: list[Report] = []
+
+        async def cut_off(report: Report) -> None:
+            attempts.append(report)
+            raise CUT
+
+        it.outbox._send = cut_off
+        it.outbox.offer(unsent)
+        await until(lambda: it.journal.failure is not None)
+        it.outbox._wake.set()
+        await it.journal.next_due([], ())  # a look later
+        assert len(attempts) == 1
+        writer._connect = working
+        it.outbox._send = it._send
+        await it.until_empty()
+
+
+async def test_closing_forgets_what_was_delivered(tmp_path: Path) -> None:
+    async with desk(tmp_path, Clock()) as it:
+        await it.finish("1")
+        await until(lambda: len(it.sent) == 2)
+    journal = SqliteJournal.open(tmp_path / "journal.db")
+    assert (await journal.backlog()).unsent == 0
+    await journal.close()

@@ -315,6 +315,14 @@ def test_a_named_class_that_misspells_its_method_is_told_what_is_missing(folder:
     assert mistakes(folder) == [f"{folder / 'a.py'}: Half must define run"]
 
 
+def test_errors_to_retry_that_are_no_tuple_are_refused(folder: Path) -> None:
+    source = PLAIN.format(cls="Odd", name="odd").replace(
+        '    name = "odd"\n', '    name = "odd"\n    retry_on = [ValueError]\n'
+    )
+    (folder / "a.py").write_text(source)
+    assert mistakes(folder) == [f"{folder / 'a.py'}: Odd.retry_on must be a tuple"]
+
+
 async def test_closing_the_registry_closes_the_actions_that_are_on() -> None:
     closed: list[str] = []
 

@@ -96,13 +96,16 @@ class Undelivered:
 
 @dataclass(frozen=True, slots=True)
 class Unsent:
-    """A report in the outbox. `doubtful`: it may have reached Keptn already."""
+    """A report in the outbox, and the action it is about. `doubtful`: it may have reached Keptn
+    already.
+    """
 
     seq: int
     report: Report
     attempts: int = 0
     doubtful: bool = False
     created_at: float = 0.0
+    action: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

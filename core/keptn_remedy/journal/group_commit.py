@@ -130,9 +130,12 @@ class GroupCommit:
         return batch
 
     def _settle(self, batch: list[_Change]) -> None:
-        self.failure = batch[-1].failure
+        # A change that failed alone was at fault itself.
+        failed = all(change.failure is not None for change in batch)
+        self.failure = batch[-1].failure if failed else None
         self._untold = self.failure or self._untold
-        self._on_commit(self._seconds, len(batch))
+        if not failed:
+            self._on_commit(self._seconds, len(batch))
         for change in batch:
             if change.done.done():
                 continue

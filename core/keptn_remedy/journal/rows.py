@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
+from keptn_remedy import logs
 from keptn_remedy.action import Outcome, Plan
-from keptn_remedy.events import Report, stored_trigger
+from keptn_remedy.events import NotACloudEvent, Report, Unusable, stored_trigger
 from keptn_remedy.journal import Execution, Record, Undelivered, Unsent, WholeRecord
 
 RECORD = tuple(field.name for field in fields(Record))
 """The columns of a record, in short."""
 
 
-def execution(row: Sequence[Any]) -> Execution:
-    """An open execution. One whose plan can't be read says so, and stops none of the others."""
+def executions(rows: Iterable[Sequence[Any]]) -> list[Execution]:
+    """Open executions. One that can't be read at all stays open, and stops none of the others."""
+    found = []
+    for row in rows:
+        try:
+            found.append(_execution(row))
+        except (NotACloudEvent, Unusable) as error:
+            logs.logger().error("an execution can't be read", seq=row[0], reason=str(error))
+    return found
+
+
+def _execution(row: Sequence[Any]) -> Execution:
     seq, event, action, runs, plan, failure = row
     trigger = stored_trigger(event)
     try:
@@ -36,8 +47,9 @@ def execution(row: Sequence[Any]) -> Execution:
 
 def unsent(row: Sequence[Any]) -> Unsent:
     """A report of the outbox."""
-    seq, kind, execution_id, event, attempts, doubtful, created_at = row
-    return Unsent(seq, Report(kind, execution_id, event), attempts, bool(doubtful), created_at)
+    seq, kind, execution_id, event, attempts, doubtful, created_at, action = row
+    report = Report(kind, execution_id, event)
+    return Unsent(seq, report, attempts, bool(doubtful), created_at, action)
 
 
 def record(row: Sequence[Any]) -> Record:

@@ -77,7 +77,8 @@ _UNANNOUNCED = """
 SELECT seq, event, action, runs, plan, failure FROM executions INDEXED BY executions_open
 WHERE state <> 'finished' AND state = 'accepted' AND accepted_at < ? ORDER BY seq LIMIT ?"""
 _UNSENT = """
-SELECT seq, kind, execution, event, attempts, doubtful, created_at FROM reports AS report
+SELECT seq, kind, execution, event, attempts, doubtful, created_at,
+    (SELECT action FROM executions WHERE id = report.execution) FROM reports AS report
 WHERE state = 'unsent' AND due_at <= ?
     AND (execution IS NULL OR execution NOT IN (SELECT value FROM json_each(?)))
     AND NOT EXISTS (SELECT 1 FROM reports AS earlier WHERE earlier.execution = report.execution
@@ -102,6 +103,7 @@ DELETE FROM executions WHERE seq IN (
 _UNDELIVERED = "SELECT kind, state, attempts, due_at, reason FROM reports WHERE execution = ?"
 _PRUNE_PARKED = "DELETE FROM reports WHERE state = 'parked' AND created_at < ?"
 _DOUBT = "UPDATE reports SET doubtful = 1, due_at = max(due_at, ?) WHERE state = 'unsent'"
+_IS_FINISHED = "SELECT 1 FROM executions WHERE id = ? AND state = 'finished'"
 _REFUSED = """
 SELECT execution FROM reports INDEXED BY reports_parked JOIN executions ON id = execution
 WHERE reports.state = 'parked' AND kind = 'started' AND executions.state <> 'finished'"""
@@ -201,7 +203,9 @@ class SqliteJournal:
             (_OWE_STARTED, (*_owed(started, now), execution.seq)),
             (_BEGIN, (now, runs, execution.seq)),
         )
-        return Unsent(written.last_row, started, created_at=now) if written.rows else None
+        if not written.rows:
+            return None
+        return Unsent(written.last_row, started, created_at=now, action=execution.action)
 
     async def keep_plan(self, execution: Execution, plan: Plan) -> None:
         await self._write(
@@ -240,7 +244,10 @@ class SqliteJournal:
             return []  # what isn't parked is fetched by `unsent`
         last = written.last_row
         seqs = range(last - len(reports) + 1, last + 1)
-        return [Unsent(s, r, created_at=now) for s, r in zip(seqs, reports, strict=True)]
+        return [
+            Unsent(seq, report, created_at=now, action=execution.action)
+            for seq, report in zip(seqs, reports, strict=True)
+        ]
 
     async def waiting(
         self, limit: int, *, busy: Collection[str], running: Collection[int], upto: int
@@ -255,15 +262,15 @@ class SqliteJournal:
                 waiting = reader.execute(_COUNT_WAITING, (upto, running_seqs)).fetchone()[0]
             finally:
                 reader.execute("COMMIT")
-            return [rows.execution(row) for row in found], waiting
+            return rows.executions(found), waiting
 
         return await self._read(read)
 
     async def planned(self) -> list[Execution]:
-        return [rows.execution(row) for row in await self._rows(_PLANNED, ())]
+        return rows.executions(await self._rows(_PLANNED, ()))
 
     async def unannounced(self, before: float, limit: int) -> list[Execution]:
-        return [rows.execution(row) for row in await self._rows(_UNANNOUNCED, (before, limit))]
+        return rows.executions(await self._rows(_UNANNOUNCED, (before, limit)))
 
     async def unsent(self, now: float, limit: int, busy: Collection[str]) -> list[Unsent]:
         found = await self._rows(_UNSENT, (now, _json_list(busy), limit))
@@ -302,6 +309,8 @@ class SqliteJournal:
         if report.kind == "started" and report.execution:
             self._refused.add(report.execution)
         written = await self._write(*statements)
+        if await self._rows(_IS_FINISHED, (report.execution,)):
+            self._refused.discard(report.execution or "")
         return Unsent(written.last_row, log_entry, created_at=now) if log_entry else None
 
     async def owe(self, report: Report) -> Unsent:

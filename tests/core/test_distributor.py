@@ -1,0 +1,84 @@
+"""The distributor's side of a report: what each of its answers means."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+import pytest_asyncio
+
+from keptn_remedy.events import Replies
+from keptn_remedy.metrics import Metrics
+from keptn_remedy.testing import HttpPeer, http_peer
+from keptn_remedy.transports import Refused, Undelivered
+from keptn_remedy.transports.distributor import Distributor
+from keptn_remedy.transports.http_receiver import HttpReceiver
+
+REPORT = Replies("keptn-remedy").error_log(None, datetime.now(UTC), "x")
+
+
+@pytest_asyncio.fixture
+async def peer() -> AsyncIterator[HttpPeer]:
+    async with http_peer() as made:
+        yield made
+
+
+@pytest_asyncio.fixture
+async def distributor(peer: HttpPeer) -> AsyncIterator[Distributor]:
+    receiver = HttpReceiver("127.0.0.1", 0, Metrics("test"))
+    made = Distributor(receiver, f"{peer.url}/event")
+    yield made
+    await made.close()
+
+
+@pytest.mark.parametrize("status", [200, 202, 204])
+async def test_any_2xx_is_an_acknowledgement(
+    status: int, peer: HttpPeer, distributor: Distributor
+) -> None:
+    peer.answer(status)
+    await distributor.send(REPORT)
+    assert peer.requests[0].body == REPORT.body
+    assert peer.requests[0].headers["Content-Type"] == "application/cloudevents+json"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 400, 401, 403, 404, 413])
+async def test_what_will_never_be_taken_is_refused_and_redirects_are_not_followed(
+    status: int, peer: HttpPeer, distributor: Distributor
+) -> None:
+    peer.answer(status, headers={"Location": f"{peer.url}/elsewhere"})
+    with pytest.raises(Refused, match=str(status)):
+        await distributor.send(REPORT)
+    assert len(peer.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "doubtful"),
+    [(408, True), (425, False), (429, False), (500, True), (502, True), (503, False), (504, True)],
+)
+async def test_what_may_be_taken_later_says_whether_it_may_have_been_taken_already(
+    status: int, doubtful: bool, peer: HttpPeer, distributor: Distributor
+) -> None:
+    peer.answer(status, headers={"Retry-After": "3"})
+    with pytest.raises(Undelivered) as caught:
+        await distributor.send(REPORT)
+    assert (caught.value.doubtful, caught.value.retry_after) == (doubtful, 3)
+
+
+async def test_a_connection_closed_without_an_answer_leaves_doubt(
+    peer: HttpPeer, distributor: Distributor
+) -> None:
+    peer.drop_next()
+    with pytest.raises(Undelivered) as caught:
+        await distributor.send(REPORT)
+    assert caught.value.doubtful
+
+
+async def test_a_refused_connection_leaves_none() -> None:
+    async with http_peer() as gone:
+        url = gone.url
+    distributor = Distributor(HttpReceiver("127.0.0.1", 0, Metrics("test")), url)
+    with pytest.raises(Undelivered) as caught:
+        await distributor.send(REPORT)
+    assert not caught.value.doubtful
+    await distributor.close()
