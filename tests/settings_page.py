@@ -8,7 +8,7 @@ from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
-from keptn_remedy import settings
+from keptn_remedy import settings, variables
 from keptn_remedy.registry import env_prefix
 from keptn_remedy.settings import KeptnSettings, Settings
 from keptn_remedy_actions.toggle_feature import ToggleFeature
@@ -19,7 +19,7 @@ INTRO = f"""\
 
 <!-- Written by `python -m tests.settings_page`; a test fails when it isn't up to date. -->
 
-Settings are environment variables. `{settings.CONFIG}` may name a YAML file that maps the same
+Settings are environment variables. `{variables.CONFIG}` may name a YAML file that maps the same
 names to values; where both say something, the environment wins. An empty one is unset. Every
 variable can also be given as a file: `<NAME>_FILE` holds the path, and the file's content,
 without white space around it, is the value. That is how secrets are best handed in. None of six

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import orjson
 from pydantic import BaseModel
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from keptn_remedy.variables import FromVariables
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -179,7 +181,7 @@ class Context:
         return self.make_log()
 
 
-class ActionSettings(BaseSettings):
+class ActionSettings(FromVariables):
     """An action's settings, read at start-up from `<NAME>_<FIELD>`, or from a file that
     `<NAME>_<FIELD>_FILE` names. What is missing or wrong turns the action off, by name.
     """
@@ -187,18 +189,6 @@ class ActionSettings(BaseSettings):
     model_config = SettingsConfigDict(
         extra="ignore", hide_input_in_errors=True, use_attribute_docstrings=True
     )
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what is passed in: the registry reads the variables, under the action's prefix."""
-        return (init_settings,)
 
 
 class NoValue(BaseModel):

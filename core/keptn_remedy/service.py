@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from keptn_remedy import logs, registry, settings, upkeep
+from keptn_remedy import logs, registry, settings, upkeep, variables
 from keptn_remedy.action import Outcome
 from keptn_remedy.attempts import Means
 from keptn_remedy.client import lent_session
@@ -142,73 +142,91 @@ async def running(
         journal = SqliteJournal.open(config.journal, now=clock.now, on_commit=metrics.note_commit)
         stack.push_async_callback(journal.close)
         stack.push_async_callback(actions.close)
-        http = await stack.enter_async_context(lent_session())
-        receiver = HttpReceiver(config.host, config.port, metrics)
-        transport = _transport(config, receiver, show)
-        stack.push_async_callback(transport.close)
-        control_plane = _control_plane(config, keptn)
-        stack.push_async_callback(control_plane.close)
-        replies = Replies(config.source, config.mirror_outcome)
-        outbox = Outbox(
-            journal,
-            transport.send,
-            control_plane.counted,
-            replies=replies,
-            clock=clock,
-            metrics=metrics,
-        )
         means = Means(
             journal=journal,
-            http=http,
+            http=await stack.enter_async_context(lent_session()),
             metrics=metrics,
             clock=clock,
             mask=mask,
             targets=Targets(),
             dry_run=config.dry_run,
         )
-        runner = Runner(means, actions, replies, outbox.offer, config.error_log)
-        dispatcher = Dispatcher(
-            journal,
-            runner.run,
-            runner.announce,
-            max_concurrent=config.max_concurrent,
-            clock=clock,
-            metrics=metrics,
-        )
-        intake = Intake(actions, journal, dispatcher.offer)
-        ops = OpsPort(
-            config.ops_host,
-            config.ops_port,
-            journal=journal,
-            registry=actions,
-            metrics=metrics,
-            readiness=lambda: service.readiness(),  # noqa: PLW0108  made just below
-            version=installed_version(),
-        )
-        service = Service(
-            config, actions, journal, transport, receiver, dispatcher, outbox, ops, runner
-        )
-        await stack.enter_async_context(ops.serve())
+        receiver = HttpReceiver(config.host, config.port, metrics)
+        transport = _transport(config, receiver, show)
+        stack.push_async_callback(transport.close)
+        control_plane = _control_plane(config, keptn)
+        stack.push_async_callback(control_plane.close)
+        service = _assembled(config, actions, journal, means, receiver, transport, control_plane)
+        await stack.enter_async_context(service.ops.serve())
         # Before anything else that may fail: what meets a closed port is lost (contract §9.1).
+        intake = Intake(actions, journal, service.dispatcher.offer)
         await stack.enter_async_context(transport.receive(intake.accept))
-        stack.push_async_callback(outbox.close)
-        stack.push_async_callback(dispatcher.drain, 0)
-        await stack.enter_async_context(
-            _tasks(
-                service.take_over(clock),
-                dispatcher.announce_late_ones(),
-                upkeep.watch(journal, clock, replies, outbox.offer, dispatcher.recover),
-                upkeep.prune(journal, clock, config.retention_days),
-            )
-        )
+        stack.push_async_callback(service.outbox.close)
+        stack.push_async_callback(service.dispatcher.drain, 0)
+        await stack.enter_async_context(_tasks(*_loops(service, clock)))
         yield service
+
+
+def _assembled(
+    config: Settings,
+    actions: Registry,
+    journal: SqliteJournal,
+    means: Means,
+    receiver: HttpReceiver,
+    transport: Distributor | Local,
+    control_plane: ControlPlane,
+) -> Service:
+    clock, metrics = means.clock, means.metrics
+    replies = Replies(config.source, config.mirror_outcome)
+    outbox = Outbox(
+        journal,
+        transport.send,
+        control_plane.counted,
+        replies=replies,
+        clock=clock,
+        metrics=metrics,
+    )
+    runner = Runner(means, actions, replies, outbox.offer, config.error_log)
+    dispatcher = Dispatcher(
+        journal,
+        runner.run,
+        runner.announce,
+        max_concurrent=config.max_concurrent,
+        clock=clock,
+        metrics=metrics,
+    )
+    ops = OpsPort(
+        config.ops_host,
+        config.ops_port,
+        journal=journal,
+        registry=actions,
+        metrics=metrics,
+        readiness=lambda: service.readiness(),  # noqa: PLW0108  made just below
+        version=installed_version(),
+    )
+    service = Service(
+        config, actions, journal, transport, receiver, dispatcher, outbox, ops, runner
+    )
+    return service
+
+
+def _loops(service: Service, clock: Clock) -> list[Coroutine[Any, Any, None]]:
+    """What goes on for as long as the service lives."""
+    journal, outbox, dispatcher = service.journal, service.outbox, service.dispatcher
+    days = service.settings.retention_days
+    return [
+        service.take_over(clock),
+        dispatcher.announce_late_ones(),
+        upkeep.watch(journal, clock, service.runner.replies, outbox.offer, dispatcher.recover),
+        upkeep.prune(journal, clock, days),
+    ]
 
 
 async def serve(
     environ: Mapping[str, str],
     *,
     config: Settings | None = None,
-    variables: Mapping[str, str] | None = None,
+    found: Mapping[str, str] | None = None,
     show: Callable[[Report], None] = lambda report: None,
     ready: Callable[[Service], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
@@ -218,10 +236,10 @@ async def serve(
         SettingsError, RegistryError: with one line per mistake.
         JournalUnusable, OSError: as `running`.
     """
-    variables = variables or settings.variables(environ)
+    found = found or variables.read(environ)
     config = config or settings.load(environ)
-    keptn = settings.build(KeptnSettings, "", variables)
-    actions = registry.discover(variables, switched_on=config.actions, folder=config.actions_dir)
+    keptn = variables.build(KeptnSettings, "", found)
+    actions = registry.discover(found, switched_on=config.actions, folder=config.actions_dir)
     mask = Mask(_secrets(actions, keptn))
     logs.configure(config.log_level, config.log_format, config.source, mask)
     stopping = _on_signals()

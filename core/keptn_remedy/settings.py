@@ -1,58 +1,25 @@
-"""Every setting of the service, with its default, unit and reason; and how variables are read."""
+"""Every setting of the service, with its default, unit and reason."""
 
 from __future__ import annotations
 
 import difflib
-import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-import yaml
-from pydantic import AliasChoices, Field, HttpUrl, SecretStr, ValidationError, field_validator
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
-from pydantic_settings import (
-    SettingsError as PydanticSettingsError,
-)
+from pydantic import Field, HttpUrl, SecretStr, field_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+from keptn_remedy import variables
+from keptn_remedy.variables import CONFIG, FromVariables, SettingsError, build, names_of
 
 PREFIX = "REMEDY_"
-CONFIG = "REMEDY_CONFIG"
 
-S = TypeVar("S", bound=BaseSettings)
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
-class SettingsError(Exception):
-    """The settings make no sense; `mistakes` has one line for each, without secret values."""
-
-    def __init__(self, mistakes: list[str]) -> None:
-        super().__init__("; ".join(mistakes))
-        self.mistakes = mistakes
-
-
-class _FromVariables(BaseSettings):
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        # `build` reads the variables, of which the environment is only one source.
-        return (init_settings,)
-
-
-class Settings(_FromVariables):
+class Settings(FromVariables):
     """The settings of the process. Variable names are `REMEDY_` and the field's name."""
 
     model_config = SettingsConfigDict(
@@ -122,7 +89,7 @@ class Settings(_FromVariables):
         return f"{event_url.scheme}://{event_url.netloc}"
 
 
-class KeptnSettings(_FromVariables):
+class KeptnSettings(FromVariables):
     """What Keptn's own manifests set, under Keptn's names."""
 
     model_config = SettingsConfigDict(
@@ -133,32 +100,13 @@ class KeptnSettings(_FromVariables):
     """Sent as `x-token` to `REMEDY_KEPTN_API`; the sidecar's proxy needs none."""
 
 
-def variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """All variables: those of the file `REMEDY_CONFIG`, then the environment, which wins.
-
-    Raises:
-        SettingsError: the file can't be read or is no map of variable names.
-    """
-    path = environ.get(CONFIG)
-    if not path:
-        return dict(environ)
-    try:
-        content = yaml.safe_load(Path(path).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingsError([f"{CONFIG}: can't read {path}: {_one_line(error)}"]) from None
-    if content is not None and not isinstance(content, dict):
-        raise SettingsError([f"{CONFIG}: {path} must be a map of variable names to values"])
-    entries = cast("dict[object, object]", content or {})
-    return {**{str(k): _as_variable(v) for k, v in entries.items()}, **environ}
-
-
 def load(environ: Mapping[str, str]) -> Settings:
     """The settings of the process.
 
     Raises:
         SettingsError: with one line per mistake.
     """
-    found = variables(environ)
+    found = variables.read(environ)
     mistakes = _unknown(found)
     try:
         settings = build(Settings, PREFIX, found)
@@ -169,57 +117,8 @@ def load(environ: Mapping[str, str]) -> Settings:
     return settings
 
 
-def build(cls: type[S], prefix: str, found: Mapping[str, str]) -> S:
-    """Settings of a class from variables; `<NAME>_FILE` names a file that holds the value.
-
-    Raises:
-        SettingsError: with one line per mistake, which name the variable and never its value.
-    """
-    # Manifests render what isn't configured as an empty value: empty is unset.
-    source = EnvSettingsSource(cls, env_prefix=prefix, env_ignore_empty=True)
-    complete = _with_files(cls, prefix, found)
-    source.env_vars = {name.lower(): v for name, v in complete.items() if v and name.isupper()}
-    try:
-        return cls(**source())
-    except ValidationError as error:
-        raise SettingsError([_mistake(cls, prefix, e) for e in error.errors()]) from None
-    except PydanticSettingsError as error:  # a list or map that is not JSON
-        field = re.search(r'field "(\w+)"', str(error))
-        name = _variable(cls, prefix, field[1]) if field else prefix
-        raise SettingsError([f"{name}: a list or a map is written as JSON"]) from None
-
-
-def _with_files(cls: type[BaseSettings], prefix: str, found: Mapping[str, str]) -> dict[str, str]:
-    """Every `<NAME>_FILE` also as `<NAME>`, unless that is set itself."""
-    complete = dict(found)
-    mistakes: list[str] = []
-    for name in variable_names(cls, prefix):
-        path = found.get(f"{name}_FILE")
-        if path and not found.get(name):
-            try:
-                complete[name] = Path(path).read_text("utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                reason = error.strerror if isinstance(error, OSError) else "it is not text"
-                mistakes.append(f"{name}_FILE: can't read {path}: {reason}")
-    if mistakes:
-        raise SettingsError(mistakes)
-    return complete
-
-
-def variable_names(cls: type[BaseSettings], prefix: str) -> list[str]:
-    """The variables that a class of settings reads."""
-    return [name for field in cls.model_fields for name in _names(cls, prefix, field)]
-
-
-def _names(cls: type[BaseSettings], prefix: str, field: str) -> list[str]:
-    alias = cls.model_fields[field].validation_alias
-    choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
-    aliases = [choice.upper() for choice in choices if isinstance(choice, str)]
-    return aliases or [f"{prefix}{field.upper()}"]
-
-
 def _unknown(found: Mapping[str, str]) -> list[str]:
-    own = set(variable_names(Settings, PREFIX))
+    own = set(names_of(Settings, PREFIX))
     known = own | {CONFIG} | {f"{name}_FILE" for name in own}
     lines: list[str] = []
     for name in sorted(found):
@@ -227,34 +126,3 @@ def _unknown(found: Mapping[str, str]) -> list[str]:
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
             lines.append(f"{name}: there is no such setting; did you mean {nearest}?")
     return lines
-
-
-def _mistake(cls: type[BaseSettings], prefix: str, error: Any) -> str:
-    message: str = error["msg"].removeprefix("Value error, ")
-    if not error["loc"]:
-        return message
-    first, *others = map(str, error["loc"])
-    return f"{'.'.join((_variable(cls, prefix, first), *others))}: {message}"
-
-
-def _variable(cls: type[BaseSettings], prefix: str, place: str) -> str:
-    """The variable that pydantic means by a field's name or alias."""
-    if place in cls.model_fields:
-        return _names(cls, prefix, place)[0]
-    return place.upper()
-
-
-def _as_variable(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        items = cast("list[object]", value)
-        if not any(isinstance(item, list | dict) for item in items):
-            return ",".join(map(str, items))
-    if isinstance(value, list | dict):
-        return json.dumps(value)
-    return "" if value is None else str(value)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -5,15 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic_settings import BaseSettings
 
-from keptn_remedy.settings import (
-    KeptnSettings,
-    Settings,
-    SettingsError,
-    build,
-    load,
-    variable_names,
-    variables,
-)
+from keptn_remedy.settings import KeptnSettings, Settings, load
+from keptn_remedy.variables import SettingsError, build, names_of, read
 from keptn_remedy_actions.toggle_feature import ToggleFeature
 from tests import settings_page
 from tests.commands import FREE_PORTS, Said, remedy
@@ -192,7 +185,7 @@ def test_a_yaml_file_sets_variables_of_all_kinds(tmp_path: Path) -> None:
     )
     found = load(environ)
     assert (found.port, found.dry_run, found.actions) == (9000, True, ("scale", "restart"))
-    assert variables(environ)["UNLEASH_URL"] == "http://unleash:4242"
+    assert read(environ)["UNLEASH_URL"] == "http://unleash:4242"
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
@@ -279,7 +272,7 @@ def test_the_page_tells_every_setting_and_is_up_to_date() -> None:
 )
 def test_every_setting_has_a_reason_on_the_page(cls: type[BaseSettings], prefix: str) -> None:
     page = settings_page.page()
-    assert all(f"`{name}`" in page for name in variable_names(cls, prefix))
+    assert all(f"`{name}`" in page for name in names_of(cls, prefix))
     assert all(field.description for field in cls.model_fields.values())
 
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 import orjson
 from pydantic import AliasChoices
 
-from keptn_remedy import events, logs, registry, service, settings
+from keptn_remedy import events, logs, registry, service, settings, variables
 from keptn_remedy.action import AnyAction, Outcome, PlannedAction
 from keptn_remedy.cli.terminal import (
     FAILED,
@@ -30,7 +30,7 @@ from keptn_remedy.cli.terminal import (
 )
 from keptn_remedy.masking import Mask, secrets_of
 from keptn_remedy.registry import Entry, Registry, RegistryError
-from keptn_remedy.settings import SettingsError
+from keptn_remedy.variables import SettingsError
 from keptn_remedy.web.models import ActionInfo
 
 
@@ -84,8 +84,8 @@ def discover(environ: Mapping[str, str]) -> Registry:
     Raises:
         SettingsError, RegistryError: with one line per mistake.
     """
-    config, variables = settings.load(environ), settings.variables(environ)
-    return registry.discover(variables, switched_on=config.actions, folder=config.actions_dir)
+    config, found = settings.load(environ), variables.read(environ)
+    return registry.discover(found, switched_on=config.actions, folder=config.actions_dir)
 
 
 def _named(found: Registry, name: str) -> Entry | None:
@@ -187,9 +187,9 @@ def _settings(cls: type[AnyAction]) -> Iterator[tuple[str, str, str]]:
     for name, field in cls.Settings.model_fields.items():
         alias = field.validation_alias
         choices = alias.choices if isinstance(alias, AliasChoices) else [alias or prefix + name]
-        variables = " or ".join(str(choice).upper() for choice in choices)
+        names = " or ".join(str(choice).upper() for choice in choices)
         default = "required" if field.is_required() else str(field.get_default() or "")
-        yield variables, default, field.description or ""
+        yield names, default, field.description or ""
 
 
 def _show_outcome(outcome: Outcome, *, as_json: bool) -> None:

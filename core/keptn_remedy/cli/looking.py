@@ -37,7 +37,7 @@ from keptn_remedy.journal import (
     WholeRecord,
 )
 from keptn_remedy.journal.sqlite import SqliteJournal
-from keptn_remedy.settings import SettingsError
+from keptn_remedy.variables import SettingsError
 from keptn_remedy.web.models import Execution, ExecutionDetail
 
 PAGE = 500

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from rich.text import Text
 
-from keptn_remedy import logs, service, settings
+from keptn_remedy import logs, service, settings, variables
 from keptn_remedy.cli import demo as demonstration
 from keptn_remedy.cli.terminal import (
     FAILED,
@@ -31,7 +31,8 @@ from keptn_remedy.cli.terminal import (
 from keptn_remedy.events import Report
 from keptn_remedy.journal import JournalUnusable
 from keptn_remedy.registry import RegistryError
-from keptn_remedy.settings import Settings, SettingsError
+from keptn_remedy.settings import Settings
+from keptn_remedy.variables import SettingsError
 
 LOCAL = {"REMEDY_JOURNAL": "var/local-journal.db", "FLAGD_FILE": "var/flags.json"}
 # People see the reports themselves; what goes wrong is logged beside them.
@@ -45,9 +46,9 @@ WITHOUT_UNLEASH = dict.fromkeys(
 def serve(*, local: bool, demo: bool) -> int:
     """Serve until stopped; returns the exit code."""
     try:
-        variables = _variables(os.environ, local=local, demo=demo)
-        config = settings.load(variables)
-        return _serve_with(config, variables, local=local, demo=demo)
+        found = _variables(os.environ, local=local, demo=demo)
+        config = settings.load(found)
+        return _serve_with(config, found, local=local, demo=demo)
     except (SettingsError, RegistryError) as error:
         complain(error.mistakes)
         return WRONG_USAGE
@@ -57,7 +58,7 @@ def serve(*, local: bool, demo: bool) -> int:
 
 
 def _variables(environ: Mapping[str, str], *, local: bool, demo: bool) -> dict[str, str]:
-    found = settings.variables(environ)
+    found = variables.read(environ)
     if not local:
         return found
     defaults = LOCAL | (FOR_PEOPLE if is_terminal() else {})
@@ -65,12 +66,12 @@ def _variables(environ: Mapping[str, str], *, local: bool, demo: bool) -> dict[s
     return {**defaults, **found, **given, "REMEDY_TRANSPORT": "local"}
 
 
-def _serve_with(config: Settings, variables: Mapping[str, str], *, local: bool, demo: bool) -> int:
-    flags = Path(variables.get("FLAGD_FILE", ""))
+def _serve_with(config: Settings, found: Mapping[str, str], *, local: bool, demo: bool) -> int:
+    flags = Path(found.get("FLAGD_FILE", ""))
     try:
         if local and flags.name:
             demonstration.seed_flags(flags)
-        _run(_serve(config, variables, local=local, demo=flags if demo else None))
+        _run(_serve(config, found, local=local, demo=flags if demo else None))
     except OSError as error:
         complain([_explained(error, config)])
         return FAILED
@@ -78,7 +79,7 @@ def _serve_with(config: Settings, variables: Mapping[str, str], *, local: bool, 
 
 
 async def _serve(
-    config: Settings, variables: Mapping[str, str], *, local: bool, demo: Path | None
+    config: Settings, found: Mapping[str, str], *, local: bool, demo: Path | None
 ) -> None:
     for_people = is_terminal() and config.log_format == "console"
 
@@ -96,9 +97,9 @@ async def _serve(
                 _show_end(provider)
 
     await service.serve(
-        variables,
+        found,
         config=config,
-        variables=variables,
+        found=found,
         show=_show_report if for_people else lambda report: None,
         ready=ready if local else None,
     )

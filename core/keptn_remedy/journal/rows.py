@@ -20,7 +20,7 @@ RECORD = tuple(field.name for field in fields(Record))
 
 def executions(rows: Iterable[Sequence[Any]]) -> list[Execution]:
     """Open executions. One that can't be read at all stays open, and stops none of the others."""
-    found = []
+    found: list[Execution] = []
     for row in rows:
         try:
             found.append(_execution(row))
