@@ -14,7 +14,7 @@ import pytest_asyncio
 from keptn_remedy import Change, Outcome, Plan, events
 from keptn_remedy.clock import Clock
 from keptn_remedy.events import ActionTriggered, Replies
-from keptn_remedy.journal import Execution, JournalError, JournalUnusable, sqlite
+from keptn_remedy.journal import Execution, JournalError, JournalUnusable, statements
 from keptn_remedy.journal.schema import MIGRATIONS
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.testing import triggered
@@ -332,10 +332,11 @@ async def test_no_look_of_the_service_walks_through_the_history(path: Path) -> N
     connection = sqlite3.connect(path)
     looks = {
         name: sql
-        for name, sql in vars(sqlite).items()
-        if name in ("_WAITING", "_COUNT_WAITING", "_PLANNED", "_UNANNOUNCED", "_UNSENT", "_WHOLE")
+        for name, sql in vars(statements).items()
+        if name in ("WAITING", "COUNT_WAITING", "PLANNED", "UNANNOUNCED", "UNSENT", "WHOLE")
     }
-    assert len(looks) == 6
+    looks["OPEN_RECORDS"] = statements.OPEN_RECORDS
+    assert len(looks) == 7
     for name, sql in looks.items():
         plan = connection.execute(f"EXPLAIN QUERY PLAN {sql}", (None,) * sql.count("?")).fetchall()
         walks = [row[3] for row in plan if row[3].startswith("SCAN executions")]

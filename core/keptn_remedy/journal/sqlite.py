@@ -29,89 +29,11 @@ from keptn_remedy.journal import (
     lane,
     rows,
 )
+from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.group_commit import GroupCommit, Statement
 from keptn_remedy.journal.schema import migrate
 
 T = TypeVar("T")
-
-_ACCEPT = """
-INSERT INTO executions (id, lane, action, context, project, stage, service, accepted_at, event)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"""
-_OWE_STARTED = """
-INSERT INTO reports (execution, kind, event, created_at, due_at)
-SELECT ?, ?, ?, ?, ? FROM executions WHERE seq = ? AND state = 'accepted'"""
-_BEGIN = """
-UPDATE executions SET state = 'started', started_at = coalesce(started_at, ?), runs = runs + ?
-WHERE seq = ? AND state <> 'finished'"""
-_FINISH = """
-UPDATE executions SET state = 'finished', finished_at = ?, attempts = ?, status = ?, result = ?,
-    message = ?, details = ?
-WHERE seq = ? AND state <> 'finished'"""
-# changes() is 1 after the update, and after each report that it let in.
-_OWE_IF_CHANGED = """
-INSERT INTO reports (execution, kind, event, created_at, due_at)
-SELECT ?, ?, ?, ?, ? WHERE changes() > 0"""
-_PARK_AFTER_STARTED = """
-UPDATE reports SET state = 'parked', reason = 'its started was refused'
-WHERE execution = ? AND kind = 'finished' AND EXISTS (SELECT 1 FROM reports AS earlier
-    WHERE earlier.execution = reports.execution AND earlier.kind = 'started'
-        AND earlier.state = 'parked')"""
-_OWE = """
-INSERT INTO reports (execution, kind, event, created_at, due_at) VALUES (?, ?, ?, ?, ?)"""
-_FORGET = "DELETE FROM reports WHERE seq IN (SELECT value FROM json_each(?))"
-_REPORTED = """
-UPDATE executions SET reported_at = ? WHERE id IN (SELECT value FROM json_each(?))"""
-_WAITING = """
-SELECT seq, event, action, runs, plan, failure FROM executions WHERE seq IN (
-    SELECT min(seq) FROM executions WHERE state <> 'finished'
-        AND lane NOT IN (SELECT value FROM json_each(?)) GROUP BY lane)
-ORDER BY plan IS NULL, seq LIMIT ?"""
-# Without the hint SQLite walks through the whole history, by seq.
-_COUNT_WAITING = """
-SELECT count(*) FROM executions INDEXED BY executions_open
-WHERE state <> 'finished' AND seq <= ? AND seq NOT IN (SELECT value FROM json_each(?))"""
-_PLANNED = """
-SELECT seq, event, action, runs, plan, failure FROM executions INDEXED BY executions_open
-WHERE state <> 'finished' AND plan IS NOT NULL ORDER BY seq"""
-_UNANNOUNCED = """
-SELECT seq, event, action, runs, plan, failure FROM executions INDEXED BY executions_open
-WHERE state <> 'finished' AND state = 'accepted' AND accepted_at < ? ORDER BY seq LIMIT ?"""
-_UNSENT = """
-SELECT seq, kind, execution, event, attempts, doubtful, created_at,
-    (SELECT action FROM executions WHERE id = report.execution) FROM reports AS report
-WHERE state = 'unsent' AND due_at <= ?
-    AND (execution IS NULL OR execution NOT IN (SELECT value FROM json_each(?)))
-    AND NOT EXISTS (SELECT 1 FROM reports AS earlier WHERE earlier.execution = report.execution
-        AND earlier.seq < report.seq AND earlier.state = 'unsent')
-ORDER BY due_at, seq LIMIT ?"""
-_NEXT_DUE = """
-SELECT count(*), min(due_at) FILTER (WHERE execution IS NULL
-    OR execution NOT IN (SELECT value FROM json_each(?))) FROM reports
-WHERE state = 'unsent' AND seq NOT IN (SELECT value FROM json_each(?))"""
-# A `finished` that follows a refused `started` would never balance (contract §4.4): they go
-# together. A log entry stands for itself.
-_PARK = """
-UPDATE reports SET state = 'parked', reason = ?, attempts = attempts + 1
-WHERE seq = ? OR (execution = ? AND kind = 'finished' AND ? = 'started')"""
-_POSTPONE = """
-UPDATE reports SET attempts = ?, doubtful = ?, due_at = ?, reason = ? WHERE seq = ?"""
-_PRUNE = """
-DELETE FROM executions WHERE seq IN (
-    SELECT seq FROM executions WHERE state = 'finished' AND finished_at < ?
-        AND NOT EXISTS (SELECT 1 FROM reports WHERE execution = id AND reports.state = 'unsent')
-    ORDER BY finished_at LIMIT ?)"""
-_UNDELIVERED = "SELECT kind, state, attempts, due_at, reason FROM reports WHERE execution = ?"
-_PRUNE_PARKED = "DELETE FROM reports WHERE state = 'parked' AND created_at < ?"
-_DOUBT = "UPDATE reports SET doubtful = 1, due_at = max(due_at, ?) WHERE state = 'unsent'"
-_IS_FINISHED = "SELECT 1 FROM executions WHERE id = ? AND state = 'finished'"
-_REFUSED = """
-SELECT execution FROM reports INDEXED BY reports_parked JOIN executions ON id = execution
-WHERE reports.state = 'parked' AND kind = 'started' AND executions.state <> 'finished'"""
-_REMEMBER = """
-INSERT INTO memory (action, key, value) VALUES (?, ?, ?)
-ON CONFLICT (action, key) DO UPDATE SET value = excluded.value"""
-_SUMMARY = f"SELECT {', '.join(rows.RECORD)} FROM executions"  # noqa: S608  our own names
-_WHOLE = f"SELECT {', '.join(rows.RECORD)}, details, plan, event FROM executions WHERE id = ?"  # noqa: S608
 
 
 class SqliteJournal:
@@ -175,7 +97,7 @@ class SqliteJournal:
     async def accept(self, trigger: ActionTriggered, action: str) -> Execution | None:
         written = await self._write(
             (
-                _ACCEPT,
+                sql.ACCEPT,
                 (
                     trigger.id,
                     lane(trigger),
@@ -200,8 +122,8 @@ class SqliteJournal:
     async def _start(self, execution: Execution, started: Report, *, runs: int) -> Unsent | None:
         now = self._now()
         written = await self._write(
-            (_OWE_STARTED, (*_owed(started, now), execution.seq)),
-            (_BEGIN, (now, runs, execution.seq)),
+            (sql.OWE_STARTED, (*_owed(started, now), execution.seq)),
+            (sql.BEGIN, (now, runs, execution.seq)),
         )
         if not written.rows:
             return None
@@ -233,11 +155,11 @@ class SqliteJournal:
             orjson.dumps(outcome.details, default=str, option=orjson.OPT_NON_STR_KEYS),
             execution.seq,
         )
-        statements: list[Statement] = [(_FINISH, finish)]
-        statements += [(_OWE_IF_CHANGED, _owed(report, now)) for report in reports]
+        statements: list[Statement] = [(sql.FINISH, finish)]
+        statements += [(sql.OWE_IF_CHANGED, _owed(report, now)) for report in reports]
         is_refused = execution.id in self._refused
         if is_refused:
-            statements.append((_PARK_AFTER_STARTED, (execution.id,)))
+            statements.append((sql.PARK_AFTER_STARTED, (execution.id,)))
         written = await self._write(*statements)
         self._refused.discard(execution.id)
         if not written.rows or is_refused:
@@ -258,8 +180,8 @@ class SqliteJournal:
         def read(reader: sqlite3.Connection) -> tuple[list[Execution], int]:
             reader.execute("BEGIN")  # both of one moment
             try:
-                found = reader.execute(_WAITING, (busy_lanes, limit)).fetchall()
-                waiting = reader.execute(_COUNT_WAITING, (upto, running_seqs)).fetchone()[0]
+                found = reader.execute(sql.WAITING, (busy_lanes, limit)).fetchall()
+                waiting = reader.execute(sql.COUNT_WAITING, (upto, running_seqs)).fetchone()[0]
             finally:
                 reader.execute("COMMIT")
             return rows.executions(found), waiting
@@ -267,32 +189,32 @@ class SqliteJournal:
         return await self._read(read)
 
     async def planned(self) -> list[Execution]:
-        return rows.executions(await self._rows(_PLANNED, ()))
+        return rows.executions(await self._rows(sql.PLANNED, ()))
 
     async def unannounced(self, before: float, limit: int) -> list[Execution]:
-        return rows.executions(await self._rows(_UNANNOUNCED, (before, limit)))
+        return rows.executions(await self._rows(sql.UNANNOUNCED, (before, limit)))
 
     async def unsent(self, now: float, limit: int, busy: Collection[str]) -> list[Unsent]:
-        found = await self._rows(_UNSENT, (now, _json_list(busy), limit))
+        found = await self._rows(sql.UNSENT, (now, _json_list(busy), limit))
         return [rows.unsent(row) for row in found]
 
     async def next_due(
         self, known: Collection[int], busy: Collection[str]
     ) -> tuple[bool, float | None]:
-        found = await self._rows(_NEXT_DUE, (_json_list(busy), _json_list(known)))
+        found = await self._rows(sql.NEXT_DUE, (_json_list(busy), _json_list(known)))
         return bool(found[0][0]), found[0][1]
 
     async def forget(self, delivered: Sequence[Unsent]) -> None:
         finished = [u.report.execution or "" for u in delivered if u.report.kind == "finished"]
         await self._write(
-            (_FORGET, (_json_list([unsent.seq for unsent in delivered]),)),
-            (_REPORTED, (self._now(), _json_list(finished))),
+            (sql.FORGET, (_json_list([unsent.seq for unsent in delivered]),)),
+            (sql.REPORTED, (self._now(), _json_list(finished))),
         )
 
     async def postpone(self, unsent: Unsent, due_at: float, reason: str) -> None:
         await self._write(
             (
-                _POSTPONE,
+                sql.POSTPONE,
                 (unsent.attempts, unsent.doubtful, due_at, reason, unsent.seq),
             )
         )
@@ -302,25 +224,25 @@ class SqliteJournal:
     ) -> Unsent | None:
         report, now = unsent.report, self._now()
         statements: list[Statement] = [
-            (_PARK, (reason, unsent.seq, report.execution, report.kind)),
+            (sql.PARK, (reason, unsent.seq, report.execution, report.kind)),
         ]
         if log_entry:
-            statements.append((_OWE, _owed(log_entry, now)))
+            statements.append((sql.OWE, _owed(log_entry, now)))
         if report.kind == "started" and report.execution:
             self._refused.add(report.execution)
         written = await self._write(*statements)
-        if await self._rows(_IS_FINISHED, (report.execution,)):
+        if await self._rows(sql.IS_FINISHED, (report.execution,)):
             self._refused.discard(report.execution or "")
         return Unsent(written.last_row, log_entry, created_at=now) if log_entry else None
 
     async def owe(self, report: Report) -> Unsent:
         now = self._now()
-        written = await self._write((_OWE, _owed(report, now)))
+        written = await self._write((sql.OWE, _owed(report, now)))
         return Unsent(written.last_row, report, created_at=now)
 
     async def recover(self, grace: float) -> None:
-        await self._write((_DOUBT, (self._now() + grace,)))
-        self._refused = {row[0] for row in await self._rows(_REFUSED, ())}
+        await self._write((sql.DOUBT, (self._now() + grace,)))
+        self._refused = {row[0] for row in await self._rows(sql.REFUSED, ())}
 
     async def recall(self, action: str, key: str) -> JSON:
         found = await self._rows(
@@ -332,32 +254,27 @@ class SqliteJournal:
         if value is None:
             await self._write(("DELETE FROM memory WHERE action = ? AND key = ?", (action, key)))
         else:
-            await self._write((_REMEMBER, (action, key, orjson.dumps(value))))
+            await self._write((sql.REMEMBER, (action, key, orjson.dumps(value))))
 
     async def records(
         self, *, state: State | None = None, before: int | None = None, limit: int = 100
     ) -> list[Record]:
-        sql = _SUMMARY
-        if state in ("accepted", "started"):
-            # What is open has an index of its own, and may lie far back in a long history.
-            sql += " INDEXED BY executions_open WHERE state <> 'finished' AND "
-        else:
-            sql += " WHERE "
-        sql += "seq < ? AND state = coalesce(?, state) ORDER BY seq DESC LIMIT ?"
+        # What is open has an index of its own, and may lie far back in a long history.
+        look = sql.OPEN_RECORDS if state in ("accepted", "started") else sql.RECORDS
         newest = 2**62 if before is None else before
-        return [rows.record(row) for row in await self._rows(sql, (newest, state, limit))]
+        return [rows.record(row) for row in await self._rows(look, (newest, state, limit))]
 
     async def records_after(self, after: int, limit: int) -> list[Record]:
         """Executions, oldest first, with a `seq` above `after`."""
-        sql = f"{_SUMMARY} WHERE seq > ? ORDER BY seq LIMIT ?"
-        return [rows.record(row) for row in await self._rows(sql, (after, limit))]
+        return [rows.record(row) for row in await self._rows(sql.RECORDS_AFTER, (after, limit))]
 
     async def record(self, execution_id: str) -> WholeRecord | None:
         def read(reader: sqlite3.Connection) -> WholeRecord | None:
-            row = reader.execute(_WHOLE, (execution_id,)).fetchone()
+            row = reader.execute(sql.WHOLE, (execution_id,)).fetchone()
             if row is None:
                 return None
-            return rows.whole_record(row, reader.execute(_UNDELIVERED, (execution_id,)).fetchall())
+            undelivered = reader.execute(sql.UNDELIVERED, (execution_id,)).fetchall()
+            return rows.whole_record(row, undelivered)
 
         return await self._read(read)
 
@@ -371,7 +288,7 @@ class SqliteJournal:
         return Backlog(*found[0])
 
     async def prune(self, before: float, limit: int) -> int:
-        written = await self._write((_PRUNE, (before, limit)), (_PRUNE_PARKED, (before,)))
+        written = await self._write((sql.PRUNE, (before, limit)), (sql.PRUNE_PARKED, (before,)))
         pruned: int = written.rows
         return pruned
 
@@ -403,8 +320,8 @@ class SqliteJournal:
         connection.execute("PRAGMA journal_size_limit = 67108864")
         return connection
 
-    async def _rows(self, sql: str, bound: Sequence[Any]) -> list[Any]:
-        return await self._read(lambda reader: reader.execute(sql, bound).fetchall())
+    async def _rows(self, look: str, bound: Sequence[Any]) -> list[Any]:
+        return await self._read(lambda reader: reader.execute(look, bound).fetchall())
 
     async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
         def attempt() -> T:
