@@ -16,7 +16,8 @@ from keptn_remedy.journal import JournalError
 
 Statement = tuple[str, Sequence[Any]]
 MAX_BATCH = 1000
-PACE_SECONDS = 0.002
+PACE_SECONDS, LOOK_SECONDS = 0.004, 0.0005
+ENOUGH = 48
 
 
 class Written(NamedTuple):
@@ -116,8 +117,7 @@ class GroupCommit:
 
     def _next_batch(self) -> list[_Change]:
         first = self._changes.get()
-        # Commits in quick succession would be small ones, each with an fsync of its own.
-        sleep(max(0.0, self._committed_at + PACE_SECONDS - perf_counter()))
+        self._let_gather()
         batch: list[_Change] = []
         with suppress(Empty):
             while first is not None:
@@ -128,6 +128,12 @@ class GroupCommit:
         if first is None and batch:
             self._changes.put(None)
         return batch
+
+    def _let_gather(self) -> None:
+        """Commits in quick succession would be small ones, each with an fsync of its own."""
+        until = self._committed_at + PACE_SECONDS
+        while perf_counter() < until and self._changes.qsize() < ENOUGH:
+            sleep(LOOK_SECONDS)
 
     def _settle(self, batch: list[_Change]) -> None:
         # A change that failed alone was at fault itself.
