@@ -1,6 +1,7 @@
 """What the documents show is true: snippets, links, commands and the event to send."""
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,3 +85,15 @@ def test_the_architecture_names_each_module() -> None:
     modules = {path.stem for path in (ROOT / "core/keptn_remedy").glob("[!_]*") if path.is_dir()}
     modules |= {path.stem for path in (ROOT / "core/keptn_remedy").glob("[!_]*.py")}
     assert {name for name in modules if f"`{name}`" not in text} == set()
+
+
+def test_readme_quotes_the_figures_that_the_bench_printed() -> None:
+    figures = json.loads((ROOT / "bench/results.json").read_text("utf-8"))["figures"]
+    quoted = [
+        *(f"| {figures[name]['ratio']:.2f} |" for name in ("acknowledge", "whole-loop", "history")),
+        f"| {figures['in-flight']['ours']:.0f} MB |",
+        *(f"| {figures[name]['ours']:.2f} s |" for name in ("burst", "recovery")),
+        f"| {figures['help']['ratio']:.2f} |",
+    ]
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert [figure for figure in quoted if figure not in readme] == []

@@ -17,7 +17,7 @@ from keptn_remedy.journal import JournalError
 Statement = tuple[str, Sequence[Any]]
 MAX_BATCH = 1000
 PACE_SECONDS, LOOK_SECONDS = 0.004, 0.0005
-ENOUGH = 48
+ENOUGH = 32
 
 
 class Written(NamedTuple):

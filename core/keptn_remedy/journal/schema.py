@@ -31,7 +31,7 @@ CREATE TABLE executions (
     details     BLOB,
     event       BLOB NOT NULL
 );
-CREATE INDEX executions_open ON executions (lane, seq) WHERE state <> 'finished';
+CREATE INDEX executions_open ON executions (seq, lane) WHERE state <> 'finished';
 CREATE INDEX executions_finished ON executions (finished_at) WHERE state = 'finished';
 
 -- What Keptn must still be told. A delivered report leaves the table.
