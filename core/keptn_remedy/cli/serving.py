@@ -188,7 +188,7 @@ def _show_addresses(provider: service.Service) -> None:
 
 def _as_called() -> str:
     """How to call the command again from here: it need not be on the PATH."""
-    command = Path(sys.argv[0])
+    command = Path(sys.argv[0]).absolute()
     try:
         return str(command.relative_to(Path.cwd()))
     except ValueError:
