@@ -11,8 +11,16 @@ import orjson
 import pytest
 from aiohttp import ClientSession
 
-from keptn_remedy import Action, Context, Outcome, PermanentError, Retry
-from keptn_remedy.events import FINISHED, LOG_ERROR, MAX_REPORT_BYTES, STARTED, TRIGGERED
+from keptn_remedy import Action, Change, Context, Outcome, PermanentError, Plan, Retry
+from keptn_remedy.events import (
+    FINISHED,
+    LOG_ERROR,
+    MAX_REPORT_BYTES,
+    STARTED,
+    TRIGGERED,
+    stored_trigger,
+)
+from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.testing import FakeKeptn, triggered
 from keptn_remedy.testing.fake_keptn import Release
 from tests.providing import Dial, Gate, Greet, event_url, gated, get_json, ops_url, provider
@@ -456,3 +464,34 @@ async def _until_told(url: str) -> None:
         return bool((await get_json(url))["reported_at"])
 
     await until(told)
+
+
+async def test_a_cut_off_plan_that_waits_for_its_turn_keeps_others_from_its_target(
+    journal: Path,
+) -> None:
+    Dial.state.clear()
+    Dial.log.clear()
+    gate = Gate()
+    first, cut_off = triggered("wait"), triggered("dial", 1)
+    other = triggered("dial", 2, service="orders")
+    earlier = SqliteJournal.open(journal)
+    for event in (first, cut_off, other):
+        execution = await earlier.accept(stored_trigger(orjson.dumps(event)), event_action(event))
+        if execution and event is cut_off:
+            await earlier.keep_plan(execution, Plan((Change("dial", "number", 0, 1),)))
+    await earlier.close()
+    async with FakeKeptn() as keptn:
+        for event in (first, cut_off, other):
+            keptn.open(event)
+        async with provider(journal, keptn, gated(gate), Dial):
+            await gate.until_entered(1)
+            await until(lambda: "plan" in Dial.log)
+            gate.open()
+            for event in (first, cut_off, other):
+                await keptn.task_finished(event["id"])
+    assert Dial.state == {"dial": 2}
+
+
+def event_action(event: dict[str, Any]) -> str:
+    name: str = event["data"]["action"]["action"]
+    return name
