@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+from abc import ABC, abstractmethod
 from typing import cast
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
-class Messages(asyncio.Protocol):
+class Messages(asyncio.Protocol, ABC):
     """Cuts what arrives into messages: a head, and a body of Content-Length bytes."""
 
     def __init__(self) -> None:
@@ -30,9 +31,9 @@ class Messages(asyncio.Protocol):
             message, self._rest = self._rest[body:after], self._rest[after:]
             self.received(head, message)
 
+    @abstractmethod
     def received(self, head: bytes, body: bytes) -> None:
         """One message is complete."""
-        raise NotImplementedError
 
     def send(self, message: bytes) -> None:
         """Write to the other side, if it is still there."""

@@ -14,7 +14,7 @@ import pytest_asyncio
 from keptn_remedy import Change, Outcome, Plan, events
 from keptn_remedy.clock import Clock
 from keptn_remedy.events import ActionTriggered, Replies
-from keptn_remedy.journal import Execution, JournalError, JournalUnusable, statements
+from keptn_remedy.journal import Execution, JournalError, JournalUnusable, insist, statements
 from keptn_remedy.journal.schema import MIGRATIONS
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.testing import triggered
@@ -359,3 +359,18 @@ async def test_a_started_parked_in_an_earlier_process_still_takes_its_finished_a
     await again.finish(execution, DONE, 1, [finished])
     assert (await again.backlog()).parked == 2
     await again.close()
+
+
+async def test_a_report_is_parked_and_told_once_even_if_the_journal_cannot_be_read_then(
+    journal: SqliteJournal, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execution = await accepted(journal)
+    started, _ = reports_of(execution, clock)
+    unsent = await journal.begin(execution, started)
+    assert unsent
+    with monkeypatch.context() as patch:
+        patch.setattr(statements, "IS_FINISHED", "SELECT 1 FROM nowhere WHERE 1 = ?")
+        told = REPLIES.error_log(None, clock.utc(), "refused")
+        assert await insist(lambda: journal.park(unsent, "401", told), clock.sleep)
+    backlog = await journal.backlog()
+    assert (backlog.parked, backlog.unsent) == (1, 1)

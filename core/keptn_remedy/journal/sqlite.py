@@ -231,8 +231,9 @@ class SqliteJournal:
         if report.kind == "started" and report.execution:
             self._refused.add(report.execution)
         written = await self._write(*statements)
-        if await self._rows(sql.IS_FINISHED, (report.execution,)):
-            self._refused.discard(report.execution or "")
+        with suppress(JournalError):  # it is stored: whoever insists must not store it twice
+            if await self._rows(sql.IS_FINISHED, (report.execution,)):
+                self._refused.discard(report.execution or "")
         return Unsent(written.last_row, log_entry, created_at=now) if log_entry else None
 
     async def owe(self, report: Report) -> Unsent:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, get_args
 
 import orjson
@@ -74,11 +74,9 @@ class OpsPort:
         return _json(readiness, status=200 if readiness.ready else 503)
 
     async def _get_metrics(self, request: web.Request) -> web.Response:
-        try:
+        # When the journal fails, the other metrics are wanted most.
+        with suppress(JournalError):
             backlog = await self._journal.backlog()
-        except JournalError:
-            pass  # the other metrics are wanted most when the journal fails
-        else:
             self._metrics.open.set(backlog.executions)
             self._metrics.unsent.set(backlog.unsent)
             self._metrics.parked.set(backlog.parked)
