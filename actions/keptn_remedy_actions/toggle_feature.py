@@ -228,11 +228,11 @@ class ToggleFeature(PlannedAction):
             return Outcome.warned(f"{done}; what applications see: {verdict.doubt}", **details)
         return Outcome.passed(done, **details)
 
-    async def undo(self, context: Context, plan: Plan) -> None:
+    async def undo(self, context: Context, plan: Plan) -> str | None:
         memo = _Memo.model_validate(plan.memo)
         store = self._store(context, memo)
-        for remark in await store.restore([s for s in memo.switches if s.changes]):
-            context.log.warning("not put back", remark=remark)
+        left_alone = await store.restore([s for s in memo.switches if s.changes])
+        return f"undone, but: {'; '.join(left_alone)}" if left_alone else None
 
     def _memo(self, context: Context) -> _Memo:
         settings = self.settings

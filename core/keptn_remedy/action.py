@@ -262,8 +262,11 @@ class PlannedAction(BaseAction, ABC):
         """Observe until the effect holds, or say in a failed outcome what overrode it."""
 
     @abstractmethod
-    async def undo(self, context: Context, plan: Plan) -> None:
-        """Put back what the plan's changes say was there before."""
+    async def undo(self, context: Context, plan: Plan) -> str | None:
+        """Put back what the plan's changes say was there before.
+
+        Returns what to tell instead of "undone", where that would not be the whole truth.
+        """
 
 
 AnyAction = Action | PlannedAction

@@ -194,11 +194,13 @@ class Attempts:
     async def _undone(self, action: PlannedAction, plan: Plan, failure: Outcome) -> Outcome:
         self._start_deadline(action)
         try:
-            await self._attempt_until_done(action, lambda context: action.undo(context, plan))
+            told = await self._attempt_until_done(
+                action, lambda context: action.undo(context, plan)
+            )
         except Exception as error:  # noqa: BLE001  the worst case must be told most plainly
             why = self._explained(error).message
             return Outcome.errored(f"{failure.message}; UNDO FAILED: {why}", **failure.details)
-        return replace(failure, message=f"{failure.message}; undone")
+        return replace(failure, message=f"{failure.message}; {told or 'undone'}")
 
     async def _attempt_until_done(
         self,

@@ -48,8 +48,9 @@ class Driven:
     async def verify(self, plan: Plan) -> Outcome:
         return await self.action.verify(self.context, plan)
 
-    async def undo(self, plan: Plan) -> None:
-        await self.action.undo(self.context, plan)
+    async def undo(self, plan: Plan) -> str:
+        """What the runner would tell."""
+        return await self.action.undo(self.context, plan) or "undone"
 
     async def run(self, value: Any, *, dry_run: bool = False) -> Outcome:
         """All of it, by the real runner."""

@@ -325,11 +325,12 @@ class Flip(PlannedAction):
     misbehave: ClassVar[dict[str, list[Exception]]] = {}
     verdict: ClassVar[Outcome] = Outcome.passed("flipped")
     notes: ClassVar[tuple[str, ...]] = ()
+    remark: ClassVar[str | None] = None
 
     @classmethod
     def reset(cls, **misbehave: list[Exception]) -> None:
         cls.world, cls.steps, cls.misbehave = {"switch": "on"}, [], misbehave
-        cls.verdict, cls.notes = Outcome.passed("flipped"), ()
+        cls.verdict, cls.notes, cls.remark = Outcome.passed("flipped"), (), None
         cls.undo_on_failed_verification = True
 
     def _step(self, name: str) -> None:
@@ -349,9 +350,10 @@ class Flip(PlannedAction):
         self._step("verify")
         return self.verdict
 
-    async def undo(self, context: Context, plan: Plan) -> None:
+    async def undo(self, context: Context, plan: Plan) -> str | None:
         self._step("undo")
         self.world["switch"] = plan.changes[0].before
+        return self.remark
 
 
 @pytest.fixture(autouse=True)
@@ -381,6 +383,11 @@ async def test_an_effect_that_does_not_hold_is_undone_and_failed() -> None:
     Flip.verdict = Outcome.failed("overridden by someone")
     assert await run_action(Flip) == Outcome.failed("overridden by someone; undone")
     assert Flip.world == {"switch": "on"}
+
+
+async def test_what_undo_says_is_told_instead_of_undone() -> None:
+    Flip.verdict, Flip.remark = Outcome.failed("overridden"), "left as someone set it"
+    assert await run_action(Flip) == Outcome.failed("overridden; left as someone set it")
 
 
 async def test_undo_can_be_declined_by_the_class() -> None:
