@@ -89,6 +89,16 @@ class Metrics:
         self.parked = Gauge(
             "remedy_reports_parked", "Reports that were refused for good.", registry=registry
         )
+        self.oldest_open = Gauge(
+            "remedy_oldest_open_execution_seconds",
+            "Since when the oldest unfinished execution is accepted; 0 where none is open.",
+            registry=registry,
+        )
+        self.oldest_unsent = Gauge(
+            "remedy_oldest_unsent_report_seconds",
+            "Since when Keptn must be told the oldest unsent report; 0 where none is.",
+            registry=registry,
+        )
         self.commit = Histogram(
             "remedy_journal_commit_seconds",
             "One commit of the journal, with its fsync.",

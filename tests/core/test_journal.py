@@ -102,6 +102,42 @@ async def test_a_started_is_owed_once_however_often_an_execution_begins(
     assert found[0].runs == 2
 
 
+async def test_the_backlog_tells_since_when_the_oldest_waits(
+    journal: SqliteJournal, clock: SetClock
+) -> None:
+    async def ages() -> tuple[float, float]:
+        backlog = await journal.backlog()
+        return backlog.oldest_open_seconds, backlog.oldest_unsent_seconds
+
+    assert await ages() == (0, 0)
+    first = await accepted(journal, "1")
+    clock.time += 10
+    second = await accepted(journal, "2", "orders")
+    started = await journal.begin(first, reports_of(first, clock)[0])
+    assert started
+    clock.time += 5
+    assert await ages() == (15, 5)
+    await journal.park(started, "400")
+    await journal.finish(first, DONE, 1, [])
+    assert await ages() == (5, 0)
+    await journal.finish(second, DONE, 1, [reports_of(second, clock)[1]])
+    clock.time += 2
+    assert await ages() == (0, 2)
+    clock.time -= 60  # a clock that was set back
+    assert await ages() == (0, 0)
+
+
+async def test_the_backlog_is_counted_without_walking_through_the_history(
+    journal: SqliteJournal, path: Path
+) -> None:
+    await accepted(journal)
+    with sqlite3.connect(path) as reader:
+        plan = [row[3] for row in reader.execute(f"EXPLAIN QUERY PLAN {statements.BACKLOG}")]
+    steps = [step for step in plan if step.startswith(("SCAN", "SEARCH"))]
+    assert all("INDEX" in step for step in steps if "executions" in step)
+    assert not any("TEMP B-TREE" in step for step in plan)
+
+
 async def test_finishing_twice_owes_one_finished(journal: SqliteJournal, clock: SetClock) -> None:
     execution = await accepted(journal)
     _, finished = reports_of(execution, clock)

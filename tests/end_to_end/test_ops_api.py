@@ -341,6 +341,21 @@ async def test_the_metrics_count_what_happened(ops: Ops) -> None:
     assert "remedy_executions_running 1.0" in lines
 
 
+async def test_the_metrics_tell_since_when_the_oldest_waits(ops: Ops) -> None:
+    await ops.deliver("wait")
+    await ops.gate.until_entered(1)
+    ages = [
+        float(line.split()[1])
+        for line in (await ops.text("/metrics")).splitlines()
+        if line.startswith("remedy_oldest_open_execution_seconds ")
+    ]
+    assert 0 < ages[0] < 60
+    await ops.all_told()
+    lines = (await ops.text("/metrics")).splitlines()
+    assert "remedy_oldest_open_execution_seconds 0.0" in lines
+    assert "remedy_oldest_unsent_report_seconds 0.0" in lines
+
+
 async def test_the_metrics_come_as_openmetrics_when_asked(ops: Ops) -> None:
     text = await ops.text("/metrics", Accept="application/openmetrics-text")
     assert text.endswith("# EOF\n")

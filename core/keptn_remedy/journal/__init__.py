@@ -110,11 +110,15 @@ class Unsent:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """How much is open: executions not begun or running, reports unsent, reports parked."""
+    """How much is open: executions not begun or running, reports unsent, reports parked; and since
+    how long the oldest of the first two, 0 where there is none.
+    """
 
     executions: int
     unsent: int
     parked: int
+    oldest_open_seconds: float
+    oldest_unsent_seconds: float
 
 
 async def insist(write: Callable[[], Awaitable[T]], sleep: Callable[[float], Awaitable[None]]) -> T:

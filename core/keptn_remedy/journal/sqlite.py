@@ -280,13 +280,10 @@ class SqliteJournal:
         return await self._read(read)
 
     async def backlog(self) -> Backlog:
-        found = await self._rows(
-            "SELECT (SELECT count(*) FROM executions WHERE state <> 'finished'),"
-            " (SELECT count(*) FROM reports WHERE state = 'unsent'),"
-            " (SELECT count(*) FROM reports WHERE state = 'parked')",
-            (),
-        )
-        return Backlog(*found[0])
+        *counts, opened_at, owed_at = (await self._rows(sql.BACKLOG, ()))[0]
+        now = self._now()
+        ages = (0.0 if at is None else max(0.0, now - at) for at in (opened_at, owed_at))
+        return Backlog(*counts, *ages)
 
     async def prune(self, before: float, limit: int) -> int:
         written = await self._write((sql.PRUNE, (before, limit)), (sql.PRUNE_PARKED, (before,)))

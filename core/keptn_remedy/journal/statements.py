@@ -73,6 +73,14 @@ DELETE FROM executions WHERE seq IN (
 UNDELIVERED = "SELECT kind, state, attempts, due_at, reason FROM reports WHERE execution = ?"
 PRUNE_PARKED = "DELETE FROM reports WHERE state = 'parked' AND created_at < ?"
 DOUBT = "UPDATE reports SET doubtful = 1, due_at = max(due_at, ?) WHERE state = 'unsent'"
+# The oldest by seq, so that neither a long history nor a long backlog is walked through.
+BACKLOG = """
+SELECT (SELECT count(*) FROM executions WHERE state <> 'finished'),
+    (SELECT count(*) FROM reports WHERE state = 'unsent'),
+    (SELECT count(*) FROM reports WHERE state = 'parked'),
+    (SELECT accepted_at FROM executions INDEXED BY executions_open
+        WHERE state <> 'finished' ORDER BY seq LIMIT 1),
+    (SELECT created_at FROM reports NOT INDEXED WHERE state = 'unsent' ORDER BY seq LIMIT 1)"""
 IS_FINISHED = "SELECT 1 FROM executions WHERE id = ? AND state = 'finished'"
 REFUSED = """
 SELECT execution FROM reports INDEXED BY reports_parked JOIN executions ON id = execution
