@@ -152,7 +152,7 @@ async def running(
             dry_run=config.dry_run,
         )
         receiver = HttpReceiver(config.host, config.port, metrics)
-        transport = _transport(config, receiver, show)
+        transport = _transport(config, keptn, receiver, show)
         stack.push_async_callback(transport.close)
         control_plane = _control_plane(config, keptn)
         stack.push_async_callback(control_plane.close)
@@ -295,16 +295,22 @@ def _secrets(actions: Registry, keptn: KeptnSettings) -> list[str]:
 
 
 def _transport(
-    config: Settings, receiver: HttpReceiver, show: Callable[[Report], None]
+    config: Settings,
+    keptn: KeptnSettings,
+    receiver: HttpReceiver,
+    show: Callable[[Report], None],
 ) -> Distributor | Local:
     if config.transport == "local":
         return Local(receiver, show)
-    return Distributor(receiver, str(config.event_url))
+    return Distributor(receiver, str(config.event_url), _token(keptn))
 
 
 def _control_plane(config: Settings, keptn: KeptnSettings) -> ControlPlane:
-    token = keptn.keptn_api_token.get_secret_value() if keptn.keptn_api_token else None
-    return ControlPlane(config.control_plane_url, config.source, token)
+    return ControlPlane(config.control_plane_url, config.source, _token(keptn))
+
+
+def _token(keptn: KeptnSettings) -> str | None:
+    return keptn.keptn_api_token.get_secret_value() if keptn.keptn_api_token else None
 
 
 @asynccontextmanager

@@ -37,7 +37,7 @@ class Settings(FromVariables):
     transport: Literal["distributor", "local"] = "distributor"
     """Where answers go: to Keptn's distributor, or nowhere (`local`: kept and shown)."""
     event_url: HttpUrl = HttpUrl("http://localhost:8081/event")
-    """Where the distributor takes our events."""
+    """Where our events are taken: by the distributor, or at `/v1/event` of Keptn's API."""
     keptn_api: HttpUrl | None = None
     """Where Keptn is asked what it counted. Default: the origin of `REMEDY_EVENT_URL`, which is the
     sidecar's API proxy."""
@@ -97,7 +97,7 @@ class KeptnSettings(FromVariables):
     )
 
     keptn_api_token: SecretStr | None = None
-    """Sent as `x-token` to `REMEDY_KEPTN_API`; the sidecar's proxy needs none."""
+    """Sent as `x-token` to `REMEDY_KEPTN_API` and `REMEDY_EVENT_URL`; the sidecar needs none."""
 
 
 def load(environ: Mapping[str, str]) -> Settings:

@@ -42,6 +42,16 @@ async def test_any_2xx_is_an_acknowledgement(
     assert peer.requests[0].headers["Content-Type"] == "application/cloudevents+json"
 
 
+async def test_the_token_is_sent_where_one_is_set(peer: HttpPeer, distributor: Distributor) -> None:
+    with_token = Distributor(
+        HttpReceiver("127.0.0.1", 0, Metrics("test")), f"{peer.url}/api/v1/event", "a-token"
+    )
+    for each in (with_token, distributor):
+        await each.send(REPORT)
+    await with_token.close()
+    assert [request.headers.get("x-token") for request in peer.requests] == ["a-token", None]
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 400, 401, 403, 404, 413])
 async def test_what_will_never_be_taken_is_refused_and_redirects_are_not_followed(
     status: int, peer: HttpPeer, distributor: Distributor

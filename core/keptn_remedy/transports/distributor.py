@@ -1,4 +1,7 @@
-"""Beside Keptn's distributor: events come in over HTTP, reports go to its `/event`."""
+"""Beside Keptn's distributor: events come in over HTTP, reports go to its `/event`.
+
+Or to `/v1/event` of Keptn's API, which wants a token, where the distributor isn't our sidecar.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +25,15 @@ from keptn_remedy.transports.http_receiver import HttpReceiver
 ANSWER_SECONDS = 10.0
 CONNECT_SECONDS = 3.0
 MAX_CONNECTIONS = 64
-_HEADERS = {"Content-Type": STRUCTURED}
 
 
 class Distributor:
     """The transport of a provider with Keptn's distributor as its sidecar (contract §9.1)."""
 
-    def __init__(self, receiver: HttpReceiver, event_url: str) -> None:
+    def __init__(self, receiver: HttpReceiver, event_url: str, token: str | None = None) -> None:
         self._receiver = receiver
         self._url = URL(event_url)
+        self._headers = {"Content-Type": STRUCTURED, **({"x-token": token} if token else {})}
         self._session: ClientSession | None = None
 
     def receive(self, accept: Accept) -> AbstractAsyncContextManager[None]:
@@ -40,7 +43,7 @@ class Distributor:
         session = self._open_session()
         try:
             async with session.post(
-                self._url, data=report.body, headers=_HEADERS, allow_redirects=False
+                self._url, data=report.body, headers=self._headers, allow_redirects=False
             ) as answer:
                 status, headers = answer.status, answer.headers
         except ClientConnectorError as error:
