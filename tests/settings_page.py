@@ -11,6 +11,8 @@ from pydantic_settings import BaseSettings
 from keptn_remedy import settings, variables
 from keptn_remedy.registry import env_prefix
 from keptn_remedy.settings import KeptnSettings, Settings
+from keptn_remedy_actions.cluster.action import ClusterAction
+from keptn_remedy_actions.cluster.settings import KubernetesSettings
 from keptn_remedy_actions.toggle_feature import ToggleFeature
 
 PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
@@ -38,6 +40,12 @@ SECTIONS: tuple[tuple[str, str, type[BaseSettings], str], ...] = (
         "Set `UNLEASH_URL` and `UNLEASH_API_TOKEN`, or `FLAGD_FILE`; of both, Unleash wins.",
         ToggleFeature.Settings,
         env_prefix(ToggleFeature),
+    ),
+    (
+        "scale, rollback, restart",
+        "In a pod they act on its cluster; elsewhere on the one that `KUBECONFIG` names.",
+        KubernetesSettings,
+        env_prefix(ClusterAction),
     ),
 )
 

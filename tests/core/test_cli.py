@@ -41,6 +41,7 @@ COMMANDS = (
     ["journal", "tail"],
     ["journal", "export"],
 )
+BUILT_IN = "restart, rollback, scale, toggle-feature"
 ONE_SECRET = "correct-horse-battery"
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -163,7 +164,7 @@ def test_all_about_an_action_as_json(tmp_path: Path) -> None:
 def test_an_unknown_action_fails_and_names_those_there_are(tmp_path: Path) -> None:
     said = remedy(tmp_path, "actions", "nope")
     assert (said.code, said.out) == (1, "")
-    assert said.mistakes == ["remedy: there is no action 'nope'; there are: toggle-feature"]
+    assert said.mistakes == [f"remedy: there is no action 'nope'; there are: {BUILT_IN}"]
 
 
 def test_a_broken_drop_in_is_one_line_for_every_command(tmp_path: Path) -> None:
@@ -214,7 +215,7 @@ def test_an_action_that_is_off_or_unknown_can_not_be_tried(tmp_path: Path) -> No
     unknown = remedy(tmp_path, "try", "nope")
     assert (off.code, unknown.code) == (1, 1)
     assert off.mistakes[0].startswith("remedy: toggle-feature is off: set UNLEASH_URL")
-    assert unknown.mistakes == ["remedy: there is no action 'nope'; there are: toggle-feature"]
+    assert unknown.mistakes == [f"remedy: there is no action 'nope'; there are: {BUILT_IN}"]
 
 
 def test_what_goes_wrong_in_a_try_is_logged_without_secrets(tmp_path: Path) -> None:
@@ -423,7 +424,7 @@ def test_an_action_that_is_not_there_is_a_mistake_in_the_settings(tmp_path: Path
     said = remedy(tmp_path, "serve", REMEDY_ACTIONS="toggle-feature,nope")
     assert (said.code, said.out) == (2, "")
     assert said.mistakes == [
-        "remedy: REMEDY_ACTIONS: there is no action 'nope'; there are: toggle-feature"
+        f"remedy: REMEDY_ACTIONS: there is no action 'nope'; there are: {BUILT_IN}"
     ]
 
 
@@ -488,7 +489,7 @@ def test_a_flag_file_that_is_none_is_left_alone_and_told(tmp_path: Path) -> None
     flags.write_text("[")
     with local_provider(tmp_path, "--demo", FLAGD_FILE="flags.json") as running:
         assert running.stop().code == 0
-    reasons = [line["reason"] for line in running.log if "reason" in line]
+    reasons = [line["reason"] for line in running.log if line["logLevel"] == "WARNING"]
     assert reasons == ["flags.json is not a flagd file; remove it, the next start makes one"]
     assert flags.read_text() == "["
 
@@ -498,6 +499,13 @@ def test_a_demonstration_never_touches_a_real_unleash(tmp_path: Path) -> None:
     with local_provider(tmp_path, "--demo", **unleash) as running:
         finished = next(line for line in running.log if line["message"] == "execution finished")
     assert finished["outcome"].startswith("PromotionCampaign off in var/flags.json (flagd)")
+
+
+def test_a_demonstration_never_touches_a_real_cluster(tmp_path: Path) -> None:
+    cluster = {"KUBECONFIG": "production", "KUBERNETES_SERVICE_HOST": "::1"}
+    with local_provider(tmp_path, "--demo", **cluster) as running:
+        off = {line["action"] for line in running.log if line["message"] == "action is off"}
+    assert {"scale", "rollback", "restart"} <= off
 
 
 def test_a_settings_file_wins_over_the_defaults_of_local_mode(tmp_path: Path) -> None:

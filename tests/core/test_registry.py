@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from keptn_remedy import Action, ActionSettings, Context, Outcome
 from keptn_remedy.registry import ENTRY_POINTS, Registry, RegistryError, discover, of
 
+BUILT_IN = ("restart", "rollback", "scale", "toggle-feature")
 SECRET = "correct-horse-battery"
 
 Package = Callable[..., Path]
@@ -134,13 +135,13 @@ def test_only_what_a_file_of_the_folder_defines_is_its_action(folder: Path) -> N
         "from keptn_remedy_actions.toggle_feature import ToggleFeature\n"
     )
     names = [entry.name for entry in discover({}, folder=folder).entries]
-    assert names == ["one", "toggle-feature"]
+    assert names == ["one", *BUILT_IN]
 
 
 def test_a_class_that_is_found_twice_is_one_action(package: Package) -> None:
     package("cdn_actions", PURGE, purge="cdn_actions:Purge", again="cdn_actions:Purge")
     names = [entry.name for entry in discover({}).entries]
-    assert names == ["purge-cache", "toggle-feature"]
+    assert names == ["purge-cache", *BUILT_IN]
 
 
 # Names
@@ -230,18 +231,18 @@ def test_only_the_actions_named_are_switched_on(folder: Path) -> None:
     variables = {"PURGE_CACHE_ZONE": "eu", "FLAGD_FILE": "flags.json"}
     found = discover(variables, folder=folder, switched_on=("Clear_Cache",))
     states = {entry.name: entry.off for entry in found.entries}
-    assert states == {"purge-cache": None, "toggle-feature": "not named in REMEDY_ACTIONS"}
+    assert states == {"purge-cache": None, **dict.fromkeys(BUILT_IN, "not named in REMEDY_ACTIONS")}
 
 
 def test_every_configured_action_is_on_where_none_is_named(folder: Path) -> None:
     (folder / "purge.py").write_text(PURGE)
-    variables = {"PURGE_CACHE_ZONE": "eu", "FLAGD_FILE": "flags.json"}
+    variables = {"PURGE_CACHE_ZONE": "eu", "FLAGD_FILE": "flags.json", "KUBECONFIG": "some"}
     assert all(entry.action for entry in discover(variables, folder=folder).entries)
 
 
 def test_a_name_that_no_action_has_is_a_mistake() -> None:
     assert mistakes(switched_on=("toggle-feature", "nope")) == [
-        "REMEDY_ACTIONS: there is no action 'nope'; there are: toggle-feature"
+        f"REMEDY_ACTIONS: there is no action 'nope'; there are: {', '.join(BUILT_IN)}"
     ]
 
 

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import orjson
 from pydantic import AliasChoices
+from pydantic.fields import FieldInfo
 
 from keptn_remedy import events, logs, registry, service, settings, variables
 from keptn_remedy.action import AnyAction, Outcome, PlannedAction
@@ -188,8 +189,14 @@ def _settings(cls: type[AnyAction]) -> Iterator[tuple[str, str, str]]:
         alias = field.validation_alias
         choices = alias.choices if isinstance(alias, AliasChoices) else [alias or prefix + name]
         names = " or ".join(str(choice).upper() for choice in choices)
-        default = "required" if field.is_required() else str(field.get_default() or "")
-        yield names, default, field.description or ""
+        yield names, _default(field), field.description or ""
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    default = field.get_default()
+    return str(default).lower() if isinstance(default, bool) else str(default or "")
 
 
 def _show_outcome(outcome: Outcome, *, as_json: bool) -> None:

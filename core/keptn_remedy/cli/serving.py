@@ -37,9 +37,17 @@ from keptn_remedy.variables import SettingsError
 LOCAL = {"REMEDY_JOURNAL": "var/local-journal.db", "FLAGD_FILE": "var/flags.json"}
 # People see the reports themselves; what goes wrong is logged beside them.
 FOR_PEOPLE = {"REMEDY_LOG_FORMAT": "console", "REMEDY_LOG_LEVEL": "warning"}
-# A demonstration must not switch flags that someone lives on.
-WITHOUT_UNLEASH = dict.fromkeys(
-    ("UNLEASH_URL", "UNLEASH_SERVER_URL", "UNLEASH_API_TOKEN", "UNLEASH_TOKEN"), ""
+# A demonstration must not touch flags or workloads that someone lives on.
+WITHOUT_THE_WORLD = dict.fromkeys(
+    (
+        "UNLEASH_URL",
+        "UNLEASH_SERVER_URL",
+        "UNLEASH_API_TOKEN",
+        "UNLEASH_TOKEN",
+        "KUBECONFIG",
+        "KUBERNETES_SERVICE_HOST",
+    ),
+    "",
 )
 
 
@@ -62,7 +70,7 @@ def _variables(environ: Mapping[str, str], *, local: bool, demo: bool) -> dict[s
     if not local:
         return found
     defaults = LOCAL | (FOR_PEOPLE if is_terminal() else {})
-    given = WITHOUT_UNLEASH if demo else {}
+    given = WITHOUT_THE_WORLD if demo else {}
     return {**defaults, **found, **given, "REMEDY_TRANSPORT": "local"}
 
 

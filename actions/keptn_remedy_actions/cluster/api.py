@@ -1,0 +1,205 @@
+"""The API server behind one door: JSON in and out, time-outs, and errors in an action's words."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from aiohttp import ClientError
+
+from keptn_remedy import PermanentError, TemporaryError
+from keptn_remedy_actions.cluster import Kind, Object, Ref
+from keptn_remedy_actions.cluster.connection import SERVICE_ACCOUNT, Connection
+from keptn_remedy_actions.cluster.settings import KubernetesSettings
+
+FIELD_MANAGER = "keptn-remedy"
+REQUEST_SECONDS = 15
+PAGE = 500
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
+
+_TEMPORARY = frozenset({408, 425, 429})
+_MOST_UNAUTHORIZED = 3
+_LONGEST_REASON = 300
+# An API server that has just started knows neither all rights nor all custom resources yet.
+_STARTING_SECONDS = 10.0
+
+
+class NotFound(PermanentError):
+    """404: there is no such object, or no such resource."""
+
+
+class Forbidden(PermanentError):
+    """403: RBAC or an admission webhook says no."""
+
+
+class Conflict(TemporaryError):
+    """409: the object was changed meanwhile, or exists already."""
+
+
+class Unprocessable(PermanentError):
+    """422: a failed `test` of a JSON patch, or an object that makes no sense."""
+
+
+_NAMED: Mapping[int, Callable[[str], Exception]] = {
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    422: Unprocessable,
+}
+
+
+class ClusterApi:
+    """One cluster. Connects at the first call; objects are plain JSON.
+
+    All calls raise TemporaryError, PermanentError or one of the above; connection errors of aiohttp
+    and TimeoutError pass through, the runner knows them.
+    """
+
+    def __init__(self, settings: KubernetesSettings, account: Path = SERVICE_ACCOUNT) -> None:
+        self._connection = Connection(settings, account)
+        self._unauthorized = 0
+        self._lost_at = float("-inf")
+
+    async def get(self, ref: Ref, subresource: str = "") -> Object:
+        return await self._call("get", "GET", ref, subresource)
+
+    async def list(
+        self, kind: Kind, namespace: str, *, labels: str = "", fields: str = ""
+    ) -> list[Object]:
+        """All objects of a kind in a namespace that the selectors match."""
+        query = {"limit": str(PAGE)}
+        query |= {"labelSelector": labels} if labels else {}
+        query |= {"fieldSelector": fields} if fields else {}
+        found: list[Object] = []
+        while True:
+            page = await self._call("list", "GET", Ref(kind, namespace, ""), query=query)
+            found += page.get("items") or ()
+            if not (more := page["metadata"].get("continue")):
+                return found
+            query["continue"] = more
+
+    async def patch(self, ref: Ref, how: str, body: Any, subresource: str = "") -> Object:
+        """Change an object; `how` is one of the media types above."""
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self._call("patch", "PATCH", ref, subresource, query, body, how)
+
+    async def create(self, kind: Kind, namespace: str, body: Object) -> Object:
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self._call("create", "POST", Ref(kind, namespace, ""), query=query, body=body)
+
+    async def delete(self, ref: Ref, uid: str) -> None:
+        """Delete this very object, and no namesake that came after it."""
+        await self._call("delete", "DELETE", ref, body={"preconditions": {"uid": uid}})
+
+    async def resources(self, api_version: str) -> Sequence[Object]:
+        """What the API server has under a group and version (API discovery)."""
+        status, _, body = await self._request("GET", f"/apis/{api_version}", {}, None, None)
+        if status != 200:
+            raise NotFound(f"the cluster has no {api_version}")
+        found: Sequence[Object] = body["resources"]
+        return found
+
+    async def close(self) -> None:
+        await self._connection.renew()
+
+    async def _call(
+        self,
+        verb: str,
+        method: str,
+        ref: Ref,
+        subresource: str = "",
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str | None = None,
+    ) -> Object:
+        path = ref.path if ref.name else ref.kind.path(ref.namespace)
+        path += f"/{subresource}" if subresource else ""
+        status, delay, answer = await self._request(method, path, query or {}, body, content_type)
+        if status < 300:
+            return answer
+        if status in (403, 404) and time.monotonic() < self._lost_at + _STARTING_SECONDS:
+            raise TemporaryError(f"the API server was lost a moment ago, and answers {status}", 1)
+        raise _error(status, delay, answer, verb, ref, subresource)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Any,
+        content_type: str | None,
+    ) -> tuple[int, float | None, Object]:
+        """Status, the pause that was asked for, and the answer."""
+        try:
+            async with self._connection.client() as client:
+                _, url, headers, body, _ = await client.param_serialize(
+                    method,
+                    path,
+                    query_params=list(query.items()),
+                    header_params={"Content-Type": content_type or "application/json"},
+                    body=body,
+                    auth_settings=["BearerToken"],
+                )
+                response = await client.call_api(
+                    method, url, headers, body, _request_timeout=REQUEST_SECONDS
+                )
+                status, text = response.status, await response.read()
+        except (ClientError, TimeoutError):
+            self._lost_at = time.monotonic()
+            raise
+        if status == 401:
+            await self._note_unauthorized()
+        self._unauthorized = 0
+        return status, _seconds(response.headers.get("Retry-After")), _parsed(text)
+
+    async def _note_unauthorized(self) -> None:
+        """Tokens are replaced while we run: read them again, but not for ever."""
+        self._unauthorized += 1
+        await self._connection.renew()
+        said = "the API server does not accept our token (401)"
+        if self._unauthorized >= _MOST_UNAUTHORIZED:
+            raise PermanentError(said)
+        raise TemporaryError(said, delay=1)
+
+
+def _error(
+    status: int, delay: float | None, answer: Object, verb: str, ref: Ref, subresource: str
+) -> Exception:
+    said = _reason(answer)
+    resource = ref.kind.resource + (f"/{subresource}" if subresource else "")
+    where = f"{verb} {resource} {ref.name}".rstrip() + f" in {ref.namespace}"
+    told = f"{where}: {said}"
+    if named := _NAMED.get(status):
+        return named(f"not allowed: {told}" if status == 403 else told)
+    # What the API server says of a custom resource that lacks its field of replicas.
+    is_missing = status == 500 and subresource == "scale" and "does not exist" in said
+    told = f"{where}: the API server answered {status}: {said}"
+    if (status >= 500 and not is_missing) or status in _TEMPORARY:
+        return TemporaryError(told, delay)
+    return PermanentError(told)
+
+
+def _reason(status: Object) -> str:
+    """Why not, of a Status object. What is long may echo the whole object, secrets included."""
+    details: Object = status.get("details") or {}
+    causes: Sequence[Object] = details.get("causes") or ()
+    said = "; ".join(f"{cause.get('field')}: {cause.get('message')}" for cause in causes)
+    said = said or status.get("message") or ""
+    return said if len(said) <= _LONGEST_REASON else str(status.get("reason"))
+
+
+def _parsed(text: bytes) -> Object:
+    try:
+        answer: Object = json.loads(text)
+    except ValueError:  # a proxy's page
+        return {"message": text.decode(errors="replace")[:_LONGEST_REASON]}
+    return answer
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    return float(retry_after) if retry_after and retry_after.isdecimal() else None

@@ -1,0 +1,75 @@
+"""Argo Rollouts: what their status means, and how an update of one is aborted."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from keptn_remedy_actions.cluster import Object, Ref, annotations_of, meta_of, status_of
+from keptn_remedy_actions.cluster.api import MERGE_PATCH, ClusterApi, NotFound
+
+REVISION = "rollout.argoproj.io/revision"
+_EPHEMERAL = "rollout.argoproj.io/ephemeral-metadata"
+
+
+def is_updating(rollout: Object) -> bool:
+    """Whether another template is on its way, and hasn't been aborted (kubectl-argo's `abort`)."""
+    status = status_of(rollout)
+    stable = status.get("stableRS")
+    return bool(stable) and stable != status.get("currentPodHash") and not is_aborted(rollout)
+
+
+def is_observed(rollout: Object, holder: Object) -> bool:
+    """Whether the status tells of the live template, wherever that is (`isGenerationObserved`).
+
+    The generations are text in it; releases before 0.10 had a hash there.
+    """
+    status = status_of(rollout)
+    observed = status.get("observedGeneration")
+    if not observed or not _covers(observed, rollout):
+        return False
+    return holder is rollout or _covers(status.get("workloadObservedGeneration"), holder)
+
+
+def _covers(observed: Any, found: Object) -> bool:
+    text = str(observed)
+    return not text.isdecimal() or int(text) >= meta_of(found).get("generation", 0)
+
+
+def is_aborted(rollout: Object) -> bool:
+    return bool(status_of(rollout).get("abort"))
+
+
+def is_stable(rollout: Object, replica_set: str) -> bool:
+    """Whether the ReplicaSet of this name, which ends with its hash, was promoted last."""
+    stable = status_of(rollout).get("stableRS")
+    return bool(stable) and replica_set.endswith(f"-{stable}")
+
+
+async def set_abort(api: ClusterApi, rollout: Ref, live: Object, *, abort: bool) -> None:
+    """Abort the update, or take that back, unless the Rollout was changed since it was read."""
+    version = {"resourceVersion": meta_of(live)["resourceVersion"]}
+    body = {"metadata": version, "status": {"abort": abort}}
+    try:
+        await api.patch(rollout, MERGE_PATCH, body, "status")
+    except NotFound:  # a CustomResourceDefinition without the status subresource
+        await api.patch(rollout, MERGE_PATCH, body)
+
+
+def without_ephemeral(replica_set: Object, template: Object) -> Object:
+    """The template without what `canaryMetadata` and `stableMetadata` lent to its pods."""
+    lent = _parsed(annotations_of(replica_set).get(_EPHEMERAL, ""))
+    meta: dict[str, Any] = dict(meta_of(template))
+    for field in ("labels", "annotations"):
+        gone: Object = lent.get(field) or {}
+        there: Object = meta.get(field) or {}
+        meta[field] = {name: there[name] for name in there if name not in gone}
+    return {**template, "metadata": meta}
+
+
+def _parsed(text: str) -> Object:
+    try:
+        parsed: Object = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return parsed

@@ -1,0 +1,144 @@
+"""Who decides how many replicas a workload has: its scale subresource, an HPA, or KEDA."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from keptn_remedy import Denied
+from keptn_remedy_actions.cluster import (
+    HPA,
+    SCALED_OBJECT,
+    Kind,
+    Object,
+    Ref,
+    Workload,
+    annotations_of,
+    meta_of,
+    name_of,
+    spec_of,
+)
+from keptn_remedy_actions.cluster.api import ClusterApi, Forbidden, NotFound
+from keptn_remedy_actions.cluster.compare_and_set import Field
+
+PAUSED = "autoscaling.keda.sh/paused"
+PAUSED_REPLICAS = "autoscaling.keda.sh/paused-replicas"
+# `maxReplicaCount` where a ScaledObject has none.
+_KEDA_MOST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Lever:
+    """The fields to change. `high` belongs to autoscalers, which decide between it and `low`."""
+
+    ref: Ref
+    low: str
+    replicas: int | str | None
+    ordered: int
+    """Replicas that are wished for now, whether they are there yet or not."""
+    subresource: str = ""
+    high: str = ""
+    most: int | None = None
+
+    @property
+    def least(self) -> int:
+        return int(self.replicas or 0)
+
+    def fields(self, wanted: int) -> list[Field]:
+        """What to set, so that so many replicas are ordered."""
+        value = str(wanted) if isinstance(self.replicas, str) else wanted
+        fields = [Field(self.low, self.replicas, value, omits_zero=self.subresource == "scale")]
+        if self.high and wanted > (self.most or _KEDA_MOST):
+            fields.append(Field(self.high, self.most, wanted))
+        return fields
+
+
+async def find_lever(api: ClusterApi, workload: Workload, scale: Object) -> Lever:
+    """What is to be changed for another number of replicas.
+
+    Raises:
+        Denied: several autoscalers claim the workload, or its one is switched off.
+    """
+    ordered = spec_of(scale).get("replicas") or 0
+    scaled_object = await _only(api, SCALED_OBJECT, workload)
+    if scaled_object:
+        return _of_keda(workload, scaled_object, ordered) or direct(workload, ordered)
+    hpa = await _only(api, HPA, workload)
+    if not hpa:
+        return direct(workload, ordered)
+    if not ordered:
+        raise Denied(
+            f"{workload.ref} has 0 replicas, which switches its HorizontalPodAutoscaler off:"
+            " whoever did that must switch it on again"
+        )
+    return _of_hpa(workload, hpa, ordered)
+
+
+def direct(workload: Workload, ordered: int) -> Lever:
+    """The workload's own scale subresource, whatever an autoscaler says."""
+    return Lever(workload.ref, "/spec/replicas", ordered, ordered, subresource="scale")
+
+
+def _of_hpa(workload: Workload, hpa: Object, ordered: int) -> Lever:
+    ref = Ref(HPA, workload.ref.namespace, name_of(hpa))
+    if owners := [o for o in meta_of(hpa).get("ownerReferences") or () if o.get("controller")]:
+        owner = f"{owners[0]['kind']} {owners[0]['name']}"
+        raise Denied(f"{ref} belongs to {owner}, which we may not see and would revert us")
+    least, most = spec_of(hpa).get("minReplicas"), spec_of(hpa)["maxReplicas"]
+    return Lever(
+        ref,
+        "/spec/minReplicas",
+        least,
+        max(ordered, least or 0),
+        high="/spec/maxReplicas",
+        most=most,
+    )
+
+
+def _of_keda(workload: Workload, found: Object, ordered: int) -> Lever | None:
+    """None where KEDA is paused and leaves the number of replicas to others."""
+    ref = Ref(SCALED_OBJECT, workload.ref.namespace, name_of(found))
+    notes, spec = annotations_of(found), spec_of(found)
+    if (paused_at := notes.get(PAUSED_REPLICAS, "")).isdecimal():
+        pointer = f"/metadata/annotations/{PAUSED_REPLICAS.replace('/', '~1')}"
+        return Lever(ref, pointer, paused_at, int(paused_at))
+    if notes.get(PAUSED, "false") != "false":
+        return None
+    least, most = spec.get("minReplicaCount"), spec.get("maxReplicaCount")
+    return Lever(
+        ref,
+        "/spec/minReplicaCount",
+        least,
+        max(ordered, least or 0),
+        high="/spec/maxReplicaCount",
+        most=most,
+    )
+
+
+async def _only(api: ClusterApi, kind: Kind, workload: Workload) -> Object | None:
+    claims = [each for each in await _all(api, kind, workload) if _claims(each, workload.ref)]
+    if len(claims) > 1:
+        names = ", ".join(map(name_of, claims))
+        raise Denied(f"several {kind.plural} claim {workload.ref}: {names}")
+    return claims[0] if claims else None
+
+
+async def _all(api: ClusterApi, kind: Kind, workload: Workload) -> Sequence[Object]:
+    try:
+        return await api.list(kind, workload.ref.namespace)
+    except NotFound:  # KEDA is not installed
+        return ()
+    except Forbidden:
+        if kind == HPA:
+            raise
+        return ()  # where there is KEDA, its HPA tells
+
+
+def _claims(autoscaler: Object, ref: Ref) -> bool:
+    target: Object = spec_of(autoscaler).get("scaleTargetRef") or {}
+    group = target.get("apiVersion", "apps/v1").rpartition("/")[0]
+    return (group, target.get("kind", "Deployment"), target.get("name")) == (
+        ref.kind.group,
+        ref.kind.name,
+        ref.name,
+    )

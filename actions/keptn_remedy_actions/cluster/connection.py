@@ -1,0 +1,122 @@
+"""The connection to the API server: made when it is needed, and anew when credentials change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from aiohttp import ClientConnectorCertificateError
+
+from keptn_remedy import PermanentError
+from keptn_remedy_actions.cluster.settings import KubernetesSettings
+
+USER_AGENT = "keptn-remedy"
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+Client = Any
+"""An `ApiClient` of `kubernetes.aio`, which must not be imported before it is used."""
+
+
+@dataclass(slots=True)
+class _Lent:
+    client: Client
+    users: int = 0
+    retired: bool = False
+
+
+class Connection:
+    """The way to one cluster. In a pod the token is read again each minute (by the client)."""
+
+    def __init__(self, settings: KubernetesSettings, account: Path = SERVICE_ACCOUNT) -> None:
+        self._settings = settings
+        self._account = account
+        self._present: _Lent | None = None
+        self._connecting = asyncio.Lock()
+
+    @asynccontextmanager
+    async def client(self) -> AsyncGenerator[Client]:
+        """The client, which stays open as long as it is used here.
+
+        Raises:
+            PermanentError: there is no way to the cluster.
+        """
+        async with self._connecting:
+            if self._present is None:
+                self._present = _Lent(await _connect(self._settings, self._account))
+        lent = self._present
+        lent.users += 1
+        try:
+            yield lent.client
+        except ClientConnectorCertificateError:
+            lent.retired = True  # the cluster's certificates were replaced: read ours again
+            raise
+        finally:
+            lent.users -= 1
+            if lent.retired:
+                await self._retire(lent)
+
+    async def renew(self) -> None:
+        """Read the credentials again for the next call; those under way may end."""
+        if self._present:
+            await self._retire(self._present)
+
+    async def _retire(self, lent: _Lent) -> None:
+        lent.retired = True
+        if self._present is lent:
+            self._present = None
+        if not lent.users:
+            await lent.client.close()
+
+
+async def _connect(settings: KubernetesSettings, account: Path) -> Client:
+    # A third of a second of imports, which must not hold up the event loop.
+    await asyncio.to_thread(_import)
+    from kubernetes.aio.client.api_client import ApiClient
+    from kubernetes.aio.client.configuration import Configuration
+
+    configuration: Any = Configuration()
+    try:
+        if settings.kubeconfig:
+            await _load_kubeconfig(settings.kubeconfig, configuration)
+        else:
+            _load_in_cluster(settings, account, configuration)
+        client = ApiClient(configuration)
+    except Exception as error:  # noqa: BLE001  a kubeconfig may be wrong in any way
+        why = " ".join(str(error).split())
+        raise PermanentError(f"no way to the cluster: {why}") from None
+    client.user_agent = USER_AGENT
+    return client
+
+
+def _import() -> None:
+    import_module("kubernetes.aio.client.api_client")
+    import_module("kubernetes.aio.config")
+
+
+async def _load_kubeconfig(path: str, configuration: Any) -> None:
+    kube_config: Any = import_module("kubernetes.aio.config.kube_config")
+    await kube_config.load_kube_config(
+        path, client_configuration=configuration, persist_config=False
+    )
+
+
+def _load_in_cluster(settings: KubernetesSettings, account: Path, configuration: Any) -> None:
+    """What `load_incluster_config` does, with our variables; tokens are read again each minute."""
+    from kubernetes.aio.config.incluster_config import InClusterConfigLoader
+
+    loader: Any = InClusterConfigLoader
+    loader(
+        token_filename=str(account / "token"),
+        cert_filename=str(account / "ca.crt"),
+        environ={
+            "KUBERNETES_SERVICE_HOST": settings.service_host,
+            "KUBERNETES_SERVICE_PORT": settings.service_port,
+        },
+    ).load_and_set(configuration)
+    # HTTP_PROXY is for the world outside; the client would send cluster traffic there.
+    configuration.client_session_kwargs = {"trust_env": False}

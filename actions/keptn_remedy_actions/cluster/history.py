@@ -1,0 +1,209 @@
+"""A workload's history as the cluster keeps it: ReplicaSets or ControllerRevisions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from keptn_remedy import Denied
+from keptn_remedy_actions.cluster import (
+    CONTROLLER_REVISION,
+    DEPLOYMENT,
+    POD,
+    REPLICA_SET,
+    ROLLOUT,
+    STATEFUL_SET,
+    Object,
+    Ref,
+    Workload,
+    annotations_of,
+    argo,
+    is_controlled_by,
+    is_ready,
+    labels_of,
+    meta_of,
+    name_of,
+    spec_of,
+    status_of,
+)
+from keptn_remedy_actions.cluster.api import ClusterApi
+from keptn_remedy_actions.cluster.revisions import Health, Revision, is_same_program, plain
+from keptn_remedy_actions.cluster.rollout import is_observed
+from keptn_remedy_actions.cluster.trouble import selector
+
+CAUSE = "kubernetes.io/change-cause"
+REVISION_HASH = "controller-revision-hash"
+_REVISION = "deployment.kubernetes.io/revision"
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A workload, the one that holds its template (itself, but for a Rollout's `workloadRef`),
+    and its revisions, the newest first.
+    """
+
+    workload: Workload
+    holder: Workload
+    revisions: Sequence[Revision]
+
+    @property
+    def template(self) -> Object:
+        return plain(spec_of(self.holder.live)["template"])
+
+    @property
+    def touched(self) -> Sequence[Workload]:
+        """What a rollback concerns, each once."""
+        return (self.workload,) if self.holder == self.workload else (self.workload, self.holder)
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether its controller has seen, and recorded, the live template."""
+        if self.workload.ref.kind == ROLLOUT:
+            return argo.is_observed(self.workload.live, self.holder.live)
+        return is_observed(self.workload.live)
+
+    def named(self, name: str) -> Revision | None:
+        return next((each for each in self.revisions if each.name == name), None)
+
+    def holds(self, name: str) -> bool:
+        """Whether this revision's program is live, recorded as such already or not."""
+        wanted, live = self.named(name), self.live
+        if wanted and is_same_program(wanted.template, self.template):
+            return True
+        return live is not None and live.name == name
+
+    @property
+    def live(self) -> Revision | None:
+        """The revision of the live template; None if it is not recorded yet."""
+        if self.workload.ref.kind == ROLLOUT and self.is_observed:
+            # A Rollout's template lacks the defaults that its ReplicaSets' have.
+            return self._of_hash(status_of(self.workload.live).get("currentPodHash", ""))
+        equal = [each for each in self.revisions if each.template == self.template]
+        if equal:
+            return equal[0]
+        if self.workload.ref.kind in (DEPLOYMENT, ROLLOUT) or not self.is_observed:
+            return None
+        # A newer API server may have defaults that the controller's record lacks; the controllers
+        # of StatefulSets and DaemonSets give the live one the highest number.
+        return self.revisions[0] if self.revisions else None
+
+    def _of_hash(self, pod_hash: str) -> Revision | None:
+        return next((each for each in self.revisions if each.name.endswith(f"-{pod_hash}")), None)
+
+
+async def read(api: ClusterApi, workload: Workload, *, with_health: bool = False) -> History:
+    """The history as it is now; who wants to know the revisions' health, has all pods listed.
+
+    Raises:
+        Denied: the template is in a kind of object that keeps none.
+    """
+    holder = await template_holder(api, workload)
+    if workload.ref.kind in (DEPLOYMENT, ROLLOUT):
+        revisions = await _replica_sets(api, workload)
+    else:
+        revisions = await _controller_revisions(api, workload, with_health=with_health)
+    revisions.sort(key=lambda each: each.number, reverse=True)
+    return History(workload, holder, tuple(revisions))
+
+
+async def template_holder(api: ClusterApi, workload: Workload) -> Workload:
+    """The workload itself, or what a Rollout's `workloadRef` names."""
+    reference = spec_of(workload.live).get("workloadRef")
+    if workload.ref.kind != ROLLOUT or not reference:
+        return workload
+    if reference.get("kind") != DEPLOYMENT.name:
+        raise Denied(
+            f"{workload.ref} takes its template from a {reference.get('kind')}; only from a"
+            " Deployment, or in itself, it can be rolled back"
+        )
+    ref = Ref(DEPLOYMENT, workload.ref.namespace, reference["name"])
+    return Workload(ref, await api.get(ref))
+
+
+async def _replica_sets(api: ClusterApi, workload: Workload) -> list[Revision]:
+    found = await api.list(REPLICA_SET, workload.ref.namespace, labels=selector(workload.live))
+    ours = [each for each in found if is_controlled_by(each, workload.live)]
+    if workload.ref.kind == ROLLOUT:
+        return [
+            _of_replica_set(each, argo.REVISION, _rollout_health(workload.live, each))
+            for each in ours
+            if _number(each, argo.REVISION)
+        ]
+    return [
+        _of_replica_set(each, _REVISION, _health(*_counts(each)))
+        for each in ours
+        if _number(each, _REVISION)
+    ]
+
+
+def _of_replica_set(found: Object, annotation: str, health: Health) -> Revision:
+    template = argo.without_ephemeral(found, spec_of(found)["template"])
+    return Revision(
+        number=_number(found, annotation),
+        name=name_of(found),
+        template=plain(template),
+        health=health,
+        cause=annotations_of(found).get(CAUSE),
+    )
+
+
+def _number(found: Object, annotation: str) -> int:
+    text = annotations_of(found).get(annotation, "")
+    return int(text) if text.isdecimal() else 0
+
+
+def _counts(replica_set: Object) -> tuple[int, int]:
+    """Pods there are, and those that serve; one that is ready, but not for long, is not broken."""
+    status = status_of(replica_set)
+    serving = status.get("availableReplicas") or status.get("readyReplicas") or 0
+    return status.get("replicas", 0), serving
+
+
+def _health(pods: int, serving: int) -> Health:
+    if serving:
+        return "serving"
+    return "broken" if pods else "unknown"
+
+
+def _rollout_health(rollout: Object, replica_set: Object) -> Health:
+    """While an update is on its way, only `stableRS` is known to have been promoted."""
+    status = status_of(rollout)
+    health = _health(*_counts(replica_set))
+    if health == "broken":
+        return health
+    if argo.is_stable(rollout, name_of(replica_set)):
+        return "serving"
+    return health if status.get("stableRS") == status.get("currentPodHash") else "unknown"
+
+
+async def _controller_revisions(
+    api: ClusterApi, workload: Workload, *, with_health: bool
+) -> list[Revision]:
+    namespace, labels = workload.ref.namespace, selector(workload.live)
+    found = await api.list(CONTROLLER_REVISION, namespace, labels=labels)
+    pods = await api.list(POD, namespace, labels=labels) if with_health else []
+    ours = [pod for pod in pods if is_controlled_by(pod, workload.live)]
+    staying = [pod for pod in ours if not meta_of(pod).get("deletionTimestamp")]
+    return [
+        Revision(
+            number=each["revision"],
+            name=name_of(each),
+            template=plain(each["data"]["spec"]["template"]),
+            health=_revision_health(workload, each, staying),
+            cause=annotations_of(each).get(CAUSE),
+        )
+        for each in found
+        if is_controlled_by(each, workload.live)
+    ]
+
+
+def _revision_health(workload: Workload, revision: Object, pods: Sequence[Object]) -> Health:
+    """A StatefulSet's `currentRevision` is the last one that was complete."""
+    # A StatefulSet's pods have the whole name of their revision.
+    pod_hash = labels_of(revision).get(REVISION_HASH) or name_of(revision)
+    its = [pod for pod in pods if labels_of(pod).get(REVISION_HASH) == pod_hash]
+    health = _health(len(its), sum(map(is_ready, its)))
+    if workload.ref.kind != STATEFUL_SET or health == "broken":
+        return health
+    is_current = status_of(workload.live).get("currentRevision") == name_of(revision)
+    return "serving" if is_current else "unknown"

@@ -1,0 +1,63 @@
+"""How many replicas a workload has: ordered, there, and ready."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keptn_remedy_actions.cluster import (
+    DEPLOYMENT,
+    POD,
+    ROLLOUT,
+    STATEFUL_SET,
+    Object,
+    Ref,
+    is_ready,
+    meta_of,
+    spec_of,
+    status_of,
+)
+from keptn_remedy_actions.cluster.api import ClusterApi
+
+SCALABLE = (DEPLOYMENT, STATEFUL_SET, ROLLOUT)
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """One look at a workload's replicas; `live` is the workload at that moment."""
+
+    live: Object
+    ordered: int
+    there: int
+    ready: int
+
+    def are(self, wanted: int, *, fewer: bool) -> bool:
+        """Whether the controllers did what was ordered; for `fewer`, that none is left over."""
+        if not is_observed(self.live) or self.ordered < wanted or self.ready < wanted:
+            return False
+        return not (fewer and self.there > self.ordered)
+
+
+async def look(api: ClusterApi, ref: Ref) -> Replicas:
+    live, scale = await api.get(ref), await api.get(ref, "scale")
+    return Replicas(
+        live,
+        ordered=spec_of(scale).get("replicas") or 0,
+        there=status_of(scale).get("replicas") or 0,
+        ready=await _ready(api, ref, live, scale),
+    )
+
+
+async def _ready(api: ClusterApi, ref: Ref, live: Object, scale: Object) -> int:
+    """Of a kind that does not tell, its ready pods."""
+    if ref.kind in SCALABLE:
+        return status_of(live).get("readyReplicas") or 0
+    selector = status_of(scale).get("selector")
+    pods = await api.list(POD, ref.namespace, labels=selector) if selector else []
+    return sum(map(is_ready, pods))
+
+
+def is_observed(live: Object) -> bool:
+    """Whether the controller has seen the newest order, as far as its kind tells."""
+    observed = status_of(live).get("observedGeneration")
+    # A Rollout's is text.
+    return observed is None or str(observed) == str(meta_of(live).get("generation"))

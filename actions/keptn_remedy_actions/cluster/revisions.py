@@ -1,0 +1,113 @@
+"""The revisions of a workload, and which of them to go back to: by health, not by number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from keptn_remedy import Denied, PermanentError
+from keptn_remedy_actions.cluster import Object, annotations_of, labels_of, meta_of, spec_of
+
+Health = Literal["serving", "broken", "unknown"]
+"""What can be seen of a revision now; one that has no pods any more shows nothing."""
+
+RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
+_HASHES = frozenset({"pod-template-hash", "rollouts-pod-template-hash"})
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A former or the present template of a workload; `name` is the history object's."""
+
+    number: int
+    name: str
+    template: Object
+    health: Health = "unknown"
+    cause: str | None = None
+
+    def __str__(self) -> str:
+        return f"revision {self.number} ({self.images})"
+
+    @property
+    def images(self) -> str:
+        images = _images(self.template)
+        return f"image{'s' * (len(images) != 1)} {', '.join(images)}"
+
+    def is_same_program(self, other: Revision) -> bool:
+        return is_same_program(self.template, other.template)
+
+
+def is_same_program(one: Object, other: Object) -> bool:
+    """Whether plain templates differ by nothing, or by a restart, which makes a revision, too."""
+    return _program(one) == _program(other)
+
+
+def plain(template: Object) -> Object:
+    """The template without what controllers and the API server add to it."""
+    meta = meta_of(template)
+    kept: dict[str, Any] = {k: meta[k] for k in meta if meta[k] and k != "creationTimestamp"}
+    labels = labels_of(template)
+    kept["labels"] = {name: labels[name] for name in labels if name not in _HASHES}
+    return {k: template[k] for k in template if k != "$patch"} | {"metadata": kept}
+
+
+def choose(history: Sequence[Revision], live: Revision, bad: Mapping[str, str]) -> Revision:
+    """The newest other revision that serves now, or else the newest that is not known to be bad.
+
+    `history` has the newest first; `bad` says of names when they were rolled back from.
+
+    Raises:
+        Denied: there is none.
+    """
+    others = [each for each in history if not each.is_same_program(live)]
+    if not others:
+        raise Denied(
+            f"there is no other revision than {live}: it never had one, or revisionHistoryLimit"
+            " let it go; deploy what is wanted instead"
+        )
+    doubts = _doubts(history, bad)
+    left = [each for each in others if each.name not in doubts]
+    if not left:
+        told = "; ".join(f"{each} {doubts[each.name]}" for each in others)
+        raise Denied(
+            f"every other revision is known to be bad: {told}; to take one nevertheless, name it"
+            f' in `value`: {{"revision": {others[0].number}}}'
+        )
+    serving = [each for each in left if each.health == "serving"]
+    return (serving or left)[0]
+
+
+def numbered(history: Sequence[Revision], number: int) -> Revision:
+    """The revision of this number.
+
+    Raises:
+        PermanentError: there is none; says which there are.
+    """
+    for each in history:
+        if each.number == number:
+            return each
+    told = ", ".join(str(each) for each in history) or "none"
+    raise PermanentError(f"there is no revision {number}; there are: {told}")
+
+
+def _doubts(history: Sequence[Revision], bad: Mapping[str, str]) -> Mapping[str, str]:
+    """Why not, by name."""
+    doubts = {
+        each.name: "has pods, and none of them is ready"
+        for each in history
+        if each.health == "broken"
+    }
+    return doubts | {name: f"was rolled back from at {when}" for name, when in bad.items()}
+
+
+def _images(template: Object) -> list[str]:
+    containers: Sequence[Object] = spec_of(template).get("containers") or ()
+    return [container.get("image", "") for container in containers]
+
+
+def _program(template: Object) -> Object:
+    """The template without what `kubectl rollout restart` writes into it."""
+    annotations = annotations_of(template)
+    kept = {name: annotations[name] for name in annotations if name != RESTARTED_AT}
+    return {**template, "metadata": {**meta_of(template), "annotations": kept}}

@@ -1,0 +1,114 @@
+"""Putting a recorded template in the place of the live one, by compare-and-set."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from keptn_remedy import PermanentError, TemporaryError
+from keptn_remedy_actions.cluster import (
+    ROLLOUT,
+    Object,
+    Ref,
+    Workload,
+    annotations_of,
+    meta_of,
+    uid_of,
+)
+from keptn_remedy_actions.cluster.api import JSON_PATCH, ClusterApi, Conflict, Unprocessable
+from keptn_remedy_actions.cluster.history import CAUSE, History, read
+from keptn_remedy_actions.cluster.managers import who_set
+from keptn_remedy_actions.cluster.revisions import Revision
+
+_MOST_CONFLICTS = 10
+
+
+class AnotherTemplate(PermanentError):
+    """What was to be replaced is not there any more."""
+
+
+async def read_again(api: ClusterApi, ref: Ref, uid: str) -> History:
+    """The history of the very workload that a plan was made for."""
+    live = await api.get(ref)
+    if uid_of(live) != uid:
+        raise AnotherTemplate(f"{ref} was deleted and made anew meanwhile")
+    return await read(api, Workload(ref, live))
+
+
+async def changed(
+    api: ClusterApi, ref: Ref, uid: str, change: Callable[[History], Awaitable[None]]
+) -> History:
+    """Change a workload as it is now, and again where its controller was faster: its status, too,
+    makes a new resourceVersion. Returns what was there before.
+    """
+    for _ in range(_MOST_CONFLICTS):
+        history = await read_again(api, ref, uid)
+        try:
+            await change(history)
+        except Conflict:
+            continue
+        return history
+    raise Conflict(f"{ref} was changed {_MOST_CONFLICTS} times while we looked")
+
+
+async def swap(api: ClusterApi, history: History, *, former: str, wanted: str, since: str) -> None:
+    """Replace the template of the revision `former` by that of `wanted`; if it is there, that's it.
+
+    Raises:
+        AnotherTemplate: another template is live.
+        Conflict: somebody was faster.
+        TemporaryError: what is live is not recorded yet.
+    """
+    if history.holds(wanted):
+        return
+    check_is_live(history, former, since)
+    revision = history.named(wanted)
+    if revision is None:
+        raise PermanentError(f"{wanted} is not in the history of {history.workload.ref} any more")
+    holder = history.holder
+    try:
+        await api.patch(holder.ref, JSON_PATCH, _patch(history, revision))
+    except Unprocessable:
+        if _version(await api.get(holder.ref)) == _version(holder.live):
+            raise
+        raise Conflict(f"{holder.ref} was changed at the same time") from None
+
+
+def check_is_live(history: History, name: str, since: str) -> None:
+    """Let pass only while the live template is of this revision."""
+    live = history.live
+    if live is None:
+        raise TemporaryError(f"the controller has not recorded what {history.workload.ref} has now")
+    recorded = history.named(name)
+    if live.name != name and not (recorded and live.is_same_program(recorded)):
+        holder = history.holder
+        who = who_set(holder.live, "/spec/template", since)
+        raise AnotherTemplate(f"{who} gave {holder.ref} another template, with {live.images}")
+
+
+def _patch(history: History, revision: Revision) -> list[dict[str, Any]]:
+    """`kubectl rollout undo` has no test, and drops annotations that the history doesn't have."""
+    live = history.holder.live
+    operations: list[dict[str, Any]] = [
+        {"op": "test", "path": "/metadata/resourceVersion", "value": _version(live)},
+        {"op": "replace", "path": "/spec/template", "value": revision.template},
+    ]
+    if history.workload.ref.kind == ROLLOUT:
+        return operations  # Argo Rollouts knows no change cause
+    return [*operations, *_cause(annotations_of(live), revision.cause)]
+
+
+def _cause(annotations: Any, cause: str | None) -> list[dict[str, Any]]:
+    path = f"/metadata/annotations/{CAUSE.replace('/', '~1')}"
+    if cause == annotations.get(CAUSE):
+        return []
+    if cause is None:
+        return [{"op": "remove", "path": path}]
+    if not annotations:
+        return [{"op": "add", "path": "/metadata/annotations", "value": {CAUSE: cause}}]
+    return [{"op": "add", "path": path, "value": cause}]
+
+
+def _version(live: Object) -> str:
+    version: str = meta_of(live)["resourceVersion"]
+    return version

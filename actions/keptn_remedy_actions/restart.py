@@ -1,0 +1,132 @@
+"""restart: new pods for a workload, as `kubectl rollout restart` has them made, and watched."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from pydantic import BaseModel
+
+from keptn_remedy import Change, Context, Outcome, Plan
+from keptn_remedy_actions.cluster import (
+    ROLLOUT,
+    Object,
+    Ref,
+    Workload,
+    annotations_of,
+    events,
+    rollout,
+    spec_of,
+    status_of,
+    trouble,
+    uid_of,
+)
+from keptn_remedy_actions.cluster.action import ClusterAction, looks
+from keptn_remedy_actions.cluster.api import MERGE_PATCH
+from keptn_remedy_actions.cluster.managers import who_set
+from keptn_remedy_actions.cluster.revisions import RESTARTED_AT
+from keptn_remedy_actions.cluster.rollout import Progress
+from keptn_remedy_actions.cluster.swap import AnotherTemplate
+from keptn_remedy_actions.cluster.targets import TargetValue, resolve
+
+
+class _Memo(BaseModel):
+    """What the plan keeps: what is to be restarted, and the time that makes it one restart."""
+
+    workload: Ref
+    uid: str
+    at: str
+
+
+class Restart(ClusterAction):
+    """Replace all pods of a workload, one after the other, as its update strategy says."""
+
+    name = "restart"
+    aliases = ("rollout-restart", "restart-pods")
+    undo_on_failed_verification = False
+    deadline = 600.0
+
+    Value: ClassVar[Any] = TargetValue
+
+    async def plan(self, context: Context, value: TargetValue) -> Plan:
+        workload = await resolve(self.api, self.settings, context, value)
+        if workload.ref.kind != ROLLOUT:  # whose controller restarts pods by itself, paused or not
+            rollout.check_follows_its_template(workload)
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        memo = _Memo(workload=workload.ref, uid=uid_of(workload.live), at=now)
+        change = Change(workload.ref.target, "restartedAt", restarted_at(workload), now)
+        empty = rollout.is_empty(workload)
+        notes = (f"{workload.ref} has no pods to restart",) if empty else ()
+        return Plan((change,), notes, memo.model_dump(mode="json"))
+
+    async def apply(self, context: Context, plan: Plan) -> None:
+        memo = _Memo.model_validate(plan.memo)
+        workload = await self._again(memo)
+        if not is_restarted(workload, memo.at):
+            await self.api.patch(memo.workload, MERGE_PATCH, _order(memo))
+        told = f"restarted at {memo.at}"
+        await events.tell(self.api, context, memo.workload, workload.live, "RemedyRestarted", told)
+
+    async def verify(self, context: Context, plan: Plan) -> Outcome:
+        memo = _Memo.model_validate(plan.memo)
+        workload, how = Workload(memo.workload, {}), Progress("waiting")
+        async for _ in looks(context):
+            workload = await self._again(memo)
+            if not is_restarted(workload, memo.at):
+                who = who_set(workload.live, "/spec/template", memo.at)
+                return Outcome.failed(f"overridden: {who} took the restart of {memo.workload} back")
+            how = _progress(workload)
+            if how.state != "waiting":
+                break
+        if how.state == "complete":
+            return Outcome.passed(f"{memo.workload} restarted, all pods are available")
+        why = await trouble.reasons(self.api, workload) if workload.live else ""
+        told = f"{memo.workload} is not available after its restart: {how.why}"
+        return Outcome.failed("; ".join(filter(None, (told, why))))
+
+    async def undo(self, context: Context, plan: Plan) -> str | None:
+        return "a restart can't be undone, and nothing is left of it to undo"
+
+    async def _again(self, memo: _Memo) -> Workload:
+        live = await self.api.get(memo.workload)
+        if uid_of(live) != memo.uid:
+            raise AnotherTemplate(f"{memo.workload} was deleted and made anew meanwhile")
+        return Workload(memo.workload, live)
+
+
+def restarted_at(workload: Workload) -> str | None:
+    """When somebody wanted it restarted last."""
+    spec = spec_of(workload.live)
+    if workload.ref.kind == ROLLOUT:
+        return spec.get("restartAt")
+    return annotations_of(spec["template"]).get(RESTARTED_AT)
+
+
+def is_restarted(workload: Workload, at: str) -> bool:
+    """Whether it was told so, by us or by somebody after us; kubectl writes local time."""
+    told = restarted_at(workload)
+    if told is None or told == at:
+        return told == at
+    try:
+        return datetime.fromisoformat(told) > datetime.fromisoformat(at)
+    except (ValueError, TypeError):  # no time, or one without a zone
+        return False
+
+
+def _order(memo: _Memo) -> Object:
+    if memo.workload.kind == ROLLOUT:
+        return {"spec": {"restartAt": memo.at}}
+    return {"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: memo.at}}}}}
+
+
+def _progress(workload: Workload) -> Progress:
+    """A Rollout's controller notes the restart when the last pod is new."""
+    if workload.ref.kind != ROLLOUT:
+        return rollout.progress(workload)
+    done = status_of(workload.live).get("restartedAt")
+    if done != spec_of(workload.live).get("restartAt"):
+        return Progress(
+            "waiting",
+            "its controller restarts pods only while all of its ReplicaSets are available",
+        )
+    return rollout.progress(workload)

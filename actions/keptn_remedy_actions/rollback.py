@@ -1,0 +1,221 @@
+"""rollback: back to the newest revision of a workload that was healthy, as far as can be seen."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, Field, field_validator
+
+from keptn_remedy import Change, Context, Outcome, Plan, TemporaryError
+from keptn_remedy_actions.cluster import (
+    REPLICA_SET,
+    ROLLOUT,
+    Ref,
+    Workload,
+    argo,
+    events,
+    known,
+    owners,
+    rollout,
+    stateful,
+    trouble,
+    uid_of,
+)
+from keptn_remedy_actions.cluster.action import ClusterAction, looks
+from keptn_remedy_actions.cluster.api import NotFound
+from keptn_remedy_actions.cluster.history import History, read
+from keptn_remedy_actions.cluster.known import Known
+from keptn_remedy_actions.cluster.revisions import Revision, choose, numbered
+from keptn_remedy_actions.cluster.rollout import Progress
+from keptn_remedy_actions.cluster.swap import (
+    AnotherTemplate,
+    changed,
+    check_is_live,
+    read_again,
+    swap,
+)
+from keptn_remedy_actions.cluster.targets import TargetValue, resolve
+
+
+class RollbackValue(TargetValue):
+    """Of what, and to which revision, if not to the one that the action finds."""
+
+    revision: int | None = Field(default=None, ge=1)
+
+    @field_validator("revision", mode="before")
+    @classmethod
+    def _number(cls, number: Any) -> Any:
+        if number is True or number is False:
+            raise ValueError("must be the number of a revision, such as 3")
+        return number
+
+
+class _Memo(BaseModel):
+    """What the plan keeps: names of history objects. Their templates may hold secrets."""
+
+    workload: Ref
+    uid: str
+    former: str
+    wanted: str
+    step: str
+    by_abort: bool
+    planned_at: str
+
+
+class Rollback(ClusterAction):
+    """Go back to the newest revision of a workload that was healthy, as far as can be seen."""
+
+    name = "rollback"
+    aliases = ("rollout-undo", "undo-rollout")
+    undo_on_failed_verification = False
+    deadline = 600.0
+
+    Value: ClassVar[Any] = RollbackValue
+
+    async def plan(self, context: Context, value: RollbackValue) -> Plan:
+        workload = await resolve(self.api, self.settings, context, value)
+        rollout.check_follows_its_template(workload)
+        history = await read(self.api, workload, with_health=True)
+        notes = owners.judge(self.settings, history.touched)
+        live = _recorded(history)
+        remembered = await known.recall(context, workload.ref, uid_of(workload.live))
+        if value.revision is None:
+            wanted = choose(history.revisions, live, remembered.bad)
+        else:
+            wanted = numbered(history.revisions, value.revision)
+        if wanted.is_same_program(live):
+            return Plan((), (f"{workload.ref} is at {live} already", *notes))
+        if rollout.is_empty(workload):
+            notes = (*notes, f"{workload.ref} has no pods, so {wanted} can't be seen available")
+        change = Change(workload.ref.target, "template", str(live), _told(wanted, remembered))
+        return Plan((change,), notes, _memo(workload, live, wanted).model_dump(mode="json"))
+
+    async def apply(self, context: Context, plan: Plan) -> None:
+        if not plan.changes:
+            return
+        memo = _Memo.model_validate(plan.memo)
+        go_back = partial(self._go_back, context, memo)
+        history = await changed(self.api, memo.workload, memo.uid, go_back)
+        await self._tell(context, history, "RemedyRolledBack", memo.step)
+
+    async def verify(self, context: Context, plan: Plan) -> Outcome:
+        if not plan.changes:
+            return Outcome.warned("; ".join(plan.notes))
+        memo = _Memo.model_validate(plan.memo)
+        history, how = None, Progress("waiting")
+        async for _ in looks(context):
+            try:
+                history = await read_again(self.api, memo.workload, memo.uid)
+                how = await self._look(memo, history)
+            except AnotherTemplate as error:
+                return Outcome.failed(f"overridden: {error}")
+            if how.state != "waiting":
+                break
+            if stateful.is_ordered(history.workload) and rollout.is_observed(history.workload.live):
+                await stateful.delete_stuck(self.api, history.workload, memo.former)
+        if history and how.state == "complete":
+            await self._note_good(context, memo, history)
+            return Outcome.passed(f"{memo.workload}: {memo.step}")
+        why = await trouble.reasons(self.api, history.workload) if history else ""
+        told = f"{memo.workload} is not available after {memo.step}"
+        return Outcome.failed("; ".join(filter(None, (f"{told}: {how.why}", why))))
+
+    async def undo(self, context: Context, plan: Plan) -> str | None:
+        if not plan.changes:
+            return "there was nothing to undo"
+        memo = _Memo.model_validate(plan.memo)
+        try:
+            go_forward = partial(self._go_forward, memo)
+            history = await changed(self.api, memo.workload, memo.uid, go_forward)
+        except AnotherTemplate as error:
+            return f"not undone: {error}"
+        except NotFound:
+            return f"not undone: {memo.workload} is gone"
+        remembered = await known.recall(context, memo.workload, memo.uid)
+        remembered.forgive(memo.former, history.revisions)
+        await known.keep(context, memo.workload, memo.uid, remembered, history.revisions)
+        await self._tell(context, history, "RemedyUndone", f"undone: {memo.step}")
+        return None
+
+    async def _go_back(self, context: Context, memo: _Memo, history: History) -> None:
+        # First of all: however this ends, what had a problem is not gone back to.
+        remembered = await known.recall(context, memo.workload, memo.uid)
+        remembered.note_bad(memo.former, history.revisions)
+        await known.keep(context, memo.workload, memo.uid, remembered, history.revisions)
+        live = history.workload.live
+        if memo.by_abort and argo.is_updating(live):
+            check_is_live(history, memo.former, memo.planned_at)
+            await argo.set_abort(self.api, memo.workload, live, abort=True)
+        elif not _is_aborted(memo, history):
+            await swap(
+                self.api, history, former=memo.former, wanted=memo.wanted, since=memo.planned_at
+            )
+
+    async def _go_forward(self, memo: _Memo, history: History) -> None:
+        if _is_aborted(memo, history):
+            await argo.set_abort(self.api, memo.workload, history.workload.live, abort=False)
+        else:
+            await swap(
+                self.api, history, former=memo.wanted, wanted=memo.former, since=memo.planned_at
+            )
+
+    async def _look(self, memo: _Memo, history: History) -> Progress:
+        if _is_aborted(memo, history):
+            stable = await self.api.get(Ref(REPLICA_SET, memo.workload.namespace, memo.wanted))
+            return rollout.abort_progress(history.workload.live, stable)
+        if not history.holds(memo.wanted):
+            check_is_live(history, memo.wanted, memo.planned_at)
+        return rollout.progress(
+            history.workload, holder=history.holder.live, replica_set=memo.wanted
+        )
+
+    async def _note_good(self, context: Context, memo: _Memo, history: History) -> None:
+        if not rollout.is_empty(history.workload):
+            remembered = await known.recall(context, memo.workload, memo.uid)
+            remembered.note_good(memo.wanted)
+            await known.keep(context, memo.workload, memo.uid, remembered, history.revisions)
+
+    async def _tell(self, context: Context, history: History, reason: str, told: str) -> None:
+        workload = history.workload
+        await events.tell(self.api, context, workload.ref, workload.live, reason, told)
+
+
+def _recorded(history: History) -> Revision:
+    live = history.live
+    if live is None or not history.is_observed:
+        raise TemporaryError(
+            f"the controller of {history.workload.ref} has not recorded its present template yet"
+        )
+    return live
+
+
+def _told(wanted: Revision, remembered: Known) -> str:
+    """What has no pods tells nothing; the next one up is taken on trust, and this says so."""
+    if wanted.health == "serving" or wanted.name in remembered.good:
+        return str(wanted)
+    return f"{wanted}, not known to have been available"
+
+
+def _memo(workload: Workload, live: Revision, wanted: Revision) -> _Memo:
+    return _Memo(
+        workload=workload.ref,
+        uid=uid_of(workload.live),
+        former=live.name,
+        wanted=wanted.name,
+        step=f"{live} -> {wanted}",
+        by_abort=(
+            workload.ref.kind == ROLLOUT
+            and argo.is_updating(workload.live)
+            and argo.is_stable(workload.live, wanted.name)
+        ),
+        planned_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )
+
+
+def _is_aborted(memo: _Memo, history: History) -> bool:
+    """Whether what was planned as an abort was, and still is, one."""
+    live = history.workload.live
+    is_former = history.live is not None and history.live.name == memo.former
+    return memo.by_abort and is_former and argo.is_aborted(live)

@@ -1,0 +1,120 @@
+"""What a wish for replicas comes to."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from keptn_remedy_actions.cluster.quantity import Limits, read_wish
+from keptn_remedy_actions.scale import Scale
+
+VALUE: TypeAdapter[Any] = TypeAdapter(Scale.Value)
+
+
+def mistake(value: Any) -> str:
+    with pytest.raises(ValidationError) as caught:
+        VALUE.validate_python(value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("sent", "as_scale", "as_scaling"),
+    [
+        (5, 5, 8),
+        (2.0, 2, 5),
+        ("5", 5, 8),
+        ("2.0", 2, 5),
+        (" 5 ", 5, 8),
+        (-1, 2, 2),
+        ("-1", 2, 2),
+        ("+2", 5, 5),
+        ("x2", 6, 6),
+        ("X1.5", 5, 5),
+        ("150%", 5, 5),
+        ("+50%", 5, 5),
+        ("-50%", 2, 2),
+        ("-200%", 0, 0),
+        ("110%", 4, 4),
+        ("100%", 3, 3),
+    ],
+)
+def test_a_bare_number_is_absolute_for_scale_and_an_increment_for_scaling(
+    sent: Any, as_scale: int, as_scaling: int
+) -> None:
+    wish = VALUE.validate_python(sent).replicas
+    assert wish.comes_to(3, bare_adds=False) == as_scale
+    assert wish.comes_to(3, bare_adds=True) == as_scaling
+
+
+def test_percentages_are_exact_before_they_are_rounded_up() -> None:
+    assert read_wish("110%").comes_to(100, bare_adds=False) == 110
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        (None, "none is no number of replicas"),
+        (True, "true is no number of replicas"),
+        (False, "false is no number of replicas"),
+        ("", "must say how many replicas"),
+        ("  ", "must say how many replicas"),
+        ({}, "must say how many replicas"),
+        ([], "must say how many replicas"),
+        ([3], "must say how many replicas"),
+        (2.5, "2.5 is no whole number"),
+        ("2.5", "'2.5' is no number of replicas"),
+        (float("nan"), "nan is no whole number"),
+        (float("inf"), "inf is no whole number"),
+        ("many", "'many' is no number of replicas"),
+        ("x-2", "'x-2' is no number of replicas"),
+        ("1e3", "'1e3' is no number of replicas"),
+        ("1_000", "'1_000' is no number of replicas"),
+        ("٣", "is no number of replicas"),
+        (3_000_000_000, "more than Kubernetes can count"),
+        ("+3000000000", "more than Kubernetes can count"),
+        ({"replicas": None}, "none is no number of replicas"),
+        ({"replica": 3}, "must say how many replicas"),
+        ({"replicas": 3, "namspace": "x"}, "Extra inputs are not permitted"),
+        ({"replicas": 3, "min": 5, "max": 4}, "min 5 is above max 4"),
+        ({"replicas": 3, "name": " "}, "must not be empty"),
+    ],
+)
+def test_what_is_no_number_of_replicas_is_refused_with_the_reason(sent: Any, reason: str) -> None:
+    assert reason in mistake(sent)
+
+
+@pytest.mark.parametrize("sent", ["0", 0, "x0", "0%", "-100%"])
+def test_none_at_all_is_told_from_fewer(sent: Any) -> None:
+    assert read_wish(sent).is_zero(bare_adds=False)
+    assert not read_wish("-3").is_zero(bare_adds=False)
+    assert not read_wish(0).is_zero(bare_adds=True)  # an increment of nothing
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ordered", "clamped"),
+    [
+        (7, 3, 7),
+        (70, 3, 50),
+        (1, 3, 2),
+        (62, 60, 60),  # above the ceiling already: a wish for more must not take any away
+        (55, 60, 50),
+        (0, 1, 1),  # and below the floor a wish for fewer must not add any
+    ],
+)
+def test_a_wish_is_clamped_but_never_turned_around(wanted: int, ordered: int, clamped: int) -> None:
+    assert Limits(2, 50).clamped(wanted, ordered) == clamped
+
+
+replicas = st.integers(0, 1000)
+
+
+@given(replicas, replicas, replicas, replicas)
+def test_no_wish_leads_past_a_limit_or_against_its_direction(
+    wanted: int, ordered: int, fewest: int, more: int
+) -> None:
+    most = fewest + more
+    clamped = Limits(fewest, most).clamped(wanted, ordered)
+    assert (clamped - ordered) * (wanted - ordered) >= 0
+    assert fewest <= clamped <= most or clamped == ordered

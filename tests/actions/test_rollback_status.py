@@ -1,0 +1,134 @@
+"""When a workload is what is ordered, as rollback and restart decide it."""
+
+from typing import Any
+
+import pytest
+
+from keptn_remedy import Denied
+from keptn_remedy_actions.cluster import (
+    DAEMON_SET,
+    DEPLOYMENT,
+    ROLLOUT,
+    STATEFUL_SET,
+    Kind,
+    Ref,
+    Workload,
+)
+from keptn_remedy_actions.cluster.rollout import (
+    COMPLETE,
+    Progress,
+    abort_progress,
+    check_follows_its_template,
+    is_empty,
+    progress,
+)
+
+DEADLINE = "ProgressDeadlineExceeded"
+ALL_THERE = {"replicas": 3, "updatedReplicas": 3, "availableReplicas": 3, "readyReplicas": 3}
+ON_ALL_NODES = {"desiredNumberScheduled": 2, "updatedNumberScheduled": 2, "numberAvailable": 2}
+
+
+def workload(kind: Kind, spec: Any = None, generation: int = 2, **status: Any) -> Workload:
+    live = {
+        "metadata": {"generation": generation},
+        "spec": {"replicas": 3, **(spec or {})},
+        "status": {"observedGeneration": 2, **status},
+    }
+    return Workload(Ref(kind, "shop", "carts"), live)
+
+
+def exceeded(name: str) -> Any:
+    message = f'ReplicaSet "{name}" has timed out progressing.'
+    return [{"type": "Progressing", "status": "False", "reason": DEADLINE, "message": message}]
+
+
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [
+        ({"updatedReplicas": 1}, "1 of 3 pods have its template"),
+        ({"replicas": 5}, "2 pods with another template are still there"),
+        ({"availableReplicas": 2}, "2 of 3 pods are available"),
+    ],
+)
+def test_a_deployment_waits_for_all_pods(status: Any, why: str) -> None:
+    assert progress(workload(DEPLOYMENT, **ALL_THERE)) == COMPLETE
+    assert progress(workload(DEPLOYMENT, **{**ALL_THERE, **status})) == Progress("waiting", why)
+
+
+def test_what_its_controller_has_not_seen_is_not_believed() -> None:
+    for kind in (DEPLOYMENT, STATEFUL_SET, DAEMON_SET):
+        assert progress(workload(kind, generation=3, **ALL_THERE)).state == "waiting"
+
+
+def test_an_exceeded_deadline_is_the_end() -> None:
+    stuck = workload(DEPLOYMENT, **ALL_THERE, conditions=exceeded("carts-2"))
+    assert progress(stuck).state == "stuck"
+    assert progress(stuck, replica_set="carts-2").state == "stuck"
+
+
+def test_a_deadline_that_the_former_revision_exceeded_is_not() -> None:
+    stale = workload(DEPLOYMENT, **ALL_THERE, conditions=exceeded("carts-2"))
+    assert progress(stale, replica_set="carts-1") == COMPLETE
+
+
+def test_a_daemon_set_waits_for_all_nodes() -> None:
+    assert progress(workload(DAEMON_SET, **ON_ALL_NODES)) == COMPLETE
+    behind = workload(DAEMON_SET, **{**ON_ALL_NODES, "updatedNumberScheduled": 1})
+    assert progress(behind).why == "1 of 2 pods have its template"
+    away = workload(DAEMON_SET, **{**ON_ALL_NODES, "numberAvailable": 1})
+    assert progress(away).why == "1 of 2 pods are available"
+
+
+def test_a_stateful_set_waits_for_pods_above_its_partition() -> None:
+    spec = {"updateStrategy": {"rollingUpdate": {"partition": 1}}}
+    status: dict[str, Any] = {"readyReplicas": 3, "currentRevision": "a", "updateRevision": "b"}
+    assert progress(workload(STATEFUL_SET, spec, updatedReplicas=2, **status)) == COMPLETE
+    assert progress(workload(STATEFUL_SET, spec, updatedReplicas=1, **status)).state == "waiting"
+
+
+def test_a_stateful_set_without_a_partition_waits_for_its_revision() -> None:
+    status: dict[str, Any] = {"readyReplicas": 3, "currentRevision": "a", "updatedReplicas": 3}
+    assert progress(workload(STATEFUL_SET, updateRevision="b", **status)).state == "waiting"
+    assert progress(workload(STATEFUL_SET, updateRevision="a", **status)) == COMPLETE
+    status["readyReplicas"] = 2
+    assert progress(workload(STATEFUL_SET, updateRevision="a", **status)).state == "waiting"
+
+
+@pytest.mark.parametrize(
+    ("phase", "state"),
+    [
+        ("Healthy", "complete"),
+        ("Progressing", "waiting"),
+        ("Paused", "waiting"),
+        ("Degraded", "stuck"),
+    ],
+)
+def test_a_rollout_is_what_its_phase_says(phase: str, state: str) -> None:
+    seen = workload(ROLLOUT, phase=phase, message="m")
+    assert progress(seen).state == state
+    unseen = workload(ROLLOUT, generation=3, phase=phase)
+    assert progress(unseen).state == "waiting"
+
+
+def test_a_rollout_of_another_objects_template_waits_for_that() -> None:
+    seen = workload(ROLLOUT, phase="Healthy", workloadObservedGeneration="4")
+    assert progress(seen, holder={"metadata": {"generation": 5}}).state == "waiting"
+    assert progress(seen, holder={"metadata": {"generation": 4}}) == COMPLETE
+
+
+def test_an_aborted_update_ends_with_all_stable_pods() -> None:
+    aborted = workload(ROLLOUT, phase="Degraded").live
+    assert abort_progress(aborted, {"status": {"availableReplicas": 3}}) == COMPLETE
+    assert abort_progress(aborted, {"status": {}}).why == "0 of 3 pods are available"
+
+
+def test_no_pods_ordered_is_empty() -> None:
+    assert is_empty(workload(DEPLOYMENT, {"replicas": 0}))
+    assert is_empty(workload(DAEMON_SET, desiredNumberScheduled=0))
+    assert not is_empty(workload(STATEFUL_SET))
+
+
+@pytest.mark.parametrize("kind", [DEPLOYMENT, ROLLOUT])
+def test_paused_workloads_do_not_follow_their_template(kind: Kind) -> None:
+    with pytest.raises(Denied, match="resume it first"):
+        check_follows_its_template(workload(kind, {"paused": True}))

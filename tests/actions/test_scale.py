@@ -1,0 +1,147 @@
+"""The plans that `scale` makes; what comes of them, the tests on a cluster see."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keptn_remedy import Denied, PermanentError, Plan
+from keptn_remedy_actions.cluster import DEPLOYMENT, HPA, SCALED_OBJECT, STATEFUL_SET, Kind
+from keptn_remedy_actions.scale import Scale
+from tests.actions.driving import Driven, driven
+from tests.actions.objects import showing
+
+Objects = Mapping[tuple[Kind, str], Any]
+Cluster = Callable[..., AbstractAsyncContextManager[Driven]]
+
+CARTS = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "carts"}
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Cluster:
+    @asynccontextmanager
+    async def acting(objects: Objects, **settings: Any) -> AsyncIterator[Driven]:
+        async with showing(tmp_path, objects) as kubeconfig:
+            action = Scale(Scale.Settings(kubeconfig=kubeconfig, **settings))
+            async with driven(action) as drive:
+                yield drive
+            await action.close()
+
+    return acting
+
+
+def replicas(number: int) -> Any:
+    return {"spec": {"replicas": number}}
+
+
+def hpa(low: int, high: int) -> Any:
+    return {"spec": {"scaleTargetRef": CARTS, "minReplicas": low, "maxReplicas": high}}
+
+
+def steps(plan: Plan) -> list[str]:
+    return [str(change) for change in plan.changes]
+
+
+async def test_a_relative_wish_becomes_absolute(cluster: Cluster) -> None:
+    async with cluster({(DEPLOYMENT, "carts"): replicas(3)}) as drive:
+        plan = await drive.plan("+2")
+    assert steps(plan) == ["deployments.apps/sockshop-production/carts replicas: 3 -> 5"]
+
+
+async def test_the_templates_name_the_target(cluster: Cluster) -> None:
+    objects = {(STATEFUL_SET, "carts-primary"): replicas(1)}
+    async with cluster(objects, workload_template="{service}-primary") as drive:
+        plan = await drive.plan(2)
+    assert plan.targets == {"statefulsets.apps/sockshop-production/carts-primary"}
+
+
+async def test_an_hpa_is_changed_within_the_ceiling(cluster: Cluster) -> None:
+    objects = {(DEPLOYMENT, "carts"): replicas(3), (HPA, "carts"): hpa(2, 4)}
+    async with cluster(objects, max_replicas=6) as drive:
+        plan = await drive.plan("x3")
+    of = "of HorizontalPodAutoscaler carts"
+    target = "deployments.apps/sockshop-production/carts"
+    assert steps(plan) == [
+        f"{target} minReplicas {of}: 2 -> 6",
+        f"{target} maxReplicas {of}: 4 -> 6",
+    ]
+    assert plan.notes == (
+        "9 wished for, clamped to 6: at least 1, at most 6 (KUBERNETES_MAX_REPLICAS)",
+    )
+
+
+async def test_an_hpa_of_another_workload_is_none_of_our_business(cluster: Cluster) -> None:
+    other = {"spec": {**hpa(2, 9)["spec"], "scaleTargetRef": {**CARTS, "name": "orders"}}}
+    async with cluster({(DEPLOYMENT, "carts"): replicas(3), (HPA, "orders"): other}) as drive:
+        assert [change.field for change in (await drive.plan(4)).changes] == ["replicas"]
+
+
+async def test_an_hpa_that_somebody_else_keeps_is_left_alone(cluster: Cluster) -> None:
+    """KEDA's, for one, where its ScaledObjects may not be seen."""
+    kept = {"ownerReferences": [{"controller": True, "kind": "ScaledObject", "name": "carts"}]}
+    of_keda = {"metadata": {"name": "keda-hpa-carts", **kept}, **hpa(1, 9)}
+    objects = {(DEPLOYMENT, "carts"): replicas(3), (HPA, "keda-hpa-carts"): of_keda}
+    async with cluster(objects) as drive:
+        with pytest.raises(Denied, match="belongs to ScaledObject carts"):
+            await drive.plan(4)
+
+
+async def test_kedas_own_hpa_makes_way_for_its_scaled_object(cluster: Cluster) -> None:
+    objects = {
+        (DEPLOYMENT, "carts"): replicas(3),
+        (HPA, "keda-hpa-carts"): hpa(1, 9),
+        (SCALED_OBJECT, "carts"): {"spec": {"scaleTargetRef": {"name": "carts"}}},
+    }
+    async with cluster(objects) as drive:
+        plan = await drive.plan(4)
+    assert [change.field for change in plan.changes] == ["minReplicaCount of ScaledObject carts"]
+
+
+async def test_more_than_keda_would_go_to_by_itself_raises_its_maximum(cluster: Cluster) -> None:
+    objects = {
+        (DEPLOYMENT, "carts"): replicas(3),
+        (SCALED_OBJECT, "carts"): {"spec": {"scaleTargetRef": {"name": "carts"}}},
+    }
+    async with cluster(objects, max_replicas=500) as drive:
+        plan = await drive.plan(120)
+    assert [(change.before, change.after) for change in plan.changes] == [(None, 120), (None, 120)]
+
+
+async def test_two_workloads_of_one_name_are_ambiguous(cluster: Cluster) -> None:
+    objects = {(DEPLOYMENT, "carts"): replicas(3), (STATEFUL_SET, "carts"): replicas(1)}
+    async with cluster(objects) as drive:
+        with pytest.raises(PermanentError, match="is ambiguous"):
+            await drive.plan(2)
+        plan = await drive.plan({"replicas": 2, "kind": "statefulset"})
+    assert plan.targets == {"statefulsets.apps/sockshop-production/carts"}
+
+
+async def test_similar_names_are_told(cluster: Cluster) -> None:
+    async with cluster({(DEPLOYMENT, "cart"): replicas(3), (STATEFUL_SET, "db"): {}}) as drive:
+        with pytest.raises(PermanentError, match=r"similar: Deployment cart$"):
+            await drive.plan(2)
+
+
+@pytest.mark.parametrize(
+    ("name", "template", "complaint"),
+    [
+        ("namespace_template", "{stage.__class__}", r"there is no {stage\.__class__}"),
+        ("workload_template", "{tenant}", "there is no {tenant}"),
+        ("workload_template", "{labels}", "there is no {labels}"),
+        ("owner_policy", "helm=sometimes", "write pairs such as helm=refuse"),
+        ("owner_policy", "puppet=warn", "owners are argocd, flux, controller, helm"),
+        ("max_replicas", 0, "greater than or equal to 1"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_at_the_start(
+    name: str, template: Any, complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        Scale.Settings(kubeconfig="some", **{name: template})
+
+
+def test_without_a_cluster_it_is_off() -> None:
+    with pytest.raises(ValueError, match="this is no pod, and KUBECONFIG is not set"):
+        Scale.Settings()
