@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,15 +55,23 @@ class ProviderProcess:
     """A provider with a journal and ports of its own, reporting to a FakeKeptn.
 
     An async context manager. Leaving it stops the process; an error gets the end of the log as a
-    note. `settings` are those of the process, without `REMEDY_`.
+    note. `settings` are those of the process, without `REMEDY_`; `environment` is what its actions
+    want besides.
     """
 
-    def __init__(self, folder: Path, keptn: FakeKeptn, **settings: object) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        keptn: FakeKeptn,
+        environment: Mapping[str, str] | None = None,
+        **settings: object,
+    ) -> None:
         self.folder = folder
         self.journal = folder / "journal.db"
         self.log = folder / "provider.log"
         self._traces = folder / "traces"
         self._keptn = keptn
+        self._given = environment or {}
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         # Bound but not listening: the ports are ours while no process of ours listens.
@@ -236,6 +244,7 @@ class ProviderProcess:
             "REMEDY_EVENT_URL": self._keptn.event_url,
             "REMEDY_ACTIONS_DIR": str(self.folder / "actions"),
             "CRASH_FOLDER": str(self._traces),
+            **self._given,
             **given,
         }
 

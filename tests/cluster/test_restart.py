@@ -1,0 +1,122 @@
+"""`restart` on a real API server with its controllers."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from keptn_remedy import Denied
+from keptn_remedy_actions.restart import Restart
+from tests.actions.driving import Driven
+from tests.cluster.driving import acting
+from tests.cluster.namespace import BROKEN_IMAGE, IMAGES, Namespace
+from tests.cluster.workload import Workload
+
+KINDS = pytest.mark.parametrize("kind", ["deployment", "stateful_set", "daemon_set"])
+ANNOTATION = "kubectl.kubernetes.io/restartedAt"
+
+
+@pytest.fixture
+async def drive(namespace: Namespace) -> AsyncIterator[Driven]:
+    async with acting(Restart, namespace) as drive:
+        yield drive
+
+
+async def uids(carts: Workload) -> set[str]:
+    pods = [pod for pod in await carts.pods() if "deletionTimestamp" not in pod["metadata"]]
+    return {pod["metadata"]["uid"] for pod in pods}
+
+
+@KINDS
+async def test_all_pods_are_replaced(drive: Driven, namespace: Namespace, kind: str) -> None:
+    carts: Workload = await getattr(namespace, kind)()
+    before = await uids(carts)
+    outcome = await drive.run({})
+    assert (outcome.result, outcome.message) == (
+        "pass",
+        f"{carts.kind} carts in {namespace.name} restarted, all pods are available",
+    )
+    after = await uids(carts)
+    assert after
+    assert not after & before
+    assert "RemedyRestarted" in {event["reason"] for event in await namespace.events("carts")}
+
+
+async def test_applying_twice_is_one_restart(drive: Driven, namespace: Namespace) -> None:
+    carts = await namespace.deployment()
+    plan = await drive.plan({})
+    await drive.apply(plan)
+    generation = (await carts.rolled_out())["metadata"]["generation"]
+    await drive.apply(plan)
+    assert (await carts.live())["metadata"]["generation"] == generation
+    assert (await drive.undo(plan)).startswith("a restart can't be undone")
+
+
+async def test_a_later_restart_of_somebody_else_is_left(
+    drive: Driven, namespace: Namespace
+) -> None:
+    carts = await namespace.deployment()
+    plan = await drive.plan({})
+    later = "2099-01-01T00:00:00+02:00"
+    await carts.patch({"spec": {"template": {"metadata": {"annotations": {ANNOTATION: later}}}}})
+    await drive.apply(plan)
+    live = await carts.live()
+    assert live["spec"]["template"]["metadata"]["annotations"][ANNOTATION] == later
+    assert (await drive.verify(plan)).result == "pass"
+
+
+async def test_a_restart_that_was_taken_back_is_told(drive: Driven, namespace: Namespace) -> None:
+    carts = await namespace.deployment()
+    plan = await drive.plan({})
+    await drive.apply(plan)
+    await carts.patch({"spec": {"template": {"metadata": {"annotations": None}}}})
+    outcome = await drive.verify(plan)
+    assert outcome.result == "fail"
+    assert "took the restart of Deployment carts" in outcome.message
+
+
+async def test_nothing_is_planned_for_a_paused_deployment(
+    drive: Driven, namespace: Namespace
+) -> None:
+    await namespace.deployment(paused=True, ready=False)
+    with pytest.raises(Denied, match="is paused"):
+        await drive.plan({})
+
+
+@pytest.mark.parametrize("kind", ["stateful_set", "daemon_set"])
+async def test_workloads_that_wait_for_deletions_are_refused(
+    drive: Driven, namespace: Namespace, kind: str
+) -> None:
+    await getattr(namespace, kind)(updateStrategy={"type": "OnDelete"}, ready=False)
+    with pytest.raises(Denied, match="OnDelete"):
+        await drive.plan({})
+
+
+async def test_a_workload_without_pods_is_a_warning(drive: Driven, namespace: Namespace) -> None:
+    await namespace.deployment(replicas=0)
+    outcome = await drive.run({})
+    assert outcome.result == "warning"
+    assert "has no pods to restart" in outcome.message
+
+
+async def test_pods_that_do_not_come_back_are_told(namespace: Namespace) -> None:
+    await namespace.deployment(image=BROKEN_IMAGE, ready=False)
+    async with acting(Restart, namespace, seconds=8) as drive:
+        plan = await drive.plan({})
+        await drive.apply(plan)
+        outcome = await drive.verify(plan)
+    assert outcome.result == "fail"
+    assert "is not available after its restart" in outcome.message
+    assert "ImagePullBackOff" in outcome.message
+
+
+@pytest.mark.usefixtures("reduced_crds")
+async def test_a_rollouts_controller_is_told_the_time(drive: Driven, namespace: Namespace) -> None:
+    carts = await namespace.rollout(image=IMAGES[0])
+    plan = await drive.plan({})
+    await drive.apply(plan)
+    at = (await carts.live())["spec"]["restartAt"]
+    assert at == plan.changes[0].after
+    await carts.set_status(
+        {"observedGeneration": "2", "phase": "Healthy", "restartedAt": at, "replicas": 1}
+    )
+    assert (await drive.verify(plan)).result == "pass"

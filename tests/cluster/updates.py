@@ -1,0 +1,29 @@
+"""What rollbacks are tested on: workloads with a past."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keptn_remedy import Outcome
+from tests.actions.driving import Driven
+from tests.cluster.namespace import IMAGES, Namespace
+from tests.cluster.workload import Workload
+
+
+async def updated_twice(namespace: Namespace, kind: str = "deployment", **spec: Any) -> Workload:
+    carts: Workload = await getattr(namespace, kind)(**spec)
+    await carts.update(IMAGES[1])
+    await carts.update(IMAGES[2])
+    return carts
+
+
+async def rolled_back(drive: Driven, **value: Any) -> Outcome:
+    plan = await drive.plan(value)
+    await drive.apply(plan)
+    return await drive.verify(plan)
+
+
+async def running(carts: Workload) -> set[str]:
+    """The images of its pods that are to stay."""
+    pods = [pod for pod in await carts.pods() if "deletionTimestamp" not in pod["metadata"]]
+    return {pod["spec"]["containers"][0]["image"] for pod in pods}
