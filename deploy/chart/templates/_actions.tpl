@@ -1,0 +1,84 @@
+{{- /* What is switched on, separated by commas; an empty REMEDY_ACTIONS would mean everything. */ -}}
+{{- define "keptn-remedy.actions" -}}
+{{- $on := list -}}
+{{- range $name, $wanted := .Values.actions -}}
+{{- if $wanted -}}{{- $on = append $on $name -}}{{- end -}}
+{{- end -}}
+{{- $on = concat $on .Values.extraActions -}}
+{{- if not $on -}}{{- fail "switch on an action: actions or extraActions" -}}{{- end -}}
+{{- join "," $on -}}
+{{- end -}}
+
+{{- /* Whether a cluster action is switched on. Booleans of helpers are "true" and "". */ -}}
+{{- define "keptn-remedy.clusterActions" -}}
+{{- with .Values.actions -}}
+{{- if or .scale .rollback .restart -}}true{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Whether anything in the pod talks to the API server. */ -}}
+{{- define "keptn-remedy.clusterAccess" -}}
+{{- if or (include "keptn-remedy.clusterActions" .) .Values.rbac.extraRules -}}true{{- end -}}
+{{- end -}}
+
+{{- /* The least that the switched-on actions need in a namespace; each resource stands once. */ -}}
+{{- define "keptn-remedy.rules" -}}
+{{- $on := .Values.actions -}}
+{{- $rbac := .Values.rbac -}}
+{{- $changesTemplates := or $on.rollback $on.restart -}}
+{{- if include "keptn-remedy.clusterActions" . }}
+- apiGroups: [apps]
+  resources: [deployments, statefulsets, daemonsets]
+  verbs: [get, list{{ if $changesTemplates }}, patch{{ end }}]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list{{ if $on.rollback }}, delete{{ end }}]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list, create]
+{{- if $rbac.argoRollouts }}
+- apiGroups: [argoproj.io]
+  resources: [rollouts]
+  verbs: [get, list{{ if $changesTemplates }}, patch{{ end }}]
+{{- end }}
+{{- end }}
+{{- if $on.scale }}
+- apiGroups: [apps]
+  resources: [deployments/scale, statefulsets/scale]
+  verbs: [get, patch]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [get, list, patch]
+{{- if $rbac.argoRollouts }}
+- apiGroups: [argoproj.io]
+  resources: [rollouts/scale]
+  verbs: [get, patch]
+{{- end }}
+{{- if $rbac.keda }}
+- apiGroups: [keda.sh]
+  resources: [scaledobjects]
+  verbs: [get, list, patch]
+{{- end }}
+{{- range $rbac.scaleTargets }}
+- apiGroups: [{{ .apiGroup | quote }}]
+  resources: [{{ .resource }}]
+  verbs: [get, list]
+- apiGroups: [{{ .apiGroup | quote }}]
+  resources: [{{ .resource }}/scale]
+  verbs: [get, patch]
+{{- end }}
+{{- end }}
+{{- if $on.rollback }}
+- apiGroups: [apps]
+  resources: [replicasets, controllerrevisions]
+  verbs: [get, list]
+{{- if $rbac.argoRollouts }}
+- apiGroups: [argoproj.io]
+  resources: [rollouts/status]
+  verbs: [patch]
+{{- end }}
+{{- end }}
+{{- with $rbac.extraRules }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}

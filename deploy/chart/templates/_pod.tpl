@@ -1,0 +1,91 @@
+{{- /* Takes the user. */ -}}
+{{- define "keptn-remedy.containerSecurity" -}}
+runAsNonRoot: true
+runAsUser: {{ int64 . }}
+runAsGroup: {{ int64 . }}
+readOnlyRootFilesystem: true
+allowPrivilegeEscalation: false
+capabilities: {drop: [ALL]}
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "keptn-remedy.scheduling" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{- define "keptn-remedy.gracePeriod" -}}
+{{- add (ceil .Values.preStopSeconds) (ceil .Values.drainSeconds) 5 -}}
+{{- end -}}
+
+{{- define "keptn-remedy.volumes" -}}
+- name: {{ include "keptn-remedy.journalVolume" . }}
+  {{- if not .Values.persistence.enabled }}
+  # The journal is lost with the pod, and with it what Keptn was not told yet.
+  emptyDir: {}
+  {{- else }}
+  persistentVolumeClaim:
+    claimName: {{ default (printf "%s-journal" (include "keptn-remedy.fullname" .)) .Values.persistence.existingClaim }}
+  {{- end }}
+- name: tmp
+  emptyDir: {sizeLimit: 64Mi}
+{{- if include "keptn-remedy.clusterAccess" . }}
+# What the API server asks for, as Kubernetes itself would mount it, but for the provider alone.
+- name: api-server
+  projected:
+    sources:
+      - serviceAccountToken: {path: token, expirationSeconds: 3607}
+      - configMap:
+          name: kube-root-ca.crt
+          items: [{key: ca.crt, path: ca.crt}]
+      - downwardAPI:
+          items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]
+{{- end }}
+{{- with .Values.unleash.secret }}
+{{- if .name }}
+- name: unleash
+  secret:
+    secretName: {{ .name }}
+    optional: {{ .optional }}
+    defaultMode: 0440
+    items:
+      - {key: {{ .tokenKey }}, path: api-token}
+      {{- with .clientTokenKey }}
+      - {key: {{ . }}, path: client-token}
+      {{- end }}
+      {{- if and .urlKey (not $.Values.unleash.url) }}
+      - {key: {{ .urlKey }}, path: url}
+      {{- end }}
+{{- end }}
+{{- end }}
+{{- if .Values.distributor.separate }}
+- name: keptn
+  secret:
+    secretName: {{ .Values.keptn.apiTokenSecret.name }}
+    defaultMode: 0440
+    items: [{key: {{ .Values.keptn.apiTokenSecret.key }}, path: api-token}]
+{{- end }}
+{{- with .Values.dropIns.configMap }}
+- name: drop-ins
+  configMap: {name: {{ . }}}
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,157 @@
+{{- /* A variable with a value; of an empty one, nothing. Takes (list name value). */ -}}
+{{- define "keptn-remedy.variable" -}}
+{{- if and (not (kindIs "invalid" (index . 1))) (ne (toString (index . 1)) "") }}
+- name: {{ index . 0 }}
+  value: {{ index . 1 | toString | quote }}
+{{- end }}
+{{- end -}}
+
+{{- define "keptn-remedy.unleashVariables" -}}
+{{- $folder := include "keptn-remedy.unleashFolder" . -}}
+{{- with .Values.unleash }}
+{{- include "keptn-remedy.variable" (list "UNLEASH_URL" .url) }}
+{{- if .secret.name }}
+{{- include "keptn-remedy.variable" (list "UNLEASH_API_TOKEN_FILE" (printf "%s/api-token" $folder)) }}
+{{- if .secret.clientTokenKey }}
+{{- include "keptn-remedy.variable" (list "UNLEASH_CLIENT_TOKEN_FILE" (printf "%s/client-token" $folder)) }}
+{{- end }}
+{{- if and .secret.urlKey (not .url) }}
+{{- include "keptn-remedy.variable" (list "UNLEASH_URL_FILE" (printf "%s/url" $folder)) }}
+{{- end }}
+{{- end }}
+{{- include "keptn-remedy.variable" (list "UNLEASH_PROJECT" .project) }}
+{{- include "keptn-remedy.variable" (list "UNLEASH_ENVIRONMENT" .environment) }}
+{{- end }}
+{{- end -}}
+
+{{- define "keptn-remedy.kubernetesVariables" -}}
+{{- with .Values.kubernetes }}
+{{- include "keptn-remedy.variable" (list "KUBERNETES_NAMESPACE_TEMPLATE" .namespaceTemplate) }}
+{{- include "keptn-remedy.variable" (list "KUBERNETES_WORKLOAD_TEMPLATE" .workloadTemplate) }}
+{{- include "keptn-remedy.variable" (list "KUBERNETES_MAX_REPLICAS" .maxReplicas) }}
+{{- include "keptn-remedy.variable" (list "KUBERNETES_ALLOW_ZERO" .allowZero) }}
+{{- include "keptn-remedy.variable" (list "KUBERNETES_OWNER_POLICY" .ownerPolicy) }}
+{{- include "keptn-remedy.variable" (list "KUBERNETES_SETTLE_SECONDS" .settleSeconds) }}
+{{- end }}
+{{- end -}}
+
+{{- /* Where answers go: to the sidecar, or to Keptn's API, as a distributor of another pod can't take
+them: it listens on its own loopback only. */ -}}
+{{- define "keptn-remedy.keptnVariables" -}}
+{{- if .Values.distributor.separate }}
+{{- $api := default .Values.keptn.gateway .Values.keptn.apiEndpoint | trimSuffix "/" }}
+{{- include "keptn-remedy.variable" (list "REMEDY_HOST" "0.0.0.0") }}
+{{- include "keptn-remedy.variable" (list "REMEDY_EVENT_URL" (printf "%s/v1/event" $api)) }}
+{{- include "keptn-remedy.variable" (list "REMEDY_KEPTN_API" $api) }}
+{{- include "keptn-remedy.variable" (list "KEPTN_API_TOKEN_FILE" (printf "%s/api-token" (include "keptn-remedy.keptnFolder" .))) }}
+{{- if not (hasKey .Values.settings "REMEDY_ERROR_LOG") }}
+{{- /* Keptn's API takes log entries without an effect; distributors alone can pass them on. */ -}}
+{{- include "keptn-remedy.variable" (list "REMEDY_ERROR_LOG" "never") }}
+{{- end }}
+{{- else }}
+{{- include "keptn-remedy.variable" (list "REMEDY_EVENT_URL" (printf "http://localhost:%v/event" .Values.distributor.proxyPort)) }}
+{{- end }}
+{{- end -}}
+
+{{- define "keptn-remedy.environment" -}}
+{{- include "keptn-remedy.variable" (list "REMEDY_ACTIONS" (include "keptn-remedy.actions" .)) }}
+{{- include "keptn-remedy.variable" (list "REMEDY_OPS_HOST" "0.0.0.0") }}
+{{- include "keptn-remedy.variable" (list "REMEDY_JOURNAL" (printf "%s/journal.db" (include "keptn-remedy.journalFolder" .))) }}
+{{- include "keptn-remedy.variable" (list "REMEDY_DRAIN_SECONDS" .Values.drainSeconds) }}
+{{- include "keptn-remedy.keptnVariables" . }}
+{{- if .Values.dropIns.configMap }}
+{{- include "keptn-remedy.variable" (list "REMEDY_ACTIONS_DIR" (include "keptn-remedy.dropInsFolder" .)) }}
+{{- end }}
+{{- if index .Values.actions "toggle-feature" }}
+{{- include "keptn-remedy.unleashVariables" . }}
+{{- end }}
+{{- if include "keptn-remedy.clusterActions" . }}
+{{- include "keptn-remedy.kubernetesVariables" . }}
+{{- end }}
+{{- range $name, $value := .Values.settings }}
+{{- include "keptn-remedy.variable" (list $name $value) }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "keptn-remedy.mounts" -}}
+- name: {{ include "keptn-remedy.journalVolume" . }}
+  mountPath: {{ include "keptn-remedy.journalFolder" . }}
+- name: tmp
+  mountPath: /tmp
+{{- if include "keptn-remedy.clusterAccess" . }}
+- name: api-server
+  mountPath: /var/run/secrets/kubernetes.io/serviceaccount
+  readOnly: true
+{{- end }}
+{{- if .Values.unleash.secret.name }}
+- name: unleash
+  mountPath: {{ include "keptn-remedy.unleashFolder" . }}
+  readOnly: true
+{{- end }}
+{{- if .Values.distributor.separate }}
+- name: keptn
+  mountPath: {{ include "keptn-remedy.keptnFolder" . }}
+  readOnly: true
+{{- end }}
+{{- if .Values.dropIns.configMap }}
+- name: drop-ins
+  mountPath: {{ include "keptn-remedy.dropInsFolder" . }}
+  readOnly: true
+{{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "keptn-remedy.lifecycle" -}}
+postStart:
+  exec:
+    command:
+      - python
+      - -c
+      - | {{- .Files.Get "files/wait_for_event_port.py" | trim | nindent 8 }}
+      - "8080"
+      - {{ .Values.startupSeconds | quote }}
+{{- if .Values.distributor.separate }}
+# SIGTERM comes after this, when the Service leads here no more.
+{{- else }}
+# SIGTERM comes after this, when the distributor has left: until then, what it delivers is taken.
+{{- end }}
+preStop:
+  exec:
+    command: [sleep, {{ .Values.preStopSeconds | quote }}]
+{{- end -}}
+
+{{- define "keptn-remedy.provider" -}}
+name: keptn-remedy
+image: {{ include "keptn-remedy.image" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+ports:
+  {{- if .Values.distributor.separate }}
+  - {name: events, containerPort: 8080}
+  {{- end }}
+  - {name: ops, containerPort: 8090}
+env: {{- include "keptn-remedy.environment" . | trim | nindent 2 }}
+volumeMounts: {{- include "keptn-remedy.mounts" . | nindent 2 }}
+lifecycle: {{- include "keptn-remedy.lifecycle" . | trim | nindent 2 }}
+startupProbe:
+  httpGet: {path: /healthz, port: ops}
+  periodSeconds: 2
+  timeoutSeconds: 2
+  failureThreshold: {{ div (add (ceil .Values.startupSeconds) 1) 2 }}
+livenessProbe:
+  httpGet: {path: /healthz, port: ops}
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 6
+readinessProbe:
+  httpGet: {path: /readyz, port: ops}
+  periodSeconds: 5
+  timeoutSeconds: 5
+  failureThreshold: 2
+resources: {{- toYaml .Values.resources | nindent 2 }}
+securityContext: {{- include "keptn-remedy.containerSecurity" .Values.user | nindent 2 }}
+{{- end -}}

@@ -1,0 +1,140 @@
+"""The alerts fire when they should, as Prometheus itself evaluates them."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deploy.render import DEPLOY
+from keptn_remedy.metrics import Metrics
+from tests.deploy.charts import Json, needs_helm, the
+
+PROMTOOL = shutil.which("promtool")
+needs_promtool = pytest.mark.skipif(
+    PROMTOOL is None, reason="promtool is not on the PATH (Debian: prometheus)"
+)
+OURS = 'namespace="keptn",job="keptn-remedy"'
+UP = f"up{{{OURS}}}"
+OPEN = f"remedy_oldest_open_execution_seconds{{{OURS}}}"
+UNSENT = f"remedy_oldest_unsent_report_seconds{{{OURS}}}"
+PARKED = f"remedy_reports_parked{{{OURS}}}"
+LOST = f'remedy_events_received_total{{{OURS},answer="unavailable"}}'
+FAILED = f'remedy_executions_finished_total{{{OURS},action="scale",result="fail"}}'
+PASSED = f'remedy_executions_finished_total{{{OURS},action="scale",result="pass"}}'
+
+
+def rule() -> Json:
+    (_, found) = yaml.safe_load_all((DEPLOY / "monitoring.yaml").read_text("utf-8"))
+    return dict(found)
+
+
+def promtool(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(PROMTOOL), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    path = tmp_path / "rules.yaml"
+    path.write_text(yaml.safe_dump({"groups": rule()["spec"]["groups"]}))
+    return path
+
+
+@needs_promtool
+def test_prometheus_takes_the_rules(rules: Path) -> None:
+    found = promtool("check", "rules", rules)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert "6 rules found" in found.stdout
+
+
+@needs_promtool
+@pytest.mark.parametrize(
+    ("series", "minutes", "alerts"),
+    [
+        ({}, 30, []),
+        ({OPEN: "3600x60", UNSENT: "300x60", PARKED: "0x60", PASSED: "0+9x60"}, 30, []),
+        ({OPEN: "3601x60"}, 30, ["RemedyExecutionUnfinished"]),
+        ({UNSENT: "301x60"}, 30, ["RemedyReportUnsent"]),
+        ({PARKED: "1x60"}, 30, ["RemedyReportsParked"]),
+        ({UP: "0x60"}, 4, []),
+        ({UP: "0x60"}, 30, ["RemedyDown"]),
+        ({UP: "1x9 _x60"}, 30, ["RemedyDown"]),
+        ({LOST: "_x25 1x60"}, 30, ["RemedyEventsLost"]),
+        ({LOST: "1x25 2x60"}, 30, ["RemedyEventsLost"]),
+        ({LOST: "1x60"}, 30, []),
+        ({FAILED: "_x25 1x60"}, 30, ["RemedyActionsFail"]),
+        ({FAILED: "1x50 2x60"}, 60, ["RemedyActionsFail"]),
+        ({FAILED: "1x100"}, 60, []),
+    ],
+    ids=str,
+)
+def test_an_alert_fires_when_it_should(
+    series: dict[str, str], minutes: int, alerts: list[str], rules: Path
+) -> None:
+    present = {UP: "1x200", **series}
+    inputs = [{"series": name, "values": values} for name, values in present.items()]
+    expected = [{"eval_time": f"{minutes}m", **each} for each in _expected(alerts)]
+    test = {"interval": "1m", "input_series": inputs, "alert_rule_test": expected}
+    path = rules.with_name("test.yaml")
+    path.write_text(yaml.safe_dump({"rule_files": [rules.name], "tests": [test]}))
+    found = promtool("test", "rules", path)
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def _expected(firing: list[str]) -> list[Json]:
+    """What promtool is to find for each alert: its labels and summary, or nothing."""
+    expected = []
+    for each in rule()["spec"]["groups"][0]["rules"]:
+        name, summary = each["alert"], each["annotations"]["summary"]
+        labels = {**each["labels"], **_labels(name)}
+        annotations = {"summary": summary.replace("{{ $labels.action }}", "scale")}
+        alert = {"exp_labels": labels, "exp_annotations": annotations}
+        expected.append({"alertname": name, "exp_alerts": [alert] if name in firing else []})
+    return expected
+
+
+def _labels(alert: str) -> dict[str, str]:
+    more = {
+        "RemedyActionsFail": {"action": "scale"},
+        "RemedyEventsLost": {"answer": "unavailable"},
+    }
+    return {"namespace": "keptn", "job": "keptn-remedy", **more.get(alert, {})}
+
+
+def test_the_rules_ask_for_metrics_that_exist() -> None:
+    exposed = Metrics("1").exposition()[0].decode()
+    asked = {
+        name
+        for each in rule()["spec"]["groups"][0]["rules"]
+        for name in re.findall(r"\bremedy_\w+", each["expr"])
+    }
+    assert len(asked) == 5
+    assert {name for name in asked if f"# TYPE {name} " not in exposed} == set()
+
+
+def test_each_alert_is_explained() -> None:
+    page = (DEPLOY.parent / "docs" / "operating.md").read_text("utf-8")
+    names = [each["alert"] for each in rule()["spec"]["groups"][0]["rules"]]
+    assert [name for name in names if f"`{name}`" not in page] == []
+
+
+@needs_helm
+def test_the_rules_are_about_this_release_alone() -> None:
+    values: Json = {
+        "fullnameOverride": "remedies",
+        "monitoring": {"serviceMonitor": {"enabled": True}, "rules": {"enabled": True}},
+    }
+    asked = [each["expr"] for each in the("PrometheusRule", values)["spec"]["groups"][0]["rules"]]
+    assert all('{namespace="keptn",job="remedies"' in expression for expression in asked)
+    monitor, service = the("ServiceMonitor", values), the("Service", values)
+    labels = service["metadata"]["labels"]
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    assert monitor["spec"]["endpoints"][0]["port"] in [p["name"] for p in service["spec"]["ports"]]

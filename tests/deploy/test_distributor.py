@@ -1,0 +1,117 @@
+"""The distributor is told what its releases read, and answers find their way to Keptn."""
+
+import pytest
+
+from tests.deploy.charts import (
+    REMOTE,
+    Json,
+    container,
+    deployment,
+    distributor,
+    environment,
+    needs_helm,
+    provider,
+)
+
+pytestmark = needs_helm
+
+REGISTRATION = {
+    "VERSION": "label app.kubernetes.io/version",
+    "LOCATION": "label app.kubernetes.io/component",
+    "K8S_DEPLOYMENT_NAME": "label app.kubernetes.io/name",
+    "K8S_NAMESPACE": "metadata.namespace",
+    "K8S_POD_NAME": "metadata.name",
+    "K8S_NODE_NAME": "spec.nodeName",
+}
+SUBSCRIPTION = {"PUBSUB_TOPIC": "sh.keptn.event.action.triggered", "API_PROXY_PORT": "8081"}
+SEPARATE: Json = {"distributor": {"separate": True}}
+
+
+@pytest.mark.parametrize(
+    ("tag", "nats"),
+    [
+        ("1.4.5", "nats://keptn-nats"),
+        ("0.14.0", "nats://keptn-nats"),
+        ("0.13.6", "nats://keptn-nats-cluster"),
+        ("0.8.7", "nats://keptn-nats-cluster"),
+        ("my-build", "nats://keptn-nats"),
+    ],
+)
+def test_beside_keptn_it_is_told_exactly_this(tag: str, nats: str) -> None:
+    found = distributor({"distributor": {"image": {"tag": tag}}})
+    assert found["image"] == f"keptn/distributor:{tag}"
+    assert environment(found) == {
+        "PUBSUB_URL": nats,
+        "PUBSUB_RECIPIENT": "127.0.0.1",
+        "DISTRIBUTOR_VERSION": tag,
+        **SUBSCRIPTION,
+        **REGISTRATION,
+    }
+
+
+def test_far_from_keptn_it_polls() -> None:
+    assert environment(distributor(REMOTE)) == {
+        "KEPTN_API_ENDPOINT": "https://keptn.example/api",
+        "KEPTN_API_TOKEN": "secret keptn-api-token/keptn-api-token",
+        "HTTP_SSL_VERIFY": "true",
+        "PUBSUB_RECIPIENT": "127.0.0.1",
+        "DISTRIBUTOR_VERSION": "1.4.5",
+        **SUBSCRIPTION,
+        **REGISTRATION,
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "location"),
+    [
+        ({}, "control-plane"),
+        (REMOTE, "remote-execution-plane"),
+        ({"distributor": {"location": "Linz"}}, "Linz"),
+    ],
+)
+def test_the_labels_that_it_registers_are_there(values: Json, location: str) -> None:
+    labels = deployment(values)["spec"]["template"]["metadata"]["labels"]
+    assert labels["app.kubernetes.io/name"] == deployment(values)["metadata"]["name"]
+    assert labels["app.kubernetes.io/component"] == location
+    assert labels["app.kubernetes.io/version"] == "0.1.0"
+
+
+def test_a_filter_is_a_list_with_commas() -> None:
+    found = distributor({"distributor": {"filters": {"stages": ["staging", "production"]}}})
+    told = environment(found)
+    assert told["STAGE_FILTER"] == "staging,production"
+    assert not {"PROJECT_FILTER", "SERVICE_FILTER"} & set(told)
+
+
+def test_answers_go_to_the_sidecar() -> None:
+    values = {"distributor": {"proxyPort": 9081}}
+    assert environment(distributor(values))["API_PROXY_PORT"] == "9081"
+    assert environment(provider(values))["REMEDY_EVENT_URL"] == "http://localhost:9081/event"
+
+
+@pytest.mark.parametrize(
+    ("values", "api"),
+    [
+        (SEPARATE, "http://api-gateway-nginx/api"),
+        ({**SEPARATE, **REMOTE}, "https://keptn.example/api"),
+    ],
+)
+def test_without_a_sidecar_answers_go_to_keptns_api_with_its_token(values: Json, api: str) -> None:
+    told = environment(provider(values))
+    assert told["REMEDY_EVENT_URL"] == f"{api}/v1/event"
+    assert told["REMEDY_KEPTN_API"] == api
+    token = told["KEPTN_API_TOKEN_FILE"]
+    mounts = [mount["mountPath"] for mount in provider(values)["volumeMounts"]]
+    assert token.removesuffix("/api-token") in mounts
+
+
+def test_a_separate_distributor_delivers_to_the_service() -> None:
+    told = environment(container("distributor", SEPARATE, "distributor"))
+    assert told["PUBSUB_RECIPIENT"] == "keptn-remedy"
+    assert environment(provider(SEPARATE))["REMEDY_HOST"] == "0.0.0.0"  # noqa: S104  as asked
+    assert [each["name"] for each in _containers(SEPARATE)] == ["keptn-remedy"]
+
+
+def _containers(values: Json) -> list[Json]:
+    found: list[Json] = deployment(values)["spec"]["template"]["spec"]["containers"]
+    return found

@@ -1,0 +1,104 @@
+"""The plain manifests are what the chart renders, and what each release of Kubernetes takes."""
+
+from importlib import import_module
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.render import DEPLOY, MANIFESTS, manifest
+from tests.deploy.charts import (
+    EVERYTHING,
+    Json,
+    each_values,
+    needs_helm,
+    needs_schemas,
+    objects,
+)
+
+OF_THE_PROMETHEUS_OPERATOR = "monitoring.coreos.com/v1"
+each_manifest = pytest.mark.parametrize("name", MANIFESTS)
+
+
+def documents(name: str) -> list[Json]:
+    return list(yaml.safe_load_all((DEPLOY / name).read_text("utf-8")))
+
+
+@needs_helm
+@each_manifest
+def test_a_manifest_is_up_to_date(name: str) -> None:
+    assert (DEPLOY / name).read_text("utf-8") == manifest(name), "make manifests"
+
+
+@needs_helm
+@needs_schemas
+@each_values
+def test_each_release_of_kubernetes_takes_what_the_chart_makes(values: Json) -> None:
+    complaints = [each for found in objects(values) for each in complaints_about(found)]
+    assert complaints == []
+
+
+@needs_schemas
+@each_manifest
+def test_each_release_of_kubernetes_takes_a_manifest(name: str) -> None:
+    assert [each for found in documents(name) for each in complaints_about(found)] == []
+
+
+@needs_schemas
+def test_an_unknown_field_would_be_noticed() -> None:
+    found = documents("service.yaml")[-1]
+    found["spec"]["template"]["spec"]["containers"][0]["securityContext"]["privilege"] = True
+    assert complaints_about(found)
+
+
+def complaints_about(found: Json) -> list[str]:
+    """What the strict schemas of 1.25 to the newest say against it."""
+    if found["apiVersion"] == OF_THE_PROMETHEUS_OPERATOR:
+        return []
+    validation: Any = import_module("kubernetes_validate")
+    complaints = []
+    for version in validation.utils.all_versions():
+        try:
+            validation.validate(found, version, strict=True)
+        except validation.ValidationError as error:
+            place = ".".join(map(str, error.path))
+            complaints.append(f"{version} {found['kind']} {place}: {error.message}")
+    return complaints
+
+
+@needs_schemas
+def test_the_schemas_begin_with_1_25() -> None:
+    versions = import_module("kubernetes_validate").utils.all_versions()
+    assert versions[0].startswith("1.25")
+    assert len(versions) >= 13
+
+
+@pytest.mark.parametrize("name", [name for name in MANIFESTS if name != "rbac.yaml"])
+def test_a_manifest_can_be_applied_to_any_namespace(name: str) -> None:
+    assert [found for found in documents(name) if "namespace" in found["metadata"]] == []
+
+
+def test_the_rights_are_in_the_target_namespace() -> None:
+    places = {found["metadata"]["namespace"] for found in documents("rbac.yaml")}
+    assert places == {"sockshop-production"}
+
+
+@each_manifest
+def test_images_come_from_the_registry_of_the_cluster(name: str) -> None:
+    images = [
+        each["image"]
+        for found in documents(name)
+        if found["kind"] == "Deployment"
+        for each in found["spec"]["template"]["spec"]["containers"]
+    ]
+    hosts = [image.split("/")[0] for image in images if "/" in image]
+    assert not [host for host in hosts if "." in host or ":" in host]
+
+
+@needs_helm
+def test_the_notes_tell_what_may_be_done() -> None:
+    from deploy import render
+
+    notes = render.templates(EVERYTHING)["NOTES"]
+    assert "restart, rollback, scale, toggle-feature, purge-cache" in notes
+    assert "sockshop-staging, sockshop-production" in notes

@@ -1,0 +1,134 @@
+"""The provider may do what its switched-on actions need, in the named namespaces, and no more."""
+
+from itertools import chain, combinations
+
+import pytest
+
+from tests.deploy.charts import (
+    ALL,
+    CLUSTER_ACTIONS,
+    TARGETS,
+    Json,
+    each_values,
+    granted,
+    needs_helm,
+    of_kind,
+    refusal,
+    the,
+)
+
+pytestmark = needs_helm
+
+SUBSETS = [*chain.from_iterable(combinations(CLUSTER_ACTIONS, n) for n in (1, 2, 3))]
+KINDS = ("deployments", "statefulsets", "daemonsets")
+
+LOOKING = {("apps", kind, verb) for kind in KINDS for verb in ("get", "list")} | {
+    ("", "pods", "list"),
+    ("", "events", "list"),
+    ("", "events", "create"),
+}
+CHANGING = {("apps", kind, "patch") for kind in KINDS}
+NEEDS = {
+    "scale": {
+        *(("apps", f"{kind}/scale", verb) for kind in KINDS[:2] for verb in ("get", "patch")),
+        *(("autoscaling", "horizontalpodautoscalers", v) for v in ("get", "list", "patch")),
+    },
+    "rollback": {
+        *CHANGING,
+        *(("apps", f"{kind}s", v) for kind in ("replicaset", "controllerrevision") for v in
+          ("get", "list")),
+        ("", "pods", "delete"),
+    },
+    "restart": CHANGING,
+}  # fmt: skip
+OF_ROLLOUTS = {
+    "scale": {("argoproj.io", "rollouts/scale", "get"), ("argoproj.io", "rollouts/scale", "patch")},
+    "rollback": {
+        ("argoproj.io", "rollouts", "patch"),
+        ("argoproj.io", "rollouts/status", "patch"),
+    },
+    "restart": {("argoproj.io", "rollouts", "patch")},
+}
+OF_KEDA = {("keda.sh", "scaledobjects", verb) for verb in ("get", "list", "patch")}
+
+
+def values_of(actions: tuple[str, ...], **rbac: object) -> Json:
+    return {
+        "actions": {"toggle-feature": False, **dict.fromkeys(actions, True)},
+        "rbac": {"targetNamespaces": ["shop"], **rbac},
+    }
+
+
+@pytest.mark.parametrize("actions", SUBSETS, ids="+".join)
+def test_a_role_has_what_its_actions_need_and_no_more(actions: tuple[str, ...]) -> None:
+    rights = list(granted(the("Role", values_of(actions))["rules"]))
+    assert set(rights) == LOOKING.union(*(NEEDS[action] for action in actions))
+    assert len(set(rights)) == len(rights)
+
+
+@pytest.mark.parametrize("actions", SUBSETS, ids="+".join)
+def test_rollouts_and_keda_are_extra(actions: tuple[str, ...]) -> None:
+    extra = values_of(actions, argoRollouts=True, keda=True)
+    added = {*granted(the("Role", extra)["rules"])} - {
+        *granted(the("Role", values_of(actions))["rules"])
+    }
+    looking = {("argoproj.io", "rollouts", verb) for verb in ("get", "list")}
+    expected = looking.union(*(OF_ROLLOUTS[action] for action in actions))
+    assert added == expected | (OF_KEDA if "scale" in actions else set())
+
+
+def test_further_scale_targets_are_named_one_by_one() -> None:
+    target = {"apiGroup": "example.com", "resource": "shards"}
+    rights = {*granted(the("Role", values_of(("scale",), scaleTargets=[target]))["rules"])}
+    assert {right for right in rights if right[0] == "example.com"} == {
+        ("example.com", "shards", "get"),
+        ("example.com", "shards", "list"),
+        ("example.com", "shards/scale", "get"),
+        ("example.com", "shards/scale", "patch"),
+    }
+    without_scale = the("Role", values_of(("restart",), scaleTargets=[target]))["rules"]
+    assert not [right for right in granted(without_scale) if right[0] == "example.com"]
+
+
+@each_values
+def test_nothing_is_granted_with_an_asterisk(values: Json) -> None:
+    for role in (*of_kind("Role", values), *of_kind("ClusterRole", values)):
+        assert not [right for right in granted(role["rules"]) if "*" in right]
+
+
+def test_each_target_namespace_gets_its_role_bound_to_the_provider() -> None:
+    roles, bindings = of_kind("Role", ALL), of_kind("RoleBinding", ALL)
+    for found in (roles, bindings):
+        assert [each["metadata"]["namespace"] for each in found] == TARGETS["targetNamespaces"]
+    for binding in bindings:
+        assert binding["roleRef"]["name"] == roles[0]["metadata"]["name"]
+        assert binding["subjects"] == [
+            {"kind": "ServiceAccount", "name": "keptn-remedy", "namespace": "keptn"}
+        ]
+    assert the("ServiceAccount", ALL)["metadata"]["name"] == "keptn-remedy"
+
+
+def test_without_a_cluster_action_there_is_no_role() -> None:
+    values: Json = {"rbac": TARGETS}
+    kinds = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
+    assert [found for kind in kinds for found in of_kind(kind, values)] == []
+
+
+def test_a_cluster_role_is_made_only_when_asked_for() -> None:
+    assert of_kind("ClusterRole", ALL) == []
+    asked = {**ALL, "rbac": {"clusterWide": True}}
+    assert (of_kind("Role", asked), of_kind("RoleBinding", asked)) == ([], [])
+    role, binding = the("ClusterRole", asked), the("ClusterRoleBinding", asked)
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert {*granted(role["rules"])} == {*granted(of_kind("Role", ALL)[0]["rules"])}
+
+
+def test_a_cluster_action_without_a_namespace_is_refused() -> None:
+    assert "rbac.targetNamespaces" in refusal({"actions": {"scale": True}})
+
+
+def test_rights_of_ones_own_may_be_used() -> None:
+    values = {**ALL, "rbac": {"create": False}, "serviceAccount": {"create": False, "name": "my"}}
+    assert (of_kind("Role", values), of_kind("ServiceAccount", values)) == ([], [])
+    spec = the("Deployment", values)["spec"]["template"]["spec"]
+    assert spec["serviceAccountName"] == "my"
