@@ -22,6 +22,9 @@ JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 
+FAILURES = (PermanentError, TemporaryError, ClientError, TimeoutError)
+"""All that a call may raise."""
+
 _TEMPORARY = frozenset({408, 425, 429})
 _MOST_UNAUTHORIZED = 3
 _LONGEST_REASON = 300

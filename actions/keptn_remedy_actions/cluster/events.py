@@ -5,11 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from hashlib import sha256
 
-from aiohttp import ClientError
-
-from keptn_remedy import Context, PermanentError, TemporaryError
+from keptn_remedy import Context
 from keptn_remedy_actions.cluster import EVENT, Object, Ref, uid_of
-from keptn_remedy_actions.cluster.api import ClusterApi, Conflict
+from keptn_remedy_actions.cluster.api import FAILURES, ClusterApi, Conflict
 
 _LONGEST_MESSAGE = 1024  # the API server refuses more
 _LONGEST_NAME = 200
@@ -24,7 +22,7 @@ async def tell(
         await api.create(EVENT, ref.namespace, event)
     except Conflict:  # written before a crash
         return
-    except (PermanentError, TemporaryError, ClientError, TimeoutError) as error:
+    except FAILURES as error:
         context.log.info("no Kubernetes Event was written", error=str(error))
 
 

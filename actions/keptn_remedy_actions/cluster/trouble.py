@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
-from aiohttp import ClientError
-
-from keptn_remedy import PermanentError, TemporaryError
 from keptn_remedy_actions.cluster import (
     EVENT,
     POD,
     Object,
+    Ref,
     Workload,
     name_of,
     spec_of,
     status_of,
 )
-from keptn_remedy_actions.cluster.api import ClusterApi
+from keptn_remedy_actions.cluster.api import FAILURES, ClusterApi
 
 _MOST = 3
 _LONGEST = 240
@@ -24,15 +23,14 @@ _WAITING_WELL = frozenset({"ContainerCreating", "PodInitializing"})
 
 
 async def reasons(api: ClusterApi, workload: Workload) -> str:
-    """The first few different reasons, newest look; empty when nothing tells."""
+    """The first few different ones; empty when nothing tells. What can't be seen is not told."""
+    ref, labels = workload.ref, selector(workload.live)
     found = [*_of_conditions(workload.live)]
-    try:
-        found += _of_pods(
-            await api.list(POD, workload.ref.namespace, labels=selector(workload.live))
-        )
-        found += _of_events(await _events(api, workload))
-    except (PermanentError, TemporaryError, ClientError, TimeoutError):
-        pass  # what can't be seen is not told; the outcome does not depend on it
+    if labels:  # without, all pods of the namespace would answer
+        with suppress(*FAILURES):
+            found += _of_pods(await api.list(POD, ref.namespace, labels=labels))
+    with suppress(*FAILURES):
+        found += _of_events(await _events(api, ref))
     return "; ".join(list(dict.fromkeys(each[:_LONGEST] for each in found))[:_MOST])
 
 
@@ -78,9 +76,8 @@ def _of_pods(pods: Sequence[Object]) -> Iterator[str]:
                 yield f"pod {name_of(pod)}: {reason}: {waiting.get('message', '')}".rstrip(": ")
 
 
-async def _events(api: ClusterApi, workload: Workload) -> Sequence[Object]:
+async def _events(api: ClusterApi, ref: Ref) -> Sequence[Object]:
     """Warnings about the workload itself; a StatefulSet's quota failures are nowhere else."""
-    ref = workload.ref
     fields = f"involvedObject.kind={ref.kind.name},involvedObject.name={ref.name},type=Warning"
     return await api.list(EVENT, ref.namespace, fields=fields)
 
