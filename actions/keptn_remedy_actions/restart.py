@@ -57,7 +57,7 @@ class Restart(ClusterAction):
         change = Change(workload.ref.target, "restartedAt", restarted_at(workload), now)
         empty = rollout.is_empty(workload)
         notes = (f"{workload.ref} has no pods to restart",) if empty else ()
-        return Plan((change,), notes, memo.model_dump(mode="json"))
+        return Plan((change,), (*notes, *value.notes), memo.model_dump(mode="json"))
 
     async def apply(self, context: Context, plan: Plan) -> None:
         memo = _Memo.model_validate(plan.memo)

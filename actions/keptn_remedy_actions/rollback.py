@@ -78,7 +78,7 @@ class Rollback(ClusterAction):
         workload = await resolve(self.api, self.settings, context, value)
         rollout.check_follows_its_template(workload)
         history = await read(self.api, workload, with_health=True)
-        notes = owners.judge(self.settings, history.touched)
+        notes = (*owners.judge(self.settings, history.touched), *value.notes)
         live = _recorded(history)
         remembered = await known.recall(context, workload.ref, uid_of(workload.live))
         if value.revision is None:

@@ -88,12 +88,13 @@ class Scale(ClusterAction):
             self.api, self.settings, context, value, replicas.SCALABLE, or_any_scalable=True
         )
         lever = await find_lever(self.api, workload, await self.api.get(workload.ref, "scale"))
-        wanted, notes = self._sized(context, value, lever.ordered)
+        wanted, limits = self._sized(context, value, lever.ordered)
+        notes = (*limits, *value.notes)
         if wanted == 0 and lever.ref.kind == HPA:  # which can't go below 1
             lever = direct(workload, lever.ordered)
         if wanted == lever.ordered:
-            notes = notes or (f"it had {wanted} already",)
-            return Plan((), notes, _memo(workload, lever, [], wanted))
+            limits = limits or (f"it had {wanted} already",)
+            return Plan((), (*limits, *value.notes), _memo(workload, lever, [], wanted))
         if lever.high and lever.least <= wanted < lever.ordered:
             raise Denied(
                 f"{lever.ref} chose {lever.ordered} replicas, of {lever.least} at least:"

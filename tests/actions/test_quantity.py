@@ -76,7 +76,7 @@ def test_percentages_are_exact_before_they_are_rounded_up() -> None:
         ("+3000000000", "more than Kubernetes can count"),
         ({"replicas": None}, "none is no number of replicas"),
         ({"replica": 3}, "must say how many replicas"),
-        ({"replicas": 3, "namspace": "x"}, "Extra inputs are not permitted"),
+        ({"replicas": 3, "namspace": "x"}, "no 'namspace'; did you mean 'namespace'?"),
         ({"replicas": 3, "min": 5, "max": 4}, "min 5 is above max 4"),
         ({"replicas": 3, "name": " "}, "must not be empty"),
     ],

@@ -124,6 +124,15 @@ async def test_similar_names_are_told(cluster: Cluster) -> None:
             await drive.plan(2)
 
 
+async def test_what_an_earlier_round_left_in_the_value_is_told_and_ignored(
+    cluster: Cluster,
+) -> None:
+    async with cluster({(DEPLOYMENT, "carts"): replicas(3)}) as drive:
+        plan = await drive.plan({"replicas": 4, "PromotionCampaign": "off"})
+    assert [change.after for change in plan.changes] == [4]
+    assert plan.notes == ("not for this action, and ignored, in value: PromotionCampaign",)
+
+
 @pytest.mark.parametrize(
     ("name", "template", "complaint"),
     [

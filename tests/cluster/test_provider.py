@@ -68,6 +68,16 @@ async def test_a_ladder_of_remedies_climbs_one_workload(
     assert (await carts.ready(), await carts.image()) == (3, IMAGES[1])
 
 
+async def test_a_value_that_keptn_inherited_from_an_earlier_round_is_no_obstacle(
+    keptn: FakeKeptn, provider: ProviderProcess, namespace: Namespace
+) -> None:
+    carts = await updated_twice(namespace)
+    told = await outcome(keptn, provider, "rollback", {"PromotionCampaign": "off"})
+    assert told["result"] == "warning"
+    assert "ignored, in value: PromotionCampaign" in told["message"]
+    assert await carts.image() == IMAGES[1]
+
+
 async def test_actions_of_other_services_on_the_same_workload_wait_for_each_other(
     keptn: FakeKeptn, provider: ProviderProcess, namespace: Namespace
 ) -> None:

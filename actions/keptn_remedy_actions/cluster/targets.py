@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from keptn_remedy import Context, PermanentError
 from keptn_remedy_actions.cluster import (
@@ -34,18 +35,37 @@ _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
 _API_VERSION = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?/v[0-9][a-z0-9]*")
 _MOST_SIMILAR = 5
+_LONGEST_TOLD = 40
 
 
 class TargetValue(BaseModel):
-    """What `value` may say of the target; what it doesn't, the templates do."""
+    """What `value` may say of the target; what it doesn't, the templates do.
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    Keptn merges the values of a sequence's rounds (`GetNextTriggeredEventData`): what an action of
+    an earlier round was given is passed on to us. It is kept apart in `foreign`, to be told.
+    """
 
+    model_config = ConfigDict(extra="forbid")
+
+    foreign: SkipJsonSchema[tuple[str, ...]] = ()
     namespace: str | None = None
     kind: str | None = None
     """Deployment, StatefulSet, DaemonSet or Rollout; with `apiVersion` any other."""
     name: str | None = None
     api_version: str | None = Field(default=None, alias="apiVersion")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_foreign(cls, sent: Any) -> Any:
+        if not isinstance(sent, dict):
+            return {} if sent is None else {"foreign": (f"{sent!r}"[:_LONGEST_TOLD],)}
+        value: dict[Any, Any] = sent
+        known = {field.alias or name for name, field in cls.model_fields.items()} - {"foreign"}
+        foreign = tuple(str(key) for key in value if key not in known)
+        for key in foreign:
+            if meant := get_close_matches(key, known, n=1, cutoff=0.75):
+                raise ValueError(f"there is no {key!r}; did you mean {meant[0]!r}?")
+        return {**{key: value[key] for key in value if key in known}, "foreign": foreign}
 
     @field_validator("namespace", "kind", "name", "api_version")
     @classmethod
@@ -53,6 +73,13 @@ class TargetValue(BaseModel):
         if text is not None and not text.strip():
             raise ValueError("must not be empty")
         return text
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left aside."""
+        if not self.foreign:
+            return ()
+        return (f"not for this action, and ignored, in value: {', '.join(self.foreign)}",)
 
 
 async def resolve(
