@@ -26,11 +26,16 @@ MANIFESTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 
 HEADER = """\
 # Written by `make manifests` from deploy/chart with deploy/values/{values}.yaml: change those.
-# {use}
+{use}
 """
 USES = {
-    "monitoring.yaml": "kubectl apply -f deploy/monitoring.yaml -n keptn (the alerts name keptn)",
-    "rbac.yaml": "Replace sockshop-production, then: kubectl apply -f deploy/rbac.yaml",
+    "monitoring.yaml": """\
+# Not in keptn? Replace it in the expressions and the labels of the rules. Then:
+# kubectl apply -f deploy/monitoring.yaml -n keptn""",
+    "rbac.yaml": """\
+# Replace sockshop-production; for several namespaces, repeat both objects. Not in keptn? Replace
+# `namespace: keptn` under `subjects`, or the rights go to an account that isn't there. Then:
+# kubectl apply -f deploy/rbac.yaml""",
 }
 
 
@@ -46,7 +51,7 @@ def manifest(name: str) -> str:
     """The text of a plain manifest."""
     values, wanted = MANIFESTS[name]
     found = templates(yaml.safe_load((DEPLOY / f"values/{values}.yaml").read_text("utf-8")))
-    use = USES.get(name, f"kubectl apply -f deploy/{name} -n {NAMESPACE}")
+    use = USES.get(name, f"# kubectl apply -f deploy/{name} -n {NAMESPACE}")
     documents = [found[template].removeprefix("---\n") for template in wanted]
     return "---\n".join((HEADER.format(values=values, use=use), *(f"{d}\n" for d in documents)))
 

@@ -7,10 +7,13 @@ import yaml
 from pydantic import TypeAdapter
 
 from examples.purge_cache.purge_cache import PurgeCache
+from keptn_remedy_actions.restart import Restart
+from keptn_remedy_actions.rollback import Rollback
+from keptn_remedy_actions.scale import Scale
 from keptn_remedy_actions.toggle_feature import ToggleFeature
 
 HERE = Path(__file__).parent
-ACTIONS = {action.name: action for action in (PurgeCache, ToggleFeature)}
+ACTIONS = {action.name: action for action in (PurgeCache, ToggleFeature, Scale, Rollback, Restart)}
 
 
 def test_every_scalar_of_the_yaml_files_is_text() -> None:
@@ -24,4 +27,5 @@ def test_every_value_of_the_remediations_suits_its_action() -> None:
     remediations = yaml.safe_load((HERE / "remediation.yaml").read_text())["spec"]["remediations"]
     for action in (action for problem in remediations for action in problem["actionsOnOpen"]):
         expected: Any = ACTIONS[action["action"]].Value
-        TypeAdapter(expected).validate_python(action["value"])
+        value = TypeAdapter(expected).validate_python(action.get("value"))
+        assert not getattr(value, "foreign", ())

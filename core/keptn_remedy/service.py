@@ -87,7 +87,10 @@ class Service:
         await asyncio.gather(self.outbox.run(), self.dispatcher.run())
 
     async def readiness(self) -> Readiness:
-        """Whether we can store and report, and what someone should look at."""
+        """Whether we have started and can store events, and what someone should look at.
+
+        Keptn is not asked: what it can't be told yet is kept, and ages in a metric of its own.
+        """
         # The ops port opens first, to tell how the start goes.
         reasons = ["starting"] if self.starting else []
         reasons += ["leaving"] if self.leaving else []

@@ -51,7 +51,8 @@ class Settings(FromVariables):
     max_concurrent: int = Field(default=100, ge=1, le=100_000)
     """Executions that run at once."""
     drain_seconds: float = Field(default=25.0, ge=2, le=3600)
-    """Seconds from SIGTERM to exit; below the pod's grace period (30)."""
+    """Seconds from SIGTERM to exit; with the pod's `preStop` below its grace period, which the
+    chart computes."""
     error_log: Literal["always", "auto", "never"] = "always"
     """When a failure is also sent as `sh.keptn.log.error`. `auto`: only where Keptn makes no entry
     of its own."""

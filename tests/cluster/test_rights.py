@@ -106,6 +106,19 @@ async def test_with_the_committed_role_every_action_passes(
 
 
 @needs_helm
+@pytest.mark.parametrize("name", ["rollback", "restart"])
+async def test_the_role_of_one_action_is_enough_for_a_daemon_set(
+    namespace: Namespace, tmp_path: Path, name: str
+) -> None:
+    workload = await namespace.daemon_set()
+    await workload.update(IMAGES[1])
+    kubeconfig = await account_with(namespace, rules_for(name), tmp_path)
+    async with acting(ACTIONS[name][0], namespace, kubeconfig) as drive:
+        outcome = await drive.run(None)
+    assert (outcome.status, outcome.result) == ("succeeded", "pass"), outcome
+
+
+@needs_helm
 @pytest.mark.parametrize("name", ACTIONS)
 async def test_the_role_of_one_action_is_enough_for_it_alone(
     namespace: Namespace, tmp_path: Path, name: str

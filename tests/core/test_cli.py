@@ -17,8 +17,11 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
+from keptn_remedy import Context, Plan, TemporaryError
+from keptn_remedy.cli import acting
 from keptn_remedy.cli.commands import app
-from keptn_remedy.testing import triggered
+from keptn_remedy.events import stored_trigger
+from keptn_remedy.testing import registry_of, triggered
 from tests.commands import (
     FREE_PORTS,
     REMEDY,
@@ -28,6 +31,7 @@ from tests.commands import (
     local_provider,
     remedy,
 )
+from tests.providing import Dial
 
 COMMANDS = (
     ["serve"],
@@ -492,6 +496,17 @@ def test_a_flag_file_that_is_none_is_left_alone_and_told(tmp_path: Path) -> None
     reasons = [line["reason"] for line in running.log if line["logLevel"] == "WARNING"]
     assert reasons == ["flags.json is not a flagd file; remove it, the next start makes one"]
     assert flags.read_text() == "["
+
+
+async def test_a_dry_run_that_finds_no_end_is_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Endless(Dial):
+        async def plan(self, context: Context, value: int) -> Plan:
+            raise TemporaryError("later")
+
+    monkeypatch.setattr(acting, "DRY_RUN_SECONDS", 0.1)
+    trigger = stored_trigger(orjson.dumps(triggered("dial", 1)))
+    outcome = await acting._run(registry_of(Endless), trigger, dry_run=True)
+    assert outcome.message == "no plan within 0.1 s; a provider would try on"
 
 
 def test_a_demonstration_never_touches_a_real_unleash(tmp_path: Path) -> None:

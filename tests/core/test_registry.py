@@ -236,7 +236,11 @@ def test_only_the_actions_named_are_switched_on(folder: Path) -> None:
 
 def test_every_configured_action_is_on_where_none_is_named(folder: Path) -> None:
     (folder / "purge.py").write_text(PURGE)
-    variables = {"PURGE_CACHE_ZONE": "eu", "FLAGD_FILE": "flags.json", "KUBECONFIG": "some"}
+    variables = {
+        "PURGE_CACHE_ZONE": "eu",
+        "FLAGD_FILE": "flags.json",
+        "KUBECONFIG": str(folder / "purge.py"),
+    }
     assert all(entry.action for entry in discover(variables, folder=folder).entries)
 
 

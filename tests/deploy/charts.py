@@ -4,6 +4,7 @@ import importlib.util
 import re
 from collections.abc import Iterator, Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ import yaml
 from deploy import render
 
 Json = dict[str, Any]
+
+OPERATING = Path(__file__).parents[2] / "docs" / "operating.md"
 
 needs_helm = pytest.mark.skipif(
     importlib.util.find_spec("helm_python") is None,
@@ -150,6 +153,14 @@ def granted(rules: list[Json]) -> Iterator[tuple[str, str, str]]:
         for group in rule["apiGroups"]:
             for resource in rule["resources"]:
                 yield from ((group, resource, verb) for verb in rule["verbs"])
+
+
+def documented(word: str) -> Json:
+    """The block of docs/operating.md that has this key."""
+    page = OPERATING.read_text("utf-8")
+    shown = map(yaml.safe_load, re.findall(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE))
+    (found,) = (each for each in shown if word in each)
+    return dict(found)
 
 
 def refusal(values: Mapping[str, Any]) -> str:

@@ -1,7 +1,6 @@
 """The chart makes a pod that loses no event, keeps its journal, and may do little else."""
 
 import json
-import re
 import tomllib
 from importlib import import_module
 from pathlib import Path
@@ -12,8 +11,12 @@ import yaml
 
 from deploy.render import CHART
 from keptn_remedy import settings, variables
+from keptn_remedy.registry import key
 from keptn_remedy.settings import KeptnSettings, Settings
 from keptn_remedy_actions.cluster.settings import KubernetesSettings
+from keptn_remedy_actions.restart import Restart
+from keptn_remedy_actions.rollback import Rollback
+from keptn_remedy_actions.scale import Scale
 from keptn_remedy_actions.toggle_feature import ToggleFeature
 from tests.deploy.charts import (
     ALL,
@@ -24,6 +27,7 @@ from tests.deploy.charts import (
     container,
     deployment,
     distributor,
+    documented,
     each_values,
     environment,
     needs_helm,
@@ -79,6 +83,7 @@ def test_the_schema_knows_each_value_and_no_other() -> None:
 
     known = keys(SCHEMA)
     del known["global"]  # Helm adds it
+    known["settings"] = None  # none is set by default
     assert known == of(DEFAULTS, known)
 
 
@@ -90,6 +95,15 @@ def test_the_schema_knows_each_value_and_no_other() -> None:
         {"actions": {"scale": "yes"}},
         {"settings": {"REMEDY_DRY_RUNS": True}},
         {"settings": {"REMEDY_ACTIONS": "scale"}},
+        {"settings": {"REMEDY_DRY_RUN": "yes"}},
+        {"settings": {"REMEDY_LOG_LEVEL": "loud"}},
+        {"fullnameOverride": "remedy.v1"},
+        {"fullnameOverride": "1-remedy"},
+        {"fullnameOverride": "r" * 51},
+        {"image": {"tag": "a b"}},
+        {"image": {"tag": "@sha256:" + "0" * 64}},
+        {"podLabels": {"keptn-remedy/part": "mine"}},
+        {"podAnnotations": {"kubectl.kubernetes.io/default-container": "mine"}},
         {"extraActions": ["a,b"]},
         {"drainSeconds": 1},
         {"rbac": {"targetNamespaces": ["Sock_Shop"]}},
@@ -122,6 +136,21 @@ def test_what_is_switched_on_is_listed_and_nothing_else(values: Json, actions: l
     assert sorted(environment(provider(values))["REMEDY_ACTIONS"].split(",")) == actions
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Rollout_Undo",
+        *sorted({
+            key(name)
+            for action in (ToggleFeature, Scale, Rollback, Restart)
+            for name in (action.name, *action.aliases)
+        }),
+    ],
+)  # fmt: skip
+def test_a_built_in_action_is_not_switched_on_without_its_rights(name: str) -> None:
+    assert f"{name} is built in" in refusal({"extraActions": [name]})
+
+
 @each_values
 def test_the_provider_can_start_with_what_it_is_told(values: Json) -> None:
     told = environment(provider(values))
@@ -143,9 +172,74 @@ def test_each_variable_of_the_provider_is_a_setting(values: Json) -> None:
     assert {name.removesuffix("_FILE") for name in environment(provider(values))} <= known
 
 
-def test_each_setting_of_the_process_can_be_set() -> None:
-    accepted = set(SCHEMA["properties"]["settings"]["propertyNames"]["enum"])
-    assert accepted == set(variables.names_of(Settings, settings.PREFIX)) - DECIDED
+def test_each_setting_of_the_process_can_be_set_as_it_is_meant() -> None:
+    ours = Settings.model_json_schema()["properties"]
+    wanted = {f"{settings.PREFIX}{name.upper()}": limits(each) for name, each in ours.items()}
+    assert set(wanted) == set(variables.names_of(Settings, settings.PREFIX))
+    accepted = SCHEMA["properties"]["settings"]
+    assert accepted["additionalProperties"] is False
+    assert {name: limits(each) for name, each in accepted["properties"].items()} == {
+        name: each for name, each in wanted.items() if name not in DECIDED
+    }
+
+
+def limits(schema: Json) -> Json:
+    """What a JSON schema says of a setting, but for what is a matter of style."""
+    told = next((each for each in schema.get("anyOf", ()) if each["type"] != "null"), schema)
+    if told.get("format") == "uri" or told.get("pattern") == "^https?://.+$":
+        return {"type": "string", "format": "uri"}
+    words = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "pattern", "maxLength")
+    return {word: told[word] for word in words if word in told}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["REMEDY_JOURNAL", "REMEDY_JOURNAL_FILE", "REMEDY_HOST", "REMEDY_DRY_RUN", "UNLEASH_URL"],
+)
+def test_a_variable_of_the_chart_is_not_set_a_second_time(name: str) -> None:
+    values: Json = {
+        "settings": {"REMEDY_DRY_RUN": True},
+        "unleash": {"url": "http://unleash:4242"},
+        "extraEnv": [{"name": name, "value": "mine"}],
+    }
+    assert f"extraEnv: {name} is the chart's to set" in refusal(values)
+
+
+def test_a_variable_of_the_distributor_is_not_set_a_second_time() -> None:
+    extra = [{"name": "PUBSUB_TOPIC", "value": "mine"}]
+    told = refusal({"distributor": {"extraEnv": extra}})
+    assert "distributor.extraEnv: PUBSUB_TOPIC is the chart's to set" in told
+
+
+def test_labels_of_the_chart_are_not_set_a_second_time() -> None:
+    ours = set(deployment({})["metadata"]["labels"])
+    values = SCHEMA["properties"]
+    monitoring = values["monitoring"]["properties"]
+    for schema in (
+        values["podLabels"],
+        monitoring["serviceMonitor"]["properties"]["labels"],
+        monitoring["rules"]["properties"]["labels"],
+    ):
+        assert set(schema["propertyNames"]["not"]["enum"]) == ours
+
+
+@pytest.mark.parametrize(
+    ("tag", "image", "version"),
+    [
+        ("", "0.1.0", "0.1.0"),
+        ("0.2.0-rc.1", "0.2.0-rc.1", "0.2.0-rc.1"),
+        (f"0.2.0@sha256:{'a' * 64}", f"0.2.0@sha256:{'a' * 64}", "0.2.0"),
+        ("_" + "a" * 61 + "._", "_" + "a" * 61 + "._", "a" * 61),
+        ("a" * 62 + ".b", "a" * 62 + ".b", "a" * 62),
+        ("___", "___", "0.1.0"),
+    ],
+)
+def test_the_label_of_the_version_is_one_whatever_the_tag_is(
+    tag: str, image: str, version: str
+) -> None:
+    values = {"image": {"tag": tag}}
+    assert provider(values)["image"] == f"keptn-remedy:{image}"
+    assert _provider_labels(values)["app.kubernetes.io/version"] == version
 
 
 def test_the_values_have_the_defaults_of_the_settings() -> None:
@@ -252,13 +346,23 @@ def test_secrets_are_files_and_no_variables() -> None:
     assert (mount["mountPath"], mount["readOnly"]) == (folder, True)
 
 
+def test_what_toggle_feature_alone_needs_is_mounted_for_it_alone() -> None:
+    values: Json = {**ALL, "unleash": UNLEASH}
+    assert "unleash" in {volume["name"] for volume in pod(values)["volumes"]}
+    values = {**values, "actions": {"toggle-feature": False, "scale": True}}
+    assert "unleash" not in {volume["name"] for volume in pod(values)["volumes"]}
+    assert "unleash" not in {mount["name"] for mount in provider(values)["volumeMounts"]}
+    assert not [name for name in environment(provider(values)) if name.startswith("UNLEASH_")]
+
+
 def test_the_journal_is_kept_unless_asked_otherwise() -> None:
     claim = the("PersistentVolumeClaim", {})
     assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
     assert claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
     without: Json = {"persistence": {"enabled": False}}
     assert of_kind("PersistentVolumeClaim", without) == []
-    assert {"name": "passing-journal", "emptyDir": {}} in pod(without)["volumes"]
+    journal_volume = {"name": "passing-journal", "emptyDir": {"sizeLimit": "1Gi"}}
+    assert journal_volume in pod(without)["volumes"]
     journal = environment(provider({}))["REMEDY_JOURNAL"]
     mounts = [mount["mountPath"] for mount in provider({})["volumeMounts"]]
     assert str(Path(journal).parent) in mounts
@@ -291,6 +395,12 @@ def test_a_start_may_take_as_long_as_the_distributor_waits() -> None:
     assert hook["exec"]["command"][-2:] == ["8080", "301"]
 
 
+@pytest.mark.parametrize(("seconds", "deadline"), [(120, 600), (541, 601), (3600, 3660)])
+def test_a_long_start_is_no_failed_rollout(seconds: int, deadline: int) -> None:
+    spec = deployment({"startupSeconds": seconds})["spec"]
+    assert spec["progressDeadlineSeconds"] == deadline
+
+
 def _provider_labels(values: Json) -> dict[str, str]:
     labels: dict[str, str] = deployment(values)["spec"]["template"]["metadata"]["labels"]
     return labels
@@ -304,9 +414,40 @@ def test_a_remote_plane_gets_its_token_from_a_secret() -> None:
 
 
 def test_the_values_that_the_documents_show_are_accepted() -> None:
-    page = (ROOT / "docs/operating.md").read_text("utf-8")
-    (shown,) = re.findall(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
-    values = yaml.safe_load(shown)
+    values = documented("actions")
     assert environment(provider(values))["REMEDY_ACTIONS"].count(",") == 3
     assert len(of_kind("Role", values)) == 2
     assert environment(provider(values))["UNLEASH_URL_FILE"]
+
+
+def test_prometheus_gets_in_with_the_values_that_the_documents_show() -> None:
+    values = documented("monitoring")
+    (ops,) = the("NetworkPolicy", values)["spec"]["ingress"]
+    assert [peer for peer in ops["from"] if "namespaceSelector" in peer]
+    for kind in ("ServiceMonitor", "PrometheusRule"):
+        assert the(kind, values)["metadata"]["labels"]["release"]
+
+
+def test_the_pod_that_restores_a_journal_writes_as_the_provider_reads() -> None:
+    spec, ours = documented("spec")["spec"], pod({})
+    (one,) = spec["containers"]
+    user = DEFAULTS["user"]
+    security = spec["securityContext"]
+    assert [security[word] for word in ("runAsUser", "runAsGroup", "fsGroup")] == [user] * 3
+    assert security["fsGroup"] == ours["securityContext"]["fsGroup"]
+    assert security["runAsNonRoot"]
+    assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+    (volume,) = spec["volumes"]
+    (journal,) = (each for each in ours["volumes"] if each["name"] == "journal")
+    assert volume["persistentVolumeClaim"] == journal["persistentVolumeClaim"]
+    assert one["volumeMounts"] == [{"name": volume["name"], "mountPath": "/j"}]
+
+
+@pytest.mark.parametrize("release", ["1st", "a.b"])
+def test_a_release_whose_name_no_service_can_have_needs_another(release: str) -> None:
+    helm: Any = import_module("helm_python")
+    with (
+        helm.Chart.load(CHART) as chart,
+        pytest.raises(helm.HelmError, match="set fullnameOverride"),
+    ):
+        chart.render({}, name=release, namespace="keptn")

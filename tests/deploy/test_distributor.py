@@ -105,6 +105,27 @@ def test_without_a_sidecar_answers_go_to_keptns_api_with_its_token(values: Json,
     assert token.removesuffix("/api-token") in mounts
 
 
+@pytest.mark.parametrize("separate", [False, True])
+def test_a_slash_behind_keptns_api_does_no_harm(separate: bool) -> None:
+    values: Json = {
+        "keptn": {"apiEndpoint": "https://keptn.example/api/"},
+        "distributor": {"separate": separate},
+    }
+    part = "distributor" if separate else "provider"
+    told = environment(container("distributor", values, part))
+    assert told["KEPTN_API_ENDPOINT"] == "https://keptn.example/api"
+    if separate:
+        assert environment(provider(values))["REMEDY_KEPTN_API"] == "https://keptn.example/api"
+
+
+def test_a_digest_is_no_part_of_the_release_that_it_tells() -> None:
+    digest = f"0.8.7@sha256:{'a' * 64}"
+    found = distributor({"distributor": {"image": {"tag": digest}}})
+    assert found["image"] == f"keptn/distributor:{digest}"
+    assert environment(found)["DISTRIBUTOR_VERSION"] == "0.8.7"
+    assert environment(found)["PUBSUB_URL"] == "nats://keptn-nats-cluster"
+
+
 def test_a_separate_distributor_delivers_to_the_service() -> None:
     told = environment(container("distributor", SEPARATE, "distributor"))
     assert told["PUBSUB_RECIPIENT"] == "keptn-remedy"

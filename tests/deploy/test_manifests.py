@@ -6,10 +6,15 @@ from typing import Any
 import pytest
 import yaml
 
+from deploy import render
 from deploy.render import DEPLOY, MANIFESTS, manifest
 from tests.deploy.charts import (
     EVERYTHING,
+    TARGETS,
+    UNLEASH,
+    VALUES,
     Json,
+    documented,
     each_values,
     needs_helm,
     needs_schemas,
@@ -42,6 +47,11 @@ def test_each_release_of_kubernetes_takes_what_the_chart_makes(values: Json) -> 
 @each_manifest
 def test_each_release_of_kubernetes_takes_a_manifest(name: str) -> None:
     assert [each for found in documents(name) for each in complaints_about(found)] == []
+
+
+@needs_schemas
+def test_each_release_of_kubernetes_takes_the_pod_that_restores_a_journal() -> None:
+    assert complaints_about(documented("spec")) == []
 
 
 @needs_schemas
@@ -95,10 +105,63 @@ def test_images_come_from_the_registry_of_the_cluster(name: str) -> None:
     assert not [host for host in hosts if "." in host or ":" in host]
 
 
+def notes(values: Json) -> str:
+    return render.templates(values)["NOTES"]
+
+
 @needs_helm
 def test_the_notes_tell_what_may_be_done() -> None:
-    from deploy import render
+    assert "restart, rollback, scale, toggle-feature, purge-cache" in notes(EVERYTHING)
+    assert "sockshop-staging, sockshop-production" in notes(EVERYTHING)
+    assert "WARNING" not in notes(EVERYTHING)
 
-    notes = render.templates(EVERYTHING)["NOTES"]
-    assert "restart, rollback, scale, toggle-feature, purge-cache" in notes
-    assert "sockshop-staging, sockshop-production" in notes
+
+@needs_helm
+@pytest.mark.parametrize(
+    ("actions", "tried"),
+    [
+        (["scale", "restart"], "scale --value '\"+1\"'"),
+        (["rollback", "restart"], "rollback"),
+        (["restart"], "restart"),
+    ],
+)
+def test_the_notes_show_how_to_try_what_is_on(actions: list[str], tried: str) -> None:
+    told = notes({"actions": dict.fromkeys(actions, True), "rbac": TARGETS})
+    assert f"remedy try {tried} --project" in told
+    assert "remedy try" not in notes({})
+
+
+@needs_helm
+@pytest.mark.parametrize(
+    ("values", "warning"),
+    [
+        ({}, "toggle-feature is off, as it has no Unleash token"),
+        ({"unleash": UNLEASH}, "toggle-feature is off, as it isn't told where Unleash is"),
+        ({**VALUES["own rights"]}, "rbac.create is false: the ServiceAccount default"),
+    ],
+)
+def test_the_notes_warn_of_what_is_missing(values: Json, warning: str) -> None:
+    assert f"WARNING: {warning}" in notes(values)
+
+
+@needs_helm
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"unleash": {**UNLEASH, "url": "http://unleash:4242"}},
+        {"unleash": {"secret": {**UNLEASH["secret"], "urlKey": "url"}}},
+        {"extraEnv": [{"name": "FLAGD_FILE", "value": "/flags/flags.json"}]},
+        {"actions": {"toggle-feature": False}, "extraActions": ["purge-cache"]},
+    ],
+)
+def test_the_notes_do_not_warn_without_a_reason(values: Json) -> None:
+    assert "WARNING" not in notes(values)
+
+
+def test_what_is_to_be_replaced_in_the_rights_is_said_on_top() -> None:
+    text = (DEPLOY / "rbac.yaml").read_text("utf-8")
+    header = text[: text.index("---")]
+    for found in documents("rbac.yaml"):
+        for subject in found.get("subjects", ()):
+            assert f"`namespace: {subject['namespace']}`" in header
+        assert found["metadata"]["namespace"] in header

@@ -3,7 +3,9 @@
 from itertools import chain, combinations
 
 import pytest
+import yaml
 
+from deploy import render
 from tests.deploy.charts import (
     ALL,
     CLUSTER_ACTIONS,
@@ -22,12 +24,15 @@ pytestmark = needs_helm
 SUBSETS = [*chain.from_iterable(combinations(CLUSTER_ACTIONS, n) for n in (1, 2, 3))]
 KINDS = ("deployments", "statefulsets", "daemonsets")
 
-LOOKING = {("apps", kind, verb) for kind in KINDS for verb in ("get", "list")} | {
+LOOKING = {("apps", kind, verb) for kind in KINDS[:2] for verb in ("get", "list")} | {
     ("", "pods", "list"),
     ("", "events", "list"),
     ("", "events", "create"),
 }
-CHANGING = {("apps", kind, "patch") for kind in KINDS}
+CHANGING = {("apps", kind, "patch") for kind in KINDS} | {
+    ("apps", "daemonsets", "get"),
+    ("apps", "daemonsets", "list"),
+}
 NEEDS = {
     "scale": {
         *(("apps", f"{kind}/scale", verb) for kind in KINDS[:2] for verb in ("get", "patch")),
@@ -35,8 +40,8 @@ NEEDS = {
     },
     "rollback": {
         *CHANGING,
-        *(("apps", f"{kind}s", v) for kind in ("replicaset", "controllerrevision") for v in
-          ("get", "list")),
+        ("apps", "replicasets", "list"),
+        ("apps", "controllerrevisions", "list"),
         ("", "pods", "delete"),
     },
     "restart": CHANGING,
@@ -46,6 +51,7 @@ OF_ROLLOUTS = {
     "rollback": {
         ("argoproj.io", "rollouts", "patch"),
         ("argoproj.io", "rollouts/status", "patch"),
+        ("apps", "replicasets", "get"),
     },
     "restart": {("argoproj.io", "rollouts", "patch")},
 }
@@ -125,6 +131,24 @@ def test_a_cluster_role_is_made_only_when_asked_for() -> None:
 
 def test_a_cluster_action_without_a_namespace_is_refused() -> None:
     assert "rbac.targetNamespaces" in refusal({"actions": {"scale": True}})
+
+
+def test_installations_in_two_namespaces_share_no_role() -> None:
+    for values in (ALL, {**ALL, "rbac": {"clusterWide": True}}):
+        names = [
+            {
+                (found["kind"], found["metadata"].get("namespace"), found["metadata"]["name"])
+                for found in yaml.safe_load_all(render.templates(values, namespace)["rbac"])
+            }
+            for namespace in ("keptn", "keptn-too")
+        ]
+        assert not names[0] & names[1]
+
+
+@pytest.mark.parametrize("rbac", [TARGETS, {"clusterWide": True}])
+def test_rights_are_never_given_to_the_account_of_all_pods(rbac: Json) -> None:
+    values: Json = {**ALL, "rbac": rbac, "serviceAccount": {"create": False}}
+    assert "set serviceAccount.name" in refusal(values)
 
 
 def test_rights_of_ones_own_may_be_used() -> None:

@@ -34,6 +34,8 @@ from keptn_remedy.registry import Entry, Registry, RegistryError
 from keptn_remedy.variables import SettingsError
 from keptn_remedy.web.models import ActionInfo
 
+DRY_RUN_SECONDS = 30.0
+
 
 def list_actions(name: str | None, *, as_json: bool) -> int:
     """All actions, or all about one; returns the exit code."""
@@ -113,7 +115,11 @@ def _log_to_stderr(found: Registry) -> None:
 
 async def _run(found: Registry, trigger: events.ActionTriggered, *, dry_run: bool) -> Outcome:
     try:
-        return await service.run_once(found, trigger, dry_run=dry_run)
+        # Nothing is lost when a mere look is broken off; what is applied must come to its end.
+        async with asyncio.timeout(DRY_RUN_SECONDS if dry_run else None):
+            return await service.run_once(found, trigger, dry_run=dry_run)
+    except TimeoutError:
+        return Outcome.errored(f"no plan within {DRY_RUN_SECONDS:g} s; a provider would try on")
     finally:
         await found.close()
 

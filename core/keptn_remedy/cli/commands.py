@@ -30,7 +30,11 @@ JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object a
 def serve(
     local: Annotated[
         bool,
-        typer.Option("--local", help="Without Keptn: flags in var/flags.json, answers shown here."),
+        typer.Option(
+            "--local",
+            help="Without Keptn: flags in var/flags.json, answers shown here. What UNLEASH_URL and "
+            "KUBECONFIG name is acted on, unless --demo is given.",
+        ),
     ] = False,
     demo: Annotated[
         bool,
@@ -93,6 +97,8 @@ def try_action(
     as_json: Json = False,
 ) -> None:
     """Try an action once, without Keptn. Changes nothing unless --apply is given.
+
+    Its journal is thrown away: nothing is known of earlier rollbacks, nor remembered of this one.
 
     Example: remedy try toggle-feature --value '{"PromotionCampaign": "off"}'
     """

@@ -125,7 +125,10 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Whether we can store and report; `degraded` tells what someone should look at."""
+    """Whether it has started, isn't leaving and can store events; nothing is said of Keptn.
+
+    `degraded` tells what someone should look at.
+    """
 
     ready: bool
     reasons: list[str]

@@ -4,7 +4,13 @@
 {{- range $name, $wanted := .Values.actions -}}
 {{- if $wanted -}}{{- $on = append $on $name -}}{{- end -}}
 {{- end -}}
-{{- $on = concat $on .Values.extraActions -}}
+{{- range .Values.extraActions -}}
+{{- $spelled := lower . | replace "-" "" | replace "_" "" -}}
+{{- if has $spelled (list "togglefeature" "featuretoggle" "scale" "scaling" "scalereplicas" "rollback" "rolloutundo" "undorollout" "restart" "rolloutrestart" "restartpods") -}}
+{{- fail (printf "extraActions: %s is built in: switch it on in actions, which also gives it its rights" .) -}}
+{{- end -}}
+{{- $on = append $on . -}}
+{{- end -}}
 {{- if not $on -}}{{- fail "switch on an action: actions or extraActions" -}}{{- end -}}
 {{- join "," $on -}}
 {{- end -}}
@@ -21,6 +27,11 @@
 {{- if or (include "keptn-remedy.clusterActions" .) .Values.rbac.extraRules -}}true{{- end -}}
 {{- end -}}
 
+{{- /* Whether the Secret is for anybody. */ -}}
+{{- define "keptn-remedy.unleashSecret" -}}
+{{- if and (index .Values.actions "toggle-feature") .Values.unleash.secret.name -}}true{{- end -}}
+{{- end -}}
+
 {{- /* The least that the switched-on actions need in a namespace; each resource stands once. */ -}}
 {{- define "keptn-remedy.rules" -}}
 {{- $on := .Values.actions -}}
@@ -28,7 +39,7 @@
 {{- $changesTemplates := or $on.rollback $on.restart -}}
 {{- if include "keptn-remedy.clusterActions" . }}
 - apiGroups: [apps]
-  resources: [deployments, statefulsets, daemonsets]
+  resources: [deployments, statefulsets{{ if $changesTemplates }}, daemonsets{{ end }}]
   verbs: [get, list{{ if $changesTemplates }}, patch{{ end }}]
 - apiGroups: [""]
   resources: [pods]
@@ -71,8 +82,12 @@
 {{- if $on.rollback }}
 - apiGroups: [apps]
   resources: [replicasets, controllerrevisions]
-  verbs: [get, list]
+  verbs: [list]
 {{- if $rbac.argoRollouts }}
+# Whether an aborted update is over.
+- apiGroups: [apps]
+  resources: [replicasets]
+  verbs: [get]
 - apiGroups: [argoproj.io]
   resources: [rollouts/status]
   verbs: [patch]

@@ -5,56 +5,57 @@
 {{- default (ternary "nats://keptn-nats-cluster" "nats://keptn-nats" $isOld) .Values.distributor.pubsubUrl -}}
 {{- end -}}
 
+{{- define "keptn-remedy.distributorEnvironment" -}}
+{{- $d := .Values.distributor -}}
+{{- if .Values.keptn.apiEndpoint }}
+- name: KEPTN_API_ENDPOINT
+  value: {{ include "keptn-remedy.apiEndpoint" . | quote }}
+- name: KEPTN_API_TOKEN
+  valueFrom:
+    secretKeyRef:
+      name: {{ .Values.keptn.apiTokenSecret.name }}
+      key: {{ .Values.keptn.apiTokenSecret.key }}
+- name: HTTP_SSL_VERIFY
+  value: {{ .Values.keptn.verifyTls | quote }}
+{{- else }}
+- name: PUBSUB_URL
+  value: {{ include "keptn-remedy.pubsubUrl" . | quote }}
+{{- end }}
+- name: PUBSUB_TOPIC
+  value: sh.keptn.event.action.triggered
+- name: PUBSUB_RECIPIENT
+  value: {{ ternary (include "keptn-remedy.fullname" .) "127.0.0.1" $d.separate | quote }}
+- name: API_PROXY_PORT
+  value: {{ $d.proxyPort | quote }}
+{{- range $name, $accepted := dict "PROJECT_FILTER" $d.filters.projects "STAGE_FILTER" $d.filters.stages "SERVICE_FILTER" $d.filters.services }}
+{{- with $accepted }}
+- name: {{ $name }}
+  value: {{ join "," . | quote }}
+{{- end }}
+{{- end }}
+- name: DISTRIBUTOR_VERSION
+  value: {{ $d.image.tag | splitList "@" | first | quote }}
+- name: VERSION
+  valueFrom: {fieldRef: {fieldPath: "metadata.labels['app.kubernetes.io/version']"}}
+- name: LOCATION
+  valueFrom: {fieldRef: {fieldPath: "metadata.labels['app.kubernetes.io/component']"}}
+- name: K8S_DEPLOYMENT_NAME
+  valueFrom: {fieldRef: {fieldPath: "metadata.labels['app.kubernetes.io/name']"}}
+- name: K8S_NAMESPACE
+  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+- name: K8S_POD_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- name: K8S_NODE_NAME
+  valueFrom: {fieldRef: {fieldPath: spec.nodeName}}
+{{- end -}}
+
 {{- /* The container; it has no probes: its ports are on loopback, and it ends when it can't register. */ -}}
 {{- define "keptn-remedy.distributor" -}}
 {{- $d := .Values.distributor -}}
 name: distributor
 image: {{ printf "%s:%s" $d.image.repository $d.image.tag }}
 imagePullPolicy: {{ $d.image.pullPolicy }}
-env:
-  {{- if .Values.keptn.apiEndpoint }}
-  - name: KEPTN_API_ENDPOINT
-    value: {{ .Values.keptn.apiEndpoint | quote }}
-  - name: KEPTN_API_TOKEN
-    valueFrom:
-      secretKeyRef:
-        name: {{ .Values.keptn.apiTokenSecret.name }}
-        key: {{ .Values.keptn.apiTokenSecret.key }}
-  - name: HTTP_SSL_VERIFY
-    value: {{ .Values.keptn.verifyTls | quote }}
-  {{- else }}
-  - name: PUBSUB_URL
-    value: {{ include "keptn-remedy.pubsubUrl" . | quote }}
-  {{- end }}
-  - name: PUBSUB_TOPIC
-    value: sh.keptn.event.action.triggered
-  - name: PUBSUB_RECIPIENT
-    value: {{ ternary (include "keptn-remedy.fullname" .) "127.0.0.1" $d.separate | quote }}
-  - name: API_PROXY_PORT
-    value: {{ $d.proxyPort | quote }}
-  {{- range $name, $accepted := dict "PROJECT_FILTER" $d.filters.projects "STAGE_FILTER" $d.filters.stages "SERVICE_FILTER" $d.filters.services }}
-  {{- with $accepted }}
-  - name: {{ $name }}
-    value: {{ join "," . | quote }}
-  {{- end }}
-  {{- end }}
-  - name: DISTRIBUTOR_VERSION
-    value: {{ $d.image.tag | quote }}
-  - name: VERSION
-    valueFrom: {fieldRef: {fieldPath: "metadata.labels['app.kubernetes.io/version']"}}
-  - name: LOCATION
-    valueFrom: {fieldRef: {fieldPath: "metadata.labels['app.kubernetes.io/component']"}}
-  - name: K8S_DEPLOYMENT_NAME
-    valueFrom: {fieldRef: {fieldPath: "metadata.labels['app.kubernetes.io/name']"}}
-  - name: K8S_NAMESPACE
-    valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
-  - name: K8S_POD_NAME
-    valueFrom: {fieldRef: {fieldPath: metadata.name}}
-  - name: K8S_NODE_NAME
-    valueFrom: {fieldRef: {fieldPath: spec.nodeName}}
-  {{- with $d.extraEnv }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+env: {{- include "keptn-remedy.withExtra" (list (include "keptn-remedy.distributorEnvironment" .) $d.extraEnv "distributor.extraEnv") | nindent 2 }}
 resources: {{- toYaml $d.resources | nindent 2 }}
 securityContext: {{- include "keptn-remedy.containerSecurity" $d.user | nindent 2 }}
 {{- end -}}

@@ -1,12 +1,11 @@
 {{- define "keptn-remedy.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
-{{- else if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- $made := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
+{{- $full := default $made .Values.fullnameOverride | trunc 50 | trimAll "-" -}}
+{{- if not (regexMatch "^[a-z][-a-z0-9]*$" $full) -}}
+{{- fail (printf "%s can't be the name of a Service (RFC 1035): set fullnameOverride" $full) -}}
 {{- end -}}
+{{- $full -}}
 {{- end -}}
 
 {{- /* Two names, as server-side apply can't turn a volume of one kind into one of another. */ -}}
@@ -19,8 +18,11 @@
 {{- end -}}
 
 {{- define "keptn-remedy.serviceAccount" -}}
-{{- $made := ternary (include "keptn-remedy.fullname" .) "default" .Values.serviceAccount.create -}}
-{{- default $made .Values.serviceAccount.name -}}
+{{- $sa := .Values.serviceAccount -}}
+{{- if and (not (or $sa.create $sa.name)) .Values.rbac.create (include "keptn-remedy.clusterAccess" .) -}}
+{{- fail "the Roles need a ServiceAccount of their own: set serviceAccount.name, or serviceAccount.create to true; else they would be bound to `default`, which every pod has that names none" -}}
+{{- end -}}
+{{- default (ternary (include "keptn-remedy.fullname" .) "default" $sa.create) $sa.name -}}
 {{- end -}}
 
 {{- define "keptn-remedy.location" -}}
@@ -41,7 +43,18 @@ keptn-remedy/part: {{ index . 1 }}
 {{ include "keptn-remedy.selector" . }}
 app.kubernetes.io/part-of: keptn
 app.kubernetes.io/component: {{ include "keptn-remedy.location" $root }}
-app.kubernetes.io/version: {{ default $root.Chart.AppVersion $root.Values.image.tag | trunc 63 | quote }}
+app.kubernetes.io/version: {{ include "keptn-remedy.version" $root | quote }}
+{{- end -}}
+
+{{- /* The tag as a label takes it: without a digest, and with a letter or digit at both ends. */ -}}
+{{- define "keptn-remedy.version" -}}
+{{- $tag := .Values.image.tag | splitList "@" | first | trunc 63 | trimAll "-_." -}}
+{{- default .Chart.AppVersion $tag -}}
+{{- end -}}
+
+{{- /* How Keptn is reached from outside its cluster, as paths can be added to it. */ -}}
+{{- define "keptn-remedy.apiEndpoint" -}}
+{{- .Values.keptn.apiEndpoint | trimSuffix "/" -}}
 {{- end -}}
 
 {{- /* The secret's keys as files of fixed names. */ -}}

@@ -38,7 +38,7 @@ priorityClassName: {{ . }}
 - name: {{ include "keptn-remedy.journalVolume" . }}
   {{- if not .Values.persistence.enabled }}
   # The journal is lost with the pod, and with it what Keptn was not told yet.
-  emptyDir: {}
+  emptyDir: {sizeLimit: {{ .Values.persistence.size }}}
   {{- else }}
   persistentVolumeClaim:
     claimName: {{ default (printf "%s-journal" (include "keptn-remedy.fullname" .)) .Values.persistence.existingClaim }}
@@ -57,8 +57,8 @@ priorityClassName: {{ . }}
       - downwardAPI:
           items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]
 {{- end }}
+{{- if include "keptn-remedy.unleashSecret" . }}
 {{- with .Values.unleash.secret }}
-{{- if .name }}
 - name: unleash
   secret:
     secretName: {{ .name }}

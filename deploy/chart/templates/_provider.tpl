@@ -6,6 +6,24 @@
 {{- end }}
 {{- end -}}
 
+{{- /* What the chart counts on. Takes (list variables extra where). */ -}}
+{{- define "keptn-remedy.withExtra" -}}
+{{- $ours := index . 0 | trim -}}
+{{- $where := index . 2 -}}
+{{- $names := list -}}
+{{- range fromYamlArray $ours -}}{{- $names = append $names .name -}}{{- end -}}
+{{- range index . 1 -}}
+{{- if or (has .name $names) (regexMatch "^REMEDY_(ACTIONS|DRAIN_SECONDS|EVENT_URL|HOST|JOURNAL|OPS_HOST|OPS_PORT|PORT|TRANSPORT)(_FILE)?$" .name) -}}
+{{- fail (printf "%s: %s is the chart's to set, or stands there twice" $where .name) -}}
+{{- end -}}
+{{- $names = append $names .name -}}
+{{- end -}}
+{{ $ours }}
+{{- with index . 1 }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
 {{- define "keptn-remedy.unleashVariables" -}}
 {{- $folder := include "keptn-remedy.unleashFolder" . -}}
 {{- with .Values.unleash }}
@@ -39,7 +57,7 @@
 them: it listens on its own loopback only. */ -}}
 {{- define "keptn-remedy.keptnVariables" -}}
 {{- if .Values.distributor.separate }}
-{{- $api := default .Values.keptn.gateway .Values.keptn.apiEndpoint | trimSuffix "/" }}
+{{- $api := default (trimSuffix "/" .Values.keptn.gateway) (include "keptn-remedy.apiEndpoint" .) }}
 {{- include "keptn-remedy.variable" (list "REMEDY_HOST" "0.0.0.0") }}
 {{- include "keptn-remedy.variable" (list "REMEDY_EVENT_URL" (printf "%s/v1/event" $api)) }}
 {{- include "keptn-remedy.variable" (list "REMEDY_KEPTN_API" $api) }}
@@ -71,9 +89,6 @@ them: it listens on its own loopback only. */ -}}
 {{- range $name, $value := .Values.settings }}
 {{- include "keptn-remedy.variable" (list $name $value) }}
 {{- end }}
-{{- with .Values.extraEnv }}
-{{ toYaml . }}
-{{- end }}
 {{- end -}}
 
 {{- define "keptn-remedy.mounts" -}}
@@ -86,7 +101,7 @@ them: it listens on its own loopback only. */ -}}
   mountPath: /var/run/secrets/kubernetes.io/serviceaccount
   readOnly: true
 {{- end }}
-{{- if .Values.unleash.secret.name }}
+{{- if include "keptn-remedy.unleashSecret" . }}
 - name: unleash
   mountPath: {{ include "keptn-remedy.unleashFolder" . }}
   readOnly: true
@@ -134,7 +149,7 @@ ports:
   - {name: events, containerPort: 8080}
   {{- end }}
   - {name: ops, containerPort: 8090}
-env: {{- include "keptn-remedy.environment" . | trim | nindent 2 }}
+env: {{- include "keptn-remedy.withExtra" (list (include "keptn-remedy.environment" .) .Values.extraEnv "extraEnv") | nindent 2 }}
 volumeMounts: {{- include "keptn-remedy.mounts" . | nindent 2 }}
 lifecycle: {{- include "keptn-remedy.lifecycle" . | trim | nindent 2 }}
 startupProbe:
