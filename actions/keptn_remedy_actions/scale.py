@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import BaseModel, BeforeValidator, model_validator
 from pydantic import Field as Described
 
-from keptn_remedy import Change, Context, Denied, Outcome, Plan
+from keptn_remedy import Change, Context, Denied, Outcome, PermanentError, Plan
 from keptn_remedy_actions.cluster import (
     HPA,
     Object,
@@ -30,7 +30,17 @@ from keptn_remedy_actions.cluster.compare_and_set import (
 )
 from keptn_remedy_actions.cluster.managers import who_set
 from keptn_remedy_actions.cluster.quantity import EXAMPLES, Limits, Wish, read_wish
+from keptn_remedy_actions.cluster.replicas import Replicas
 from keptn_remedy_actions.cluster.targets import TargetValue, resolve
+
+
+def _no_switch(sent: Any) -> Any:
+    if isinstance(sent, bool):
+        raise ValueError("must be a number of replicas")  # noqa: TRY004  pydantic's own
+    return sent
+
+
+Bound = Annotated[int | None, BeforeValidator(_no_switch, json_schema_input_type=int | None)]
 
 
 class ScaleValue(TargetValue):
@@ -41,8 +51,8 @@ class ScaleValue(TargetValue):
         BeforeValidator(read_wish, json_schema_input_type=int | float | str),
         Described(description=EXAMPLES),
     ]
-    min: int | None = Described(default=None, ge=0)
-    max: int | None = Described(default=None, ge=1)
+    min: Bound = Described(default=None, ge=0)
+    max: Bound = Described(default=None, ge=1)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -72,12 +82,17 @@ class _Memo(BaseModel):
     contested: bool
     planned_at: str
 
+    @property
+    def is_fewer(self) -> bool:
+        return self.wanted < self.ordered
+
 
 class Scale(ClusterAction):
     """Set how many replicas a workload has, also under a HorizontalPodAutoscaler or KEDA."""
 
     name = "scale"
     aliases = ("scaling", "scale-replicas")
+    deadline = 600.0  # a cluster that grows for it takes minutes
 
     Value: ClassVar[Any] = Annotated[
         ScaleValue, BeforeValidator(_as_object, json_schema_input_type=int | str | ScaleValue)
@@ -87,11 +102,12 @@ class Scale(ClusterAction):
         workload = await resolve(
             self.api, self.settings, context, value, replicas.SCALABLE, or_any_scalable=True
         )
-        lever = await find_lever(self.api, workload, await self.api.get(workload.ref, "scale"))
+        scale = await self.api.get(workload.ref, "scale")
+        lever = await find_lever(self.api, workload, scale)
         wanted, limits = self._sized(context, value, lever.ordered)
         notes = (*limits, *value.notes)
         if wanted == 0 and lever.ref.kind == HPA:  # which can't go below 1
-            lever = direct(workload, lever.ordered)
+            lever = direct(workload, scale)
         if wanted == lever.ordered:
             limits = limits or (f"it had {wanted} already",)
             return Plan((), (*limits, *value.notes), _memo(workload, lever, [], wanted))
@@ -115,31 +131,32 @@ class Scale(ClusterAction):
     async def verify(self, context: Context, plan: Plan) -> Outcome:
         memo = _Memo.model_validate(plan.memo)
         if not memo.fields:
-            return Outcome.passed(f"{memo.workload} keeps its {memo.wanted} replicas")
+            seen = await replicas.look(self.api, memo.workload)
+            kept = f"{memo.workload} keeps its {memo.wanted} replicas"
+            return Outcome.passed(f"{kept}, {seen.ready} of them ready")
         settle = self.settings.settle(contested=memo.contested)
         there_since: float | None = None
         async for _ in looks(context):
             seen = await replicas.look(self.api, memo.workload)
             if by := await self._overridden(memo, seen.live):
                 return Outcome.failed(by)
-            if not seen.are(memo.wanted, fewer=memo.wanted < memo.ordered):
+            if not seen.are(memo.wanted, fewer=memo.is_fewer):
                 there_since = None
                 continue
             there_since = there_since or time.monotonic()
             if time.monotonic() - there_since >= settle:
-                steps = f"replicas {memo.ordered} -> {memo.wanted}"
-                return Outcome.passed(f"{memo.workload}: {steps}, all ready")
-        return Outcome.failed(await self._shortage(memo))
+                return _reached(memo, seen)
+        return await self._not_reached(memo)
 
     async def undo(self, context: Context, plan: Plan) -> str | None:
         memo = _Memo.model_validate(plan.memo)
         back = [field.reversed for field in memo.fields]
         try:
             if not await compare_and_set(self.api, memo.holder, back, memo.subresource):
-                return "there was nothing to undo"
+                return "it is as it was before"
             live = await self.api.get(memo.workload)
-        except ChangedMeanwhile as error:
-            return f"not undone: {error}"
+        except ChangedMeanwhile:
+            return "nothing of ours is there to undo"
         except NotFound:
             return f"not undone: {memo.holder} is gone"
         reason = f"undone: {plan}"
@@ -158,14 +175,27 @@ class Scale(ClusterAction):
             return ordered, ()
         if wish.is_zero(bare_adds=bare_adds) and not settings.allow_zero:
             raise Denied("0 replicas are refused: KUBERNETES_ALLOW_ZERO is not set")
-        fewest = max(value.min or 0, 0 if settings.allow_zero else 1)
-        most = min(value.max or settings.max_replicas, settings.max_replicas)
-        wanted = Limits(fewest, most).clamped(wished, ordered)
+        limits = self._limits(value)
+        wanted = limits.clamped(wished, ordered)
         if wanted == wished:
             return wanted, ()
-        by = "KUBERNETES_MAX_REPLICAS" if most == settings.max_replicas else "max"
-        limits = f"at least {fewest}, at most {most} ({by})"
-        return wanted, (f"{wished} wished for, clamped to {wanted}: {limits}",)
+        by = limits.most_by if wished > limits.most else limits.least_by
+        left = "so it is left at" if wanted == ordered else "so it gets"
+        return wanted, (f"{wished} wished for, but {by}: {left} {wanted}",)
+
+    def _limits(self, value: ScaleValue) -> Limits:
+        settings = self.settings
+        least, least_by = (1, "0 needs KUBERNETES_ALLOW_ZERO")
+        if settings.allow_zero:
+            least, least_by = 0, "0 is the least"
+        if value.min is not None and value.min > least:
+            least, least_by = value.min, f"min is {value.min}"
+        most, most_by = settings.max_replicas, f"KUBERNETES_MAX_REPLICAS is {settings.max_replicas}"
+        if least > most:
+            raise PermanentError(f"{least_by}, but {most_by}")
+        if value.max is not None and value.max < most:
+            most, most_by = value.max, f"max is {value.max}"
+        return Limits(least, most, least_by, most_by)
 
     async def _overridden(self, memo: _Memo, live: Object) -> str | None:
         """Who set another value since, if somebody did."""
@@ -177,11 +207,28 @@ class Scale(ClusterAction):
                 return f"{who} set {field.name} of {memo.holder} to {seen}"
         return None
 
-    async def _shortage(self, memo: _Memo) -> str:
+    async def _not_reached(self, memo: _Memo) -> Outcome:
+        """A failure, unless some of what was added is there: nobody wants that taken away again."""
         seen = await replicas.look(self.api, memo.workload)
-        why = await trouble.reasons(self.api, Workload(memo.workload, seen.live))
+        workload = Workload(memo.workload, seen.live)
+        why = await trouble.reasons(self.api, workload, labels=seen.selector, since=memo.planned_at)
         told = f"{memo.workload}: {seen.ready} replicas are ready, {memo.wanted} were to be"
-        return f"{told}: {why}" if why else told
+        told = f"{told}: {why}" if why else told
+        is_partly = memo.ordered < seen.ready < memo.wanted
+        return Outcome.warned(told) if is_partly else Outcome.failed(told)
+
+
+def _reached(memo: _Memo, seen: Replicas) -> Outcome:
+    """An autoscaler may order more than it has to."""
+    steps = f"{memo.workload}: replicas {memo.ordered} -> {seen.ordered}"
+    if seen.ordered == memo.wanted:
+        return Outcome.passed(f"{steps}, all ready")
+    if not memo.is_fewer:
+        return Outcome.passed(f"{steps}, {memo.wanted} were to be ready at least")
+    return Outcome.warned(
+        f"{memo.holder} may go down to {memo.wanted} replicas of {memo.workload} now, and"
+        f" orders {seen.ordered} still"
+    )
 
 
 def _memo(workload: Workload, lever: Lever, fields: list[Field], wanted: int) -> dict[str, Any]:

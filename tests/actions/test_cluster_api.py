@@ -1,6 +1,7 @@
 """The door to the API server, as a peer that answers what real ones seldom do."""
 
 import asyncio
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -155,13 +156,27 @@ async def test_a_token_that_was_replaced_is_read_again(
     ]
 
 
-async def test_a_token_that_stays_refused_is_given_up(cluster: ClusterApi, peer: HttpPeer) -> None:
+async def test_a_token_that_stays_refused_is_given_up_after_a_while(
+    cluster: ClusterApi, peer: HttpPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     peer.answer(401, json=refusal(401, "Unauthorized"), times=None)
-    for _ in range(2):
+    for _ in range(9):  # however many calls that is: executions share the connection
         with pytest.raises(TemporaryError):
             await cluster.get(CARTS)
+    monkeypatch.setattr(api, "_UNAUTHORIZED_SECONDS", 0)
     with pytest.raises(PermanentError, match="does not accept our token"):
         await cluster.get(CARTS)
+
+
+async def test_a_token_that_was_refused_long_ago_gets_its_time_again(
+    cluster: ClusterApi, peer: HttpPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer.answer(401, json=refusal(401, "Unauthorized"), times=None)
+    monkeypatch.setattr(api, "_FORGOTTEN_SECONDS", -1)
+    monkeypatch.setattr(api, "_UNAUTHORIZED_SECONDS", 1e-9)
+    for _ in range(3):
+        with pytest.raises(TemporaryError):
+            await cluster.get(CARTS)
 
 
 async def test_a_connection_that_is_replaced_is_not_closed_under_those_who_use_it(
@@ -208,17 +223,45 @@ async def test_a_call_that_is_never_answered_ends(
         await cluster.get(CARTS)
 
 
-@pytest.mark.parametrize("content", [None, "{}", "no: [yaml", "[]"])
-async def test_a_kubeconfig_that_is_none_is_told_in_one_line(
-    tmp_path: Path, content: str | None
+@pytest.mark.parametrize(
+    ("status", "kind"), [(403, Forbidden), (404, NotFound), (429, TemporaryError)]
+)
+async def test_a_discovery_that_fails_is_not_taken_for_an_absence(
+    cluster: ClusterApi, peer: HttpPeer, status: int, kind: type[Exception]
 ) -> None:
+    peer.answer(status, json=refusal(status, "no"))
+    with pytest.raises(kind):
+        await cluster.resources("example.com/v1")
+
+
+@pytest.mark.parametrize("content", ["", "{}", "no: [yaml", "[]"])
+async def test_a_kubeconfig_that_is_none_is_told_in_one_line(tmp_path: Path, content: str) -> None:
     path = tmp_path / "kubeconfig"
-    if content is not None:
-        path.write_text(content)
+    path.write_text(content)
     cluster = ClusterApi(KubernetesSettings(kubeconfig=str(path)))
     with pytest.raises(PermanentError, match="no way to the cluster: ") as caught:
         await cluster.get(CARTS)
     assert "\n" not in str(caught.value)
+
+
+async def test_a_cluster_with_a_plain_certificate_authority_is_trusted(
+    cluster: ClusterApi, peer: HttpPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From Python 3.13 on, the default context is stricter than kubectl."""
+    made: list[ssl.SSLContext] = []
+
+    def strict(*_: Any, **__: Any) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        made.append(context)
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", strict)
+    peer.answer(json={})
+    await cluster.get(CARTS)
+    [context] = made
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT
+    assert context.verify_mode == ssl.CERT_REQUIRED
 
 
 async def test_a_pod_without_its_token_is_told(tmp_path: Path) -> None:
@@ -230,7 +273,7 @@ async def test_a_pod_without_its_token_is_told(tmp_path: Path) -> None:
 def test_the_client_library_is_not_imported_before_it_is_used() -> None:
     code = (
         "import sys; from keptn_remedy_actions import scale, rollback, restart;"
-        " scale.Scale(scale.Scale.Settings(kubeconfig='x'));"
+        " scale.Scale(scale.Scale.Settings(service_host='::1', service_port='1'));"
         " sys.exit('kubernetes' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -79,6 +79,11 @@ def test_percentages_are_exact_before_they_are_rounded_up() -> None:
         ({"replicas": 3, "namspace": "x"}, "no 'namspace'; did you mean 'namespace'?"),
         ({"replicas": 3, "min": 5, "max": 4}, "min 5 is above max 4"),
         ({"replicas": 3, "name": " "}, "must not be empty"),
+        ({"replicas": 3, "min": True}, "must be a number of replicas"),
+        ({"replicas": 3, "max": False}, "must be a number of replicas"),
+        ({"replicas": 3, "min": -1}, "greater than or equal to 0"),
+        ({"replicas": 3, "max": 0}, "greater than or equal to 1"),
+        (1e300, "more than Kubernetes can count"),
     ],
 )
 def test_what_is_no_number_of_replicas_is_refused_with_the_reason(sent: Any, reason: str) -> None:

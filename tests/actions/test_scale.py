@@ -67,9 +67,7 @@ async def test_an_hpa_is_changed_within_the_ceiling(cluster: Cluster) -> None:
         f"{target} minReplicas {of}: 2 -> 6",
         f"{target} maxReplicas {of}: 4 -> 6",
     ]
-    assert plan.notes == (
-        "9 wished for, clamped to 6: at least 1, at most 6 (KUBERNETES_MAX_REPLICAS)",
-    )
+    assert plan.notes == ("9 wished for, but KUBERNETES_MAX_REPLICAS is 6: so it gets 6",)
 
 
 async def test_an_hpa_of_another_workload_is_none_of_our_business(cluster: Cluster) -> None:
@@ -107,6 +105,31 @@ async def test_more_than_keda_would_go_to_by_itself_raises_its_maximum(cluster: 
     async with cluster(objects, max_replicas=500) as drive:
         plan = await drive.plan(120)
     assert [(change.before, change.after) for change in plan.changes] == [(None, 120), (None, 120)]
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted", "note"),
+    [
+        (200, 50, "200 wished for, but KUBERNETES_MAX_REPLICAS is 50: so it gets 50"),
+        ({"replicas": 9, "max": 4}, 4, "9 wished for, but max is 4: so it gets 4"),
+        ({"replicas": 1, "min": 2}, 2, "1 wished for, but min is 2: so it gets 2"),
+        ("-7", 1, "-4 wished for, but 0 needs KUBERNETES_ALLOW_ZERO: so it gets 1"),
+        ({"replicas": 4, "max": 2}, None, "4 wished for, but max is 2: so it is left at 3"),
+    ],
+)
+async def test_the_limit_that_acted_is_named(
+    cluster: Cluster, value: Any, wanted: int | None, note: str
+) -> None:
+    async with cluster({(DEPLOYMENT, "carts"): replicas(3)}) as drive:
+        plan = await drive.plan(value)
+    assert [change.after for change in plan.changes] == ([wanted] if wanted else [])
+    assert plan.notes == (note,)
+
+
+async def test_a_minimum_above_the_ceiling_is_refused(cluster: Cluster) -> None:
+    async with cluster({(DEPLOYMENT, "carts"): replicas(3)}) as drive:
+        with pytest.raises(PermanentError, match="min is 60, but KUBERNETES_MAX_REPLICAS is 50"):
+            await drive.plan({"replicas": 9, "min": 60})
 
 
 async def test_two_workloads_of_one_name_are_ambiguous(cluster: Cluster) -> None:
@@ -148,7 +171,15 @@ def test_settings_that_make_no_sense_are_refused_at_the_start(
     name: str, template: Any, complaint: str
 ) -> None:
     with pytest.raises(ValueError, match=complaint):
-        Scale.Settings(kubeconfig="some", **{name: template})
+        Scale.Settings(service_host="::1", service_port="443", **{name: template})
+
+
+def test_a_kubeconfig_that_does_not_exist_is_refused_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nowhere does not exist"):
+        Scale.Settings(kubeconfig="nowhere")
+    (tmp_path / "one").touch()
+    both = f"{tmp_path}/none:{tmp_path}/one"
+    assert Scale.Settings(kubeconfig=both).kubeconfig == both
 
 
 def test_without_a_cluster_it_is_off() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from keptn_remedy import Denied, PermanentError
+from keptn_remedy_actions.cluster.api import ClusterApi
 from keptn_remedy_actions.cluster.compare_and_set import ChangedMeanwhile
 from keptn_remedy_actions.scale import Scale
 from tests.actions.driving import Driven
@@ -73,7 +74,7 @@ async def test_what_is_clamped_is_a_warning(drive: Driven, namespace: Namespace)
     workload = await namespace.deployment(replicas=2)
     outcome = await drive.run({"replicas": "x10", "max": 4})
     assert outcome.result == "warning"
-    assert "20 wished for, clamped to 4: at least 1, at most 4 (max)" in outcome.message
+    assert "20 wished for, but max is 4: so it gets 4" in outcome.message
     assert await workload.ready() == 4
 
 
@@ -81,7 +82,7 @@ async def test_the_ceiling_holds_whatever_the_value_says(namespace: Namespace) -
     workload = await namespace.deployment(replicas=1)
     async with acting(Scale, namespace, max_replicas=2) as drive:
         outcome = await drive.run({"replicas": 9, "max": 8})
-        assert "at most 2 (KUBERNETES_MAX_REPLICAS)" in outcome.message
+        assert "KUBERNETES_MAX_REPLICAS is 2" in outcome.message
     assert await workload.ordered() == 2
 
 
@@ -144,10 +145,27 @@ async def test_what_somebody_else_scaled_meanwhile_is_left_to_them(
     await workload.scale(7)
     with pytest.raises(ChangedMeanwhile, match="is 7 now, and not 2"):
         await drive.apply(plan)
-    assert await drive.undo(plan) == (
-        f"not undone: replicas of Deployment carts in {namespace.name} is 7 now, and not 4:"
-        " left to who set it"
-    )
+    assert await drive.undo(plan) == "nothing of ours is there to undo"
+    assert await workload.ordered() == 7
+
+
+async def test_what_changes_after_the_last_look_is_not_overwritten(
+    drive: Driven, namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workload = await namespace.deployment(replicas=2)
+    plan = await drive.plan("+2")
+    look = ClusterApi.get
+
+    async def look_then_be_overtaken(api: ClusterApi, ref: Any, subresource: str = "") -> Any:
+        seen = await look(api, ref, subresource)
+        if subresource == "scale":
+            monkeypatch.undo()
+            await workload.scale(7)
+        return seen
+
+    monkeypatch.setattr(ClusterApi, "get", look_then_be_overtaken)
+    with pytest.raises(ChangedMeanwhile, match="is 7 now"):
+        await drive.apply(plan)
     assert await workload.ordered() == 7
 
 
@@ -168,7 +186,7 @@ async def test_undo_restores_the_number_of_before(drive: Driven, namespace: Name
     await drive.apply(plan)
     assert await drive.undo(plan) == "undone"
     assert await workload.ordered() == 2
-    assert await drive.undo(plan) == "there was nothing to undo"
+    assert await drive.undo(plan) == "it is as it was before"
 
 
 async def test_who_overrides_it_is_named_and_nothing_is_undone(
@@ -202,7 +220,7 @@ async def test_a_workload_that_is_deleted_meanwhile_is_not_missed_silently(
 @pytest.mark.parametrize("kind", ["deployment", "stateful_set"])
 async def test_a_quota_is_told_and_the_scaling_undone(namespace: Namespace, kind: str) -> None:
     workload = await getattr(namespace, kind)(replicas=1)
-    await namespace.quota(pods="2")
+    await namespace.quota(pods="1")
     async with acting(Scale, namespace, seconds=8) as drive:
         plan = await drive.plan(4)
         await drive.apply(plan)
@@ -210,8 +228,33 @@ async def test_a_quota_is_told_and_the_scaling_undone(namespace: Namespace, kind
         assert await drive.undo(plan) == "undone"
     assert outcome.result == "fail"
     assert "exceeded quota" in outcome.message
-    assert "4 were to be" in outcome.message
+    assert "1 replicas are ready, 4 were to be" in outcome.message
     assert await workload.ordered() == 1
+
+
+async def test_what_became_ready_of_more_is_kept_and_the_rest_told(namespace: Namespace) -> None:
+    workload = await namespace.deployment(replicas=1)
+    await namespace.quota(pods="3")
+    async with acting(Scale, namespace, seconds=8) as drive:
+        outcome = await scaled(drive, 5)
+    assert outcome.result == "warning"
+    assert "3 replicas are ready, 5 were to be" in outcome.message
+    assert await workload.ordered() == 5
+
+
+@pytest.mark.parametrize(("of", "at"), [("ours", "2020"), ("a namesake's", "2999")])
+async def test_old_troubles_and_those_of_namesakes_are_not_told(
+    namespace: Namespace, of: str, at: str
+) -> None:
+    workload = await namespace.deployment(replicas=1, image=BROKEN_IMAGE, ready=False)
+    uid = (await workload.live())["metadata"]["uid"] if of == "ours" else of
+    about = {"kind": "Deployment", "name": "carts", "namespace": namespace.name, "uid": uid}
+    told = {"reason": "Woe", "type": "Warning", "lastTimestamp": f"{at}-01-01T00:00:00Z"}
+    await namespace.create("events", "woe", involvedObject=about, message="a story", **told)
+    async with acting(Scale, namespace, seconds=8) as drive:
+        outcome = await scaled(drive, 2)
+    assert "ImagePullBackOff" in outcome.message
+    assert "a story" not in outcome.message
 
 
 async def test_a_pod_that_cannot_be_scheduled_is_told(namespace: Namespace) -> None:
@@ -283,9 +326,7 @@ async def test_a_missing_workload_is_answered_with_similar_names(
     await namespace.deployment("carts-primary", ready=False)
     await namespace.stateful_set("orders", ready=False)
     refusal = await drive.refusal(2)
-    assert (
-        f"no Deployment, StatefulSet, Rollout named carts in namespace {namespace.name}" in refusal
-    )
+    assert f"no Deployment or StatefulSet or Rollout named carts in {namespace.name}" in refusal
     assert refusal.endswith("similar: Deployment carts-primary")
 
 
@@ -335,6 +376,23 @@ async def test_any_kind_with_a_scale_subresource_will_do(
     target = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "lone"}
     assert (await drive.run({"replicas": 3, **target})).result == "pass"
     assert (await namespace.get("replicasets", "lone"))["status"]["readyReplicas"] == 3
+
+
+async def test_the_core_group_has_kinds_to_scale_too(drive: Driven, namespace: Namespace) -> None:
+    pod = {"containers": [{"name": "main", "image": "pause:3.9"}]}
+    template = {"metadata": {"labels": {"app": "old"}}, "spec": pod}
+    body = {
+        "apiVersion": "v1",
+        "kind": "ReplicationController",
+        "metadata": {"name": "old"},
+        "spec": {"replicas": 1, "selector": {"app": "old"}, "template": template},
+    }
+    path = f"/api/v1/namespaces/{namespace.name}/replicationcontrollers"
+    await namespace.cluster.create(path, body)
+    target = {"apiVersion": "v1", "kind": "ReplicationController", "name": "old"}
+    plan = await drive.plan({"replicas": 3, **target})
+    await drive.apply(plan)
+    assert (await namespace.cluster.get(f"{path}/old"))["spec"]["replicas"] == 3
 
 
 async def test_an_argo_rollout_is_scaled_and_stands_above_the_deployment_that_it_uses(
@@ -404,6 +462,19 @@ async def test_fewer_than_an_hpa_wants_would_be_a_fight(
         await drive.plan(3)
     plan = await drive.plan(1)
     assert [change.after for change in plan.changes] == [1]
+    await drive.apply(plan)
+    outcome = await drive.verify(plan)  # its controller, without metrics, keeps the 4
+    assert outcome.result == "warning"
+    assert outcome.message.endswith("and orders 4 still")
+
+
+async def test_zero_past_an_hpa_that_has_not_acted_yet_is_no_conflict(namespace: Namespace) -> None:
+    workload = await namespace.deployment(replicas=2)
+    async with acting(Scale, namespace, allow_zero=True) as drive:
+        await namespace.autoscaler(workload, 4, 9)
+        plan = await drive.plan(0)
+    [change] = plan.changes
+    assert change.before in (2, 4)  # what its Scale says, and not what the HPA is going to say
 
 
 async def test_an_hpa_that_is_switched_off_is_left_so(drive: Driven, namespace: Namespace) -> None:

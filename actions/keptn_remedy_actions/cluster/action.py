@@ -12,7 +12,8 @@ from keptn_remedy import Context, PlannedAction, Retry
 from keptn_remedy_actions.cluster.api import ClusterApi
 from keptn_remedy_actions.cluster.settings import KubernetesSettings
 
-LOOK_SECONDS = 0.5
+# Seconds between looks: soon at first, and no burden for the API server when it takes long.
+FIRST_LOOK_SECONDS, LONGEST_LOOK_SECONDS, LOOK_GROWTH = 0.25, 3.0, 1.2
 # Left of an execution's time when looking ends, so that what was seen can still be told.
 _TO_TELL_SECONDS = 5.0
 
@@ -38,8 +39,10 @@ class ClusterAction(PlannedAction, ABC):
 
 async def looks(context: Context) -> AsyncIterator[None]:
     """Again and again, at once for the first time, until it is time to tell what was seen."""
+    pause = FIRST_LOOK_SECONDS
     while True:
         yield
-        if time.time() + LOOK_SECONDS > context.deadline - _TO_TELL_SECONDS:
+        if time.time() + pause > context.deadline - _TO_TELL_SECONDS:
             return
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(pause)
+        pause = min(pause * LOOK_GROWTH, LONGEST_LOOK_SECONDS)

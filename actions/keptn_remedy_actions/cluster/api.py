@@ -20,13 +20,14 @@ REQUEST_SECONDS = 15
 PAGE = 500
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
-STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 
 FAILURES = (PermanentError, TemporaryError, ClientError, TimeoutError)
 """All that a call may raise."""
 
 _TEMPORARY = frozenset({408, 425, 429})
-_MOST_UNAUTHORIZED = 3
+# A token that was replaced is mounted, and an authenticator is back, within seconds.
+_UNAUTHORIZED_SECONDS = 15.0
+_FORGOTTEN_SECONDS = 60.0
 _LONGEST_REASON = 300
 # An API server that has just started knows neither all rights nor all custom resources yet.
 _STARTING_SECONDS = 10.0
@@ -65,7 +66,7 @@ class ClusterApi:
 
     def __init__(self, settings: KubernetesSettings, account: Path = SERVICE_ACCOUNT) -> None:
         self._connection = Connection(settings, account)
-        self._unauthorized = 0
+        self._unauthorized: tuple[float, float] | None = None  # first and last of a series
         self._lost_at = float("-inf")
 
     async def get(self, ref: Ref, subresource: str = "") -> Object:
@@ -101,14 +102,17 @@ class ClusterApi:
 
     async def resources(self, api_version: str) -> Sequence[Object]:
         """What the API server has under a group and version (API discovery)."""
-        status, _, body = await self._request("GET", f"/apis/{api_version}", {}, None, None)
-        if status != 200:
+        root = "apis" if "/" in api_version else "api"
+        status, delay, answer = await self._request("GET", f"/{root}/{api_version}", {}, None, None)
+        if status == 404:
             raise NotFound(f"the cluster has no {api_version}")
-        found: Sequence[Object] = body["resources"]
+        if status >= 300:
+            raise _error(status, delay, answer, f"discover {api_version}")
+        found: Sequence[Object] = answer["resources"]
         return found
 
     async def close(self) -> None:
-        await self._connection.renew()
+        await self._connection.close()
 
     async def _call(
         self,
@@ -127,7 +131,9 @@ class ClusterApi:
             return answer
         if status in (403, 404) and time.monotonic() < self._lost_at + _STARTING_SECONDS:
             raise TemporaryError(f"the API server was lost a moment ago, and answers {status}", 1)
-        raise _error(status, delay, answer, verb, ref, subresource)
+        resource = ref.kind.resource + (f"/{subresource}" if subresource else "")
+        where = f"{verb} {resource} {ref.name}".rstrip() + f" in {ref.namespace}"
+        raise _error(status, delay, answer, where)
 
     async def _request(
         self,
@@ -152,35 +158,36 @@ class ClusterApi:
                     method, url, headers, body, _request_timeout=REQUEST_SECONDS
                 )
                 status, text = response.status, await response.read()
+                if status == 401:
+                    await self._connection.renew(client)
         except (ClientError, TimeoutError):
             self._lost_at = time.monotonic()
             raise
-        if status == 401:
-            await self._note_unauthorized()
-        self._unauthorized = 0
+        self._check_authorized(status)
         return status, _seconds(response.headers.get("Retry-After")), _parsed(text)
 
-    async def _note_unauthorized(self) -> None:
-        """Tokens are replaced while we run: read them again, but not for ever."""
-        self._unauthorized += 1
-        await self._connection.renew()
+    def _check_authorized(self, status: int) -> None:
+        """Tokens are replaced while we run: the next call reads them again, but not for ever."""
+        if status != 401:
+            self._unauthorized = None
+            return
+        now = time.monotonic()
+        first, last = self._unauthorized or (now, now)
+        first = now if now - last > _FORGOTTEN_SECONDS else first
+        self._unauthorized = first, now
         said = "the API server does not accept our token (401)"
-        if self._unauthorized >= _MOST_UNAUTHORIZED:
+        if now - first >= _UNAUTHORIZED_SECONDS:
             raise PermanentError(said)
         raise TemporaryError(said, delay=1)
 
 
-def _error(
-    status: int, delay: float | None, answer: Object, verb: str, ref: Ref, subresource: str
-) -> Exception:
+def _error(status: int, delay: float | None, answer: Object, where: str) -> Exception:
     said = _reason(answer)
-    resource = ref.kind.resource + (f"/{subresource}" if subresource else "")
-    where = f"{verb} {resource} {ref.name}".rstrip() + f" in {ref.namespace}"
     told = f"{where}: {said}"
     if named := _NAMED.get(status):
         return named(f"not allowed: {told}" if status == 403 else told)
     # What the API server says of a custom resource that lacks its field of replicas.
-    is_missing = status == 500 and subresource == "scale" and "does not exist" in said
+    is_missing = status == 500 and "replicas" in said and "does not exist" in said
     told = f"{where}: the API server answered {status}: {said}"
     if (status >= 500 and not is_missing) or status in _TEMPORARY:
         return TemporaryError(told, delay)

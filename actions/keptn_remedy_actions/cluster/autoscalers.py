@@ -62,10 +62,10 @@ async def find_lever(api: ClusterApi, workload: Workload, scale: Object) -> Leve
     ordered = spec_of(scale).get("replicas") or 0
     scaled_object = await _only(api, SCALED_OBJECT, workload)
     if scaled_object:
-        return _of_keda(workload, scaled_object, ordered) or direct(workload, ordered)
+        return _of_keda(workload, scaled_object, ordered) or direct(workload, scale)
     hpa = await _only(api, HPA, workload)
     if not hpa:
-        return direct(workload, ordered)
+        return direct(workload, scale)
     if not ordered:
         raise Denied(
             f"{workload.ref} has 0 replicas, which switches its HorizontalPodAutoscaler off:"
@@ -74,8 +74,9 @@ async def find_lever(api: ClusterApi, workload: Workload, scale: Object) -> Leve
     return _of_hpa(workload, hpa, ordered)
 
 
-def direct(workload: Workload, ordered: int) -> Lever:
+def direct(workload: Workload, scale: Object) -> Lever:
     """The workload's own scale subresource, whatever an autoscaler says."""
+    ordered = spec_of(scale).get("replicas") or 0
     return Lever(workload.ref, "/spec/replicas", ordered, ordered, subresource="scale")
 
 

@@ -47,7 +47,6 @@ class ChangedMeanwhile(PermanentError):
         super().__init__(
             f"{field.name} of {ref} is {seen} now, and not {field.before}: left to who set it"
         )
-        self.seen = seen
 
 
 async def compare_and_set(

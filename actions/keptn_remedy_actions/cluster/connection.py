@@ -60,8 +60,12 @@ class Connection:
             if lent.retired:
                 await self._retire(lent)
 
-    async def renew(self) -> None:
-        """Read the credentials again for the next call; those under way may end."""
+    async def renew(self, client: Client) -> None:
+        """Read the credentials again after this client was refused; calls under way may end."""
+        if self._present and self._present.client is client:
+            await self._retire(self._present)
+
+    async def close(self) -> None:
         if self._present:
             await self._retire(self._present)
 
@@ -85,6 +89,8 @@ async def _connect(settings: KubernetesSettings, account: Path) -> Client:
             await _load_kubeconfig(settings.kubeconfig, configuration)
         else:
             _load_in_cluster(settings, account, configuration)
+        # As lenient as kubectl with a cluster's CA: Python 3.13 asks for extensions that many lack.
+        configuration.disable_strict_ssl_verification = True
         client = ApiClient(configuration)
     except Exception as error:  # noqa: BLE001  a kubeconfig may be wrong in any way
         why = " ".join(str(error).split())

@@ -37,14 +37,16 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The fewest and the most replicas that there may be."""
+    """The least and the most replicas that there may be, and who says so."""
 
-    fewest: int
+    least: int
     most: int
+    least_by: str = ""
+    most_by: str = ""
 
     def clamped(self, wanted: int, ordered: int) -> int:
         """As wanted, within the limits, but never against the direction of the wish."""
-        within = min(max(wanted, self.fewest), self.most)
+        within = min(max(wanted, self.least), self.most)
         if wanted > ordered:
             return max(within, ordered)
         return min(within, ordered) if wanted < ordered else ordered
@@ -86,5 +88,5 @@ def _of_text(text: str) -> Wish:
 
 def _sized(number: Fraction) -> Fraction:
     if abs(number) > _LARGEST:
-        raise ValueError(f"{number} is more than Kubernetes can count")
+        raise ValueError("that is more than Kubernetes can count")
     return number

@@ -29,6 +29,7 @@ class Replicas:
     ordered: int
     there: int
     ready: int
+    selector: str = ""
 
     def are(self, wanted: int, *, fewer: bool) -> bool:
         """Whether the controllers did what was ordered; for `fewer`, that none is left over."""
@@ -44,16 +45,17 @@ async def look(api: ClusterApi, ref: Ref) -> Replicas:
         ordered=spec_of(scale).get("replicas") or 0,
         there=status_of(scale).get("replicas") or 0,
         ready=await _ready(api, ref, live, scale),
+        selector=status_of(scale).get("selector") or "",
     )
 
 
 async def _ready(api: ClusterApi, ref: Ref, live: Object, scale: Object) -> int:
-    """Of a kind that does not tell, its ready pods."""
+    """Of a kind that does not tell, its ready pods; without a selector, what is there."""
     if ref.kind in SCALABLE:
         return status_of(live).get("readyReplicas") or 0
-    selector = status_of(scale).get("selector")
-    pods = await api.list(POD, ref.namespace, labels=selector) if selector else []
-    return sum(map(is_ready, pods))
+    if selector := status_of(scale).get("selector"):
+        return sum(map(is_ready, await api.list(POD, ref.namespace, labels=selector)))
+    return status_of(scale).get("replicas") or 0
 
 
 def is_observed(live: Object) -> bool:

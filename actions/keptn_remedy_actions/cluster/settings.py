@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal, Self, TypeGuard, get_args
 
 from pydantic import AliasChoices, Field, field_validator, model_validator
@@ -64,6 +66,15 @@ class KubernetesSettings(ActionSettings):
     def _known_owners(cls, text: str) -> str:
         _policies(text)
         return text
+
+    @field_validator("kubeconfig")
+    @classmethod
+    def _is_there(cls, paths: str | None) -> str | None:
+        """As kubectl takes it: several files may be named, and not all need to exist."""
+        files = [Path(path) for path in (paths or "").split(os.pathsep) if path]
+        if files and not any(file.is_file() for file in files):
+            raise ValueError(f"{paths} does not exist")
+        return paths or None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -33,7 +33,7 @@ _BY_NAME = {name: kind for kind in KINDS for name in (kind.name.lower(), kind.pl
 # RFC 1123, which Kubernetes demands of namespaces (labels) and of workloads (subdomains).
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
-_API_VERSION = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?/v[0-9][a-z0-9]*")
+_API_VERSION = re.compile(r"([a-z0-9]([-.a-z0-9]*[a-z0-9])?/)?v[0-9][a-z0-9]*")
 _MOST_SIMILAR = 5
 _LONGEST_TOLD = 40
 
@@ -159,7 +159,7 @@ async def _discovered(api: ClusterApi, kind: str, api_version: str) -> Kind:
     names = {resource["name"] for resource in resources}
     for resource in resources:
         if resource["kind"] == kind and f"{resource['name']}/scale" in names:
-            group, _, version = api_version.partition("/")
+            group, _, version = api_version.rpartition("/")
             return Kind(kind, group, version, resource["name"])
     raise PermanentError(f"{api_version} has no {kind} with a scale subresource")
 
@@ -196,13 +196,13 @@ async def _absence(
     api: ClusterApi, namespace: str, name: str, kinds: Sequence[Kind], unseen: Sequence[Kind]
 ) -> str:
     """What was looked for, and what is there instead."""
-    sought = ", ".join(kind.name for kind in kinds)
-    said = f"no {sought} named {name} in namespace {namespace}"
+    sought = " or ".join(kind.name for kind in kinds)
+    said = f"no {sought} named {name} in {namespace}"
     if unseen:
         said += f" ({', '.join(kind.plural for kind in unseen)} we may not see)"
     there = [each for kind in kinds for each in await _names(api, kind, namespace)]
     if not there:
-        return f"{said}, which has none at all"
+        return f"{said}, which has none at all or does not exist"
     similar = get_close_matches(name, [each for _, each in there], n=_MOST_SIMILAR, cutoff=0.5)
     similar += [each for _, each in there if name in each]
     told = [f"{kind} {each}" for kind, each in there if each in similar][:_MOST_SIMILAR]

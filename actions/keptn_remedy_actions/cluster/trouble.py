@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from typing import Any
 
 from keptn_remedy_actions.cluster import (
     EVENT,
@@ -14,6 +15,7 @@ from keptn_remedy_actions.cluster import (
     name_of,
     spec_of,
     status_of,
+    uid_of,
 )
 from keptn_remedy_actions.cluster.api import FAILURES, ClusterApi
 
@@ -22,24 +24,32 @@ _LONGEST = 240
 _WAITING_WELL = frozenset({"ContainerCreating", "PodInitializing"})
 
 
-async def reasons(api: ClusterApi, workload: Workload) -> str:
-    """The first few different ones; empty when nothing tells. What can't be seen is not told."""
-    ref, labels = workload.ref, selector(workload.live)
+async def reasons(api: ClusterApi, workload: Workload, *, labels: str = "", since: str = "") -> str:
+    """The first few different ones; empty when nothing tells. What can't be seen is not told.
+
+    `labels` select its pods, if its own selector is of no common form; `since` is the time
+    (RFC 3339, UTC) from which on events count.
+    """
+    ref, labels = workload.ref, labels or selector(workload.live)
     found = [*_of_conditions(workload.live)]
     if labels:  # without, all pods of the namespace would answer
         with suppress(*FAILURES):
             found += _of_pods(await api.list(POD, ref.namespace, labels=labels))
     with suppress(*FAILURES):
-        found += _of_events(await _events(api, ref))
+        events = await _events(api, ref)
+        found += _of_events([each for each in events if _is_about(each, workload.live, since)])
     return "; ".join(list(dict.fromkeys(each[:_LONGEST] for each in found))[:_MOST])
 
 
 def selector(live: Object) -> str:
-    """The label selector of a workload's pods, as a query has it."""
-    wanted: Object = spec_of(live).get("selector") or {}
-    exact: Object = wanted.get("matchLabels") or {}
+    """The label selector of a workload's pods as a query has it; empty for other forms."""
+    wanted: Any = spec_of(live).get("selector")
+    if not isinstance(wanted, dict):
+        return ""
+    structured: Object = wanted
+    exact: Object = structured.get("matchLabels") or {}
     terms = [f"{key}={value}" for key, value in exact.items()]
-    expressions: Sequence[Object] = wanted.get("matchExpressions") or ()
+    expressions: Sequence[Object] = structured.get("matchExpressions") or ()
     terms += map(_term, expressions)
     return ",".join(terms)
 
@@ -66,14 +76,30 @@ def _of_conditions(live: Object) -> Iterator[str]:
 
 def _of_pods(pods: Sequence[Object]) -> Iterator[str]:
     for pod in pods:
-        for condition in status_of(pod).get("conditions") or ():
+        status = status_of(pod)
+        for condition in status.get("conditions") or ():
             if condition["type"] == "PodScheduled" and condition["status"] == "False":
                 yield f"pod {name_of(pod)}: {condition.get('message') or 'not scheduled'}"
-        for container in status_of(pod).get("containerStatuses") or ():
-            state: Object = container.get("state") or {}
-            waiting: Object = state.get("waiting") or {}
-            if (reason := waiting.get("reason")) and reason not in _WAITING_WELL:
-                yield f"pod {name_of(pod)}: {reason}: {waiting.get('message', '')}".rstrip(": ")
+        for statuses in ("initContainerStatuses", "containerStatuses"):
+            for container in status.get(statuses) or ():
+                if told := _of_container(container):
+                    yield f"pod {name_of(pod)}: {told}"
+
+
+def _of_container(container: Object) -> str:
+    """Why it does not serve; empty where it does, has ended well, or only takes its time."""
+    state: Object = container.get("state") or {}
+    waiting: Object = state.get("waiting") or {}
+    before: Object = container.get("lastState") or {}
+    ended: Object = state.get("terminated") or before.get("terminated") or {}
+    told = []
+    if (reason := waiting.get("reason")) and reason not in _WAITING_WELL:
+        told.append(f"{reason}: {waiting.get('message', '')}".rstrip(": "))
+    if ended.get("exitCode"):
+        told.append(f"ended with {ended['exitCode']} ({ended.get('reason', 'no reason')})")
+    if not told and "running" in state and not container.get("ready"):
+        told.append(f"container {container['name']} runs, but is not ready")
+    return ", ".join(told)
 
 
 async def _events(api: ClusterApi, ref: Ref) -> Sequence[Object]:
@@ -82,8 +108,20 @@ async def _events(api: ClusterApi, ref: Ref) -> Sequence[Object]:
     return await api.list(EVENT, ref.namespace, fields=fields)
 
 
+def _is_about(event: Object, live: Object, since: str) -> bool:
+    """Whether it is about this very object, and no old story."""
+    about: Object = event.get("involvedObject") or {}
+    return about.get("uid") in (None, uid_of(live)) and _when(event) >= since[:19]
+
+
+def _when(event: Object) -> str:
+    """Its last time; newer reporters write `eventTime` and `series` (events.k8s.io/v1)."""
+    series: Object = event.get("series") or {}
+    times = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
+    return next((time[:19] for time in times if time), "")
+
+
 def _of_events(events: Sequence[Object]) -> Iterator[str]:
-    newest_first = sorted(events, key=lambda e: e.get("lastTimestamp") or "", reverse=True)
-    for event in newest_first:
+    for event in sorted(events, key=_when, reverse=True):
         if event.get("message"):
             yield event["message"]

@@ -1,0 +1,104 @@
+"""When replicas are there, and that they must stay so for a while."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from keptn_remedy import Plan
+from keptn_remedy_actions.cluster import replicas
+from keptn_remedy_actions.cluster.replicas import Replicas
+from keptn_remedy_actions.scale import Scale
+from tests.actions.driving import driven
+
+OBSERVED = {"metadata": {"generation": 2}, "status": {"observedGeneration": 2}}
+UNSEEN = {"metadata": {"generation": 3}, "status": {"observedGeneration": 2}}
+
+
+@pytest.mark.parametrize(
+    ("seen", "fewer", "are"),
+    [
+        (Replicas(OBSERVED, ordered=3, there=3, ready=3), False, True),
+        (
+            Replicas(OBSERVED, ordered=3, there=4, ready=4),
+            False,
+            True,
+        ),  # in the middle of an update
+        (Replicas(OBSERVED, ordered=3, there=4, ready=4), True, False),  # one is left over
+        (Replicas(OBSERVED, ordered=3, there=3, ready=2), False, False),
+        (Replicas(OBSERVED, ordered=2, there=3, ready=3), False, False),  # an HPA that didn't look
+        (Replicas(UNSEEN, ordered=3, there=3, ready=3), False, False),
+        (Replicas({}, ordered=3, there=3, ready=3), False, True),  # a kind that tells nothing
+    ],
+)
+def test_replicas_are_there_when_the_controller_did_what_was_ordered(
+    seen: Replicas, fewer: bool, are: bool
+) -> None:
+    assert seen.are(3, fewer=fewer) is are
+
+
+class Looks:
+    """Answers of one look after the other, the last one for good."""
+
+    def __init__(self, *ready: int) -> None:
+        self._ready: Iterator[int] = iter(ready)
+        self._last = 0
+        self.changed_at = 0.0
+
+    async def __call__(self, *_: Any) -> Replicas:
+        ready = next(self._ready, self._last)
+        if ready != self._last:
+            self.changed_at = time.monotonic()
+        self._last = ready
+        return Replicas(OBSERVED, ordered=3, there=3, ready=ready)
+
+
+def memo(**others: Any) -> dict[str, Any]:
+    carts = {
+        "kind": {"name": "Deployment", "group": "apps", "version": "v1", "plural": "deployments"},
+        "namespace": "shop",
+        "name": "carts",
+    }
+    field = {"pointer": "/spec/replicas", "before": 2, "after": 3}
+    return {
+        "workload": carts,
+        "holder": carts,
+        "subresource": "scale",
+        "fields": [field],
+        "ordered": 2,
+        "wanted": 3,
+        "contested": False,
+        "planned_at": "2026-01-01T00:00:00Z",
+        **others,
+    }
+
+
+async def verified(looks: Looks, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> float:
+    """Seconds from the last change to the verdict."""
+
+    async def nobody(*_: Any) -> None:
+        return None
+
+    monkeypatch.setattr(replicas, "look", looks)
+    monkeypatch.setattr(Scale, "_overridden", nobody)
+    contested = settings.pop("contested", False)
+    action = Scale(Scale.Settings(service_host="::1", service_port="1", **settings))
+    async with driven(action) as drive:
+        outcome = await drive.verify(Plan((), memo=memo(contested=contested)))
+    assert outcome.result == "pass"
+    return time.monotonic() - looks.changed_at
+
+
+async def test_what_is_lost_again_must_settle_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = Looks(3, 3, 2, 3)
+    assert await verified(looks, monkeypatch, settle_seconds=0.6) >= 0.6
+
+
+@pytest.mark.parametrize(("contested", "seconds"), [(False, 0.4), (True, 1.2)])
+async def test_where_another_controller_has_a_will_of_its_own_it_takes_longer(
+    monkeypatch: pytest.MonkeyPatch, contested: bool, seconds: float
+) -> None:
+    monkeypatch.setattr("keptn_remedy_actions.cluster.settings._SETTLE_SECONDS", 0.4)
+    monkeypatch.setattr("keptn_remedy_actions.cluster.settings._CONTESTED_SETTLE_SECONDS", 1.2)
+    assert await verified(Looks(3), monkeypatch, contested=contested) >= seconds
