@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
@@ -14,9 +14,11 @@ from keptn_remedy_actions.cluster import (
     Ref,
     Workload,
     annotations_of,
+    argo,
     events,
     rollout,
     spec_of,
+    stateful,
     status_of,
     trouble,
     uid_of,
@@ -36,6 +38,8 @@ class _Memo(BaseModel):
     workload: Ref
     uid: str
     at: str
+    before: str | None
+    """What stood there: it may lie in the future, where clocks differ or a restart is scheduled."""
 
 
 class Restart(ClusterAction):
@@ -51,10 +55,11 @@ class Restart(ClusterAction):
     async def plan(self, context: Context, value: TargetValue) -> Plan:
         workload = await resolve(self.api, self.settings, context, value)
         if workload.ref.kind != ROLLOUT:  # whose controller restarts pods by itself, paused or not
-            rollout.check_follows_its_template(workload)
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        memo = _Memo(workload=workload.ref, uid=uid_of(workload.live), at=now)
-        change = Change(workload.ref.target, "restartedAt", restarted_at(workload), now)
+            rollout.check_follows_its_template(workload, "a restart would not begin")
+        before = restarted_at(workload)
+        at = _now(besides=before)
+        memo = _Memo(workload=workload.ref, uid=uid_of(workload.live), at=at, before=before)
+        change = Change(workload.ref.target, "restartedAt", before, at)
         empty = rollout.is_empty(workload)
         notes = (f"{workload.ref} has no pods to restart",) if empty else ()
         return Plan((change,), (*notes, *value.notes), memo.model_dump(mode="json"))
@@ -62,7 +67,7 @@ class Restart(ClusterAction):
     async def apply(self, context: Context, plan: Plan) -> None:
         memo = _Memo.model_validate(plan.memo)
         workload = await self._again(memo)
-        if not is_restarted(workload, memo.at):
+        if not _is_restarted(memo, workload):
             await self.api.patch(memo.workload, MERGE_PATCH, _order(memo))
         told = f"restarted at {memo.at}"
         await events.tell(self.api, context, memo.workload, workload.live, "RemedyRestarted", told)
@@ -72,7 +77,7 @@ class Restart(ClusterAction):
         workload, how = Workload(memo.workload, {}), Progress("waiting")
         async for _ in looks(context):
             workload = await self._again(memo)
-            if not is_restarted(workload, memo.at):
+            if not _is_restarted(memo, workload):
                 who = who_set(workload.live, "/spec/template", memo.at)
                 return Outcome.failed(f"overridden: {who} took the restart of {memo.workload} back")
             how = _progress(workload)
@@ -80,9 +85,8 @@ class Restart(ClusterAction):
                 break
         if how.state == "complete":
             return Outcome.passed(f"{memo.workload} restarted, all pods are available")
-        why = await trouble.reasons(self.api, workload) if workload.live else ""
-        told = f"{memo.workload} is not available after its restart: {how.why}"
-        return Outcome.failed("; ".join(filter(None, (told, why))))
+        why = await self._reasons(memo, workload, how) if workload.live else how.why
+        return Outcome.failed(f"{memo.workload} is not available after its restart: {why}")
 
     async def undo(self, context: Context, plan: Plan) -> str | None:
         return "a restart can't be undone, and nothing is left of it to undo"
@@ -93,6 +97,10 @@ class Restart(ClusterAction):
             raise AnotherTemplate(f"{memo.workload} was deleted and made anew meanwhile")
         return Workload(memo.workload, live)
 
+    async def _reasons(self, memo: _Memo, workload: Workload, how: Progress) -> str:
+        pod = await stateful.obstacle(self.api, workload)
+        return how.because(pod, await trouble.reasons(self.api, workload, since=memo.at))
+
 
 def restarted_at(workload: Workload) -> str | None:
     """When somebody wanted it restarted last."""
@@ -102,13 +110,20 @@ def restarted_at(workload: Workload) -> str | None:
     return annotations_of(spec["template"]).get(RESTARTED_AT)
 
 
-def is_restarted(workload: Workload, at: str) -> bool:
+def _now(besides: str | None) -> str:
+    """The time in whole seconds; a second later, if it was restarted within this one."""
+    now = datetime.now(UTC)
+    told = [f"{each:%Y-%m-%dT%H:%M:%SZ}" for each in (now, now + timedelta(seconds=1))]
+    return told[told[0] == besides]
+
+
+def _is_restarted(memo: _Memo, workload: Workload) -> bool:
     """Whether it was told so, by us or by somebody after us; kubectl writes local time."""
     told = restarted_at(workload)
-    if told is None or told == at:
-        return told == at
+    if told is None or told in (memo.before, memo.at):
+        return told == memo.at
     try:
-        return datetime.fromisoformat(told) > datetime.fromisoformat(at)
+        return datetime.fromisoformat(told) > datetime.fromisoformat(memo.at)
     except (ValueError, TypeError):  # no time, or one without a zone
         return False
 
@@ -129,4 +144,6 @@ def _progress(workload: Workload) -> Progress:
             "waiting",
             "its controller restarts pods only while all of its ReplicaSets are available",
         )
+    if argo.is_held(workload.live):  # by an update, which is another story
+        return rollout.availability(workload.live, workload.live)
     return rollout.progress(workload)

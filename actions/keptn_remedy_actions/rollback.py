@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field, field_validator
 
@@ -26,17 +27,19 @@ from keptn_remedy_actions.cluster import (
 from keptn_remedy_actions.cluster.action import ClusterAction, looks
 from keptn_remedy_actions.cluster.api import NotFound
 from keptn_remedy_actions.cluster.history import History, read
-from keptn_remedy_actions.cluster.known import Known
-from keptn_remedy_actions.cluster.revisions import Revision, choose, numbered
+from keptn_remedy_actions.cluster.revisions import Revision, choose, numbered, shared
 from keptn_remedy_actions.cluster.rollout import Progress
 from keptn_remedy_actions.cluster.swap import (
     AnotherTemplate,
     changed,
-    check_is_live,
+    check_holds,
+    is_due,
+    put,
     read_again,
-    swap,
 )
 from keptn_remedy_actions.cluster.targets import TargetValue, resolve
+
+_Step = Literal["abort", "swap", "none"]
 
 
 class RollbackValue(TargetValue):
@@ -76,21 +79,23 @@ class Rollback(ClusterAction):
 
     async def plan(self, context: Context, value: RollbackValue) -> Plan:
         workload = await resolve(self.api, self.settings, context, value)
-        rollout.check_follows_its_template(workload)
+        rollout.check_follows_its_template(workload, "a new template would have no effect")
         history = await read(self.api, workload, with_health=True)
         notes = (*owners.judge(self.settings, history.touched), *value.notes)
         live = _recorded(history)
         remembered = await known.recall(context, workload.ref, uid_of(workload.live))
         if value.revision is None:
-            wanted = choose(history.revisions, live, remembered.bad)
+            wanted = choose(history.revisions, live, remembered.bad, remembered.good)
         else:
             wanted = numbered(history.revisions, value.revision)
         if wanted.is_same_program(live):
             return Plan((), (f"{workload.ref} is at {live} already", *notes))
         if rollout.is_empty(workload):
             notes = (*notes, f"{workload.ref} has no pods, so {wanted} can't be seen available")
-        change = Change(workload.ref.target, "template", str(live), _told(wanted, remembered))
-        return Plan((change,), notes, _memo(workload, live, wanted).model_dump(mode="json"))
+        told = _told(wanted, shared(history.revisions, remembered.good))
+        targets = [each.ref.target for each in history.touched]
+        changes = tuple(Change(target, "template", str(live), told) for target in targets)
+        return Plan(changes, notes, _memo(workload, live, wanted).model_dump(mode="json"))
 
     async def apply(self, context: Context, plan: Plan) -> None:
         if not plan.changes:
@@ -114,13 +119,12 @@ class Rollback(ClusterAction):
             if how.state != "waiting":
                 break
             if stateful.is_ordered(history.workload) and rollout.is_observed(history.workload.live):
-                await stateful.delete_stuck(self.api, history.workload, memo.former)
+                await self._unblock(context, history.workload)
         if history and how.state == "complete":
             await self._note_good(context, memo, history)
             return Outcome.passed(f"{memo.workload}: {memo.step}")
-        why = await trouble.reasons(self.api, history.workload) if history else ""
-        told = f"{memo.workload} is not available after {memo.step}"
-        return Outcome.failed("; ".join(filter(None, (f"{told}: {how.why}", why))))
+        why = await self._reasons(memo, history.workload, how) if history else how.why
+        return Outcome.failed(f"{memo.workload} is not available after {memo.step}: {why}")
 
     async def undo(self, context: Context, plan: Plan) -> str | None:
         if not plan.changes:
@@ -135,47 +139,53 @@ class Rollback(ClusterAction):
             return f"not undone: {memo.workload} is gone"
         remembered = await known.recall(context, memo.workload, memo.uid)
         remembered.forgive(memo.former, history.revisions)
-        await known.keep(context, memo.workload, memo.uid, remembered, history.revisions)
+        await known.keep(context, memo.workload, remembered, history.revisions)
         await self._tell(context, history, "RemedyUndone", f"undone: {memo.step}")
         return None
 
     async def _go_back(self, context: Context, memo: _Memo, history: History) -> None:
-        # First of all: however this ends, what had a problem is not gone back to.
         remembered = await known.recall(context, memo.workload, memo.uid)
+        if remembered.last == context.trigger.id:
+            return  # done before a crash; who changed it since then is left, and told by `verify`
+        step = _next_step(memo, history)
+        # Before the patch: however that ends, what had a problem is not gone back to.
         remembered.note_bad(memo.former, history.revisions)
-        await known.keep(context, memo.workload, memo.uid, remembered, history.revisions)
-        live = history.workload.live
-        if memo.by_abort and argo.is_updating(live):
-            check_is_live(history, memo.former, memo.planned_at)
-            await argo.set_abort(self.api, memo.workload, live, abort=True)
-        elif not _is_aborted(memo, history):
-            await swap(
-                self.api, history, former=memo.former, wanted=memo.wanted, since=memo.planned_at
-            )
+        await known.keep(context, memo.workload, remembered, history.revisions)
+        if step == "abort":
+            await argo.set_abort(self.api, memo.workload, history.workload.live, abort=True)
+        elif step == "swap":
+            await put(self.api, history, memo.wanted)
+        remembered.last = context.trigger.id
+        await known.keep(context, memo.workload, remembered, history.revisions)
 
     async def _go_forward(self, memo: _Memo, history: History) -> None:
         if _is_aborted(memo, history):
             await argo.set_abort(self.api, memo.workload, history.workload.live, abort=False)
-        else:
-            await swap(
-                self.api, history, former=memo.wanted, wanted=memo.former, since=memo.planned_at
-            )
+        elif is_due(history, former=memo.wanted, wanted=memo.former, since=memo.planned_at):
+            await put(self.api, history, memo.former)
 
     async def _look(self, memo: _Memo, history: History) -> Progress:
+        live, holder = history.workload.live, history.holder.live
         if _is_aborted(memo, history):
             stable = await self.api.get(Ref(REPLICA_SET, memo.workload.namespace, memo.wanted))
-            return rollout.abort_progress(history.workload.live, stable)
-        if not history.holds(memo.wanted):
-            check_is_live(history, memo.wanted, memo.planned_at)
-        return rollout.progress(
-            history.workload, holder=history.holder.live, replica_set=memo.wanted
-        )
+            return rollout.abort_progress(live, holder, stable)
+        check_holds(history, memo.wanted, instead_of=memo.former, since=memo.planned_at)
+        ours = history.live.name if history.live else memo.wanted
+        return rollout.progress(history.workload, holder=holder, replica_set=ours)
+
+    async def _unblock(self, context: Context, workload: Workload) -> None:
+        if pod := await stateful.delete_stuck(self.api, workload):
+            context.log.info("deleted a pod that an ordered StatefulSet waited for", pod=pod)
+
+    async def _reasons(self, memo: _Memo, workload: Workload, how: Progress) -> str:
+        pod = await stateful.obstacle(self.api, workload)
+        return how.because(pod, await trouble.reasons(self.api, workload, since=memo.planned_at))
 
     async def _note_good(self, context: Context, memo: _Memo, history: History) -> None:
         if not rollout.is_empty(history.workload):
             remembered = await known.recall(context, memo.workload, memo.uid)
-            remembered.note_good(memo.wanted)
-            await known.keep(context, memo.workload, memo.uid, remembered, history.revisions)
+            remembered.note_good(memo.wanted, history.revisions)
+            await known.keep(context, memo.workload, remembered, history.revisions)
 
     async def _tell(self, context: Context, history: History, reason: str, told: str) -> None:
         workload = history.workload
@@ -191,10 +201,12 @@ def _recorded(history: History) -> Revision:
     return live
 
 
-def _told(wanted: Revision, remembered: Known) -> str:
+def _told(wanted: Revision, seen_available: Mapping[str, str]) -> str:
     """What has no pods tells nothing; the next one up is taken on trust, and this says so."""
-    if wanted.health == "serving" or wanted.name in remembered.good:
+    if wanted.health == "serving":
         return str(wanted)
+    if when := seen_available.get(wanted.name):
+        return f"{wanted}, seen available at {when}"
     return f"{wanted}, not known to have been available"
 
 
@@ -212,6 +224,17 @@ def _memo(workload: Workload, live: Revision, wanted: Revision) -> _Memo:
         ),
         planned_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
+
+
+def _next_step(memo: _Memo, history: History) -> _Step:
+    """What is to be done now, if what was planned for is still there."""
+    former, wanted, since = memo.former, memo.wanted, memo.planned_at
+    if memo.by_abort and argo.is_updating(history.workload.live):
+        check_holds(history, former, instead_of=wanted, since=since)
+        return "abort"
+    if _is_aborted(memo, history):
+        return "none"
+    return "swap" if is_due(history, former=former, wanted=wanted, since=since) else "none"
 
 
 def _is_aborted(memo: _Memo, history: History) -> bool:

@@ -14,6 +14,7 @@ from keptn_remedy_actions.cluster.revisions import (
     Health,
     Revision,
     choose,
+    contains,
     numbered,
     plain,
 )
@@ -30,10 +31,13 @@ def revision(
     return Revision(number, f"carts-{number}", plain(template), health)
 
 
-def chosen(*history: Revision, bad: tuple[int, ...] = ()) -> int:
+def chosen(*history: Revision, bad: tuple[int, ...] = (), good: tuple[int, ...] = ()) -> int:
     """Of a history whose first is live."""
-    named = {f"carts-{number}": "2026-01-01T00:00:00Z" for number in bad}
-    return choose(history, history[0], named).number
+    return choose(history, history[0], noted(bad), noted(good)).number
+
+
+def noted(numbers: tuple[int, ...]) -> dict[str, str]:
+    return {f"carts-{number}": "2026-01-01T00:00:00Z" for number in numbers}
 
 
 def restarted(number: int, image: str) -> Revision:
@@ -45,7 +49,25 @@ def test_the_newest_other_revision_is_chosen() -> None:
 
 
 def test_one_that_serves_now_goes_before_newer_ones() -> None:
-    assert chosen(revision(4), revision(3), revision(2, "serving"), revision(1, "serving")) == 2
+    assert chosen(revision(4), revision(3), revision(2, "serving"), revision(1)) == 2
+
+
+def test_one_that_was_seen_available_goes_before_newer_ones_of_which_nothing_is_known() -> None:
+    assert chosen(revision(4), revision(3), revision(2), revision(1), good=(1, 2)) == 2
+    assert chosen(revision(3), revision(2, "serving"), revision(1), good=(1,)) == 2
+
+
+def test_one_that_never_was_complete_goes_last() -> None:
+    assert chosen(revision(4), revision(3, "unfinished"), revision(2), revision(1)) == 2
+    assert chosen(revision(4), revision(3, "unfinished"), revision(2, "broken")) == 3
+
+
+def test_a_restart_of_what_was_seen_available_is_as_good() -> None:
+    assert chosen(revision(4), revision(3), restarted(2, "carts:1"), revision(1), good=(1,)) == 2
+
+
+def test_a_restart_of_what_was_rolled_back_from_is_as_bad() -> None:
+    assert chosen(revision(4), restarted(3, "carts:2"), revision(2), revision(1), bad=(2,)) == 1
 
 
 def test_one_that_is_seen_broken_is_left_out() -> None:
@@ -98,6 +120,36 @@ def test_what_is_bad_is_bad_however_often_it_was_restarted() -> None:
     assert (set(known.bad), known.good) == ({"carts-3", "carts-2"}, {})
     known.forgive("carts-2", history)
     assert known.bad == {}
+
+
+def test_what_was_seen_available_since_is_bad_no_longer() -> None:
+    history = [restarted(3, "carts:2"), revision(2), revision(1)]
+    known = Known()
+    known.note_bad("carts-2", history)
+    known.note_good("carts-3", history)
+    assert (known.bad, set(known.good)) == ({}, {"carts-3"})
+
+
+def test_what_defaults_and_webhooks_add_takes_nothing_away() -> None:
+    main = {"name": "main", "image": "a", "args": ["x"], "env": [{"name": "A", "value": "1"}]}
+    wanted = {"metadata": {"labels": {"app": "carts"}}, "spec": {"containers": [main]}}
+    sidecar = {"name": "proxy", "image": "b"}
+    more = [{"name": "B", "value": "2"}, *main["env"]]
+    live = {
+        "metadata": {"labels": {"app": "carts", "mesh": "on"}},
+        "spec": {"containers": [sidecar, main | {"env": more, "tty": False}], "volumes": []},
+    }
+    assert contains(live, wanted)
+    assert not contains(wanted, live)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"image": "b"}, {"args": ["y"]}, {"args": []}, {"env": []}, {"args": None}, {"image": 1}],
+)
+def test_what_was_changed_is_not_what_was_wanted(change: Any) -> None:
+    main = {"name": "main", "image": "a", "args": ["x"], "env": [{"name": "A", "value": "1"}]}
+    assert not contains({"containers": [main | change]}, {"containers": [main]})
 
 
 def test_several_images_are_all_named() -> None:

@@ -75,7 +75,7 @@ def test_what_many_write_is_no_evidence(metadata: Any) -> None:
 
 
 def owned(policy: str, **labels: str) -> tuple[str, ...]:
-    settings = KubernetesSettings(kubeconfig="somewhere", owner_policy=policy)
+    settings = KubernetesSettings(service_host="api", service_port="443", owner_policy=policy)
     ref = Ref(DEPLOYMENT, "shop", "carts")
     release = {"meta.helm.sh/release-name": "shop"}
     return judge(

@@ -17,6 +17,7 @@ from keptn_remedy_actions.cluster import (
 from keptn_remedy_actions.cluster.rollout import (
     COMPLETE,
     Progress,
+    State,
     abort_progress,
     check_follows_its_template,
     is_empty,
@@ -116,10 +117,57 @@ def test_a_rollout_of_another_objects_template_waits_for_that() -> None:
     assert progress(seen, holder={"metadata": {"generation": 4}}) == COMPLETE
 
 
+ALL_STABLE = {"status": {"availableReplicas": 3}}
+ABORTED: Any = {"phase": "Degraded", "abort": True, "abortedAt": "2026-01-01T00:00:00Z"}
+
+
 def test_an_aborted_update_ends_with_all_stable_pods() -> None:
-    aborted = workload(ROLLOUT, phase="Degraded").live
-    assert abort_progress(aborted, {"status": {"availableReplicas": 3}}) == COMPLETE
-    assert abort_progress(aborted, {"status": {}}).why == "0 of 3 pods are available"
+    aborted = workload(ROLLOUT, **ABORTED).live
+    assert abort_progress(aborted, aborted, ALL_STABLE) == COMPLETE
+    assert abort_progress(aborted, aborted, {"status": {}}).why == "0 of 3 pods are available"
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"abortedAt": None},  # what is late is Degraded, too
+        {"phase": "Progressing"},
+        {"observedGeneration": "1"},
+    ],
+)
+def test_an_abort_is_not_over_before_its_controller_acted(status: Any) -> None:
+    live = workload(ROLLOUT, **{**ABORTED, **status}).live
+    assert abort_progress(live, live, ALL_STABLE).state == "waiting"
+
+
+def canary(pause: Any) -> Any:
+    return {"strategy": {"canary": {"steps": [{"setWeight": 20}, {"pause": pause}]}}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason", "state"),
+    [
+        (canary({}), "CanaryPauseStep", "stuck"),
+        (canary({"duration": "1h"}), "CanaryPauseStep", "waiting"),
+        (canary({"duration": "1h"}), "InconclusiveAnalysisRun", "stuck"),
+        ({"strategy": {"blueGreen": {}}}, "BlueGreenPause", "stuck"),
+        ({"strategy": {"blueGreen": {"autoPromotionSeconds": 9}}}, "BlueGreenPause", "waiting"),
+    ],
+)
+def test_a_pause_that_does_not_end_by_itself_is_the_end(
+    spec: Any, reason: str, state: State
+) -> None:
+    status: Any = {"phase": "Paused", "message": reason, "currentStepIndex": 1}
+    seen = progress(workload(ROLLOUT, spec, **status, pauseConditions=[{"reason": reason}]))
+    hint = "; promote it, or set rollbackWindow" if state == "stuck" else ""
+    assert seen == Progress(state, f"Paused: {reason}{hint}")
+
+
+def test_reasons_are_told_once() -> None:
+    late = Progress("stuck", "carts-1 has timed out.")
+    assert late.because("carts-1 has timed out.; no image") == "carts-1 has timed out.; no image"
+    assert late.because("", "no image") == "carts-1 has timed out.; no image"
+    assert late.because() == "carts-1 has timed out."
 
 
 def test_no_pods_ordered_is_empty() -> None:
@@ -130,5 +178,5 @@ def test_no_pods_ordered_is_empty() -> None:
 
 @pytest.mark.parametrize("kind", [DEPLOYMENT, ROLLOUT])
 def test_paused_workloads_do_not_follow_their_template(kind: Kind) -> None:
-    with pytest.raises(Denied, match="resume it first"):
-        check_follows_its_template(workload(kind, {"paused": True}))
+    with pytest.raises(Denied, match="is paused, so nothing would happen; resume it first"):
+        check_follows_its_template(workload(kind, {"paused": True}), "nothing would happen")

@@ -1,10 +1,12 @@
 """`restart` on a real API server with its controllers."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 
 from keptn_remedy import Denied
+from keptn_remedy_actions.cluster.swap import AnotherTemplate
 from keptn_remedy_actions.restart import Restart
 from tests.actions.driving import Driven
 from tests.cluster.driving import acting
@@ -64,6 +66,65 @@ async def test_a_later_restart_of_somebody_else_is_left(
     assert (await drive.verify(plan)).result == "pass"
 
 
+@pytest.mark.parametrize("told", ["2099-01-01T00:00:00Z", "2099-01-01T00:00:00+02:00", "soon"])
+async def test_a_time_that_was_there_before_is_no_restart(
+    drive: Driven, namespace: Namespace, told: str
+) -> None:
+    carts = await namespace.deployment()
+    await carts.patch({"spec": {"template": {"metadata": {"annotations": {ANNOTATION: told}}}}})
+    await carts.rolled_out()
+    before = await uids(carts)
+    assert (await drive.run({})).result == "pass"
+    assert not await uids(carts) & before
+
+
+async def test_a_restart_within_the_same_second_is_another(
+    drive: Driven, namespace: Namespace
+) -> None:
+    carts = await namespace.deployment()
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    await carts.patch({"spec": {"template": {"metadata": {"annotations": {ANNOTATION: now}}}}})
+    [change] = (await drive.plan({})).changes
+    assert change.before == now < change.after
+
+
+@pytest.mark.usefixtures("reduced_crds")
+async def test_a_rollouts_restart_that_was_scheduled_is_not_waited_for(
+    drive: Driven, namespace: Namespace
+) -> None:
+    carts = await namespace.rollout(restartAt="2099-01-01T00:00:00Z")
+    plan = await drive.plan({})
+    await drive.apply(plan)
+    assert (await carts.live())["spec"]["restartAt"] == plan.changes[0].after
+
+
+async def test_a_workload_that_was_made_anew_is_not_restarted(
+    drive: Driven, namespace: Namespace
+) -> None:
+    carts = await namespace.deployment()
+    plan = await drive.plan({})
+    await carts.delete()
+    await carts.until(lambda it: not it)
+    carts = await namespace.deployment()
+    with pytest.raises(AnotherTemplate, match="was deleted and made anew"):
+        await drive.apply(plan)
+    assert "annotations" not in (await carts.live())["spec"]["template"]["metadata"]
+
+
+async def test_a_pod_that_an_ordered_set_waits_for_is_told(namespace: Namespace) -> None:
+    await namespace.stateful_set(replicas=2)
+    unready = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
+    await namespace.patch("pods", "carts-1", unready, "status")
+    async with acting(Restart, namespace, seconds=6) as drive:
+        plan = await drive.plan({})
+        await drive.apply(plan)
+        outcome = await drive.verify(plan)
+    assert outcome.result == "fail"
+    told = "pod carts-1 is not ready, and an ordered StatefulSet waits for it"
+    assert told in outcome.message
+    assert (await namespace.get("pods", "carts-1"))["metadata"].get("deletionTimestamp") is None
+
+
 async def test_a_restart_that_was_taken_back_is_told(drive: Driven, namespace: Namespace) -> None:
     carts = await namespace.deployment()
     plan = await drive.plan({})
@@ -78,7 +139,7 @@ async def test_nothing_is_planned_for_a_paused_deployment(
     drive: Driven, namespace: Namespace
 ) -> None:
     await namespace.deployment(paused=True, ready=False)
-    with pytest.raises(Denied, match="is paused"):
+    with pytest.raises(Denied, match="is paused, so a restart would not begin; resume it first"):
         await drive.plan({})
 
 
@@ -119,4 +180,17 @@ async def test_a_rollouts_controller_is_told_the_time(drive: Driven, namespace: 
     await carts.set_status(
         {"observedGeneration": "2", "phase": "Healthy", "restartedAt": at, "replicas": 1}
     )
+    assert (await drive.verify(plan)).result == "pass"
+
+
+@pytest.mark.usefixtures("reduced_crds")
+async def test_a_rollouts_restart_does_not_wait_for_the_promotion_of_an_update(
+    drive: Driven, namespace: Namespace
+) -> None:
+    carts = await namespace.rollout()
+    plan = await drive.plan({})
+    await drive.apply(plan)
+    paused = {"phase": "Paused", "pauseConditions": [{"reason": "CanaryPauseStep"}]}
+    done = {"restartedAt": plan.changes[0].after, "availableReplicas": 1}
+    await carts.set_status({"observedGeneration": "2", **paused, **done})
     assert (await drive.verify(plan)).result == "pass"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from keptn_remedy import Denied, PermanentError
+from keptn_remedy_actions.cluster import stateful as stateful_sets
 from keptn_remedy_actions.rollback import Rollback
 from tests.actions.driving import Driven
 from tests.cluster.access import kubeconfig_of, service_account
@@ -15,7 +16,11 @@ from tests.cluster.updates import rolled_back, running, updated_twice
 from tests.cluster.workload import Workload
 
 KINDS = pytest.mark.parametrize("kind", ["deployment", "stateful_set", "daemon_set"])
-RESTARTED = {"kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z"}
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stateful_sets, "STUCK_SECONDS", 1)
 
 
 @pytest.fixture
@@ -62,38 +67,6 @@ async def test_a_broken_image_is_replaced_by_the_revision_that_served_before(
     assert await running(carts) == {IMAGES[1]}
 
 
-async def test_what_serves_now_is_preferred_to_a_newer_revision_that_does_not(
-    drive: Driven, namespace: Namespace
-) -> None:
-    carts = await namespace.deployment(replicas=2)
-    await carts.set_image(BROKEN_IMAGE)
-    await carts.until(lambda it: it["status"].get("updatedReplicas") == 1)
-    await carts.set_image(f"{BROKEN_IMAGE}-2")
-    await carts.until(lambda it: it["status"].get("observedGeneration") == 3)
-    assert (await rolled_back(drive)).result == "pass"
-    assert await carts.image() == IMAGES[0]
-
-
-async def test_a_restart_in_between_is_no_revision_to_go_back_to(
-    drive: Driven, namespace: Namespace
-) -> None:
-    carts = await namespace.deployment()
-    await carts.update(IMAGES[1])
-    await carts.patch({"spec": {"template": {"metadata": {"annotations": RESTARTED}}}})
-    await carts.rolled_out()
-    assert (await rolled_back(drive)).result == "pass"
-    assert await carts.image() == IMAGES[0]
-    with pytest.raises(Denied, match="known to be bad"):
-        await drive.plan({})
-
-
-async def test_a_number_overrides_what_is_remembered(drive: Driven, namespace: Namespace) -> None:
-    carts = await updated_twice(namespace)
-    await rolled_back(drive)
-    outcome = await rolled_back(drive, revision="3")
-    assert (outcome.result, await carts.image()) == ("pass", IMAGES[2])
-
-
 async def test_a_number_that_is_not_there_is_refused_with_those_that_are(
     drive: Driven, namespace: Namespace
 ) -> None:
@@ -114,18 +87,6 @@ async def test_the_number_of_the_live_revision_changes_nothing(
         f"Deployment carts in {namespace.name} is at revision 1 (image {IMAGES[0]}) already",
     )
     assert (await carts.live())["metadata"]["generation"] == 1
-
-
-async def test_a_revision_that_was_seen_available_is_no_doubtful_choice(
-    drive: Driven, namespace: Namespace
-) -> None:
-    carts = await updated_twice(namespace)
-    assert (await drive.plan({})).changes[0].after == (
-        f"revision 2 (image {IMAGES[1]}), not known to have been available"
-    )
-    assert "not known" not in (await rolled_back(drive)).message
-    await carts.update(IMAGES[0])
-    assert (await drive.plan({})).changes[0].after == f"revision 4 (image {IMAGES[1]})"
 
 
 # What is refused
@@ -201,6 +162,7 @@ async def test_live_annotations_stay_and_the_cause_is_the_revisions(
     await carts.patch({"metadata": {"annotations": {cause: "two"}}, "spec": {"template": template}})
     await carts.rolled_out()
     await carts.patch({"metadata": {"annotations": {"team": "checkout"}}})
+    await carts.rolled_out()
     assert (await rolled_back(drive)).result == "pass"
     annotations = (await carts.live())["metadata"]["annotations"]
     assert (annotations["team"], annotations[cause]) == ("checkout", "one")
@@ -212,21 +174,6 @@ async def test_an_event_on_the_workload_tells_of_it(drive: Driven, namespace: Na
     told = [it for it in await namespace.events("carts") if it["reason"] == "RemedyRolledBack"]
     assert [drive.context.trigger.id in it["message"] for it in told] == [True]
     assert f"-> revision 2 (image {IMAGES[1]})" in told[0]["message"]
-
-
-async def test_pods_that_an_ordered_set_waits_for_in_vain_are_deleted(
-    drive: Driven, namespace: Namespace
-) -> None:
-    carts = await namespace.stateful_set(replicas=3)
-    await carts.set_image(BROKEN_IMAGE)
-    await carts.until(lambda it: it["status"].get("readyReplicas") == 2)
-    await namespace.cluster.until(
-        namespace.path("pods", "carts-2"), lambda it: "ImagePullBackOff" in str(it)
-    )
-    stuck = await namespace.get("pods", "carts-2")
-    assert (await rolled_back(drive)).result == "pass"
-    assert (await namespace.get("pods", "carts-2"))["metadata"]["uid"] != stuck["metadata"]["uid"]
-    assert await running(carts) == {IMAGES[0]}
 
 
 async def test_a_revision_that_does_not_get_available_is_a_failure_with_its_reasons(
@@ -261,7 +208,7 @@ async def test_a_deadline_that_the_chosen_revision_exceeds_ends_the_wait(
     await carts.update(IMAGES[0])
     outcome = await rolled_back(drive)
     assert outcome.result == "fail"
-    assert "has timed out progressing" in outcome.message
+    assert outcome.message.count("has timed out progressing") == 1
 
 
 # With which rights

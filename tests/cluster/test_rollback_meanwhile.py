@@ -1,5 +1,7 @@
 """`rollback` on a real API server while others change the workload, too, or after a crash."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,7 +13,8 @@ from keptn_remedy_actions.rollback import Rollback
 from tests.actions.driving import Driven, InMemory
 from tests.cluster.driving import acting
 from tests.cluster.namespace import BROKEN_IMAGE, IMAGES, Namespace
-from tests.cluster.updates import updated_twice
+from tests.cluster.updates import rolled_back, updated_twice
+from tests.cluster.workload import Workload
 
 KINDS = pytest.mark.parametrize("kind", ["deployment", "stateful_set", "daemon_set"])
 
@@ -20,6 +23,16 @@ KINDS = pytest.mark.parametrize("kind", ["deployment", "stateful_set", "daemon_s
 async def drive(namespace: Namespace) -> AsyncIterator[Driven]:
     async with acting(Rollback, namespace) as drive:
         yield drive
+
+
+def remembered(drive: Driven) -> dict[str, Any]:
+    assert isinstance(drive.context.memory, InMemory)
+    return drive.context.memory.values
+
+
+async def another_second() -> None:
+    """The API server tells in whole seconds who wrote what."""
+    await asyncio.sleep(1 - time.time() % 1)
 
 
 async def test_a_conflict_is_tried_again(drive: Driven, namespace: Namespace) -> None:
@@ -83,6 +96,86 @@ async def test_a_template_that_came_after_us_is_told(drive: Driven, namespace: N
     assert f"another template, with image {IMAGES[0]}" in outcome.message
 
 
+@pytest.mark.parametrize("kind", ["stateful_set", "daemon_set"])
+async def test_defaults_that_are_newer_than_the_record_are_no_other_template(
+    drive: Driven, namespace: Namespace, kind: str
+) -> None:
+    carts: Workload = await getattr(namespace, kind)()
+    await carts.update(IMAGES[1])
+    await _record_without_defaults(carts)
+    plan = await drive.plan({})
+    await drive.apply(plan)
+    generation = (await carts.rolled_out())["metadata"]["generation"]
+    remembered(drive).clear()  # as after a crash in between
+    await drive.apply(plan)
+    assert (await carts.live())["metadata"]["generation"] == generation
+    outcome = await drive.verify(plan)
+    assert (outcome.result, await carts.image()) == ("pass", IMAGES[0])
+    assert await drive.undo(plan) == "undone"
+    assert await carts.image() == IMAGES[1]
+
+
+async def _record_without_defaults(carts: Workload) -> None:
+    """Have its first revision as an API server without these defaults would have recorded it."""
+    [first, _] = await carts.history()
+    name, metadata = first["metadata"]["name"], first["metadata"]
+    for field in ("schedulerName", "dnsPolicy"):
+        del first["data"]["spec"]["template"]["spec"][field]
+    await carts.namespace.delete("controllerrevisions", name)
+    kept = {field: metadata[field] for field in ("labels", "ownerReferences")}
+    await carts.namespace.create(
+        "controllerrevisions", name, metadata=kept, revision=1, data=first["data"]
+    )
+
+
+async def test_more_in_the_template_than_was_wanted_is_not_that(
+    drive: Driven, namespace: Namespace
+) -> None:
+    carts = await namespace.deployment()
+    await carts.patch({"spec": {"template": {"metadata": {"annotations": {"flag": "on"}}}}})
+    await carts.rolled_out()
+    plan = await drive.plan({})
+    await drive.apply(plan)
+    assert not (await carts.live())["spec"]["template"]["metadata"].get("annotations")
+    await another_second()
+    await carts.patch({"spec": {"template": {"metadata": {"annotations": {"other": "on"}}}}})
+    await carts.rolled_out()
+    assert (await drive.verify(plan)).message.startswith("overridden: ")
+
+
+async def test_what_we_put_there_ourselves_is_not_taken_for_what_it_contains(
+    drive: Driven, namespace: Namespace
+) -> None:
+    carts = await namespace.deployment()
+    await carts.patch({"spec": {"template": {"metadata": {"annotations": {"flag": "on"}}}}})
+    await carts.rolled_out()
+    await carts.update(IMAGES[1])
+    await rolled_back(drive)
+    assert (await rolled_back(drive)).result == "pass"
+    assert not (await carts.live())["spec"]["template"]["metadata"].get("annotations")
+
+
+async def test_who_puts_it_back_while_we_are_dead_is_left_and_told(
+    drive: Driven, namespace: Namespace
+) -> None:
+    carts = await updated_twice(namespace)
+    plan = await drive.plan({})
+    await drive.apply(plan)
+    await carts.update(IMAGES[2])
+    await drive.apply(plan)
+    assert await carts.image() == IMAGES[2]
+    assert (await drive.verify(plan)).message.startswith("overridden: ")
+
+
+async def test_what_was_not_there_any_more_is_not_bad(drive: Driven, namespace: Namespace) -> None:
+    carts = await updated_twice(namespace)
+    plan = await drive.plan({})
+    await carts.update(IMAGES[0])
+    with pytest.raises(AnotherTemplate):
+        await drive.apply(plan)
+    assert remembered(drive) == {}
+
+
 async def test_what_is_rolled_back_from_is_remembered_however_that_ends(
     drive: Driven, namespace: Namespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,14 +189,12 @@ async def test_what_is_rolled_back_from_is_remembered_however_that_ends(
         patched.setattr(ClusterApi, "patch", crash)
         with pytest.raises(KeyboardInterrupt):
             await drive.apply(plan)
-    memory = drive.context.memory
-    assert isinstance(memory, InMemory)
-    [kept] = memory.values.values()
+    [kept] = remembered(drive).values()
     assert len(kept["bad"]) == 1
     await drive.apply(plan)
     await drive.apply(plan)
     assert await carts.image() == IMAGES[1]
-    [kept] = memory.values.values()
+    [kept] = remembered(drive).values()
     assert len(kept["bad"]) == 1
 
 

@@ -14,6 +14,7 @@ from tests.cluster.workload import Workload
 
 pytestmark = pytest.mark.usefixtures("reduced_crds")
 HASH = "rollouts-pod-template-hash"
+NOW = "2026-01-01T00:00:00Z"
 
 
 @pytest.fixture
@@ -85,13 +86,54 @@ async def test_an_update_that_is_on_its_way_is_aborted(drive: Driven, namespace:
     plan = await drive.plan({})
     await drive.apply(plan)
     await drive.apply(plan)
-    await reconciled(carts, phase="Degraded", message="RolloutAborted")
+    await reconciled(carts, phase="Degraded", abortedAt=NOW)
     assert (await drive.verify(plan)).result == "pass"
     live = await carts.live()
     assert live["status"]["abort"] is True
     assert await carts.image() == IMAGES[1]
     assert await drive.undo(plan) == "undone"
     assert (await carts.live())["status"]["abort"] is False
+
+
+async def test_an_abort_that_its_controller_ignores_is_a_failure(namespace: Namespace) -> None:
+    carts = await updating(namespace)
+    async with acting(Rollback, namespace, seconds=6) as drive:
+        plan = await drive.plan({})
+        await drive.apply(plan)
+        await reconciled(carts, phase="Degraded", message="ProgressDeadlineExceeded")
+        outcome = await drive.verify(plan)
+    assert outcome.result == "fail"
+    assert "its controller has not aborted the update yet" in outcome.message
+
+
+async def test_an_update_that_is_promoted_during_the_abort_is_not_aborted(
+    drive: Driven, namespace: Namespace
+) -> None:
+    carts = await updating(namespace)
+    plan = await drive.plan({})
+    assert isinstance(drive.action, Rollback)
+    api: Any = drive.action.api
+    patch = api.patch
+
+    async def patch_after_the_promotion(*request: Any) -> Any:
+        api.patch = patch
+        await reconciled(carts, stableRS="hash2", currentPodHash="hash2")
+        return await patch(*request)
+
+    api.patch = patch_after_the_promotion
+    await drive.apply(plan)
+    assert "abort" not in (await carts.live())["status"]
+    assert await carts.image() == IMAGES[0]
+
+
+async def test_a_stable_revision_goes_before_newer_canaries(
+    drive: Driven, namespace: Namespace
+) -> None:
+    carts = await updating(namespace)
+    await carts.set_image(IMAGES[2])
+    newest = await replica_set(carts, 3, IMAGES[2])
+    await reconciled(carts, currentPodHash=newest, phase="Progressing")
+    assert (await drive.plan({})).changes[0].after == f"revision 1 (image {IMAGES[0]})"
 
 
 async def test_what_was_aborted_gets_the_stable_template(
@@ -141,6 +183,19 @@ async def test_what_its_controller_says_is_told(drive: Driven, namespace: Namesp
     assert "Degraded: analysis failed" in outcome.message
 
 
+async def test_a_pause_without_an_end_is_told_at_once(drive: Driven, namespace: Namespace) -> None:
+    steps = [{"setWeight": 20}, {"pause": {}}]
+    carts = await updated(namespace, strategy={"canary": {"steps": steps}})
+    plan = await drive.plan({})
+    await drive.apply(plan)
+    pause = {"reason": "CanaryPauseStep", "startTime": NOW}
+    paused = {"phase": "Paused", "message": "CanaryPauseStep", "pauseConditions": [pause]}
+    await reconciled(carts, currentPodHash="hash1", currentStepIndex=1, **paused)
+    outcome = await drive.verify(plan)
+    assert outcome.result == "fail"
+    assert "Paused: CanaryPauseStep; promote it, or set rollbackWindow" in outcome.message
+
+
 async def test_labels_lent_to_canaries_stay_with_them(drive: Driven, namespace: Namespace) -> None:
     carts = await updated(namespace)
     name = "carts-hash1"
@@ -157,7 +212,10 @@ async def test_a_template_in_a_deployment_is_put_there(drive: Driven, namespace:
     reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "carts"}
     carts = await updated(namespace, workloadRef=reference, template=None, selector=None)
     plan = await drive.plan({})
-    assert plan.changes[0].target == f"rollouts.argoproj.io/{namespace.name}/carts"
+    assert plan.targets == {
+        f"rollouts.argoproj.io/{namespace.name}/carts",
+        f"deployments.apps/{namespace.name}/carts",
+    }
     await drive.apply(plan)
     assert await lender.image() == IMAGES[0]
     generation = str((await lender.live())["metadata"]["generation"])

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import orjson
+
 from keptn_remedy import Outcome
+from keptn_remedy.events import stored_trigger
+from keptn_remedy.testing import triggered
 from tests.actions.driving import Driven
 from tests.cluster.namespace import IMAGES, Namespace
 from tests.cluster.workload import Workload
@@ -18,6 +23,9 @@ async def updated_twice(namespace: Namespace, kind: str = "deployment", **spec: 
 
 
 async def rolled_back(drive: Driven, **value: Any) -> Outcome:
+    """One execution, with a trigger of its own."""
+    trigger = stored_trigger(orjson.dumps(triggered(drive.action.name)))
+    drive.context = replace(drive.context, trigger=trigger)
     plan = await drive.plan(value)
     await drive.apply(plan)
     return await drive.verify(plan)

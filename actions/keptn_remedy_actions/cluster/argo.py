@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
-from keptn_remedy_actions.cluster import Object, Ref, annotations_of, meta_of, status_of
+from keptn_remedy_actions.cluster import (
+    Object,
+    Ref,
+    annotations_of,
+    meta_of,
+    spec_of,
+    status_of,
+)
 from keptn_remedy_actions.cluster.api import MERGE_PATCH, ClusterApi, NotFound
 
 REVISION = "rollout.argoproj.io/revision"
@@ -38,6 +46,33 @@ def _covers(observed: Any, found: Object) -> bool:
 
 def is_aborted(rollout: Object) -> bool:
     return bool(status_of(rollout).get("abort"))
+
+
+def has_aborted(rollout: Object) -> bool:
+    """Whether its controller has acted on it; Degraded it may have been before."""
+    status = status_of(rollout)
+    return status.get("phase") == "Degraded" and bool(status.get("abortedAt"))
+
+
+def is_held(rollout: Object) -> bool:
+    """Whether its pause ends only when somebody promotes it."""
+    strategy: Object = spec_of(rollout).get("strategy") or {}
+    blue_green: Object = strategy.get("blueGreen") or {}
+    ends_by_itself = {
+        "CanaryPauseStep": _pause(rollout).get("duration") is not None,
+        "BlueGreenPause": blue_green.get("autoPromotionSeconds") is not None,
+    }
+    pauses: Sequence[Object] = status_of(rollout).get("pauseConditions") or ()
+    return any(not ends_by_itself.get(pause.get("reason", "")) for pause in pauses)
+
+
+def _pause(rollout: Object) -> Object:
+    """The present step of a canary, if that is a pause."""
+    strategy: Object = spec_of(rollout).get("strategy") or {}
+    canary: Object = strategy.get("canary") or {}
+    steps: Sequence[Object] = canary.get("steps") or ()
+    index: int = status_of(rollout).get("currentStepIndex") or 0
+    return (steps[index].get("pause") or {}) if index < len(steps) else {}
 
 
 def is_stable(rollout: Object, replica_set: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from keptn_remedy import Denied
@@ -12,7 +12,6 @@ from keptn_remedy_actions.cluster import (
     POD,
     REPLICA_SET,
     ROLLOUT,
-    STATEFUL_SET,
     Object,
     Ref,
     Workload,
@@ -27,7 +26,14 @@ from keptn_remedy_actions.cluster import (
     status_of,
 )
 from keptn_remedy_actions.cluster.api import ClusterApi
-from keptn_remedy_actions.cluster.revisions import Health, Revision, is_same_program, plain
+from keptn_remedy_actions.cluster.managers import wrote_last
+from keptn_remedy_actions.cluster.revisions import (
+    Health,
+    Revision,
+    contains,
+    is_same_program,
+    plain,
+)
 from keptn_remedy_actions.cluster.rollout import is_observed
 from keptn_remedy_actions.cluster.trouble import selector
 
@@ -65,10 +71,18 @@ class History:
     def named(self, name: str) -> Revision | None:
         return next((each for each in self.revisions if each.name == name), None)
 
-    def holds(self, name: str) -> bool:
+    def holds(self, name: str, *, instead_of: str) -> bool:
+        """Whether this revision's program is live, or what became of it when we put it there."""
+        revision = self.named(name)
+        if revision is None or self._is_live(name) or self._is_live(instead_of):
+            return self._is_live(name)
+        we_wrote = wrote_last(self.holder.live, "/spec/template")
+        return we_wrote and contains(self.template, revision.template)
+
+    def _is_live(self, name: str) -> bool:
         """Whether this revision's program is live, recorded as such already or not."""
-        wanted, live = self.named(name), self.live
-        if wanted and is_same_program(wanted.template, self.template):
+        revision, live = self.named(name), self.live
+        if revision and is_same_program(revision.template, self.template):
             return True
         return live is not None and live.name == name
 
@@ -89,6 +103,24 @@ class History:
 
     def _of_hash(self, pod_hash: str) -> Revision | None:
         return next((each for each in self.revisions if each.name.endswith(f"-{pod_hash}")), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pods:
+    """Of a revision: how many it is to have, has, and how many of them serve."""
+
+    number: int
+    ordered: int
+    there: int
+    serving: int
+
+    def health(self, last: int) -> Health:
+        """`last` is the number of the last revision that was complete."""
+        if self.there and not self.serving:
+            return "broken"
+        if self.number > last:
+            return "unfinished"
+        return "serving" if self.number == last and self.serving >= self.ordered else "unknown"
 
 
 async def read(api: ClusterApi, workload: Workload, *, with_health: bool = False) -> History:
@@ -122,18 +154,15 @@ async def template_holder(api: ClusterApi, workload: Workload) -> Workload:
 
 async def _replica_sets(api: ClusterApi, workload: Workload) -> list[Revision]:
     found = await api.list(REPLICA_SET, workload.ref.namespace, labels=selector(workload.live))
-    ours = [each for each in found if is_controlled_by(each, workload.live)]
-    if workload.ref.kind == ROLLOUT:
-        return [
-            _of_replica_set(each, argo.REVISION, _rollout_health(workload.live, each))
-            for each in ours
-            if _number(each, argo.REVISION)
-        ]
-    return [
-        _of_replica_set(each, _REVISION, _health(*_counts(each)))
-        for each in ours
-        if _number(each, _REVISION)
+    annotation = argo.REVISION if workload.ref.kind == ROLLOUT else _REVISION
+    ours = [
+        each
+        for each in found
+        if is_controlled_by(each, workload.live) and _number(each, annotation)
     ]
+    pods = {name_of(each): _replica_set_pods(each, annotation) for each in ours}
+    last = _last_complete(pods, lambda name: argo.is_stable(workload.live, name))
+    return [_of_replica_set(each, annotation, pods[name_of(each)].health(last)) for each in ours]
 
 
 def _of_replica_set(found: Object, annotation: str, health: Health) -> Revision:
@@ -152,28 +181,15 @@ def _number(found: Object, annotation: str) -> int:
     return int(text) if text.isdecimal() else 0
 
 
-def _counts(replica_set: Object) -> tuple[int, int]:
-    """Pods there are, and those that serve; one that is ready, but not for long, is not broken."""
-    status = status_of(replica_set)
-    serving = status.get("availableReplicas") or status.get("readyReplicas") or 0
-    return status.get("replicas", 0), serving
-
-
-def _health(pods: int, serving: int) -> Health:
-    if serving:
-        return "serving"
-    return "broken" if pods else "unknown"
-
-
-def _rollout_health(rollout: Object, replica_set: Object) -> Health:
-    """While an update is on its way, only `stableRS` is known to have been promoted."""
-    status = status_of(rollout)
-    health = _health(*_counts(replica_set))
-    if health == "broken":
-        return health
-    if argo.is_stable(rollout, name_of(replica_set)):
-        return "serving"
-    return health if status.get("stableRS") == status.get("currentPodHash") else "unknown"
+def _replica_set_pods(found: Object, annotation: str) -> _Pods:
+    """One that is ready, but not for long, is not broken."""
+    status = status_of(found)
+    return _Pods(
+        number=_number(found, annotation),
+        ordered=spec_of(found).get("replicas", 0),
+        there=status.get("replicas", 0),
+        serving=status.get("availableReplicas") or status.get("readyReplicas") or 0,
+    )
 
 
 async def _controller_revisions(
@@ -184,26 +200,35 @@ async def _controller_revisions(
     pods = await api.list(POD, namespace, labels=labels) if with_health else []
     ours = [pod for pod in pods if is_controlled_by(pod, workload.live)]
     staying = [pod for pod in ours if not meta_of(pod).get("deletionTimestamp")]
+    mine = [each for each in found if is_controlled_by(each, workload.live)]
+    seen = {name_of(each): _revision_pods(each, staying) for each in mine}
+    current = status_of(workload.live).get("currentRevision")  # of a StatefulSet
+    last = _last_complete(seen, lambda name: name == current)
     return [
         Revision(
             number=each["revision"],
             name=name_of(each),
             template=plain(each["data"]["spec"]["template"]),
-            health=_revision_health(workload, each, staying),
+            health=seen[name_of(each)].health(last),
             cause=annotations_of(each).get(CAUSE),
         )
-        for each in found
-        if is_controlled_by(each, workload.live)
+        for each in mine
     ]
 
 
-def _revision_health(workload: Workload, revision: Object, pods: Sequence[Object]) -> Health:
-    """A StatefulSet's `currentRevision` is the last one that was complete."""
+def _revision_pods(revision: Object, pods: Sequence[Object]) -> _Pods:
     # A StatefulSet's pods have the whole name of their revision.
     pod_hash = labels_of(revision).get(REVISION_HASH) or name_of(revision)
     its = [pod for pod in pods if labels_of(pod).get(REVISION_HASH) == pod_hash]
-    health = _health(len(its), sum(map(is_ready, its)))
-    if workload.ref.kind != STATEFUL_SET or health == "broken":
-        return health
-    is_current = status_of(workload.live).get("currentRevision") == name_of(revision)
-    return "serving" if is_current else "unknown"
+    return _Pods(revision["revision"], len(its), len(its), sum(map(is_ready, its)))
+
+
+def _last_complete(seen: Mapping[str, _Pods], is_recorded: Callable[[str], bool]) -> int:
+    """The number of the last revision that was complete: the one that is recorded as such, or the
+    oldest that has pods, for when one is complete the older ones have none left.
+    """
+    recorded = [pods.number for name, pods in seen.items() if is_recorded(name)]
+    oldest = [pods.number for pods in seen.values() if pods.ordered]
+    if recorded or oldest:
+        return min(recorded or oldest)
+    return max((pods.number for pods in seen.values()), default=0)

@@ -15,6 +15,10 @@ from keptn_remedy_actions.cluster.revisions import Revision
 class Known(BaseModel):
     """By the names of the history objects, which hold a hash of the template; and since when."""
 
+    uid: str = ""
+    """Of the workload: one that was made anew has another history."""
+    last: str = ""
+    """The execution that went back last."""
     bad: dict[str, str] = {}
     """Those that were rolled back from."""
     good: dict[str, str] = {}
@@ -26,8 +30,10 @@ class Known(BaseModel):
             self.bad[each.name] = _now()
             self.good.pop(each.name, None)
 
-    def note_good(self, name: str) -> None:
+    def note_good(self, name: str, history: Sequence[Revision]) -> None:
+        """It is bad no longer, if it was: then a person had named it."""
         self.good[name] = _now()
+        self.forgive(name, history)
 
     def forgive(self, name: str, history: Sequence[Revision]) -> None:
         """A person wanted it back."""
@@ -36,24 +42,21 @@ class Known(BaseModel):
 
 
 async def recall(context: Context, workload: Ref, uid: str) -> Known:
-    """What was kept; a workload that was made anew has another history."""
-    return Known.model_validate(await context.memory.get(_key(workload, uid)) or {})
+    """What was kept of this very workload."""
+    known = Known.model_validate(await context.memory.get(workload.target) or {})
+    return known if known.uid == uid else Known(uid=uid)
 
 
-async def keep(
-    context: Context, workload: Ref, uid: str, known: Known, history: Sequence[Revision]
-) -> None:
+async def keep(context: Context, workload: Ref, known: Known, history: Sequence[Revision]) -> None:
     """Keep what is known of revisions that the cluster still has."""
     names = {revision.name for revision in history}
     kept = Known(
+        uid=known.uid,
+        last=known.last,
         bad={name: when for name, when in known.bad.items() if name in names},
         good={name: when for name, when in known.good.items() if name in names},
     )
-    await context.memory.put(_key(workload, uid), kept.model_dump())
-
-
-def _key(workload: Ref, uid: str) -> str:
-    return f"{workload.target} {uid}"
+    await context.memory.put(workload.target, kept.model_dump())
 
 
 def _of_same_program(name: str, history: Sequence[Revision]) -> list[Revision]:

@@ -21,6 +21,14 @@ def who_set(live: Object, pointer: str, since: str) -> str:
     return str(newest.get("manager"))
 
 
+def wrote_last(live: Object, pointer: str) -> bool:
+    """Whether we wrote a field (by its JSON pointer), and nobody did after us."""
+    entries: list[Object] = meta_of(live).get("managedFields") or []
+    writers = [entry for entry in entries if _owns(entry, pointer)]
+    ours = [e.get("time") or "" for e in writers if e.get("manager") == FIELD_MANAGER]
+    return bool(ours) and all(max(ours) >= (e.get("time") or "") for e in writers)
+
+
 def _owns(entry: Object, pointer: str) -> bool:
     fields: Any = entry.get("fieldsV1") or {}
     for part in pointer.split("/")[1:]:

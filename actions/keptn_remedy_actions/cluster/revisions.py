@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from keptn_remedy import Denied, PermanentError
 from keptn_remedy_actions.cluster import Object, annotations_of, labels_of, meta_of, spec_of
 
-Health = Literal["serving", "broken", "unknown"]
-"""What can be seen of a revision now; one that has no pods any more shows nothing."""
+Health = Literal["serving", "unknown", "unfinished", "broken"]
+"""What can be seen of a revision now: the last one that was complete serves, newer ones never got
+so far, and one that has no pods any more shows nothing.
+"""
 
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 _HASHES = frozenset({"pod-template-hash", "rollouts-pod-template-hash"})
@@ -52,10 +54,27 @@ def plain(template: Object) -> Object:
     return {k: template[k] for k in template if k != "$patch"} | {"metadata": kept}
 
 
-def choose(history: Sequence[Revision], live: Revision, bad: Mapping[str, str]) -> Revision:
-    """The newest other revision that serves now, or else the newest that is not known to be bad.
+def contains(live: Any, wanted: Any) -> bool:
+    """Whether all that is wanted is there, whatever defaults and webhooks added to it."""
+    if type(live) is not type(wanted):
+        return False
+    if isinstance(wanted, dict):
+        fields = cast("Object", wanted)
+        return all(name in live and contains(live[name], fields[name]) for name in fields)
+    if isinstance(wanted, list):
+        items = cast("Sequence[Any]", wanted)
+        return all(any(contains(each, item) for each in live) for item in items)
+    return bool(live == wanted)
 
-    `history` has the newest first; `bad` says of names when they were rolled back from.
+
+def choose(
+    history: Sequence[Revision], live: Revision, bad: Mapping[str, str], good: Mapping[str, str]
+) -> Revision:
+    """The other revision that serves now, or else the newest that was seen available, or else the
+    newest that is not known to be bad.
+
+    `history` has the newest first; `bad` says of names when they were rolled back from, `good` when
+    they were seen available.
 
     Raises:
         Denied: there is none.
@@ -74,8 +93,8 @@ def choose(history: Sequence[Revision], live: Revision, bad: Mapping[str, str]) 
             f"every other revision is known to be bad: {told}; to take one nevertheless, name it"
             f' in `value`: {{"revision": {others[0].number}}}'
         )
-    serving = [each for each in left if each.health == "serving"]
-    return (serving or left)[0]
+    seen = shared(history, good)
+    return min(left, key=lambda each: _rank(each, seen))
 
 
 def numbered(history: Sequence[Revision], number: int) -> Revision:
@@ -91,6 +110,26 @@ def numbered(history: Sequence[Revision], number: int) -> Revision:
     raise PermanentError(f"there is no revision {number}; there are: {told}")
 
 
+def shared(history: Sequence[Revision], noted: Mapping[str, str]) -> Mapping[str, str]:
+    """What is noted of a revision is true of all that have its program: a restart makes another."""
+    marked = [each for each in history if each.name in noted]
+    return {
+        each.name: noted[one.name]
+        for each in history
+        for one in marked
+        if each.is_same_program(one)
+    }
+
+
+def _rank(revision: Revision, good: Mapping[str, str]) -> int:
+    """The lower, the surer it is that it was once fully available."""
+    if revision.health == "serving":
+        return 0
+    if revision.name in good:
+        return 1
+    return 2 if revision.health == "unknown" else 3
+
+
 def _doubts(history: Sequence[Revision], bad: Mapping[str, str]) -> Mapping[str, str]:
     """Why not, by name."""
     doubts = {
@@ -98,7 +137,8 @@ def _doubts(history: Sequence[Revision], bad: Mapping[str, str]) -> Mapping[str,
         for each in history
         if each.health == "broken"
     }
-    return doubts | {name: f"was rolled back from at {when}" for name, when in bad.items()}
+    left = shared(history, bad)
+    return doubts | {name: f"was rolled back from at {when}" for name, when in left.items()}
 
 
 def _images(template: Object) -> list[str]:

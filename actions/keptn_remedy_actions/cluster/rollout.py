@@ -29,6 +29,11 @@ class Progress:
     state: State
     why: str = ""
 
+    def because(self, *reasons: str) -> str:
+        """What is missing, and the reasons of it; they may say it again."""
+        told = "; ".join(filter(None, reasons))
+        return told if self.why in told else "; ".join(filter(None, (self.why, told)))
+
 
 COMPLETE = Progress("complete")
 _NOT_OBSERVED = Progress("waiting", "its controller has not looked at it yet")
@@ -51,11 +56,20 @@ def progress(
     return _of_daemon_set(live) if kind == DAEMON_SET else _of_stateful_set(live)
 
 
-def abort_progress(rollout: Object, stable: Object) -> Progress:
+def abort_progress(rollout: Object, holder: Object, stable: Object) -> Progress:
     """An aborted update is over once the stable ReplicaSet has all pods again; the phase is
     Degraded by then, and stays so.
     """
-    ordered, available = _ordered(rollout), _count(stable, "availableReplicas")
+    if not argo.is_observed(rollout, holder):
+        return _NOT_OBSERVED
+    if not argo.has_aborted(rollout):
+        return _waiting("its controller has not aborted the update yet")
+    return availability(rollout, stable)
+
+
+def availability(rollout: Object, pods: Object) -> Progress:
+    """Whether a Rollout, or one of its ReplicaSets, has all pods that the Rollout is to have."""
+    ordered, available = _ordered(rollout), _count(pods, "availableReplicas")
     if available < ordered:
         return _waiting(f"{available} of {ordered} pods are available")
     return COMPLETE
@@ -75,15 +89,15 @@ def is_empty(workload: Workload) -> bool:
     return _ordered(workload.live) == 0
 
 
-def check_follows_its_template(workload: Workload) -> None:
-    """Refuse what would not act on a new template.
+def check_follows_its_template(workload: Workload, effect: str) -> None:
+    """Refuse what would not act on a new template; `effect` says what paused ones lack.
 
     Raises:
         Denied: it is paused, or waits until somebody deletes its pods.
     """
     ref, live = workload.ref, workload.live
     if ref.kind in (DEPLOYMENT, ROLLOUT) and spec_of(live).get("paused"):
-        raise Denied(f"{ref} is paused, so a new template would have no effect; resume it first")
+        raise Denied(f"{ref} is paused, so {effect}; resume it first")
     if ref.kind in (STATEFUL_SET, DAEMON_SET) and _strategy(live).get("type") == "OnDelete":
         raise Denied(
             f"{ref} has updateStrategy OnDelete: a new template reaches only pods that somebody"
@@ -156,7 +170,9 @@ def _of_rollout(live: Object, holder: Object) -> Progress:
     phase, told = status.get("phase", "Progressing"), status.get("message", "")
     if phase == "Healthy":
         return COMPLETE
-    state: State = "stuck" if phase == "Degraded" else "waiting"
+    if argo.is_held(live):
+        told = "; ".join(filter(None, (told, "promote it, or set rollbackWindow")))
+    state: State = "stuck" if phase == "Degraded" or argo.is_held(live) else "waiting"
     return Progress(state, f"{phase}: {told}" if told else phase)
 
 

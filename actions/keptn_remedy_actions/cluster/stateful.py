@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
+from datetime import datetime
+
 from keptn_remedy_actions.cluster import (
     POD,
     STATEFUL_SET,
@@ -10,12 +14,19 @@ from keptn_remedy_actions.cluster import (
     Workload,
     is_controlled_by,
     is_ready,
+    labels_of,
+    meta_of,
     name_of,
     spec_of,
+    status_of,
     uid_of,
 )
-from keptn_remedy_actions.cluster.api import ClusterApi, Conflict, NotFound
+from keptn_remedy_actions.cluster.api import FAILURES, ClusterApi, Conflict, NotFound
 from keptn_remedy_actions.cluster.history import REVISION_HASH
+from keptn_remedy_actions.cluster.trouble import selector
+
+# A pod that was unready for less may be back in a moment: quorum stores lose no more than needed.
+STUCK_SECONDS = 10.0
 
 
 def is_ordered(workload: Workload) -> bool:
@@ -24,26 +35,58 @@ def is_ordered(workload: Workload) -> bool:
     return workload.ref.kind == STATEFUL_SET and policy == "OrderedReady"
 
 
-async def delete_stuck(api: ClusterApi, workload: Workload, revision: str) -> list[str]:
-    """Delete the pods of a former revision that are not ready ("Forced rollback" in Kubernetes'
-    documentation); not those below the partition, which would come back as they were.
+async def delete_stuck(api: ClusterApi, workload: Workload) -> str | None:
+    """Delete the pod that it waits for, if that is of another revision than the live one ("Forced
+    rollback" in Kubernetes' documentation); not below the partition, where it would come back as it
+    was. Returns its name.
     """
-    namespace = workload.ref.namespace
-    deleted: list[str] = []
-    for pod in await api.list(POD, namespace, labels=f"{REVISION_HASH}={revision}"):
-        if is_controlled_by(pod, workload.live) and not is_ready(pod):
-            if _ordinal(pod) < _partition(workload.live):
-                continue
-            await _delete(api, Ref(POD, namespace, name_of(pod)), uid_of(pod))
-            deleted.append(name_of(pod))
-    return deleted
+    live = workload.live
+    pod = await _awaited(api, workload)
+    if pod is None or not _is_stuck(pod) or _ordinal(pod) < _partition(live):
+        return None
+    if labels_of(pod).get(REVISION_HASH) == status_of(live).get("updateRevision"):
+        return None
+    with suppress(NotFound, Conflict):  # gone, or a namesake that came after it
+        await api.delete(Ref(POD, workload.ref.namespace, name_of(pod)), uid_of(pod))
+        return name_of(pod)
+    return None
 
 
-async def _delete(api: ClusterApi, pod: Ref, uid: str) -> None:
-    try:
-        await api.delete(pod, uid)
-    except (NotFound, Conflict):  # gone, or a namesake that came after it
-        return
+async def obstacle(api: ClusterApi, workload: Workload) -> str:
+    """Which pod an ordered StatefulSet waits for, in words; empty if none, or none can be seen."""
+    pod = None
+    if is_ordered(workload):
+        with suppress(*FAILURES):
+            pod = await _awaited(api, workload)
+    if pod is None:
+        return ""
+    return f"pod {name_of(pod)} is not ready, and an ordered StatefulSet waits for it"
+
+
+async def _awaited(api: ClusterApi, workload: Workload) -> Object | None:
+    """The first pod that is not ready, or on its way out: before that one is back, the controller
+    makes, updates and deletes no other (`processReplica`).
+    """
+    pods = await api.list(POD, workload.ref.namespace, labels=selector(workload.live))
+    ours = [pod for pod in pods if is_controlled_by(pod, workload.live)]
+    awaited = [pod for pod in ours if _is_leaving(pod) or not is_ready(pod)]
+    return min(awaited, key=_ordinal, default=None)
+
+
+def _is_stuck(pod: Object) -> bool:
+    return not _is_leaving(pod) and time.time() - _unready_since(pod) >= STUCK_SECONDS
+
+
+def _is_leaving(pod: Object) -> bool:
+    return bool(meta_of(pod).get("deletionTimestamp"))
+
+
+def _unready_since(pod: Object) -> float:
+    since: str = meta_of(pod)["creationTimestamp"]
+    for condition in status_of(pod).get("conditions") or ():
+        if condition["type"] == "Ready":
+            since = condition.get("lastTransitionTime") or since
+    return datetime.fromisoformat(since).timestamp()
 
 
 def _ordinal(pod: Object) -> int:

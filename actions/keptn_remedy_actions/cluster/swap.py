@@ -51,17 +51,25 @@ async def changed(
     raise Conflict(f"{ref} was changed {_MOST_CONFLICTS} times while we looked")
 
 
-async def swap(api: ClusterApi, history: History, *, former: str, wanted: str, since: str) -> None:
-    """Replace the template of the revision `former` by that of `wanted`; if it is there, that's it.
+def is_due(history: History, *, former: str, wanted: str, since: str) -> bool:
+    """Whether the template of the revision `former` is still to be replaced by that of `wanted`.
 
     Raises:
-        AnotherTemplate: another template is live.
-        Conflict: somebody was faster.
+        AnotherTemplate: neither is live.
         TemporaryError: what is live is not recorded yet.
     """
-    if history.holds(wanted):
-        return
-    check_is_live(history, former, since)
+    if history.holds(wanted, instead_of=former):
+        return False
+    check_holds(history, former, instead_of=wanted, since=since)
+    return True
+
+
+async def put(api: ClusterApi, history: History, wanted: str) -> None:
+    """Make the template of this revision the live one.
+
+    Raises:
+        Conflict: somebody was faster.
+    """
     revision = history.named(wanted)
     if revision is None:
         raise PermanentError(f"{wanted} is not in the history of {history.workload.ref} any more")
@@ -74,16 +82,15 @@ async def swap(api: ClusterApi, history: History, *, former: str, wanted: str, s
         raise Conflict(f"{holder.ref} was changed at the same time") from None
 
 
-def check_is_live(history: History, name: str, since: str) -> None:
+def check_holds(history: History, name: str, *, instead_of: str, since: str) -> None:
     """Let pass only while the live template is of this revision."""
-    live = history.live
+    if history.holds(name, instead_of=instead_of):
+        return
+    live, holder = history.live, history.holder
     if live is None:
         raise TemporaryError(f"the controller has not recorded what {history.workload.ref} has now")
-    recorded = history.named(name)
-    if live.name != name and not (recorded and live.is_same_program(recorded)):
-        holder = history.holder
-        who = who_set(holder.live, "/spec/template", since)
-        raise AnotherTemplate(f"{who} gave {holder.ref} another template, with {live.images}")
+    who = who_set(holder.live, "/spec/template", since)
+    raise AnotherTemplate(f"{who} gave {holder.ref} another template, with {live.images}")
 
 
 def _patch(history: History, revision: Revision) -> list[dict[str, Any]]:

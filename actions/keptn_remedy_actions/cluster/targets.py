@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
@@ -59,7 +59,7 @@ class TargetValue(BaseModel):
     def _without_foreign(cls, sent: Any) -> Any:
         if not isinstance(sent, dict):
             return {} if sent is None else {"foreign": (f"{sent!r}"[:_LONGEST_TOLD],)}
-        value: dict[Any, Any] = sent
+        value = cast("Object", sent)
         known = {field.alias or name for name, field in cls.model_fields.items()} - {"foreign"}
         foreign = tuple(str(key) for key in value if key not in known)
         for key in foreign:

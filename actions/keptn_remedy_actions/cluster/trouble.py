@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from keptn_remedy_actions.cluster import (
     EVENT,
@@ -46,7 +46,7 @@ def selector(live: Object) -> str:
     wanted: Any = spec_of(live).get("selector")
     if not isinstance(wanted, dict):
         return ""
-    structured: Object = wanted
+    structured = cast("Object", wanted)
     exact: Object = structured.get("matchLabels") or {}
     terms = [f"{key}={value}" for key, value in exact.items()]
     expressions: Sequence[Object] = structured.get("matchExpressions") or ()
@@ -92,7 +92,7 @@ def _of_container(container: Object) -> str:
     waiting: Object = state.get("waiting") or {}
     before: Object = container.get("lastState") or {}
     ended: Object = state.get("terminated") or before.get("terminated") or {}
-    told = []
+    told: list[str] = []
     if (reason := waiting.get("reason")) and reason not in _WAITING_WELL:
         told.append(f"{reason}: {waiting.get('message', '')}".rstrip(": "))
     if ended.get("exitCode"):
