@@ -8,10 +8,11 @@ from typing import Literal
 
 from keptn_remedy import logs
 from keptn_remedy.action import Outcome
-from keptn_remedy.attempts import Attempts, Means
 from keptn_remedy.events import Replies, Report
 from keptn_remedy.journal import Execution, Unsent
+from keptn_remedy.means import Means
 from keptn_remedy.registry import Registry
+from keptn_remedy.steps import carry_out
 
 ErrorLog = Literal["always", "auto", "never"]
 
@@ -30,11 +31,11 @@ class Runner:
         """Begin, carry out, finish. Raises only CancelledError, which leaves the execution open."""
         began = self.means.clock.monotonic()
         await self._begin(execution)
-        attempts = Attempts(self.means, execution, self.registry.find(execution.trigger.action))
-        outcome = await attempts.outcome()
+        entry = self.registry.find(execution.trigger.action)
+        outcome, attempts = await carry_out(self.means, execution, entry)
         self.means.targets.forget(execution.id)
-        await self._finish(execution, outcome, attempts.count)
-        self._sum_up(execution, outcome, attempts.count, self.means.clock.monotonic() - began)
+        await self._finish(execution, outcome, attempts)
+        self._sum_up(execution, outcome, attempts, self.means.clock.monotonic() - began)
         return outcome
 
     async def reserve_targets(self) -> None:

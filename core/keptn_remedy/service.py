@@ -16,7 +16,6 @@ from typing import Any
 
 from keptn_remedy import logs, registry, settings, upkeep, variables
 from keptn_remedy.action import Outcome
-from keptn_remedy.attempts import Means
 from keptn_remedy.client import lent_session
 from keptn_remedy.clock import Clock
 from keptn_remedy.control_plane import ControlPlane
@@ -26,6 +25,7 @@ from keptn_remedy.intake import Intake
 from keptn_remedy.journal import JournalError, insist
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.masking import Mask, secrets_of
+from keptn_remedy.means import Means
 from keptn_remedy.metrics import Metrics
 from keptn_remedy.outbox import GRACE_SECONDS, Outbox
 from keptn_remedy.registry import Registry

@@ -11,14 +11,15 @@ import orjson
 import pytest_asyncio
 
 from keptn_remedy import Change, Context, Outcome, Plan, PlannedAction, events
-from keptn_remedy.attempts import MAX_RUNS, Means
 from keptn_remedy.client import lent_session
 from keptn_remedy.events import Replies
 from keptn_remedy.journal import Execution
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.masking import Mask
+from keptn_remedy.means import Means
 from keptn_remedy.metrics import Metrics
 from keptn_remedy.runner import Runner
+from keptn_remedy.steps import MAX_RUNS
 from keptn_remedy.targets import Targets
 from keptn_remedy.testing import ImpatientClock, registry_of, triggered
 
