@@ -13,6 +13,8 @@ from keptn_remedy_actions.scale import Scale
 from tests.actions.driving import driven
 
 OBSERVED = {"metadata": {"generation": 2}, "status": {"observedGeneration": 2}}
+AS_TEXT = {"metadata": {"generation": 2}, "status": {"observedGeneration": "2"}}
+AS_HASH = {"metadata": {"generation": 2}, "status": {"observedGeneration": "6c5b8f9d7"}}
 UNSEEN = {"metadata": {"generation": 3}, "status": {"observedGeneration": 2}}
 
 
@@ -29,6 +31,8 @@ UNSEEN = {"metadata": {"generation": 3}, "status": {"observedGeneration": 2}}
         (Replicas(OBSERVED, ordered=3, there=3, ready=2), False, False),
         (Replicas(OBSERVED, ordered=2, there=3, ready=3), False, False),  # an HPA that didn't look
         (Replicas(UNSEEN, ordered=3, there=3, ready=3), False, False),
+        (Replicas(AS_TEXT, ordered=3, there=3, ready=3), False, True),  # a Rollout
+        (Replicas(AS_HASH, ordered=3, there=3, ready=3), False, True),  # one before 0.10
         (Replicas({}, ordered=3, there=3, ready=3), False, True),  # a kind that tells nothing
     ],
 )

@@ -13,7 +13,7 @@ from keptn_remedy_actions.rollback import Rollback
 from tests.actions.driving import Driven, InMemory
 from tests.cluster.driving import acting
 from tests.cluster.namespace import BROKEN_IMAGE, IMAGES, Namespace
-from tests.cluster.updates import rolled_back, updated_twice
+from tests.cluster.updates import before_the_next_patch, rolled_back, updated_twice
 from tests.cluster.workload import Workload
 
 KINDS = pytest.mark.parametrize("kind", ["deployment", "stateful_set", "daemon_set"])
@@ -38,16 +38,8 @@ async def another_second() -> None:
 async def test_a_conflict_is_tried_again(drive: Driven, namespace: Namespace) -> None:
     carts = await updated_twice(namespace)
     plan = await drive.plan({})
-    assert isinstance(drive.action, Rollback)
-    api: Any = drive.action.api
-    patch = api.patch
-
-    async def patch_after_another(*request: Any) -> Any:
-        api.patch = patch
-        await carts.patch({"metadata": {"labels": {"team": "checkout"}}})
-        return await patch(*request)
-
-    api.patch = patch_after_another
+    labels = {"metadata": {"labels": {"team": "checkout"}}}
+    before_the_next_patch(drive, lambda: carts.patch(labels))
     await drive.apply(plan)
     assert await carts.image() == IMAGES[1]
     assert (await carts.live())["metadata"]["labels"] == {"team": "checkout"}
@@ -58,16 +50,7 @@ async def test_another_template_that_wins_the_race_is_left(
 ) -> None:
     carts = await updated_twice(namespace)
     plan = await drive.plan({})
-    assert isinstance(drive.action, Rollback)
-    api: Any = drive.action.api
-    patch = api.patch
-
-    async def patch_after_another(*request: Any) -> Any:
-        api.patch = patch
-        await carts.update(IMAGES[0])
-        return await patch(*request)
-
-    api.patch = patch_after_another
+    before_the_next_patch(drive, lambda: carts.update(IMAGES[0]))
     with pytest.raises(AnotherTemplate):
         await drive.apply(plan)
     assert await carts.image() == IMAGES[0]

@@ -10,6 +10,7 @@ from keptn_remedy_actions.rollback import Rollback
 from tests.actions.driving import Driven
 from tests.cluster.driving import acting
 from tests.cluster.namespace import IMAGES, Namespace
+from tests.cluster.updates import before_the_next_patch
 from tests.cluster.workload import Workload
 
 pytestmark = pytest.mark.usefixtures("reduced_crds")
@@ -111,16 +112,8 @@ async def test_an_update_that_is_promoted_during_the_abort_is_not_aborted(
 ) -> None:
     carts = await updating(namespace)
     plan = await drive.plan({})
-    assert isinstance(drive.action, Rollback)
-    api: Any = drive.action.api
-    patch = api.patch
-
-    async def patch_after_the_promotion(*request: Any) -> Any:
-        api.patch = patch
-        await reconciled(carts, stableRS="hash2", currentPodHash="hash2")
-        return await patch(*request)
-
-    api.patch = patch_after_the_promotion
+    promoted = {"stableRS": "hash2", "currentPodHash": "hash2"}
+    before_the_next_patch(drive, lambda: reconciled(carts, **promoted))
     await drive.apply(plan)
     assert "abort" not in (await carts.live())["status"]
     assert await carts.image() == IMAGES[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +30,19 @@ async def rolled_back(drive: Driven, **value: Any) -> Outcome:
     plan = await drive.plan(value)
     await drive.apply(plan)
     return await drive.verify(plan)
+
+
+def before_the_next_patch(drive: Driven, happens: Callable[[], Awaitable[Any]]) -> None:
+    """Let something happen after the action's last look, just before it patches."""
+    api: Any = getattr(drive.action, "api")  # noqa: B009  a ClusterAction's
+    patch = api.patch
+
+    async def patch_after_it(*request: Any) -> Any:
+        api.patch = patch
+        await happens()
+        return await patch(*request)
+
+    api.patch = patch_after_it
 
 
 async def running(carts: Workload) -> set[str]:

@@ -34,12 +34,13 @@ def is_observed(rollout: Object, holder: Object) -> bool:
     """
     status = status_of(rollout)
     observed = status.get("observedGeneration")
-    if not observed or not _covers(observed, rollout):
+    if not observed or not covers(observed, rollout):
         return False
-    return holder is rollout or _covers(status.get("workloadObservedGeneration"), holder)
+    return holder is rollout or covers(status.get("workloadObservedGeneration"), holder)
 
 
-def _covers(observed: Any, found: Object) -> bool:
+def covers(observed: Any, found: Object) -> bool:
+    """Whether an observed generation, a number or its text, is the object's present one."""
     text = str(observed)
     return not text.isdecimal() or int(text) >= meta_of(found).get("generation", 0)
 

@@ -11,8 +11,8 @@ from keptn_remedy_actions.cluster import (
     STATEFUL_SET,
     Object,
     Ref,
+    argo,
     is_ready,
-    meta_of,
     spec_of,
     status_of,
 )
@@ -61,5 +61,4 @@ async def _ready(api: ClusterApi, ref: Ref, live: Object, scale: Object) -> int:
 def is_observed(live: Object) -> bool:
     """Whether the controller has seen the newest order, as far as its kind tells."""
     observed = status_of(live).get("observedGeneration")
-    # A Rollout's is text.
-    return observed is None or str(observed) == str(meta_of(live).get("generation"))
+    return observed is None or argo.covers(observed, live)
