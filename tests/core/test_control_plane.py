@@ -1,6 +1,7 @@
-"""Before a report whose delivery is in doubt is sent again, Keptn is asked what it counted."""
+"""Keptn is asked what it counted, what it waits for, and what it holds; None is no answer."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,9 +9,12 @@ import orjson
 import pytest
 
 from keptn_remedy import events
+from keptn_remedy.action import TemporaryError
 from keptn_remedy.control_plane import ControlPlane
+from keptn_remedy.control_plane.asking import MAX_ANSWER_BYTES
 from keptn_remedy.events import ActionTriggered, Replies, Report
-from keptn_remedy.testing import HttpPeer, http_peer, triggered
+from keptn_remedy.testing import FakeKeptn, HttpPeer, http_peer, triggered
+from keptn_remedy.testing.fake_keptn import Release
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SOURCE = "keptn-remedy"
@@ -29,6 +33,14 @@ async def control_plane(keptn: HttpPeer) -> AsyncIterator[ControlPlane]:
     await asked.close()
 
 
+@asynccontextmanager
+async def asked_fake(release: Release = "1.4") -> AsyncIterator[tuple[FakeKeptn, ControlPlane]]:
+    async with FakeKeptn(release) as keptn:
+        control_plane = ControlPlane(keptn.url, SOURCE)
+        yield keptn, control_plane
+        await control_plane.close()
+
+
 def trigger() -> ActionTriggered:
     return events.stored_trigger(orjson.dumps(triggered("toggle-feature", id="t1")))
 
@@ -40,6 +52,9 @@ def started() -> Report:
 def counted(event_type: str = events.STARTED, source: str = SOURCE) -> dict[str, Any]:
     task = {"triggeredID": "t1", "events": [{"eventType": event_type, "source": source}]}
     return {"status": {"previousTasks": None, "currentTask": task}}
+
+
+# What it counted
 
 
 @pytest.mark.parametrize("key", ["sequenceExecutions", "SequenceExecutions"])
@@ -93,3 +108,248 @@ async def test_an_answer_that_makes_no_sense_teaches_nothing(
 ) -> None:
     keptn.answer(body=body)
     assert not await control_plane.counted(started())
+
+
+# The list of open triggers
+
+
+def page(count: int, of: int | None = None, **others: Any) -> dict[str, Any]:
+    listed = [{"id": f"t{n}", "specversion": "1.0"} for n in range(count)]
+    return {"events": listed or None, "totalCount": count if of is None else of, **others}
+
+
+async def test_an_open_trigger_is_read_as_if_it_had_been_delivered() -> None:
+    event = triggered("toggle-feature", id="t1")
+    async with asked_fake() as (keptn, control_plane):
+        keptn.open(event)
+        listed = await control_plane.open_triggers()
+    assert listed is not None
+    trigger = events.stored_trigger(listed["t1"])
+    assert (trigger.id, trigger.action, trigger.data) == ("t1", "toggle-feature", event["data"])
+    assert orjson.loads(listed["t1"])["contenttype"] == "application/json"
+
+
+async def test_the_whole_list_is_asked_for_at_once() -> None:
+    async with asked_fake() as (keptn, control_plane):
+        ids = frozenset(keptn.open(triggered("toggle-feature")) for _ in range(45))
+        keptn.open(triggered("toggle-feature", project="another"))
+        assert await control_plane.open_ids("sockshop") == ids
+        assert len(keptn.asked) == 1
+        everything = await control_plane.open_triggers()
+    assert everything is not None
+    assert len(everything) == 46
+
+
+async def test_a_list_that_is_longer_is_asked_for_again(
+    keptn: HttpPeer, control_plane: ControlPlane
+) -> None:
+    keptn.answer(json=page(1_000, of=1_003, nextPageKey="1000"))
+    keptn.answer(json=page(1_003))
+    found = await control_plane.open_ids("sockshop")
+    assert found is not None
+    assert len(found) == 1_003
+    assert int(keptn.requests[1].query["pageSize"]) >= 1_003
+    assert "nextPageKey" not in keptn.requests[1].query
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        page(1, of=2),
+        page(0, of=1),
+        page(1, nextPageKey="20"),
+        {"totalCount": 0},
+        {"events": "none"},
+        {"events": [None]},
+        [],
+    ],
+)
+async def test_a_list_that_is_not_whole_teaches_nothing(
+    answer: Any, keptn: HttpPeer, control_plane: ControlPlane
+) -> None:
+    keptn.answer(json=answer, times=None)
+    assert await control_plane.open_ids("sockshop") is None
+    assert await control_plane.open_triggers() is None
+
+
+async def test_an_empty_list_is_an_answer(keptn: HttpPeer, control_plane: ControlPlane) -> None:
+    keptn.answer(json=page(0))
+    assert await control_plane.open_ids("sockshop") == frozenset()
+    keptn.answer(json={"events": []})
+    assert await control_plane.open_triggers() == {}
+
+
+async def test_an_event_without_an_id_is_nobodys(
+    keptn: HttpPeer, control_plane: ControlPlane
+) -> None:
+    keptn.answer(json={"events": [{"id": None}, {}, {"id": 5}, {"id": "t1"}]})
+    assert await control_plane.open_ids("sockshop") == frozenset({"t1"})
+
+
+async def test_an_event_that_can_not_be_written_spoils_no_other(
+    keptn: HttpPeer, control_plane: ControlPlane
+) -> None:
+    huge = b"1" * 30
+    keptn.answer(body=b'{"events": [{"id": "t1", "data": %b}, {"id": "t2"}]}' % huge)
+    assert await control_plane.open_triggers() == {"t2": b'{"id":"t2"}'}
+
+
+# Tasks
+
+
+async def test_a_task_tells_its_sequence_and_what_was_counted() -> None:
+    event = triggered("toggle-feature", id="t1")
+    async with asked_fake() as (keptn, control_plane):
+        keptn.open(event)
+        keptn.answer_as("another", "started", "t1")
+        keptn.pause("t1")
+        task = await control_plane.task("sockshop", event["shkeptncontext"], "t1")
+        assert await control_plane.task("sockshop", event["shkeptncontext"], "t2") is None
+        assert await control_plane.task("sockshop", "another context", "t1") is None
+    assert task is not None
+    assert (task.sequence, task.event_type) == ("paused", events.TRIGGERED)
+    assert task.has(events.STARTED, "another")
+    assert not task.has(events.STARTED, SOURCE)
+    assert not task.has(events.FINISHED, "another")
+
+
+async def test_a_task_that_is_complete_is_no_current_one() -> None:
+    event = triggered("toggle-feature", id="t1")
+    async with asked_fake() as (keptn, control_plane):
+        keptn.open(event)
+        keptn.answer_as("another", "started", "t1")
+        keptn.answer_as("another", "finished", "t1")
+        assert await control_plane.task("sockshop", event["shkeptncontext"], "t1") is None
+
+
+async def test_what_runs_in_a_stage_is_told() -> None:
+    async with asked_fake() as (keptn, control_plane):
+        running = keptn.open(triggered("toggle-feature"))
+        keptn.pause(keptn.open(triggered("toggle-feature")))
+        keptn.open(triggered("toggle-feature", stage="dev"))
+        tasks = await control_plane.running_tasks("sockshop", "production")
+        assert tasks is not None
+        assert [task.triggered_id for task in tasks] == [running]
+        assert await control_plane.open_trigger("sockshop", tasks[0]) is not None
+        keptn.end_task(running)
+        assert await control_plane.open_trigger("sockshop", tasks[0]) is None
+        keptn.fail_at("sequence-execution")
+        assert await control_plane.running_tasks("sockshop", "production") is None
+
+
+# Services
+
+
+async def test_the_services_of_a_stage_are_counted() -> None:
+    async with asked_fake() as (keptn, control_plane):
+        keptn.add_services("a shop", "pro/duction", *(f"service-{n}" for n in range(45)))
+        assert await control_plane.services("a shop", "pro/duction") == 45
+        assert await control_plane.services("a shop", "dev") is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "count"),
+    [
+        ({"services": []}, 0),
+        ({"services": None, "nextPageKey": "0"}, 0),
+        ({"services": [{}, {}]}, 2),
+        ({"services": [{}], "nextPageKey": "1", "totalCount": 7.0}, 7),
+        ({"services": [{}], "nextPageKey": "1"}, None),
+        ({"totalCount": 7}, None),
+    ],
+)
+async def test_services_are_counted_only_where_the_answer_makes_sense(
+    answer: Any, count: int | None, keptn: HttpPeer, control_plane: ControlPlane
+) -> None:
+    keptn.answer(json=answer)
+    assert await control_plane.services("sockshop", "production") == count
+
+
+# Resources
+
+FILE = "remediation.yaml"
+PLACE = ("sockshop", "production", "carts")
+
+
+@pytest.mark.parametrize("release", ["0.8", "0.14", "0.19", "1.4"])
+async def test_a_file_is_read_as_it_was_at_a_commit(release: Release) -> None:
+    async with asked_fake(release) as (keptn, control_plane):
+        commit = keptn.put_resource(FILE, b"then", *PLACE)
+        keptn.put_resource(FILE, b"now", *PLACE)
+        assert await control_plane.resource(*PLACE, FILE, commit) == b"then"
+        assert await control_plane.resource(*PLACE, FILE, "") == b"now"
+        assert await control_plane.resource(*PLACE, FILE, "forgotten") == b"now"
+
+
+async def test_a_file_is_looked_for_at_each_level_upwards() -> None:
+    async with asked_fake() as (keptn, control_plane):
+        assert await control_plane.resource(*PLACE, "a/b.yaml", "") is None
+        keptn.put_resource("a/b.yaml", b"project", "sockshop")
+        assert await control_plane.resource(*PLACE, "a/b.yaml", "") == b"project"
+        keptn.put_resource("a/b.yaml", b"stage", "sockshop", "production")
+        assert await control_plane.resource(*PLACE, "a/b.yaml", "") == b"stage"
+        keptn.put_resource("a/b.yaml", b"service", *PLACE)
+        assert await control_plane.resource(*PLACE, "a/b.yaml", "") == b"service"
+
+
+async def test_what_is_missing_at_the_commit_alone_is_read_as_of_now() -> None:
+    async with asked_fake() as (keptn, control_plane):
+        before = keptn.put_resource("other.yaml", b"", *PLACE)
+        keptn.put_resource(FILE, b"now", *PLACE)
+        assert await control_plane.resource(*PLACE, FILE, before) == b"now"
+
+
+async def test_a_keptn_that_fails_is_no_missing_file() -> None:
+    async with asked_fake() as (keptn, control_plane):
+        keptn.put_resource(FILE, b"now", *PLACE)
+        keptn.fail_at("resource", 503)
+        with pytest.raises(TemporaryError, match="resource-service answered 503"):
+            await control_plane.resource(*PLACE, FILE, "")
+        keptn.hang_up_at("resource")
+        with pytest.raises(TemporaryError, match="ServerDisconnectedError"):
+            await control_plane.resource(*PLACE, FILE, "")
+
+
+@pytest.mark.parametrize("body", [b"", b"not JSON", b"{}", b'{"resourceContent": "x"}', b"[]"])
+async def test_a_file_that_makes_no_sense_is_no_missing_file(
+    body: bytes, keptn: HttpPeer, control_plane: ControlPlane
+) -> None:
+    keptn.answer(body=body, times=None)
+    with pytest.raises(TemporaryError, match="can't be asked"):
+        await control_plane.resource(*PLACE, FILE, "")
+
+
+# How it is asked
+
+
+@pytest.mark.parametrize("status", [204, 301, 302, 307, 401, 403, 404, 429, 500, 503])
+async def test_any_answer_but_200_is_unknown(
+    status: int, keptn: HttpPeer, control_plane: ControlPlane
+) -> None:
+    elsewhere = {"Location": f"{keptn.url}/elsewhere"}
+    keptn.answer(status, json=page(0), headers=elsewhere, times=None)
+    assert await control_plane.open_ids("sockshop") is None
+    assert await control_plane.task("sockshop", "context", "t1") is None
+    assert await control_plane.services("sockshop", "production") is None
+    assert not any(request.path == "/elsewhere" for request in keptn.requests)
+
+
+async def test_an_answer_without_end_is_refused(
+    keptn: HttpPeer, control_plane: ControlPlane
+) -> None:
+    keptn.answer(body=b'{"events": [' + b" " * MAX_ANSWER_BYTES + b"]}")
+    assert await control_plane.open_ids("sockshop") is None
+
+
+async def test_a_keptn_that_is_not_there_is_unknown(control_plane: ControlPlane) -> None:
+    nobody = ControlPlane("http://127.0.0.1:9", SOURCE)
+    assert await nobody.open_ids("sockshop") is None
+    assert await nobody.open_triggers() is None
+    await nobody.close()
+
+
+async def test_the_path_of_the_api_is_kept(keptn: HttpPeer) -> None:
+    control_plane = ControlPlane(f"{keptn.url}/api", SOURCE)
+    await control_plane.open_ids("sockshop")
+    await control_plane.close()
+    assert keptn.requests[0].path == f"/api/controlPlane/v1/event/triggered/{events.TRIGGERED}"

@@ -714,6 +714,7 @@ async def test_a_complete_task_has_moved_to_the_previous_ones(
 ) -> None:
     trigger = triggered()
     keptn.open(trigger)
+    keptn.evaluate_afterwards()
     await post(client, keptn, started(trigger), finished(trigger, result="warning"))
     [execution] = (await executions(client, keptn, trigger))["sequenceExecutions"]
     status = execution["status"]
@@ -721,6 +722,9 @@ async def test_a_complete_task_has_moved_to_the_previous_ones(
         {"name": "action", "triggeredID": "t1", "result": "warning", "status": "succeeded"}
     ]
     assert (status["state"], status["currentTask"]["name"]) == ("started", "evaluation")
+    keptn.end_sequence("t1")
+    [execution] = (await executions(client, keptn, trigger))["sequenceExecutions"]
+    assert execution["status"]["state"] == "finished"
 
 
 async def test_a_failed_task_ends_its_sequence(keptn: FakeKeptn, client: ClientSession) -> None:

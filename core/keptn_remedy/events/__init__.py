@@ -7,6 +7,7 @@ from keptn_remedy.events.cloud_event import (
     read,
     read_structured,
 )
+from keptn_remedy.events.endings import PROBLEM, closed_problem, tells_an_ending
 from keptn_remedy.events.replies import (
     FINISHED,
     LOG_ERROR,
@@ -33,6 +34,7 @@ __all__ = [
     "LOG_ERROR",
     "MAX_ATTRIBUTE_CHARACTERS",
     "MAX_REPORT_BYTES",
+    "PROBLEM",
     "STARTED",
     "STRUCTURED",
     "TRIGGERED",
@@ -45,9 +47,11 @@ __all__ = [
     "ReportKind",
     "Unusable",
     "as_text",
+    "closed_problem",
     "read",
     "read_structured",
     "report_id",
     "stored_trigger",
+    "tells_an_ending",
     "trigger_of",
 ]

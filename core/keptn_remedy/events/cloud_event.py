@@ -71,6 +71,13 @@ class Event:
         value = self.attributes.get(name)
         return value if isinstance(value, str) else ""
 
+    @property
+    def time(self) -> datetime | None:
+        """When it was sent, as its body tells: among the attributes the SDK invents a time."""
+        time = self.attributes.get("time")
+        is_told = bool(self.body and orjson.loads(self.body).get("time"))
+        return time if is_told and isinstance(time, datetime) else None
+
 
 def read(headers: Mapping[str, str], body: bytes) -> Event:
     """Read one CloudEvent from an HTTP message, in structured or binary mode.

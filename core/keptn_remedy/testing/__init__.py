@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from keptn_remedy import events, service
 from keptn_remedy.action import AnyAction, Outcome
 from keptn_remedy.clock import Clock
+from keptn_remedy.guardrails.defaults import ReplicaSettings
 from keptn_remedy.registry import Entry, Registry
 from keptn_remedy.testing.fake_keptn import FakeKeptn
 from keptn_remedy.testing.http_peer import HttpPeer, http_peer
@@ -44,6 +45,10 @@ class ImpatientClock(Clock):
         await super().sleep(0)
 
 
+# What an action's own settings allow is not restricted by rails.
+_ANY_NUMBER = ReplicaSettings(max_replicas=2**31, allow_zero=True)
+
+
 async def run_action(
     action: type[AnyAction],
     value: Any = None,
@@ -63,7 +68,11 @@ async def run_action(
     registry = registry_of(action, settings=settings)
     try:
         return await service.run_once(
-            registry, trigger, dry_run=dry_run, clock=clock or ImpatientClock()
+            registry,
+            trigger,
+            dry_run=dry_run,
+            clock=clock or ImpatientClock(),
+            replicas=_ANY_NUMBER,
         )
     finally:
         await registry.close()

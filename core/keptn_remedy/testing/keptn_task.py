@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 from uuid import uuid4
@@ -124,13 +125,14 @@ class Ways:
     complete: Callable[[Sequence[Received]], bool]
     judge: Callable[[Sequence[Received]], TaskOutcome]
     lists_executions: bool
+    resources_at: Literal["configuration-service", "resource-service"]
 
 
 RELEASES: Final[Mapping[Release, Ways]] = {
-    "0.8": Ways(_matched_by_source, _lenient, lists_executions=False),
-    "0.14": Ways(_counted, _lenient, lists_executions=False),
-    "0.19": Ways(_counted, _strict, lists_executions=False),
-    "1.4": Ways(_counted, _strict, lists_executions=True),
+    "0.8": Ways(_matched_by_source, _lenient, False, "configuration-service"),
+    "0.14": Ways(_counted, _lenient, False, "configuration-service"),
+    "0.19": Ways(_counted, _strict, False, "resource-service"),
+    "1.4": Ways(_counted, _strict, True, "resource-service"),
 }
 
 
@@ -141,11 +143,18 @@ class Task:
     trigger: Mapping[str, Any]
     answers: list[Received] = field(default_factory=list[Received])
     """Each `started` and `finished` of this task in order, late ones included."""
+    others: set[str] = field(default_factory=set[str])
+    """Sources that aren't the provider under test; their balance is their own business."""
     accepted: bool = False
+    held: Literal["paused", "waiting"] | None = None
     ended: Literal["aborted", "timedOut"] | None = None
+    evaluated: bool = True
+    """Whether the evaluation that follows a passed action is over at once."""
     outcome: TaskOutcome | None = None
     done: asyncio.Event = field(default_factory=asyncio.Event)
     execution_id: str = field(default_factory=lambda: str(uuid4()))
+    sequence_id: str = field(default_factory=lambda: str(uuid4()))
+    """The id of the event that triggered the sequence."""
     next_task_id: str = field(default_factory=lambda: str(uuid4()))
 
     @property
@@ -164,6 +173,15 @@ class Task:
     def scope(self) -> dict[str, str]:
         return {name: text_of(self.data, name) for name in SCOPE}
 
+    @contextmanager
+    def under_way(self) -> Generator[None]:
+        """While it is being delivered, nobody who looks at the list takes it for lost."""
+        self.held = self.held or "waiting"
+        try:
+            yield
+        finally:
+            self.held = None if self.held == "waiting" else self.held
+
     def of_type(self, event_type: str) -> list[Received]:
         return [answer for answer in self.answers if answer.type == event_type]
 
@@ -171,7 +189,7 @@ class Task:
         """What this task got too much or too little of."""
         if self.accepted and not self.answers:
             yield f"task {self.id} was accepted with 202, but never answered"
-        for source in dict.fromkeys(answer.source for answer in self.answers):
+        for source in dict.fromkeys(a.source for a in self.answers if a.source not in self.others):
             tally = Counter(answer.type for answer in self.answers if answer.source == source)
             if (tally[STARTED], tally[FINISHED]) != (1, 1):
                 yield (
@@ -196,8 +214,8 @@ class Task:
                 "tasks": [{"name": name, "properties": None} for name in ("action", "evaluation")],
             },
             "status": {
-                "state": self._state(),
-                "stateBeforePause": "",
+                "state": self.state,
+                "stateBeforePause": "started" if self.held == "paused" else "",
                 "previousTasks": self._previous_tasks(),
                 "currentTask": self._current_task(),
             },
@@ -206,10 +224,17 @@ class Task:
             "triggeredAt": text_of(self.trigger, "time"),
         }
 
-    def _state(self) -> str:
+    @property
+    def state(self) -> str:
+        """The sequence's state; an aborted one is merely finished (forceTaskSequenceCompletion)."""
         if self.ended:
-            return self.ended
-        return "finished" if self.outcome and not self.outcome.goes_on else "started"
+            return "timedOut" if self.ended == "timedOut" else "finished"
+        if self.outcome is None or self._is_evaluated_next():
+            return self.held or "started"
+        return "finished"
+
+    def _is_evaluated_next(self) -> bool:
+        return self.outcome is not None and self.outcome.goes_on and not self.evaluated
 
     def _previous_tasks(self) -> list[dict[str, Any]]:
         if self.outcome is None:
@@ -221,7 +246,7 @@ class Task:
         if self.outcome is None:
             events = [_task_event(answer) for answer in self.answers]
             return {"name": "action", "triggeredID": self.id, "events": events}
-        if self.outcome.goes_on:
+        if self._is_evaluated_next():
             return {"name": "evaluation", "triggeredID": self.next_task_id, "events": []}
         return {"name": "", "triggeredID": "", "events": None}
 

@@ -1,0 +1,101 @@
+"""What Keptn's API answers, as far as it is read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import AliasChoices, Base64Bytes, BaseModel, BeforeValidator, ConfigDict, Field
+
+T = TypeVar("T")
+
+
+def _empty_for_null(value: Any) -> Any:
+    # Go writes an empty list, and an absent struct, as null.
+    return () if value is None else value
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+
+class TaskEvent(_Answer):
+    """A `started` or `finished` that Keptn counted."""
+
+    type: str = Field(default="", alias="eventType")
+    source: str = ""
+
+
+class Task(_Answer):
+    """A task of a sequence; without an id it is none."""
+
+    name: str = ""
+    triggered_id: str = Field(default="", alias="triggeredID")
+    events: Annotated[tuple[TaskEvent, ...], BeforeValidator(_empty_for_null)] = ()
+
+
+class Status(_Answer):
+    """Where a sequence stands."""
+
+    state: str = ""
+    previous: Annotated[tuple[Task, ...], BeforeValidator(_empty_for_null)] = Field(
+        default=(), alias="previousTasks"
+    )
+    current: Annotated[Task, BeforeValidator(lambda task: task or {})] = Field(
+        default=Task(), alias="currentTask"
+    )
+
+
+class Sequence(_Answer):
+    """An execution of a sequence."""
+
+    status: Annotated[Status, BeforeValidator(lambda status: status or {})] = Status()
+
+
+class Page(_Answer, Generic[T]):
+    """One page of a list. Without its list it is some other answer, of a proxy for instance."""
+
+    next: Annotated[str, BeforeValidator(lambda key: key or "")] = Field(
+        default="", alias="nextPageKey"
+    )
+    items: tuple[T, ...]
+
+    @property
+    def is_last(self) -> bool:
+        return self.next in ("", "0")
+
+
+class Sequences(Page[Sequence]):
+    """A page of `sequence-execution`."""
+
+    # In some releases the Go field has no JSON tag, and goes by its own name.
+    items: Annotated[tuple[Sequence, ...], BeforeValidator(_empty_for_null)] = Field(
+        validation_alias=AliasChoices("sequenceExecutions", "SequenceExecutions")
+    )
+
+
+class Triggers(Page[dict[str, Any]]):
+    """A page of the list of open triggers: events in Keptn's own JSON model."""
+
+    items: Annotated[tuple[dict[str, Any], ...], BeforeValidator(_empty_for_null)] = Field(
+        alias="events"
+    )
+    total: int = Field(default=0, alias="totalCount")
+
+
+class Services(Page[Any]):
+    """A page of the services of a stage. Go leaves the total out where it is 0."""
+
+    items: Annotated[tuple[Any, ...], BeforeValidator(_empty_for_null)] = Field(alias="services")
+    total: int = Field(default=0, alias="totalCount")
+
+
+class Resource(_Answer):
+    """A file of a project."""
+
+    content: Base64Bytes = Field(alias="resourceContent")
+
+
+class Refusal(_Answer):
+    """An error as Keptn's services tell it; a gateway's is no JSON."""
+
+    message: str

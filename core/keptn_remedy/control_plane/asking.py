@@ -1,0 +1,69 @@
+"""Asking over HTTP: within a time, within a size, and never somewhere else than at Keptn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar
+from yarl import URL
+
+ASK_SECONDS = 5.0
+MAX_ANSWER_BYTES = 32 * 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back. Without a status nothing did that can be used, and `body` says why."""
+
+    status: int | None
+    body: bytes
+
+    @property
+    def reason(self) -> str:
+        """Why it can't be used."""
+        return f"answered {self.status}" if self.status else self.body.decode()
+
+
+class Asking:
+    """Keptn's API at one address, with its token."""
+
+    def __init__(self, api_url: str, token: str | None) -> None:
+        self._api = URL(api_url)
+        self._headers = {"x-token": token} if token else {}
+        self._session: ClientSession | None = None
+
+    async def get(self, path: str, query: Mapping[str, str]) -> Reply:
+        """The answer to one request. Never raises; redirects are not followed."""
+        if self._session is None:
+            self._session = ClientSession(
+                timeout=ClientTimeout(total=ASK_SECONDS), cookie_jar=DummyCookieJar()
+            )
+        url = self._api.joinpath(path, encoded=True).with_query(query)
+        try:
+            async with self._session.get(
+                url, headers=self._headers, allow_redirects=False
+            ) as answer:
+                return await _read(answer)
+        except (ClientError, TimeoutError, OSError) as error:
+            return Reply(None, repr(error).encode())
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session:
+            await self._session.close()
+
+
+async def _read(answer: ClientResponse) -> Reply:
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            return Reply(None, b"answered with too much")
+    return Reply(answer.status, bytes(body))
+
+
+def path_of(*segments: str) -> str:
+    """A path of these segments; a slash within one is no separator."""
+    return "/".join(quote(segment, safe="") for segment in segments)

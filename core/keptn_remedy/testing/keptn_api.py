@@ -1,0 +1,138 @@
+"""Keptn's API as the sidecar proxies it: what is asked of the control plane, and where it fails."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Literal, get_args
+
+import orjson
+from aiohttp import web
+
+from keptn_remedy.testing.http_peer import hang_up
+from keptn_remedy.testing.keptn_resources import Resources
+from keptn_remedy.testing.keptn_task import Task, Ways
+from keptn_remedy.testing.keptn_tasks import Tasks
+
+Endpoint = Literal["log", "sequence-execution", "triggered", "service", "resource"]
+ENDPOINTS: Final[tuple[Endpoint, ...]] = get_args(Endpoint)
+DEFAULT_PAGE_SIZE: Final = 20
+
+Handle = Callable[[web.Request], Awaitable[web.Response]]
+
+
+class KeptnApi:
+    """Answers from the record of tasks and of resources, or fails as told.
+
+    `failing` holds the status of each endpoint that fails; None closes the connection.
+    """
+
+    def __init__(self, tasks: Tasks, ways: Ways) -> None:
+        self.failing: dict[Endpoint, int | None] = {}
+        self.asked: list[str] = []
+        self.resources = Resources()
+        self._tasks = tasks
+        self._ways = ways
+
+    def add_to(self, application: web.Application, take_log: Handle) -> None:
+        """Serve the API in this application."""
+        add = application.router.add_route
+        api, files = "/controlPlane/v1", f"/{self._ways.resources_at}/v1/project/{{project}}"
+        of_stage = f"{api}/project/{{project}}/stage/{{stage}}"
+        add("POST", f"{api}/log", self._unless_failing("log", take_log))
+        add("GET", f"{of_stage}/service", self._unless_failing("service", self._services))
+        triggered = self._unless_failing("triggered", self._triggered_events)
+        add("GET", f"{api}/event/triggered/{{type}}", triggered)
+        executions = self._unless_failing("sequence-execution", self._sequence_executions)
+        add("GET", f"{api}/sequence-execution", executions)
+        for level in ("", "/stage/{stage}", "/stage/{stage}/service/{service}"):
+            resource = self._unless_failing("resource", self._resource)
+            add("GET", f"{files}{level}/resource/{{name}}", resource)
+
+    def _unless_failing(self, endpoint: Endpoint, handle: Handle) -> Handle:
+        async def answer(request: web.Request) -> web.Response:
+            self.asked.append(request.path_qs)
+            if endpoint not in self.failing:
+                return await handle(request)
+            status = self.failing[endpoint]
+            return hang_up(request) if status is None else error(status, "told to fail")
+
+        return answer
+
+    async def _sequence_executions(self, request: web.Request) -> web.Response:
+        if not self._ways.lists_executions:
+            return error(404, "page not found")
+        project, context = request.query.get("project", ""), request.query.get("keptnContext", "")
+        if not project:
+            return error(400, "project name must not be empty")
+        if project not in self._tasks.projects:
+            return error(404, "project not found")
+        stage, state = request.query.get("stage"), request.query.get("status")
+        executions = [
+            task.execution()
+            for task in self._tasks.of(project, context)
+            if stage in (None, task.scope["stage"]) and state in (None, task.state)
+        ]
+        size = len(executions)
+        page = {"nextPageKey": 0, "pageSize": size, "totalCount": size}
+        return _json({**page, "sequenceExecutions": executions})
+
+    async def _triggered_events(self, request: web.Request) -> web.Response:
+        project = request.query.get("project", "")
+        if project and project not in self._tasks.projects:
+            return error(404, "project not found")
+        tasks = self._tasks.listed(request.match_info["type"], request.query)
+        # Not a slip: each Keptn release measures the page out where it belongs and then fills it
+        # from the front of the list, so each page repeats the first (eventhandler.go, 0.7 to 1.x).
+        size, following = _page(request, tasks)
+        return _json(
+            {
+                "events": [task.listed() for task in tasks[:size]] or None,
+                "nextPageKey": following,
+                "totalCount": len(tasks),
+            }
+        )
+
+    async def _services(self, request: web.Request) -> web.Response:
+        project, stage = request.match_info["project"], request.match_info["stage"]
+        if (project, stage) not in self._tasks.services:
+            return error(404, "stage not found")
+        names = sorted(self._tasks.services[project, stage])
+        size, following = _page(request, names)
+        start = int(request.query.get("nextPageKey", 0))
+        shown = [{"serviceName": name} for name in names[start : start + size]]
+        return _json({"services": shown, "nextPageKey": following, "totalCount": len(names)})
+
+    async def _resource(self, request: web.Request) -> web.Response:
+        levels = ("project", "stage", "service")
+        place = tuple(request.match_info[level] for level in levels if level in request.match_info)
+        name = request.match_info["name"]
+        found = self.resources.get(place, name, request.query.get("gitCommitID", ""))
+        if found is None:
+            return error(404, "Resource not found")
+        content, commit = found
+        return _json(
+            {
+                "resourceURI": name,
+                "resourceContent": b64encode(content).decode(),
+                "metadata": {"version": commit, "upstreamURL": "", "branch": ""},
+            }
+        )
+
+
+def _page(request: web.Request, items: Sequence[Task | str]) -> tuple[int, str]:
+    """How many of the items the page that is asked for holds, and the key of the next."""
+    size = int(request.query.get("pageSize", DEFAULT_PAGE_SIZE))
+    start = int(request.query.get("nextPageKey", 0))
+    following = start + size if start + size < len(items) else 0
+    return len(items[start : start + size]), str(following)
+
+
+def _json(content: dict[str, Any]) -> web.Response:
+    return web.Response(body=orjson.dumps(content), content_type="application/json")
+
+
+def error(status: int, message: str) -> web.Response:
+    """An error in the form that Keptn's services give it."""
+    body = orjson.dumps({"code": status, "message": message})
+    return web.Response(status=status, body=body, content_type="application/json")

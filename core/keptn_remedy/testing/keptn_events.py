@@ -1,0 +1,74 @@
+"""What Keptn's own services and other providers send beside us, for tests to deliver or count."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any, Literal
+from uuid import uuid4
+
+import orjson
+
+from keptn_remedy.events import FINISHED, STARTED
+from keptn_remedy.testing.keptn_task import Received, Task
+
+_PROBLEM_URL = "https://monitoring.example.com/#problems/{}"
+
+
+def sequence_finished(task: Task, status: str, result: str) -> dict[str, Any]:
+    """The end of the task's sequence, as the shipyard-controller tells it (contract E10)."""
+    return {
+        **_attributes(task, "shipyard-controller"),
+        "type": f"sh.keptn.event.{task.scope['stage']}.remediation.finished",
+        "triggeredid": task.sequence_id,
+        "data": {**task.scope, "status": status, "result": result},
+    }
+
+
+def problem_closed(task: Task, state: str) -> dict[str, Any]:
+    """What led to the task is over, as the dynatrace-service tells it (contract E11)."""
+    url = _PROBLEM_URL.format(task.context)
+    data = {
+        **task.scope,
+        "labels": {"Problem URL": url},
+        "State": state,
+        "ProblemID": "P-2304183",
+        "PID": "-8401643851710288421_1681200840000V2",
+        "ProblemTitle": "CPU saturation",
+        "ProblemURL": url,
+        "ProblemDetails": {"displayName": "P-2304183", "status": state},
+        "ImpactedEntity": "CPU saturation on process group checkout",
+        "Tags": ", ".join(f"keptn_{name}:{value}" for name, value in task.scope.items()),
+    }
+    return {
+        **_attributes(task, "dynatrace-service"),
+        "type": "sh.keptn.events.problem",
+        "data": data,
+    }
+
+
+def answer_of_another(
+    task: Task, kind: Literal["started", "finished"], source: str, status: str, result: str
+) -> Received:
+    """Another provider's `started` or `finished` for the task."""
+    outcome = {"status": status, "result": result} if kind == "finished" else {}
+    event = {
+        **_attributes(task, source),
+        "type": FINISHED if kind == "finished" else STARTED,
+        "triggeredid": task.id,
+        "data": {**task.scope, **outcome},
+    }
+    return Received(event, orjson.dumps(event), time.monotonic())
+
+
+def _attributes(task: Task, source: str) -> dict[str, Any]:
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return {
+        "specversion": "1.0",
+        "id": str(uuid4()),
+        "source": source,
+        "datacontenttype": "application/json",
+        "time": now.replace("+00:00", "Z"),
+        "shkeptncontext": task.context,
+        "shkeptnspecversion": "0.2.4",
+    }

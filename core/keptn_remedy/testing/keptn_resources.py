@@ -1,0 +1,34 @@
+"""The files of Keptn's projects, with their versions, as its resource-service hands them out."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+Place = tuple[str, ...]
+"""Project, stage and service; the last, or the last two, are missing at the higher levels."""
+
+
+class Resources:
+    """Every commit of every project: what each `put` made."""
+
+    def __init__(self) -> None:
+        self._commits: dict[str, list[str]] = {}
+        self._versions: dict[tuple[Place, str], dict[str, bytes | None]] = {}
+
+    def put(self, place: Place, name: str, content: bytes | None) -> str:
+        """Store a version, or remove the file with None; returns the commit."""
+        commit = uuid4().hex + uuid4().hex[:8]
+        self._commits.setdefault(place[0], []).append(commit)
+        self._versions.setdefault((place, name), {})[commit] = content
+        return commit
+
+    def get(self, place: Place, name: str, commit: str) -> tuple[bytes, str] | None:
+        """The content as of a commit, else of the newest, and that commit; None if it is absent."""
+        commits = self._commits.get(place[0], [])
+        wanted = commit or (commits[-1] if commits else "")
+        if wanted not in commits:
+            return None
+        versions = self._versions.get((place, name), {})
+        upto = commits[: commits.index(wanted) + 1]
+        newest = next((versions[made] for made in reversed(upto) if made in versions), None)
+        return None if newest is None else (newest, wanted)

@@ -1,0 +1,187 @@
+"""Where events are posted: the distributor's sidecar, which counts, checks, and fails as told."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import orjson
+from aiohttp import web
+
+from keptn_remedy.events import FINISHED, LOG_ERROR, STARTED
+from keptn_remedy.testing.http_peer import hang_up
+from keptn_remedy.testing.keptn_task import Received, map_of, text_of
+from keptn_remedy.testing.keptn_tasks import Tasks
+from keptn_remedy.testing.promises import broken_promises, reasons_to_drop
+
+SIDECAR_LIMIT_BYTES: Final = 64 * 1024
+
+_KNOWN_SPECVERSIONS: Final = ("1.0", "0.3", "0.2")
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """A line of Keptn's error log, from a `log.error`, an errored `finished` or the log API."""
+
+    message: str
+    task: str
+    context: str
+    triggeredid: str
+    origin: Literal["event", "finished", "api"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    event_type: str | None
+    status: int | None
+    counted: bool
+
+
+class Sidecar:
+    """Takes events, and hands to the tasks what the control plane wouldn't drop."""
+
+    def __init__(self, tasks: Tasks) -> None:
+        self.received: list[Received] = []
+        """Every event that the sidecar took, in order, even if the control plane drops it."""
+        self.posts = 0
+        """How often `POST /event` was called, whatever became of it."""
+        self.log_entries: list[LogEntry] = []
+        self.violations: list[str] = []
+        self._tasks = tasks
+        self._by_trigger: defaultdict[str, list[Received]] = defaultdict(list)
+        self._faults: deque[_Fault] = deque()
+        self._may_count = asyncio.Event()
+        self._may_answer = asyncio.Event()
+        self._arrived = asyncio.Condition()
+        self.release()
+
+    def events_of(self, trigger_id: str) -> list[Received]:
+        """Every event that names this trigger and was not dropped, in order."""
+        return list(self._by_trigger.get(trigger_id, ()))
+
+    def started(self, trigger_id: str) -> list[Received]:
+        return [event for event in self.events_of(trigger_id) if event.type == STARTED]
+
+    def finished(self, trigger_id: str) -> list[Received]:
+        return [event for event in self.events_of(trigger_id) if event.type == FINISHED]
+
+    async def wait_until(self, predicate: Callable[[], bool], timeout: float = 10.0) -> None:  # noqa: ASYNC109 - one word in a test
+        """Wait for a condition, looked at again whenever something has been posted."""
+        async with asyncio.timeout(timeout), self._arrived:
+            await self._arrived.wait_for(predicate)
+
+    # Faults
+
+    def answer_next(
+        self, status: int, *, times: int = 1, counted: bool = False, event_type: str | None = None
+    ) -> None:
+        """Answer the next events (of that type) with this status, counted all the same or not."""
+        self._faults.extend([_Fault(event_type, status, counted)] * times)
+
+    def drop_next(
+        self, *, times: int = 1, counted: bool = False, event_type: str | None = None
+    ) -> None:
+        """Close the connection of the next events (of that type), after counting them or before."""
+        self._faults.extend([_Fault(event_type, None, counted)] * times)
+
+    def hold(self, *, counted: bool = True) -> None:
+        """Give no answer until `release()`; what arrives is counted at once, or only then."""
+        (self._may_answer if counted else self._may_count).clear()
+
+    def release(self) -> None:
+        """Answer what was held, and what comes."""
+        self._may_count.set()
+        self._may_answer.set()
+
+    # POST /event
+
+    async def take_event(self, request: web.Request) -> web.Response:
+        """Take one event, as `POST /event` of the sidecar."""
+        body = await request.read()
+        self.posts += 1
+        event = decode(body)
+        fault = self._due_fault(event)
+        await self._announce()
+        await self._may_count.wait()
+        status = 200
+        if fault is None or fault.counted:
+            status = self._receive(event, body)
+            await self._announce()
+        await self._may_answer.wait()
+        if fault is None:
+            return web.Response(status=status)
+        return hang_up(request) if fault.status is None else web.Response(status=fault.status)
+
+    async def _announce(self) -> None:
+        async with self._arrived:
+            self._arrived.notify_all()
+
+    def _due_fault(self, event: Mapping[str, Any] | None) -> _Fault | None:
+        for fault in self._faults:
+            if fault.event_type in (None, text_of(event or {}, "type")):
+                self._faults.remove(fault)
+                return fault
+        return None
+
+    def _receive(self, event: Mapping[str, Any] | None, body: bytes) -> int:
+        """Count the event; the status is what the sidecar would answer."""
+        if event is None or len(body) > SIDECAR_LIMIT_BYTES:
+            what = "no structured CloudEvent" if event is None else "an event over 64 KB"
+            self.violations.append(f"{what} was posted: {body[:200]!r}")
+            return 500
+        received = Received(event, body, time.monotonic())
+        self.received.append(received)
+        self._log(received)
+        if not self._violates(received) and received.type != LOG_ERROR:
+            self._tasks.count(received)
+        return 200
+
+    def _violates(self, received: Received) -> bool:
+        """Note every broken promise; true when the control plane would drop the event."""
+        dropped = list(reasons_to_drop(received))
+        task = self._tasks.by_id.get(received.triggeredid)
+        for violation in dropped or broken_promises(received, task):
+            self.violations.append(f"{received.type} {received.id}: {violation}")
+        if not dropped:
+            self._by_trigger[received.triggeredid].append(received)
+        return bool(dropped)
+
+    # The log
+
+    def _log(self, received: Received) -> None:
+        """Keep `log.error`, and what the sidecar itself draws from an errored `finished`."""
+        event, data = received.event, received.data
+        if received.type == LOG_ERROR:
+            self._add_log(data, event, "event")
+        elif received.type == FINISHED and data.get("status") == "errored":
+            self._add_log({**data, "task": "action"}, event, "finished")
+
+    def _add_log(
+        self,
+        entry: Mapping[str, Any],
+        event: Mapping[str, Any],
+        origin: Literal["event", "finished", "api"],
+    ) -> None:
+        message, task = text_of(entry, "message"), text_of(entry, "task")
+        context, trigger_id = text_of(event, "shkeptncontext"), text_of(event, "triggeredid")
+        self.log_entries.append(LogEntry(message, task, context, trigger_id, origin))
+
+    async def take_log(self, request: web.Request) -> web.Response:
+        """Take entries of the error log, as the control plane's log API."""
+        for entry in orjson.loads(await request.read())["logs"]:
+            self._add_log(entry, entry, "api")
+        await self._announce()
+        return web.Response()
+
+
+def decode(body: bytes) -> Mapping[str, Any] | None:
+    """A structured CloudEvent, or None for what the sidecar can't decode."""
+    try:
+        event = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return map_of(event) if map_of(event).get("specversion") in _KNOWN_SPECVERSIONS else None

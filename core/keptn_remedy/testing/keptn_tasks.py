@@ -1,0 +1,79 @@
+"""Keptn's record of its tasks: which are open, what was counted for each, and how they ended."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from keptn_remedy.events import FINISHED, STARTED, TRIGGERED
+from keptn_remedy.testing.keptn_task import SCOPE, Received, Task, Ways
+
+
+class Tasks:
+    """The tasks that a `FakeKeptn` opened, of all projects."""
+
+    def __init__(self, ways: Ways) -> None:
+        self.projects: set[str] = set()
+        self.services: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        self.by_id: dict[str, Task] = {}
+        self.evaluated = True
+        self._ways = ways
+        self._open: dict[str, Task] = {}
+        self._by_context: defaultdict[tuple[str, str], list[Task]] = defaultdict(list)
+
+    def add(self, trigger: Mapping[str, Any]) -> Task | None:
+        """The task of this trigger, opened unless it is known; None when it triggers none."""
+        task = Task(trigger)
+        if task.id in self.by_id:
+            return self.by_id[task.id]
+        if trigger.get("type") != TRIGGERED or not all(task.scope.values()) or not task.id:
+            return None
+        self.by_id[task.id] = self._open[task.id] = task
+        project, stage, service = task.scope.values()
+        self._by_context[project, task.context].append(task)
+        self.projects.add(project)
+        self.services[project, stage].add(service)
+        return task
+
+    def of(self, project: str, context: str) -> Sequence[Task]:
+        """All tasks of a context, or of a project when no context is named."""
+        if context:
+            return self._by_context.get((project, context), [])
+        return [task for task in self.by_id.values() if task.scope["project"] == project]
+
+    def rounds(self, task: Task) -> Sequence[Task]:
+        """The tasks of all executions of the task's context, itself included."""
+        return self.of(task.scope["project"], task.context)
+
+    def listed(self, event_type: str, query: Mapping[str, str]) -> list[Task]:
+        """What the list of open triggers shows."""
+        if event_type != TRIGGERED:
+            return []
+        wanted = {name: query[name] for name in SCOPE if query.get(name)}
+        event_id = query.get("eventID")
+        tasks = self._open.values() if not event_id else filter(None, [self._open.get(event_id)])
+        return [task for task in tasks if wanted.items() <= task.scope.items()]
+
+    def end(self, task: Task, state: Literal["aborted", "timedOut"]) -> None:
+        """Keptn itself ends the task, unless it is complete: it leaves the open list."""
+        if task.outcome is None:
+            task.ended = state
+            self._open.pop(task.id, None)
+
+    def count(self, received: Received) -> None:
+        """Add it to its task, as the controller does: found by project, context and trigger."""
+        task = self.by_id.get(received.triggeredid)
+        if task is None or received.type not in (STARTED, FINISHED):
+            return
+        if (received.data["project"], received.context) != (task.scope["project"], task.context):
+            return
+        task.answers.append(received)
+        if task.outcome is None and task.ended is None and self._ways.complete(task.answers):
+            self._complete(task)
+
+    def _complete(self, task: Task) -> None:
+        task.outcome = self._ways.judge(task.of_type(FINISHED))
+        task.evaluated = self.evaluated
+        self._open.pop(task.id)
+        task.done.set()
