@@ -22,6 +22,11 @@ INSERT INTO executions (id, state, lane, action, context, project, stage, servic
     started_at, finished_at, reported_at, runs, attempts, status, result, message, details, event)
 VALUES (?, 'finished', ?, 'bench-noop', ?, 'sockshop', 'production', ?, ?, ?, ?, ?, 1, 1,
     'succeeded', 'pass', 'nothing to do', '{}', ?)"""
+_INSERT_EFFECTS = """
+INSERT INTO effects (execution, target, action, project, stage, service, context, planned, settle,
+    leads, admitted_at, ended_at, settled_at, judged)
+SELECT seq, 'service sockshop/production/' || service, action, project, stage, service, context, 0,
+    0, 1, started_at, finished_at, finished_at, 'helped' FROM executions"""
 
 
 def write(journal: Path, executions: int) -> None:
@@ -38,6 +43,7 @@ def write(journal: Path, executions: int) -> None:
             connection.execute("BEGIN")
             connection.executemany(_INSERT, islice(rows, AT_ONCE))
             connection.execute("COMMIT")
+        connection.execute(_INSERT_EFFECTS)
 
 
 def _rows(executions: int) -> Iterator[tuple[Any, ...]]:
@@ -48,6 +54,5 @@ def _rows(executions: int) -> Iterator[tuple[Any, ...]]:
         event_id, event = new_event(number % SERVICES)
         accepted = oldest + number * apart
         lane = f"sockshop\nproduction\n{service}"
-        context = f"7d9a2f61-{number % SERVICES:012d}"
         times = (accepted, accepted + 0.01, accepted + 0.02, accepted + 0.03)
-        yield (event_id, lane, context, service, *times, event)
+        yield (event_id, lane, event_id, service, *times, event)

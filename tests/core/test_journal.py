@@ -7,31 +7,13 @@ import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import orjson
 import pytest
 import pytest_asyncio
 
-from keptn_remedy import Change, Outcome, Plan, events
-from keptn_remedy.clock import Clock
-from keptn_remedy.events import ActionTriggered, Replies
-from keptn_remedy.journal import Execution, JournalError, JournalUnusable, insist, statements
-from keptn_remedy.journal.schema import MIGRATIONS
+from keptn_remedy import Outcome
+from keptn_remedy.journal import JournalError, JournalUnusable, insist, statements
 from keptn_remedy.journal.sqlite import SqliteJournal
-from keptn_remedy.testing import triggered
-
-REPLIES = Replies("keptn-remedy")
-DONE = Outcome.passed("done", flag="off")
-PLAN = Plan((Change("flag", "enabled", True, False),), ("already off",), {"strategies": ["1"]})
-
-
-class SetClock(Clock):
-    """A clock that stands still until it is set."""
-
-    def __init__(self) -> None:
-        self.time = 1_000_000.0
-
-    def now(self) -> float:
-        return self.time
+from tests.core.journals import DONE, PLAN, REPLIES, SetClock, accepted, reports_of, trigger
 
 
 @pytest.fixture
@@ -49,26 +31,6 @@ async def journal(path: Path, clock: SetClock) -> AsyncIterator[SqliteJournal]:
     opened = SqliteJournal.open(path, now=clock.now)
     yield opened
     await opened.close()
-
-
-def trigger(event_id: str = "1", service: str = "carts") -> ActionTriggered:
-    return events.stored_trigger(orjson.dumps(triggered("wait", id=event_id, service=service)))
-
-
-async def accepted(
-    journal: SqliteJournal, event_id: str = "1", service: str = "carts"
-) -> Execution:
-    execution = await journal.accept(trigger(event_id, service), "wait")
-    assert execution
-    return execution
-
-
-def reports_of(execution: Execution, clock: Clock) -> tuple[events.Report, events.Report]:
-    started = REPLIES.started(execution.trigger, clock.utc())
-    finished = REPLIES.finished(
-        execution.trigger, clock.utc(), status="succeeded", result="pass", message="", details={}
-    )
-    return started, finished
 
 
 async def test_a_trigger_is_accepted_once(journal: SqliteJournal) -> None:
@@ -165,7 +127,7 @@ async def test_the_returned_reports_are_those_that_are_stored(
 async def test_a_plan_and_a_failure_survive_reopening(path: Path) -> None:
     journal = SqliteJournal.open(path)
     execution = await accepted(journal)
-    await journal.keep_plan(execution, PLAN)
+    await journal.admit(execution, PLAN, [], lambda history: None)
     await journal.keep_failure(execution, Outcome.failed("overridden"))
     await journal.close()
     again = SqliteJournal.open(path)
@@ -317,50 +279,6 @@ async def test_a_closed_journal_refuses_writes(path: Path) -> None:
     await journal.close()
     with pytest.raises(JournalError, match="closed"):
         await journal.remember("a", "b", 1)
-
-
-def test_a_journal_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:
-    connection = sqlite3.connect(path)
-    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
-    connection.close()
-    with pytest.raises(JournalUnusable, match="newer release"):
-        SqliteJournal.open(path)
-    connection = sqlite3.connect(path)
-    assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS) + 1,)
-    assert not connection.execute("SELECT 1 FROM sqlite_master").fetchall()
-    connection.close()
-
-
-def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
-    path.write_text("not a database, but long enough to look like a file of something else" * 9)
-    with pytest.raises(JournalUnusable, match="not a database"):
-        SqliteJournal.open(path)
-
-
-async def test_an_older_version_is_migrated_step_by_step(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    journal = SqliteJournal.open(path)
-    await accepted(journal)
-    await journal.close()
-    step = "ALTER TABLE executions ADD COLUMN paused_by TEXT DEFAULT 'nobody';"
-    monkeypatch.setattr("keptn_remedy.journal.schema.MIGRATIONS", (*MIGRATIONS, step))
-    await SqliteJournal.open(path).close()
-    row = sqlite3.connect(path).execute("SELECT id, paused_by FROM executions").fetchone()
-    assert row == ("1", "nobody")
-
-
-def test_a_failing_migration_leaves_the_file_as_it_was(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    broken = "CREATE TABLE half (id INTEGER); CREATE TABLE executions (id INTEGER);"
-    monkeypatch.setattr("keptn_remedy.journal.schema.MIGRATIONS", (*MIGRATIONS, broken))
-    with pytest.raises(JournalUnusable, match="already exists"):
-        SqliteJournal.open(path)
-    connection = sqlite3.connect(path)
-    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
-    assert not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'half'").fetchall()
-    connection.close()
 
 
 async def test_no_look_of_the_service_walks_through_the_history(path: Path) -> None:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread
 from time import perf_counter, sleep
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from keptn_remedy.journal import JournalError
 
 Statement = tuple[str, Sequence[Any]]
+T = TypeVar("T")
 MAX_BATCH = 1000
 PACE_SECONDS, LOOK_SECONDS = 0.004, 0.0005
 ENOUGH = 32
@@ -33,8 +34,9 @@ _NOTHING = Written(0, 0)
 @dataclass(slots=True)
 class _Change:
     statements: tuple[Statement, ...]
-    done: asyncio.Future[Written]
-    result: Written = _NOTHING
+    done: asyncio.Future[Any]
+    work: Callable[[sqlite3.Cursor], Any] | None = None
+    result: Any = _NOTHING
     failure: str | None = None
 
 
@@ -62,11 +64,23 @@ class GroupCommit:
     def write(self, *statements: Statement) -> asyncio.Future[Written]:
         """Ask for a change; the future is done when it is on disk, or fails with JournalError."""
         done: asyncio.Future[Written] = self._loop.create_future()
+        return self._ask(_Change(statements, done))
+
+    def run(self, work: Callable[[sqlite3.Cursor], T]) -> asyncio.Future[T]:
+        """Ask for a change that looks before it writes; the future is done with what it returns.
+
+        `work` is called in the writing thread, in the transaction; when this fails, it is called
+        again.
+        """
+        done: asyncio.Future[T] = self._loop.create_future()
+        return self._ask(_Change((), done, work))
+
+    def _ask(self, change: _Change) -> asyncio.Future[Any]:
         if self._closed:
-            done.set_exception(JournalError("the journal is closed"))
+            change.done.set_exception(JournalError("the journal is closed"))
         else:
-            self._changes.put(_Change(statements, done))
-        return done
+            self._changes.put(change)
+        return change.done
 
     def take_failure(self) -> str | None:
         """Why a write failed since this was asked last; later ones may have succeeded."""
@@ -155,6 +169,9 @@ def _commit(connection: sqlite3.Connection, batch: list[_Change]) -> None:
     cursor = connection.cursor()
     cursor.execute("BEGIN IMMEDIATE")
     for change in batch:
+        if change.work is not None:
+            change.result = change.work(cursor)
+            continue
         rows = None
         for sql, bound in change.statements:
             cursor.execute(sql, bound)

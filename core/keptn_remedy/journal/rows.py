@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from keptn_remedy import logs
 from keptn_remedy.action import Outcome, Plan
 from keptn_remedy.events import NotACloudEvent, Report, Unusable, stored_trigger
-from keptn_remedy.journal import Execution, Record, Undelivered, Unsent, WholeRecord
+from keptn_remedy.journal.values import (
+    DueUndo,
+    Execution,
+    OpenTask,
+    Pause,
+    Question,
+    Record,
+    Undelivered,
+    Undo,
+    Unsent,
+    WholeRecord,
+)
 
+T = TypeVar("T")
+
+EXECUTION = ("seq", "event", "action", "runs", "plan", "failure", "question", "aborted")
+"""The columns of an open execution."""
 RECORD = tuple(field.name for field in fields(Record))
 """The columns of a record, in short."""
+UNDO = ("state", "on_closed", "due_at", "cause", "who", "reason", "asked_at", "ended_at", "message")
+"""The columns of an undo."""
 
 
 def executions(rows: Iterable[Sequence[Any]]) -> list[Execution]:
@@ -30,7 +47,7 @@ def executions(rows: Iterable[Sequence[Any]]) -> list[Execution]:
 
 
 def _execution(row: Sequence[Any]) -> Execution:
-    seq, event, action, runs, plan, failure = row
+    seq, event, action, runs, plan, failure, asked, aborted = row
     trigger = stored_trigger(event)
     try:
         return Execution(
@@ -40,9 +57,53 @@ def _execution(row: Sequence[Any]) -> Execution:
             runs,
             Plan.from_json(plan) if plan else None,
             Outcome(**orjson.loads(failure)) if failure else None,
+            question=_question(asked) if asked else None,
+            aborted=aborted,
         )
     except (KeyError, TypeError, ValueError) as error:
-        return Execution(seq, trigger, action, runs, unreadable=repr(error))
+        return Execution(seq, trigger, action, runs, unreadable=repr(error), aborted=aborted)
+
+
+def plan_of(text: bytes | None) -> Plan | None:
+    """A plan; None where there is none, or it can't be read."""
+    return _readable(Plan.from_json, text)
+
+
+def question_of(text: bytes | None) -> Question | None:
+    """A question; None where there is none, or it can't be read."""
+    return _readable(_question, text)
+
+
+def _question(text: bytes) -> Question:
+    raw = orjson.loads(text)
+    plan = raw.pop("plan")
+    return Question(Plan.from_json(orjson.dumps(plan)) if plan else None, **raw)
+
+
+def open_task(row: Sequence[Any]) -> OpenTask:
+    """An open execution in short."""
+    execution_id, project, stage, context, state, listed, aborted = row
+    return OpenTask(execution_id, project, stage, context, state, bool(listed), aborted)
+
+
+def pause(row: Sequence[Any]) -> Pause:
+    """The stop of everything that acts."""
+    by, reason, since = row
+    return Pause(by, reason, _known(since))
+
+
+def undo(row: Sequence[Any]) -> Undo:
+    """The undo of a finished execution."""
+    return Undo(**_undo(row))
+
+
+def due_undos(rows: Iterable[Sequence[Any]]) -> list[DueUndo]:
+    """Undos with their executions; one that can't be read stays, and stops none of the others."""
+    return [
+        DueUndo(**_undo(row), execution=execution)
+        for row in rows
+        for execution in executions([row[len(UNDO) :]])
+    ]
 
 
 def unsent(row: Sequence[Any]) -> Unsent:
@@ -57,17 +118,22 @@ def record(row: Sequence[Any]) -> Record:
     return Record(**_short(row))
 
 
-def whole_record(row: Sequence[Any], undelivered: Sequence[Sequence[Any]]) -> WholeRecord:
-    """An execution, whole, with the reports not yet delivered."""
-    details, plan, event = row[len(RECORD) :]
+def whole_record(
+    row: Sequence[Any], undelivered: Sequence[Sequence[Any]], undone: Sequence[Any] | None
+) -> WholeRecord:
+    """An execution, whole, with the reports not yet delivered, and its undo."""
+    details, plan, event, asked, aborted = row[len(RECORD) :]
     return WholeRecord(
         **_short(row),
         details=orjson.loads(details) if details else {},
-        plan=_plan(plan),
+        plan=plan_of(plan),
         undelivered=tuple(
             Undelivered(k, s, a, _known(due_at), r) for k, s, a, due_at, r in undelivered
         ),
         event=event,
+        question=question_of(asked),
+        aborted=aborted,
+        undo=undo(undone) if undone else None,
     )
 
 
@@ -76,9 +142,16 @@ def _short(row: Sequence[Any]) -> dict[str, Any]:
     return {n: _moment(v) if n.endswith("_at") else v for n, v in found.items()}
 
 
-def _plan(text: bytes | None) -> Plan | None:
+def _undo(row: Sequence[Any]) -> dict[str, Any]:
+    found = dict(zip(UNDO, row, strict=False))
+    moments = {name: _moment(found[name]) for name in UNDO if name.endswith("_at")}
+    by, on_closed = found.pop("who"), bool(found["on_closed"])
+    return {**found, **moments, "by": by, "on_closed": on_closed}
+
+
+def _readable(read: Callable[[bytes], T], text: bytes | None) -> T | None:
     try:
-        return Plan.from_json(text) if text else None
+        return read(text) if text else None
     except (KeyError, TypeError, ValueError):
         return None
 

@@ -59,7 +59,70 @@ CREATE TABLE memory (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS = (VERSION_1,)
+VERSION_2 = """
+ALTER TABLE executions ADD COLUMN question BLOB; -- what it asks of people, and their verdict
+ALTER TABLE executions ADD COLUMN aborted TEXT;  -- why it was given up
+ALTER TABLE executions ADD COLUMN listed INTEGER NOT NULL DEFAULT 0; -- Keptn told it as open
+ALTER TABLE executions ADD COLUMN problem_closed INTEGER NOT NULL DEFAULT 0; -- while it was open
+CREATE INDEX executions_asking ON executions (seq)
+    WHERE question IS NOT NULL AND state <> 'finished';
+
+-- The targets of admitted executions: what rails count.
+CREATE TABLE effects (
+    execution   INTEGER NOT NULL, -- its seq
+    target      TEXT NOT NULL,
+    action      TEXT NOT NULL,
+    project     TEXT NOT NULL,
+    stage       TEXT NOT NULL,
+    service     TEXT NOT NULL,
+    context     TEXT NOT NULL,
+    planned     INTEGER NOT NULL,
+    settle      REAL NOT NULL,    -- in seconds
+    leads       INTEGER NOT NULL, -- one of each execution does: executions are counted by it
+    admitted_at REAL NOT NULL,
+    ended_at    REAL,
+    settled_at  REAL,
+    judged      TEXT,             -- helped, aborted or failed
+    PRIMARY KEY (execution, target)
+) WITHOUT ROWID;
+CREATE INDEX effects_of_target ON effects (target, admitted_at, execution, action);
+CREATE INDEX effects_of_action ON effects (action, admitted_at, leads);
+CREATE INDEX effects_of_stage ON effects (project, stage, admitted_at, leads, service);
+CREATE INDEX effects_running ON effects (execution) WHERE planned AND ended_at IS NULL;
+CREATE INDEX effects_settling ON effects (settled_at) WHERE planned AND settle > 0;
+
+-- From when on failures on a target count again; '' stands for all targets.
+CREATE TABLE forgiven (
+    target TEXT PRIMARY KEY,
+    at     REAL NOT NULL,
+    who    TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE pause (
+    one    INTEGER PRIMARY KEY CHECK (one = 1),
+    who    TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    since  REAL NOT NULL
+);
+
+CREATE TABLE undos (
+    execution INTEGER PRIMARY KEY, -- its seq
+    context   TEXT NOT NULL,
+    state     TEXT NOT NULL,       -- armed, wanted or running; done, refused or failed
+    on_closed INTEGER NOT NULL DEFAULT 0,
+    due_at    REAL,
+    cause     TEXT,
+    who       TEXT,
+    reason    TEXT,
+    asked_at  REAL,
+    ended_at  REAL,
+    message   TEXT
+) WITHOUT ROWID;                   -- so that arming leaves last_insert_rowid() alone
+CREATE INDEX undos_open ON undos (state, due_at) WHERE ended_at IS NULL;
+CREATE INDEX undos_armed ON undos (context) WHERE state = 'armed' AND on_closed;
+"""
+
+MIGRATIONS = (VERSION_1, VERSION_2)
 """Entry n leads from version n to n + 1. Entries are never edited, only added."""
 
 
@@ -69,7 +132,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     Raises:
         JournalUnusable: a newer keptn-remedy wrote the file.
     """
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    version = _version(connection)
     if version > len(MIGRATIONS):
         raise JournalUnusable(
             f"the journal has version {version}, this keptn-remedy knows up to {len(MIGRATIONS)}: "
@@ -77,3 +140,22 @@ def migrate(connection: sqlite3.Connection) -> None:
         )
     for number, step in enumerate(MIGRATIONS[version:], start=version + 1):
         connection.executescript(f"BEGIN IMMEDIATE; {step} PRAGMA user_version={number}; COMMIT;")
+
+
+def require_this_version(connection: sqlite3.Connection) -> None:
+    """See that the file needs no migration, and is not beyond us.
+
+    Raises:
+        JournalUnusable: it has another version; the message says what to do.
+    """
+    version, ours = _version(connection), len(MIGRATIONS)
+    if version != ours:
+        raise JournalUnusable(
+            f"the journal has version {version}, this keptn-remedy writes version {ours}: "
+            "run the same release as the service, or start the newer one's service once"
+        )
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from keptn_remedy.journal import rows
 
+# What `rows` makes an execution of, and a record.
+_EXECUTION = ", ".join(rows.EXECUTION)
+_RECORD = ", ".join(rows.RECORD)
+
 ACCEPT = """
 INSERT INTO executions (id, lane, action, context, project, stage, service, accepted_at, event)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"""
@@ -11,12 +15,18 @@ OWE_STARTED = """
 INSERT INTO reports (execution, kind, event, created_at, due_at)
 SELECT ?, ?, ?, ?, ? FROM executions WHERE seq = ? AND state = 'accepted'"""
 BEGIN = """
-UPDATE executions SET state = 'started', started_at = coalesce(started_at, ?), runs = runs + ?
+UPDATE executions SET state = 'started', started_at = coalesce(started_at, ?),
+    runs = runs + iif(question IS NULL, ?, 0)
 WHERE seq = ? AND state <> 'finished'"""
 FINISH = """
 UPDATE executions SET state = 'finished', finished_at = ?, attempts = ?, status = ?, result = ?,
     message = ?, details = ?
 WHERE seq = ? AND state <> 'finished'"""
+DROP_QUESTION = "UPDATE executions SET question = NULL WHERE seq = ? AND status = 'aborted'"
+FINISH_LOST = """
+INSERT INTO executions (id, lane, action, context, project, stage, service, accepted_at, event,
+    state, finished_at, status, result, message, details)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'finished', ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"""
 # changes() is 1 after the update, and after each report that it let in.
 OWE_IF_CHANGED = """
 INSERT INTO reports (execution, kind, event, created_at, due_at)
@@ -31,21 +41,21 @@ INSERT INTO reports (execution, kind, event, created_at, due_at) VALUES (?, ?, ?
 FORGET = "DELETE FROM reports WHERE seq IN (SELECT value FROM json_each(?))"
 REPORTED = """
 UPDATE executions SET reported_at = ? WHERE id IN (SELECT value FROM json_each(?))"""
-WAITING = """
-SELECT seq, event, action, runs, plan, failure FROM executions WHERE seq IN (
+WAITING = f"""
+SELECT {_EXECUTION} FROM executions WHERE seq IN (
     SELECT min(seq) FROM executions WHERE state <> 'finished'
         AND lane NOT IN (SELECT value FROM json_each(?)) GROUP BY lane)
-ORDER BY plan IS NULL, seq LIMIT ?"""
+ORDER BY plan IS NULL, seq LIMIT ?"""  # noqa: S608  our names
 # Without the hint SQLite walks through the whole history, by seq.
 COUNT_WAITING = """
 SELECT count(*) FROM executions INDEXED BY executions_open
 WHERE state <> 'finished' AND seq <= ? AND seq NOT IN (SELECT value FROM json_each(?))"""
-PLANNED = """
-SELECT seq, event, action, runs, plan, failure FROM executions INDEXED BY executions_open
-WHERE state <> 'finished' AND plan IS NOT NULL ORDER BY seq"""
-UNANNOUNCED = """
-SELECT seq, event, action, runs, plan, failure FROM executions INDEXED BY executions_open
-WHERE state <> 'finished' AND state = 'accepted' AND accepted_at < ? ORDER BY seq LIMIT ?"""
+PLANNED = f"""
+SELECT {_EXECUTION} FROM executions INDEXED BY executions_open
+WHERE state <> 'finished' AND plan IS NOT NULL ORDER BY seq"""  # noqa: S608
+UNANNOUNCED = f"""
+SELECT {_EXECUTION} FROM executions INDEXED BY executions_open
+WHERE state <> 'finished' AND state = 'accepted' AND accepted_at < ? ORDER BY seq LIMIT ?"""  # noqa: S608
 UNSENT = """
 SELECT seq, kind, execution, event, attempts, doubtful, created_at,
     (SELECT action FROM executions WHERE id = report.execution) FROM reports AS report
@@ -65,11 +75,16 @@ UPDATE reports SET state = 'parked', reason = ?, attempts = attempts + 1
 WHERE seq = ? OR (execution = ? AND kind = 'finished' AND ? = 'started')"""
 POSTPONE = """
 UPDATE reports SET attempts = ?, doubtful = ?, due_at = ?, reason = ? WHERE seq = ?"""
-PRUNE = """
-DELETE FROM executions WHERE seq IN (
-    SELECT seq FROM executions WHERE state = 'finished' AND finished_at < ?
-        AND NOT EXISTS (SELECT 1 FROM reports WHERE execution = id AND reports.state = 'unsent')
-    ORDER BY finished_at LIMIT ?)"""
+PRUNABLE = """
+SELECT seq FROM executions WHERE state = 'finished' AND finished_at < ?
+    AND NOT EXISTS (SELECT 1 FROM reports WHERE execution = id AND reports.state = 'unsent')
+    AND NOT EXISTS (SELECT 1 FROM undos WHERE execution = seq AND ended_at IS NULL)
+ORDER BY finished_at LIMIT ?"""
+PRUNE = (
+    "DELETE FROM executions WHERE seq IN (SELECT value FROM json_each(?))",
+    "DELETE FROM effects WHERE execution IN (SELECT value FROM json_each(?))",
+    "DELETE FROM undos WHERE execution IN (SELECT value FROM json_each(?))",
+)
 UNDELIVERED = "SELECT kind, state, attempts, due_at, reason FROM reports WHERE execution = ?"
 PRUNE_PARKED = "DELETE FROM reports WHERE state = 'parked' AND created_at < ?"
 DOUBT = "UPDATE reports SET doubtful = 1, due_at = max(due_at, ?) WHERE state = 'unsent'"
@@ -88,12 +103,148 @@ WHERE reports.state = 'parked' AND kind = 'started' AND executions.state <> 'fin
 REMEMBER = """
 INSERT INTO memory (action, key, value) VALUES (?, ?, ?)
 ON CONFLICT (action, key) DO UPDATE SET value = excluded.value"""
-_COLUMNS = ", ".join(rows.RECORD)
 RECORDS = f"""
-SELECT {_COLUMNS} FROM executions
+SELECT {_RECORD} FROM executions
 WHERE seq < ? AND state = coalesce(?, state) ORDER BY seq DESC LIMIT ?"""  # noqa: S608  our names
 OPEN_RECORDS = f"""
-SELECT {_COLUMNS} FROM executions INDEXED BY executions_open
+SELECT {_RECORD} FROM executions INDEXED BY executions_open
 WHERE state <> 'finished' AND seq < ? AND state = ? ORDER BY seq DESC LIMIT ?"""  # noqa: S608
-RECORDS_AFTER = f"SELECT {_COLUMNS} FROM executions WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608
-WHOLE = f"SELECT {_COLUMNS}, details, plan, event FROM executions WHERE id = ?"  # noqa: S608
+RECORDS_AFTER = f"SELECT {_RECORD} FROM executions WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608
+WHOLE = f"""
+SELECT {_RECORD}, details, plan, event, question, aborted FROM executions
+WHERE id = ?"""  # noqa: S608
+KNOWN = "SELECT id FROM executions WHERE id IN (SELECT value FROM json_each(?))"
+TRIGGER = "SELECT event FROM executions WHERE id = ?"
+
+OPEN_TASKS = """
+SELECT id, project, stage, context, state, listed, aborted FROM executions
+INDEXED BY executions_open WHERE state <> 'finished' AND accepted_at < ? ORDER BY seq"""
+NOTE_LISTED = """
+UPDATE executions SET listed = 1
+WHERE id IN (SELECT value FROM json_each(?)) AND state <> 'finished' AND NOT listed"""
+NOTE_ABORT = """
+UPDATE executions SET aborted = coalesce(aborted, ?) WHERE id = ? AND state <> 'finished'"""
+
+IS_ADMITTED = """
+SELECT plan IS NOT NULL OR EXISTS (SELECT 1 FROM effects WHERE execution = seq),
+    question IS NOT NULL, EXISTS (SELECT 1 FROM pause)
+FROM executions WHERE seq = ? AND state <> 'finished'"""
+ADMIT = """
+UPDATE executions SET plan = ?, question = NULL, runs = max(runs, 1) WHERE seq = ?"""
+ADD_EFFECT = """
+INSERT INTO effects (execution, target, action, project, stage, service, context, planned, settle,
+    leads, admitted_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"""
+END_EFFECTS = """
+UPDATE effects SET ended_at = ?, settled_at = ? + settle, judged = ?
+WHERE execution = ? AND ended_at IS NULL"""
+# Of an execution that asks there are no effects: none of these has to leave it out.
+_NEWEST = "ORDER BY admitted_at DESC, execution DESC"
+LAST = f"""
+SELECT execution, action, admitted_at, ended_at, settled_at, context, judged
+FROM effects INDEXED BY effects_of_target WHERE target = ? {_NEWEST} LIMIT 1"""  # noqa: S608
+OF_ACTION = f"""
+SELECT context, judged, admitted_at FROM effects INDEXED BY effects_of_target
+WHERE target = ? AND action = ? {_NEWEST} LIMIT 50"""  # noqa: S608
+FORGIVEN_AT = "SELECT max(at) FROM forgiven WHERE target IN (?, '')"
+EXECUTION_ID = "SELECT id FROM executions WHERE seq = ?"
+OF_STAGE = """
+SELECT count(*) FROM effects INDEXED BY effects_of_stage
+WHERE project = ? AND stage = ? AND admitted_at >= ?"""
+DISTINCT = {
+    what: f"""
+SELECT DISTINCT {what} FROM effects INDEXED BY effects_of_stage
+WHERE project = ? AND stage = ? AND admitted_at >= ? LIMIT 1000"""  # noqa: S608
+    for what in ("target", "service")
+}
+UNSETTLED = """
+SELECT count(*) FROM (
+    SELECT execution FROM effects INDEXED BY effects_running
+    WHERE planned AND ended_at IS NULL
+    UNION
+    SELECT execution FROM effects INDEXED BY effects_settling
+    WHERE planned AND settle > 0 AND settled_at > ?)"""
+# A target counts where an action failed, or was asked for more than once because of one problem.
+COUNT_IN_VAIN = """
+SELECT count(DISTINCT target) FROM (
+    SELECT target FROM effects
+    WHERE judged IN ('helped', 'failed') AND admitted_at > coalesce(
+        (SELECT max(at) FROM forgiven WHERE forgiven.target IN (effects.target, '')), 0)
+    GROUP BY target, action, context HAVING max(judged = 'failed') OR count(*) > 1)"""
+IS_JUDGED = """
+SELECT EXISTS (SELECT 1 FROM effects INDEXED BY effects_of_target
+    WHERE target = ?1 AND judged IN ('helped', 'failed') AND admitted_at > coalesce(
+        (SELECT max(at) FROM forgiven WHERE forgiven.target IN (?1, '')), 0))"""
+FORGIVE = """
+INSERT INTO forgiven (target, at, who) VALUES (?, ?, ?)
+ON CONFLICT (target) DO UPDATE SET at = excluded.at, who = excluded.who"""
+
+PAUSE = "INSERT OR REPLACE INTO pause (one, who, reason, since) VALUES (1, ?, ?, ?)"
+RESUME = "DELETE FROM pause"
+PAUSED = "SELECT who, reason, since FROM pause"
+
+ASK = "UPDATE executions SET question = ?, runs = 0 WHERE seq = ? AND state <> 'finished'"
+ASKED = "SELECT seq, state, question FROM executions WHERE id = ?"
+ANSWER = "UPDATE executions SET question = ? WHERE seq = ?"
+# What can't be read has no verdict, and stops none of the others.
+_TEXT = "CAST(question AS TEXT)"
+_VERDICT = f"iif(json_valid({_TEXT}), json_extract({_TEXT}, '$.verdict'), NULL)"
+ANSWERED = f"""
+SELECT id FROM executions INDEXED BY executions_asking
+WHERE question IS NOT NULL AND state <> 'finished' AND {_VERDICT} IS NOT NULL
+ORDER BY seq"""  # noqa: S608
+QUESTIONS = f"""
+SELECT {_EXECUTION} FROM executions INDEXED BY executions_asking
+WHERE question IS NOT NULL AND state <> 'finished' AND {_VERDICT} IS NULL
+ORDER BY seq LIMIT ?"""  # noqa: S608
+
+# Armed by the very change that finished the execution, never later.
+ARM = """
+INSERT INTO undos (execution, context, state, on_closed, due_at, cause, asked_at)
+SELECT seq, context, iif(?1 AND problem_closed, 'wanted', 'armed'), ?1, ?2,
+    iif(?1 AND problem_closed, ?3, NULL), iif(?1 AND problem_closed, ?4, NULL)
+FROM executions WHERE seq = ?5 AND finished_at = ?4 AND failure IS NULL
+    AND iif(json_valid(CAST(plan AS TEXT)),
+        json_array_length(CAST(plan AS TEXT), '$.changes') > 0, FALSE)
+ON CONFLICT DO NOTHING"""
+UNDOABLE = """
+SELECT seq, executions.context, executions.state, plan, undos.state
+FROM executions LEFT JOIN undos ON execution = seq WHERE id = ?"""
+WANT_UNDO = """
+INSERT INTO undos (execution, context, state, cause, who, reason, asked_at)
+VALUES (?, ?, 'wanted', ?, ?, ?, ?)
+ON CONFLICT (execution) DO UPDATE SET state = 'wanted', cause = excluded.cause, who = excluded.who,
+    reason = excluded.reason, asked_at = excluded.asked_at, ended_at = NULL, message = NULL"""
+CLOSE_ARMED = """
+UPDATE undos INDEXED BY undos_armed SET state = 'wanted', cause = ?, asked_at = ?
+WHERE state = 'armed' AND on_closed AND context = ?"""
+CLOSE_OPEN = """
+UPDATE executions INDEXED BY executions_open SET problem_closed = 1
+WHERE state <> 'finished' AND context = ? AND NOT problem_closed"""
+_UNDO = ", ".join(f"undos.{name}" for name in rows.UNDO)
+DUE_UNDOS = f"""
+SELECT {_UNDO}, {", ".join(f"executions.{name}" for name in rows.EXECUTION)} FROM (
+    SELECT * FROM undos INDEXED BY undos_open WHERE ended_at IS NULL AND state = 'wanted'
+    UNION ALL
+    SELECT * FROM undos INDEXED BY undos_open
+    WHERE ended_at IS NULL AND state = 'armed' AND due_at <= ?) AS undos
+JOIN executions ON executions.seq = undos.execution
+ORDER BY undos.who IS NULL, coalesce(undos.asked_at, undos.due_at), seq DESC LIMIT ?"""  # noqa: S608
+OVERTAKEN = """
+SELECT executions.id FROM effects AS mine
+JOIN effects AS newer INDEXED BY effects_of_target
+    ON newer.target = mine.target AND newer.admitted_at > mine.admitted_at
+JOIN executions ON executions.seq = newer.execution
+WHERE mine.execution = (SELECT seq FROM executions WHERE id = ?) AND newer.judged = 'helped'
+    AND newer.execution NOT IN (SELECT execution FROM undos WHERE state = 'done')
+ORDER BY newer.admitted_at DESC LIMIT 1"""
+BEGIN_UNDO = """
+UPDATE undos SET state = 'running', cause = coalesce(cause, ?), asked_at = coalesce(asked_at, ?)
+WHERE execution = (SELECT seq FROM executions WHERE id = ?) AND ended_at IS NULL"""
+END_UNDO = """
+UPDATE undos SET state = ?, message = ?, ended_at = ?
+WHERE execution = (SELECT seq FROM executions WHERE id = ?) AND ended_at IS NULL"""
+UNDOS_AGAIN = "UPDATE undos SET state = 'wanted' WHERE ended_at IS NULL AND state = 'running'"
+UNDO_OF = f"""
+SELECT {_UNDO} FROM undos
+WHERE execution = (SELECT seq FROM executions WHERE id = ?)"""  # noqa: S608

@@ -1,0 +1,210 @@
+"""What rails count in the SQLite journal: effects, streaks and the pause; and what they admit."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal, NamedTuple, TypeVar
+
+from keptn_remedy.action import Plan
+from keptn_remedy.journal import Effect, Execution, History, Last, Pause, rows
+from keptn_remedy.journal import statements as sql
+from keptn_remedy.journal.sqlite_file import SqliteFile
+
+T = TypeVar("T")
+
+
+class _Newest(NamedTuple):
+    """The newest effect on a target."""
+
+    last: Last
+    context: str
+    judged: str | None
+
+    def helps_another(self, action: str, context: str) -> bool:
+        """Whether the action helped against something else than is asked about now."""
+        return self.judged == "helped" and self.last.action == action and self.context != context
+
+
+@dataclass(frozen=True, slots=True)
+class _Raised:
+    """What deciding raised: the fault of one execution, not of the transaction."""
+
+    error: Exception
+
+
+class Effects(SqliteFile):
+    """The part of the journal that keeps effects, and the pause."""
+
+    async def admit(
+        self,
+        execution: Execution,
+        plan: Plan | None,
+        effects: Sequence[Effect],
+        decide: Callable[[History], T | None],
+    ) -> T | None:
+        def admit(cursor: sqlite3.Cursor) -> T | _Raised | None:
+            found = cursor.execute(sql.IS_ADMITTED, (execution.seq,)).fetchone()
+            if found is None:
+                return _Raised(LookupError(f"the execution {execution.id} is not open"))
+            is_admitted, is_asking, is_paused = found
+            if is_admitted:
+                return None
+            said = _decided(decide, SqliteHistory(cursor, is_paused=is_paused))
+            if said is None:
+                self._add(cursor, execution, effects)
+                if plan or is_asking:
+                    text = plan.to_json() if plan else None
+                    cursor.execute(sql.ADMIT, (text, execution.seq))
+            return said
+
+        said = await self._run(admit)
+        if isinstance(said, _Raised):
+            raise said.error
+        return said
+
+    def _add(self, cursor: sqlite3.Cursor, execution: Execution, effects: Sequence[Effect]) -> None:
+        now = self._now()
+        for number, effect in enumerate(effects):
+            leads = number == 0
+            cursor.execute(sql.ADD_EFFECT, (execution.seq, *effect, leads, now))
+
+    async def forgive(self, target: str | None, by: str) -> int:
+        # Counted by reading: a long history must not keep the service from writing.
+        look, bound = (sql.IS_JUDGED, (target,)) if target is not None else (sql.COUNT_IN_VAIN, ())
+        found = await self._rows(look, bound)
+        await self._write((sql.FORGIVE, (target or "", self._now(), by)))
+        return int(found[0][0])
+
+    async def pause(self, by: str, reason: str) -> Pause:
+        now = self._now()
+        await self._write((sql.PAUSE, (by, reason, now)))
+        return rows.pause((by, reason, now))
+
+    async def resume(self) -> Pause | None:
+        def resume(cursor: sqlite3.Cursor) -> Pause | None:
+            ended = _paused(cursor)
+            cursor.execute(sql.RESUME)
+            return ended
+
+        return await self._run(resume)
+
+    async def paused(self) -> Pause | None:
+        found = await self._rows(sql.PAUSED, ())
+        return rows.pause(found[0]) if found else None
+
+
+class SqliteHistory:
+    """The past as one transaction sees it."""
+
+    __slots__ = ("_cursor", "_is_paused", "_newest")
+
+    def __init__(self, cursor: sqlite3.Cursor, *, is_paused: bool = False) -> None:
+        self._cursor = cursor
+        self._is_paused = is_paused
+        self._newest: dict[str, _Newest | None] = {}
+
+    def pause(self) -> Pause | None:
+        return _paused(self._cursor) if self._is_paused else None
+
+    def count(self, since: float, **same: str) -> int:
+        if "target" in same:
+            last = self.last(same["target"])
+            if last is None or last.admitted_at < since:
+                return 0
+        return self._number(counting(tuple(same)), (*same.values(), since))
+
+    def last(self, target: str) -> Last | None:
+        newest = self._newest_on(target)
+        return newest.last if newest else None
+
+    def execution_id(self, last: Last) -> str:
+        row = self._cursor.execute(sql.EXECUTION_ID, (last.execution,)).fetchone()
+        return str(row[0])
+
+    def effects(self, since: float, project: str, stage: str) -> int:
+        return self._number(sql.OF_STAGE, (project, stage, since))
+
+    def distinct(
+        self, what: Literal["target", "service"], since: float, project: str, stage: str
+    ) -> frozenset[str]:
+        bound = (project, stage, since)
+        return frozenset(row[0] for row in self._cursor.execute(sql.DISTINCT[what], bound))
+
+    def streak(self, action: str, target: str, context: str) -> int:
+        newest = self._newest_on(target)
+        if newest is None or newest.helps_another(action, context):
+            return 0
+        return self._streak(action, target, context)
+
+    def unsettled(self, now: float) -> int:
+        return self._number(sql.UNSETTLED, (now,))
+
+    def _streak(self, action: str, target: str, context: str) -> int:
+        forgiven_at = self._cursor.execute(sql.FORGIVEN_AT, (target,)).fetchone()[0] or 0.0
+        length = 0
+        rows = self._cursor.execute(sql.OF_ACTION, (target, action))
+        for earlier, judged, admitted_at in rows:
+            if admitted_at <= forgiven_at:
+                break
+            if judged == "failed" or (judged == "helped" and earlier == context):
+                length += 1
+            elif judged == "helped":
+                break
+            context = earlier
+        return length
+
+    def _newest_on(self, target: str) -> _Newest | None:
+        if target not in self._newest:
+            row = self._cursor.execute(sql.LAST, (target,)).fetchone()
+            self._newest[target] = _Newest(Last(*row[:5]), *row[5:]) if row else None
+        return self._newest[target]
+
+    def _number(self, look: str, bound: tuple[object, ...]) -> int:
+        found: int = self._cursor.execute(look, bound).fetchone()[0]
+        return found
+
+
+@cache
+def counting(attributes: tuple[str, ...]) -> str:
+    """How to count executions whose effects have these attributes in common.
+
+    Raises:
+        TypeError: there is no such attribute.
+    """
+    index = _index(set(attributes))
+    same = " AND ".join(f"{name} = ?" for name in attributes)
+    # On one target an execution has one effect; elsewhere one of its effects stands for it.
+    once = "" if "target" in attributes else " AND leads"
+    return (
+        f"SELECT count(*) FROM effects INDEXED BY {index} "  # noqa: S608  our names
+        f"WHERE {same} AND admitted_at >= ?{once}"
+    )
+
+
+def _index(attributes: set[str]) -> str:
+    if unknown := attributes - {"target", "action", "project", "stage", "service"}:
+        raise TypeError(f"effects are not counted by {', '.join(sorted(unknown))}")
+    if "target" in attributes:
+        return "effects_of_target"
+    if {"project", "stage"} <= attributes:
+        return "effects_of_stage"
+    if "action" in attributes:
+        return "effects_of_action"
+    raise TypeError("effects are counted by target, action, or project and stage")
+
+
+def _decided(decide: Callable[[History], T | None], history: History) -> T | _Raised | None:
+    try:
+        return decide(history)
+    except sqlite3.Error:
+        raise  # the journal's own trouble
+    except Exception as error:  # noqa: BLE001  whatever it is, it is told to the caller
+        return _Raised(error)
+
+
+def _paused(cursor: sqlite3.Cursor) -> Pause | None:
+    row = cursor.execute(sql.PAUSED).fetchone()
+    return rows.pause(row) if row else None

@@ -1,0 +1,65 @@
+"""Questions to people, and their verdicts, in the SQLite journal."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+
+import orjson
+
+from keptn_remedy.journal import Execution, Question, State, Verdict, rows
+from keptn_remedy.journal import statements as sql
+from keptn_remedy.journal.sqlite_file import SqliteFile
+
+# Times that went through text are not exact.
+SAME_SECONDS = 0.001
+
+
+class Questions(SqliteFile):
+    """The part of the journal that keeps questions."""
+
+    async def ask(self, execution: Execution, question: Question) -> None:
+        await self._write((sql.ASK, (orjson.dumps(question), execution.seq)))
+
+    async def answer(
+        self,
+        execution_id: str,
+        verdict: Verdict,
+        by: str,
+        reason: str | None,
+        *,
+        asked_at: float | None = None,
+    ) -> str | None:
+        now = self._now()
+
+        def answer(cursor: sqlite3.Cursor) -> str | None:
+            row = cursor.execute(sql.ASKED, (execution_id,)).fetchone()
+            if row is None:
+                return "there is no such execution"
+            seq, state, text = row
+            question = rows.question_of(text)
+            if question is None or state == "finished" or question.verdict:
+                return _unanswerable(state, question)
+            if now >= question.expires_at:
+                return "nobody had answered in time"
+            if asked_at is not None and abs(asked_at - question.asked_at) > SAME_SECONDS:
+                return "it asks something else by now"
+            answered = replace(question, verdict=verdict, by=by, reason=reason)
+            cursor.execute(sql.ANSWER, (orjson.dumps(answered), seq))
+            return None
+
+        return await self._run(answer)
+
+    async def answered(self) -> list[str]:
+        return [row[0] for row in await self._rows(sql.ANSWERED, ())]
+
+    async def questions(self, limit: int) -> list[Execution]:
+        return rows.executions(await self._rows(sql.QUESTIONS, (limit,)))
+
+
+def _unanswerable(state: State, question: Question | None) -> str:
+    if state == "finished":
+        return "the execution has finished"
+    if question is None:
+        return "the execution asks nothing"
+    return f"it was {question.verdict} already, by {question.by}"

@@ -1,0 +1,110 @@
+"""How the SQLite journal reads, in a thread of its own, and writes, through the group commit."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+
+from keptn_remedy.events import Report
+from keptn_remedy.journal import JournalError
+from keptn_remedy.journal.group_commit import GroupCommit, Statement
+
+T = TypeVar("T")
+
+
+class SqliteFile:
+    """One file: a connection for reading, and once it was opened for serving, one for writing."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        now: Callable[[], float] = time.time,
+        on_commit: Callable[[float, int], None] = lambda seconds, changes: None,
+    ) -> None:
+        self._path = path
+        self._now = now
+        self._on_commit = on_commit
+        self._reading = ThreadPoolExecutor(1, "journal-reader")
+        self._reader: sqlite3.Connection | None = None
+        self._writing: GroupCommit | None = None
+
+    @property
+    def failure(self) -> str | None:
+        return self._writing.failure if self._writing else None
+
+    def take_failure(self) -> str | None:
+        return self._writer.take_failure()
+
+    async def close(self) -> None:
+        """Store what is under way and let go of the file."""
+        # The writer last: closing the last connection folds the -wal file into the journal.
+        await asyncio.get_running_loop().run_in_executor(self._reading, self._forget_reader)
+        self._reading.shutdown()
+        if self._writing:
+            await self._writing.close()
+
+    @property
+    def _writer(self) -> GroupCommit:
+        if self._writing is None:
+            raise JournalError("the journal was opened for reading")
+        return self._writing
+
+    def _write(self, *statements: Statement) -> asyncio.Future[Any]:
+        return self._writer.write(*statements)
+
+    def _run(self, work: Callable[[sqlite3.Cursor], T]) -> asyncio.Future[T]:
+        return self._writer.run(work)
+
+    def _connect(self) -> sqlite3.Connection:
+        """A connection for writing: each commit survives a power cut (synchronous=FULL)."""
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA busy_timeout = 1000")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        return connection
+
+    def _look(self) -> sqlite3.Connection:
+        """A connection for reading."""
+        uri = f"{self._path.absolute().as_uri()}?mode=ro"
+        return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+
+    async def _rows(self, look: str, bound: Sequence[Any]) -> list[Any]:
+        return await self._read(lambda reader: reader.execute(look, bound).fetchall())
+
+    async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        def attempt() -> T:
+            try:
+                if self._reader is None:
+                    self._reader = self._look()
+                return read(self._reader)
+            except sqlite3.Error as error:
+                self._forget_reader()
+                raise JournalError(str(error)) from error
+
+        return await asyncio.get_running_loop().run_in_executor(self._reading, attempt)
+
+    def _forget_reader(self) -> None:
+        if self._reader is not None:
+            with suppress(sqlite3.Error):
+                self._reader.close()
+            self._reader = None
+
+
+def owed(report: Report, now: float) -> tuple[Any, ...]:
+    """What a statement that stores a report binds."""
+    return (report.execution, report.kind, report.body, now, now)
+
+
+def json_list(values: Collection[str] | Collection[int]) -> str:
+    """What a statement with `json_each` binds."""
+    return orjson.dumps(list(values)).decode()

@@ -1,0 +1,76 @@
+"""Undos of finished executions in the SQLite journal."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from keptn_remedy.journal import DueUndo, Undo, rows
+from keptn_remedy.journal import statements as sql
+from keptn_remedy.journal.sqlite_file import SqliteFile
+
+PROBLEM_CLOSED = "problem closed"
+TIME_IS_UP = "time to live"
+
+
+class Undos(SqliteFile):
+    """The part of the journal that keeps undos."""
+
+    async def want_undo(
+        self, execution_id: str, cause: str, by: str | None = None, reason: str | None = None
+    ) -> str | None:
+        now = self._now()
+
+        def want(cursor: sqlite3.Cursor) -> str | None:
+            row = cursor.execute(sql.UNDOABLE, (execution_id,)).fetchone()
+            if why_not := _not_undoable(row):
+                return why_not
+            seq, context = row[:2]
+            cursor.execute(sql.WANT_UNDO, (seq, context, cause, by, reason, now))
+            return None
+
+        return await self._run(want)
+
+    async def problem_closed(self, context: str) -> int:
+        def close(cursor: sqlite3.Cursor) -> int:
+            wanted = (PROBLEM_CLOSED, self._now(), context)
+            armed = cursor.execute(sql.CLOSE_ARMED, wanted).rowcount
+            return armed + cursor.execute(sql.CLOSE_OPEN, (context,)).rowcount
+
+        return await self._run(close)
+
+    async def due_undos(self, now: float, limit: int) -> list[DueUndo]:
+        found = rows.due_undos(await self._rows(sql.DUE_UNDOS, (now, limit)))
+        return [replace(undo, cause=undo.cause or TIME_IS_UP) for undo in found]
+
+    async def begin_undo(self, execution_id: str) -> bool:
+        bound = (TIME_IS_UP, self._now(), execution_id)
+        written = await self._write((sql.BEGIN_UNDO, bound))
+        return bool(written.rows)
+
+    async def end_undo(
+        self, execution_id: str, state: Literal["done", "refused", "failed"], message: str
+    ) -> None:
+        await self._write((sql.END_UNDO, (state, message, self._now(), execution_id)))
+
+    async def overtaken(self, execution_id: str) -> str | None:
+        found = await self._rows(sql.OVERTAKEN, (execution_id,))
+        return found[0][0] if found else None
+
+    async def undo_of(self, execution_id: str) -> Undo | None:
+        found = await self._rows(sql.UNDO_OF, (execution_id,))
+        return rows.undo(found[0]) if found else None
+
+
+def _not_undoable(row: Sequence[Any] | None) -> str | None:
+    if row is None:
+        return "there is no such execution"
+    _, _, state, plan, undo = row
+    if state != "finished":
+        return "the execution has not finished"
+    stored = rows.plan_of(plan)
+    if not (stored and stored.changes):
+        return "it changed nothing"
+    return {"done": "it is undone already", "running": "it is being undone"}.get(undo)

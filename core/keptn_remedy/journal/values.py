@@ -1,0 +1,224 @@
+"""What the journal holds, as the values that the service works with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from keptn_remedy.action import JSON, Outcome, Plan
+from keptn_remedy.events import ActionTriggered, Report
+
+State = Literal["accepted", "started", "finished"]
+Verdict = Literal["approved", "denied"]
+UndoState = Literal["armed", "wanted", "running", "done", "refused", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What an execution asks of people before it may act. Times are Unix times in seconds.
+
+    `plan` is what it would do; None for an action that plans nothing. `rule` made it ask. Unless
+    somebody gave a `verdict` by `expires_at`, the `default` holds.
+    """
+
+    plan: Plan | None
+    rule: str
+    asked_at: float
+    expires_at: float
+    default: Literal["deny", "approve"] = "deny"
+    verdict: Verdict | None = None
+    by: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """Our handling of one trigger, while it is open.
+
+    `runs` counts the processes that began it. `plan` is what a planned action decided on; `failure`
+    is the outcome it is being undone for. `question` waits for people, or has their verdict;
+    `aborted` is why it was given up. `unreadable` says why these could not be read.
+    """
+
+    seq: int
+    trigger: ActionTriggered
+    action: str
+    runs: int = 0
+    plan: Plan | None = None
+    failure: Outcome | None = None
+    unreadable: str | None = None
+    question: Question | None = None
+    aborted: str | None = None
+
+    @property
+    def id(self) -> str:
+        return self.trigger.id
+
+    @property
+    def lane(self) -> str:
+        return lane(self.trigger)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTask:
+    """An open execution in short, for asking Keptn about it. `listed`: Keptn told it as open."""
+
+    id: str
+    project: str
+    stage: str
+    context: str
+    state: State
+    listed: bool
+    aborted: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An execution as told to people, in short."""
+
+    seq: int
+    id: str
+    state: State
+    action: str
+    context: str
+    project: str
+    stage: str
+    service: str
+    accepted_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    reported_at: datetime | None
+    attempts: int
+    status: str | None
+    result: str | None
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Undelivered:
+    """A report that Keptn has not acknowledged: still to be sent, or parked for good."""
+
+    kind: str
+    state: Literal["unsent", "parked"]
+    attempts: int
+    due_at: datetime
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """The undo of a finished execution: armed until the problem closes or `due_at`, then wanted,
+    for a `cause`, by somebody or by itself (None); ended with a message.
+    """
+
+    state: UndoState
+    on_closed: bool = False
+    due_at: datetime | None = None
+    cause: str | None = None
+    by: str | None = None
+    reason: str | None = None
+    asked_at: datetime | None = None
+    ended_at: datetime | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueUndo(Undo):
+    """An undo to be carried out now, with the execution it undoes."""
+
+    execution: Execution
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """When a finished execution is to be undone: when its problem closes, or at a Unix time in
+    seconds, or both.
+    """
+
+    on_closed: bool = False
+    due_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WholeRecord(Record):
+    """An execution as told to people, whole: with the reports that Keptn has not acknowledged, and
+    the event as the JSON text that came in.
+    """
+
+    details: Mapping[str, JSON]
+    plan: Plan | None
+    undelivered: tuple[Undelivered, ...]
+    event: bytes
+    question: Question | None = None
+    aborted: str | None = None
+    undo: Undo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """A report in the outbox, and the action it is about. `doubtful`: it may have reached Keptn
+    already.
+    """
+
+    seq: int
+    report: Report
+    attempts: int = 0
+    doubtful: bool = False
+    created_at: float = 0.0
+    action: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How much is open: executions not begun or running, reports unsent, reports parked; and since
+    how long the oldest of the first two, 0 where there is none.
+    """
+
+    executions: int
+    unsent: int
+    parked: int
+    oldest_open_seconds: float
+    oldest_unsent_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """The stop of everything that acts: by whom, why, and since when."""
+
+    by: str
+    reason: str
+    since: datetime
+
+
+class Effect(NamedTuple):
+    """One target of an admitted execution: what rails count, in the order of its columns. For
+    `settle` seconds after the execution's end it still counts as running, if it was `planned`.
+    """
+
+    target: str
+    action: str
+    project: str
+    stage: str
+    service: str
+    context: str
+    planned: bool
+    settle: float = 0.0
+
+
+class Last(NamedTuple):
+    """The newest effect on a target, with the `seq` of its execution; times are Unix times in
+    seconds, None while it runs.
+    """
+
+    execution: int
+    action: str
+    admitted_at: float
+    ended_at: float | None
+    settled_at: float | None
+
+
+def lane(trigger: ActionTriggered) -> str:
+    """What runs in turn: executions of one project, stage and service."""
+    return f"{trigger.project}\n{trigger.stage}\n{trigger.service}"

@@ -1,0 +1,106 @@
+"""What tests of the journal share: a clock that is set, triggers, accepted executions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import orjson
+
+from keptn_remedy import Change, Outcome, Plan, events
+from keptn_remedy.clock import Clock
+from keptn_remedy.events import ActionTriggered, Replies, Report
+from keptn_remedy.journal import Effect, Execution, History
+from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.testing import triggered
+
+T = TypeVar("T")
+
+REPLIES = Replies("keptn-remedy")
+DONE = Outcome.passed("done", flag="off")
+FAILED = Outcome.failed("no better")
+PLAN = Plan((Change("flag", "enabled", True, False),), ("already off",), {"strategies": ["1"]})
+
+
+class SetClock(Clock):
+    """A clock that stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.time = 1_000_000.0
+
+    def now(self) -> float:
+        return self.time
+
+
+def trigger(
+    event_id: str = "1", service: str = "carts", context: str | None = None
+) -> ActionTriggered:
+    event = triggered("wait", id=event_id, service=service)
+    if context:
+        event["shkeptncontext"] = context
+    return events.stored_trigger(orjson.dumps(event))
+
+
+async def accepted(
+    journal: SqliteJournal,
+    event_id: str = "1",
+    service: str = "carts",
+    context: str | None = None,
+) -> Execution:
+    execution = await journal.accept(trigger(event_id, service, context), "wait")
+    assert execution
+    return execution
+
+
+def reports_of(execution: Execution, clock: Clock) -> tuple[Report, Report]:
+    started = REPLIES.started(execution.trigger, clock.utc())
+    finished = REPLIES.finished(
+        execution.trigger, clock.utc(), status="succeeded", result="pass", message="", details={}
+    )
+    return started, finished
+
+
+def effect(execution: Execution, target: str = "flag", **other: object) -> Effect:
+    trigger = execution.trigger
+    given = {
+        "target": target,
+        "action": execution.action,
+        "project": trigger.project,
+        "stage": trigger.stage,
+        "service": trigger.service,
+        "context": trigger.context,
+        "planned": True,
+    }
+    return Effect(**(given | other))  # type: ignore[arg-type]  # a test knows what it gives
+
+
+def allow(_: History) -> str | None:
+    """What decides when nothing stands against it."""
+    return None
+
+
+async def admitted(
+    journal: SqliteJournal, event_id: str, *targets: str, context: str | None = None, **other: Any
+) -> Execution:
+    """An execution that was let act on these targets, at the clock's time."""
+    execution = await accepted(journal, event_id, context=context or event_id)
+    effects = [effect(execution, target, **other) for target in targets]
+    assert await journal.admit(execution, PLAN, effects, allow) is None
+    return execution
+
+
+async def done(
+    journal: SqliteJournal, event_id: str, *targets: str, outcome: Outcome = DONE, **other: Any
+) -> Execution:
+    execution = await admitted(journal, event_id, *targets, **other)
+    await journal.finish(execution, outcome, 1, [])
+    return execution
+
+
+async def asked(journal: SqliteJournal, question: Callable[[History], T]) -> T:
+    """What a new execution learns of the past, before it is turned away."""
+    number = len(await journal.records(limit=10_000))
+    execution = await accepted(journal, f"asks {number}", f"asks {number}")
+    answer = await journal.admit(execution, None, [], lambda history: [question(history)])
+    assert answer
+    return answer[0]

@@ -1,0 +1,348 @@
+"""What executions ask of people, what was given up, and what was lost, on real SQLite files."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from keptn_remedy import Outcome
+from keptn_remedy.journal import (
+    Execution,
+    JournalError,
+    JournalUnusable,
+    OpenTask,
+    Question,
+    WholeRecord,
+)
+from keptn_remedy.journal import statements as sql
+from keptn_remedy.journal.schema import MIGRATIONS, VERSION_1
+from keptn_remedy.journal.sqlite import SqliteJournal, is_served
+from tests.core.journals import (
+    DONE,
+    PLAN,
+    SetClock,
+    accepted,
+    allow,
+    effect,
+    reports_of,
+    trigger,
+)
+
+QUESTION = Question(PLAN, "production", 1_000_000.0, 1_000_900.0)
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    return SetClock()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.db"
+
+
+@pytest_asyncio.fixture
+async def journal(path: Path, clock: SetClock) -> AsyncIterator[SqliteJournal]:
+    opened = SqliteJournal.open(path, now=clock.now)
+    yield opened
+    await opened.close()
+
+
+async def waiting(journal: SqliteJournal) -> list[Execution]:
+    return (await journal.waiting(9, busy=(), running=(), upto=99))[0]
+
+
+async def whole(journal: SqliteJournal, execution_id: str) -> WholeRecord:
+    record = await journal.record(execution_id)
+    assert record
+    return record
+
+
+async def test_a_question_waits_over_a_restart(path: Path, clock: SetClock) -> None:
+    first = SqliteJournal.open(path, now=clock.now)
+    await first.ask(await accepted(first), QUESTION)
+    await first.close()
+    second = SqliteJournal.open(path, now=clock.now)
+    (execution,) = await waiting(second)
+    assert execution.question == QUESTION
+    assert await second.questions(9) == [execution]
+    assert (await whole(second, "1")).question == QUESTION
+    await second.close()
+
+
+async def test_a_question_without_a_plan_is_kept_as_well(journal: SqliteJournal) -> None:
+    question = replace(QUESTION, plan=None, default="approve")
+    await journal.ask(await accepted(journal), question)
+    assert [e.question for e in await waiting(journal)] == [question]
+
+
+async def test_starts_that_only_wait_for_an_answer_count_as_no_runs(
+    journal: SqliteJournal, clock: SetClock
+) -> None:
+    execution = await accepted(journal)
+    started, _ = reports_of(execution, clock)
+    await journal.begin(execution, started)
+    await journal.ask(execution, QUESTION)
+    await journal.begin(execution, started)
+    assert [e.runs for e in await waiting(journal)] == [0]
+    await journal.answer("1", "approved", "ada", None)
+    assert await journal.admit(execution, PLAN, [effect(execution)], allow) is None
+    assert [(e.runs, e.question) for e in await waiting(journal)] == [(1, None)]
+    await journal.begin(execution, started)
+    assert [e.runs for e in await waiting(journal)] == [2]
+
+
+async def test_a_question_is_answered_once(journal: SqliteJournal) -> None:
+    await journal.ask(await accepted(journal), QUESTION)
+    assert await journal.answered() == []
+    assert await journal.answer("1", "denied", "ada", "not today") is None
+    assert await journal.answer("1", "approved", "bob", None) == "it was denied already, by ada"
+    question = (await whole(journal, "1")).question
+    assert question == replace(QUESTION, verdict="denied", by="ada", reason="not today")
+    assert await journal.answered() == ["1"]
+    assert await journal.questions(9) == []
+
+
+async def test_asking_again_opens_the_question_again(journal: SqliteJournal) -> None:
+    execution = await accepted(journal)
+    await journal.ask(execution, QUESTION)
+    await journal.answer("1", "approved", "ada", None)
+    await journal.ask(execution, QUESTION)
+    assert await journal.answered() == []
+    assert await journal.answer("1", "denied", "ada", None) is None
+
+
+async def test_what_asks_nothing_cannot_be_answered(journal: SqliteJournal) -> None:
+    assert await journal.answer("1", "denied", "ada", None) == "there is no such execution"
+    execution = await accepted(journal)
+    assert await journal.answer("1", "denied", "ada", None) == "the execution asks nothing"
+    await journal.ask(execution, QUESTION)
+    await journal.finish(execution, Outcome.failed("nobody approved"), 0, [])
+    assert await journal.answer("1", "denied", "ada", None) == "the execution has finished"
+    assert (await journal.questions(9), await journal.answered()) == ([], [])
+    assert (await whole(journal, "1")).question == QUESTION
+
+
+async def test_a_finished_execution_asks_nothing(journal: SqliteJournal) -> None:
+    execution = await accepted(journal)
+    await journal.finish(execution, DONE, 1, [])
+    await journal.ask(execution, QUESTION)
+    assert (await whole(journal, "1")).question is None
+
+
+async def test_a_question_that_cannot_be_read_makes_its_execution_unreadable(
+    journal: SqliteJournal, path: Path
+) -> None:
+    await journal.ask(await accepted(journal), QUESTION)
+    await journal.note_abort("1", "gone")
+    await journal.ask(await accepted(journal, "2", "orders"), QUESTION)
+    await journal.answer("2", "approved", "ada", None)
+    for broken in ('{"plan": 1}', "no JSON"):
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("UPDATE executions SET question = ? WHERE id = '1'", (broken,))
+        assert [e.unreadable is None for e in await waiting(journal)] == [False, True]
+        assert (await whole(journal, "1")).question is None
+        assert await journal.answered() == ["2"]
+        assert await journal.answer("1", "denied", "ada", None) == "the execution asks nothing"
+    assert (await waiting(journal))[0].aborted == "gone"
+
+
+async def test_looking_for_answers_walks_through_what_asks_alone(path: Path) -> None:
+    await SqliteJournal.open(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        for look in (sql.ANSWERED, sql.QUESTIONS):
+            bound = (9,) * look.count("?")
+            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {look}", bound)]
+            assert plan == ["SCAN executions USING INDEX executions_asking"]
+        for look in (sql.OPEN_TASKS, sql.CLOSE_OPEN):
+            bound = (9,) * look.count("?")
+            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {look}", bound)]
+            assert plan == ["SCAN executions USING INDEX executions_open"]
+
+
+async def test_an_order_beside_the_service_is_seen_by_it(
+    journal: SqliteJournal, path: Path
+) -> None:
+    await journal.ask(await accepted(journal), replace(QUESTION, expires_at=2.0**40))
+    cli = SqliteJournal.beside(path)
+    assert await cli.answer("1", "approved", "ada@host", None) is None
+    pause = await cli.pause("ada@host", "maintenance")
+    await cli.close()
+    assert await journal.answered() == ["1"]
+    assert await journal.paused() == pause
+    await journal.remember("a", "b", 1)  # still writes itself
+
+
+async def test_an_order_can_be_given_while_no_service_runs(path: Path) -> None:
+    await SqliteJournal.open(path).close()
+    cli = SqliteJournal.beside(path)
+    pause = await cli.pause("ada@host", "maintenance")
+    await cli.close()
+    service = SqliteJournal.open(path)
+    assert await service.paused() == pause
+    await service.close()
+
+
+@pytest.mark.parametrize("version", [len(MIGRATIONS) - 1, len(MIGRATIONS) + 1])
+def test_a_journal_of_another_version_takes_no_orders(path: Path, version: int) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(f"{VERSION_1} PRAGMA user_version = {version};")
+    before = path.read_bytes()
+    with pytest.raises(JournalUnusable, match=f"has version {version}.*same release"):
+        SqliteJournal.beside(path)
+    assert path.read_bytes() == before
+
+
+def test_a_journal_that_is_not_there_takes_no_orders(path: Path) -> None:
+    with pytest.raises(JournalUnusable, match="no journal"):
+        SqliteJournal.beside(path)
+    assert not path.exists()
+
+
+async def test_whether_a_service_runs_is_told_by_its_lock(path: Path) -> None:
+    assert not is_served(path)
+    journal = SqliteJournal.open(path)
+    assert is_served(path)
+    cli = SqliteJournal.beside(path)
+    await cli.close()
+    assert is_served(path)
+    await journal.close()
+    assert not is_served(path)
+    await SqliteJournal.open(path).close()  # asking has not kept the lock
+
+
+async def test_what_is_given_up_is_noted_while_it_is_open(journal: SqliteJournal) -> None:
+    execution = await accepted(journal)
+    assert await journal.note_abort("1", "the sequence was aborted")
+    assert await journal.note_abort("1", "a second reason")
+    assert [e.aborted for e in await waiting(journal)] == ["the sequence was aborted"]
+    await journal.finish_aborted(execution, "aborted", 1)
+    assert not await journal.note_abort("1", "too late")
+    assert not await journal.note_abort("2", "unknown")
+    assert (await whole(journal, "1")).aborted == "the sequence was aborted"
+
+
+async def test_an_aborted_execution_is_finished_once(
+    journal: SqliteJournal, clock: SetClock
+) -> None:
+    execution = await accepted(journal)
+    await journal.ask(execution, QUESTION)
+    _, finished = reports_of(execution, clock)
+    (told,) = await journal.finish_aborted(execution, "aborted; undone", 2, [finished])
+    assert await journal.unsent(clock.now(), 9, ()) == [told]
+    assert await journal.finish_aborted(execution, "again", 3, [finished]) == []
+    assert await journal.finish(execution, DONE, 3, [finished]) == []
+    record = await whole(journal, "1")
+    assert (record.state, record.status, record.result) == ("finished", "aborted", "fail")
+    assert (record.message, record.attempts, record.details) == ("aborted; undone", 2, {})
+    assert record.question is None
+
+
+async def test_aborting_what_has_finished_leaves_it_as_it_is(journal: SqliteJournal) -> None:
+    execution = await accepted(journal)
+    await journal.ask(execution, QUESTION)
+    await journal.finish(execution, Outcome.failed("denied"), 0, [])
+    assert await journal.finish_aborted(execution, "too late", 1) == []
+    record = await whole(journal, "1")
+    assert (record.status, record.message, record.question) == ("succeeded", "denied", QUESTION)
+
+
+async def test_open_tasks_are_those_accepted_before_a_time(
+    journal: SqliteJournal, clock: SetClock
+) -> None:
+    first = await accepted(journal, "1", context="c")
+    finished = await accepted(journal, "2", "orders")
+    await journal.finish(finished, DONE, 1, [])
+    clock.time += 10
+    await accepted(journal, "3", "young")
+    await journal.note_listed(["1", "2", "unknown"])
+    await journal.note_abort("1", "gone")
+    trigger = first.trigger
+    expected = OpenTask("1", trigger.project, trigger.stage, "c", "accepted", True, "gone")
+    assert await journal.open_tasks(clock.time) == [expected]
+    assert [(t.id, t.listed) for t in await journal.open_tasks(clock.time + 1)] == [
+        ("1", True),
+        ("3", False),
+    ]
+
+
+async def test_what_is_known_is_told_among_many_ids(journal: SqliteJournal) -> None:
+    finished = await accepted(journal, "1", "carts")
+    await journal.finish(finished, DONE, 1, [])
+    await accepted(journal, "2", "orders")
+    assert await journal.known(["0", "1", "2", "3"]) == {"1", "2"}
+    assert await journal.known([]) == set()
+
+
+async def test_a_trigger_is_found_by_its_id(journal: SqliteJournal, path: Path) -> None:
+    execution = await accepted(journal)
+    assert await journal.trigger("1") == execution.trigger
+    assert await journal.trigger("2") is None
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE executions SET event = 'broken'")
+    assert await journal.trigger("1") is None
+
+
+async def test_a_lost_execution_is_finished_and_told_once(
+    journal: SqliteJournal, clock: SetClock
+) -> None:
+    lost = Outcome.errored("lost by a restart")
+    event = trigger("1")
+    _, finished = reports_of(Execution(0, event, "wait"), clock)
+    (told,) = await journal.finish_lost(event, "wait", lost, finished)
+    assert await journal.unsent(clock.now(), 9, ()) == [told]
+    assert await journal.finish_lost(event, "wait", lost, finished) == []
+    assert await journal.accept(event, "wait") is None
+    record = await whole(journal, "1")
+    assert (record.state, record.status, record.message) == ("finished", "errored", lost.message)
+    assert (await journal.backlog()).executions == 0
+    await journal.forget([told])
+    assert (await whole(journal, "1")).reported_at == clock.utc()
+
+
+async def test_what_is_open_is_not_lost(journal: SqliteJournal, clock: SetClock) -> None:
+    execution = await accepted(journal)
+    _, finished = reports_of(execution, clock)
+    assert await journal.finish_lost(execution.trigger, "wait", DONE, finished) == []
+    assert [e.id for e in await waiting(journal)] == ["1"]
+    assert await journal.unsent(clock.now(), 9, ()) == []
+
+
+async def test_orders_to_a_journal_that_cannot_be_written_are_refused(path: Path) -> None:
+    await SqliteJournal.open(path).close()
+    reader = SqliteJournal.read_only(path)
+    for order in (
+        lambda: reader.answer("1", "denied", "ada", None),
+        lambda: reader.want_undo("1", "an order"),
+        lambda: reader.pause("ada", "why"),
+        reader.resume,
+        lambda: reader.forgive(None, "ada"),
+    ):
+        with pytest.raises(JournalError):
+            await order()
+    await reader.close()
+
+
+async def test_an_answer_that_comes_too_late_is_none(
+    journal: SqliteJournal, clock: SetClock
+) -> None:
+    await journal.ask(await accepted(journal), QUESTION)
+    clock.time = QUESTION.expires_at
+    assert await journal.answer("1", "approved", "ada", None) == "nobody had answered in time"
+    assert await journal.answered() == []
+
+
+async def test_an_answer_to_the_question_before_is_none(journal: SqliteJournal) -> None:
+    execution = await accepted(journal)
+    await journal.ask(execution, QUESTION)
+    await journal.ask(execution, replace(QUESTION, asked_at=QUESTION.asked_at + 1))
+    told = await journal.answer("1", "approved", "ada", None, asked_at=QUESTION.asked_at)
+    assert told == "it asks something else by now"
+    again = QUESTION.asked_at + 1
+    assert await journal.answer("1", "approved", "ada", None, asked_at=again) is None

@@ -1,0 +1,294 @@
+"""Undos of finished executions, on real SQLite files."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from keptn_remedy import Outcome, Plan
+from keptn_remedy.journal import Arm, Execution, Undo
+from keptn_remedy.journal import statements as sql
+from keptn_remedy.journal.sqlite import SqliteJournal
+from tests.core.journals import DONE, PLAN, SetClock, accepted, allow, reports_of
+
+CLOSED = Arm(on_closed=True)
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    return SetClock()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.db"
+
+
+@pytest_asyncio.fixture
+async def journal(path: Path, clock: SetClock) -> AsyncIterator[SqliteJournal]:
+    opened = SqliteJournal.open(path, now=clock.now)
+    yield opened
+    await opened.close()
+
+
+async def applied(
+    journal: SqliteJournal, event_id: str = "1", *, plan: Plan | None = PLAN, context: str = "c"
+) -> Execution:
+    execution = await accepted(journal, event_id, event_id, context)
+    assert await journal.admit(execution, plan, [], allow) is None
+    return execution
+
+
+async def finished(
+    journal: SqliteJournal, event_id: str = "1", *, arm: Arm | None = None, context: str = "c"
+) -> Execution:
+    execution = await applied(journal, event_id, context=context)
+    await journal.finish(execution, DONE, 1, [], arm=arm)
+    return execution
+
+
+async def due(journal: SqliteJournal, clock: SetClock) -> list[str]:
+    return [undo.execution.id for undo in await journal.due_undos(clock.time, 9)]
+
+
+async def state(journal: SqliteJournal, execution_id: str = "1") -> str | None:
+    undo = await journal.undo_of(execution_id)
+    return undo.state if undo else None
+
+
+async def test_an_undo_that_somebody_wants_is_due_with_its_execution(
+    journal: SqliteJournal, clock: SetClock
+) -> None:
+    execution = await finished(journal)
+    assert await journal.undo_of("1") is None
+    assert await journal.want_undo("1", "an order", "ada", "too much") is None
+    (undo,) = await journal.due_undos(clock.time, 9)
+    assert (undo.execution.trigger, undo.execution.plan) == (execution.trigger, PLAN)
+    assert (undo.state, undo.cause, undo.by, undo.reason) == (
+        "wanted",
+        "an order",
+        "ada",
+        "too much",
+    )
+    record = await journal.record("1")
+    assert record
+    assert record.undo == await journal.undo_of("1")
+
+
+async def test_an_undo_is_carried_out_once(journal: SqliteJournal, clock: SetClock) -> None:
+    await finished(journal)
+    await journal.want_undo("1", "an order", "ada")
+    assert await journal.begin_undo("1")
+    assert await due(journal, clock) == []
+    assert await journal.want_undo("1", "an order", "bob") == "it is being undone"
+    clock.time += 5
+    await journal.end_undo("1", "done", "undone")
+    await journal.end_undo("1", "failed", "too late")
+    assert await journal.undo_of("1") == Undo(
+        "done",
+        cause="an order",
+        by="ada",
+        asked_at=SetClock().utc(),
+        ended_at=clock.utc(),
+        message="undone",
+    )
+    assert await journal.want_undo("1", "an order", "bob") == "it is undone already"
+    assert not await journal.begin_undo("1")
+
+
+@pytest.mark.parametrize("ended", ["refused", "failed"])
+async def test_an_undo_that_did_not_come_about_may_be_wanted_again(
+    journal: SqliteJournal, clock: SetClock, ended: str
+) -> None:
+    await finished(journal)
+    await journal.want_undo("1", "an order", "ada")
+    await journal.begin_undo("1")
+    await journal.end_undo("1", ended, "changed since")  # type: ignore[arg-type]  # both literals
+    assert await journal.want_undo("1", "an order", "bob") is None
+    undo = await journal.undo_of("1")
+    assert undo
+    assert (undo.state, undo.by, undo.ended_at, undo.message) == ("wanted", "bob", None, None)
+    assert await due(journal, clock) == ["1"]
+
+
+async def test_wanting_twice_is_wanting_once(journal: SqliteJournal, clock: SetClock) -> None:
+    await finished(journal)
+    assert await journal.want_undo("1", "an order", "ada") is None
+    assert await journal.want_undo("1", "an order", "ada") is None
+    assert await due(journal, clock) == ["1"]
+
+
+async def test_what_changed_nothing_or_has_not_ended_cannot_be_undone(
+    journal: SqliteJournal,
+) -> None:
+    async def why_not(execution_id: str) -> str | None:
+        return await journal.want_undo(execution_id, "an order", "ada")
+
+    assert await why_not("1") == "there is no such execution"
+    await applied(journal, "running")
+    assert await why_not("running") == "the execution has not finished"
+    for name, plan in (("plain", None), ("nothing", Plan(()))):
+        execution = await applied(journal, name, plan=plan)
+        await journal.finish(execution, DONE, 1, [], arm=CLOSED)
+        assert await why_not(name) == "it changed nothing"
+    assert [await state(journal, name) for name in ("running", "plain", "nothing")] == [None] * 3
+
+
+async def test_an_armed_undo_is_wanted_when_its_problem_closes(
+    journal: SqliteJournal, clock: SetClock
+) -> None:
+    await finished(journal, "1", arm=CLOSED)
+    await finished(journal, "2", arm=CLOSED, context="another")
+    await finished(journal, "3", arm=Arm(due_at=clock.time + 60))
+    assert [await state(journal, n) for n in "123"] == ["armed"] * 3
+    assert await due(journal, clock) == []
+    assert await journal.problem_closed("c") == 1
+    assert await journal.problem_closed("c") == 0
+    (undo,) = await journal.due_undos(clock.time, 9)
+    assert (undo.execution.id, undo.cause, undo.by) == ("1", "problem closed", None)
+
+
+async def test_a_problem_that_closes_while_it_is_remedied_is_not_forgotten(
+    path: Path, clock: SetClock
+) -> None:
+    first = SqliteJournal.open(path, now=clock.now)
+    armed, unarmed = await applied(first, "1"), await applied(first, "2")
+    assert await first.problem_closed("c") == 2
+    assert await first.problem_closed("c") == 0
+    await first.close()
+    second = SqliteJournal.open(path, now=clock.now)
+    await second.finish(armed, DONE, 1, [], arm=CLOSED)
+    await second.finish(unarmed, DONE, 1, [], arm=Arm(due_at=clock.time + 60))
+    assert [await state(second, n) for n in "12"] == ["wanted", "armed"]
+    (undo,) = await second.due_undos(clock.time, 9)
+    assert (undo.cause, undo.asked_at) == ("problem closed", clock.utc())
+    await second.close()
+
+
+async def test_an_armed_undo_is_due_when_its_time_is_up(
+    journal: SqliteJournal, clock: SetClock
+) -> None:
+    await finished(journal, arm=Arm(on_closed=True, due_at=clock.time + 60))
+    assert await due(journal, clock) == []
+    clock.time += 60
+    (undo,) = await journal.due_undos(clock.time, 9)
+    assert undo.cause == "time to live"
+    assert await journal.begin_undo("1")
+    stored = await journal.undo_of("1")
+    assert stored
+    assert (stored.state, stored.cause, stored.asked_at) == ("running", "time to live", clock.utc())
+
+
+async def test_finishing_twice_arms_once_and_never_late(
+    journal: SqliteJournal, clock: SetClock
+) -> None:
+    first = await finished(journal, "1", arm=CLOSED)
+    clock.time += 1
+    await journal.finish(first, DONE, 1, [], arm=Arm(due_at=1.0))
+    assert await state(journal) == "armed"
+    assert await due(journal, clock) == []
+    second = await finished(journal, "2")
+    clock.time += 1
+    await journal.finish(second, DONE, 1, [], arm=CLOSED)
+    assert await state(journal, "2") is None
+
+
+async def test_arming_leaves_the_numbers_of_reports_alone(
+    journal: SqliteJournal, clock: SetClock
+) -> None:
+    execution = await applied(journal)
+    told = await journal.finish(execution, DONE, 1, [reports_of(execution, clock)[1]], arm=CLOSED)
+    assert await journal.unsent(clock.time, 9, ()) == told
+
+
+async def test_an_undo_that_a_process_left_behind_is_wanted_again(
+    path: Path, clock: SetClock
+) -> None:
+    first = SqliteJournal.open(path, now=clock.now)
+    await finished(first)
+    await first.want_undo("1", "an order", "ada")
+    await first.begin_undo("1")
+    await first.close()
+    second = SqliteJournal.open(path, now=clock.now)
+    assert await due(second, clock) == []
+    await second.recover(0)
+    assert await due(second, clock) == ["1"]
+    await second.close()
+
+
+async def test_what_people_ordered_is_undone_first(journal: SqliteJournal, clock: SetClock) -> None:
+    for name in ("closed", "ordered"):
+        await finished(journal, name, arm=CLOSED)
+    await journal.problem_closed("c")
+    clock.time += 1
+    await journal.want_undo("ordered", "an order", "ada")
+    assert await due(journal, clock) == ["ordered", "closed"]
+    (first,) = await journal.due_undos(clock.time, 1)
+    assert first.execution.id == "ordered"
+
+
+async def test_what_may_still_be_undone_by_itself_is_not_pruned(
+    journal: SqliteJournal, path: Path, clock: SetClock
+) -> None:
+    await finished(journal, "armed", arm=CLOSED, context="open problem")
+    await finished(journal, "wanted")
+    await journal.want_undo("wanted", "an order", "ada")
+    await finished(journal, "undone")
+    await journal.want_undo("undone", "an order", "ada")
+    await journal.end_undo("undone", "done", "undone")
+    await finished(journal, "never")
+    clock.time += 10
+    assert await journal.prune(clock.time, 100) == 2
+    assert {r.id for r in await journal.records()} == {"armed", "wanted"}
+    with closing(sqlite3.connect(path)) as reader:
+        assert reader.execute("SELECT count(*) FROM undos").fetchone() == (2,)
+
+
+async def test_one_undo_that_cannot_be_read_stops_no_other(
+    journal: SqliteJournal, path: Path, clock: SetClock
+) -> None:
+    for name in "12":
+        await finished(journal, name)
+        await journal.want_undo(name, "an order", "ada")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE executions SET event = 'broken' WHERE id = '1'")
+    assert await due(journal, clock) == ["2"]
+
+
+async def test_a_plan_that_cannot_be_read_is_neither_armed_nor_undone(
+    journal: SqliteJournal, path: Path
+) -> None:
+    execution = await applied(journal)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE executions SET plan = 'no JSON'")
+    await journal.finish(execution, DONE, 1, [], arm=CLOSED)
+    assert await state(journal) is None
+    assert await journal.want_undo("1", "an order", "ada") == "it changed nothing"
+
+
+async def test_looking_for_undos_walks_through_those_that_are_due(path: Path) -> None:
+    await SqliteJournal.open(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        steps = [
+            row[3]
+            for look in (sql.DUE_UNDOS, sql.CLOSE_ARMED)
+            for row in connection.execute(f"EXPLAIN QUERY PLAN {look}", (9,) * look.count("?"))
+        ]
+    assert not any(step.startswith("SCAN executions") for step in steps), steps
+    assert any("undos_open (state=? AND due_at<?)" in step for step in steps), steps
+    assert any("undos_armed (context=?)" in step for step in steps), steps
+
+
+async def test_what_failed_may_be_undone_once_more(journal: SqliteJournal, clock: SetClock) -> None:
+    """Its own undo may have been held back, or have failed."""
+    execution = await applied(journal)
+    await journal.keep_failure(execution, Outcome.failed("no better"))
+    await journal.finish(execution, Outcome.failed("no better; UNDO FAILED"), 1, [], arm=CLOSED)
+    assert await journal.undo_of("1") is None
+    assert await journal.want_undo("1", "an order", "ada") is None
+    assert await due(journal, clock) == ["1"]
