@@ -16,9 +16,9 @@ HERE = Path(__file__).parent
 ACTIONS = {action.name: action for action in (PurgeCache, ToggleFeature, Scale, Rollback, Restart)}
 
 
-def test_every_scalar_of_the_yaml_files_is_text() -> None:
-    for path in HERE.glob("*.yaml"):
-        text = path.read_text()
+def test_every_scalar_of_what_keptn_reads_is_text() -> None:
+    for name in ("remediation.yaml", "shipyard.yaml"):
+        text = (HERE / name).read_text()
         as_text = yaml.load(text, yaml.BaseLoader)  # noqa: S506  the loader that makes only text
         assert yaml.safe_load(text) == as_text
 

@@ -1,0 +1,1 @@
+"""What holds executions back: the policy, and the rails that ask it."""

@@ -1,0 +1,44 @@
+"""The limits of replicas that hold without a policy: those that the actions themselves hold to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from keptn_remedy.guardrails.matching import Rules
+from keptn_remedy.guardrails.policy import Policy
+from keptn_remedy.variables import FromVariables, SettingsError, build
+
+_PREFIX = "KUBERNETES_"
+
+
+class ReplicaSettings(FromVariables):
+    """`KUBERNETES_MAX_REPLICAS` and `KUBERNETES_ALLOW_ZERO`, which the actions read as well: one
+    place decides both for them and for the guard-rails.
+    """
+
+    model_config = SettingsConfigDict(extra="ignore", hide_input_in_errors=True)
+
+    max_replicas: int = Field(default=50, ge=1)
+    allow_zero: bool = False
+
+    def rules(
+        self, policy: Policy | None, names: Mapping[str, tuple[str, ...]] | None = None
+    ) -> Rules:
+        """The rules of a policy above these limits; `names` as in `Rules`."""
+        return Rules(
+            policy,
+            replicas_at_most=self.max_replicas,
+            zero_replicas=self.allow_zero,
+            names=names,
+        )
+
+
+def replica_settings(variables: Mapping[str, str]) -> ReplicaSettings:
+    """What the variables say; the defaults where they are wrong, which turns the actions off."""
+    try:
+        return build(ReplicaSettings, _PREFIX, variables)
+    except SettingsError:
+        return ReplicaSettings()

@@ -1,0 +1,251 @@
+"""Which rules hold for an execution: the most specific one wins, setting by setting."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
+from zoneinfo import ZoneInfo
+
+from keptn_remedy import registry
+from keptn_remedy.guardrails.calendar import Blackout, Window
+from keptn_remedy.guardrails.policy import BUILT_IN, AtMost, Match, Policy, Rule, Storm, Undo
+from keptn_remedy.guardrails.units import Step
+
+REMEMBERED = 10_000
+"""Scopes whose rules are kept at hand."""
+FIELDS = ("target", "action", "service", "stage", "project")
+"""From the most specific to the least; labels come after them."""
+
+_GLOB = re.compile(r"[*?\[]")
+_OFF: Mapping[str, Any] = {"windows": (), "blackouts": (), "settle": 0.0, "undo": Undo()}
+
+Matcher = Callable[[str], object]
+
+
+class Scope(NamedTuple):
+    """What an execution is, as far as rules ask. `planned`: it is a planned action's; `target` is
+    None until there is a plan, and `labels` are in one order.
+    """
+
+    project: str
+    stage: str
+    service: str
+    action: str
+    labels: tuple[tuple[str, str], ...] = ()
+    planned: bool = True
+    target: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What holds for a scope. None and `()` are "no such limit"; lengths of time are seconds."""
+
+    decision: Literal["allow", "deny", "ignore"]
+    mode: Literal["act", "dry-run", "approve"]
+    approve_within: float
+    approval_default: Literal["deny", "approve"]
+    cooldown: float | None
+    once_within: float | None
+    at_most: tuple[AtMost, ...]
+    suspend_after: int | None
+    storm: Storm | None
+    replicas_at_most: int | None
+    replicas_at_least: int | None
+    zero_replicas: bool
+    replicas_step: Step | None
+    targets_at_most: int | None
+    windows: tuple[Window, ...]
+    blackouts: tuple[Blackout, ...]
+    at_once: int | None
+    settle: float
+    turn_within: float
+    on_refused: Literal["fail", "warning"]
+    on_failed: Literal["fail", "warning"]
+    undo: Undo
+    set_by: Mapping[str, str]
+    """The rule that set each of them, but for what is built in."""
+
+    def rule(self, setting: str) -> str:
+        """The name of the rule that set it."""
+        return self.set_by.get(setting, BUILT_IN)
+
+    @property
+    def undo_on_abort(self) -> bool:
+        return self.undo.on_abort
+
+    @property
+    def undo_on_closed(self) -> bool:
+        return self.undo.on_closed
+
+    @property
+    def undo_after(self) -> float | None:
+        return self.undo.after
+
+
+class Rules:
+    """The rules of a policy, and beneath them what holds without one. `names` are all by which an
+    action, by its own name, may be called.
+    """
+
+    def __init__(
+        self,
+        policy: Policy | None,
+        *,
+        replicas_at_most: int = 50,
+        zero_replicas: bool = False,
+        names: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> None:
+        rules = policy.rules if policy else ()
+        self.is_default = not rules
+        zone = policy.timezone if policy else "UTC"
+        self._in_order = [_Compiled(rule, zone, names or {}) for rule in in_order(rules)]
+        self._base = _base(replicas_at_most, zero_replicas=zero_replicas)
+        self._cached = lru_cache(REMEMBERED)(self._resolve)
+
+    def resolve(self, scope: Scope) -> Resolved:
+        """What holds for the scope."""
+        return self._cached(scope)
+
+    def uses_closing(self) -> bool:
+        """Whether anything is undone when a problem closes."""
+        return any(r.rule.undo and r.rule.undo.on_closed for r in self._in_order)
+
+    def _resolve(self, scope: Scope) -> Resolved:
+        values, set_by = dict(self._base), dict[str, str]()
+        limits = {limit.per: limit for limit in _BASE_LIMITS}
+        if not scope.planned:
+            values["at_once"], limits = None, {}
+        for rule in self._in_order:
+            if rule.matches(scope):
+                values |= rule.values
+                set_by |= dict.fromkeys(rule.rule.settings, rule.rule.name)
+                _merge(limits, rule.rule)
+        return Resolved(**values, at_most=tuple(limits.values()), set_by=set_by)
+
+
+class _Compiled:
+    """A rule, ready to be compared with scopes."""
+
+    def __init__(self, rule: Rule, zone: str, names: Mapping[str, tuple[str, ...]]) -> None:
+        self.rule = rule
+        self._names = names
+        self.values = _values(rule, zone)
+        self._fields = {field: _matchers(rule.match, field) for field in mentioned(rule.match)}
+        self._labels = {
+            name: [_glob(glob) for glob in globs] for name, globs in rule.match.labels.items()
+        }
+
+    def matches(self, scope: Scope) -> bool:
+        for field, matchers in self._fields.items():
+            if not any(_any(matchers, value) for value in self._comparable(scope, field)):
+                return False
+        if not self._labels:
+            return True
+        labels = dict(scope.labels)
+        return all(
+            name in labels and _any(matchers, labels[name])
+            for name, matchers in self._labels.items()
+        )
+
+    def _comparable(self, scope: Scope, field: str) -> Iterable[str]:
+        if field == "action":
+            return map(registry.key, self._names.get(scope.action, (scope.action,)))
+        value: str | None = getattr(scope, field)
+        return () if value is None else (value,)
+
+
+def in_order(rules: Iterable[Rule]) -> list[Rule]:
+    """From the least specific rule to the one that wins; of equals the later one wins."""
+    return sorted(rules, key=lambda rule: _rank(rule.match))
+
+
+def mentioned(match: Match) -> tuple[str, ...]:
+    """The fields that restrict it: `*` says nothing."""
+    return tuple(
+        field for field in FIELDS if getattr(match, field) and "*" not in globs_of(match, field)
+    )
+
+
+def globs_of(match: Match, field: str) -> tuple[str, ...]:
+    """The globs of one field."""
+    found: tuple[str, ...] = getattr(match, field)
+    return found
+
+
+def _rank(match: Match) -> tuple[int, ...]:
+    """How specific it is: which fields are mentioned, then which of them without a glob."""
+    fields = mentioned(match)
+    names = [field in fields for field in FIELDS]
+    plain = [field in fields and not has_glob(globs_of(match, field)) for field in FIELDS]
+    plain_labels = sum(not has_glob(globs) for globs in match.labels.values())
+    return (*map(int, names), len(match.labels), *map(int, plain), plain_labels)
+
+
+def has_glob(globs: Iterable[str]) -> bool:
+    """Whether one of them is more than a name."""
+    return any(_GLOB.search(glob) for glob in globs)
+
+
+def _matchers(match: Match, field: str) -> list[Matcher]:
+    globs = globs_of(match, field)
+    return [_glob(_action_glob(glob) if field == "action" else glob) for glob in globs]
+
+
+def _glob(glob: str) -> Matcher:
+    return re.compile(fnmatch.translate(glob)).match if _GLOB.search(glob) else glob.__eq__
+
+
+def _action_glob(glob: str) -> str:
+    """A glob on what all spellings of an action's name have in common."""
+    parts = re.split(r"(\[[^\]]*\])", glob.lower())
+    return "".join(part if part.startswith("[") else registry.key(part) for part in parts)
+
+
+def _any(matchers: Iterable[Matcher], value: str) -> bool:
+    return any(matcher(value) for matcher in matchers)
+
+
+def _values(rule: Rule, zone: str) -> dict[str, Any]:
+    """What a rule sets, in the form in which it holds; at_most is merged apart."""
+    found = {name: getattr(rule, name) for name in rule.settings - {"at_most"}}
+    if rule.windows:
+        found["windows"] = tuple(
+            Window.of(w.days, w.start, w.end, ZoneInfo(w.timezone or zone)) for w in rule.windows
+        )
+    if rule.blackouts:
+        found["blackouts"] = tuple(
+            Blackout.of(b.start.start, b.end.end, ZoneInfo(b.timezone or zone), b.reason)
+            for b in rule.blackouts
+        )
+    return {name: _OFF.get(name) if value is None else value for name, value in found.items()}
+
+
+def _merge(limits: dict[tuple[str, ...], AtMost], rule: Rule) -> None:
+    if "at_most" in rule.settings and rule.at_most is None:
+        limits.clear()
+    for limit in rule.at_most or ():
+        per = tuple(sorted(limit.per))
+        if limit.executions is None or limit.within is None:
+            limits.pop(per, None)
+        else:
+            limits[per] = AtMost(limit.executions, limit.within, per, rule.name)
+
+
+_BASE_LIMITS = (AtMost(6, 3600.0, ("target",), BUILT_IN),)
+
+
+def _base(replicas_at_most: int, *, zero_replicas: bool) -> dict[str, Any]:
+    """What holds without a policy; `at_most` apart, see `_BASE_LIMITS`."""
+    unset = dict.fromkeys(set(Rule.model_fields) - {"name", "match", "at_most"})
+    defaults = {name: Rule.model_fields[name].default for name in unset}
+    return {
+        **defaults,
+        **_OFF,
+        "at_once": 10,
+        "replicas_at_most": replicas_at_most,
+        "zero_replicas": zero_replicas,
+    }

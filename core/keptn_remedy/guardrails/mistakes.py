@@ -1,0 +1,127 @@
+"""What is wrong with a policy, in one line each: where it stands, and what to write instead."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from keptn_remedy.guardrails.reading import Document
+
+Place = tuple[str | int, ...]
+Keys = Mapping[tuple[str, ...], frozenset[str]]
+
+_SHOWN = 40
+_SIMILAR = 0.5
+_WORDS = {
+    "string_type": "must be text; numbers, true and false need quotes",
+    "bool_type": "must be true or false",
+    "int_type": "must be a whole number, without quotes",
+    "float_type": "must be a number, without quotes",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a map",
+    "model_type": "must be a map",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must not be longer than {max_length} characters",
+    "too_short": "must not be empty",
+    "too_long": "must not have more than {max_length} entries",
+    "greater_than": "must be more than {gt:.15g}",
+    "greater_than_equal": "must be {ge:.15g} or more",
+    "less_than_equal": "must be {le:.15g} or less",
+}
+
+
+def told(document: Document, error: ValidationError, keys: Keys) -> list[str]:
+    """The mistakes, in the order in which they stand in the file.
+
+    `keys` are those that may stand in the maps of a path.
+    """
+    errors = _without_echoes(error.errors())
+    found = [(document.line(_place(one)), one) for one in errors]
+    found.sort(key=lambda pair: pair[0])
+    return [f"line {line}: {_told(document, one, keys)}" for line, one in found]
+
+
+def _without_echoes(errors: Sequence[Any]) -> list[Any]:
+    """Pydantic also calls a list too short whose entries are all wrong."""
+    wrong_inside = {error["loc"][:n] for error in errors for n in range(len(error["loc"]))}
+    return [e for e in errors if e["type"] != "too_short" or e["loc"] not in wrong_inside]
+
+
+def _told(document: Document, error: Any, keys: Keys) -> str:
+    place = _place(error)
+    if error["type"] == "extra_forbidden":
+        return _unknown(document, place, keys)
+    if error["type"] == "missing":
+        return _placed(_where(document, place[:-1]), f"{place[-1]} is missing")
+    return _placed(_where(document, place), _wrong(error))
+
+
+def _place(error: Any) -> Place:
+    """Where it is; a check of several entries tells in `below` which one it means."""
+    below = error.get("ctx", {}).get("below", ())
+    return tuple(part for part in (*error["loc"], *below) if part != "[key]")
+
+
+def _unknown(document: Document, place: Place, keys: Keys) -> str:
+    *around, name = place
+    words = tuple(part for part in around if isinstance(part, str))
+    known = sorted(keys.get(words, ()))
+    near = difflib.get_close_matches(str(name), known, n=1, cutoff=_SIMILAR)
+    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+    return _placed(_where(document, around), f"there is no {_shown(name)}; {hint}")
+
+
+def _wrong(error: Any) -> str:
+    written = error["input"]
+    if written is None:
+        return "has no value; give it one, or leave it out"
+    if error["type"] == "literal_error":
+        return _no_choice(error)
+    words = _WORDS.get(error["type"])
+    said: str = words.format(**error.get("ctx", {})) if words else error["msg"]
+    said = said.removeprefix("Value error, ")
+    is_long = isinstance(written, list | dict) or error["type"].endswith(("_short", "_long"))
+    is_shown = isinstance(written, str) and repr(written) in said
+    return said if is_long or is_shown else f"{said}; it says {_shown(error['input'])}"
+
+
+def _no_choice(error: Any) -> str:
+    written = str(error["input"])
+    choices = re.findall(r"'([^']*)'", error["ctx"]["expected"])
+    if not choices:
+        return f"must be {error['ctx']['expected']}; it says {_shown(written)}"
+    near = difflib.get_close_matches(written, choices, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"must be one of {', '.join(choices)}, not {_shown(written)}{hint}"
+
+
+def _where(document: Document, place: Sequence[str | int]) -> str:
+    """A path in words: `rule 'production', at_most 2, within`."""
+    words: list[str] = []
+    for part in place:
+        if isinstance(part, str):
+            words.append(part)
+        elif words == ["rules"]:
+            words = [_rule(document.value["rules"], part)]
+        elif words:
+            words[-1] += f" {part + 1}"
+    return ", ".join(words)
+
+
+def _rule(rules: Any, index: int) -> str:
+    rule = rules[index]
+    name = cast("dict[object, object]", rule).get("name") if isinstance(rule, dict) else None
+    return f"rule {_shown(name)}" if isinstance(name, str) else f"rule {index + 1}"
+
+
+def _placed(where: str, said: str) -> str:
+    return f"{where}: {said}" if where else said
+
+
+def _shown(written: object) -> str:
+    text = str(written).lower() if isinstance(written, bool) else str(written)
+    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")

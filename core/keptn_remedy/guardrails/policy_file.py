@@ -1,0 +1,101 @@
+"""The policy in force: read again when its file changes; a bad one changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from keptn_remedy.guardrails.matching import Rules
+from keptn_remedy.guardrails.policy import Policy, PolicyError
+from keptn_remedy.guardrails.reading import MAX_BYTES
+from keptn_remedy.journal import Journal
+
+# Whose memory in the journal holds the last good policy; no action can have this name.
+_OWNER, _KEY = "", "policy"
+
+
+class _Found(NamedTuple):
+    """The file's text; None and why where it can't be read."""
+
+    text: str | None
+    why: str = ""
+
+
+class PolicyFile:
+    """The rules in force, and why the file is not what they were made of, if it isn't.
+
+    `make` makes rules of a policy, and of none.
+    """
+
+    def __init__(
+        self, path: Path | None, journal: Journal, make: Callable[[Policy | None], Rules]
+    ) -> None:
+        self.rules = make(None)
+        self.problem: str | None = None
+        self._path = path
+        self._journal = journal
+        self._make = make
+        self._seen: _Found | None = None
+        self._tried: _Found | None = None
+
+    async def begin(self) -> None:
+        """Take what the file says; if it is no good, what was in force last.
+
+        Raises:
+            PolicyError: neither is to be had.
+            JournalError: what was in force last can't be read.
+        """
+        if self._path is None:
+            return
+        self._seen = self._tried = self._read(self._path)
+        try:
+            await self._take(self._seen)
+        except PolicyError as error:
+            last = await self._journal.recall(_OWNER, _KEY)
+            if not isinstance(last, str):
+                raise
+            self.rules = await self._rules(last)
+            self.problem = str(error)
+
+    async def look(self, *, at_once: bool = False) -> bool:
+        """Take what the file says if it has changed; whether it was tried.
+
+        Unless `at_once`, a change must be seen twice: the text could be half written.
+
+        Raises:
+            JournalError: it is in force, and could not be kept for the next process.
+        """
+        if self._path is None:
+            return False
+        found = self._read(self._path)
+        is_half_seen, self._seen = found != self._seen and not at_once, found
+        if is_half_seen or (found == self._tried and not at_once):
+            return False
+        try:
+            await self._take(found)
+        except PolicyError as error:
+            self._tried = found
+            is_news, self.problem = self.problem != str(error), str(error)
+            return is_news
+        self._tried, self.problem = found, None
+        return True
+
+    async def _take(self, found: _Found) -> None:
+        if found.text is None:
+            raise PolicyError([found.why])
+        self.rules = await self._rules(found.text)
+        await self._journal.remember(_OWNER, _KEY, found.text)
+
+    async def _rules(self, text: str) -> Rules:
+        # A long file takes seconds to read.
+        return self._make(await asyncio.to_thread(Policy.load, text))
+
+    @staticmethod
+    def _read(path: Path) -> _Found:
+        try:
+            with path.open(encoding="utf-8") as file:
+                return _Found(file.read(MAX_BYTES + 1))
+        except (OSError, UnicodeDecodeError) as error:
+            return _Found(None, f"{path} can't be read: {error}")

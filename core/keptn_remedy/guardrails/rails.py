@@ -1,0 +1,358 @@
+"""When not to act: the guard-rails, in the order they are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Literal, NamedTuple
+
+from keptn_remedy.action import Change, Denied
+from keptn_remedy.guardrails import calendar
+from keptn_remedy.guardrails.matching import Resolved, Scope
+from keptn_remedy.guardrails.policy import AtMost
+from keptn_remedy.guardrails.units import Step, in_words
+from keptn_remedy.journal import History, Pause
+
+Number = int | float | str
+GLOBAL_STOP = "global stop"
+
+
+class Case(NamedTuple):
+    """One target that one execution is about to touch, and the rules that hold for it.
+
+    `targets` are those of the whole plan; `replicas` are ordered before and after it. `services`
+    are those of the stage, as far as Keptn told.
+    """
+
+    scope: Scope
+    rules: Resolved
+    target: str
+    context: str
+    now: float = 0.0
+    changes: tuple[Change, ...] = ()
+    targets: frozenset[str] = frozenset()
+    replicas: tuple[int, int] | None = None
+    pause: Pause | None = None
+    services: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class No:
+    """Why a rail refuses, in words and in numbers.
+
+    `rule` is told where a rail has several. `turn_within`: so many seconds are worth waiting, since
+    others may end.
+    """
+
+    why: str
+    numbers: dict[str, Number] = field(default_factory=dict[str, Number])
+    rule: str | None = None
+    turn_within: float | None = None
+
+
+class Refusal(Denied):
+    """A rail said no, because of a rule. `turn_within` is as in `No`."""
+
+    def __init__(
+        self,
+        rail: str,
+        rule: str,
+        why: str,
+        numbers: Mapping[str, Number] | None = None,
+        turn_within: float | None = None,
+    ) -> None:
+        super().__init__(f"refused by guard-rail {rail} ({rule}): {why}")
+        self.rail = rail
+        self.rule = rule
+        self.numbers = numbers or {}
+        self.turn_within = turn_within
+
+
+@dataclass(frozen=True, slots=True)
+class Rail:
+    """One guard-rail. `setting` is what switches it on in a rule."""
+
+    name: str
+    setting: str
+    ask: Callable[[Case, Any], No | None]
+
+
+def _pause(case: Case, _: object) -> No | None:
+    pause = case.pause
+    return No(paused_words(pause), {"paused_by": pause.by}, GLOBAL_STOP) if pause else None
+
+
+def _decision(case: Case, _: object) -> No | None:
+    if case.rules.decision == "allow":
+        return None
+    return No(f"{case.scope.action} is not allowed on {case.target}")
+
+
+def _target(case: Case, _: object) -> No | None:
+    if case.target.strip():
+        return None
+    return No("a change names no target, which could mean all of them", rule="always")
+
+
+def _calendar(case: Case, _: object) -> No | None:
+    rules = case.rules
+    why = calendar.closed(rules.windows, rules.blackouts, case.now)
+    if why is None:
+        return None
+    is_blackout = any(blackout.contains(case.now) for blackout in rules.blackouts)
+    return No(why, rule=rules.rule("blackouts" if is_blackout else "windows"))
+
+
+def _targets(case: Case, _: object) -> No | None:
+    most = case.rules.targets_at_most
+    found = len(case.targets)
+    if most is None or found <= most:
+        return None
+    return No(
+        f"it would touch {found} targets, at most {most} are allowed",
+        {"targets": found, "limit": most},
+    )
+
+
+def _replicas(case: Case, _: object) -> No | None:
+    for before, after in _sizes(case):
+        if no := _size(case, before, after):
+            return no
+    return None
+
+
+def _suspended(case: Case, history: History) -> No | None:
+    most = case.rules.suspend_after
+    if most is None:
+        return None
+    streak = history.streak(case.scope.action, case.target, case.context)
+    if streak < most:
+        return None
+    return No(
+        f"{streak} executions of {case.scope.action} on {case.target} in a row did not help, and"
+        f" {most} are enough; remedy resume --target {case.target!r} lets it act again",
+        {"executions": streak, "limit": most},
+    )
+
+
+def _cooldown(case: Case, history: History) -> No | None:
+    pause, last = case.rules.cooldown, history.last(case.target)
+    if pause is None or last is None:
+        return None
+    ago = case.now - (last.ended_at or case.now)
+    if ago >= pause:
+        return None
+    return No(
+        f"{last.action} touched {case.target} {_in_words(ago)} ago (execution"
+        f" {history.execution_id(last)}), and {in_words(pause)} must pass",
+        {"seconds": round(ago, 1), "limit_seconds": pause},
+    )
+
+
+def _settling(case: Case, history: History) -> No | None:
+    last = history.last(case.target)
+    if last is None:
+        return None
+    # Without an end it is being finished just now: whoever acts holds the target.
+    settled_at = last.settled_at or case.now + case.rules.settle
+    left = settled_at - case.now
+    # A clock that was set back must not make it settle where nothing has to.
+    if left <= 0 or settled_at == last.ended_at:
+        return None
+    return No(
+        f"{last.action} on {case.target} still settles for {_in_words(left)} (execution"
+        f" {history.execution_id(last)})",
+        {"seconds_left": round(left, 1)},
+    )
+
+
+def _once_within(case: Case, history: History) -> No | None:
+    window, last = case.rules.once_within, history.last(case.target)
+    if window is None or last is None or last.admitted_at < case.now - window:
+        return None
+    once = AtMost(1, window, ("action", "target"), case.rules.rule("once_within"))
+    return _limit(case, history, once)
+
+
+def _at_most(case: Case, history: History) -> No | None:
+    for limit in case.rules.at_most:
+        if no := _limit(case, history, limit):
+            return no
+    return None
+
+
+def _storm(case: Case, history: History) -> No | None:
+    storm = case.rules.storm
+    if storm is None:
+        return None
+    if no := _spread(case, history, "target", case.targets, storm.targets):
+        return no
+    if storm.percent is None or not case.services:
+        return None
+    # One or two of a few services are a large share, and no storm.
+    most = max(2, int(case.services * storm.percent / 100))
+    return _spread(case, history, "service", frozenset((case.scope.service,)), most)
+
+
+def _at_once(case: Case, history: History) -> No | None:
+    most = case.rules.at_once
+    if most is None or not case.scope.planned:
+        return None
+    unsettled = history.unsettled(case.now)
+    if unsettled < most:
+        return None
+    return No(
+        f"{unsettled} planned executions run or settle, {most} may at once",
+        {"executions": unsettled, "limit": most},
+        turn_within=case.rules.turn_within,
+    )
+
+
+RAILS: Sequence[Rail] = (
+    Rail("pause", "", _pause),
+    Rail("decision", "decision", _decision),
+    Rail("target", "", _target),
+    Rail("calendar", "windows", _calendar),
+    Rail("targets", "targets_at_most", _targets),
+    Rail("replicas", "replicas_at_most", _replicas),
+    Rail("suspended", "suspend_after", _suspended),
+    Rail("settling", "settle", _settling),
+    Rail("cooldown", "cooldown", _cooldown),
+    Rail("once-within", "once_within", _once_within),
+    Rail("at-most", "at_most", _at_most),
+    Rail("storm", "storm", _storm),
+    Rail("at-once", "at_once", _at_once),
+)
+"""Each target of a plan is asked about in this order; the first rail that refuses is told. What may
+pass comes last, so that nobody waits in vain."""
+
+STANDING = RAILS[:4]
+"""What needs no history: asked of a plan that changes nothing, and again of one that an earlier
+process had admitted."""
+
+
+def first_refusal(
+    cases: Sequence[Case], history: History | None, rails: Sequence[Rail] = RAILS
+) -> Refusal | None:
+    """The first no, rail by rail."""
+    for rail in rails:
+        for case in cases:
+            if no := rail.ask(case, history):
+                rule = no.rule or case.rules.rule(rail.setting)
+                return Refusal(rail.name, rule, no.why, no.numbers, no.turn_within)
+    return None
+
+
+def paused_words(pause: Pause) -> str:
+    """Who paused, since when, and why."""
+    return f"paused by {pause.by} since {pause.since:%Y-%m-%dT%H:%M:%SZ}: {pause.reason}"
+
+
+def _limit(case: Case, history: History, limit: AtMost) -> No | None:
+    same = {name: _attribute(case, name) for name in _counted_by(limit.per)}
+    found = history.count(case.now - limit.within_seconds, **same)
+    if found < limit.executions:
+        return None
+    per = " and ".join(f"{name} {same[name]}" for name in limit.per)
+    return No(
+        f"{found} executions with the same {per} within {in_words(limit.within_seconds)}, at most"
+        f" {limit.executions} are allowed",
+        {"executions": found, "limit": limit.executions, "within_seconds": limit.within_seconds},
+        limit.rule,
+    )
+
+
+@cache
+def _counted_by(per: tuple[str, ...]) -> tuple[str, ...]:
+    """With what makes a name unique: a stage is one of a project, a service one of a stage."""
+    within: tuple[str, ...] = ()
+    if "service" in per:
+        within = ("project", "stage")
+    elif "stage" in per:
+        within = ("project",)
+    return tuple(dict.fromkeys((*within, *per)))
+
+
+def _attribute(case: Case, name: str) -> str:
+    return case.target if name == "target" else str(getattr(case.scope, name))
+
+
+def _spread(
+    case: Case,
+    history: History,
+    what: Literal["target", "service"],
+    own: frozenset[str],
+    most: int,
+) -> No | None:
+    within, stage = case.rules.storm.within_seconds if case.rules.storm else 0.0, case.scope.stage
+    window = (case.now - within, case.scope.project, stage)
+    if history.effects(*window) + len(own) <= most:
+        return None  # even if each of them was on something else
+    found = len(history.distinct(what, *window) | own)
+    if found <= most:
+        return None
+    return No(
+        f"with this one {found} {what}s of stage {stage} would be touched within"
+        f" {in_words(within)}, at most {most} are allowed: where everything looks broken, the cause"
+        " is likely elsewhere",
+        {f"{what}s": found, "limit": most, "within_seconds": within},
+    )
+
+
+def _sizes(case: Case) -> list[tuple[int | None, int]]:
+    """Numbers of replicas, before and after."""
+    if case.replicas:
+        return [case.replicas]
+    found: list[tuple[int | None, int]] = []
+    for change in case.changes:
+        after = _whole(change.after)
+        if "replica" in change.field.partition(" ")[0].lower() and after is not None:
+            found.append((_whole(change.before), after))
+    return found
+
+
+def _whole(value: object) -> int | None:
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _size(case: Case, before: int | None, after: int) -> No | None:
+    if after == before:
+        return None
+    rules = case.rules
+    most, least, step = rules.replicas_at_most, rules.replicas_at_least, rules.replicas_step
+    grows, shrinks = before is None or after > before, before is None or after < before
+    checks: tuple[tuple[str, object, bool], ...] = (
+        ("zero_replicas", "0 are not allowed", after == 0 and not rules.zero_replicas),
+        ("replicas_at_most", f"at most {most}", most is not None and grows and after > most),
+        (
+            "replicas_at_least",
+            f"at least {least}",
+            least is not None and shrinks and 0 < after < least,
+        ),
+        ("replicas_step", f"a step of at most {step}", not _is_in_step(step, before, after)),
+    )
+    for setting, limit, is_broken in checks:
+        if is_broken:
+            why = f"{case.target} would go from {_known(before)} to {after} replicas; {limit}"
+            numbers: dict[str, Number] = {"replicas": after, "limit": str(limit)}
+            return No(why, numbers, rules.rule(setting))
+    return None
+
+
+def _is_in_step(step: Step | None, before: int | None, after: int) -> bool:
+    if step is None or before is None:
+        return True
+    fewest, most = step.bounds(before)
+    return fewest <= after <= most
+
+
+def _known(number: int | None) -> str:
+    return "an unknown number" if number is None else str(number)
+
+
+def _in_words(seconds: float) -> str:
+    """What a clock that was set back makes negative is none."""
+    return in_words(round(seconds) if seconds > 1 else round(max(0.0, seconds), 1))

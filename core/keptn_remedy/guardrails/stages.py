@@ -1,0 +1,33 @@
+"""How many services a stage has, as Keptn told not long ago."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from keptn_remedy.clock import Clock
+
+FRESH_SECONDS = 300.0
+ASK_AGAIN_SECONDS = 30.0
+MOST_STAGES = 1_000
+
+
+class StageSizes:
+    """Remembers what Keptn told. Where it can't be asked, what it told before holds."""
+
+    def __init__(self, ask: Callable[[str, str], Awaitable[int | None]], clock: Clock) -> None:
+        self._ask = ask
+        self._clock = clock
+        self._known: dict[tuple[str, str], tuple[int | None, float]] = {}
+
+    async def of(self, project: str, stage: str) -> int | None:
+        """The number of services; None where Keptn never told."""
+        known, until = self._known.get((project, stage), (None, 0.0))
+        if self._clock.monotonic() < until:
+            return known
+        told = await self._ask(project, stage)
+        fresh = FRESH_SECONDS if told is not None else ASK_AGAIN_SECONDS
+        if len(self._known) >= MOST_STAGES:
+            self._known.clear()
+        size = known if told is None else told
+        self._known[project, stage] = size, self._clock.monotonic() + fresh
+        return size

@@ -1,0 +1,244 @@
+"""A policy in plain English: what holds for whom, in the order in which it wins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from keptn_remedy.guardrails.calendar import Window
+from keptn_remedy.guardrails.matching import globs_of, in_order, mentioned
+from keptn_remedy.guardrails.policy import (
+    BUILT_IN,
+    Blackout,
+    Limit,
+    Match,
+    Policy,
+    Rule,
+    Storm,
+    Undo,
+)
+from keptn_remedy.guardrails.units import in_words
+
+ORDER = (
+    "Of the rules that match, the most specific one wins, setting by setting: first the one that"
+    " names a target, then an action, a service, a stage, a project, labels; then a name before a"
+    " glob; then the later one in the file."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one rule says: its name, for whom, and what holds for them, in sentences."""
+
+    rule: str
+    applies_to: str
+    holds: tuple[str, ...]
+
+
+def explain(policy: Policy) -> list[Part]:
+    """The rules, those that win first; at the end what is built in and still holds somewhere."""
+    winners_first = in_order(policy.rules)[::-1]
+    parts = [Part(rule.name, whom(rule.match), _sentences(rule, policy)) for rule in winners_first]
+    for_all = [rule for rule in policy.rules if not _restricts(rule.match)]
+    if defaults := tuple(_defaults(for_all)):
+        where = "whatever the rules above leave open" if policy.rules else "everything"
+        parts.append(Part(BUILT_IN, where, defaults))
+    return parts
+
+
+def whom(match: Match) -> str:
+    """What a rule is about: `action scale, stage prod or staging`."""
+    words = [f"{field} {_or(globs_of(match, field))}" for field in mentioned(match)]
+    words += [f"label {name} {_or(globs)}" for name, globs in match.labels.items()]
+    return ", ".join(words) or "everything"
+
+
+def _restricts(match: Match) -> bool:
+    return bool(mentioned(match) or match.labels)
+
+
+def _sentences(rule: Rule, policy: Policy) -> tuple[str, ...]:
+    found: list[str] = []
+    for setting in Rule.model_fields:  # in the order of the reference
+        if setting in rule.settings:
+            value = getattr(rule, setting)
+            found += (
+                _LISTS[setting](value, policy) if setting in _LISTS else [_told(setting, value)]
+            )
+    return tuple(found)
+
+
+def _told(setting: str, value: Any) -> str:
+    return _NOTHING[setting] if value is None else _SAID[setting](value)
+
+
+def _decision(decision: str) -> str:
+    return {
+        "allow": "it may act",
+        "deny": "it may not act: each execution is refused",
+        "ignore": "it is ignored: Keptn gets no answer, as for an action that we don't have",
+    }[decision]
+
+
+def _mode(mode: str) -> str:
+    return {
+        "act": "it acts without asking",
+        "dry-run": "it tells its plan and changes nothing",
+        "approve": "it acts only after a person approved the plan",
+    }[mode]
+
+
+def _silence(verdict: str) -> str:
+    return f"without an answer in time it is {'denied' if verdict == 'deny' else 'approved'}"
+
+
+def _refused(told: str) -> str:
+    if told == "warning":
+        return "a refusal is told as warning: the sequence goes on and its evaluation judges"
+    return "a refusal is told as fail: the sequence stops here"
+
+
+def _failed(told: str) -> str:
+    if told == "warning":
+        return "a failure is told as warning: the sequence goes on and its evaluation judges"
+    return "a failure is told as fail: the sequence stops here"
+
+
+def _storm(storm: Storm) -> str:
+    percent = f", or {storm.percent:g} % of its services," if storm.percent else ""
+    targets, within = _number(storm.targets, "target"), in_words(storm.within_seconds)
+    return f"at most {targets} of a stage{percent} are touched within {within}"
+
+
+def _undo(undo: Undo) -> str:
+    causes = ["when the sequence is aborted"] if undo.on_abort else []
+    causes += ["when the problem closes"] if undo.on_closed else []
+    causes += [f"{in_words(undo.after)} after its end"] if undo.after else []
+    return f"it is undone {', '.join(causes)}" if causes else _NOTHING["undo"]
+
+
+def _limits(limits: Sequence[Limit] | None, _: Policy) -> list[str]:
+    return [_limit(limit) for limit in limits] if limits else ["no limit on how often"]
+
+
+def _limit(limit: Limit) -> str:
+    same = " and ".join(limit.per)
+    if limit.executions is None or limit.within is None:
+        return f"no limit on how often with the same {same}"
+    often = _number(limit.executions, "execution")
+    return f"at most {often} with the same {same} within {in_words(limit.within)}"
+
+
+def _windows(windows: Iterable[Any] | None, policy: Policy) -> list[str]:
+    if not windows:
+        return ["at any hour"]
+    shown = [
+        str(Window.of(w.days, w.start, w.end, ZoneInfo(w.timezone or policy.timezone)))
+        for w in windows
+    ]
+    return [f"it acts only {_or(shown)}"]
+
+
+def _blackouts(blackouts: Iterable[Blackout] | None, policy: Policy) -> list[str]:
+    if not blackouts:
+        return ["on any date"]
+    return [_blackout(blackout, policy.timezone) for blackout in blackouts]
+
+
+def _blackout(blackout: Blackout, timezone: str) -> str:
+    reason = f" ({blackout.reason})" if blackout.reason else ""
+    last = f"{blackout.end}{' included' if blackout.end.is_date else ''}"
+    return f"never from {blackout.start} to {last}, {blackout.timezone or timezone}{reason}"
+
+
+def _zero(allowed: object) -> str:
+    return "it may scale to 0" if allowed else "it never scales to 0"
+
+
+def _replicas(number: int) -> str:
+    return _number(number, "replica")
+
+
+_SAID: Mapping[str, Callable[[Any], str]] = {
+    "decision": _decision,
+    "mode": _mode,
+    "approve_within": lambda length: f"a person has {in_words(length)} to approve",
+    "approval_default": _silence,
+    "cooldown": lambda length: f"a target rests {in_words(length)} after an execution",
+    "once_within": lambda length: f"the same action on the same target once in {in_words(length)}",
+    "suspend_after": lambda n: (
+        f"after {_number(n, 'execution')} in a row that did not help it is suspended until a"
+        " person resumes it"
+    ),
+    "storm": _storm,
+    "replicas_at_most": lambda n: f"it never scales up beyond {_replicas(n)}",
+    "replicas_at_least": lambda n: f"it never scales down below {_replicas(n)}",
+    "zero_replicas": _zero,
+    "replicas_step": lambda step: f"it scales by at most {step} in one execution",
+    "targets_at_most": lambda n: f"at most {_number(n, 'target')} in one execution",
+    "at_once": lambda n: f"it waits while {_number(n, 'planned execution')} run or settle",
+    "settle": lambda length: f"its effect settles for {in_words(length)} after its end",
+    "turn_within": lambda length: f"it waits up to {in_words(length)} for its turn",
+    "on_refused": _refused,
+    "on_failed": _failed,
+    "undo": _undo,
+}
+_LISTS: Mapping[str, Callable[[Any, Policy], list[str]]] = {
+    "at_most": _limits,
+    "windows": _windows,
+    "blackouts": _blackouts,
+}
+SETTINGS = _SAID.keys() | _LISTS.keys()
+"""What there are words for."""
+
+_NOTHING: Mapping[str, str] = {
+    "cooldown": "no rest between executions",
+    "once_within": "the same action on the same target as often as asked",
+    "suspend_after": "it is never suspended",
+    "storm": "no limit on how much of a stage is touched",
+    "replicas_at_most": "no limit to scaling up but the action's own",
+    "replicas_at_least": "no limit to scaling down but the action's own",
+    "replicas_step": "it scales by any number",
+    "targets_at_most": "any number of targets in one execution",
+    "at_once": "it does not wait for other executions",
+    "settle": "its effect counts as settled at its end",
+    "undo": "it is undone only by order",
+}
+
+
+def _defaults(for_all: Sequence[Rule]) -> Iterator[str]:
+    """What is built in, but for what a rule for everything replaces."""
+    replaced = {setting for rule in for_all for setting in rule.settings - {"at_most"}}
+    said = {
+        "decision": "it may act",
+        "mode": "it acts without asking",
+        "approve_within": "where a person is asked, there are 15m to approve",
+        "approval_default": _silence("deny"),
+        "at_most": "planned actions: at most 6 executions with the same target within 1h",
+        "replicas_at_most": "it never scales up beyond 50 replicas, or KUBERNETES_MAX_REPLICAS",
+        "zero_replicas": "it never scales to 0, unless KUBERNETES_ALLOW_ZERO is set",
+        "at_once": "planned actions: it waits while 10 planned executions run or settle",
+        "turn_within": "it waits up to 5m for its turn",
+        "on_refused": _refused("fail"),
+        "on_failed": _failed("fail"),
+        "undo": _NOTHING["undo"],
+    }
+    if any(_replaces_limit(rule) for rule in for_all):
+        replaced.add("at_most")
+    return (sentence for setting, sentence in said.items() if setting not in replaced)
+
+
+def _replaces_limit(rule: Rule) -> bool:
+    if "at_most" not in rule.settings:
+        return False
+    return rule.at_most is None or any(limit.per == ("target",) for limit in rule.at_most)
+
+
+def _number(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _or(words: Sequence[str]) -> str:
+    return " or ".join((", ".join(words[:-1]), words[-1]) if len(words) > 1 else words)
