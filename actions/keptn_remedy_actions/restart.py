@@ -5,13 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
-from pydantic import BaseModel
-
-from keptn_remedy import Change, Context, Outcome, Plan
+from keptn_remedy import Change, Context, Denied, Outcome, Plan
 from keptn_remedy_actions.cluster import (
     ROLLOUT,
     Object,
-    Ref,
     Workload,
     annotations_of,
     argo,
@@ -23,7 +20,7 @@ from keptn_remedy_actions.cluster import (
     trouble,
     uid_of,
 )
-from keptn_remedy_actions.cluster.action import ClusterAction, looks
+from keptn_remedy_actions.cluster.action import ClusterAction, Target, looks
 from keptn_remedy_actions.cluster.api import MERGE_PATCH
 from keptn_remedy_actions.cluster.managers import who_set
 from keptn_remedy_actions.cluster.revisions import RESTARTED_AT
@@ -32,11 +29,9 @@ from keptn_remedy_actions.cluster.swap import AnotherTemplate
 from keptn_remedy_actions.cluster.targets import TargetValue, resolve
 
 
-class _Memo(BaseModel):
+class _Memo(Target):
     """What the plan keeps: what is to be restarted, and the time that makes it one restart."""
 
-    workload: Ref
-    uid: str
     at: str
     before: str | None
     """What stood there: it may lie in the future, where clocks differ or a restart is scheduled."""
@@ -88,8 +83,11 @@ class Restart(ClusterAction):
         why = await self._reasons(memo, workload, how) if workload.live else how.why
         return Outcome.failed(f"{memo.workload} is not available after its restart: {why}")
 
-    async def undo(self, context: Context, plan: Plan) -> str | None:
-        return "a restart can't be undone, and nothing is left of it to undo"
+    async def put_back(self, context: Context, plan: Plan, live: Object) -> bool:
+        memo = _Memo.model_validate(plan.memo)
+        if restarted_at(Workload(memo.workload, live)) == memo.before:
+            return False  # it never came to the restart
+        raise Denied("a restart can't be undone: the pods of before are gone")
 
     async def _again(self, memo: _Memo) -> Workload:
         live = await self.api.get(memo.workload)

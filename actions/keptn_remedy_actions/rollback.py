@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import Field, field_validator
 
-from keptn_remedy import Change, Context, Outcome, Plan, TemporaryError
+from keptn_remedy import Change, Context, Denied, Outcome, Plan, TemporaryError
 from keptn_remedy_actions.cluster import (
     REPLICA_SET,
     ROLLOUT,
+    Object,
     Ref,
     Workload,
     argo,
@@ -24,13 +25,14 @@ from keptn_remedy_actions.cluster import (
     trouble,
     uid_of,
 )
-from keptn_remedy_actions.cluster.action import ClusterAction, looks
+from keptn_remedy_actions.cluster.action import ClusterAction, Target, looks
 from keptn_remedy_actions.cluster.api import NotFound
 from keptn_remedy_actions.cluster.history import History, read
 from keptn_remedy_actions.cluster.revisions import Revision, choose, numbered, shared
 from keptn_remedy_actions.cluster.rollout import Progress
 from keptn_remedy_actions.cluster.swap import (
     AnotherTemplate,
+    another,
     changed,
     check_holds,
     is_due,
@@ -55,11 +57,9 @@ class RollbackValue(TargetValue):
         return number
 
 
-class _Memo(BaseModel):
+class _Memo(Target):
     """What the plan keeps: names of history objects. Their templates may hold secrets."""
 
-    workload: Ref
-    uid: str
     former: str
     wanted: str
     step: str
@@ -102,7 +102,7 @@ class Rollback(ClusterAction):
             return
         memo = _Memo.model_validate(plan.memo)
         go_back = partial(self._go_back, context, memo)
-        history = await changed(self.api, memo.workload, memo.uid, go_back)
+        history, _ = await changed(self.api, memo.workload, memo.uid, go_back)
         await self._tell(context, history, "RemedyRolledBack", memo.step)
 
     async def verify(self, context: Context, plan: Plan) -> Outcome:
@@ -126,22 +126,20 @@ class Rollback(ClusterAction):
         why = await self._reasons(memo, history.workload, how) if history else how.why
         return Outcome.failed(f"{memo.workload} is not available after {memo.step}: {why}")
 
-    async def undo(self, context: Context, plan: Plan) -> str | None:
-        if not plan.changes:
-            return "there was nothing to undo"
+    async def put_back(self, context: Context, plan: Plan, live: Object) -> bool:
         memo = _Memo.model_validate(plan.memo)
-        try:
-            go_forward = partial(self._go_forward, memo)
-            history = await changed(self.api, memo.workload, memo.uid, go_forward)
-        except AnotherTemplate as error:
-            return f"not undone: {error}"
-        except NotFound:
-            return f"not undone: {memo.workload} is gone"
         remembered = await known.recall(context, memo.workload, memo.uid)
+        go_forward = partial(self._go_forward, memo, is_ours=remembered.begun == context.trigger.id)
+        try:
+            history, is_put_back = await changed(self.api, memo.workload, memo.uid, go_forward)
+        except AnotherTemplate as error:
+            expected = memo.step.rpartition(" -> ")[2]
+            raise Denied(f"{error}, and {expected} was expected: it is left alone") from None
+        except NotFound as error:
+            raise Denied(f"it is gone, or what has its template is: {error}") from None
         remembered.forgive(memo.former, history.revisions)
         await known.keep(context, memo.workload, remembered, history.revisions)
-        await self._tell(context, history, "RemedyUndone", f"undone: {memo.step}")
-        return None
+        return is_put_back
 
     async def _go_back(self, context: Context, memo: _Memo, history: History) -> None:
         remembered = await known.recall(context, memo.workload, memo.uid)
@@ -150,6 +148,7 @@ class Rollback(ClusterAction):
         step = _next_step(memo, history)
         # Before the patch: however that ends, what had a problem is not gone back to.
         remembered.note_bad(memo.former, history.revisions)
+        remembered.begun = context.trigger.id
         await known.keep(context, memo.workload, remembered, history.revisions)
         if step == "abort":
             await argo.set_abort(self.api, memo.workload, history.workload.live, abort=True)
@@ -158,11 +157,20 @@ class Rollback(ClusterAction):
         remembered.last = context.trigger.id
         await known.keep(context, memo.workload, remembered, history.revisions)
 
-    async def _go_forward(self, memo: _Memo, history: History) -> None:
+    async def _go_forward(self, memo: _Memo, history: History, *, is_ours: bool) -> bool:
         if _is_aborted(memo, history):
             await argo.set_abort(self.api, memo.workload, history.workload.live, abort=False)
-        elif is_due(history, former=memo.wanted, wanted=memo.former, since=memo.planned_at):
-            await put(self.api, history, memo.former)
+            return True
+        if not _is_as_left(memo, history, is_ours=is_ours):
+            return False
+        rollout.check_follows_its_template(history.workload, "its former template has no effect")
+        if history.named(memo.former) is None:
+            raise Denied(
+                f"{memo.former}, which had the former template, is not in the history of"
+                f" {memo.workload} any more: deploy what is wanted instead"
+            )
+        await put(self.api, history, memo.former)
+        return True
 
     async def _look(self, memo: _Memo, history: History) -> Progress:
         live, holder = history.workload.live, history.holder.live
@@ -235,6 +243,26 @@ def _next_step(memo: _Memo, history: History) -> _Step:
     if _is_aborted(memo, history):
         return "none"
     return "swap" if is_due(history, former=former, wanted=wanted, since=since) else "none"
+
+
+def _is_as_left(memo: _Memo, history: History, *, is_ours: bool) -> bool:
+    """Whether the template is the one that the rollback left; False if it is that of before.
+
+    Raises:
+        AnotherTemplate: it is neither, or was restarted since.
+        TemporaryError: it is not recorded yet what it is.
+    """
+    if history.is_at(memo.former):
+        return False
+    # What aborted an update wrote no template, unless there was nothing left to abort.
+    by_us = not memo.by_abort or history.is_written_by_us
+    if by_us and (history.is_at(memo.wanted) or (is_ours and history.grew_from(memo.wanted))):
+        return True
+    if history.runs(memo.former) or (is_ours and history.grew_from(memo.former)):
+        return False
+    if not history.is_observed:
+        raise TemporaryError(f"the controller has not recorded what {history.workload.ref} has now")
+    raise another(history, memo.wanted, since=memo.planned_at)
 
 
 def _is_aborted(memo: _Memo, history: History) -> bool:

@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, model_validator
+from pydantic import BeforeValidator, model_validator
 from pydantic import Field as Described
 
 from keptn_remedy import Change, Context, Denied, Outcome, PermanentError, Plan
@@ -16,12 +16,12 @@ from keptn_remedy_actions.cluster import (
     Ref,
     Workload,
     events,
+    meta_of,
     owners,
     replicas,
     trouble,
 )
-from keptn_remedy_actions.cluster.action import ClusterAction, looks
-from keptn_remedy_actions.cluster.api import NotFound
+from keptn_remedy_actions.cluster.action import ClusterAction, Target, check_same, looks
 from keptn_remedy_actions.cluster.autoscalers import Lever, direct, find_lever
 from keptn_remedy_actions.cluster.compare_and_set import (
     ChangedMeanwhile,
@@ -70,10 +70,9 @@ def _as_object(sent: Any) -> Any:
     return sent  # pyright: ignore[reportUnknownVariableType]  # the model reads it
 
 
-class _Memo(BaseModel):
+class _Memo(Target):
     """What the plan keeps: which fields of what were to be set for which workload."""
 
-    workload: Ref
     holder: Ref
     subresource: str
     fields: list[Field]
@@ -81,6 +80,7 @@ class _Memo(BaseModel):
     wanted: int
     contested: bool
     planned_at: str
+    holder_uid: str = ""
 
     @property
     def is_fewer(self) -> bool:
@@ -117,8 +117,9 @@ class Scale(ClusterAction):
                 f" {wanted} would be a fight against it"
             )
         fields = lever.fields(wanted)
-        changes = [_change(workload.ref, lever.ref, field) for field in fields]
-        return Plan(tuple(changes), notes, _memo(workload, lever, fields, wanted))
+        changes = tuple(_change(workload.ref, lever.ref, field) for field in fields)
+        memo = _memo(workload, lever, fields, wanted)
+        return Plan(changes, notes, memo, replicas=(lever.ordered, wanted))
 
     async def apply(self, context: Context, plan: Plan) -> None:
         memo = _Memo.model_validate(plan.memo)
@@ -148,20 +149,17 @@ class Scale(ClusterAction):
                 return _reached(memo, seen)
         return await self._not_reached(memo)
 
-    async def undo(self, context: Context, plan: Plan) -> str | None:
+    async def put_back(self, context: Context, plan: Plan, live: Object) -> bool:
         memo = _Memo.model_validate(plan.memo)
+        holder = live if memo.holder == memo.workload else await self.there(memo.holder)
+        check_same(memo.holder, holder, memo.holder_uid)
         back = [field.reversed for field in memo.fields]
         try:
-            if not await compare_and_set(self.api, memo.holder, back, memo.subresource):
-                return "it is as it was before"
-            live = await self.api.get(memo.workload)
-        except ChangedMeanwhile:
-            return "nothing of ours is there to undo"
-        except NotFound:
-            return f"not undone: {memo.holder} is gone"
-        reason = f"undone: {plan}"
-        await events.tell(self.api, context, memo.workload, live, "RemedyUndone", reason)
-        return None
+            return await compare_and_set(
+                self.api, memo.holder, back, memo.subresource, uid=memo.holder_uid
+            )
+        except ChangedMeanwhile as error:
+            raise Denied(_why_left(memo, holder, error)) from None
 
     def _sized(
         self, context: Context, value: ScaleValue, ordered: int
@@ -231,6 +229,19 @@ def _reached(memo: _Memo, seen: Replicas) -> Outcome:
     )
 
 
+def _why_left(memo: _Memo, holder: Object, found: ChangedMeanwhile) -> str:
+    field = found.field
+    who = who_set(holder, field.pointer, memo.planned_at)
+    return (
+        f"{field.name} of {memo.holder} is {_shown(found.seen)}, and {_shown(field.before)} was"
+        f" expected: {who} changed it since, so it is left alone"
+    )
+
+
+def _shown(number: Any) -> str:
+    return "unset" if number is None else str(number)
+
+
 def _memo(workload: Workload, lever: Lever, fields: list[Field], wanted: int) -> dict[str, Any]:
     memo = _Memo(
         workload=workload.ref,
@@ -241,6 +252,8 @@ def _memo(workload: Workload, lever: Lever, fields: list[Field], wanted: int) ->
         wanted=wanted,
         contested=lever.ref != workload.ref or owners.reverts(workload.live),
         planned_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        uid=meta_of(workload.live).get("uid", ""),
+        holder_uid=lever.uid,
     )
     return memo.model_dump(mode="json")
 

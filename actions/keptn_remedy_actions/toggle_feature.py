@@ -22,6 +22,7 @@ from keptn_remedy import (
     ActionSettings,
     Change,
     Context,
+    Denied,
     Outcome,
     PermanentError,
     Plan,
@@ -35,6 +36,8 @@ from keptn_remedy_actions.flag_backends.unleash_api import UnleashApi
 _ON = ("on", "true", "yes", "enabled", "1")
 _OFF = ("off", "false", "no", "disabled", "0")
 _EXAMPLE = '{"PromotionCampaign": "off"}'
+# Ignoring it would switch one flag less than wanted where it is but misspelt.
+_FOREIGN = "if another action left it there, set REMEDY_VALUE_SOURCE=remediation.yaml"
 # Left of an execution's time when looking ends, so that what was seen can still be told.
 _TO_TELL_SECONDS = 2.0
 
@@ -133,7 +136,7 @@ def _read_switch(wish: Any) -> Any:
     word = str(wish).strip().lower()
     if isinstance(wish, str | int) and word in _ON + _OFF:
         return word in _ON
-    raise ValueError("must be on or off")
+    raise ValueError(f"must be on or off; {_FOREIGN}")
 
 
 def _read_pairs(value: Any) -> Any:
@@ -220,6 +223,10 @@ class ToggleFeature(PlannedAction):
         left = context.deadline - time.time() - _TO_TELL_SECONDS
         seconds = max(0.0, min(self.settings.unleash_verify_seconds, left))
         verdict = await store.verify(memo.switches, seconds=seconds)
+        for switch in memo.switches:
+            if image := verdict.left.get(switch.flag.name):
+                kept = {"execution": context.trigger.id, "image": image}
+                await context.memory.put(_left_at(switch), kept)
         details = {"seen": dict(verdict.seen)} if verdict.seen else {}
         if not verdict.holds:
             return Outcome.failed(verdict.contrary, **details)
@@ -230,9 +237,17 @@ class ToggleFeature(PlannedAction):
 
     async def undo(self, context: Context, plan: Plan) -> str | None:
         memo = _Memo.model_validate(plan.memo)
-        store = self._store(context, memo)
-        left_alone = await store.restore([s for s in memo.switches if s.changes])
-        return f"undone, but: {'; '.join(left_alone)}" if left_alone else None
+        switches = [switch for switch in memo.switches if switch.changes]
+        if not switches:
+            return "there was nothing to undo"
+        left = {switch.flag.name: await _left(context, switch) for switch in switches}
+        restored = await self._store(context, memo).restore(switches, left)
+        if len(restored.left_alone) == len(switches):
+            raise Denied("; ".join(restored.left_alone))
+        done = "undone" if restored.put_back else "it is as it was before"
+        if but := "; ".join((*restored.left_alone, *restored.remarks)):
+            return f"{done}, but: {but}"
+        return None if restored.put_back else done
 
     def _memo(self, context: Context) -> _Memo:
         settings = self.settings
@@ -258,6 +273,17 @@ class ToggleFeature(PlannedAction):
             timeout_seconds=settings.unleash_timeout_seconds,
         )
         return Unleash(api, settings.client_tokens)
+
+
+def _left_at(switch: Switch) -> str:
+    """Where the newest after-image of a flag is kept."""
+    return f"left {switch.flag.target}"
+
+
+async def _left(context: Context, switch: Switch) -> Any:
+    """The flag's after-image, if no later execution left another."""
+    kept: Mapping[str, Any] = await context.memory.get(_left_at(switch)) or {}
+    return kept.get("image") if kept.get("execution") == context.trigger.id else None
 
 
 def _change(switch: Switch) -> Change:

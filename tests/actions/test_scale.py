@@ -50,6 +50,21 @@ async def test_a_relative_wish_becomes_absolute(cluster: Cluster) -> None:
     assert steps(plan) == ["deployments.apps/sockshop-production/carts replicas: 3 -> 5"]
 
 
+async def test_the_plan_tells_the_numbers_of_replicas_whatever_is_changed(cluster: Cluster) -> None:
+    carts = {(DEPLOYMENT, "carts"): replicas(3)}
+    paused = {"annotations": {"autoscaling.keda.sh/paused-replicas": "4"}, "name": "carts"}
+    scaled_object = {"metadata": paused, "spec": {"scaleTargetRef": CARTS}}
+    for more, before in (
+        ({}, 3),
+        ({(HPA, "carts"): hpa(2, 4)}, 3),
+        ({(HPA, "carts"): hpa(5, 9)}, 5),
+        ({(SCALED_OBJECT, "carts"): scaled_object}, 4),
+    ):
+        async with cluster({**carts, **more}) as drive:
+            plan = await drive.plan("+2")
+        assert plan.replicas == (before, before + 2)
+
+
 async def test_the_templates_name_the_target(cluster: Cluster) -> None:
     objects = {(STATEFUL_SET, "carts-primary"): replicas(1)}
     async with cluster(objects, workload_template="{service}-primary") as drive:

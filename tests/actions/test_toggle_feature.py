@@ -20,7 +20,7 @@ from openfeature.evaluation_context import EvaluationContext
 from openfeature.flag_evaluation import FlagResolutionDetails
 from pydantic import TypeAdapter, ValidationError
 
-from keptn_remedy import PermanentError, TemporaryError
+from keptn_remedy import Denied, PermanentError, TemporaryError
 from keptn_remedy.registry import of
 from keptn_remedy_actions.flag_backends import Switch
 from keptn_remedy_actions.flag_backends.flagd import FIELDS, FlagdFile
@@ -335,10 +335,66 @@ async def test_undo_leaves_what_somebody_else_changed_since(tmp_path: Path) -> N
         await drive.apply(plan)
         theirs = flag(defaultVariant="off", targeting=IF_EXAMPLE)
         written(tmp_path, {"Promo": theirs, "Other": flag(defaultVariant="off")})
-        told = await drive.undo(plan)
-        assert told == f"undone, but: Promo has been changed since in {path} (flagd)"
+        promo = f"Promo in {path} (flagd) was changed since"
+        why = "targeting is a rule, and none was expected"
+        told = f"undone, but: {promo} ({why}), so it is left alone"
+        assert await drive.undo(plan) == told
+        assert await drive.undo(plan) == told.replace("undone", "it is as it was before")
     assert definition(path) == theirs
     assert definition(path, "Other") == flag()
+
+
+async def test_undo_is_refused_where_somebody_changed_every_flag_since(tmp_path: Path) -> None:
+    path = written(tmp_path, {"Promo": flag(), "Other": flag()})
+    async with driven(toggler(path)) as drive:
+        plan = await drive.plan({"Promo": "off", "Other": "off"})
+        await drive.apply(plan)
+        text = written(tmp_path, {"Promo": flag(state="DISABLED")}).read_bytes()
+        with pytest.raises(Denied) as denied:
+            await drive.undo(plan)
+    assert str(denied.value) == (
+        f"Promo in {path} (flagd) was changed since (state is DISABLED, and ENABLED was expected,"
+        " defaultVariant is on, and off was expected), so it is left alone;"
+        f" Other in {path} (flagd) is gone"
+    )
+    assert path.read_bytes() == text
+
+
+async def test_undo_leaves_what_a_later_execution_switched(tmp_path: Path) -> None:
+    before = flag(variants={**ON_AND_OFF, "dim": "low"}, defaultVariant="dim")
+    path = written(tmp_path, {"Promo": before})
+    async with driven(toggler(path)) as drive:
+        first = await drive.plan({"Promo": "off"})
+        await drive.apply(first)
+        second = await drive.plan({"Promo": "on"})
+        await drive.apply(second)
+        with pytest.raises(Denied, match="defaultVariant is on, and off was expected"):
+            await drive.undo(first)
+        assert await drive.undo(second) == "undone"
+        assert await drive.undo(first) == "undone"
+    assert definition(path) == before
+
+
+async def test_undo_does_not_bring_back_a_variant_that_is_gone(tmp_path: Path) -> None:
+    variants = {"on": True, "off": False, "festive": True}
+    path = written(tmp_path, {"Promo": flag(variants=variants, defaultVariant="festive")})
+    async with driven(toggler(path)) as drive:
+        plan = await drive.plan({"Promo": "off"})
+        await drive.apply(plan)
+        text = written(tmp_path, {"Promo": flag(defaultVariant="off")}).read_bytes()
+        with pytest.raises(Denied, match="was given other variants since, so it is left alone"):
+            await drive.undo(plan)
+    assert path.read_bytes() == text
+
+
+async def test_undo_of_flags_whose_file_is_gone_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, {"Promo": flag()})
+    async with driven(toggler(path)) as drive:
+        plan = await drive.plan({"Promo": "off"})
+        await drive.apply(plan)
+        path.unlink()
+        with pytest.raises(Denied, match=r"flags\.json is gone"):
+            await drive.undo(plan)
 
 
 async def test_a_flag_that_was_switched_back_fails_verification(tmp_path: Path) -> None:
@@ -556,7 +612,7 @@ def test_whatever_else_is_in_the_file_stays_as_it_was(document: Any) -> None:
         asyncio.run(store.switch([switch]))
         assert asyncio.run(store.verify([switch], seconds=1)).holds
         assert without_decision(json.loads(path.read_text())) == without_decision(content)
-        asyncio.run(store.restore([switch]))
+        asyncio.run(store.restore([switch], {}))
         assert json.dumps(json.loads(path.read_text())) == json.dumps(content)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from keptn_remedy import PermanentError, TemporaryError
+from keptn_remedy import Denied, PermanentError, TemporaryError
 from keptn_remedy_actions.toggle_feature import ToggleFeature, ToggleFeatureSettings
 from tests.actions.driving import driven
 from tests.unleash_server import RunningUnleash
@@ -276,8 +276,8 @@ async def test_when_one_fails_those_already_switched_are_put_back(
         with pytest.raises(PermanentError, match="is archived"):
             await drive.apply(plan)
         assert await flag.is_on()
-        with pytest.raises(PermanentError, match="is archived"):
-            await drive.undo(plan)  # what can be put back is, whatever the others say
+        told = await drive.undo(plan)  # what can be put back is, whatever becomes of the others
+        assert told.startswith(f"undone, but: {archived.name} is gone: flag {archived.name} of")
     assert not await flag.is_on()
     assert await flag.strategies() == []
     assert await was_on.is_on()
@@ -329,6 +329,47 @@ async def test_undo_guesses_not_which_of_several_new_strategies_is_ours(
         assert f"{flag.name} has got 2 strategies since" in told
     assert not await flag.is_on()
     assert len(await flag.strategies()) == 2
+
+
+async def test_undo_removes_the_strategy_that_was_created_whichever_came_after_it(
+    flag: OneFlag, toggling: Callable[..., Any]
+) -> None:
+    async with toggling() as drive:
+        plan = await drive.plan({flag.name: "on"})
+        await drive.apply(plan)
+        await drive.verify(plan)
+        added = await flag.add(ONLY_STAFF)  # by somebody else
+        assert await drive.undo(plan) == "undone"
+        assert await drive.undo(plan) == "it is as it was before"
+    assert not await flag.is_on()
+    assert await flag.strategies() == [added]
+
+
+async def test_undo_leaves_a_flag_whose_created_strategy_somebody_changed(
+    flag: OneFlag, toggling: Callable[..., Any]
+) -> None:
+    async with toggling() as drive:
+        plan = await drive.plan({flag.name: "on"})
+        await drive.apply(plan)
+        await drive.verify(plan)
+        [created] = await flag.strategies()
+        path = f"projects/default/features/{flag.name}/environments/production/strategies"
+        await admin(flag.unleash, "PUT", f"{path}/{created}", QUARTER)
+        with pytest.raises(Denied, match="it was changed since, so the flag is left alone"):
+            await drive.undo(plan)
+    assert await flag.is_on()
+    assert await flag.strategies() == [created]
+
+
+async def test_undo_of_a_flag_that_is_gone_is_refused(
+    flag: OneFlag, toggling: Callable[..., Any]
+) -> None:
+    async with toggling() as drive:
+        plan = await drive.plan({flag.name: "on"})
+        await drive.apply(plan)
+        await flag.archive()
+        with pytest.raises(Denied, match=f"^{flag.name} is gone: .* is archived"):
+            await drive.undo(plan)
 
 
 async def test_undo_leaves_a_flag_that_was_never_switched(

@@ -28,6 +28,7 @@ Aim = Literal["anywhere", "planned", "patching", "patched", "landed"]
 AIMS: tuple[Aim, ...] = ("anywhere", "planned", "patching", "patched", "landed")
 
 KILLS = max(int(os.environ.get("KILLS", "0")), 25)
+AS_OFTEN_AS_ASKED = "version: 1\nrules: [{name: ordeal, at_most: null}]\n"
 SEED = int(os.environ.get("KILL_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
 
 WORKLOADS = ("carts", "catalogue", "orders", "payment")
@@ -271,7 +272,11 @@ async def _suffer(folder: Path, namespace: Namespace) -> Counter[str]:
             "KUBERNETES_NAMESPACE_TEMPLATE": namespace.name,
             "KUBERNETES_SETTLE_SECONDS": "0",
         }
-        async with ProviderProcess(folder / "provider", keptn, environment) as provider:
+        policy = folder / "policy.yaml"
+        policy.write_text(AS_OFTEN_AS_ASKED)
+        async with ProviderProcess(
+            folder / "provider", keptn, environment, policy=policy
+        ) as provider:
             dice = random.Random(SEED)  # noqa: S311 - no secret
             ordeal = Ordeal(keptn, provider, gateway, workloads, dice)
             await ordeal.run(KILLS)

@@ -105,6 +105,25 @@ async def test_with_the_committed_role_every_action_passes(
     assert {"RemedyScaled", "RemedyRolledBack", "RemedyRestarted"} <= told
 
 
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_committed_role_is_enough_for_undoing(
+    namespace: Namespace, tmp_path: Path, kind: str
+) -> None:
+    workload = await getattr(namespace, kind)()
+    await workload.update(IMAGES[1])
+    await namespace.autoscaler(workload, 1, 2)
+    kubeconfig = await account_with(namespace, committed_rules(), tmp_path)
+    for action, value in ((Scale, {"replicas": 3}), (Rollback, {})):
+        async with acting(action, namespace, kubeconfig) as drive:
+            plan = await drive.plan(value)
+            await drive.apply(plan)
+            assert (await drive.verify(plan)).result == "pass"
+            assert await drive.undo(plan) == "undone"
+    assert await workload.image() == IMAGES[1]
+    told = [event["reason"] for event in await namespace.events("carts")]
+    assert told.count("RemedyUndone") == 2
+
+
 @needs_helm
 @pytest.mark.parametrize("name", ["rollback", "restart"])
 async def test_the_role_of_one_action_is_enough_for_a_daemon_set(

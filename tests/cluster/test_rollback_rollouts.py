@@ -10,11 +10,10 @@ from keptn_remedy_actions.rollback import Rollback
 from tests.actions.driving import Driven
 from tests.cluster.driving import acting
 from tests.cluster.namespace import IMAGES, Namespace
-from tests.cluster.updates import before_the_next_patch
+from tests.cluster.updates import ROLLOUT_HASH, before_the_next_patch, reconciled, replica_set
 from tests.cluster.workload import Workload
 
 pytestmark = pytest.mark.usefixtures("reduced_crds")
-HASH = "rollouts-pod-template-hash"
 NOW = "2026-01-01T00:00:00Z"
 
 
@@ -22,47 +21,6 @@ NOW = "2026-01-01T00:00:00Z"
 async def drive(namespace: Namespace) -> AsyncIterator[Driven]:
     async with acting(Rollback, namespace, seconds=20) as drive:
         yield drive
-
-
-async def replica_set(carts: Workload, number: int, image: str, replicas: int = 1) -> str:
-    """The ReplicaSet of a revision, named by what stands for its hash."""
-    live = await carts.live()
-    labels = {"app": "carts", HASH: f"hash{number}"}
-    owner = {
-        "apiVersion": carts.api_version,
-        "kind": carts.kind,
-        "name": "carts",
-        "uid": live["metadata"]["uid"],
-        "controller": True,
-    }
-    container = {"name": "main", "image": image}
-    pod = {"automountServiceAccountToken": False, "containers": [container]}
-    await carts.namespace.create(
-        "replicasets",
-        f"carts-hash{number}",
-        metadata={
-            "labels": labels,
-            "annotations": {"rollout.argoproj.io/revision": str(number)},
-            "ownerReferences": [owner],
-        },
-        spec={
-            "replicas": replicas,
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": pod},
-        },
-    )
-    if replicas:
-        await carts.namespace.until(
-            "replicasets",
-            f"carts-hash{number}",
-            lambda it: it["status"].get("availableReplicas") == replicas,
-        )
-    return f"hash{number}"
-
-
-async def reconciled(carts: Workload, **status: Any) -> None:
-    generation = (await carts.live())["metadata"]["generation"]
-    await carts.set_status({"observedGeneration": str(generation), "phase": "Healthy", **status})
 
 
 async def updating(namespace: Namespace) -> Workload:
@@ -146,7 +104,7 @@ async def test_what_was_promoted_gets_the_former_template(
     plan = await drive.plan({})
     await drive.apply(plan)
     template = (await carts.live())["spec"]["template"]
-    assert HASH not in template["metadata"]["labels"]
+    assert ROLLOUT_HASH not in template["metadata"]["labels"]
     assert template["spec"]["containers"][0]["image"] == IMAGES[0]
     await reconciled(carts, stableRS="hash1", currentPodHash="hash1")
     assert (await drive.verify(plan)).result == "pass"

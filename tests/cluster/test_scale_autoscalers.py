@@ -84,8 +84,12 @@ async def test_zero_goes_past_an_hpa_where_it_is_allowed(namespace: Namespace) -
     workload = await namespace.deployment(replicas=2)
     await namespace.autoscaler(workload, 1, 9)
     async with acting(Scale, namespace, allow_zero=True) as drive:
-        assert (await drive.run(0)).result == "pass"
-    assert await workload.ordered() == 0
+        plan = await drive.plan(0)
+        await drive.apply(plan)
+        assert (await drive.verify(plan)).result == "pass"
+        assert await workload.ordered() == 0
+        assert await drive.undo(plan) == "undone"
+    assert await workload.ordered() == 2
 
 
 async def test_several_hpas_on_one_workload_are_refused(

@@ -15,6 +15,8 @@ from tests.actions.driving import Driven
 from tests.cluster.namespace import IMAGES, Namespace
 from tests.cluster.workload import Workload
 
+ROLLOUT_HASH = "rollouts-pod-template-hash"
+
 
 async def updated_twice(namespace: Namespace, kind: str = "deployment", **spec: Any) -> Workload:
     carts: Workload = await getattr(namespace, kind)(**spec)
@@ -49,3 +51,47 @@ async def running(carts: Workload) -> set[str]:
     """The images of its pods that are to stay."""
     pods = [pod for pod in await carts.pods() if "deletionTimestamp" not in pod["metadata"]]
     return {pod["spec"]["containers"][0]["image"] for pod in pods}
+
+
+# Argo Rollouts, whose controller the tests are
+
+
+async def replica_set(carts: Workload, number: int, image: str, replicas: int = 1) -> str:
+    """The ReplicaSet of a revision, named by what stands for its hash."""
+    live = await carts.live()
+    labels = {"app": "carts", ROLLOUT_HASH: f"hash{number}"}
+    owner = {
+        "apiVersion": carts.api_version,
+        "kind": carts.kind,
+        "name": "carts",
+        "uid": live["metadata"]["uid"],
+        "controller": True,
+    }
+    container = {"name": "main", "image": image}
+    pod = {"automountServiceAccountToken": False, "containers": [container]}
+    await carts.namespace.create(
+        "replicasets",
+        f"carts-hash{number}",
+        metadata={
+            "labels": labels,
+            "annotations": {"rollout.argoproj.io/revision": str(number)},
+            "ownerReferences": [owner],
+        },
+        spec={
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
+    )
+    if replicas:
+        await carts.namespace.until(
+            "replicasets",
+            f"carts-hash{number}",
+            lambda it: it["status"].get("availableReplicas") == replicas,
+        )
+    return f"hash{number}"
+
+
+async def reconciled(carts: Workload, **status: Any) -> None:
+    generation = (await carts.live())["metadata"]["generation"]
+    await carts.set_status({"observedGeneration": str(generation), "phase": "Healthy", **status})

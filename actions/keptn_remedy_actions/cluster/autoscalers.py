@@ -39,6 +39,7 @@ class Lever:
     subresource: str = ""
     high: str = ""
     most: int | None = None
+    uid: str = ""
 
     @property
     def least(self) -> int:
@@ -77,7 +78,8 @@ async def find_lever(api: ClusterApi, workload: Workload, scale: Object) -> Leve
 def direct(workload: Workload, scale: Object) -> Lever:
     """The workload's own scale subresource, whatever an autoscaler says."""
     ordered = spec_of(scale).get("replicas") or 0
-    return Lever(workload.ref, "/spec/replicas", ordered, ordered, subresource="scale")
+    uid = _uid(workload.live)
+    return Lever(workload.ref, "/spec/replicas", ordered, ordered, subresource="scale", uid=uid)
 
 
 def _of_hpa(workload: Workload, hpa: Object, ordered: int) -> Lever:
@@ -93,6 +95,7 @@ def _of_hpa(workload: Workload, hpa: Object, ordered: int) -> Lever:
         max(ordered, least or 0),
         high="/spec/maxReplicas",
         most=most,
+        uid=_uid(hpa),
     )
 
 
@@ -102,7 +105,7 @@ def _of_keda(workload: Workload, found: Object, ordered: int) -> Lever | None:
     notes, spec = annotations_of(found), spec_of(found)
     if (paused_at := notes.get(PAUSED_REPLICAS, "")).isdecimal():
         pointer = f"/metadata/annotations/{PAUSED_REPLICAS.replace('/', '~1')}"
-        return Lever(ref, pointer, paused_at, int(paused_at))
+        return Lever(ref, pointer, paused_at, int(paused_at), uid=_uid(found))
     if notes.get(PAUSED, "false") != "false":
         return None
     least, most = spec.get("minReplicaCount"), spec.get("maxReplicaCount")
@@ -113,7 +116,13 @@ def _of_keda(workload: Workload, found: Object, ordered: int) -> Lever | None:
         max(ordered, least or 0),
         high="/spec/maxReplicaCount",
         most=most,
+        uid=_uid(found),
     )
+
+
+def _uid(found: Object) -> str:
+    uid: str = meta_of(found).get("uid", "")
+    return uid
 
 
 async def _only(api: ClusterApi, kind: Kind, workload: Workload) -> Object | None:

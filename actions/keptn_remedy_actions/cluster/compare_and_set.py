@@ -47,12 +47,15 @@ class ChangedMeanwhile(PermanentError):
         super().__init__(
             f"{field.name} of {ref} is {seen} now, and not {field.before}: left to who set it"
         )
+        self.field = field
+        self.seen = seen
 
 
 async def compare_and_set(
-    api: ClusterApi, ref: Ref, fields: Sequence[Field], subresource: str = ""
+    api: ClusterApi, ref: Ref, fields: Sequence[Field], subresource: str = "", *, uid: str = ""
 ) -> bool:
-    """Set the fields in one patch; False when they were so already (after a crash, say).
+    """Set the fields in one patch; False when they were so already (after a crash, say). With a
+    `uid`, of no namesake.
 
     Raises:
         ChangedMeanwhile: one has neither its recorded nor its wanted value.
@@ -68,7 +71,7 @@ async def compare_and_set(
         if rejected:  # not by a `test`: the values are as recorded
             raise rejected
         try:
-            await api.patch(ref, JSON_PATCH, _operations(fields), subresource)
+            await api.patch(ref, JSON_PATCH, _operations(fields, uid), subresource)
         except Conflict:
             continue
         except Unprocessable as error:
@@ -78,9 +81,11 @@ async def compare_and_set(
     raise Conflict(f"{ref} was changed {_MOST_CONFLICTS} times while we looked")
 
 
-def _operations(fields: Sequence[Field]) -> list[dict[str, Any]]:
+def _operations(fields: Sequence[Field], uid: str) -> list[dict[str, Any]]:
     """A JSON patch (RFC 6902): all tests, then what is to be set."""
     tests, sets = list[dict[str, Any]](), list[dict[str, Any]]()
+    if uid:
+        tests.append({"op": "test", "path": "/metadata/uid", "value": uid})
     for field in fields:
         # null stands for a field that isn't there
         recorded = None if field.omits_zero and field.before == 0 else field.before

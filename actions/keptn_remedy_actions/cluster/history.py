@@ -33,6 +33,7 @@ from keptn_remedy_actions.cluster.revisions import (
     contains,
     is_same_program,
     plain,
+    restarted_at,
 )
 from keptn_remedy_actions.cluster.rollout import is_observed
 from keptn_remedy_actions.cluster.trouble import selector
@@ -74,12 +75,32 @@ class History:
     def holds(self, name: str, *, instead_of: str) -> bool:
         """Whether this revision's program is live, or what became of it when we put it there."""
         revision = self.named(name)
-        if revision is None or self._is_live(name) or self._is_live(instead_of):
-            return self._is_live(name)
-        we_wrote = wrote_last(self.holder.live, "/spec/template")
-        return we_wrote and contains(self.template, revision.template)
+        if revision is None or self.runs(name) or self.runs(instead_of):
+            return self.runs(name)
+        return self.is_written_by_us and contains(self.template, revision.template)
 
-    def _is_live(self, name: str) -> bool:
+    def is_at(self, name: str) -> bool:
+        """Whether this very revision is live: a restart makes another."""
+        revision, live = self.named(name), self.live
+        if revision and revision.template == self.template:
+            return True
+        return live is not None and live.name == name
+
+    def grew_from(self, name: str) -> bool:
+        """Whether this revision is live as we put it there, with what defaults and webhooks added;
+        only for who put it there last.
+        """
+        revision = self.named(name)
+        if revision is None or restarted_at(revision.template) != restarted_at(self.template):
+            return False
+        return self.is_written_by_us and contains(self.template, revision.template)
+
+    @property
+    def is_written_by_us(self) -> bool:
+        """Whether we wrote to the template, and nobody did after us."""
+        return wrote_last(self.holder.live, "/spec/template")
+
+    def runs(self, name: str) -> bool:
         """Whether this revision's program is live, recorded as such already or not."""
         revision, live = self.named(name), self.live
         if revision and is_same_program(revision.template, self.template):

@@ -19,6 +19,8 @@ class Known(BaseModel):
     """Of the workload: one that was made anew has another history."""
     last: str = ""
     """The execution that went back last."""
+    begun: str = ""
+    """The one that began to."""
     bad: dict[str, str] = {}
     """Those that were rolled back from."""
     good: dict[str, str] = {}
@@ -53,6 +55,7 @@ async def keep(context: Context, workload: Ref, known: Known, history: Sequence[
     kept = Known(
         uid=known.uid,
         last=known.last,
+        begun=known.begun,
         bad={name: when for name, when in known.bad.items() if name in names},
         good={name: when for name, when in known.good.items() if name in names},
     )

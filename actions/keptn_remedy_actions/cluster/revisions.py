@@ -33,11 +33,22 @@ class Revision:
 
     @property
     def images(self) -> str:
-        images = _images(self.template)
-        return f"image{'s' * (len(images) != 1)} {', '.join(images)}"
+        return images_of(self.template)
 
     def is_same_program(self, other: Revision) -> bool:
         return is_same_program(self.template, other.template)
+
+
+def images_of(template: Object) -> str:
+    """In words."""
+    containers: Sequence[Object] = spec_of(template).get("containers") or ()
+    images = [container.get("image", "") for container in containers]
+    return f"image{'s' * (len(images) != 1)} {', '.join(images)}"
+
+
+def restarted_at(template: Object) -> str | None:
+    """When `kubectl rollout restart`, or we, had its pods replaced last."""
+    return annotations_of(template).get(RESTARTED_AT)
 
 
 def is_same_program(one: Object, other: Object) -> bool:
@@ -139,11 +150,6 @@ def _doubts(history: Sequence[Revision], bad: Mapping[str, str]) -> Mapping[str,
     }
     left = shared(history, bad)
     return doubts | {name: f"was rolled back from at {when}" for name, when in left.items()}
-
-
-def _images(template: Object) -> list[str]:
-    containers: Sequence[Object] = spec_of(template).get("containers") or ()
-    return [container.get("image", "") for container in containers]
 
 
 def _program(template: Object) -> Object:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from keptn_remedy import PermanentError, TemporaryError
 from keptn_remedy_actions.cluster import (
@@ -18,7 +18,9 @@ from keptn_remedy_actions.cluster import (
 from keptn_remedy_actions.cluster.api import JSON_PATCH, ClusterApi, Conflict, Unprocessable
 from keptn_remedy_actions.cluster.history import CAUSE, History, read
 from keptn_remedy_actions.cluster.managers import who_set
-from keptn_remedy_actions.cluster.revisions import Revision
+from keptn_remedy_actions.cluster.revisions import Revision, images_of, is_same_program
+
+T = TypeVar("T")
 
 _MOST_CONFLICTS = 10
 
@@ -36,18 +38,18 @@ async def read_again(api: ClusterApi, ref: Ref, uid: str) -> History:
 
 
 async def changed(
-    api: ClusterApi, ref: Ref, uid: str, change: Callable[[History], Awaitable[None]]
-) -> History:
+    api: ClusterApi, ref: Ref, uid: str, change: Callable[[History], Awaitable[T]]
+) -> tuple[History, T]:
     """Change a workload as it is now, and again where its controller was faster: its status, too,
-    makes a new resourceVersion. Returns what was there before.
+    makes a new resourceVersion. Returns what was there before, and what the change returned.
     """
     for _ in range(_MOST_CONFLICTS):
         history = await read_again(api, ref, uid)
         try:
-            await change(history)
+            result = await change(history)
         except Conflict:
             continue
-        return history
+        return history, result
     raise Conflict(f"{ref} was changed {_MOST_CONFLICTS} times while we looked")
 
 
@@ -86,11 +88,19 @@ def check_holds(history: History, name: str, *, instead_of: str, since: str) -> 
     """Let pass only while the live template is of this revision."""
     if history.holds(name, instead_of=instead_of):
         return
-    live, holder = history.live, history.holder
-    if live is None:
+    if history.live is None:
         raise TemporaryError(f"the controller has not recorded what {history.workload.ref} has now")
+    raise another(history, name, since=since)
+
+
+def another(history: History, expected: str, *, since: str) -> AnotherTemplate:
+    """What to raise where another template is live than that of the expected revision."""
+    holder, revision = history.holder, history.named(expected)
     who = who_set(holder.live, "/spec/template", since)
-    raise AnotherTemplate(f"{who} gave {holder.ref} another template, with {live.images}")
+    if revision and is_same_program(revision.template, history.template):
+        return AnotherTemplate(f"{who} restarted {holder.ref} since")
+    images = images_of(history.template)
+    return AnotherTemplate(f"{who} gave {holder.ref} another template, with {images}")
 
 
 def _patch(history: History, revision: Revision) -> list[dict[str, Any]]:
@@ -102,6 +112,8 @@ def _patch(history: History, revision: Revision) -> list[dict[str, Any]]:
     ]
     if history.workload.ref.kind == ROLLOUT:
         return operations  # Argo Rollouts knows no change cause
+    if history.live is None or history.live.cause != annotations_of(live).get(CAUSE):
+        return operations  # the present cause is in no history: it could not be put back
     return [*operations, *_cause(annotations_of(live), revision.cause)]
 
 

@@ -41,16 +41,34 @@ class Verdict:
     """Whether all switches hold.
 
     `contrary` says what was seen to be otherwise, `doubt` what could not be seen, and `seen` what
-    each flag looked like.
+    each flag looked like. `left` is of flags that were given more than was asked for: the
+    after-image of that, which only its store understands (JSON).
     """
 
     contrary: str = ""
     doubt: str = ""
     seen: Mapping[str, str] = field(default_factory=dict[str, str])
+    left: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def holds(self) -> bool:
         return not self.contrary
+
+
+class LeftAlone(Exception):
+    """A flag isn't as it was left, or is gone; says what was found, and what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What became of flags that were to be put back; those in neither list were so already.
+
+    `put_back` are names, `left_alone` says why of each, `remarks` tell what stays of others.
+    """
+
+    put_back: Sequence[str]
+    left_alone: Sequence[str]
+    remarks: Sequence[str] = ()
 
 
 class FlagStore(Protocol):
@@ -76,8 +94,8 @@ class FlagStore(Protocol):
         """Look until all are so, at the longest for that time."""
         ...
 
-    async def restore(self, switches: Sequence[Switch]) -> Sequence[str]:
-        """Put back what still is as `switch` left it; the answer says what was left alone."""
+    async def restore(self, switches: Sequence[Switch], left: Mapping[str, Any]) -> Restored:
+        """Put back what still is as `switch` left it; `left` is what `verify` said of that."""
         ...
 
 

@@ -10,14 +10,21 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeGuard, cast
 
-from keptn_remedy import PermanentError, TemporaryError
-from keptn_remedy_actions.flag_backends import Flag, Switch, Verdict, on_or_off
+from keptn_remedy import Denied, PermanentError, TemporaryError
+from keptn_remedy_actions.flag_backends import (
+    Flag,
+    LeftAlone,
+    Restored,
+    Switch,
+    Verdict,
+    on_or_off,
+)
 
 # What decides how a flag evaluates, and so what we write and put back.
 FIELDS = ("state", "defaultVariant", "targeting")
@@ -26,6 +33,10 @@ _PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EAGAIN, errno.EINTR)
 _TICK_NANOSECONDS = 10_000_000
 
 Definition = dict[str, Any]
+
+
+class NoFile(PermanentError):
+    """There is no such file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +69,22 @@ class FlagdFile:
         seen = {s.flag.name: _said(enabled) for s, enabled in found}
         return Verdict(f"{', '.join(contrary)} in {self.place}" if contrary else "", seen=seen)
 
-    async def restore(self, switches: Sequence[Switch]) -> Sequence[str]:
-        left_alone: list[str] = []
+    async def restore(self, switches: Sequence[Switch], left: Mapping[str, Any]) -> Restored:
+        put_back, left_alone = list[str](), list[str]()
 
         def restore(flags: Definition) -> None:
-            # Anew for each attempt to write.
-            left_alone[:] = [s.flag.name for s in switches if not _restore(flags, s)]
+            for switch in switches:
+                try:
+                    if _restore(flags, switch):
+                        put_back.append(switch.flag.name)
+                except LeftAlone as error:
+                    left_alone.append(f"{switch.flag.name} in {self.place} {error}")
 
-        await _to_the_end(lambda: self._edit(restore))
-        return [f"{name} has been changed since in {self.place}" for name in left_alone]
+        try:
+            await _to_the_end(lambda: self._edit(restore))
+        except NoFile:
+            raise Denied(f"{self.path} is gone") from None
+        return Restored(put_back, left_alone)
 
     def _find(self, name: str, on: bool) -> Flag:
         definition = self._definition(self._flags(self._read()), name)
@@ -179,7 +197,7 @@ class FlagdFile:
         except UnicodeDecodeError:
             raise PermanentError(f"{self.path} is not JSON: it is not UTF-8 text") from None
         except FileNotFoundError:
-            raise PermanentError(f"there is no file {self.path}: set FLAGD_FILE") from None
+            raise NoFile(f"there is no file {self.path}: set FLAGD_FILE") from None
         except OSError as error:
             message = f"{self.path} can't be changed: {error.strerror}{_hint(error)}"
             raise (TemporaryError if error.errno in _PASSING else PermanentError)(message) from None
@@ -242,18 +260,46 @@ def _after(before: Definition, variant: str) -> Definition:
 
 
 def _restore(flags: Definition, switch: Switch) -> bool:
-    """Put the fields back; False when they aren't as we left them."""
+    """Put the fields back; False when they are so already.
+
+    Raises:
+        LeftAlone: they aren't as we left them.
+    """
     definition = flags.get(switch.flag.name)
     if not _has_map(definition, "variants"):
-        return False
+        raise LeftAlone("is gone")
     before, now = _loaded(switch.flag.image), _fields(definition)
     if now == before:
-        return True
-    variant = _choice({"variants": definition["variants"], **before}, switch.on)
-    if variant is None or now != _after(before, variant):
         return False
+    variant = _choice({"variants": definition["variants"], **before}, switch.on)
+    if variant is None or _lacks_default(definition, switch.flag.image):
+        raise LeftAlone("was given other variants since, so it is left alone")
+    if differences := _differences(now, _after(before, variant)):
+        raise LeftAlone(f"was changed since ({differences}), so it is left alone")
     _write_fields(definition, before)
     return True
+
+
+def _lacks_default(definition: Definition, image: str) -> bool:
+    """Whether the default variant of before isn't there any more; it may never have been."""
+    before = json.loads(image)
+    default = _default_variant(before)
+    return default in before.get("variants", ()) and default not in definition["variants"]
+
+
+def _differences(now: Definition, expected: Definition) -> str:
+    """What was found, and what was expected, field by field."""
+    return ", ".join(
+        f"{name} is {_brief(now.get(name))}, and {_brief(expected.get(name))} was expected"
+        for name in FIELDS
+        if now.get(name) != expected.get(name)
+    )
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, dict):
+        return "a rule" if value else "none"
+    return "none" if value is None else str(value)
 
 
 def _fields(definition: Definition) -> Definition:
@@ -270,12 +316,12 @@ def _write_fields(definition: Definition, fields: Definition) -> None:
 
 def _image(definition: Definition) -> str:
     # As text: targeting may hold what the journal's JSON can't, such as integers over 64 bits.
-    return json.dumps(_fields(definition))
+    return json.dumps({**_fields(definition), "variants": list(definition["variants"])})
 
 
 def _loaded(image: str) -> Definition:
-    fields: Definition = json.loads(image)
-    return fields
+    """The fields that decided."""
+    return _fields(json.loads(image))
 
 
 def _said(enabled: bool | str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any, ClassVar
 
 from keptn_remedy import PermanentError, TemporaryError
-from keptn_remedy_actions.flag_backends import Flag, Switch, Verdict
-from keptn_remedy_actions.flag_backends.unleash_api import FlagState, Strategy, UnleashApi
+from keptn_remedy_actions.flag_backends import Flag, LeftAlone, Restored, Switch, Verdict
+from keptn_remedy_actions.flag_backends.unleash_api import FlagState, Gone, Strategy, UnleashApi
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class Unleash:
     async def find(self, name: str, *, on: bool) -> Flag:
         state = await self.api.read(name)
         target = f"unleash:{self.api.project}/{self.api.environment}/{name}"
-        strategies = [strategy.model_dump() for strategy in state.strategies]
+        kept = {"id", "disabled"}
+        strategies = [strategy.model_dump(include=kept) for strategy in state.strategies]
         return Flag(name, target, state.enabled, strategies)
 
     async def switch(self, switches: Sequence[Switch]) -> None:
@@ -44,6 +46,14 @@ class Unleash:
         contrary = [str(switch) for switch, state in states if state.enabled is not switch.on]
         if contrary:
             return Verdict(f"no longer {', '.join(contrary)} in {self.place}: switched back")
+        left = {
+            switch.flag.name: _image(added[0])
+            for switch, state in states
+            if switch.changes and len(added := _added(switch, state)) == 1
+        }
+        return replace(await self._seen(switches, seconds), left=left)
+
+    async def _seen(self, switches: Sequence[Switch], seconds: float) -> Verdict:
         if not self.client_tokens:
             return Verdict()
         token = _token_for(self.api.environment, self.client_tokens)
@@ -52,41 +62,54 @@ class Unleash:
             return Verdict(seen={switch.flag.name: unseen for switch in switches})
         return await self._as_applications_see_it(switches, token, seconds)
 
-    async def restore(self, switches: Sequence[Switch]) -> Sequence[str]:
-        left_alone: list[str] = []
+    async def restore(self, switches: Sequence[Switch], left: Mapping[str, Any]) -> Restored:
+        put_back, left_alone, remarks = list[str](), list[str](), list[str]()
         failures: list[PermanentError | TemporaryError] = []
         for switch in reversed(switches):
+            name = switch.flag.name
             try:
-                left_alone += await self._restore(switch)
+                state = await self.api.read(name)
+                if state.enabled is not switch.on:
+                    continue  # never switched, or put back already, by us or by somebody else
+                remarks += await self._restore(switch, state, left.get(name))
+                put_back.append(name)
+            except LeftAlone as error:
+                left_alone.append(f"{name} in {self.place} {error}")
+            except Gone as error:
+                left_alone.append(f"{name} is gone: {error}")
             except (PermanentError, TemporaryError) as error:
                 # One flag that can't be put back must not keep the others as they are.
                 failures.append(error)
         if failures:
             # A temporary one first: trying again may help.
             raise min(failures, key=lambda failure: isinstance(failure, PermanentError))
-        return left_alone
+        return Restored(put_back, left_alone, remarks)
 
-    async def _restore(self, switch: Switch) -> Sequence[str]:
-        state = await self.api.read(switch.flag.name)
-        if state.enabled is not switch.on:
-            return ()  # never switched, or put back already, by us or by somebody else
+    async def _restore(self, switch: Switch, state: FlagState, left: Any) -> Sequence[str]:
+        """What stays of what it was given."""
         # Before switching off: after a crash in between, the flag must still be seen as ours.
-        remarks = await self._remove_default_strategy(switch, state) if switch.on else ()
+        remarks = await self._remove_default_strategy(switch, state, left)
         await self.api.switch(switch.flag.name, on=not switch.on)
         return remarks
 
-    async def _remove_default_strategy(self, switch: Switch, state: FlagState) -> Sequence[str]:
-        """Remove the strategy that Unleash adds to a flag without an active one when it goes on."""
-        name = switch.flag.name
-        before = [Strategy.model_validate(strategy) for strategy in switch.flag.image]
-        known = {strategy.id for strategy in before}
-        added = [strategy.id for strategy in state.strategies if strategy.id not in known]
-        if not added or not all(strategy.disabled for strategy in before):
+    async def _remove_default_strategy(
+        self, switch: Switch, state: FlagState, left: Any
+    ) -> Sequence[str]:
+        """Remove the strategy that Unleash added, as it was left, if that is known."""
+        name, added = switch.flag.name, _added(switch, state)
+        if left:
+            added = [strategy for strategy in added if strategy.id == left["id"]]
+            if added and _image(added[0]) != left:
+                raise LeftAlone(
+                    f"has another {added[0].name} strategy than the default one that was expected:"
+                    " it was changed since, so the flag is left alone"
+                )
+        if not added:
             return ()
         if len(added) > 1:
             return [f"{name} has got {len(added)} strategies since in {self.place}, which stay"]
         try:
-            await self.api.delete_strategy(name, added[0])
+            await self.api.delete_strategy(name, added[0].id)
         except PermanentError as error:
             # Without that permission the flag can still be switched off, which matters more.
             return [f"the strategy that Unleash added to {name} stays: {error}"]
@@ -120,6 +143,22 @@ class Unleash:
             f" {', '.join(contrary)}",
             seen=seen,
         )
+
+
+def _added(switch: Switch, state: FlagState) -> list[Strategy]:
+    """What came to the strategies of a flag that had no active one: when such a flag is switched
+    on, Unleash adds one.
+    """
+    before = [Strategy.model_validate(strategy) for strategy in switch.flag.image]
+    if not switch.on or not all(strategy.disabled for strategy in before):
+        return []
+    known = {strategy.id for strategy in before}
+    return [strategy for strategy in state.strategies if strategy.id not in known]
+
+
+def _image(strategy: Strategy) -> Any:
+    """Enough to see whether somebody changed it; constraints may name people."""
+    return {"id": strategy.id, "sha256": sha256(strategy.model_dump_json().encode()).hexdigest()}
 
 
 def _token_for(environment: str, tokens: Collection[str]) -> str | None:

@@ -6,7 +6,7 @@ import email.utils
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
@@ -19,11 +19,20 @@ _TEMPORARY: Final = (408, 425, 429)
 _LONGEST_QUOTE: Final = 300
 
 
+class Gone(PermanentError):
+    """The flag is not there, or not any more."""
+
+
 class Strategy(BaseModel):
     """A rule that says for whom a flag is on."""
 
     id: str
     disabled: bool | None = False
+    name: str = ""
+    parameters: dict[str, Any] | None = None
+    constraints: list[Any] | None = None
+    segments: list[Any] | None = None
+    variants: list[Any] | None = None
 
 
 class FlagState(BaseModel):
@@ -181,11 +190,11 @@ class UnleashApi:
         return f"{refused}: {answer}"
 
     def _archived(self, flag: str) -> PermanentError:
-        return PermanentError(f"flag {flag} of Unleash project {self.project} is archived")
+        return Gone(f"flag {flag} of Unleash project {self.project} is archived")
 
     def _unknown(self, flag: str, answer: _Answer) -> PermanentError:
         # Unleash's own message also tells when another project has the flag.
-        return PermanentError(
+        return Gone(
             f"flag {flag} is unknown in {self.place}: {answer}"
             " (UNLEASH_PROJECT and UNLEASH_ENVIRONMENT say where to look)"
         )
