@@ -14,7 +14,14 @@ CHART = DEPLOY / "chart"
 # What a release is called in the manifests, and the namespace whose ServiceAccount gets the rights.
 NAME, NAMESPACE = "keptn-remedy", "keptn"
 
-SERVICE = ("serviceaccount", "persistentvolumeclaim", "networkpolicy", "service", "deployment")
+SERVICE = (
+    "serviceaccount",
+    "persistentvolumeclaim",
+    "policy",
+    "networkpolicy",
+    "service",
+    "deployment",
+)
 MANIFESTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "service.yaml": ("sidecar", SERVICE),
     "rbac.yaml": ("sidecar", ("rbac",)),
@@ -44,7 +51,8 @@ def templates(values: Mapping[str, Any], namespace: str = NAMESPACE) -> dict[str
     helm: Any = import_module("helm_python")  # of the group `deploy`, not of `dev`
     with helm.Chart.load(CHART) as chart:
         rendered = chart.render(dict(values), name=NAME, namespace=namespace)
-    return {Path(name).stem: text.strip() for name, text in rendered.items() if text.strip()}
+    stripped = {Path(name).stem: text.strip() for name, text in rendered.items()}
+    return {name: f"{text}\n" for name, text in stripped.items() if text}
 
 
 def manifest(name: str) -> str:
@@ -53,7 +61,7 @@ def manifest(name: str) -> str:
     found = templates(yaml.safe_load((DEPLOY / f"values/{values}.yaml").read_text("utf-8")))
     use = USES.get(name, f"# kubectl apply -f deploy/{name} -n {NAMESPACE}")
     documents = [found[template].removeprefix("---\n") for template in wanted]
-    return "---\n".join((HEADER.format(values=values, use=use), *(f"{d}\n" for d in documents)))
+    return "---\n".join((HEADER.format(values=values, use=use), *documents))
 
 
 if __name__ == "__main__":

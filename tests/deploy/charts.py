@@ -39,6 +39,9 @@ EVERYTHING: Json = {
     "extraActions": ["purge-cache"],
     "dropIns": {"configMap": "my-actions"},
     "settings": {"REMEDY_DRY_RUN": True, "REMEDY_MAX_CONCURRENT": 10, "REMEDY_LOG_LEVEL": "debug"},
+    "policy": "version: 1\nrules:\n  - {name: flags, undo: {on_closed: true}}\n",
+    "pause": {"configMap": "stop-remedies"},
+    "operator": {"tokenSecret": {"name": "remedy-operator"}},
     "extraEnv": [{"name": "PURGE_CACHE_CDN_URL", "value": "https://cdn.example/"}],
     "extraVolumes": [{"name": "flags", "emptyDir": {}}],
     "extraVolumeMounts": [{"name": "flags", "mountPath": "/flags"}],
@@ -55,6 +58,7 @@ EVERYTHING: Json = {
     "serviceAccount": {"annotations": {"example.com/role": "remedy"}},
     "distributor": {
         "filters": {"projects": ["sockshop"], "stages": ["staging", "production"]},
+        "subscribe": {"sequenceEnds": True},
         "extraEnv": [{"name": "OAUTH_CLIENT_ID", "value": "id"}],
     },
     "persistence": {"storageClass": "fast", "keep": False},
@@ -79,6 +83,7 @@ VALUES: Mapping[str, Json] = {
     "a remote, separate distributor": {**REMOTE, "distributor": {"separate": True}},
     "no volume": {"persistence": {"enabled": False}, "networkPolicy": {"enabled": False}},
     "a claim that exists": {"persistence": {"existingClaim": "mine"}},
+    "a policy of its own": {"policyConfigMap": "our-policy"},
     "alerts": {"monitoring": {"rules": {"enabled": True}}},
     "own rights": {
         "actions": {"scale": True},

@@ -23,6 +23,18 @@ UNSENT = f"remedy_oldest_unsent_report_seconds{{{OURS}}}"
 PARKED = f"remedy_reports_parked{{{OURS}}}"
 LOST = f'remedy_events_received_total{{{OURS},answer="unavailable"}}'
 FAILED = f'remedy_executions_finished_total{{{OURS},action="scale",result="fail"}}'
+REJECTED = f"remedy_policy_rejected{{{OURS}}}"
+PAUSED = f"remedy_paused{{{OURS}}}"
+WAITING = f"remedy_executions_waiting{{{OURS}}}"
+REFUSED = f'remedy_refusals_total{{{OURS},rail="cooldown",rule="a",action="scale"}}'
+REFUSED_TOO = f'remedy_refusals_total{{{OURS},rail="cooldown",rule="b",action="restart"}}'
+ON_PURPOSE = [
+    f'remedy_refusals_total{{{OURS},rail="{rail}",rule="a",action="scale"}}'
+    for rail in ("pause", "decision")
+]
+SUSPENDED = f'remedy_refusals_total{{{OURS},rail="suspended",rule="a",action="scale"}}'
+NOT_UNDONE = f'remedy_undos_total{{{OURS},action="scale",state="refused"}}'
+UNDONE = f'remedy_undos_total{{{OURS},action="scale",state="done"}}'
 PASSED = f'remedy_executions_finished_total{{{OURS},action="scale",result="pass"}}'
 
 
@@ -52,7 +64,7 @@ def rules(tmp_path: Path) -> Path:
 def test_prometheus_takes_the_rules(rules: Path) -> None:
     found = promtool("check", "rules", rules)
     assert (found.returncode, found.stderr) == (0, "")
-    assert "6 rules found" in found.stdout
+    assert "12 rules found" in found.stdout
 
 
 @needs_promtool
@@ -73,6 +85,24 @@ def test_prometheus_takes_the_rules(rules: Path) -> None:
         ({FAILED: "_x25 1x60"}, 30, ["RemedyActionsFail"]),
         ({FAILED: "1x50 2x60"}, 60, ["RemedyActionsFail"]),
         ({FAILED: "1x100"}, 60, []),
+        ({REJECTED: "0x60", PAUSED: "0x120", WAITING: "0x60", UNDONE: "0+1x60"}, 60, []),
+        ({REJECTED: "1x60"}, 30, ["RemedyPolicyRejected"]),
+        ({PAUSED: "1x120"}, 59, []),
+        ({PAUSED: "1x120"}, 61, ["RemedyPaused"]),
+        ({WAITING: "_x20 3x9 0x60"}, 30, []),
+        ({WAITING: "_x15 3x60"}, 30, ["RemedyExecutionsWaiting"]),
+        ({REFUSED: "0+1x60"}, 5, []),
+        ({REFUSED: "_x25 6x60"}, 30, ["RemedyRefusals"]),
+        ({REFUSED: "2x25 8x60"}, 30, ["RemedyRefusals"]),
+        ({REFUSED: "_x25 3x60", REFUSED_TOO: "_x25 3x60"}, 30, ["RemedyRefusals"]),
+        ({REFUSED: "_x25 5x60"}, 30, []),
+        (dict.fromkeys(ON_PURPOSE, "0+9x60"), 30, []),
+        ({SUSPENDED: "_x25 1x60"}, 30, ["RemedyPersonWanted"]),
+        ({SUSPENDED: "0+1x60"}, 30, ["RemedyPersonWanted"]),
+        ({SUSPENDED: "1x100"}, 60, []),
+        ({NOT_UNDONE: "_x25 1x60"}, 30, ["RemedyUndosFail"]),
+        ({NOT_UNDONE: "1x50 2x60"}, 60, ["RemedyUndosFail"]),
+        ({NOT_UNDONE: "1x100"}, 60, []),
     ],
     ids=str,
 )
@@ -95,7 +125,9 @@ def _expected(firing: list[str]) -> list[Json]:
     for each in rule()["spec"]["groups"][0]["rules"]:
         name, summary = each["alert"], each["annotations"]["summary"]
         labels = {**each["labels"], **_labels(name)}
-        annotations = {"summary": summary.replace("{{ $labels.action }}", "scale")}
+        for label, value in labels.items():
+            summary = summary.replace(f"{{{{ $labels.{label} }}}}", value)
+        annotations = {"summary": summary}
         alert = {"exp_labels": labels, "exp_annotations": annotations}
         expected.append({"alertname": name, "exp_alerts": [alert] if name in firing else []})
     return expected
@@ -105,6 +137,9 @@ def _labels(alert: str) -> dict[str, str]:
     more = {
         "RemedyActionsFail": {"action": "scale"},
         "RemedyEventsLost": {"answer": "unavailable"},
+        "RemedyPersonWanted": {"action": "scale", "rail": "suspended"},
+        "RemedyRefusals": {"rail": "cooldown"},
+        "RemedyUndosFail": {"action": "scale", "state": "refused"},
     }
     return {"namespace": "keptn", "job": "keptn-remedy", **more.get(alert, {})}
 
@@ -116,7 +151,7 @@ def test_the_rules_ask_for_metrics_that_exist() -> None:
         for each in rule()["spec"]["groups"][0]["rules"]
         for name in re.findall(r"\bremedy_\w+", each["expr"])
     }
-    assert len(asked) == 5
+    assert len(asked) == 10
     assert {name for name in asked if f"# TYPE {name} " not in exposed} == set()
 
 

@@ -53,8 +53,11 @@ DECIDED = {
     "REMEDY_EVENT_URL",
     "REMEDY_HOST",
     "REMEDY_JOURNAL",
+    "REMEDY_OPERATOR_TOKEN_FILE",
     "REMEDY_OPS_HOST",
     "REMEDY_OPS_PORT",
+    "REMEDY_PAUSE_FILE",
+    "REMEDY_POLICY",
     "REMEDY_PORT",
     "REMEDY_TRANSPORT",
 }
@@ -83,7 +86,7 @@ def test_the_schema_knows_each_value_and_no_other() -> None:
 
     known = keys(SCHEMA)
     del known["global"]  # Helm adds it
-    known["settings"] = None  # none is set by default
+    known["settings"] = known["policy"] = None  # none is set by default
     assert known == of(DEFAULTS, known)
 
 
@@ -97,6 +100,15 @@ def test_the_schema_knows_each_value_and_no_other() -> None:
         {"settings": {"REMEDY_ACTIONS": "scale"}},
         {"settings": {"REMEDY_DRY_RUN": "yes"}},
         {"settings": {"REMEDY_LOG_LEVEL": "loud"}},
+        {"settings": {"REMEDY_POLICY": "/policy.yaml"}},
+        {"settings": {"REMEDY_WATCH_SECONDS": 0}},
+        {"settings": {"REMEDY_VALUE_SOURCE": "events"}},
+        {"policy": {"version": 1, "rails": []}},
+        {"policy": {"version": 1, "rules": [{"cooldown": "5m"}]}},
+        {"policy": {"version": 2}},
+        {"policyConfigMap": "Our_Policy"},
+        {"operator": {"token": "secret"}},
+        {"distributor": {"subscribe": {"problems": "yes"}}},
         {"fullnameOverride": "remedy.v1"},
         {"fullnameOverride": "1-remedy"},
         {"fullnameOverride": "r" * 51},
@@ -169,7 +181,8 @@ def test_each_variable_of_the_provider_is_a_setting(values: Json) -> None:
         *variables.names_of(ToggleFeature.Settings, ""),
         *(each["name"] for each in values.get("extraEnv", [])),
     }
-    assert {name.removesuffix("_FILE") for name in environment(provider(values))} <= known
+    told = environment(provider(values))
+    assert [name for name in told if not {name, name.removesuffix("_FILE")} & known] == []
 
 
 def test_each_setting_of_the_process_can_be_set_as_it_is_meant() -> None:
@@ -194,7 +207,17 @@ def limits(schema: Json) -> Json:
 
 @pytest.mark.parametrize(
     "name",
-    ["REMEDY_JOURNAL", "REMEDY_JOURNAL_FILE", "REMEDY_HOST", "REMEDY_DRY_RUN", "UNLEASH_URL"],
+    [
+        "REMEDY_JOURNAL",
+        "REMEDY_JOURNAL_FILE",
+        "REMEDY_HOST",
+        "REMEDY_POLICY",
+        "REMEDY_PAUSE_FILE",
+        "REMEDY_OPERATOR_TOKEN_FILE",
+        "REMEDY_DRY_RUN",
+        "UNLEASH_URL",
+        "STAGE_FILTER",
+    ],
 )
 def test_a_variable_of_the_chart_is_not_set_a_second_time(name: str) -> None:
     values: Json = {
@@ -205,10 +228,10 @@ def test_a_variable_of_the_chart_is_not_set_a_second_time(name: str) -> None:
     assert f"extraEnv: {name} is the chart's to set" in refusal(values)
 
 
-def test_a_variable_of_the_distributor_is_not_set_a_second_time() -> None:
-    extra = [{"name": "PUBSUB_TOPIC", "value": "mine"}]
-    told = refusal({"distributor": {"extraEnv": extra}})
-    assert "distributor.extraEnv: PUBSUB_TOPIC is the chart's to set" in told
+@pytest.mark.parametrize("name", ["PUBSUB_TOPIC", "PROJECT_FILTER"])
+def test_a_variable_of_the_distributor_is_not_set_a_second_time(name: str) -> None:
+    told = refusal({"distributor": {"extraEnv": [{"name": name, "value": "mine"}]}})
+    assert f"distributor.extraEnv: {name} is the chart's to set" in told
 
 
 def test_labels_of_the_chart_are_not_set_a_second_time() -> None:
@@ -302,9 +325,9 @@ def test_the_token_of_the_api_server_is_for_the_provider_alone() -> None:
 
 
 def test_without_a_cluster_action_there_is_no_token() -> None:
-    assert [volume["name"] for volume in pod({})["volumes"]] == ["journal", "tmp"]
+    assert [volume["name"] for volume in pod({})["volumes"]] == ["journal", "tmp", "pause"]
     own = {"rbac": {"extraRules": EVERYTHING["rbac"]["extraRules"], "clusterWide": True}}
-    assert [volume["name"] for volume in pod(own)["volumes"]] == ["journal", "tmp", "api-server"]
+    assert [volume["name"] for volume in pod(own)["volumes"]][-1] == "api-server"
 
 
 def test_the_event_port_is_closed_to_other_pods() -> None:

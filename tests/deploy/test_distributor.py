@@ -1,7 +1,11 @@
 """The distributor is told what its releases read, and answers find their way to Keptn."""
 
 import pytest
+import yaml
 
+from keptn_remedy import variables
+from keptn_remedy.events import TRIGGERED
+from keptn_remedy.settings import KeptnSettings
 from tests.deploy.charts import (
     REMOTE,
     Json,
@@ -11,6 +15,7 @@ from tests.deploy.charts import (
     environment,
     needs_helm,
     provider,
+    refusal,
 )
 
 pytestmark = needs_helm
@@ -23,7 +28,14 @@ REGISTRATION = {
     "K8S_POD_NAME": "metadata.name",
     "K8S_NODE_NAME": "spec.nodeName",
 }
-SUBSCRIPTION = {"PUBSUB_TOPIC": "sh.keptn.event.action.triggered", "API_PROXY_PORT": "8081"}
+SUBSCRIPTION = {"PUBSUB_TOPIC": TRIGGERED, "API_PROXY_PORT": "8081"}
+POLICY = """\
+version: 1
+rules:
+  - {name: everywhere, cooldown: 5m}
+  - {name: flags, match: {action: toggle-feature}, undo: {on_closed: true}}
+"""
+PROBLEMS, ENDS = "sh.keptn.events.problem", "sh.keptn.event.*.*.finished"
 SEPARATE: Json = {"distributor": {"separate": True}}
 
 
@@ -81,6 +93,51 @@ def test_a_filter_is_a_list_with_commas() -> None:
     told = environment(found)
     assert told["STAGE_FILTER"] == "staging,production"
     assert not {"PROJECT_FILTER", "SERVICE_FILTER"} & set(told)
+
+
+def test_what_was_not_delivered_is_taken_up_by_the_same_filters() -> None:
+    filters = {"projects": ["sockshop"], "stages": ["staging", "production"], "services": ["carts"]}
+    for separate in (False, True):
+        values: Json = {"distributor": {"filters": filters, "separate": separate}}
+        part = "distributor" if separate else "provider"
+        delivered = environment(container("distributor", values, part))
+        taken_up = environment(provider(values))
+        names = [f"{name}_FILTER" for name in ("PROJECT", "STAGE", "SERVICE")]
+        assert {name: taken_up[name] for name in names} == {name: delivered[name] for name in names}
+        read = variables.build(KeptnSettings, "", {name: taken_up[name] for name in names})
+        assert read.stage_filter == ("staging", "production")
+
+
+@pytest.mark.parametrize(
+    ("values", "topics"),
+    [
+        ({}, []),
+        ({"policy": POLICY.replace("true", "false")}, []),
+        ({"policy": "version: 1\n"}, []),
+        ({"policy": POLICY}, [PROBLEMS]),
+        ({"policy": yaml.safe_load(POLICY)}, [PROBLEMS]),
+        ({"policy": POLICY, "distributor": {"subscribe": {"problems": False}}}, []),
+        ({"policy": POLICY, "distributor": {"separate": True}}, [PROBLEMS]),
+        ({"policy": POLICY, **REMOTE}, []),
+        ({"policyConfigMap": "ours"}, []),
+        ({"distributor": {"subscribe": {"problems": True}}}, [PROBLEMS]),
+        (
+            {"distributor": {"subscribe": {"problems": True, "sequenceEnds": True}}},
+            [PROBLEMS, ENDS],
+        ),
+    ],
+    ids=str,
+)
+def test_it_subscribes_to_what_is_needed(values: Json, topics: list[str]) -> None:
+    part = "distributor" if values.get("distributor", {}).get("separate") else "provider"
+    found = environment(container("distributor", values, part))["PUBSUB_TOPIC"]
+    assert found.split(",") == [TRIGGERED, *topics]
+
+
+@pytest.mark.parametrize("wanted", ["problems", "sequenceEnds"])
+def test_a_remote_plane_gets_nothing_but_triggers(wanted: str) -> None:
+    values: Json = {**REMOTE, "distributor": {"subscribe": {wanted: True}}}
+    assert "gets nothing but triggered events" in refusal(values)
 
 
 def test_answers_go_to_the_sidecar() -> None:

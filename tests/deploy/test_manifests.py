@@ -10,6 +10,7 @@ from deploy import render
 from deploy.render import DEPLOY, MANIFESTS, manifest
 from tests.deploy.charts import (
     EVERYTHING,
+    REMOTE,
     TARGETS,
     UNLEASH,
     VALUES,
@@ -22,6 +23,7 @@ from tests.deploy.charts import (
 )
 
 OF_THE_PROMETHEUS_OPERATOR = "monitoring.coreos.com/v1"
+ON_CLOSED = EVERYTHING["policy"]
 each_manifest = pytest.mark.parametrize("name", MANIFESTS)
 
 
@@ -117,6 +119,12 @@ def test_the_notes_tell_what_may_be_done() -> None:
 
 
 @needs_helm
+def test_the_notes_show_how_to_stop_everything() -> None:
+    assert "create configmap keptn-remedy-pause --from-literal=pause=" in notes({})
+    assert "create configmap stop-remedies --from-literal=pause=" in notes(EVERYTHING)
+
+
+@needs_helm
 @pytest.mark.parametrize(
     ("actions", "tried"),
     [
@@ -138,6 +146,14 @@ def test_the_notes_show_how_to_try_what_is_on(actions: list[str], tried: str) ->
         ({}, "toggle-feature is off, as it has no Unleash token"),
         ({"unleash": UNLEASH}, "toggle-feature is off, as it isn't told where Unleash is"),
         ({**VALUES["own rights"]}, "rbac.create is false: the ServiceAccount default"),
+        (
+            {"policy": ON_CLOSED, **REMOTE},
+            "nothing is undone when a problem closes: a remote plane",
+        ),
+        (
+            {"policy": ON_CLOSED, "distributor": {"subscribe": {"problems": False}}},
+            "nothing is undone when a problem closes: distributor.subscribe.problems is false",
+        ),
     ],
 )
 def test_the_notes_warn_of_what_is_missing(values: Json, warning: str) -> None:

@@ -5,6 +5,33 @@
 {{- default (ternary "nats://keptn-nats-cluster" "nats://keptn-nats" $isOld) .Values.distributor.pubsubUrl -}}
 {{- end -}}
 
+{{- /* Whose events are ours. */ -}}
+{{- define "keptn-remedy.filters" -}}
+{{- with .Values.distributor.filters }}
+{{- include "keptn-remedy.variable" (list "PROJECT_FILTER" (join "," .projects)) }}
+{{- include "keptn-remedy.variable" (list "STAGE_FILTER" (join "," .stages)) }}
+{{- include "keptn-remedy.variable" (list "SERVICE_FILTER" (join "," .services)) }}
+{{- end }}
+{{- end -}}
+
+{{- /* What is subscribed to. On a remote plane a distributor polls for triggered events only. */ -}}
+{{- define "keptn-remedy.topics" -}}
+{{- $topics := list "sh.keptn.event.action.triggered" -}}
+{{- $wanted := .Values.distributor.subscribe -}}
+{{- $isRemote := not (empty .Values.keptn.apiEndpoint) -}}
+{{- if and $isRemote (or $wanted.problems $wanted.sequenceEnds) -}}
+{{- fail "distributor.subscribe: with keptn.apiEndpoint the distributor gets nothing but triggered events" -}}
+{{- end -}}
+{{- $undoes := include "keptn-remedy.undoesOnClosed" . -}}
+{{- if or $wanted.problems (and (kindIs "invalid" $wanted.problems) $undoes (not $isRemote)) -}}
+{{- $topics = append $topics "sh.keptn.events.problem" -}}
+{{- end -}}
+{{- if $wanted.sequenceEnds -}}
+{{- $topics = append $topics "sh.keptn.event.*.*.finished" -}}
+{{- end -}}
+{{- join "," $topics -}}
+{{- end -}}
+
 {{- define "keptn-remedy.distributorEnvironment" -}}
 {{- $d := .Values.distributor -}}
 {{- if .Values.keptn.apiEndpoint }}
@@ -22,17 +49,12 @@
   value: {{ include "keptn-remedy.pubsubUrl" . | quote }}
 {{- end }}
 - name: PUBSUB_TOPIC
-  value: sh.keptn.event.action.triggered
+  value: {{ include "keptn-remedy.topics" . }}
 - name: PUBSUB_RECIPIENT
   value: {{ ternary (include "keptn-remedy.fullname" .) "127.0.0.1" $d.separate | quote }}
 - name: API_PROXY_PORT
   value: {{ $d.proxyPort | quote }}
-{{- range $name, $accepted := dict "PROJECT_FILTER" $d.filters.projects "STAGE_FILTER" $d.filters.stages "SERVICE_FILTER" $d.filters.services }}
-{{- with $accepted }}
-- name: {{ $name }}
-  value: {{ join "," . | quote }}
-{{- end }}
-{{- end }}
+{{- include "keptn-remedy.filters" . }}
 - name: DISTRIBUTOR_VERSION
   value: {{ $d.image.tag | splitList "@" | first | quote }}
 - name: VERSION

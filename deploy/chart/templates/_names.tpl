@@ -61,4 +61,7 @@ app.kubernetes.io/version: {{ include "keptn-remedy.version" $root | quote }}
 {{- define "keptn-remedy.unleashFolder" -}}/etc/keptn-remedy/unleash{{- end -}}
 {{- define "keptn-remedy.keptnFolder" -}}/etc/keptn-remedy/keptn{{- end -}}
 {{- define "keptn-remedy.dropInsFolder" -}}/etc/keptn-remedy/actions{{- end -}}
+{{- define "keptn-remedy.policyFolder" -}}/etc/keptn-remedy/policy{{- end -}}
+{{- define "keptn-remedy.pauseFolder" -}}/etc/keptn-remedy/pause{{- end -}}
+{{- define "keptn-remedy.operatorFolder" -}}/etc/keptn-remedy/operator{{- end -}}
 {{- define "keptn-remedy.journalFolder" -}}/var/lib/keptn-remedy{{- end -}}

@@ -45,6 +45,27 @@ priorityClassName: {{ . }}
   {{- end }}
 - name: tmp
   emptyDir: {sizeLimit: 64Mi}
+{{- with include "keptn-remedy.policyConfigMap" . }}
+- name: policy
+  configMap:
+    name: {{ . }}
+    items: [{key: policy.yaml, path: policy.yaml}]
+{{- end }}
+# Whoever makes this ConfigMap, with the key `pause`, stops everything that acts.
+- name: pause
+  configMap:
+    name: {{ include "keptn-remedy.pauseConfigMap" . }}
+    optional: true
+{{- with .Values.operator.tokenSecret }}
+{{- if .name }}
+# The fsGroup of the pod may read it, too.
+- name: operator
+  secret:
+    secretName: {{ .name }}
+    defaultMode: 0400
+    items: [{key: {{ .key }}, path: token}]
+{{- end }}
+{{- end }}
 {{- if include "keptn-remedy.clusterAccess" . }}
 # What the API server asks for, as Kubernetes itself would mount it, but for the provider alone.
 - name: api-server

@@ -13,7 +13,7 @@
 {{- $names := list -}}
 {{- range fromYamlArray $ours -}}{{- $names = append $names .name -}}{{- end -}}
 {{- range index . 1 -}}
-{{- if or (has .name $names) (regexMatch "^REMEDY_(ACTIONS|DRAIN_SECONDS|EVENT_URL|HOST|JOURNAL|OPS_HOST|OPS_PORT|PORT|TRANSPORT)(_FILE)?$" .name) -}}
+{{- if or (has .name $names) (regexMatch "^(REMEDY_(ACTIONS|DRAIN_SECONDS|EVENT_URL|HOST|JOURNAL|OPERATOR_TOKEN_FILE|OPS_HOST|OPS_PORT|PAUSE_FILE|POLICY|PORT|TRANSPORT)|(PROJECT|STAGE|SERVICE)_FILTER)(_FILE)?$" .name) -}}
 {{- fail (printf "%s: %s is the chart's to set, or stands there twice" $where .name) -}}
 {{- end -}}
 {{- $names = append $names .name -}}
@@ -77,6 +77,14 @@ them: it listens on its own loopback only. */ -}}
 {{- include "keptn-remedy.variable" (list "REMEDY_JOURNAL" (printf "%s/journal.db" (include "keptn-remedy.journalFolder" .))) }}
 {{- include "keptn-remedy.variable" (list "REMEDY_DRAIN_SECONDS" .Values.drainSeconds) }}
 {{- include "keptn-remedy.keptnVariables" . }}
+{{- include "keptn-remedy.filters" . }}
+{{- if include "keptn-remedy.policyConfigMap" . }}
+{{- include "keptn-remedy.variable" (list "REMEDY_POLICY" (printf "%s/policy.yaml" (include "keptn-remedy.policyFolder" .))) }}
+{{- end }}
+{{- include "keptn-remedy.variable" (list "REMEDY_PAUSE_FILE" (printf "%s/pause" (include "keptn-remedy.pauseFolder" .))) }}
+{{- if .Values.operator.tokenSecret.name }}
+{{- include "keptn-remedy.variable" (list "REMEDY_OPERATOR_TOKEN_FILE" (printf "%s/token" (include "keptn-remedy.operatorFolder" .))) }}
+{{- end }}
 {{- if .Values.dropIns.configMap }}
 {{- include "keptn-remedy.variable" (list "REMEDY_ACTIONS_DIR" (include "keptn-remedy.dropInsFolder" .)) }}
 {{- end }}
@@ -96,6 +104,19 @@ them: it listens on its own loopback only. */ -}}
   mountPath: {{ include "keptn-remedy.journalFolder" . }}
 - name: tmp
   mountPath: /tmp
+{{- if include "keptn-remedy.policyConfigMap" . }}
+- name: policy
+  mountPath: {{ include "keptn-remedy.policyFolder" . }}
+  readOnly: true
+{{- end }}
+- name: pause
+  mountPath: {{ include "keptn-remedy.pauseFolder" . }}
+  readOnly: true
+{{- if .Values.operator.tokenSecret.name }}
+- name: operator
+  mountPath: {{ include "keptn-remedy.operatorFolder" . }}
+  readOnly: true
+{{- end }}
 {{- if include "keptn-remedy.clusterAccess" . }}
 - name: api-server
   mountPath: /var/run/secrets/kubernetes.io/serviceaccount
