@@ -36,11 +36,11 @@ class Rate:
 
 
 def new_event(number: int) -> tuple[str, bytes]:
-    """An event's id and its 1.5 kB; the number chooses the service."""
+    """An event's id and its 1.5 kB, of a problem of its own; the number chooses the service."""
     event_id = str(uuid4())
     body = _EVENT % {
         b"id": event_id.encode(),
-        b"context": b"7d9a2f61-%012d" % number,
+        b"context": event_id.encode(),
         b"service": b"service-%d" % number,
     }
     return event_id, body

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -22,6 +24,8 @@ IN_FLIGHT = 10_000
 BURST = 10_000
 OPEN = 1_000
 SETTLE_SECONDS = 2.0
+POLICY = Path(__file__).parent / "policy.yaml"
+NO_LIMITS = Path(__file__).parent / "no-limits.yaml"
 HEAVY_MODULES = ("aiohttp", "kubernetes")
 
 
@@ -207,6 +211,68 @@ async def long_history(bench: Bench) -> Figure:
         shutil.rmtree(full.parent)
 
 
+async def guard_rails(bench: Bench) -> Figure:
+    """The whole loop with every guard-rail asked, beside the whole loop without a policy."""
+    return await _with_rails(bench, "rails")
+
+
+async def guard_rails_planned(bench: Bench) -> Figure:
+    """The same for a planned action, beside a policy that lifts the limits that are built in."""
+    return await _with_rails(bench, "rails-planned", is_planned=True)
+
+
+async def guard_rails_history(bench: Bench) -> Figure:
+    """As the first, both beside a long past."""
+    executions = bench.effort.past_executions
+    past = bench.folder / "past.db"
+    await asyncio.to_thread(history.write, past, executions)
+    try:
+        return await _with_rails(bench, "rails-history", past=past)
+    finally:
+        past.unlink()
+
+
+async def _with_rails(
+    bench: Bench, name: str, *, is_planned: bool = False, past: Path | None = None
+) -> Figure:
+    journals = [bench.folder / name / kind / "journal.db" for kind in ("without", "with")]
+    for journal in journals:
+        journal.parent.mkdir(parents=True)
+        if past:
+            await asyncio.to_thread(shutil.copyfile, past, journal)
+    actions = servers.PLANNED if is_planned else servers.PLAIN
+    no_limits = NO_LIMITS if is_planned else None
+    try:
+        async with (
+            servers.provider(journals[0], bench.sink, actions=actions, policy=no_limits) as without,
+            servers.provider(journals[1], bench.sink, actions=actions, policy=POLICY) as ours,
+        ):
+            figure = await _compared(
+                name,
+                bench.effort,
+                Contender(without, bench.sink),
+                Contender(ours, bench.sink),
+                target=0.9,
+                notes={"finished executions": bench.effort.past_executions} if past else None,
+            )
+        _require_passes(journals, after=bench.effort.past_executions if past else 0)
+        return figure
+    finally:
+        shutil.rmtree(bench.folder / name)
+
+
+def _require_passes(journals: Sequence[Path], after: int) -> None:
+    """A refusal costs something else than an execution: none may be among what was measured."""
+    for journal in journals:
+        with closing(sqlite3.connect(journal)) as reader:
+            found = reader.execute(
+                "SELECT result, message FROM executions WHERE seq > ? AND result <> 'pass' LIMIT 1",
+                (after,),
+            ).fetchone()
+        if found:
+            raise RuntimeError(f"not all passed: {found}")
+
+
 async def help_command(bench: Bench) -> Figure:
     """How long `remedy --help` takes beside importing what draws it, and what it imports."""
     return await asyncio.to_thread(_help, 10 * bench.effort.repeats)
@@ -282,5 +348,8 @@ SCENARIOS: dict[str, Callable[[Bench], Awaitable[Figure]]] = {
     "burst": burst,
     "recovery": recovery,
     "history": long_history,
+    "rails": guard_rails,
+    "rails-planned": guard_rails_planned,
+    "rails-history": guard_rails_history,
     "help": help_command,
 }

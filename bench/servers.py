@@ -17,6 +17,7 @@ import psutil
 from bench.sink import Sink
 
 BENCH = Path(__file__).resolve().parent
+PLAIN, PLANNED = BENCH / "actions", BENCH / "planned_actions"
 REMEDY = Path(sys.executable).with_name("remedy")
 START_SECONDS = 20.0
 LOOK_SECONDS = 0.01
@@ -62,7 +63,13 @@ async def loop_floor(folder: Path, sink: Sink) -> AsyncIterator[Server]:
 
 @asynccontextmanager
 async def provider(
-    journal: Path, sink: Sink, *, hold: bool = False, max_concurrent: int | None = None
+    journal: Path,
+    sink: Sink,
+    *,
+    hold: bool = False,
+    max_concurrent: int | None = None,
+    actions: Path = PLAIN,
+    policy: Path | None = None,
 ) -> AsyncIterator[Server]:
     """`remedy serve` as in a pod: JSON log (to a file beside the journal), metrics, FULL journal.
 
@@ -74,11 +81,13 @@ async def provider(
         "REMEDY_OPS_PORT": "0",
         "REMEDY_EVENT_URL": sink.url,
         "REMEDY_JOURNAL": str(journal),
-        "REMEDY_ACTIONS_DIR": str(BENCH / "actions"),
+        "REMEDY_ACTIONS_DIR": str(actions),
         "REMEDY_ACTIONS": "bench-noop",
         "REMEDY_LOG_FORMAT": "json",
         "BENCH_NOOP_HOLD": str(hold).lower(),
     }
+    if policy is not None:
+        environ["REMEDY_POLICY"] = str(policy)
     if max_concurrent is not None:
         environ["REMEDY_MAX_CONCURRENT"] = str(max_concurrent)
     journal.parent.mkdir(parents=True, exist_ok=True)

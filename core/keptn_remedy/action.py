@@ -106,6 +106,11 @@ class Change:
         """From what to what."""
         return f"{_shown(self.before)} -> {_shown(self.after)}"
 
+    @property
+    def reversed(self) -> Change:
+        """The change that undoes it."""
+        return Change(self.target, self.field, self.after, self.before)
+
     def __str__(self) -> str:
         return f"{self.target} {self.field}: {self.step}"
 
@@ -115,16 +120,27 @@ class Plan:
     """What a planned action will change.
 
     `notes` say what was restricted and turn a pass into a warning; `memo` is the action's own
-    (JSON), kept with the plan in the journal for `apply`, `verify` and `undo`.
+    (JSON), kept with the plan in the journal for `apply`, `verify` and `undo`. `replicas`, before
+    and after, are for the guard-rails, where the changes don't say them plainly.
     """
 
     changes: tuple[Change, ...]
     notes: tuple[str, ...] = ()
     memo: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
+    replicas: tuple[int, int] | None = None
 
     @property
     def targets(self) -> frozenset[str]:
         return frozenset(change.target for change in self.changes)
+
+    def changes_of(self, target: str | None) -> tuple[Change, ...]:
+        """The changes of one target."""
+        return tuple(change for change in self.changes if change.target == target)
+
+    @property
+    def reversed(self) -> Plan:
+        """What undoing it changes, the last change first."""
+        return Plan(tuple(change.reversed for change in reversed(self.changes)))
 
     def __str__(self) -> str:
         return "; ".join((*map(str, self.changes), *self.notes)) or "nothing to change"
@@ -138,7 +154,8 @@ class Plan:
         """The plan that `to_json` wrote."""
         raw = orjson.loads(text)
         changes = tuple(Change(**change) for change in raw["changes"])
-        return cls(changes, tuple(raw["notes"]), raw["memo"])
+        replicas = raw.get("replicas")
+        return cls(changes, tuple(raw["notes"]), raw["memo"], tuple(replicas) if replicas else None)
 
 
 def _shown(value: JSON) -> str:
@@ -265,7 +282,19 @@ class PlannedAction(BaseAction, ABC):
     async def undo(self, context: Context, plan: Plan) -> str | None:
         """Put back what the plan's changes say was there before.
 
-        Returns what to tell instead of "undone", where that would not be the whole truth.
+        Called after `apply` or `verify` failed, and for finished executions, hours later: somebody
+        else may have changed the targets since, be it a later execution of ours. So it is
+        compare-and-set: only what still is as the plan left it is put back. What is as it was
+        before is no error. It may be called again, after a crash in its middle or after its end.
+
+        Returns what to tell instead of "undone", where that would not be the whole truth: that it
+        is as it was before, or which of several targets were left alone.
+
+        Raises:
+            Denied: nothing was touched, as every target was changed since or is gone, or as this
+                can't be undone at all. Says what was found and what was expected.
+            TemporaryError: to be tried again.
+            PermanentError: it could not be put back, and needs a person.
         """
 
 

@@ -41,10 +41,11 @@ _PASSING = (TimeoutError, ConnectionError, ClientConnectionError, ClientPayloadE
 class Attempts:
     """The attempts of one execution's action in this process; `count` tells how many it took."""
 
-    __slots__ = ("_action", "_deadline", "_execution", "_means", "count")
+    __slots__ = ("_action", "_cut_off_at", "_deadline", "_execution", "_means", "count")
 
     def __init__(self, means: Means, execution: Execution, action: AnyAction) -> None:
         self.count = 0
+        self._cut_off_at: float | None = None
         self._means = means
         self._execution = execution
         self._action = action
@@ -93,6 +94,7 @@ class Attempts:
         left = self._deadline - self._means.clock.monotonic()
         seconds = max(min(seconds, left), 0.0)
         limit = asyncio.timeout(seconds)
+        self._cut_off_at = self._means.clock.monotonic() + seconds
         try:
             async with limit:
                 return await step(self._context(number, left))
@@ -104,6 +106,15 @@ class Attempts:
             if limit.expired():
                 raise Uncertain(f"no end within {seconds:.3g} s") from None
             raise
+        finally:
+            self._cut_off_at = None
+
+    @property
+    def overdue_seconds(self) -> float:
+        """For how long an attempt has ignored that it was cut off."""
+        if self._cut_off_at is None:
+            return 0.0
+        return max(0.0, self._means.clock.monotonic() - self._cut_off_at)
 
     def _may_heal(self, error: BaseException) -> bool:
         # A positive list: whatever is not on it, cancellation above all, goes straight out.

@@ -11,6 +11,7 @@ from keptn_remedy import logs
 from keptn_remedy.clock import Clock
 from keptn_remedy.journal import PAUSE_SECONDS, Execution, Journal, JournalError
 from keptn_remedy.metrics import Metrics
+from keptn_remedy.rests import Rests
 
 # Keptn gives up a task that nobody started within 10 minutes (contract §4.4).
 ANNOUNCE_AFTER_SECONDS = 300.0
@@ -35,11 +36,14 @@ class Dispatcher:
         announce: Callable[[Execution], Awaitable[None]],
         *,
         max_concurrent: int,
+        rests: Rests,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
         self._journal = journal
         self._run = run
+        self._rests = rests
+        rests.on_rest = self._note_room
         self._announce = announce
         self._max_concurrent = max_concurrent
         self._clock = clock
@@ -111,6 +115,7 @@ class Dispatcher:
 
     async def drain(self, seconds: float, cancel_seconds: float = CANCEL_SECONDS) -> None:
         """Let running executions end; cancel those that don't within that time."""
+        self._rests.cut_short()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
         for task in self._tasks:
@@ -123,7 +128,15 @@ class Dispatcher:
 
     @property
     def _has_room(self) -> bool:
-        return not self._draining and len(self._running) < self._max_concurrent
+        return not self._draining and self._room > 0
+
+    @property
+    def _room(self) -> int:
+        return self._max_concurrent - len(self._running) + len(self._rests.tasks)
+
+    def _note_room(self) -> None:
+        if self._backlog:
+            self._wake.set()
 
     async def _fetch(self) -> None:
         while self._backlog and self._has_room:
@@ -131,7 +144,7 @@ class Dispatcher:
             newest, self._arrived = _ALL if everything else self._newest, []
             try:
                 found, waiting = await self._journal.waiting(
-                    min(self._max_concurrent - len(self._running), AT_ONCE),
+                    min(self._room, AT_ONCE),
                     busy=self._busy_lanes,
                     running=[e.seq for e in self._running.values()],
                     upto=newest,

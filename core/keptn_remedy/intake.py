@@ -2,44 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from keptn_remedy import events, logs
-from keptn_remedy.events import Event
+from keptn_remedy.events import ActionTriggered, Event
+from keptn_remedy.guardrails.guard import scope_of
+from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.journal import Execution, Journal, JournalError
-from keptn_remedy.registry import Registry
+from keptn_remedy.registry import Entry, Registry
 from keptn_remedy.transports import Answer
 
 
 class Intake:
-    """Decides on each event. What isn't ours is met with silence towards Keptn."""
+    """Decides on each event. What isn't ours is met with silence towards Keptn.
+
+    `rules` are those in force, `offer` takes what was stored, and `aborted_by` the end of a
+    sequence: it returns the ids of the executions that are given up for it.
+    """
 
     def __init__(
-        self, registry: Registry, journal: Journal, offer: Callable[[Execution], None]
+        self,
+        registry: Registry,
+        journal: Journal,
+        rules: Callable[[], Rules],
+        offer: Callable[[Execution], None],
+        aborted_by: Callable[[Event], Awaitable[Sequence[str]]],
     ) -> None:
         self._registry = registry
         self._journal = journal
+        self._rules = rules
         self._offer = offer
+        self._aborted_by = aborted_by
 
     async def accept(self, event: Event) -> Answer:
-        """Store a trigger that is ours. Never raises; never waits for the action."""
+        """Store what concerns us. Never raises; never waits for the action."""
         try:
-            trigger = events.trigger_of(event)
+            if event.type != events.TRIGGERED:
+                return await self._ending(event)
+            return await self._trigger(events.trigger_of(event))
         except events.Unusable as error:
             logs.logger().warning("event ignored", event_id=event.id, reason=str(error))
             return Answer("ignored", str(error))
+        except JournalError as error:
+            logs.logger().error("event not stored", event_id=event.id, reason=str(error))
+            return Answer("unavailable", "the journal can't be written")
+
+    async def _trigger(self, trigger: ActionTriggered) -> Answer:
         entry = self._registry.find(trigger.action)
         if entry is None:
-            reason = f"no action {trigger.action!r} here" if trigger.action else "no action named"
-            logs.logger().info("event ignored", event_id=event.id, reason=reason)
-            return Answer("ignored", reason)
-        try:
-            execution = await self._journal.accept(trigger, entry.name)
-        except JournalError as error:
-            fields = logs.execution_fields(trigger, entry.name)
-            logs.logger().error("event not stored", **fields, reason=str(error))
-            return Answer("unavailable", "the journal can't be written")
+            named = f"no action {trigger.action!r} here" if trigger.action else "no action named"
+            return _ignored(trigger.id, named)
+        if rule := self._ignoring_rule(trigger, entry):
+            return _ignored(trigger.id, f"rule {rule!r} leaves it to others")
+        execution = await self._journal.accept(trigger, entry.name)
         if execution is None:
             return Answer("duplicate", trigger.id)
         self._offer(execution)
         return Answer("accepted", trigger.id)
+
+    def _ignoring_rule(self, trigger: ActionTriggered, entry: Entry) -> str | None:
+        rules = self._rules()
+        if rules.is_default:
+            return None
+        resolved = rules.resolve(scope_of(trigger, entry.name))
+        return resolved.rule("decision") if resolved.decision == "ignore" else None
+
+    async def _ending(self, event: Event) -> Answer:
+        context = events.closed_problem(event)
+        if context and (undone := await self._journal.problem_closed(context)):
+            return Answer("noted", f"executions undone when their problem closes: {undone}")
+        if given_up := await self._aborted_by(event):
+            return Answer("noted", f"executions given up: {len(given_up)}")
+        if events.tells_an_ending(event.type):
+            return _ignored(event.id, "it ends nothing of ours")
+        raise events.Unusable(f"type {event.type[:100]} is not {events.TRIGGERED}")
+
+
+def _ignored(event_id: str, reason: str) -> Answer:
+    logs.logger().info("event ignored", event_id=event_id, reason=reason)
+    return Answer("ignored", reason)

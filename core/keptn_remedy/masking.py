@@ -18,8 +18,13 @@ class Mask:
     """Replaces each of the secrets by asterisks."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._secrets: list[str] = []
+        self.hide(*secrets)
+
+    def hide(self, *secrets: str) -> None:
+        """Replace these as well from now on."""
         forms = {form for s in secrets if len(s) >= SHORTEST for form in _forms(s)}
-        self._secrets = sorted(forms, key=len, reverse=True)
+        self._secrets = sorted(forms.union(self._secrets), key=len, reverse=True)
         self._bytes = [form.encode("utf-8", "replace") for form in self._secrets]
 
     def text(self, text: str) -> str:

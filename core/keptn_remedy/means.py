@@ -9,6 +9,7 @@ from typing import TypeVar, cast, get_args
 from aiohttp import ClientSession
 
 from keptn_remedy.action import (
+    JSON,
     Denied,
     Outcome,
     PermanentError,
@@ -17,10 +18,12 @@ from keptn_remedy.action import (
     TemporaryError,
 )
 from keptn_remedy.clock import Clock
-from keptn_remedy.events import as_text
+from keptn_remedy.events import ActionTriggered, as_text
+from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.journal import Journal, insist
 from keptn_remedy.masking import Mask
 from keptn_remedy.metrics import Metrics
+from keptn_remedy.rests import Rests
 from keptn_remedy.targets import Targets
 
 T = TypeVar("T")
@@ -28,7 +31,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
-    """Who and what an execution calls upon."""
+    """Who and what an execution calls upon.
+
+    `value_of` finds the value of a trigger elsewhere than in its event, where that is wanted.
+    """
 
     journal: Journal
     http: ClientSession
@@ -36,7 +42,10 @@ class Means:
     clock: Clock
     mask: Mask
     targets: Targets
+    guard: Guard
+    rests: Rests
     dry_run: bool = False
+    value_of: Callable[[ActionTriggered], Awaitable[JSON]] | None = None
 
     def presentable(self, returned: object) -> Outcome:
         """What an author returned, in one line, as text, without secrets, in Keptn's vocabulary."""

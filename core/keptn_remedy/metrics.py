@@ -61,6 +61,35 @@ class Metrics:
                 registry=registry,
             )
         )
+        self.refusals = _children(
+            Counter(
+                "remedy_refusals_total",
+                "Executions that a guard-rail, or the action itself, refused.",
+                ["rail", "rule", "action"],
+                registry=registry,
+            )
+        )
+        self.undos = _children(
+            Counter(
+                "remedy_undos_total",
+                "Undos of finished executions by how they ended.",
+                ["action", "state"],
+                registry=registry,
+            )
+        )
+        self.paused = Gauge(
+            "remedy_paused", "1 while everything that acts is stopped.", registry=registry
+        )
+        self.waiting = Gauge(
+            "remedy_executions_waiting",
+            "Executions that wait for a person or for their turn.",
+            registry=registry,
+        )
+        self.policy_rejected = Gauge(
+            "remedy_policy_rejected",
+            "1 while the policy file is not the policy in force.",
+            registry=registry,
+        )
         self.running = Gauge(
             "remedy_executions_running", "Executions that run now.", registry=registry
         )

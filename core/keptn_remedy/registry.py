@@ -45,6 +45,10 @@ class Entry:
     def name(self) -> str:
         return self.cls.name
 
+    def goes_by(self, name: str) -> bool:
+        """Whether that is its name or one of its aliases."""
+        return key(name) in _keys(self.cls)
+
 
 class Registry:
     """Finds the action that a trigger names, without regard to case, `-` and `_`."""
@@ -55,6 +59,11 @@ class Registry:
             key: entry for entry in self.entries for key in _keys(entry.cls) if entry.action
         }
         self._by_key = {key: entry for entry in self.entries for key in _keys(entry.cls)}
+
+    @property
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """Every name that an action answers to, by its own."""
+        return {entry.name: (entry.name, *entry.cls.aliases) for entry in self.entries}
 
     def find(self, name: str) -> Entry | None:
         """The switched-on action of that name or alias; None when it isn't ours."""

@@ -2,41 +2,90 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from keptn_remedy import logs
 from keptn_remedy.action import Outcome
+from keptn_remedy.admission import TURN
 from keptn_remedy.events import Replies, Report
 from keptn_remedy.journal import Execution, Unsent
 from keptn_remedy.means import Means
 from keptn_remedy.registry import Registry
-from keptn_remedy.steps import carry_out
+from keptn_remedy.steps import Ended, Steps
 
+WATCH_SECONDS = 5.0
+OVERDUE_SECONDS = 30.0
 ErrorLog = Literal["always", "auto", "never"]
 
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """Runs executions. `tell` takes each report once it is stored."""
+    """Runs executions. `tell` takes each report once it is stored.
+
+    `answers_aborted`: what Keptn has ended is answered all the same.
+    """
 
     means: Means
     registry: Registry
     replies: Replies
     tell: Callable[[Unsent], None]
     error_log: ErrorLog = "always"
+    answers_aborted: bool = False
+    _running: dict[str, tuple[Execution, Steps, asyncio.Task[Any]]] = field(
+        default_factory=dict[str, tuple[Execution, Steps, asyncio.Task[Any]]]
+    )
+    _given_up: dict[str, str] = field(default_factory=dict[str, str])
 
     async def run(self, execution: Execution) -> Outcome:
         """Begin, carry out, finish. Raises only CancelledError, which leaves the execution open."""
         began = self.means.clock.monotonic()
-        await self._begin(execution)
-        entry = self.registry.find(execution.trigger.action)
-        outcome, attempts = await carry_out(self.means, execution, entry)
+        steps = self._steps(execution)
+        if not self._reason_to_give_up(execution):
+            await self._begin(execution)
+        ended = await self._carried_out(execution, steps)
+        attempts = steps.attempts.count if steps else 0
+        status = ended.outcome.status if ended else "aborted"
+        if ended:
+            await self._finish(execution, ended, attempts)
+        else:
+            ended = await self._finish_aborted(execution, steps, attempts)
         self.means.targets.forget(execution.id)
-        await self._finish(execution, outcome, attempts)
-        self._sum_up(execution, outcome, attempts, self.means.clock.monotonic() - began)
-        return outcome
+        self.means.rests.ring(TURN)
+        self._given_up.pop(execution.id, None)
+        seconds = self.means.clock.monotonic() - began
+        self._sum_up(execution, ended, status, attempts, seconds)
+        return ended.outcome
+
+    async def watch(self) -> None:
+        """Finish what ignores its deadline: Keptn would wait for ever (contract §4.4). For ever."""
+        while True:
+            await self.means.clock.sleep(WATCH_SECONDS)
+            for execution, steps, task in list(self._running.values()):
+                overdue = steps.attempts.overdue_seconds
+                if overdue > OVERDUE_SECONDS:
+                    self._running.pop(execution.id, None)
+                    task.cancel()
+                    await self._finish_overdue(execution, steps, overdue)
+
+    async def _finish_overdue(self, execution: Execution, steps: Steps, seconds: float) -> None:
+        applied = f"; perhaps applied: {steps.plan}" if steps.plan else ""
+        why = f"it goes on {seconds:.0f} s after it was cut off, and is not waited for{applied}"
+        ended = Ended(self.means.presentable(Outcome.errored(why)), is_failure=True)
+        logs.logger().error(
+            "an execution ignores its deadline",
+            **logs.execution_fields(execution.trigger, execution.action),
+        )
+        await self._finish(execution, ended, steps.attempts.count)
+
+    def give_up(self, execution_id: str, reason: str) -> None:
+        """Stop an execution whose task Keptn has ended; the journal knows of that already."""
+        self._given_up[execution_id] = reason
+        if running := self._running.get(execution_id):
+            _, steps, task = running
+            steps.give_up(task)
 
     async def reserve_targets(self) -> None:
         """Keep what plans of the last process touch from being planned for by others.
@@ -54,24 +103,77 @@ class Runner:
         Raises:
             JournalError: nothing was stored.
         """
+        if self._reason_to_give_up(execution):
+            return
         started = self.replies.started(execution.trigger, self.means.clock.utc())
         if unsent := await self.means.journal.announce(execution, started):
             self.tell(unsent)
+
+    def _steps(self, execution: Execution) -> Steps | None:
+        entry = self.registry.find(execution.trigger.action)
+        if entry is None or entry.action is None:
+            return None
+        return Steps(self.means, execution, entry, entry.action)
+
+    async def _carried_out(self, execution: Execution, steps: Steps | None) -> Ended | None:
+        """How it ended; None once it is given up."""
+        if self._reason_to_give_up(execution):
+            return None
+        if steps is None:
+            gone = f"the action {execution.trigger.action} is not switched on any more"
+            return Ended(self.means.presentable(Outcome.errored(gone)), is_failure=True)
+        task = _current_task()
+        self._running[execution.id] = execution, steps, task
+        try:
+            ended = await steps.ended()
+        except asyncio.CancelledError:
+            if not steps.is_given_up:
+                raise
+            task.uncancel()
+            return None
+        finally:
+            self._running.pop(execution.id, None)
+        return None if steps.is_given_up else ended
+
+    def _reason_to_give_up(self, execution: Execution) -> str | None:
+        return execution.aborted or self._given_up.get(execution.id)
+
+    async def _finish_aborted(
+        self, execution: Execution, steps: Steps | None, attempts: int
+    ) -> Ended:
+        reason = self._reason_to_give_up(execution) or "given up"
+        message = await steps.given_up(reason) if steps else reason
+        ended = Ended(self.means.presentable(Outcome.errored(message)))
+        reports = self._reports(execution, ended, attempts) if self.answers_aborted else []
+        for unsent in await self.means.insist(
+            lambda: self.means.journal.finish_aborted(
+                execution, ended.outcome.message, attempts, reports
+            )
+        ):
+            self.tell(unsent)
+        return ended
 
     async def _begin(self, execution: Execution) -> None:
         started = self.replies.started(execution.trigger, self.means.clock.utc())
         if unsent := await self.means.insist(lambda: self.means.journal.begin(execution, started)):
             self.tell(unsent)
 
-    async def _finish(self, execution: Execution, outcome: Outcome, attempts: int) -> None:
-        reports = self._reports(execution, outcome, attempts)
+    async def _finish(self, execution: Execution, ended: Ended, attempts: int) -> None:
+        reports = self._reports(execution, ended, attempts)
         for unsent in await self.means.insist(
-            lambda: self.means.journal.finish(execution, outcome, attempts, reports)
+            lambda: self.means.journal.finish(
+                execution,
+                ended.outcome,
+                attempts,
+                reports,
+                helped=not ended.is_failure,
+                arm=ended.arm,
+            )
         ):
             self.tell(unsent)
 
-    def _reports(self, execution: Execution, outcome: Outcome, attempts: int) -> list[Report]:
-        trigger, now = execution.trigger, self.means.clock.utc()
+    def _reports(self, execution: Execution, ended: Ended, attempts: int) -> list[Report]:
+        trigger, now, outcome = execution.trigger, self.means.clock.utc(), ended.outcome
         details = {**outcome.details, "execution": execution.id, "attempts": str(attempts)}
         finished = self.replies.finished(
             trigger,
@@ -81,31 +183,38 @@ class Runner:
             message=outcome.message,
             details=details,
         )
-        if not self._is_logged(outcome):
+        if not self._is_logged(ended):
             return [finished]
         text = f"{execution.action} {outcome.message} (attempts: {attempts}, {execution.id})"
         return [finished, self.replies.error_log(trigger, now, text)]
 
-    def _is_logged(self, outcome: Outcome) -> bool:
+    def _is_logged(self, ended: Ended) -> bool:
         """Whether a log.error follows; Keptn itself logs an errored `finished` (contract §8.3)."""
-        if not outcome.is_failure or self.error_log == "never":
+        if not ended.is_failure or self.error_log == "never":
             return False
-        return self.error_log == "always" or outcome.status != "errored"
+        return self.error_log == "always" or ended.outcome.status != "errored"
 
     def _sum_up(
-        self, execution: Execution, outcome: Outcome, attempts: int, seconds: float
+        self, execution: Execution, ended: Ended, status: str, attempts: int, seconds: float
     ) -> None:
-        name = execution.action
-        self.means.metrics.finished(name, outcome.status, outcome.result).inc()
+        name, outcome = execution.action, ended.outcome
+        self.means.metrics.finished(name, status, outcome.result).inc()
         self.means.metrics.duration(name).observe(seconds)
         log = logs.logger()
-        tell = log.warning if outcome.is_failure else log.info
+        tell = log.warning if ended.is_failure else log.info
         tell(
             "execution finished",
             **logs.execution_fields(execution.trigger, name),
-            status=outcome.status,
+            status=status,
             result=outcome.result,
             outcome=outcome.message,
             attempts=attempts,
             seconds=round(seconds, 3),
         )
+
+
+def _current_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("an execution runs in a task of its own")
+    return task

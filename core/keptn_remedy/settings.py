@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, HttpUrl, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, HttpUrl, SecretStr, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from keptn_remedy import variables
@@ -17,6 +17,15 @@ from keptn_remedy.variables import CONFIG, FromVariables, SettingsError, build, 
 PREFIX = "REMEDY_"
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def _split(names: Any) -> Any:
+    if isinstance(names, str):
+        return tuple(name.strip() for name in names.split(",") if name.strip())
+    return names
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(FromVariables):
@@ -34,6 +43,9 @@ class Settings(FromVariables):
     """Address of the ops port: probes, metrics, API."""
     ops_port: Port = 8090
     """Ops port."""
+    operator_token_file: Path | None = None
+    """File with the bearer token, of at least 16 characters, that orders on the ops port need. It
+    is read for each, so it may be replaced. Default: nothing can be changed through that port."""
     transport: Literal["distributor", "local"] = "distributor"
     """Where answers go: to Keptn's distributor, or nowhere (`local`: kept and shown)."""
     event_url: HttpUrl = HttpUrl("http://localhost:8081/event")
@@ -41,6 +53,14 @@ class Settings(FromVariables):
     keptn_api: HttpUrl | None = None
     """Where Keptn is asked what it counted. Default: the origin of `REMEDY_EVENT_URL`, which is the
     sidecar's API proxy."""
+    sweep: bool = True
+    """Every minute take up what Keptn waits for and did not deliver. Needs Keptn 1.0, which tells
+    what was answered."""
+    watch_seconds: float = Field(default=5.0, gt=0)
+    """Seconds between questions whether Keptn still waits for what is under way."""
+    answer_lost: bool = False
+    """Answer what was begun under our `REMEDY_SOURCE` and is not in the journal as errored. Only
+    for a source that no other installation uses."""
     source: str = Field(default="keptn-remedy", pattern=r"^[A-Za-z0-9._~:/-]+$", max_length=200)
     """CloudEvents `source` of all we send. Keptn matches `finished` to `started` by it: change it
     only while no execution is open."""
@@ -48,6 +68,17 @@ class Settings(FromVariables):
     """The journal's file, on a local disk (not NFS)."""
     dry_run: bool = False
     """Plan and report, change nothing."""
+    policy: Path | None = None
+    """The policy file: when not to act (docs/guard-rails.md). It is read again when it changes.
+    Default: the built-in rules."""
+    pause_file: Path | None = None
+    """While this file is there, nothing acts; its text is the reason. A key of a mounted ConfigMap
+    will do. What says `false`, `no`, `off` or `0` doesn't pause."""
+    answer_aborted: bool = False
+    """Send `finished` also for an execution whose sequence was aborted, which Keptn ignores."""
+    value_source: Literal["event", "remediation.yaml"] = "event"
+    """Where an action's `value` comes from: the event, which Keptn merges with earlier rounds, or
+    the entry of remediation.yaml, fetched from `REMEDY_KEPTN_API`."""
     max_concurrent: int = Field(default=100, ge=1, le=100_000)
     """Executions that run at once."""
     drain_seconds: float = Field(default=25.0, ge=2, le=3600)
@@ -60,7 +91,7 @@ class Settings(FromVariables):
     """Repeat the outcome in `data.action`, where Keptn's documentation expects it."""
     retention_days: float = Field(default=30.0, gt=0)
     """Days a finished execution is kept. A trigger delivered again after that runs again."""
-    actions: Annotated[tuple[str, ...], NoDecode] = ()
+    actions: Names = ()
     """Names of the actions to switch on, separated by commas. Default: all that are configured."""
     actions_dir: Path | None = None
     """Folder whose `*.py` files are searched for actions, but for `test_*.py` and `conftest.py`."""
@@ -68,13 +99,6 @@ class Settings(FromVariables):
     """Least severe line that is logged."""
     log_format: Literal["json", "console"] = "json"
     """`json`: one object a line; `console`: for people."""
-
-    @field_validator("actions", mode="before")
-    @classmethod
-    def _split(cls, names: Any) -> Any:
-        if isinstance(names, str):
-            return tuple(name.strip() for name in names.split(",") if name.strip())
-        return names
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -99,6 +123,13 @@ class KeptnSettings(FromVariables):
 
     keptn_api_token: SecretStr | None = None
     """Sent as `x-token` to `REMEDY_KEPTN_API` and `REMEDY_EVENT_URL`; the sidecar needs none."""
+    project_filter: Names = ()
+    """Projects whose triggers are taken up when they were not delivered, separated by commas; the
+    distributor delivers those alone. Default: all."""
+    stage_filter: Names = ()
+    """The same for stages."""
+    service_filter: Names = ()
+    """The same for services."""
 
 
 def load(environ: Mapping[str, str]) -> Settings:

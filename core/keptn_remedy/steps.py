@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,13 +13,16 @@ from pydantic import ValidationError
 from keptn_remedy.action import (
     Action,
     AnyAction,
+    Denied,
     Outcome,
     PermanentError,
     Plan,
     PlannedAction,
 )
+from keptn_remedy.admission import Admission, Told
 from keptn_remedy.attempts import Attempts, may_be_repeated
-from keptn_remedy.journal import Execution
+from keptn_remedy.journal import Arm, Execution
+from keptn_remedy.leaks import without_leaks
 from keptn_remedy.means import Means
 from keptn_remedy.registry import Entry
 
@@ -28,46 +31,120 @@ MAX_RUNS = 10
 _INTERRUPTED = "interrupted by a restart, and not safe to repeat"
 
 
-async def carry_out(means: Means, execution: Execution, entry: Entry | None) -> tuple[Outcome, int]:
-    """The outcome, and how many attempts it took.
-
-    Raises only CancelledError, when the execution is to be taken up later.
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How an execution ended. `is_failure`: it did not help, whatever Keptn is told of it; `arm`:
+    when it is to be undone later.
     """
-    if entry is None or entry.action is None:
-        gone = f"the action {execution.trigger.action} is not switched on any more"
-        return means.presentable(Outcome.errored(gone)), 0
-    steps = Steps(means, execution, entry, entry.action)
-    return means.presentable(await steps.outcome()), steps.attempts.count
+
+    outcome: Outcome
+    is_failure: bool = False
+    arm: Arm | None = None
 
 
 class Steps:
-    """The steps of one execution in this process."""
+    """The steps of one execution in this process. `plan` is the admitted one: it may be applied."""
 
-    __slots__ = ("_action", "_entry", "_execution", "_means", "attempts")
+    __slots__ = (
+        "_action",
+        "_admission",
+        "_entry",
+        "_execution",
+        "_failure",
+        "_is_applying",
+        "_leftovers",
+        "_means",
+        "attempts",
+        "is_given_up",
+        "plan",
+    )
 
     def __init__(self, means: Means, execution: Execution, entry: Entry, action: AnyAction) -> None:
         self.attempts = Attempts(means, execution, action)
+        self.plan = execution.plan
+        self._admission = Admission(means, execution)
         self._means = means
         self._execution = execution
         self._entry = entry
         self._action = action
+        self._failure = execution.failure
+        self._leftovers: tuple[str, ...] = ()
+        self._is_applying = False
+        self.is_given_up = False
 
-    async def outcome(self) -> object:
+    async def ended(self) -> Ended:
+        """Carry it out, whatever the author's code does.
+
+        Raises only CancelledError, when the execution is to be taken up later.
+        """
+        try:
+            return self._told(await self._outcome())
+        except Told as told:
+            return Ended(self._means.presentable(told.outcome), told.is_failure)
+        except asyncio.CancelledError:
+            if self._admission.is_waiting or may_be_repeated(self._action):
+                raise
+            return self._told(Outcome.errored(_INTERRUPTED))
+
+    def give_up(self, task: asyncio.Task[Any]) -> None:
+        """Stop as soon as that is safe: a change or an undo under way is not cut off, or it could
+        still land after it was looked for.
+        """
+        self.is_given_up = True
+        if not self._is_applying:
+            task.cancel()
+
+    async def given_up(self, reason: str) -> str:
+        """Put back what was applied, if that is wanted of a sequence that Keptn has ended; what to
+        tell people of it.
+        """
+        self.is_given_up = False
+        action, plan = self._action, self.plan
+        if not isinstance(action, PlannedAction):
+            return f"{reason}; what it had done is not known"
+        if not plan or not plan.changes:
+            return f"{reason}; nothing had been applied"
+        if not self._failure and not self._means.guard.undoes_when_aborted(self._execution, plan):
+            return f"{reason}; perhaps applied, and left: {plan}"
+        failure = self._failure or Outcome.errored(reason)
+        targets = self._means.targets
+        async with targets.hold(plan.targets, self._execution.id, targets.moment()):
+            undone = await self._undone(action, plan, failure)
+        return undone.message if not self._failure else f"{reason}; {undone.message}"
+
+    async def _outcome(self) -> object:
         """Whatever the author returned, or what is to be told instead."""
-        action = self._action
-        if refusal := self._refused(action):
+        if refusal := self._hopeless():
             return refusal
         try:
-            return await self._carried_out(action, self._value())
-        except asyncio.CancelledError:
-            if may_be_repeated(action):
-                raise
-            return Outcome.errored(_INTERRUPTED)
+            if isinstance(self._action, PlannedAction):
+                return await self._planned(self._action)
+            return await self._run(self._action)
+        except Told:
+            raise
+        except Denied as denied:
+            refusal = self.attempts.explained(denied)
+            raise self._admission.denied(refusal, self.plan) from None
         except Exception as error:  # noqa: BLE001  an author's code may fail in any way
             return self.attempts.explained(error)
 
-    def _refused(self, action: AnyAction) -> Outcome | None:
-        runs = self._execution.runs
+    def _told(self, returned: object) -> Ended:
+        outcome = self._means.presentable(returned)
+        if approval := self._admission.approval:
+            outcome = replace(outcome, details={**outcome.details, **approval})
+        if outcome.is_failure:
+            return Ended(self._softened(outcome), is_failure=True)
+        arm = self._means.guard.arming(self._execution, self.plan) if self.plan else None
+        return Ended(outcome, arm=arm)
+
+    def _softened(self, failure: Outcome) -> Outcome:
+        if self._means.guard.told_as(self._execution, self.plan, "on_failed") == "fail":
+            return failure
+        message = f"{failure.message}; told as a warning, the sequence goes on"
+        return replace(failure, status="succeeded", result="warning", message=message)
+
+    def _hopeless(self) -> Outcome | None:
+        runs, action = self._execution.runs, self._action
         if self._execution.unreadable:
             return Outcome.errored(f"the journal's entry is broken: {self._execution.unreadable}")
         if isinstance(action, Action) and self._means.dry_run:
@@ -79,69 +156,92 @@ class Steps:
             return Outcome.errored(f"given up: {runs} runs of it ended with a restart{planned}")
         return None
 
-    def _carried_out(self, action: AnyAction, value: Any) -> Awaitable[Outcome]:
-        if isinstance(action, PlannedAction):
-            return self._planned(action, value)
-        return self.attempts.until_done(lambda context: action.run(context, value))
+    async def _run(self, action: Action) -> Outcome:
+        value = await self._value()
+        while True:
+            await self._admission.answered()
+            verdict = await self._admission.verdict(None)
+            if verdict is None:
+                break
+            await self._admission.heed(verdict, None)
+        self.attempts.start_deadline()
+        done = await self.attempts.until_done(lambda context: action.run(context, value))
+        return _with_notes(self._means.presentable(done), self._leftovers)
 
-    async def _planned(self, action: PlannedAction, value: Any) -> Outcome:
-        if self._means.dry_run:
-            return await self._dry_run(action, value)
-        async with self._decided(action, value) as plan:
-            if self._execution.failure:
-                return await self._undone(action, plan, self._execution.failure)
+    async def _planned(self, action: PlannedAction) -> Outcome:
+        if self._means.dry_run and self.plan:
+            was = f"dry run, but an earlier run may have applied in part: {self.plan}"
+            return Outcome.errored(was)
+        by_earlier_process = self.plan is not None
+        async with self._admitted(action) as plan:
+            if self._failure:
+                return await self._undone(action, plan, self._failure)
+            if by_earlier_process:
+                await self._check_again(action, plan)
             outcome = await self._applied(action, plan)
             if outcome.is_failure and action.undo_on_failed_verification:
-                await self._means.insist(
-                    lambda: self._means.journal.keep_failure(self._execution, outcome)
-                )
+                await self._keep_failure(outcome)
                 return await self._undone(action, plan, outcome)
-        return _with_notes(outcome, plan)
+        return _with_notes(outcome, (*plan.notes, *self._leftovers))
 
-    async def _dry_run(self, action: PlannedAction, value: Any) -> Outcome:
-        if self._execution.plan:
-            was = f"dry run, but an earlier run may have applied in part: {self._execution.plan}"
-            return Outcome.errored(was)
-        plan = await self._plan(action, value)
-        return Outcome.warned(f"dry run: {plan}", plan=_described(plan))
+    async def _check_again(self, action: PlannedAction, plan: Plan) -> None:
+        """A plan may be old by now, and what was allowed then may not be any more."""
+        if refusal := await self._means.guard.still_allowed(self._execution, plan):
+            told = self._admission.refused(refusal, plan)
+            await self._keep_failure(told.outcome)
+            raise Told(await self._undone(action, plan, told.outcome), is_failure=True)
 
     @asynccontextmanager
-    async def _decided(self, action: PlannedAction, value: Any) -> AsyncGenerator[Plan]:
-        """The plan, journaled, with its targets held: the stored one, or one made just now."""
-        targets, stored = self._means.targets, self._execution.plan
-        since = targets.moment()
-        plan = stored or await self._plan(action, value)
+    async def _admitted(self, action: PlannedAction) -> AsyncGenerator[Plan]:
+        """The plan, admitted and journaled, with its targets held: the stored one, or a new one."""
+        targets = self._means.targets
+        if stored := self.plan:
+            async with targets.hold(stored.targets, self._execution.id, targets.moment()):
+                yield stored
+            return
+        value = await self._value()
         while True:
+            await self._admission.answered()
+            self.attempts.start_deadline()
+            since = targets.moment()
+            plan = await self._plan(action, value)
             async with targets.hold(plan.targets, self._execution.id, since) as is_stale:
-                if is_stale and not stored:
+                if is_stale:
                     # Others changed the targets while we planned or waited.
                     self.attempts.start_deadline()
-                    held, since = plan.targets, targets.moment()
-                    plan = await self._plan(action, value)
+                    held, plan = plan.targets, await self._plan(action, value)
                     if not plan.targets <= held:
                         continue
-                if not stored:
-                    await self._keep(plan)
-                yield plan
-                return
+                verdict = await self._admission.verdict(plan)
+                if verdict is None:
+                    self.plan = plan
+                    yield plan
+                    return
+            await self._admission.heed(verdict, plan)
 
-    def _value(self) -> Any:
-        sent = self._execution.trigger.value
+    async def _value(self) -> Any:
+        sent, self._leftovers = await self._sent()
         try:
             return self._entry.value.validate_python({} if sent is None else sent)
         except ValidationError as error:
             raise PermanentError(_mistakes(error)) from None
 
-    async def _keep(self, plan: Plan) -> None:
-        journal = self._means.journal
-        await self._means.insist(lambda: journal.keep_plan(self._execution, plan))
+    async def _sent(self) -> tuple[Any, tuple[str, ...]]:
+        """The value meant for this round, and what is told of leftovers in the event's."""
+        means, trigger = self._means, self._execution.trigger
+        if value_of := means.value_of:
+            return await self.attempts.until_done(lambda _: value_of(trigger)), ()
+        return await means.insist(
+            lambda: without_leaks(trigger, self._entry, means.journal.trigger)
+        )
 
     async def _plan(self, action: PlannedAction, value: Any) -> Plan:
         return await self.attempts.until_done(lambda context: action.plan(context, value))
 
     async def _applied(self, action: PlannedAction, plan: Plan) -> Outcome:
         try:
-            await self.attempts.until_done(lambda context: action.apply(context, plan))
+            with self._applying():
+                await self.attempts.until_done(lambda context: action.apply(context, plan))
             verdict = await self.attempts.until_done(
                 lambda context: action.verify(context, plan), seconds=action.deadline
             )
@@ -149,26 +249,41 @@ class Steps:
         except Exception as error:  # noqa: BLE001  what was applied in part must be undone
             return self._means.presentable(self.attempts.explained(error))
 
+    @contextmanager
+    def _applying(self) -> Generator[None]:
+        self._is_applying = True
+        try:
+            yield
+        finally:
+            self._is_applying = False
+            if self.is_given_up:
+                raise asyncio.CancelledError
+
+    async def _keep_failure(self, failure: Outcome) -> None:
+        journal = self._means.journal
+        self._failure = failure
+        await self._means.insist(lambda: journal.keep_failure(self._execution, failure))
+
     async def _undone(self, action: PlannedAction, plan: Plan, failure: Outcome) -> Outcome:
+        if pause := self._means.guard.paused():
+            later = f"remedy undo {self._execution.id} undoes it"
+            return replace(failure, message=f"{failure.message}; NOT UNDONE: {pause}; {later}")
         self.attempts.start_deadline()
         try:
-            told = await self.attempts.until_done(lambda context: action.undo(context, plan))
+            with self._applying():
+                told = await self.attempts.until_done(lambda context: action.undo(context, plan))
+        except Denied as denied:
+            return replace(failure, message=f"{failure.message}; not undone: {denied}")
         except Exception as error:  # noqa: BLE001  the worst case must be told most plainly
             why = self.attempts.explained(error).message
             return Outcome.errored(f"{failure.message}; UNDO FAILED: {why}", **failure.details)
         return replace(failure, message=f"{failure.message}; {told or 'undone'}")
 
 
-def _with_notes(outcome: Outcome, plan: Plan) -> Outcome:
-    if outcome.result != "pass" or not plan.notes:
+def _with_notes(outcome: Outcome, notes: Sequence[str]) -> Outcome:
+    if outcome.result != "pass" or not notes:
         return outcome
-    return replace(
-        outcome, result="warning", message=f"{outcome.message} ({'; '.join(plan.notes)})"
-    )
-
-
-def _described(plan: Plan) -> dict[str, str]:
-    return {f"{change.target} {change.field}": change.step for change in plan.changes}
+    return replace(outcome, result="warning", message=f"{outcome.message} ({'; '.join(notes)})")
 
 
 def _mistakes(error: ValidationError) -> str:

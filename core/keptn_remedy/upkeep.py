@@ -1,18 +1,23 @@
-"""Keeping the journal in order: seeing when it heals, and forgetting what is old."""
+"""Keeping journal and policy in order: healed, pruned, and read again when it changes."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from keptn_remedy import logs
 from keptn_remedy.clock import Clock
 from keptn_remedy.events import Replies
+from keptn_remedy.guardrails.policy_file import PolicyFile
 from keptn_remedy.journal import Journal, JournalError, Unsent
+from keptn_remedy.metrics import Metrics
 
 PROBE_SECONDS = 1.0
 PRUNE_SECONDS = 60.0
 PRUNE_AT_ONCE = 200
 DAY_SECONDS = 86_400
+POLICY_SECONDS = 1.0
 
 
 async def watch(
@@ -55,3 +60,42 @@ async def prune(journal: Journal, clock: Clock, retention_days: float) -> None:
         except JournalError as error:
             logs.logger().warning("old executions can't be pruned", reason=str(error))
         await clock.sleep(PRUNE_SECONDS)
+
+
+async def watch_policy(
+    policy: PolicyFile,
+    journal: Journal,
+    clock: Clock,
+    replies: Replies,
+    tell: Callable[[Unsent], None],
+    metrics: Metrics,
+    reload: asyncio.Event,
+) -> None:
+    """Take the policy file when it changes, and tell Keptn when it is no good; for ever."""
+    is_news = policy.problem is not None
+    while True:
+        with suppress(JournalError):  # tried again, and told of by whoever watches the journal
+            if is_news:
+                await _tell_policy(policy, journal, clock, replies, tell)
+            is_news = False
+        metrics.policy_rejected.set(1 if policy.problem else 0)
+        await clock.wait(reload, POLICY_SECONDS)
+        at_once = reload.is_set()
+        reload.clear()
+        with suppress(JournalError):
+            is_news = await policy.look(at_once=at_once) or is_news
+
+
+async def _tell_policy(
+    policy: PolicyFile,
+    journal: Journal,
+    clock: Clock,
+    replies: Replies,
+    tell: Callable[[Unsent], None],
+) -> None:
+    if policy.problem is None:
+        logs.logger().info("the policy is in force")
+        return
+    text = f"the policy was rejected, the last good one holds: {policy.problem}"
+    logs.logger().error("the policy was rejected", reason=policy.problem)
+    tell(await journal.owe(replies.error_log(None, clock.utc(), text)))

@@ -417,7 +417,10 @@ async def test_a_plan_that_cannot_be_made_changes_nothing() -> None:
 
 async def test_a_denied_plan_is_failed_not_errored() -> None:
     Flip.misbehave = {"plan": [Denied("over the ceiling of 50")]}
-    assert await run_action(Flip) == Outcome.failed("over the ceiling of 50")
+    outcome = await run_action(Flip)
+    assert outcome.message == "over the ceiling of 50; the sequence stops here"
+    assert (outcome.status, outcome.result) == ("succeeded", "fail")
+    assert outcome.details == {"rail": "action", "rule": "flip"}
 
 
 async def test_a_dry_run_stops_after_the_plan_and_tells_it() -> None:

@@ -39,11 +39,19 @@ COMMANDS = (
     ["actions"],
     ["try"],
     ["version"],
+    ["pause"],
+    ["resume"],
+    ["approve"],
+    ["deny"],
+    ["undo"],
     ["journal"],
     ["journal", "list"],
     ["journal", "show"],
     ["journal", "tail"],
     ["journal", "export"],
+    ["policy"],
+    ["policy", "schema"],
+    ["policy", "check"],
 )
 BUILT_IN = "restart, rollback, scale, toggle-feature"
 ONE_SECRET = "correct-horse-battery"
@@ -103,7 +111,20 @@ def test_each_command_has_help(command: list[str]) -> None:
 def test_what_is_not_there_yet_is_not_in_the_help() -> None:
     said = CliRunner().invoke(app, ["--help"])
     commands = re.findall(r"^  (\w+)  ", said.output.partition("Commands:")[2], re.MULTILINE)
-    assert set(commands) == {"serve", "send", "actions", "try", "journal", "version"}
+    assert set(commands) == {
+        "serve",
+        "send",
+        "actions",
+        "try",
+        "journal",
+        "version",
+        "policy",
+        "pause",
+        "resume",
+        "approve",
+        "deny",
+        "undo",
+    }
 
 
 def test_a_command_that_does_not_exist_is_wrong_usage() -> None:

@@ -12,25 +12,17 @@ import orjson
 import pytest
 
 from keptn_remedy import Outcome, events
-from keptn_remedy.clock import Clock
 from keptn_remedy.dispatcher import ANNOUNCE_AFTER_SECONDS, Dispatcher
 from keptn_remedy.events import Replies
 from keptn_remedy.journal import Execution
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.metrics import Metrics
+from keptn_remedy.rests import Rests
 from keptn_remedy.testing import triggered
+from tests.clocks import ShiftedClock
 from tests.waiting import until
 
 REPLIES = Replies("keptn-remedy")
-
-
-class ShiftedClock(Clock):
-    """Real time, moved by hand."""
-
-    shift = 0.0
-
-    def now(self) -> float:
-        return super().now() + self.shift
 
 
 class Yard:
@@ -52,6 +44,7 @@ class Yard:
             self._announce,
             max_concurrent=max_concurrent,
             clock=self.clock,
+            rests=Rests(),
             metrics=Metrics("test"),
         )
 

@@ -121,6 +121,14 @@ def test_what_is_too_short_to_hide_is_left() -> None:
     assert Mask(["on"]).text("one moment") == "one moment"
 
 
+def test_a_secret_that_comes_later_is_replaced_from_then_on() -> None:
+    mask = Mask(["secret"])
+    assert mask.text("secret and later") == f"{MASK} and later"
+    mask.hide("secret and later")
+    assert mask.text("secret and later, secret") == f"{MASK}, {MASK}"
+    assert mask.line(b"secret and later, secret") == f"{MASK}, {MASK}".encode()
+
+
 def test_half_a_surrogate_becomes_a_question_mark(mask: Mask) -> None:
     assert mask.text("a\ud800b") == "a?b"
 

@@ -21,6 +21,9 @@ COUNTS = {
     "remedy_executions_open",
     "remedy_reports_unsent",
     "remedy_reports_parked",
+    "remedy_executions_waiting",
+    "remedy_paused",
+    "remedy_policy_rejected",
 }
 
 

@@ -13,11 +13,14 @@ import pytest_asyncio
 from keptn_remedy import Change, Context, Outcome, Plan, PlannedAction, events
 from keptn_remedy.client import lent_session
 from keptn_remedy.events import Replies
+from keptn_remedy.guardrails.defaults import ReplicaSettings
+from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.journal import Execution
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.masking import Mask
 from keptn_remedy.means import Means
 from keptn_remedy.metrics import Metrics
+from keptn_remedy.rests import Rests
 from keptn_remedy.runner import Runner
 from keptn_remedy.steps import MAX_RUNS
 from keptn_remedy.targets import Targets
@@ -51,14 +54,17 @@ class Lamp(PlannedAction):
 async def runner(tmp_path: Path) -> AsyncIterator[Runner]:
     Lamp.steps.clear()
     journal = SqliteJournal.open(tmp_path / "journal.db")
+    clock = ImpatientClock()
     async with lent_session() as http:
         means = Means(
             journal=journal,
             http=http,
             metrics=Metrics("test"),
-            clock=ImpatientClock(),
+            clock=clock,
             mask=Mask(),
             targets=Targets(),
+            guard=Guard.built_in(journal, clock, ReplicaSettings()),
+            rests=Rests(),
         )
         yield Runner(means, registry_of(Lamp), Replies("keptn-remedy"), tell=lambda unsent: None)
     await journal.close()
@@ -109,7 +115,7 @@ async def test_targets_of_a_cut_off_plan_are_free_again_once_its_execution_ended
     runner: Runner,
 ) -> None:
     execution = await left(runner)
-    await runner.means.journal.keep_plan(execution, PLAN)
+    await runner.means.journal.admit(execution, PLAN, [], lambda history: None)
     await runner.reserve_targets()
     targets = runner.means.targets
     assert targets._reserved == {"lamp": execution.id}

@@ -478,7 +478,8 @@ async def test_a_cut_off_plan_that_waits_for_its_turn_keeps_others_from_its_targ
     for event in (first, cut_off, other):
         execution = await earlier.accept(stored_trigger(orjson.dumps(event)), event_action(event))
         if execution and event is cut_off:
-            await earlier.keep_plan(execution, Plan((Change("dial", "number", 0, 1),)))
+            plan = Plan((Change("dial", "number", 0, 1),))
+            await earlier.admit(execution, plan, [], lambda history: None)
     await earlier.close()
     async with FakeKeptn() as keptn:
         for event in (first, cut_off, other):

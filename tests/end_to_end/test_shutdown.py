@@ -135,7 +135,7 @@ async def test_a_second_signal_ends_it_at_once_with_the_journal_intact(tmp_path:
     async with FakeKeptn() as keptn, ProviderProcess(tmp_path, keptn) as provider:
         await provider.start()
         provider.shut("gate")
-        events = [triggered("set-file", {"gate": "gate"}, service=f"s{i}") for i in range(20)]
+        events = [triggered("set-file", {"gate": "gate"}, service=f"s{i}") for i in range(10)]
         for event in events:
             await keptn.deliver(event, to=provider.url)
         await provider.runs(events[-1]["id"])

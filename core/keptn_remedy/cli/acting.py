@@ -29,6 +29,7 @@ from keptn_remedy.cli.terminal import (
     show_json,
     table,
 )
+from keptn_remedy.guardrails.defaults import replica_settings
 from keptn_remedy.masking import Mask, secrets_of
 from keptn_remedy.registry import Entry, Registry, RegistryError
 from keptn_remedy.variables import SettingsError
@@ -117,7 +118,8 @@ async def _run(found: Registry, trigger: events.ActionTriggered, *, dry_run: boo
     try:
         # Nothing is lost when a mere look is broken off; what is applied must come to its end.
         async with asyncio.timeout(DRY_RUN_SECONDS if dry_run else None):
-            return await service.run_once(found, trigger, dry_run=dry_run)
+            replicas = replica_settings(variables.read(os.environ))
+            return await service.run_once(found, trigger, dry_run=dry_run, replicas=replicas)
     except TimeoutError:
         return Outcome.errored(f"no plan within {DRY_RUN_SECONDS:g} s; a provider would try on")
     finally:

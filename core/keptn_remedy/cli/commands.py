@@ -24,6 +24,10 @@ app.add_typer(journal_app, name="journal")
 State = Literal["accepted", "started", "finished"]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
+ExecutionId = Annotated[str, typer.Argument(metavar="ID", help="The execution's id.")]
+Reason = Annotated[
+    str, typer.Option(metavar="TEXT", help="Why; it is kept and told to all who look.")
+]
 
 
 @app.command()
@@ -108,6 +112,76 @@ def try_action(
     raise typer.Exit(acting.try_action(action, value, scope, apply=apply, as_json=as_json))
 
 
+@app.command()
+def pause(reason: Reason, as_json: Json = False) -> None:
+    """Stop acting until remedy resume.
+
+    Executions are refused, and tell who paused and why; what is being carried out goes on to its
+    end. A service that starts later is paused too.
+    """
+    from keptn_remedy.cli import operating
+
+    raise typer.Exit(operating.pause(reason, as_json=as_json))
+
+
+@app.command()
+def resume(
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TARGET", help="Not the pause: let this suspended target be acted on."
+        ),
+    ] = None,
+    suspended: Annotated[
+        bool, typer.Option("--suspended", help="Not the pause: let all suspended targets be.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Act again: after a pause, or on targets that are suspended.
+
+    A rule may suspend a target where executions did not help. What was refused stays refused.
+    """
+    if suspended and target is not None:
+        raise typer.BadParameter("goes without --target", param_hint="--suspended")
+    from keptn_remedy.cli import operating
+
+    if suspended or target is not None:
+        raise typer.Exit(operating.resume_targets(target, as_json=as_json))
+    raise typer.Exit(operating.resume(as_json=as_json))
+
+
+@app.command()
+def approve(execution: ExecutionId, reason: Reason = "", as_json: Json = False) -> None:
+    """Let an execution act that asks for it.
+
+    remedy journal show ID tells what it will do. It plans again, and asks again if that changed.
+    The command returns once the service goes on with it.
+    """
+    from keptn_remedy.cli import operating
+
+    raise typer.Exit(operating.answer(execution, "approved", reason, as_json=as_json))
+
+
+@app.command()
+def deny(execution: ExecutionId, reason: Reason = "", as_json: Json = False) -> None:
+    """Forbid an execution that asks to act; it ends as refused."""
+    from keptn_remedy.cli import operating
+
+    raise typer.Exit(operating.answer(execution, "denied", reason, as_json=as_json))
+
+
+@app.command()
+def undo(execution: ExecutionId, reason: Reason = "", as_json: Json = False) -> None:
+    """Put back what a finished execution changed.
+
+    The running service does it; the command waits for that. It is refused where someone has
+    changed the target since.
+    """
+    from keptn_remedy.cli import operating
+
+    raise typer.Exit(operating.undo(execution, reason, as_json=as_json))
+
+
 @journal_app.command(name="list")
 def journal_list(
     state: Annotated[State | None, typer.Option(help="Only those in this state.")] = None,
@@ -123,10 +197,7 @@ def journal_list(
 
 
 @journal_app.command(name="show")
-def journal_show(
-    execution: Annotated[str, typer.Argument(metavar="ID", help="The execution's id.")],
-    as_json: Json = False,
-) -> None:
+def journal_show(execution: ExecutionId, as_json: Json = False) -> None:
     """One execution, whole."""
     from keptn_remedy.cli import looking
 
@@ -156,3 +227,31 @@ def version(as_json: Json = False) -> None:
 
     number = installed("keptn-remedy")
     typer.echo(f'{{"version": "{number}"}}' if as_json else number)
+
+
+policy_app = typer.Typer(
+    help="What a policy (REMEDY_POLICY) may say, and says.", no_args_is_help=True
+)
+app.add_typer(policy_app, name="policy")
+
+
+@policy_app.command(name="schema")
+def policy_schema() -> None:
+    """Print the JSON Schema of a policy, for editors and pipelines."""
+    from keptn_remedy.cli import policies
+
+    raise typer.Exit(policies.schema())
+
+
+@policy_app.command(name="check")
+def policy_check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A policy, in YAML.")],
+    as_json: Json = False,
+) -> None:
+    """Say what is wrong with a policy or, in words, what holds for whom.
+
+    Exit code: 0 for a good policy, 1 for a bad one, 2 where there is none to read.
+    """
+    from keptn_remedy.cli import policies
+
+    raise typer.Exit(policies.check(file, as_json=as_json))

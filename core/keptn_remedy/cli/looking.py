@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,7 +38,7 @@ from keptn_remedy.journal import (
 )
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.variables import SettingsError
-from keptn_remedy.web.models import Execution, ExecutionDetail
+from keptn_remedy.web.models import MAX_ASKING, Execution, ExecutionDetail, Undo
 
 PAGE = 500
 FIRST_SHOWN = 10
@@ -52,16 +52,17 @@ def list_executions(state: State | None, limit: int, *, as_json: bool) -> int:
 
     async def show(journal: SqliteJournal) -> int:
         records = await journal.records(state=state, limit=limit)
+        asking = {execution.id for execution in await journal.questions(MAX_ASKING)}
         if as_json:
             for record in records:
-                _say_short(record)
+                say_json(Execution.of(record, asks=record.id in asking).model_dump())
         elif is_terminal():
-            _show_for_people(records)
+            _show_for_people(records, asking)
         else:
-            table(_COLUMNS, map(_row, records))
+            table(_COLUMNS, [_row(record, asks=record.id in asking) for record in records])
         return GOOD
 
-    return _with_journal(show)
+    return with_journal(show)
 
 
 def show_execution(execution_id: str, *, as_json: bool) -> int:
@@ -79,7 +80,7 @@ def show_execution(execution_id: str, *, as_json: bool) -> int:
             _show_whole(record, detail)
         return GOOD
 
-    return _with_journal(show)
+    return with_journal(show)
 
 
 def follow(*, as_json: bool) -> int:
@@ -95,7 +96,7 @@ def follow(*, as_json: bool) -> int:
 
     clean_up_on_interrupt()
     with suppress(KeyboardInterrupt):
-        return _with_journal(show)
+        return with_journal(show)
     return GOOD
 
 
@@ -108,7 +109,7 @@ def export() -> int:
                 say_json(ExecutionDetail.of(whole).model_dump())
         return GOOD
 
-    return _with_journal(show)
+    return with_journal(show)
 
 
 async def _since(journal: SqliteJournal, after: int) -> AsyncIterator[Record]:
@@ -138,11 +139,16 @@ async def _changes(journal: SqliteJournal) -> AsyncIterator[Record]:
         await asyncio.sleep(FOLLOW_SECONDS)
 
 
-def _with_journal(look: Callable[[SqliteJournal], Awaitable[int]]) -> int:
+def with_journal(
+    use: Callable[[SqliteJournal], Awaitable[int]],
+    open_at: Callable[[Path], SqliteJournal] = SqliteJournal.read_only,
+) -> int:
+    """Use the journal that the settings name; returns the exit code."""
+
     async def opened() -> int:
-        journal = SqliteJournal.read_only(_path())
+        journal = open_at(journal_path())
         try:
-            return await look(journal)
+            return await use(journal)
         finally:
             await journal.close()
 
@@ -156,7 +162,8 @@ def _with_journal(look: Callable[[SqliteJournal], Awaitable[int]]) -> int:
         return FAILED
 
 
-def _path() -> Path:
+def journal_path() -> Path:
+    """Where `REMEDY_JOURNAL` says."""
     return settings.load(os.environ).journal
 
 
@@ -164,14 +171,14 @@ def _say_short(record: Record) -> None:
     say_json(Execution.of(record).model_dump())
 
 
-def _show_for_people(records: Iterable[Record]) -> None:
+def _show_for_people(records: Iterable[Record], asking: Collection[str]) -> None:
     """The id is what people copy, so it stays in one piece; the rest goes below it."""
     made = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("ACCEPTED", "STATE", "ACTION"):
         made.add_column(column, overflow="fold")
     made.add_column("EXECUTION", min_width=ID_WIDTH, overflow="fold")
     for record in records:
-        state = coloured(str(record.result or record.state))
+        state = coloured(record.result or _state(record, asks=record.id in asking))
         lines = filter(None, (record.id, _scope(record), record.message))
         texts = (_when(record.accepted_at), state, Text(printable(record.action)))
         made.add_row(*texts, Text("\n".join(map(printable, lines))))
@@ -183,8 +190,11 @@ def _show_whole(record: WholeRecord, detail: ExecutionDetail) -> None:
         ("execution", record.id),
         ("action", record.action),
         ("for", _scope(record)),
-        ("state", record.state),
+        ("state", _state(record, asks=detail.waiting is not None)),
         ("outcome", _outcome(record)),
+        ("aborted", record.aborted),
+        *_question(record, detail),
+        ("undo", _undo(detail.undo)),
         *((name, _when(at)) for name, at in _moments(record)),
         ("attempts", record.attempts),
         *(("plan", change) for change in (record.plan.changes if record.plan else ())),
@@ -199,6 +209,33 @@ def _show_whole(record: WholeRecord, detail: ExecutionDetail) -> None:
     show_json(detail.trigger)
 
 
+def _question(record: WholeRecord, detail: ExecutionDetail) -> Iterator[tuple[str, object]]:
+    question = detail.question
+    if question and question.verdict:
+        yield question.verdict, f"by {question.by}{_because(question.reason)}"
+    elif question and detail.waiting:
+        until = f"until {_when(question.expires_at)}, then {question.default}"
+        yield "asks", f"since {_when(question.asked_at)}, for the rule {question.rule}; {until}"
+        plan = record.question.plan if record.question else None
+        yield from (("would do", change) for change in (plan.changes if plan else ()))
+
+
+def _undo(undo: Undo | None) -> str:
+    if undo is None:
+        return ""
+    if undo.state == "armed":
+        moments = ["when the problem closes"] if undo.on_closed else []
+        moments += [_when(undo.due_at)] if undo.due_at else []
+        return f"to be done: {' or '.join(moments)}"
+    ended = f" at {_when(undo.ended_at)}: {undo.message}" if undo.ended_at else ""
+    by = f" by {undo.by}" if undo.by else ""
+    return f"{undo.state}{ended} ({undo.cause}{by}{_because(undo.reason)})"
+
+
+def _because(reason: str | None) -> str:
+    return f": {reason}" if reason else ""
+
+
 def _undelivered(report: Undelivered) -> str:
     reason = f": {report.reason}" if report.reason else ""
     return f"{report.kind} {report.state}, {report.attempts} attempts{reason}"
@@ -210,15 +247,19 @@ def _moments(record: Record) -> Iterator[tuple[str, datetime]]:
             yield name, at
 
 
-def _row(record: Record) -> tuple[object, ...]:
+def _row(record: Record, *, asks: bool = False) -> tuple[object, ...]:
     return (
         _when(record.accepted_at),
-        record.state,
+        _state(record, asks=asks),
         record.action,
         _scope(record),
         record.id,
         _outcome(record),
     )
+
+
+def _state(record: Record, *, asks: bool) -> str:
+    return "waits for approval" if asks else record.state
 
 
 def _outcome(record: Record) -> str:

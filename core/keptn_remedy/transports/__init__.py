@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from keptn_remedy.events import Event, Report
 
-AnswerKind = Literal["accepted", "duplicate", "ignored", "unavailable"]
+AnswerKind = Literal["accepted", "duplicate", "noted", "ignored", "unavailable"]
 
 
 @dataclass(frozen=True, slots=True)

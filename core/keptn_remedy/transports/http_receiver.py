@@ -18,7 +18,12 @@ KEEP_ALIVE_SECONDS = 75.0
 RETRY_AFTER_SECONDS = "2"
 MAX_DETAIL_CHARACTERS = 200
 _JSON = {"Content-Type": "application/json"}
-_KEYS = {"accepted": "execution", "duplicate": "duplicate", "ignored": "ignored"}
+_KEYS = {
+    "accepted": "execution",
+    "duplicate": "duplicate",
+    "noted": "noted",
+    "ignored": "ignored",
+}
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 

@@ -4,13 +4,31 @@ from __future__ import annotations
 
 from dataclasses import fields
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from keptn_remedy import journal
+from keptn_remedy.action import Plan
 from keptn_remedy.journal import Record, WholeRecord
 from keptn_remedy.registry import Entry
+
+MAX_REASON_CHARACTERS = 1000
+# Each holds up a sequence and asks a person: there are a handful.
+MAX_ASKING = 10_000
+
+
+def one_line(text: str) -> str:
+    """Without control characters, which could forge a line of a log."""
+    plain = (" " if c.isspace() else c if c.isprintable() else "\ufffd" for c in text)
+    return "".join(plain).strip()
+
+
+def _told(reason: str) -> str:
+    if not reason:
+        raise ValueError("say why")
+    return reason
 
 
 class Report(BaseModel):
@@ -47,13 +65,45 @@ class Execution(BaseModel):
     finished_at: datetime | None
     reported_at: datetime | None = Field(description="When Keptn had the outcome.")
     attempts: int
-    status: Literal["succeeded", "errored"] | None
+    status: Literal["succeeded", "errored", "aborted"] | None
     result: Literal["pass", "warning", "fail"] | None
     message: str | None
+    waiting: Literal["approval"] | None = None
 
     @classmethod
-    def of(cls, record: Record) -> Execution:
-        return cls.model_validate(_fields(record))
+    def of(cls, record: Record, *, asks: bool = False) -> Execution:
+        return cls.model_validate({**_fields(record), "waiting": "approval" if asks else None})
+
+
+class Question(BaseModel):
+    """What an execution asks an operator before it acts."""
+
+    rule: str = Field(description="The rule of the policy that wants it asked.")
+    plan: list[Change] | None
+    asked_at: datetime
+    expires_at: datetime
+    default: Literal["deny", "approve"] = Field(description="The verdict once it has expired.")
+    verdict: Literal["approved", "denied"] | None
+    by: str | None
+    reason: str | None
+
+    @classmethod
+    def of(cls, question: journal.Question) -> Question:
+        return cls.model_validate({**_attributes(question), "plan": _changes(question.plan)})
+
+
+class Undo(BaseModel):
+    """The undo of a finished execution."""
+
+    state: Literal["armed", "wanted", "running", "done", "refused", "failed"]
+    on_closed: bool = Field(description="While armed: undone when the problem closes.")
+    due_at: datetime | None = Field(description="While armed: undone then.")
+    cause: str | None
+    by: str | None
+    reason: str | None
+    asked_at: datetime | None
+    ended_at: datetime | None
+    message: str | None
 
 
 class ExecutionDetail(Execution):
@@ -62,17 +112,23 @@ class ExecutionDetail(Execution):
     details: dict[str, Any]
     plan: list[Change] | None
     notes: list[str]
+    question: Question | None
+    undo: Undo | None
+    aborted: str | None = Field(description="Why Keptn no longer waits for it.")
     undelivered: list[Report]
     trigger: dict[str, Any] = Field(description="The event as it came in.")
 
     @classmethod
     def of(cls, record: WholeRecord) -> ExecutionDetail:  # type: ignore[override]  # needs more
-        plan = record.plan
+        question, undo = record.question, record.undo
         return cls.model_validate(
             {
                 **_fields(record),
-                "plan": [_attributes(change) for change in plan.changes] if plan else None,
-                "notes": plan.notes if plan else [],
+                "waiting": "approval" if _asks(record) else None,
+                "plan": _changes(record.plan),
+                "notes": record.plan.notes if record.plan else [],
+                "question": Question.of(question) if question else None,
+                "undo": _attributes(undo) if undo else None,
                 "undelivered": [_attributes(report) for report in record.undelivered],
                 "trigger": orjson.loads(record.event),
             }
@@ -118,6 +174,52 @@ class Actions(BaseModel):
     actions: list[ActionInfo]
 
 
+class Pause(BaseModel):
+    """Whether acting is paused, by whom and why."""
+
+    paused: bool
+    by: str | None = None
+    reason: str | None = None
+    since: datetime | None = None
+
+    @classmethod
+    def of(cls, pause: journal.Pause | None) -> Pause:
+        return cls(paused=True, **_attributes(pause)) if pause else cls(paused=False)
+
+
+class AnyOrder(BaseModel):
+    """What every order has."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str
+
+
+class Order(AnyOrder):
+    """What an operator orders; the reason is told to all who look."""
+
+    reason: Annotated[str, Field(max_length=MAX_REASON_CHARACTERS), AfterValidator(one_line)] = ""
+
+
+class AnswerOrder(Order):
+    """A verdict. With `asked_at` of the question, it holds for that question alone: the next one
+    may be about another plan.
+    """
+
+    asked_at: datetime | None = None
+
+
+class PauseOrder(AnyOrder):
+    """An operator's order to pause; executions that are refused meanwhile tell the reason."""
+
+    reason: Annotated[
+        str,
+        Field(max_length=MAX_REASON_CHARACTERS, pattern=r"\S"),
+        AfterValidator(one_line),
+        AfterValidator(_told),
+    ]
+
+
 class Health(BaseModel):
     """The process lives."""
 
@@ -141,6 +243,15 @@ class Problem(BaseModel):
     type: str = "about:blank"
     title: str
     status: int
+
+
+def _asks(record: WholeRecord) -> bool:
+    """Whether nobody has answered it yet."""
+    return record.state != "finished" and bool(record.question and not record.question.verdict)
+
+
+def _changes(plan: Plan | None) -> list[dict[str, Any]] | None:
+    return [_attributes(change) for change in plan.changes] if plan else None
 
 
 def _attributes(value: Any) -> dict[str, Any]:

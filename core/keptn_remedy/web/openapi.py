@@ -1,4 +1,4 @@
-"""`/openapi.json`, made from the models and one table of paths."""
+"""`/openapi.json`, made from the models and one table of operations."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ REF = "#/components/schemas/{model}"
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One GET: what it is for, its parameters, and the model of each status."""
+    """What one is for, its parameters, the model of each status, and of the body of an order."""
 
     summary: str
     answers: dict[int, type[BaseModel]]
     parameters: tuple[dict[str, Any], ...] = ()
+    order: type[models.AnyOrder] | None = None
 
 
 def _query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
@@ -28,14 +29,18 @@ def _query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any
 
 _ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
 _STATES = {"type": "string", "enum": ["accepted", "started", "finished"]}
+_WAITING = {"type": "string", "enum": ["approval"]}
+_REFUSED = dict.fromkeys((400, 401, 413, 415, 429, 503), models.Problem)
+_REFUSED_HERE = {**_REFUSED, 404: models.Problem, 409: models.Problem}
 OPERATIONS = {
-    "/healthz": Operation("Liveness.", {200: models.Health}),
-    "/readyz": Operation("Readiness.", {200: models.Readiness, 503: models.Readiness}),
-    "/api/executions": Operation(
+    ("get", "/healthz"): Operation("Liveness.", {200: models.Health}),
+    ("get", "/readyz"): Operation("Readiness.", {200: models.Readiness, 503: models.Readiness}),
+    ("get", "/api/executions"): Operation(
         "Executions, newest first.",
         {200: models.Executions, 400: models.Problem, 503: models.Problem},
         (
             _query("state", _STATES, "Only those in this state."),
+            _query("waiting", _WAITING, "Only those that wait for an answer."),
             _query(
                 "limit",
                 {"type": "integer", "minimum": 1, "maximum": 500, "default": 100},
@@ -48,42 +53,96 @@ OPERATIONS = {
             ),
         ),
     ),
-    "/api/executions/{id}": Operation(
+    ("get", "/api/executions/{id}"): Operation(
         "One execution.",
         {200: models.ExecutionDetail, 404: models.Problem, 503: models.Problem},
         (_ID,),
     ),
-    "/api/actions": Operation("The actions, on or off.", {200: models.Actions}),
+    ("get", "/api/actions"): Operation("The actions, on or off.", {200: models.Actions}),
+    ("get", "/api/pause"): Operation(
+        "Whether acting is paused.", {200: models.Pause, 503: models.Problem}
+    ),
+    ("post", "/api/executions/{id}/approve"): Operation(
+        "Let an execution act that asks for it.",
+        {200: models.ExecutionDetail, **_REFUSED_HERE},
+        (_ID,),
+        models.AnswerOrder,
+    ),
+    ("post", "/api/executions/{id}/deny"): Operation(
+        "Forbid an execution that asks to act.",
+        {200: models.ExecutionDetail, **_REFUSED_HERE},
+        (_ID,),
+        models.AnswerOrder,
+    ),
+    ("post", "/api/executions/{id}/undo"): Operation(
+        "Undo a finished execution. `undo.state` of the execution tells how it goes.",
+        {202: models.ExecutionDetail, **_REFUSED_HERE},
+        (_ID,),
+        models.Order,
+    ),
+    ("post", "/api/pause"): Operation(
+        "Refuse to act from now on.", {200: models.Pause, **_REFUSED}, order=models.PauseOrder
+    ),
+    ("post", "/api/resume"): Operation(
+        "End the pause.", {200: models.Pause, **_REFUSED}, order=models.Order
+    ),
 }
+_HEADERS = {401: "WWW-Authenticate", 429: "Retry-After"}
 
 
-def document(version: str) -> dict[str, Any]:
-    """The OpenAPI 3.1 document."""
-    used = {model for operation in OPERATIONS.values() for model in operation.answers.values()}
-    _, schemas = models_json_schema(
-        [(model, "serialization") for model in sorted(used, key=lambda model: model.__name__)],
-        ref_template=REF,
-    )
+def document(version: str, *, orders: bool) -> dict[str, Any]:
+    """The OpenAPI 3.1 document, with or without what only operators may do."""
+    there = {key: o for key, o in OPERATIONS.items() if orders or not o.order}
+    paths: dict[str, dict[str, Any]] = {}
+    for (method, path), operation in there.items():
+        paths.setdefault(path, {})[method] = _operation(method, path, operation)
+    components: dict[str, Any] = {"schemas": _schemas(list(there.values()))}
+    if orders:
+        components["securitySchemes"] = {"operator": {"type": "http", "scheme": "bearer"}}
     return {
         "openapi": "3.1.0",
         "info": {"title": "keptn-remedy", "version": version, "license": {"name": "Apache-2.0"}},
-        "paths": {path: {"get": _operation(path, o)} for path, o in OPERATIONS.items()},
-        "components": {"schemas": schemas["$defs"]},
+        "paths": paths,
+        "components": components,
     }
 
 
-def _operation(path: str, operation: Operation) -> dict[str, Any]:
-    return {
-        "operationId": path.strip("/").replace("/", "_").replace("{", "").replace("}", ""),
+def _schemas(operations: list[Operation]) -> dict[str, Any]:
+    answers = {model for operation in operations for model in operation.answers.values()}
+    bodies = {operation.order for operation in operations if operation.order}
+    by_name = sorted(answers | bodies, key=lambda model: model.__name__)
+    _, schemas = models_json_schema(
+        [(model, "validation" if model in bodies else "serialization") for model in by_name],
+        ref_template=REF,
+    )
+    found: dict[str, Any] = schemas["$defs"]
+    return found
+
+
+def _operation(method: str, path: str, operation: Operation) -> dict[str, Any]:
+    name = path.strip("/").replace("/", "_").replace("{", "").replace("}", "")
+    described: dict[str, Any] = {
+        "operationId": name if method == "get" else f"{method}_{name}",
         "summary": operation.summary,
         "parameters": list(operation.parameters),
         "responses": {str(s): _answer(s, m) for s, m in operation.answers.items()},
     }
+    if operation.order:
+        described["requestBody"] = {"required": True, "content": _json_of(operation.order)}
+        described["security"] = [{"operator": []}]
+    return described
 
 
 def _answer(status: int, model: type[BaseModel]) -> dict[str, Any]:
-    media_type = "application/problem+json" if model is models.Problem else "application/json"
-    return {
+    answer: dict[str, Any] = {
         "description": (model.__doc__ or "").strip(),
-        "content": {media_type: {"schema": {"$ref": REF.format(model=model.__name__)}}},
+        "content": _json_of(model),
     }
+    if status in _HEADERS:
+        answer["headers"] = {_HEADERS[status]: {"required": True, "schema": {"type": "string"}}}
+    return answer
+
+
+def _json_of(model: type[BaseModel]) -> dict[str, Any]:
+    media_type = "application/problem+json" if model is models.Problem else "application/json"
+    return {media_type: {"schema": {"$ref": REF.format(model=model.__name__)}}}

@@ -1,27 +1,30 @@
-"""The handlers of the ops port. Nothing here changes anything."""
+"""The handlers of the ops port that look. Those that order are handed in, or aren't there."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, get_args
 
 import orjson
 from aiohttp import web
-from pydantic import BaseModel
 
 from keptn_remedy.action import PlannedAction
-from keptn_remedy.journal import Journal, JournalError, State
+from keptn_remedy.guardrails.pauses import Pauses
+from keptn_remedy.journal import Execution, Journal, JournalError, Record, State
 from keptn_remedy.metrics import Metrics
 from keptn_remedy.registry import Registry
 from keptn_remedy.web import models, openapi
+from keptn_remedy.web.answers import Mistake, json_answer, problems
+from keptn_remedy.web.operator_api import MAX_BODY_BYTES, OperatorApi
 
 MAX_PAGE, DEFAULT_PAGE = 500, 100
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class OpsPort:
-    """Serves the ops port. `readiness` is asked on each `/readyz`."""
+    """Serves the ops port. `readiness` is asked on each `/readyz`. Without `operator_api`, nothing
+    can be changed through it.
+    """
 
     def __init__(
         self,
@@ -32,7 +35,9 @@ class OpsPort:
         registry: Registry,
         metrics: Metrics,
         readiness: Callable[[], Awaitable[models.Readiness]],
+        pauses: Pauses,
         version: str,
+        operator_api: OperatorApi | None = None,
     ) -> None:
         self.port = port
         self._host = host
@@ -40,7 +45,9 @@ class OpsPort:
         self._registry = registry
         self._metrics = metrics
         self._readiness = readiness
-        self._openapi = orjson.dumps(openapi.document(version))
+        self._pauses = pauses
+        self._operator_api = operator_api
+        self._openapi = orjson.dumps(openapi.document(version, orders=operator_api is not None))
 
     @asynccontextmanager
     async def serve(self) -> AsyncGenerator[None]:
@@ -49,14 +56,17 @@ class OpsPort:
         Raises:
             OSError: the address is not to be had.
         """
-        app = web.Application(middlewares=[_problems])
+        app = web.Application(middlewares=[problems], client_max_size=MAX_BODY_BYTES)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._get_metrics)
         app.router.add_get("/api/executions", self._executions)
         app.router.add_get("/api/executions/{id:[^/]+}", self._execution)
         app.router.add_get("/api/actions", self._actions)
+        app.router.add_get("/api/pause", self._pause)
         app.router.add_get("/openapi.json", self._get_openapi)
+        if self._operator_api:
+            self._operator_api.add_to(app.router)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2, keepalive_timeout=30)
         await runner.setup()
         try:
@@ -67,11 +77,11 @@ class OpsPort:
             await runner.cleanup()
 
     async def _healthz(self, _: web.Request) -> web.Response:
-        return _json(models.Health())
+        return json_answer(models.Health())
 
     async def _readyz(self, _: web.Request) -> web.Response:
         readiness = await self._readiness()
-        return _json(readiness, status=200 if readiness.ready else 503)
+        return json_answer(readiness, status=200 if readiness.ready else 503)
 
     async def _get_metrics(self, request: web.Request) -> web.Response:
         # When the journal fails, the other metrics are wanted most.
@@ -88,55 +98,54 @@ class OpsPort:
     async def _executions(self, request: web.Request) -> web.Response:
         state = request.query.get("state")
         if state is not None and state not in get_args(State):
-            raise _Mistake(400, f"state is one of {', '.join(get_args(State))}")
+            raise Mistake(400, f"state is one of {', '.join(get_args(State))}")
+        if request.query.get("waiting", "approval") != "approval":
+            raise Mistake(400, "waiting is approval")
         limit = _number(request, "limit", 1, MAX_PAGE) or DEFAULT_PAGE
         before = _number(request, "before", 0, 2**53)
-        found = await self._journal.records(state=_state(state), before=before, limit=limit)
-        return _json(
-            models.Executions(
-                executions=[models.Execution.of(record) for record in found],
-                next=found[-1].seq if len(found) == limit else None,
-            )
-        )
+        asking = await self._journal.questions(models.MAX_ASKING)
+        if "waiting" in request.query:
+            found = await self._records_of(asking, _state(state), before, limit)
+        else:
+            found = await self._journal.records(state=_state(state), before=before, limit=limit)
+        return _page(found, limit, {execution.id for execution in asking})
+
+    async def _records_of(
+        self, asking: Sequence[Execution], state: State | None, before: int | None, limit: int
+    ) -> list[Record]:
+        newest = sorted(asking, key=lambda execution: execution.seq, reverse=True)
+        ids = [e.id for e in newest if before is None or e.seq < before][:limit]
+        found = [await self._journal.record(execution_id) for execution_id in ids]
+        return [record for record in found if record and state in (None, record.state)]
 
     async def _execution(self, request: web.Request) -> web.Response:
         record = await self._journal.record(request.match_info["id"])
         if record is None:
-            raise _Mistake(404, "there is no such execution")
-        return _json(models.ExecutionDetail.of(record))
+            raise Mistake(404, "there is no such execution")
+        return json_answer(models.ExecutionDetail.of(record))
 
     async def _actions(self, _: web.Request) -> web.Response:
         actions = [
             models.ActionInfo.of(entry, planned=issubclass(entry.cls, PlannedAction))
             for entry in self._registry.entries
         ]
-        return _json(models.Actions(actions=actions))
+        return json_answer(models.Actions(actions=actions))
+
+    async def _pause(self, _: web.Request) -> web.Response:
+        self._pauses.journaled = await self._journal.paused()
+        return json_answer(models.Pause.of(self._pauses.current()))
 
     async def _get_openapi(self, _: web.Request) -> web.Response:
         return web.Response(body=self._openapi, content_type="application/json")
 
 
-class _Mistake(Exception):
-    def __init__(self, status: int, title: str) -> None:
-        super().__init__(title)
-        self.problem = models.Problem(title=title, status=status)
-
-
-@web.middleware
-async def _problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except _Mistake as mistake:
-        return _problem(mistake.problem)
-    except JournalError:
-        return _problem(models.Problem(title="the journal can't be read", status=503))
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        answer = _problem(models.Problem(title=error.reason, status=error.status))
-        if isinstance(error, web.HTTPMethodNotAllowed):
-            answer.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
-        return answer
+def _page(found: Sequence[Record], limit: int, asking: Collection[str]) -> web.Response:
+    return json_answer(
+        models.Executions(
+            executions=[models.Execution.of(r, asks=r.id in asking) for r in found],
+            next=found[-1].seq if len(found) == limit else None,
+        )
+    )
 
 
 def _number(request: web.Request, name: str, least: int, most: int) -> int | None:
@@ -144,21 +153,9 @@ def _number(request: web.Request, name: str, least: int, most: int) -> int | Non
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most):
-        raise _Mistake(400, f"{name} is a whole number from {least} to {most}")
+        raise Mistake(400, f"{name} is a whole number from {least} to {most}")
     return int(text)
 
 
 def _state(text: str | None) -> Any:
     return text
-
-
-def _problem(problem: models.Problem) -> web.Response:
-    return _json(problem, status=problem.status, content_type="application/problem+json")
-
-
-def _json(
-    model: BaseModel, *, status: int = 200, content_type: str = "application/json"
-) -> web.Response:
-    # pydantic's own JSON writer gives up at fewer levels than what it may have to show.
-    body = orjson.dumps(model.model_dump()) + b"\n"
-    return web.Response(status=status, body=body, content_type=content_type)

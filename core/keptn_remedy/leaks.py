@@ -1,0 +1,203 @@
+"""What earlier rounds of a Keptn context left in a trigger's value, found and dropped.
+
+Keptn merges the data of all rounds (contract §4.5): the trigger of a later round holds the value of
+its own remediation entry on top of the earlier ones', and what we told as `remedy.execution`.
+docs/decisions/0010 says when something that is there again counts as left over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeGuard
+
+import orjson
+from pydantic.errors import PydanticInvalidForJsonSchema
+
+from keptn_remedy.action import JSON
+from keptn_remedy.events import ActionTriggered
+from keptn_remedy.events.cloud_event import is_object
+from keptn_remedy.registry import Entry
+
+# A loop that asks for the same once more, for days; beyond that the value stays as it came.
+MAX_ROUNDS: Final = 1_000
+_NOTHING: Final = object()
+
+Find = Callable[[str], Awaitable[ActionTriggered | None]]
+"""The trigger of an execution, or None: `journal.trigger`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """A value without what was left over, and the names of that."""
+
+    value: JSON
+    dropped: tuple[str, ...] = ()
+
+
+async def without_leaks(
+    trigger: ActionTriggered, entry: Entry, find: Find
+) -> tuple[JSON, tuple[str, ...]]:
+    """The trigger's value without leftovers, and a note for each of these.
+
+    A round that repeats the one before means what that one meant, leftovers aside.
+    """
+    latest = trigger
+    for _ in range(MAX_ROUNDS):
+        earlier = await _round_before(latest, find)
+        if earlier is None:
+            break
+        same_action = entry.goes_by(earlier.action)
+        if not (same_action and _same(latest.value, earlier.value)):
+            found = cleaned(
+                latest.value,
+                earlier.value,
+                same_action=same_action,
+                parameters=_parameters(entry),
+            )
+            return found.value, tuple(_note(name, earlier) for name in found.dropped)
+        latest = earlier
+    return trigger.value, ()
+
+
+def cleaned(
+    value: JSON,
+    earlier: JSON,
+    *,
+    same_action: bool,
+    parameters: frozenset[str] = frozenset(),
+) -> Cleaned:
+    """The value without what it has in common with that of the round before.
+
+    Asked for by the same action, nothing but the same is the same wish once more: it stays.
+    `parameters` say how and where, not what; they stay. Numbers and booleans freeze at their oldest
+    value from Keptn 0.14 on: one that is there as before may stand for any other, and is dropped
+    like the rest.
+    """
+    once_more = same_action and not _has_news(value, earlier)
+    comparison = _Comparison(keeps_same=once_more, parameters=parameters)
+    left = comparison.left(value, earlier)
+    return Cleaned(None if left is _NOTHING else left, tuple(comparison.dropped))
+
+
+async def _round_before(trigger: ActionTriggered, find: Find) -> ActionTriggered | None:
+    """The trigger of our previous execution of this context; None in a first round."""
+    execution = _execution_before(trigger)
+    earlier = await find(execution) if execution else None
+    if earlier and earlier.id != trigger.id and _scope(earlier) == _scope(trigger):
+        return earlier
+    return None
+
+
+def _execution_before(trigger: ActionTriggered) -> str:
+    # Most triggers are of a first round: they should not be decoded for this once more.
+    if trigger.value is None or b'"remedy"' not in trigger.body:
+        return ""
+    told = trigger.data.get("remedy")
+    execution = told.get("execution") if is_object(told) else None
+    return execution if isinstance(execution, str) else ""
+
+
+def _scope(trigger: ActionTriggered) -> tuple[str, ...]:
+    return trigger.context, trigger.project, trigger.stage, trigger.service
+
+
+def _note(name: str, earlier: ActionTriggered) -> str:
+    return f"{name}: left over from the round before (execution {earlier.id}), ignored"
+
+
+@dataclass(slots=True)
+class _Comparison:
+    """Compares a value with the earlier round's, and notes what is dropped."""
+
+    keeps_same: bool
+    parameters: frozenset[str]
+    dropped: list[str] = field(default_factory=list[str])
+
+    def left(self, value: JSON, earlier: JSON) -> JSON:
+        """What is not left over; `_NOTHING` when all of it is."""
+        if is_object(value) and is_object(earlier):
+            return self._map(value, earlier)
+        return self._item(value, earlier)
+
+    def _map(self, value: Mapping[str, JSON], earlier: Mapping[str, JSON], path: str = "") -> JSON:
+        left: dict[str, JSON] = {}
+        for key, item in value.items():
+            rest = item
+            if key in earlier and not self._is_parameter(key, item, earlier[key], path):
+                rest = self._item(item, earlier[key], f"{path}.{key}" if path else key)
+            if rest is not _NOTHING:
+                left[key] = rest
+        return left if left or not value else _NOTHING
+
+    def _is_parameter(self, key: str, item: JSON, earlier: JSON, path: str) -> bool:
+        return not path and key in self.parameters and _same(item, earlier)
+
+    def _item(self, value: JSON, earlier: JSON, path: str = "") -> JSON:
+        if _same(value, earlier):
+            return value if self.keeps_same else self._drop(path or "value")
+        if is_object(value) and is_object(earlier):
+            return self._map(value, earlier, path)
+        if _is_list(value) and _is_list(earlier):
+            return self._list(value, earlier, path)
+        return value
+
+    def _list(self, value: list[JSON], earlier: list[JSON], path: str) -> JSON:
+        own = _own(value, earlier)
+        if len(own) < len(value):
+            self._drop(f"{len(earlier)} of the {len(value)} entries of {path or 'value'}")
+        return own
+
+    def _drop(self, name: str) -> object:
+        self.dropped.append(name)
+        return _NOTHING
+
+
+def _own(value: list[JSON], earlier: list[JSON]) -> list[JSON]:
+    """The list without the earlier one, which stands behind (Keptn 0.14: before) its own items."""
+    own = len(value) - len(earlier)
+    if own <= 0 or not earlier:
+        return value
+    if _same(value[own:], earlier):
+        return value[:own]
+    return value[len(earlier) :] if _same(value[: len(earlier)], earlier) else value
+
+
+def _has_news(value: JSON, earlier: JSON) -> bool:
+    """Whether it holds what the earlier round did not ask for."""
+    if is_object(value) and is_object(earlier):
+        return any(k not in earlier or _has_news(item, earlier[k]) for k, item in value.items())
+    if _is_list(value) and _is_list(earlier):
+        own = _own(value, earlier)
+        return not (_same(own, earlier[: len(own)]) or _same(own, earlier[-len(own) :]))
+    return not _same(value, earlier)
+
+
+def _is_list(value: JSON) -> TypeGuard[list[JSON]]:
+    return isinstance(value, list)
+
+
+def _same(value: JSON, other: JSON) -> bool:
+    """Whether both are written alike; in Python, True equals 1."""
+    return _written(value) == _written(other)
+
+
+def _written(value: JSON) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def _parameters(entry: Entry) -> frozenset[str]:
+    """The names that the action's `Value` declares: of its target and its limits, mostly."""
+    try:
+        schema = entry.value.json_schema()
+    except PydanticInvalidForJsonSchema:
+        return frozenset()
+    return frozenset(_properties(schema, schema.get("$defs", {})))
+
+
+def _properties(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[str]:
+    if reference := schema.get("$ref"):
+        schema = definitions[reference.rpartition("/")[2]]
+    yield from schema.get("properties", ())
+    for part in (*schema.get("anyOf", ()), *schema.get("oneOf", ()), *schema.get("allOf", ())):
+        yield from _properties(part, definitions)

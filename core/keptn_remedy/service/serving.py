@@ -1,0 +1,97 @@
+"""The life of the serving process: from its settings until it is drained after a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from keptn_remedy import logs, registry, settings, variables
+from keptn_remedy.events import Report
+from keptn_remedy.guardrails.defaults import replica_settings
+from keptn_remedy.masking import Mask
+from keptn_remedy.service.provider import Service
+from keptn_remedy.service.wiring import installed_version, running, secrets_in
+from keptn_remedy.settings import KeptnSettings, Settings
+
+
+async def serve(
+    environ: Mapping[str, str],
+    *,
+    config: Settings | None = None,
+    found: Mapping[str, str] | None = None,
+    show: Callable[[Report], None] = lambda report: None,
+    ready: Callable[[Service], Coroutine[Any, Any, None]] | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; a second signal exits at once.
+
+    Raises:
+        SettingsError, RegistryError: with one line per mistake.
+        PolicyError, JournalUnusable, OSError: as `running`.
+    """
+    found = found or variables.read(environ)
+    config = config or settings.load(environ)
+    keptn = variables.build(KeptnSettings, "", found)
+    actions = registry.discover(found, switched_on=config.actions, folder=config.actions_dir)
+    mask = Mask(secrets_in(actions, keptn))
+    logs.configure(config.log_level, config.log_format, config.source, mask)
+    stopping = _on_signals()
+    async with running(
+        config, actions, keptn=keptn, replicas=replica_settings(found), mask=mask, show=show
+    ) as service:
+        _on_hangup(service)
+        _tell_start(service)
+        _spare_the_collector()
+        extra = asyncio.create_task(ready(service)) if ready else None
+        await stopping.wait()
+        logs.logger().info("leaving", running=service.dispatcher.running)
+        if extra:
+            extra.cancel()
+        await service.drain()
+    logs.logger().info("left")
+
+
+def _on_signals() -> asyncio.Event:
+    stopping = asyncio.Event()
+
+    def stop() -> None:
+        if stopping.is_set():
+            os._exit(1)  # every commit is on disk already
+        stopping.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    return stopping
+
+
+def _on_hangup(service: Service) -> None:
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, service.reload.set)
+
+
+def _spare_the_collector() -> None:
+    """What lives since start-up lives for good, and a wave of executions is no garbage."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
+def _tell_start(service: Service) -> None:
+    on = [entry.name for entry in service.registry.entries if entry.action]
+    for entry in service.registry.entries:
+        if entry.off:
+            logs.logger().info("action is off", action=entry.name, reason=entry.off)
+    logs.logger().info(
+        "serving",
+        version=installed_version(),
+        event_port=service.event_port,
+        ops_port=service.ops_port,
+        transport=service.settings.transport,
+        journal=str(service.settings.journal),
+        actions=on,
+        dry_run=service.settings.dry_run,
+        policy=str(service.settings.policy) if service.settings.policy else None,
+    )

@@ -1,0 +1,63 @@
+"""How the ops port answers: models as JSON, and mistakes as RFC 9457 says."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import orjson
+from aiohttp import web
+from pydantic import BaseModel
+
+from keptn_remedy.journal import JournalError
+from keptn_remedy.web import models
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Mistake(Exception):
+    """What the caller is told instead of an answer."""
+
+    def __init__(self, status: int, title: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(title)
+        self.problem = models.Problem(title=title, status=status)
+        self.headers = headers or {}
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Whatever goes wrong is told as a problem."""
+    try:
+        return await handler(request)
+    except Mistake as mistake:
+        return _problem(mistake.problem, mistake.headers)
+    except JournalError:
+        return _problem(models.Problem(title="the journal can't be read", status=503))
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return _problem(models.Problem(title=error.reason, status=error.status), _headers(error))
+
+
+def json_answer(
+    model: BaseModel,
+    *,
+    status: int = 200,
+    content_type: str = "application/json",
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    """A model as JSON."""
+    # pydantic's own JSON writer gives up at fewer levels than what it may have to show.
+    body = orjson.dumps(model.model_dump()) + b"\n"
+    return web.Response(status=status, body=body, content_type=content_type, headers=headers)
+
+
+def _headers(error: web.HTTPException) -> dict[str, str]:
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        return {"Allow": ", ".join(sorted(error.allowed_methods))}
+    return {}
+
+
+def _problem(problem: models.Problem, headers: Mapping[str, str] | None = None) -> web.Response:
+    return json_answer(
+        problem, status=problem.status, content_type="application/problem+json", headers=headers
+    )

@@ -1,0 +1,243 @@
+"""The routes that order: approve, deny, undo, pause, resume. Each order is logged, also refused."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import orjson
+from aiohttp import web
+from pydantic import ValidationError
+
+from keptn_remedy import logs
+from keptn_remedy.guardrails.pauses import Pauses
+from keptn_remedy.journal import Journal, JournalError, Verdict, WholeRecord
+from keptn_remedy.masking import Mask
+from keptn_remedy.variables import SettingsError
+from keptn_remedy.web import models
+from keptn_remedy.web.answers import Handler, Mistake, json_answer
+from keptn_remedy.web.operator_token import OperatorToken
+
+MAX_BODY_BYTES = 16 * 1024
+MOST, WITHIN_SECONDS = 5, 10.0
+MAX_LOGGED_CHARACTERS = 200
+EXECUTION = "/api/executions/{id:[^/]+}"
+_WANTED = {"WWW-Authenticate": "Bearer"}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One order: its name, the execution it is about, and who gives it from where."""
+
+    order: str
+    execution: str
+    peer: str
+    reason: str = ""
+    asked_at: datetime | None = None
+
+    @property
+    def by(self) -> str:
+        return f"operator API from {self.peer}"
+
+
+CarryOut = Callable[[Asked], Awaitable[web.Response]]
+
+
+class OperatorApi:
+    """`heard` is called when something may have been ordered: the service need not poll for it."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        token: OperatorToken,
+        pauses: Pauses,
+        heard: Callable[[], None],
+        mask: Mask,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._journal = journal
+        self._token = token
+        self._pauses = pauses
+        self._heard = heard
+        self._mask = mask
+        self._wrong_tokens, self._lines = _Limit(monotonic), _Limit(monotonic)
+        self._unlogged = 0
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Open the routes."""
+        router.add_post(
+            f"{EXECUTION}/approve", self._order("approve", self._approve, models.AnswerOrder)
+        )
+        router.add_post(f"{EXECUTION}/deny", self._order("deny", self._deny, models.AnswerOrder))
+        router.add_post(f"{EXECUTION}/undo", self._order("undo", self._undo))
+        router.add_post("/api/pause", self._order("pause", self._pause, models.PauseOrder))
+        router.add_post("/api/resume", self._order("resume", self._resume))
+
+    def _order(
+        self, name: str, carry_out: CarryOut, model: type[models.AnyOrder] = models.Order
+    ) -> Handler:
+        async def handle(request: web.Request) -> web.Response:
+            asked = Asked(name, request.match_info.get("id", ""), request.remote or "unknown")
+            try:
+                self._authorize(request)
+                order = await _read(request, model)
+                asked = replace(
+                    asked,
+                    reason=self._mask.text(order.reason),
+                    asked_at=getattr(order, "asked_at", None),
+                )
+                return await self._carried_out(asked, carry_out)
+            except Mistake as mistake:
+                self._log_refused(asked, mistake)
+                raise
+
+        return handle
+
+    def _authorize(self, request: web.Request) -> None:
+        given = _bearer(request)
+        if self._is_right(given):
+            return
+        if not given:
+            raise _Stranger(401, "an order needs the operator token", _WANTED)
+        if seconds := self._wrong_tokens.pause_seconds():
+            retry = {"Retry-After": str(math.ceil(seconds))}
+            raise _Stranger(429, "there were too many wrong operator tokens", retry)
+        self._wrong_tokens.note()
+        raise _Stranger(401, "this is not the operator token", _WANTED)
+
+    def _is_right(self, given: str) -> bool:
+        try:
+            return self._token.is_right(given)
+        except SettingsError as error:
+            if not self._lines.pause_seconds():
+                logs.logger().error("no order can be taken", reason=str(error))
+            raise _Stranger(503, "the provider's operator token can't be read") from None
+
+    async def _carried_out(self, asked: Asked, carry_out: CarryOut) -> web.Response:
+        try:
+            answer = await carry_out(asked)
+        except JournalError as error:
+            raise Mistake(503, "the journal can't be used now; try again") from error
+        finally:
+            self._heard()
+        logs.logger().info("operator order", **_fields(asked), result="taken")
+        return answer
+
+    def _log_refused(self, asked: Asked, mistake: Mistake) -> None:
+        if isinstance(mistake, _Stranger):  # a flood of them must not flood the log
+            if self._lines.pause_seconds():
+                self._unlogged += 1
+                return
+            self._lines.note()
+        unlogged, self._unlogged = self._unlogged, 0
+        problem = mistake.problem
+        result = {"result": problem.title, "status": problem.status, "unlogged": unlogged}
+        logs.logger().warning("operator refused", **_fields(asked), **result)
+
+    async def _approve(self, asked: Asked) -> web.Response:
+        return await self._answer(asked, "approved")
+
+    async def _deny(self, asked: Asked) -> web.Response:
+        return await self._answer(asked, "denied")
+
+    async def _answer(self, asked: Asked, verdict: Verdict) -> web.Response:
+        why_not = await self._journal.answer(
+            asked.execution,
+            verdict,
+            asked.by,
+            asked.reason,
+            asked_at=asked.asked_at.timestamp() if asked.asked_at else None,
+        )
+        record = await self._record(asked, why_not)
+        return json_answer(models.ExecutionDetail.of(record))
+
+    async def _undo(self, asked: Asked) -> web.Response:
+        why_not = await self._journal.want_undo(asked.execution, "an order", asked.by, asked.reason)
+        record = await self._record(asked, why_not)
+        return json_answer(models.ExecutionDetail.of(record), status=202)
+
+    async def _record(self, asked: Asked, why_not: str | None) -> WholeRecord:
+        record = await self._journal.record(asked.execution)
+        if record is None:
+            raise Mistake(404, "there is no such execution")
+        if why_not:
+            raise Mistake(409, why_not)
+        return record
+
+    async def _pause(self, asked: Asked) -> web.Response:
+        self._pauses.journaled = await self._journal.pause(asked.by, asked.reason)
+        return self._told_pause()
+
+    async def _resume(self, _: Asked) -> web.Response:
+        await self._journal.resume()
+        self._pauses.journaled = None
+        return self._told_pause()
+
+    def _told_pause(self) -> web.Response:
+        return json_answer(models.Pause.of(self._pauses.current()))
+
+
+class _Stranger(Mistake):
+    """Somebody without the token."""
+
+
+class _Limit:
+    """So many within a while."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._times: deque[float] = deque(maxlen=MOST)
+
+    def note(self) -> None:
+        self._times.append(self._monotonic())
+
+    def pause_seconds(self) -> float:
+        """How long until the next one may be."""
+        if len(self._times) < MOST:
+            return 0.0
+        return max(0.0, self._times[0] + WITHIN_SECONDS - self._monotonic())
+
+
+def _bearer(request: web.Request) -> str:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+async def _read(request: web.Request, model: type[models.AnyOrder]) -> models.AnyOrder:
+    # A form of another site can send neither this type nor the token.
+    if request.content_type != "application/json":
+        raise Mistake(415, "an order is application/json")
+    try:
+        return model.model_validate(orjson.loads(await request.read()))
+    except web.HTTPRequestEntityTooLarge:
+        raise Mistake(413, f"an order has at most {MAX_BODY_BYTES} bytes") from None
+    except ValidationError as error:
+        raise Mistake(400, _explained(error)) from None
+    except orjson.JSONDecodeError:
+        raise Mistake(400, "the order is no JSON") from None
+    except (web.RequestPayloadError, ConnectionError):
+        raise Mistake(400, "the order can't be read") from None
+
+
+def _explained(error: ValidationError) -> str:
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"]))
+    return _short(f"{place}: {first['msg']}") if place else "an order is a JSON object"
+
+
+def _fields(asked: Asked) -> dict[str, str]:
+    return {
+        "order": asked.order,
+        "subject": _short(asked.execution) or "everything",
+        "reason": asked.reason,
+        "peer": asked.peer,
+    }
+
+
+def _short(text: str) -> str:
+    return models.one_line(text)[:MAX_LOGGED_CHARACTERS]

@@ -1,0 +1,321 @@
+"""What Keptn gave up is given up here: when it is gone for sure, and only then."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from keptn_remedy import events
+from keptn_remedy.aborts import Aborts
+from keptn_remedy.clock import Clock
+from keptn_remedy.control_plane import ControlPlane
+from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.testing import FakeKeptn, HttpPeer, http_peer, triggered
+from keptn_remedy.testing.fake_keptn import Release
+from tests.waiting import until
+
+PERIOD = 5.0
+ALL: list[Release] = ["0.8", "0.14", "0.19", "1.4"]
+GONE = "Keptn no longer waits for it"
+
+
+class Hands(Clock):
+    """A clock that is set by hand, whose pauses pass at once."""
+
+    def __init__(self) -> None:
+        self.time = super().now()
+
+    def now(self) -> float:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        self.time += seconds
+        await super().sleep(0.001)
+
+
+@pytest.fixture
+def clock() -> Hands:
+    return Hands()
+
+
+@pytest.fixture
+async def journal(tmp_path: Path, clock: Hands) -> AsyncIterator[SqliteJournal]:
+    opened = SqliteJournal.open(tmp_path / "journal.db", now=clock.now)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def keptn() -> AsyncIterator[FakeKeptn]:
+    async with FakeKeptn() as keptn:
+        yield keptn
+
+
+class Watch:
+    """The watch over one journal, and what it gave up."""
+
+    def __init__(self, keptn: FakeKeptn | HttpPeer, journal: SqliteJournal, clock: Hands) -> None:
+        self.given_up: dict[str, str] = {}
+        self.journal, self.clock = journal, clock
+        self.control_plane = ControlPlane(keptn.url, "keptn-remedy")
+        self.aborts = Aborts(
+            journal, self.control_plane, clock, self._give_up, period_seconds=PERIOD
+        )
+
+    def _give_up(self, execution_id: str, reason: str) -> None:
+        assert execution_id not in self.given_up
+        self.given_up[execution_id] = reason
+
+    async def accept(self, event: dict[str, Any]) -> str:
+        """An execution of ours that is old enough to be asked about."""
+        await self.journal.accept(events.stored_trigger(orjson.dumps(event)), "scale")
+        self.clock.time += PERIOD + 1
+        return str(event["id"])
+
+    async def look(self, times: int = 1) -> None:
+        for _ in range(times):
+            await self.aborts.look()
+
+    async def hear(self, event: dict[str, Any]) -> list[str]:
+        return await self.aborts.aborted_by(events.read_structured(orjson.dumps(event)))
+
+
+@pytest.fixture
+async def watch(keptn: FakeKeptn, journal: SqliteJournal, clock: Hands) -> AsyncIterator[Watch]:
+    watch = Watch(keptn, journal, clock)
+    yield watch
+    await watch.control_plane.close()
+
+
+async def opened(keptn: FakeKeptn, watch: Watch, event: dict[str, Any]) -> str:
+    keptn.open(event)
+    return await watch.accept(event)
+
+
+@asynccontextmanager
+async def running(loop: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(loop)
+    yield task
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("release", ALL)
+async def test_what_was_listed_and_then_is_missing_twice_is_given_up(
+    release: Release, journal: SqliteJournal, clock: Hands
+) -> None:
+    async with FakeKeptn(release) as keptn:
+        watch = Watch(keptn, journal, clock)
+        id_ = await opened(keptn, watch, triggered("scale"))
+        await watch.look()
+        keptn.abort(id_)
+        await watch.look()
+        assert watch.given_up == {}
+        await watch.look()
+        await watch.control_plane.close()
+    assert watch.given_up == {id_: GONE}
+    [task] = await journal.open_tasks(clock.now())
+    assert task.aborted == GONE
+
+
+async def test_what_is_given_up_is_given_up_once(keptn: FakeKeptn, watch: Watch) -> None:
+    id_ = await opened(keptn, watch, triggered("scale"))
+    await watch.look()
+    [told] = keptn.abort(id_)
+    await watch.look(times=4)
+    assert await watch.hear(told) == []
+    assert list(watch.given_up) == [id_]
+
+
+async def test_keptn_is_not_asked_about_what_is_given_up(keptn: FakeKeptn, watch: Watch) -> None:
+    [told] = keptn.abort(await opened(keptn, watch, triggered("scale")))
+    await watch.hear(told)
+    asked = list(keptn.asked)
+    await watch.look()
+    assert keptn.asked == asked
+
+
+async def test_what_timed_out_is_given_up(keptn: FakeKeptn, watch: Watch) -> None:
+    id_ = await opened(keptn, watch, triggered("scale"))
+    await watch.look()
+    keptn.time_out(id_)
+    await watch.look(times=2)
+    assert list(watch.given_up) == [id_]
+
+
+async def test_what_another_provider_finished_is_given_up(keptn: FakeKeptn, watch: Watch) -> None:
+    id_ = await opened(keptn, watch, triggered("scale"))
+    await watch.look()
+    keptn.answer_as("another", "started", id_)
+    await watch.look(times=2)
+    assert watch.given_up == {}
+    keptn.answer_as("another", "finished", id_)
+    await watch.look(times=2)
+    assert list(watch.given_up) == [id_]
+
+
+async def test_what_comes_back_must_be_missing_twice_again(
+    keptn: FakeKeptn, watch: Watch, journal: SqliteJournal, clock: Hands
+) -> None:
+    id_ = await opened(keptn, watch, triggered("scale"))
+    listed, missing = {"events": [{"id": id_}], "totalCount": 1}, {"events": None}
+    async with http_peer() as peer:
+        for answer in (listed, missing, listed, missing):
+            peer.answer(json=answer)
+        peer.answer(json=missing, times=None)
+        flickering = Watch(peer, journal, clock)
+        await flickering.look(times=4)
+        assert flickering.given_up == {}
+        await flickering.look()
+        await flickering.control_plane.close()
+    assert list(flickering.given_up) == [id_]
+
+
+@pytest.mark.parametrize("status", [404, 401, 429, 500, 503, None])
+async def test_an_answer_that_fails_neither_counts_nor_resets(
+    status: int | None, keptn: FakeKeptn, watch: Watch
+) -> None:
+    id_ = await opened(keptn, watch, triggered("scale"))
+    await watch.look()
+    keptn.abort(id_)
+    await watch.look()
+    if status:
+        keptn.fail_at("triggered", status)
+    else:
+        keptn.hang_up_at("triggered")
+    await watch.look(times=3)
+    assert watch.given_up == {}
+    keptn.recover("triggered")
+    await watch.look()
+    assert list(watch.given_up) == [id_]
+
+
+async def test_a_project_that_keptn_forgot_changes_nothing(keptn: FakeKeptn, watch: Watch) -> None:
+    await opened(keptn, watch, triggered("scale"))
+    await watch.look()
+    keptn.projects.clear()
+    await watch.look(times=5)
+    assert watch.given_up == {}
+
+
+async def test_what_was_never_listed_is_not_missed(keptn: FakeKeptn, watch: Watch) -> None:
+    keptn.open(triggered("scale"))
+    await watch.accept(triggered("scale"))
+    await watch.look(times=5)
+    assert watch.given_up == {}
+
+
+async def test_what_was_listed_before_a_restart_is_missed_after_it(
+    keptn: FakeKeptn, watch: Watch
+) -> None:
+    id_ = await opened(keptn, watch, triggered("scale"))
+    await watch.look()
+    keptn.abort(id_)
+    after = Watch(keptn, watch.journal, watch.clock)
+    await after.look(times=2)
+    await after.control_plane.close()
+    assert list(after.given_up) == [id_]
+
+
+async def test_a_pause_is_no_abort(keptn: FakeKeptn, watch: Watch) -> None:
+    id_ = await opened(keptn, watch, triggered("scale"))
+    await watch.look()
+    keptn.pause(id_)
+    await watch.look(times=5)
+    assert watch.given_up == {}
+
+
+async def test_keptn_is_asked_once_for_all_of_a_project(keptn: FakeKeptn, watch: Watch) -> None:
+    for _ in range(50):
+        await opened(keptn, watch, triggered("scale"))
+    await opened(keptn, watch, triggered("scale", project="other"))
+    await watch.look()
+    assert len(keptn.asked) == 2
+
+
+async def test_nothing_is_asked_while_nothing_is_open(keptn: FakeKeptn, watch: Watch) -> None:
+    await watch.look()
+    assert keptn.asked == []
+
+
+async def test_it_looks_on_when_the_journal_works_again(
+    keptn: FakeKeptn, watch: Watch, tmp_path: Path
+) -> None:
+    id_ = await opened(keptn, watch, triggered("scale"))
+    await watch.look()
+    keptn.abort(id_)
+    with closing(sqlite3.connect(tmp_path / "journal.db")) as other:
+        other.execute("ALTER TABLE executions RENAME TO away")
+        async with running(watch.aborts.run()):
+            before = watch.clock.time
+            await until(lambda: watch.clock.time > before + 3 * PERIOD)
+            assert watch.given_up == {}
+            other.execute("ALTER TABLE away RENAME TO executions")
+            await until(lambda: id_ in watch.given_up)
+
+
+async def test_it_looks_every_few_seconds(keptn: FakeKeptn, watch: Watch) -> None:
+    id_ = await opened(keptn, watch, triggered("scale"))
+    async with running(watch.aborts.run()):
+        await until(lambda: len(keptn.asked) > 2)
+        keptn.abort(id_)
+        await until(lambda: id_ in watch.given_up)
+
+
+# What arrives
+
+
+async def test_the_end_of_an_aborted_sequence_is_heard(keptn: FakeKeptn, watch: Watch) -> None:
+    id_ = await opened(keptn, watch, triggered("scale"))
+    [told] = keptn.abort(id_)
+    assert await watch.hear(told) == [id_]
+    assert watch.given_up == {id_: "Keptn aborted the sequence"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shkeptncontext": "another"},
+        {"type": "sh.keptn.event.staging.remediation.finished"},
+        {"type": "sh.keptn.event.production.remediation.started"},
+        {"type": "sh.keptn.event.action.finished"},
+        {"time": "2025-12-31T23:59:59.999Z"},
+        {"time": ""},
+        {"data": None},
+        {"data": {"project": "sockshop", "status": "errored"}},
+        {"data": {"project": "sockshop", "status": "succeeded", "result": "fail"}},
+        {"data": {"project": "another", "status": "aborted"}},
+    ],
+)
+async def test_what_is_no_abort_of_this_round_is_not_heard(
+    change: dict[str, Any], keptn: FakeKeptn, watch: Watch
+) -> None:
+    id_ = await opened(keptn, watch, triggered("scale"))
+    [told] = keptn.abort(id_)
+    assert await watch.hear({**told, **change}) == []
+    assert watch.given_up == {}
+
+
+async def test_a_trigger_without_a_time_may_be_newer_than_what_is_heard(
+    keptn: FakeKeptn, watch: Watch
+) -> None:
+    id_ = await opened(keptn, watch, {**triggered("scale"), "time": ""})
+    [told] = keptn.abort(id_)
+    assert await watch.hear(told) == []
+
+
+async def test_an_abort_ends_all_rounds_that_are_open(keptn: FakeKeptn, watch: Watch) -> None:
+    first = triggered("scale")
+    ids = [
+        await opened(keptn, watch, first),
+        await opened(
+            keptn, watch, {**triggered("scale"), "shkeptncontext": first["shkeptncontext"]}
+        ),
+    ]
+    told, _ = keptn.abort(ids[0])
+    assert await watch.hear(told) == ids

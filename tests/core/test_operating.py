@@ -1,0 +1,403 @@
+"""Orders by the command line: what is stored, what is told, and when the command returns."""
+
+import asyncio
+import getpass
+import json
+import os
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keptn_remedy import Change, Outcome, Plan
+from keptn_remedy.cli import operating
+from keptn_remedy.journal import Arm, Execution, Question
+from keptn_remedy.journal.sqlite import SqliteJournal
+from tests.commands import Said
+from tests.ordering import JOURNAL, PLAN, TARGET, asking, begun, ended, say
+from tests.waiting import until
+
+Prepare = Callable[[SqliteJournal], Awaitable[Execution]]
+
+
+@pytest.fixture
+async def journal(tmp_path: Path) -> AsyncIterator[SqliteJournal]:
+    """As a running service has it."""
+    opened = SqliteJournal.open(tmp_path / JOURNAL)
+    yield opened
+    await opened.close()
+
+
+@asynccontextmanager
+async def left_by_a_service(folder: Path) -> AsyncIterator[SqliteJournal]:
+    """To be prepared or looked at while no service runs."""
+    opened = SqliteJournal.open(folder / JOURNAL)
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
+async def prepared(folder: Path, prepare: Prepare) -> str:
+    async with left_by_a_service(folder) as journal:
+        return (await prepare(journal)).id
+
+
+async def show(folder: Path, execution_id: str) -> str:
+    return (await say(folder, "journal", "show", execution_id)).out
+
+
+async def answered(journal: SqliteJournal) -> None:
+    async def is_answered() -> bool:
+        return bool(await journal.answered())
+
+    await until(is_answered)
+
+
+async def wanted(journal: SqliteJournal, execution: Execution) -> None:
+    async def is_wanted() -> bool:
+        return bool(await journal.due_undos(time.time(), 1))
+
+    await until(is_wanted)
+    await journal.begin_undo(execution.id)
+
+
+async def while_saying(
+    said: Awaitable[Said], play: Callable[[], Awaitable[object]]
+) -> tuple[Said, object]:
+    """A command, and what the service does meanwhile."""
+    return await asyncio.gather(said, play())
+
+
+# Pause and resume
+
+
+async def test_a_pause_is_stored_with_who_and_why(tmp_path: Path, journal: SqliteJournal) -> None:
+    said = await say(tmp_path, "pause", "--reason", "release\nfreeze")
+    assert (said.code, said.err) == (0, "")
+    assert said.out.splitlines() == [
+        "paused: executions are refused, and told why, until remedy resume",
+        "what is being carried out now goes on to its end",
+    ]
+    paused = await journal.paused()
+    assert paused
+    assert paused.reason == "release freeze"
+    assert re.fullmatch(r"\S+@\S+", paused.by)
+
+
+async def test_a_pause_without_a_service_is_told_to_hold_for_the_next_one(tmp_path: Path) -> None:
+    await prepared(tmp_path, begun)
+    said = await say(tmp_path, "pause", "--reason", "x")
+    assert (said.code, said.err) == (0, "")
+    assert said.out.splitlines()[1] == (
+        "no service runs from journal.db: the next one starts paused"
+    )
+
+
+async def test_a_user_without_a_name_pauses_by_number(
+    tmp_path: Path, journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nameless() -> str:
+        raise OSError("No username set in the environment")
+
+    monkeypatch.setattr(getpass, "getuser", nameless)
+    await say(tmp_path, "pause", "--reason", "x")
+    paused = await journal.paused()
+    assert paused
+    assert paused.by.startswith(f"uid {os.getuid()}@")
+
+
+async def test_a_pause_as_json_tells_since_when(tmp_path: Path, journal: SqliteJournal) -> None:
+    told = json.loads((await say(tmp_path, "pause", "--reason", "x", "--json")).out)
+    assert (told["paused"], told["reason"]) == (True, "x")
+    assert told["since"]
+    assert json.loads((await say(tmp_path, "resume", "--json")).out)["paused"] is False
+
+
+@pytest.mark.parametrize("reason", [[], ["--reason", " \n"], ["--reason", "x" * 1001]], ids=len)
+async def test_a_pause_needs_a_reason_of_bearable_length(
+    tmp_path: Path, journal: SqliteJournal, reason: list[str]
+) -> None:
+    said = await say(tmp_path, "pause", *reason)
+    assert (said.code, said.out) == (2, "")
+    assert "--reason" in said.err
+    assert await journal.paused() is None
+
+
+async def test_a_pause_is_ended_once(tmp_path: Path, journal: SqliteJournal) -> None:
+    await journal.pause("ann@shop", "release freeze")
+    first, second = await say(tmp_path, "resume"), await say(tmp_path, "resume")
+    assert (first.code, second.code) == (0, 0)
+    pattern = r"resumed; it was paused since 2\S+Z by ann@shop: release freeze\n.*refused\n"
+    assert re.fullmatch(pattern, first.out)
+    assert second.out == "it was not paused\n"
+    assert await journal.paused() is None
+
+
+async def test_what_a_file_pauses_is_told_to_stay_paused(
+    tmp_path: Path, journal: SqliteJournal
+) -> None:
+    (tmp_path / "pause").write_text("cluster upgrade")
+    said = await say(tmp_path, "resume", REMEDY_PAUSE_FILE="pause")
+    assert (said.code, said.out) == (1, "it was not paused\n")
+    assert said.mistakes == ["remedy: still paused by file pause: cluster upgrade"]
+
+
+async def test_a_suspended_target_is_resumed_and_the_pause_stays(
+    tmp_path: Path, journal: SqliteJournal
+) -> None:
+    await journal.pause("ann@shop", "release freeze")
+    await ended(journal, Outcome.failed("no better"))
+    said = await say(tmp_path, "resume", "--target", TARGET)
+    assert (said.code, said.err) == (0, "")
+    assert said.out == "resumed: 1 targets; what did not help there counts no more\n"
+    assert (await say(tmp_path, "resume", "--suspended")).out == "no target was suspended\n"
+    assert await journal.paused()
+
+
+async def test_a_target_on_which_nothing_failed_is_told(
+    tmp_path: Path, journal: SqliteJournal
+) -> None:
+    said = await say(tmp_path, "resume", "--target", "typo")
+    assert (said.code, said.out) == (1, "")
+    assert said.mistakes[0].startswith("remedy: nothing failed on 'typo'")
+
+
+async def test_one_target_or_all_of_them_is_resumed(tmp_path: Path) -> None:
+    said = await say(tmp_path, "resume", "--target", "x", "--suspended")
+    assert (said.code, said.out) == (2, "")
+
+
+# Approve and deny
+
+
+async def test_an_approved_execution_goes_on(tmp_path: Path, journal: SqliteJournal) -> None:
+    execution = await asking(journal)
+
+    async def act() -> None:
+        await answered(journal)
+        await journal.admit(execution, PLAN, [], lambda history: None)
+
+    said, _ = await while_saying(say(tmp_path, "approve", execution.id), act)
+    assert (said.code, said.err) == (0, "")
+    assert said.out.startswith("approved: it goes on")
+
+
+async def test_a_denied_execution_ends_with_the_reason(
+    tmp_path: Path, journal: SqliteJournal
+) -> None:
+    execution = await asking(journal)
+
+    async def refuse() -> None:
+        await answered(journal)
+        record = await journal.record(execution.id)
+        assert record
+        assert record.question
+        assert record.question.by
+        outcome = Outcome.failed(f"denied: {record.question.reason}")
+        await journal.finish(execution, outcome, 0, [])
+
+    command = say(tmp_path, "deny", execution.id, "--reason", "not today")
+    said, _ = await while_saying(command, refuse)
+    assert (said.code, said.err) == (0, "")
+    assert said.out == "denied: it ended succeeded/fail: denied: not today\n"
+
+
+async def test_a_plan_that_changed_is_asked_again(tmp_path: Path, journal: SqliteJournal) -> None:
+    execution = await asking(journal)
+
+    async def ask_again() -> None:
+        await answered(journal)
+        other = Plan((Change(TARGET, "replicas", 1, 9),))
+        now = time.time()
+        await journal.ask(execution, Question(other, "production", now, now + 900))
+
+    said, _ = await while_saying(say(tmp_path, "approve", execution.id), ask_again)
+    assert (said.code, said.out) == (1, "")
+    assert said.mistakes[0].startswith("remedy: approved, but the plan has changed: it asks again")
+
+
+async def test_a_service_that_does_not_go_on_is_told(
+    tmp_path: Path, journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execution = await asking(journal)
+    monkeypatch.setattr(operating, "HEARD_SECONDS", 0.3)
+    said = await say(tmp_path, "approve", execution.id)
+    assert (said.code, said.out) == (1, "")
+    assert "the service has not gone on with it yet" in said.err
+    assert await journal.answered() == [execution.id]
+
+
+async def test_an_answer_without_a_service_is_kept_for_the_next_one(tmp_path: Path) -> None:
+    execution_id = await prepared(tmp_path, asking)
+    said = await say(tmp_path, "approve", execution_id)
+    assert (said.code, said.err) == (0, "")
+    assert said.out == ("approved: no service runs from journal.db: the next one goes on with it\n")
+    async with left_by_a_service(tmp_path) as journal:
+        assert await journal.answered() == [execution_id]
+
+
+async def test_an_answer_as_json_is_the_execution(tmp_path: Path) -> None:
+    execution_id = await prepared(tmp_path, asking)
+    told = json.loads((await say(tmp_path, "deny", execution_id, "--json")).out)
+    assert (told["id"], told["question"]["verdict"]) == (execution_id, "denied")
+
+
+async def test_an_execution_that_can_not_be_answered_is_told(tmp_path: Path) -> None:
+    running = await prepared(tmp_path, begun)
+    asked = await prepared(tmp_path, asking)
+    await say(tmp_path, "deny", asked)
+    for execution_id, why in (
+        ("unknown", "there is no such execution"),
+        (running, "the execution asks nothing"),
+        (asked, "it was denied already, by "),
+    ):
+        said = await say(tmp_path, "approve", execution_id)
+        assert (said.code, said.out) == (1, "")
+        assert said.mistakes[0].startswith(f"remedy: {execution_id!r} is not approved: {why}")
+
+
+# Undo
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "told"),
+    [
+        ("done", 0, "undone: 1 replica again"),
+        ("refused", 1, "remedy: not undone, and nothing was changed: 1 replica again"),
+        ("failed", 1, "remedy: the undo failed: 1 replica again"),
+    ],
+)
+async def test_an_undo_is_waited_for(
+    tmp_path: Path, journal: SqliteJournal, state: Any, code: int, told: str
+) -> None:
+    execution = await ended(journal)
+
+    async def carry_out() -> None:
+        await wanted(journal, execution)
+        await journal.end_undo(execution.id, state, "1 replica again")
+
+    said, _ = await while_saying(say(tmp_path, "undo", execution.id), carry_out)
+    assert said.code == code
+    assert (said.out + said.err).splitlines()[0] == told
+    assert bool(said.out) == (code == 0)
+    undo = await journal.undo_of(execution.id)
+    assert undo
+    assert undo.by
+
+
+async def test_an_undo_as_json_is_the_execution(tmp_path: Path, journal: SqliteJournal) -> None:
+    execution = await ended(journal)
+
+    async def carry_out() -> None:
+        await wanted(journal, execution)
+        await journal.end_undo(execution.id, "refused", "someone else has scaled it")
+
+    said, _ = await while_saying(say(tmp_path, "undo", execution.id, "--json"), carry_out)
+    assert said.code == 1
+    assert json.loads(said.out)["undo"]["state"] == "refused"
+
+
+async def test_an_undo_needs_a_service(tmp_path: Path) -> None:
+    execution_id = await prepared(tmp_path, ended)
+    said = await say(tmp_path, "undo", execution_id)
+    assert (said.code, said.out) == (1, "")
+    assert said.mistakes == [
+        "remedy: not undone: no service runs from journal.db, which has to do it; start it first"
+    ]
+    async with left_by_a_service(tmp_path) as journal:
+        assert await journal.undo_of(execution_id) is None
+
+
+async def test_a_service_that_stops_before_the_undo_is_told(tmp_path: Path) -> None:
+    async with left_by_a_service(tmp_path) as journal:
+        execution = await ended(journal)
+        command = asyncio.create_task(say(tmp_path, "undo", execution.id))
+        await wanted(journal, execution)
+    said = await command
+    assert (said.code, said.out) == (1, "")
+    assert said.mistakes == ["remedy: not undone yet: the service stopped; the next one does it"]
+
+
+async def test_what_can_not_be_undone_is_told(tmp_path: Path, journal: SqliteJournal) -> None:
+    execution = await begun(journal)
+    for execution_id, why in (
+        ("unknown", "there is no such execution"),
+        (execution.id, "the execution has not finished"),
+    ):
+        said = await say(tmp_path, "undo", execution_id)
+        assert (said.code, said.out) == (1, "")
+        assert said.mistakes[0].startswith(f"remedy: {execution_id!r} is not undone: {why}")
+
+
+# The journal
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["pause", "--reason", "x"], ["resume"], ["approve", "x"], ["deny", "x"], ["undo", "x"]],
+    ids=lambda command: command[0],
+)
+async def test_where_there_is_no_journal_nothing_is_ordered(
+    tmp_path: Path, command: list[str]
+) -> None:
+    said = await say(tmp_path, *command)
+    assert (said.code, said.out) == (1, "")
+    assert said.mistakes == ["remedy: there is no journal at journal.db; set REMEDY_JOURNAL"]
+
+
+async def test_what_waits_for_approval_is_listed_and_shown_with_its_plan(
+    tmp_path: Path, journal: SqliteJournal
+) -> None:
+    execution = await asking(journal)
+    _, line = (await say(tmp_path, "journal", "list")).out.splitlines()
+    assert "  waits for approval  scale" in line
+    listed = json.loads((await say(tmp_path, "journal", "list", "--json")).out)
+    assert (listed["state"], listed["waiting"]) == ("started", "approval")
+    shown = await show(tmp_path, execution.id)
+    assert re.search(r"^state +waits for approval$", shown, re.MULTILINE)
+    assert re.search(r"^asks +since .* rule production; until .*, then deny$", shown, re.MULTILINE)
+    assert re.search(rf"^would do +{TARGET} replicas: 1 -> 2$", shown, re.MULTILINE)
+
+
+async def test_an_answer_is_shown(tmp_path: Path, journal: SqliteJournal) -> None:
+    execution = await asking(journal)
+    await journal.answer(execution.id, "denied", "ann@shop", "not today")
+    shown = await show(tmp_path, execution.id)
+    assert re.search(r"^state +started$", shown, re.MULTILINE)
+    assert re.search(r"^denied +by ann@shop: not today$", shown, re.MULTILINE)
+
+
+async def test_an_undo_is_shown_from_armed_to_done(tmp_path: Path, journal: SqliteJournal) -> None:
+    execution = await begun(journal)
+    await journal.admit(execution, PLAN, [], lambda history: None)
+    arm = Arm(on_closed=True, due_at=4_102_444_800.0)
+    await journal.finish(execution, Outcome.passed("2 replicas"), 1, [], arm=arm)
+    shown = await show(tmp_path, execution.id)
+    armed = r"^undo +to be done: when the problem closes or 2100-01-01T00:00:00Z$"
+    assert re.search(armed, shown, re.MULTILINE)
+    await journal.want_undo(execution.id, "an order", "ann@shop", "too much")
+    shown = await show(tmp_path, execution.id)
+    order = r"\(an order by ann@shop: too much\)"
+    assert re.search(rf"^undo +wanted {order}$", shown, re.MULTILINE)
+    await journal.begin_undo(execution.id)
+    await journal.end_undo(execution.id, "done", "1 replica again")
+    shown = await show(tmp_path, execution.id)
+    assert re.search(rf"^undo +done at \S+: 1 replica again {order}$", shown, re.MULTILINE)
+
+
+async def test_an_aborted_execution_is_shown_as_such(
+    tmp_path: Path, journal: SqliteJournal
+) -> None:
+    execution = await asking(journal)
+    assert await journal.note_abort(execution.id, "Keptn gave the sequence up")
+    await journal.finish_aborted(execution, "aborted before it acted", 0)
+    shown = await show(tmp_path, execution.id)
+    assert re.search(r"^outcome +aborted/fail: aborted before it acted$", shown, re.MULTILINE)
+    assert re.search(r"^aborted +Keptn gave the sequence up$", shown, re.MULTILINE)
+    listed = json.loads((await say(tmp_path, "journal", "list", "--json")).out)
+    assert (listed["status"], listed["waiting"]) == ("aborted", None)

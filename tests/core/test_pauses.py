@@ -1,0 +1,179 @@
+"""The global stop: in the journal or as a file, it refuses whatever would act, and says who."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from keptn_remedy.guardrails.pauses import MAX_REASON_CHARACTERS, Pauses
+from keptn_remedy.journal.sqlite import SqliteJournal
+from tests.core.railing import Ask, Rig, rigged
+from tests.waiting import until
+
+RULE = "global stop"
+
+
+@pytest_asyncio.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    async with rigged(tmp_path) as rig:
+        yield rig
+
+
+async def left_paused(rig: Rig, by: str = "ann") -> None:
+    """As `remedy pause` leaves it while no service runs."""
+    journal = SqliteJournal.open(rig.journal, now=rig.clock.now)
+    await journal.pause(by, "release freeze")
+    await journal.close()
+
+
+@pytest.mark.parametrize("action", ["turn", "greet"])
+@pytest.mark.parametrize("policy", [None, "cooldown: 1m"], ids=["no policy", "a policy"])
+async def test_a_pause_refuses_what_would_act_and_says_who_paused_and_why(
+    rig: Rig, action: str, policy: str | None
+) -> None:
+    rig.write(*[policy] if policy else [])
+    async with rig.serving():
+        await rig.pause()
+        ask = Ask(action=action)
+        ended = await rig.refused(ask, "pause", RULE, paused_by="ann")
+        assert "paused by ann since 2026-03-02T12:00:" in ended.message
+        assert "release freeze; the sequence stops here" in ended.message
+        await rig.resume()
+        assert (await rig.ask(ask)).result == "pass"
+
+
+@pytest.mark.parametrize("action", ["turn", "greet"])
+async def test_a_pause_lasts_through_a_restart(rig: Rig, action: str) -> None:
+    async with rig.serving():
+        await rig.pause()
+    async with rig.serving():
+        await rig.refused(Ask(action=action), "pause", RULE, paused_by="ann")
+        await rig.resume()
+    async with rig.serving():
+        assert (await rig.ask(Ask(action=action))).result == "pass"
+
+
+@pytest.mark.parametrize("action", ["turn", "greet"])
+async def test_a_service_that_starts_paused_carries_out_nothing_that_waited_for_it(
+    rig: Rig, action: str
+) -> None:
+    async with rig.serving(drain_seconds=2) as service:
+        service.dispatcher.stop_starting()
+        left = [await rig.deliver(Ask(action=action, service=f"s {n}")) for n in range(5)]
+    await left_paused(rig)
+    async with rig.serving():
+        for execution_id in left:
+            ended = await rig.ended(execution_id)
+            assert ended.details["rail"] == "pause"
+
+
+async def test_a_pause_written_this_very_moment_is_not_overlooked(rig: Rig) -> None:
+    async with rig.serving() as service:
+        await service.journal.pause("ann", "now")
+        await rig.refused(Ask(), "pause", RULE, paused_by="ann")
+
+
+async def test_what_is_carried_out_when_the_pause_comes_goes_on_to_its_end(rig: Rig) -> None:
+    gate = rig.knobs.shut()
+    async with rig.serving():
+        running = await rig.deliver()
+        await gate.until_entered(1)
+        await rig.pause()
+        gate.open()
+        assert (await rig.ended(running)).result == "pass"
+
+
+async def test_what_failed_during_a_pause_is_not_undone_but_may_be_later(rig: Rig) -> None:
+    gate = rig.knobs.shut()
+    async with rig.serving():
+        running = await rig.deliver(Ask(in_vain=True))
+        await gate.until_entered(1)
+        await rig.pause()
+        gate.open()
+        ended = await rig.ended(running)
+        assert "NOT UNDONE: refused by guard-rail pause" in ended.message
+        assert rig.knobs.numbers == {"a": 2}
+        await rig.resume()
+        assert f"remedy undo {running} undoes it" in ended.message
+        assert await rig.service.journal.want_undo(running, "operator", "ann") is None
+        await until(lambda: rig.knobs.numbers == {"a": 1})
+
+
+async def test_a_plan_that_a_restart_cut_off_is_not_applied_again_during_a_pause(
+    rig: Rig,
+) -> None:
+    gate = rig.knobs.shut()
+    async with rig.serving(drain_seconds=2):
+        running = await rig.deliver()
+        await gate.until_entered(1)
+    await left_paused(rig)
+    gate.open()
+    async with rig.serving():
+        ended = await rig.ended(running)
+        assert ended.details["rail"] == "pause"
+        assert "NOT UNDONE" in ended.message
+    assert rig.knobs.steps == ["plan", "apply"]
+
+
+async def test_a_file_pauses_for_as_long_as_it_is_there(rig: Rig) -> None:
+    file = rig.folder / "pause"
+    async with rig.serving(pause_file=file):
+        file.write_text("cluster upgrade\n")
+        ended = await rig.refused(Ask(), "pause", RULE, paused_by=f"file {file}")
+        assert "cluster upgrade" in ended.message
+    async with rig.serving(pause_file=file):
+        await rig.refused(Ask(), "pause", RULE, paused_by=f"file {file}")
+        file.unlink()
+        await rig.acts(Ask())
+
+
+async def test_a_pause_is_shown_as_degraded_in_the_metric_and_in_the_log(rig: Rig) -> None:
+    async with rig.serving() as service:
+        await rig.pause()
+        ready = await service.readiness()
+        assert ready.ready
+        assert ready.degraded[0].startswith("paused by ann")
+        registry = service.runner.means.metrics.registry
+        await until(lambda: registry.get_sample_value("remedy_paused") == 1)
+        await rig.resume()
+        await until(lambda: registry.get_sample_value("remedy_paused") == 0)
+    assert [(line["by"], line["reason"]) for line in rig.log.saying("paused")] == [
+        ("ann", "release freeze")
+    ]
+    assert len(rig.log.saying("resumed")) == 1
+
+
+# The file alone
+
+
+@pytest.mark.parametrize("text", ["false", "No\n", "off", " 0 "])
+def test_a_file_that_says_no_does_not_pause(tmp_path: Path, text: str) -> None:
+    (tmp_path / "pause").write_text(text)
+    assert Pauses(tmp_path / "pause").current() is None
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("", "no reason given"), ("true", "true"), ("one\n two", "one two")]
+)
+def test_any_other_text_is_the_reason(tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / "pause").write_text(text)
+    pause = Pauses(tmp_path / "pause").current()
+    assert pause
+    assert pause.reason == reason
+
+
+def test_a_file_that_cannot_be_read_pauses(tmp_path: Path) -> None:
+    (tmp_path / "pause").mkdir()
+    pause = Pauses(tmp_path / "pause").current()
+    assert pause
+    assert "can't be read" in pause.reason
+
+
+def test_a_long_or_odd_text_pauses_and_is_cut(tmp_path: Path) -> None:
+    (tmp_path / "pause").write_bytes(b"\xff" + b"x" * 5_000)
+    pause = Pauses(tmp_path / "pause").current()
+    assert pause
+    assert len(pause.reason) <= MAX_REASON_CHARACTERS

@@ -1,0 +1,535 @@
+"""What Keptn waits for and never delivered is taken up, once, and only when that is sure."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from aiohttp import ClientSession
+
+from keptn_remedy import events
+from keptn_remedy.clock import Clock
+from keptn_remedy.control_plane import ControlPlane
+from keptn_remedy.events import STRUCTURED, Event, Replies
+from keptn_remedy.journal import Unsent
+from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.sweep import SWEEP_SECONDS, Filters, Sweep
+from keptn_remedy.testing import FakeKeptn, registry_of
+from keptn_remedy.testing import triggered as triggered_long_ago
+from keptn_remedy.testing.fake_keptn import Release
+from keptn_remedy.transports import Answer
+from tests.providing import Greet
+from tests.waiting import until
+
+SOURCE = "keptn-remedy"
+OLD: list[Release] = ["0.8", "0.14", "0.19"]
+
+
+class Hands(Clock):
+    """A clock that is set by hand, whose pauses pass at once."""
+
+    def __init__(self) -> None:
+        self.time = super().now()
+        self.pauses: list[float] = []
+
+    def now(self) -> float:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        await super().sleep(0.001)
+
+
+def at(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def triggered(action: str = "greet", **scope: str) -> dict[str, Any]:
+    return triggered_long_ago(action, **scope)
+
+
+class Broom:
+    """A sweep over one journal, what it took up, and what it told."""
+
+    def __init__(
+        self,
+        keptn: FakeKeptn,
+        journal: SqliteJournal,
+        *,
+        clock: Clock | None = None,
+        filters: Filters | None = None,
+        sweeps: bool = True,
+        answers: bool = False,
+        asking: type[ControlPlane] = ControlPlane,
+    ) -> None:
+        self.asked_to_accept: list[str] = []
+        self.taken_up: list[str] = []
+        self.told: list[Unsent] = []
+        self.wanted = True
+        self.journal = journal
+        self.clock = clock or Hands()
+        self.control_plane = asking(keptn.url, SOURCE)
+        self.sweep = Sweep(
+            journal,
+            self.control_plane,
+            registry_of(Greet),
+            self.clock,
+            Replies(SOURCE),
+            filters=filters or Filters(),
+            accept=self.accept if sweeps else None,
+            tell=self.told.append if answers else None,
+        )
+
+    async def accept(self, event: Event) -> Answer:
+        self.asked_to_accept.append(event.id)
+        if not self.wanted:
+            return Answer("ignored", "a rule leaves it to others")
+        execution = await self.journal.accept(events.trigger_of(event), "greet")
+        if execution is None:
+            return Answer("duplicate", event.id)
+        self.taken_up.append(event.id)
+        return Answer("accepted", event.id)
+
+
+@asynccontextmanager
+async def sweeping(
+    keptn: FakeKeptn, journal: SqliteJournal, **options: Any
+) -> AsyncIterator[Broom]:
+    broom = Broom(keptn, journal, **options)
+    yield broom
+    await broom.control_plane.close()
+
+
+async def swept(keptn: FakeKeptn, journal: SqliteJournal, **options: Any) -> list[str]:
+    async with sweeping(keptn, journal, **options) as broom:
+        await broom.sweep.once()
+    return broom.taken_up
+
+
+@pytest.fixture
+async def journal(tmp_path: Path) -> AsyncIterator[SqliteJournal]:
+    opened = SqliteJournal.open(tmp_path / "journal.db")
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def keptn() -> AsyncIterator[FakeKeptn]:
+    async with FakeKeptn() as keptn:
+        yield keptn
+
+
+async def begin(keptn: FakeKeptn, event: dict[str, Any], *, finish: bool = False) -> None:
+    """What a provider under our source tells Keptn of an execution."""
+    trigger, replies = events.stored_trigger(orjson.dumps(event)), Replies(SOURCE)
+    now = datetime.now(UTC)
+    reports = [replies.started(trigger, now)]
+    if finish:
+        passed = {"status": "succeeded", "result": "pass", "message": "", "details": {}}
+        reports.append(replies.finished(trigger, now, **passed))  # type: ignore[arg-type]  # as named
+    for report in reports:
+        await send(keptn, report.body)
+
+
+async def send(keptn: FakeKeptn, body: bytes) -> None:
+    headers = {"Content-Type": STRUCTURED}
+    async with (
+        ClientSession() as session,
+        session.post(keptn.event_url, data=body, headers=headers) as answer,
+    ):
+        assert answer.status == 200
+
+
+# Taken up
+
+
+async def test_what_was_lost_before_we_listened_is_taken_up(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    event = {**triggered(), "gitcommitid": "7c1de0d3"}
+    id_ = keptn.open(event)
+    assert await swept(keptn, journal) == [id_]
+    [execution] = await journal.records()
+    trigger = await journal.trigger(id_)
+    assert (execution.id, execution.project, execution.state) == (id_, "sockshop", "accepted")
+    assert trigger is not None
+    assert trigger.data == event["data"]
+    assert trigger.git_commit_id == "7c1de0d3"
+
+
+async def test_what_was_lost_during_a_restart_is_taken_up_and_what_is_known_is_not(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    known, lost = triggered(stage="dev"), triggered(stage="prod")
+    for event in (known, lost):
+        keptn.open(event)
+    await journal.accept(events.stored_trigger(orjson.dumps(known)), "greet")
+    assert await swept(keptn, journal) == [lost["id"]]
+    assert await swept(keptn, journal) == []
+
+
+async def test_the_lost_of_hundreds_are_found(keptn: FakeKeptn, journal: SqliteJournal) -> None:
+    triggers = [triggered(stage=f"stage-{n}") for n in range(300)]
+    lost = triggers[150]["id"]
+    for event in triggers:
+        keptn.open(event)
+    known = [events.stored_trigger(orjson.dumps(e)) for e in triggers if e["id"] != lost]
+    await asyncio.gather(*(journal.accept(trigger, "greet") for trigger in known))
+    assert await swept(keptn, journal) == [lost]
+
+
+async def test_it_sweeps_at_once_and_every_minute(keptn: FakeKeptn, journal: SqliteJournal) -> None:
+    clock = Hands()
+    async with sweeping(keptn, journal, clock=clock) as broom:
+        task = asyncio.create_task(broom.sweep.run())
+        await until(lambda: len(keptn.asked) > 1)
+        id_ = keptn.open(triggered())
+        await until(lambda: broom.taken_up == [id_])
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert set(clock.pauses) == {SWEEP_SECONDS}
+
+
+async def test_it_sweeps_on_when_the_journal_works_again(
+    keptn: FakeKeptn, journal: SqliteJournal, tmp_path: Path
+) -> None:
+    clock = Hands()
+    id_ = keptn.open(triggered())
+    with closing(sqlite3.connect(tmp_path / "journal.db")) as other:
+        other.execute("ALTER TABLE executions RENAME TO away")
+        async with sweeping(keptn, journal, clock=clock) as broom:
+            task = asyncio.create_task(broom.sweep.run())
+            await until(lambda: len(clock.pauses) > 2)
+            assert broom.taken_up == []
+            other.execute("ALTER TABLE away RENAME TO executions")
+            await until(lambda: broom.taken_up == [id_])
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_what_is_delivered_while_it_is_being_swept_is_one_execution(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    event = triggered()
+    keptn.open(event)
+    async with sweeping(keptn, journal) as broom:
+        delivered = events.read_structured(orjson.dumps(event))
+        await asyncio.gather(
+            broom.sweep.once(), broom.accept(delivered), broom.sweep.once(), broom.sweep.once()
+        )
+        assert broom.taken_up == [event["id"]]
+        await broom.accept(delivered)
+    assert len(await journal.records()) == 1
+
+
+async def test_what_is_not_wanted_is_not_offered_again(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    id_ = keptn.open(triggered())
+    async with sweeping(keptn, journal) as broom:
+        broom.wanted = False
+        for _ in range(3):
+            await broom.sweep.once()
+    assert broom.asked_to_accept == [id_]
+
+
+# Left to Keptn and to others
+
+
+async def test_what_may_still_be_delivered_is_not_taken_up(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    clock = Hands()
+    keptn.open({**triggered(), "time": at(clock.time - 29)})
+    assert await swept(keptn, journal, clock=clock) == []
+    clock.time += 2
+    assert len(await swept(keptn, journal, clock=clock)) == 1
+
+
+async def test_a_trigger_without_a_time_is_not_taken_up(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    keptn.open({**triggered(), "time": ""})
+    assert await swept(keptn, journal) == []
+
+
+async def test_what_is_not_ours_is_not_taken_up(keptn: FakeKeptn, journal: SqliteJournal) -> None:
+    keptn.open(triggered("somebody-elses"))
+    keptn.open({**triggered(), "shkeptncontext": ""})
+    assert await swept(keptn, journal) == []
+    assert len(keptn.asked) == 1
+
+
+async def test_an_action_is_ours_under_its_other_names_too(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    keptn.open(triggered("Say_Hello"))
+    assert len(await swept(keptn, journal)) == 1
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        Filters(projects=("sockshop-2", "shop")),
+        Filters(stages=("prod",)),
+        Filters(services=("cart",)),
+        Filters(projects=("sockshop",), stages=("production",), services=("cart",)),
+    ],
+)
+async def test_what_the_distributor_filters_out_is_not_taken_up(
+    filters: Filters, keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    keptn.open(triggered())
+    assert await swept(keptn, journal, filters=filters) == []
+
+
+async def test_what_the_distributor_lets_pass_is_taken_up(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    keptn.open(triggered())
+    filters = Filters(("webshop", "sockshop"), ("production",), ("carts", "orders"))
+    assert len(await swept(keptn, journal, filters=filters)) == 1
+
+
+async def test_what_another_provider_answered_is_not_taken_up(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    keptn.answer_as("another", "started", keptn.open(triggered()))
+    assert await swept(keptn, journal) == []
+
+
+async def test_what_we_answered_before_the_journal_forgot_is_not_run_again(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    event = triggered()
+    keptn.expect_unanswered(keptn.open(event))
+    await begin(keptn, event)
+    assert await swept(keptn, journal) == []
+
+
+async def test_what_is_paused_is_taken_up_only_when_it_is_resumed(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    id_ = keptn.open(triggered())
+    keptn.pause(id_)
+    assert await swept(keptn, journal) == []
+    keptn.resume(id_)
+    assert await swept(keptn, journal) == [id_]
+
+
+async def test_what_is_queued_is_not_taken_up(keptn: FakeKeptn, journal: SqliteJournal) -> None:
+    keptn.queue(keptn.open(triggered()))
+    assert await swept(keptn, journal) == []
+
+
+async def test_what_keptn_ended_is_not_taken_up(keptn: FakeKeptn, journal: SqliteJournal) -> None:
+    keptn.abort(keptn.open(triggered()))
+    keptn.time_out(keptn.open(triggered()))
+    assert await swept(keptn, journal) == []
+
+
+# A stage in which another sequence runs: Keptn holds the trigger back, and does not show it
+
+
+async def test_what_another_sequence_of_the_stage_holds_back_is_not_taken_up(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    running = keptn.open(triggered("somebody-elses", service="orders"))
+    keptn.answer_as("another", "started", running)
+    queued = keptn.open(triggered())
+    assert await swept(keptn, journal) == []
+    keptn.answer_as("another", "finished", running)
+    assert await swept(keptn, journal) == [queued]
+
+
+async def test_what_waits_for_an_evaluation_in_the_stage_is_not_taken_up(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    keptn.evaluate_afterwards()
+    evaluated = keptn.open(triggered("somebody-elses", service="orders"))
+    keptn.answer_as("another", "started", evaluated)
+    keptn.answer_as("another", "finished", evaluated)
+    queued = keptn.open(triggered())
+    assert await swept(keptn, journal) == []
+    keptn.end_sequence(evaluated)
+    assert await swept(keptn, journal) == [queued]
+
+
+async def test_of_two_in_a_stage_the_older_is_taken_up_first(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    younger = keptn.open({**triggered(), "time": "2026-01-01T00:00:01Z"})
+    older = keptn.open({**triggered(), "time": "2026-01-01T00:00:00.9Z"})
+    assert await swept(keptn, journal) == [older]
+    keptn.answer_as("another", "started", older)
+    keptn.answer_as("another", "finished", older)
+    assert await swept(keptn, journal) == [younger]
+
+
+async def test_a_paused_sequence_holds_nothing_back(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    paused = keptn.open(triggered(service="orders"))
+    keptn.pause(paused)
+    id_ = keptn.open(triggered())
+    assert await swept(keptn, journal) == [id_]
+
+
+async def test_other_stages_and_projects_hold_nothing_back(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    for scope in ({"stage": "dev"}, {"project": "another"}):
+        keptn.answer_as("another", "started", keptn.open(triggered("somebody-elses", **scope)))
+    id_ = keptn.open(triggered())
+    assert await swept(keptn, journal) == [id_]
+
+
+# A Keptn that can't be asked
+
+
+@pytest.mark.parametrize("release", OLD)
+async def test_a_keptn_that_does_not_tell_who_answered_is_left_alone(
+    release: Release, journal: SqliteJournal
+) -> None:
+    async with FakeKeptn(release) as keptn:
+        keptn.open(triggered())
+        assert await swept(keptn, journal, answers=True) == []
+    assert await journal.records() == []
+
+
+@pytest.mark.parametrize("status", [401, 404, 429, 500, 503, None])
+@pytest.mark.parametrize("endpoint", ["triggered", "sequence-execution"])
+async def test_where_keptn_fails_nothing_happens(
+    endpoint: Any, status: int | None, keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    id_ = keptn.open(triggered())
+    if status:
+        keptn.fail_at(endpoint, status)
+    else:
+        keptn.hang_up_at(endpoint)
+    assert await swept(keptn, journal) == []
+    keptn.recover(endpoint)
+    assert await swept(keptn, journal) == [id_]
+
+
+class ShortOfBreath(ControlPlane):
+    """Answers the first question about a sequence, and not the second."""
+
+    async def running_tasks(self, project: str, stage: str) -> None:
+        return None
+
+
+async def test_what_may_be_held_back_is_not_taken_up(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    keptn.open(triggered())
+    broom = Broom(keptn, journal, asking=ShortOfBreath)
+    await broom.sweep.once()
+    await broom.control_plane.close()
+    assert broom.taken_up == []
+
+
+async def test_a_project_that_keptn_does_not_know_is_left_alone(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    keptn.open(triggered())
+    keptn.projects.clear()
+    assert await swept(keptn, journal) == []
+
+
+# What an earlier journal had begun
+
+
+async def test_what_was_begun_and_lost_with_the_volume_is_answered_errored(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    event = triggered()
+    id_ = keptn.open(event)
+    await begin(keptn, event)
+    async with sweeping(keptn, journal, answers=True) as broom:
+        await broom.sweep.once()
+        await broom.sweep.once()
+    [unsent] = broom.told
+    await send(keptn, unsent.report.body)
+    outcome = keptn.outcome(id_)
+    assert (outcome.status, outcome.result) == ("errored", "fail")
+    assert "lost by a restart" in keptn.finished(id_)[0].data["message"]
+    [record] = await journal.records()
+    assert (record.id, record.action, record.state) == (id_, "greet", "finished")
+    assert broom.taken_up == []
+
+
+async def test_a_death_between_storing_and_telling_loses_no_answer_and_makes_no_second(
+    keptn: FakeKeptn, tmp_path: Path
+) -> None:
+    event = triggered()
+    id_ = keptn.open(event)
+    await begin(keptn, event)
+    first = SqliteJournal.open(tmp_path / "journal.db")
+    async with sweeping(keptn, first, answers=True) as broom:
+        await broom.sweep.once()
+    await first.close()
+    second = SqliteJournal.open(tmp_path / "journal.db")
+    async with sweeping(keptn, second, answers=True) as after:
+        await after.sweep.once()
+    [unsent] = await second.unsent(after.clock.now() + 60, 10, [])
+    await second.close()
+    await send(keptn, unsent.report.body)
+    assert after.told == []
+    assert keptn.outcome(id_).status == "errored"
+
+
+async def test_what_was_lost_is_left_open_unless_that_is_switched_on(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    event = triggered()
+    keptn.expect_unanswered(keptn.open(event))
+    await begin(keptn, event)
+    assert await swept(keptn, journal) == []
+    assert await journal.records() == []
+
+
+async def test_it_can_answer_what_was_lost_without_taking_anything_up(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    lost, undelivered = triggered(stage="dev"), triggered(stage="prod")
+    for event in (lost, undelivered):
+        keptn.expect_unanswered(keptn.open(event))
+    await begin(keptn, lost)
+    async with sweeping(keptn, journal, answers=True, sweeps=False) as broom:
+        await broom.sweep.once()
+    assert [unsent.report.execution for unsent in broom.told] == [lost["id"]]
+    assert broom.taken_up == []
+
+
+async def test_what_others_began_and_what_is_under_way_is_not_answered(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    under_way, known_to_be_done = triggered(stage="a"), triggered(stage="b")
+    for event in (under_way, known_to_be_done):
+        keptn.expect_unanswered(keptn.open(event))
+    await journal.accept(events.stored_trigger(orjson.dumps(under_way)), "greet")
+    await begin(keptn, under_way)
+    keptn.answer_as("another", "started", known_to_be_done["id"])
+    await begin(keptn, known_to_be_done, finish=True)
+    keptn.answer_as("another", "started", keptn.open(triggered(stage="c")))
+    async with sweeping(keptn, journal, answers=True) as broom:
+        await broom.sweep.once()
+    assert broom.told == []
+
+
+async def test_what_was_lost_and_is_paused_is_answered_all_the_same(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    event = triggered()
+    keptn.expect_unanswered(keptn.open(event))
+    await begin(keptn, event)
+    keptn.pause(event["id"])
+    async with sweeping(keptn, journal, answers=True) as broom:
+        await broom.sweep.once()
+    assert len(broom.told) == 1

@@ -1,0 +1,210 @@
+"""With REMEDY_VALUE_SOURCE=remediation.yaml the value is what the entry says, and nothing else."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from keptn_remedy import PermanentError, TemporaryError, events
+from keptn_remedy.events import ActionTriggered
+from keptn_remedy.testing import triggered
+from keptn_remedy.value_source import MAX_BYTES, value_of
+
+EXAMPLE = (Path(__file__).parents[2] / "examples" / "remediation.yaml").read_text("utf-8")
+LADDER = """
+apiVersion: spec.keptn.sh/0.1.4
+kind: Remediation
+spec:
+  remediations:
+    - problemType: CPU saturation
+      actionsOnOpen:
+        - {name: More, action: scale, value: "+2"}
+        - {name: More, action: scale, value: "+4"}
+    - problemType: Memory
+      actionsOnOpen:
+        - {name: More, action: scale, value: "+6"}
+        - {name: Again, action: restart}
+    - problemType: default
+      actionsOnOpen:
+        - {name: More, action: scale, value: "+8"}
+        - {name: Again, action: restart}
+"""
+
+
+def trigger(action: str, name: str, commit: str = "", **data: Any) -> ActionTriggered:
+    event = triggered(action, {"merged": "by Keptn"}, **data)
+    event["data"]["action"]["name"] = name
+    event["gitcommitid"] = commit
+    return events.stored_trigger(orjson.dumps(event))
+
+
+async def read(file: str | bytes, sent: ActionTriggered) -> Any:
+    async def fetch(*asked: str) -> bytes:
+        return file if isinstance(file, bytes) else file.encode()
+
+    return await value_of(sent, fetch)
+
+
+async def test_it_is_asked_for_at_the_commit_of_the_event() -> None:
+    asked: list[tuple[str, ...]] = []
+
+    async def fetch(*resource: str) -> bytes:
+        asked.append(resource)
+        return EXAMPLE.encode()
+
+    await value_of(trigger("scale", "Two replicas more", commit="7c1de0"), fetch)
+    assert asked == [("sockshop", "production", "carts", "remediation.yaml", "7c1de0")]
+
+
+@pytest.mark.parametrize(
+    ("action", "name", "value"),
+    [
+        ("toggle-feature", "Switch the campaign off", {"PromotionCampaign": "off"}),
+        ("Toggle_Feature", "Switch recommendations off ", {"Recommendations": "off"}),
+        ("scale", "Two replicas more", "+2"),
+        ("rollback", "Back to what was healthy", None),
+    ],
+)
+async def test_the_entry_is_found_by_action_and_name(action: str, name: str, value: Any) -> None:
+    assert await read(EXAMPLE, trigger(action, name)) == value
+
+
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        ({"problem": {"ProblemTitle": "memory"}}, "+6"),
+        ({"problem": {"rootCause": "Memory", "problemTitle": "CPU saturation"}}, "+6"),
+        ({"problem": {"ProblemTitle": "Disk"}}, "+8"),
+        ({}, "+8"),
+        ({"problem": {"ProblemTitle": "CPU saturation"}, "get-action": {"actionIndex": 2}}, "+4"),
+        ({"problem": {"ProblemTitle": "CPU saturation"}, "get-action": {"ActionIndex": 1}}, "+2"),
+    ],
+)
+async def test_of_several_the_one_for_the_problem_and_at_the_index_counts(
+    data: dict[str, Any], value: str
+) -> None:
+    assert await read(LADDER, trigger("scale", "More", **data)) == value
+
+
+@pytest.mark.parametrize(
+    "later", [{"evaluation": {"result": "fail"}}, {"remedy": {"execution": "1"}}]
+)
+async def test_in_a_later_round_the_index_is_frozen_and_does_not_count(
+    later: dict[str, Any],
+) -> None:
+    problem, index = {"problemTitle": "CPU saturation"}, {"actionIndex": 1}
+    data: dict[str, Any] = {"problem": problem, "get-action": index, **later}
+    sent = trigger("scale", "More", **data)
+    with pytest.raises(PermanentError, match="4 entries scale 'More' with different values; give"):
+        await read(LADDER, sent)
+
+
+async def test_entries_that_say_the_same_need_no_choice() -> None:
+    assert await read(LADDER, trigger("restart", "Again")) is None
+
+
+async def test_what_is_not_there_is_told_beside_what_is() -> None:
+    with pytest.raises(PermanentError) as error:
+        await read(LADDER, trigger("scale", "Less"))
+    assert str(error.value).startswith(
+        "remediation.yaml has no scale 'Less'; it has scale 'More' (CPU saturation), scale 'More'"
+    )
+
+
+OF_KEPTN_0_6 = "remediations: [{name: default, actions: [{action: scale, value: '+2'}]}]"
+DRAFT_BEFORE_0_7 = """
+version: 0.2.0
+spec: {remediations: [{problemType: x, actionsOnOpen: [{action: scale, values: '+2'}]}]}
+"""
+ANCHORS_AND_MERGED_KEYS = """
+spec: {remediations: [{problemType: x, actionsOnOpen: [
+  {action: restart, name: other, value: &two '+2'}, {<<: {action: scale, value: x}, value: *two}
+]}]}
+"""
+NO_ENTRIES_AMONG_IT = """
+spec: {remediations: [
+  text, ~, {actionsOnOpen: 7}, {actionsOnOpen: [~, 8, {action: scale, value: '+2'}]}
+]}
+"""
+
+
+@pytest.mark.parametrize(
+    "file", [OF_KEPTN_0_6, DRAFT_BEFORE_0_7, ANCHORS_AND_MERGED_KEYS, NO_ENTRIES_AMONG_IT]
+)
+async def test_other_forms_are_read_too(file: str) -> None:
+    assert await read(file, trigger("scale", "")) == "+2"
+
+
+async def test_the_value_is_what_keptn_makes_of_the_yaml() -> None:
+    file = """
+    spec: {remediations: [{problemType: default, actionsOnOpen: [{action: scale, value: {
+      switch: off, day: 2026-01-01, time: 1:30, number: 2, share: 0.5, none: ~, endless: .inf,
+      on: "text", 7: [a, {b: yes}]}}]}]}
+    """
+    assert await read(file, trigger("scale", "")) == {
+        "switch": False,
+        "day": "2026-01-01",
+        "time": "1:30",
+        "number": 2,
+        "share": 0.5,
+        "none": None,
+        "endless": ".inf",
+        "on": "text",
+        "7": ["a", {"b": True}],
+    }
+
+
+LETTERS = "abcdefghijklmnopq"
+LAUGHS = [f"{b}: &{b} [*{a}, *{a}]" for a, b in pairwise(LETTERS)]
+
+
+@pytest.mark.parametrize(
+    ("file", "why"),
+    [
+        ("a: [", "while parsing"),
+        ("a: 1\n---\nb: 2", "expected a single document"),
+        (b"\xff\xfe\x00", "unacceptable character"),
+        ("a: &a [*a]", "recursion"),
+        ("[" * 5_000, "recursion"),
+        ("\n".join(["a: &a [x, x]", *LAUGHS]), "more than 20000 items"),
+        ("a: " + "9" * 5_000, "4300 digits"),
+        ("#" * (MAX_BYTES + 1), "64001 bytes"),
+    ],
+)
+async def test_what_is_no_yaml_or_too_much_of_it_is_refused(file: str | bytes, why: str) -> None:
+    with pytest.raises(PermanentError, match=why):
+        await read(file, trigger("scale", "More"))
+
+
+@pytest.mark.parametrize("file", ["", "text", "[]", "spec: ~", "spec: {remediations: {}}"])
+async def test_a_file_without_entries_has_nothing(file: str) -> None:
+    with pytest.raises(PermanentError, match=r"has no scale 'More'; it has nothing"):
+        await read(file, trigger("scale", "More"))
+
+
+async def test_objects_of_python_are_not_made() -> None:
+    file = (
+        "spec: {remediations: [{actionsOnOpen: [{action: scale,"
+        " value: !!python/object/apply:os.getcwd []}]}]}"
+    )
+    assert await read(file, trigger("scale", "")) == []
+
+
+async def test_without_the_file_nothing_is_done() -> None:
+    async def fetch(*asked: str) -> None:
+        return None
+
+    with pytest.raises(PermanentError, match=r"no remediation.yaml for sockshop/production/carts"):
+        await value_of(trigger("scale", "More"), fetch)
+
+
+async def test_a_fetch_that_failed_is_worth_another() -> None:
+    async def fetch(*asked: str) -> bytes:
+        raise TemporaryError("the resource service answers 503")
+
+    with pytest.raises(TemporaryError, match="answers 503"):
+        await value_of(trigger("scale", "More"), fetch)
