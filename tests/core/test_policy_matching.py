@@ -306,3 +306,14 @@ def test_no_more_scopes_are_remembered_than_there_is_room_for(
     for number in range(9):
         assert found.resolve(HERE._replace(target=f"a{number}")).settle == 1
     assert found._cached.cache_info().currsize == 3
+
+
+def test_labels_that_no_rule_asks_for_cost_no_look_at_the_rules() -> None:
+    """Each event has the address of its own problem among them."""
+    found_by = rules("match: {labels: {team: shop}}, settle: 1")
+    labels = [(("Problem URL", f"https://monitoring.example/{n}"),) for n in range(3)]
+    found = [found_by.resolve(HERE._replace(labels=each)) for each in labels]
+    assert found[0] is found[1] is found[2]
+    assert found[0].settle == 0
+    team = (("Problem URL", "https://monitoring.example/4"), ("team", "shop"))
+    assert found_by.resolve(HERE._replace(labels=team)).settle == 1

@@ -104,11 +104,14 @@ class Rules:
         zone = policy.timezone if policy else "UTC"
         self._in_order = [_Compiled(rule, zone, names or {}) for rule in in_order(rules)]
         self._base = _base(replicas_at_most, zero_replicas=zero_replicas)
+        self._label_names = {name for rule in rules for name in rule.match.labels}
         self._cached = lru_cache(REMEMBERED)(self._resolve)
 
     def resolve(self, scope: Scope) -> Resolved:
         """What holds for the scope."""
-        return self._cached(scope)
+        # Else each event would be a case of its own: labels hold the problem's URL.
+        labels = tuple(label for label in scope.labels if label[0] in self._label_names)
+        return self._cached(scope._replace(labels=labels))
 
     def uses_closing(self) -> bool:
         """Whether anything is undone when a problem closes."""

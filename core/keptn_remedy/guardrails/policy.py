@@ -110,7 +110,7 @@ class Limit(_Entry):
 class Storm(_Entry):
     """When so much of a stage is touched that the cause is likely elsewhere."""
 
-    targets: Count
+    targets: Annotated[Count, Field(le=500)]
     """Distinct targets of one stage that may be touched."""
     percent: Annotated[float, Field(gt=0, le=100)] | None = None
     """Share of the stage's services that may be touched."""
