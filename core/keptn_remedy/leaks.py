@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeGuard
+from typing import Any, Final
 
 import orjson
 from pydantic.errors import PydanticInvalidForJsonSchema
 
 from keptn_remedy.action import JSON
 from keptn_remedy.events import ActionTriggered
-from keptn_remedy.events.cloud_event import is_object
+from keptn_remedy.events.cloud_event import is_array, is_object
 from keptn_remedy.registry import Entry
 
 # A loop that asks for the same once more, for days; beyond that the value stays as it came.
@@ -138,7 +138,7 @@ class _Comparison:
             return value if self.keeps_same else self._drop(path or "value")
         if is_object(value) and is_object(earlier):
             return self._map(value, earlier, path)
-        if _is_list(value) and _is_list(earlier):
+        if is_array(value) and is_array(earlier):
             return self._list(value, earlier, path)
         return value
 
@@ -167,14 +167,10 @@ def _has_news(value: JSON, earlier: JSON) -> bool:
     """Whether it holds what the earlier round did not ask for."""
     if is_object(value) and is_object(earlier):
         return any(k not in earlier or _has_news(item, earlier[k]) for k, item in value.items())
-    if _is_list(value) and _is_list(earlier):
+    if is_array(value) and is_array(earlier):
         own = _own(value, earlier)
         return not (_same(own, earlier[: len(own)]) or _same(own, earlier[-len(own) :]))
     return not _same(value, earlier)
-
-
-def _is_list(value: JSON) -> TypeGuard[list[JSON]]:
-    return isinstance(value, list)
 
 
 def _same(value: JSON, other: JSON) -> bool:

@@ -11,6 +11,7 @@ import yaml
 
 from keptn_remedy.action import JSON, PermanentError
 from keptn_remedy.events import ActionTriggered
+from keptn_remedy.events.cloud_event import is_array
 from keptn_remedy.registry import key
 
 FILE: Final = "remediation.yaml"
@@ -189,7 +190,7 @@ class _Reading:
         for name, item in node.value:
             if name.tag == f"{_TAG}merge":
                 found = self.json(item)
-                several = cast("list[JSON]", found) if isinstance(found, list) else [found]
+                several = found if is_array(found) else [found]
                 for each in reversed(several):
                     merged.update(_map(each))
             else:

@@ -232,6 +232,11 @@ def is_object(decoded: Any) -> TypeGuard[dict[str, Any]]:
     return isinstance(decoded, dict)
 
 
+def is_array(decoded: Any) -> TypeGuard[list[Any]]:
+    """Whether it is a JSON array."""
+    return isinstance(decoded, list)
+
+
 class _OrjsonFormat(JSONFormat):
     """The SDK's JSON format on orjson: refuses NaN and broken data, writes no null attribute."""
 
