@@ -123,6 +123,8 @@ async def test_an_order_puts_back_what_was_there(tmp_path: Path) -> None:
         assert Knob.at == 0
         told = await get_json(ops_url(service, f"/api/executions/{execution}"))
         assert told["undo"]["state"] == "done"
+        way_back = {"target": "knob", "field": "number", "before": 5, "after": 0}
+        assert told["undo"]["plan"] == [way_back]
         # Keptn was answered long ago, and is told nothing more.
         assert len(keptn.events_of(execution)) == 2
 

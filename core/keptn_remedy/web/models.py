@@ -95,6 +95,7 @@ class Question(BaseModel):
 class Undo(BaseModel):
     """The undo of a finished execution."""
 
+    plan: list[Change] = Field(description="What it changes: the way back.")
     state: Literal["armed", "wanted", "running", "done", "refused", "failed"]
     on_closed: bool = Field(description="While armed: undone when the problem closes.")
     due_at: datetime | None = Field(description="While armed: undone then.")
@@ -128,7 +129,7 @@ class ExecutionDetail(Execution):
                 "plan": _changes(record.plan),
                 "notes": record.plan.notes if record.plan else [],
                 "question": Question.of(question) if question else None,
-                "undo": _attributes(undo) if undo else None,
+                "undo": {**_attributes(undo), "plan": _undoing(record)} if undo else None,
                 "undelivered": [_attributes(report) for report in record.undelivered],
                 "trigger": orjson.loads(record.event),
             }
@@ -248,6 +249,10 @@ class Problem(BaseModel):
 def _asks(record: WholeRecord) -> bool:
     """Whether nobody has answered it yet."""
     return record.state != "finished" and bool(record.question and not record.question.verdict)
+
+
+def _undoing(record: WholeRecord) -> list[dict[str, Any]]:
+    return _changes(record.plan.reversed if record.plan else None) or []
 
 
 def _changes(plan: Plan | None) -> list[dict[str, Any]] | None:
