@@ -38,6 +38,7 @@ class Operators:
         self._clock = clock
         self._metrics = metrics
         self._told: Pause | None = None
+        self._leaving = False
         self._heard = asyncio.Event()
         self._ordered = asyncio.Event()
 
@@ -45,6 +46,10 @@ class Operators:
         """Look now: something was written."""
         self._heard.set()
         self._ordered.set()
+
+    def stop_undoing(self) -> None:
+        """Begin no undo any more; the next process does."""
+        self._leaving = True
 
     async def hear(self) -> None:
         """Hear of pauses and verdicts, for ever."""
@@ -63,7 +68,8 @@ class Operators:
         while True:
             with suppress(JournalError):
                 for due in await self._journal.due_undos(self._clock.now(), UNDOS_AT_ONCE):
-                    await self._undoer.undo(due)
+                    if not self._leaving:
+                        await self._undoer.undo(due)
             await self._clock.wait(self._ordered, LOOK_SECONDS)
             self._ordered.clear()
 

@@ -298,3 +298,16 @@ async def test_an_undo_waits_for_whoever_holds_the_target(tmp_path: Path) -> Non
             await until(lambda: targets._interest["knob"] == 2)
             assert Knob.undos == []
         assert (await ended(service, execution)).state == "done"
+
+
+async def test_nothing_is_undone_any_more_once_the_process_leaves(tmp_path: Path) -> None:
+    async with FakeKeptn() as keptn:
+        async with serving(keptn, tmp_path) as service:
+            execution = await turned(keptn, service, 5)
+            await service.drain()
+            assert await service.journal.want_undo(execution, "order", "ada") is None
+            service.operators.look()
+            await until(lambda: not service.operators._ordered.is_set())
+        assert Knob.undos == []
+        async with serving(keptn, tmp_path) as service:
+            assert (await ended(service, execution)).state == "done"

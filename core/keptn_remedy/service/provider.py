@@ -105,6 +105,7 @@ class Service:
         """Start nothing new, but store what arrives; let what runs end, and tell Keptn."""
         self.leaving = self.receiver.leaving = True
         self.dispatcher.stop_starting()
+        self.operators.stop_undoing()
         seconds = self.settings.drain_seconds
         try:
             async with asyncio.timeout(seconds - min(CLOSE_SECONDS, seconds / 3)):
