@@ -35,11 +35,11 @@ async def begun(journal: SqliteJournal, **fields: Any) -> Execution:
     return execution
 
 
-async def asking(journal: SqliteJournal, **fields: Any) -> Execution:
+async def asking(journal: SqliteJournal, plan: Plan = PLAN, **fields: Any) -> Execution:
     """An execution that waits for an answer."""
     execution = await begun(journal, **fields)
     now = time.time()
-    await journal.ask(execution, Question(PLAN, "production", now, now + 900))
+    await journal.ask(execution, Question(plan, "production", now, now + 900))
     return execution
 
 

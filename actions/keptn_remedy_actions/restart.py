@@ -83,6 +83,10 @@ class Restart(ClusterAction):
         why = await self._reasons(memo, workload, how) if workload.live else how.why
         return Outcome.failed(f"{memo.workload} is not available after its restart: {why}")
 
+    def is_same(self, asked: Plan, now: Plan) -> bool:
+        # `restartedAt` is the time of the plan.
+        return [change.target for change in asked.changes] == [c.target for c in now.changes]
+
     async def put_back(self, context: Context, plan: Plan, live: Object) -> bool:
         memo = _Memo.model_validate(plan.memo)
         if restarted_at(Workload(memo.workload, live)) == memo.before:

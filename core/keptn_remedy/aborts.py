@@ -66,7 +66,8 @@ class Aborts:
         """Give up what an event tells as aborted; returns the ids of these executions.
 
         It is the end of a sequence with status `aborted`, newer than the trigger: rounds of a loop
-        end under the same context. Where Keptn says that it still waits, nobody is believed else.
+        end under the same context. Keptn must say that it waits no more: its sequences share a
+        context, and anybody may send such an event.
 
         Raises:
             JournalError: it can't be looked up.
@@ -79,23 +80,25 @@ class Aborts:
             task
             for task in await self._journal.open_tasks(self._clock.now())
             if (task.project, task.stage, task.context) == place
-            and await self._is_older(task, event.time)
+            and await self._is_of(task, event.data.get("service"), event.time)
         ]
         still_open = await self._still_open(concerned)
+        if still_open is None:
+            return []  # whoever looks finds out
         return [
             task.id
             for task in concerned
             if task.id not in still_open and await self._give_up(task, "Keptn aborted the sequence")
         ]
 
-    async def _still_open(self, tasks: Sequence[OpenTask]) -> frozenset[str]:
-        """Those of a project's tasks that Keptn waits for, as far as it tells in time."""
+    async def _still_open(self, tasks: Sequence[OpenTask]) -> Collection[str] | None:
+        """What Keptn waits for in the tasks' project; None where it doesn't tell in time."""
         if not tasks:
-            return frozenset()
+            return ()
         with suppress(TimeoutError):
             async with asyncio.timeout(TELL_SECONDS):
-                return await self._control_plane.open_ids(tasks[0].project) or frozenset()
-        return frozenset()
+                return await self._control_plane.open_ids(tasks[0].project)
+        return None
 
     async def _compare(self, project: str, tasks: Sequence[OpenTask]) -> None:
         ids = await self._control_plane.open_ids(project)
@@ -127,9 +130,10 @@ class Aborts:
         self._abort(task.id, reason)
         return True
 
-    async def _is_older(self, task: OpenTask, told_at: datetime) -> bool:
+    async def _is_of(self, task: OpenTask, service: object, told_at: datetime) -> bool:
+        """Whether it is of that service, and was triggered before."""
         trigger = await self._journal.trigger(task.id)
-        if trigger is None:
+        if trigger is None or trigger.service != service:
             return False
         triggered_at = events.read_structured(trigger.body).time
         return triggered_at is not None and triggered_at < told_at

@@ -270,6 +270,10 @@ class PlannedAction(BaseAction, ABC):
     async def plan(self, context: Context, value: Any) -> Plan:
         """Look, and say what would change. Relative wishes become absolute here."""
 
+    def is_same(self, asked: Plan, now: Plan) -> bool:
+        """Whether a person who approved one of the plans has approved the other as well."""
+        return asked.changes == now.changes
+
     @abstractmethod
     async def apply(self, context: Context, plan: Plan) -> None:
         """Make the changes; those already made are no error."""

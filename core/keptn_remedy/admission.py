@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from keptn_remedy import logs
@@ -29,10 +30,13 @@ class Told(Exception):
 class Admission:
     """The way of one execution past the guard. While `is_waiting`, nothing of it has begun."""
 
-    __slots__ = ("_execution", "_means", "_question", "_turn_until", "is_waiting")
+    __slots__ = ("_execution", "_is_same", "_means", "_question", "_turn_until", "is_waiting")
 
-    def __init__(self, means: Means, execution: Execution) -> None:
+    def __init__(
+        self, means: Means, execution: Execution, is_same: Callable[[Plan, Plan], bool]
+    ) -> None:
         self.is_waiting = False
+        self._is_same = is_same
         self._means = means
         self._execution = execution
         self._question = execution.question
@@ -48,6 +52,7 @@ class Admission:
         while question and not question.verdict and (left := self._seconds_left(question)) > 0:
             await self._rest(self._execution.id, left)
             question = self._question = await self._stored_question()
+            self._log_answer(question)
         if question and not _approves(question):
             raise self.refused(_denial(question), question.plan)
 
@@ -57,12 +62,13 @@ class Admission:
         question = self._question
         if question is None or question.verdict != "approved" or not question.by:
             return {}
-        return {"approved_by": question.by}
+        because = {"approved_because": question.reason} if question.reason else {}
+        return {"approved_by": question.by, **because}
 
     async def verdict(self, plan: Plan | None) -> Verdict | None:
         """What stands in the way of the plan; None once it is admitted."""
         question = self._question
-        approved = question is not None and _same_changes(question.plan, plan)
+        approved = question is not None and self._is_about(question, plan)
         return await self._means.guard.admit(
             self._execution, plan, approved=approved, dry_run=self._means.dry_run
         )
@@ -120,6 +126,21 @@ class Admission:
             how=f"remedy approve {self._execution.id}",
         )
 
+    def _is_about(self, question: Question, plan: Plan | None) -> bool:
+        if question.plan is None or plan is None:
+            return question.plan is plan
+        # As it was stored: what the author gave may be of other types.
+        return self._is_same(question.plan, Plan.from_json(plan.to_json()))
+
+    def _log_answer(self, question: Question | None) -> None:
+        if question and question.verdict:
+            logs.logger().info(
+                question.verdict,
+                **logs.execution_fields(self._execution.trigger, self._execution.action),
+                by=question.by,
+                reason=question.reason,
+            )
+
     async def _stored_question(self) -> Question | None:
         journal = self._means.journal
         record = await self._means.insist(lambda: journal.record(self._execution.id))
@@ -166,9 +187,3 @@ def _denial(question: Question) -> Refusal:
     else:
         why = f"nobody approved within {in_words(question.expires_at - question.asked_at)}"
     return Refusal("approval", question.rule, why)
-
-
-def _same_changes(asked: Plan | None, now: Plan | None) -> bool:
-    if asked is None or now is None:
-        return asked is now
-    return asked.changes == now.changes

@@ -44,6 +44,7 @@ class Dispatcher:
         self._run = run
         self._rests = rests
         rests.on_rest = self._note_room
+        rests.has_room = lambda: self._room > 0
         self._announce = announce
         self._max_concurrent = max_concurrent
         self._clock = clock
@@ -135,6 +136,7 @@ class Dispatcher:
         return self._max_concurrent - len(self._running) + len(self._rests.tasks)
 
     def _note_room(self) -> None:
+        self._rests.note_room()
         if self._backlog:
             self._wake.set()
 
@@ -187,5 +189,4 @@ class Dispatcher:
         if not task.cancelled() and (error := task.exception()):
             fields = logs.execution_fields(execution.trigger, execution.action)
             logs.logger().error("the runner failed", **fields, exc_info=error)
-        if self._backlog:
-            self._wake.set()
+        self._note_room()

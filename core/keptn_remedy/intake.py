@@ -50,8 +50,7 @@ class Intake:
     async def _trigger(self, trigger: ActionTriggered) -> Answer:
         entry = self._registry.find(trigger.action)
         if entry is None:
-            named = f"no action {trigger.action!r} here" if trigger.action else "no action named"
-            return _ignored(trigger.id, named)
+            return _ignored(trigger.id, self._why_not_ours(trigger.action))
         if rule := self._ignoring_rule(trigger, entry):
             return _ignored(trigger.id, f"rule {rule!r} leaves it to others")
         execution = await self._journal.accept(trigger, entry.name)
@@ -59,6 +58,12 @@ class Intake:
             return Answer("duplicate", trigger.id)
         self._offer(execution)
         return Answer("accepted", trigger.id)
+
+    def _why_not_ours(self, name: str) -> str:
+        known = self._registry.entry(name) if name else None
+        if known:
+            return f"the action {known.name} is off: {known.off}"
+        return f"no action {name!r} here" if name else "no action named"
 
     def _ignoring_rule(self, trigger: ActionTriggered, entry: Entry) -> str | None:
         rules = self._rules()

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 
 from keptn_remedy import logs
 from keptn_remedy.clock import Clock
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.guardrails.rails import paused_words
-from keptn_remedy.journal import Journal, JournalError, Pause
+from keptn_remedy.journal import DueUndo, Journal, JournalError, Pause
 from keptn_remedy.metrics import Metrics
 from keptn_remedy.rests import Rests
-from keptn_remedy.undoing import Undoer
+from keptn_remedy.undoing import Undoer, touched_by
 
 LOOK_SECONDS = 0.5
 UNDOS_AT_ONCE = 20
+# More than may be begun: some of them may have to come after others.
+UNDOS_LOOKED_AT = 100
+CANCEL_SECONDS = 2.0
 
 
 class Operators:
@@ -39,6 +43,7 @@ class Operators:
         self._metrics = metrics
         self._told: Pause | None = None
         self._leaving = False
+        self._undoing: dict[asyncio.Task[None], DueUndo] = {}
         self._heard = asyncio.Event()
         self._ordered = asyncio.Event()
 
@@ -46,6 +51,14 @@ class Operators:
         """Look now: something was written."""
         self._heard.set()
         self._ordered.set()
+
+    async def reserve_targets(self) -> None:
+        """Keep the targets of undos that were cut off for them, until they are taken up again.
+
+        Raises:
+            JournalError: the undos can't be read.
+        """
+        await self._undoer.reserve_targets()
 
     def stop_undoing(self) -> None:
         """Begin no undo any more; the next process does."""
@@ -64,14 +77,58 @@ class Operators:
             await self._clock.wait(self._heard, LOOK_SECONDS)
 
     async def undo(self) -> None:
-        """Carry out the undos that are due, one after the other, for ever."""
-        while True:
-            with suppress(JournalError):
-                for due in await self._journal.due_undos(self._clock.now(), UNDOS_AT_ONCE):
-                    if not self._leaving:
-                        await self._undoer.undo(due)
-            await self._clock.wait(self._ordered, LOOK_SECONDS)
-            self._ordered.clear()
+        """Carry out the undos that are due, side by side but for those of one target, for ever."""
+        try:
+            while True:
+                with suppress(JournalError):
+                    self._begin(await self._journal.due_undos(self._clock.now(), UNDOS_LOOKED_AT))
+                await self._clock.wait(self._ordered, LOOK_SECONDS)
+                self._ordered.clear()
+        finally:
+            await self.drain(0)
+
+    async def drain(self, seconds: float, cancel_seconds: float = CANCEL_SECONDS) -> None:
+        """Let undos under way end; cancel those that don't within that time, for the next process
+        to repeat.
+        """
+        self.stop_undoing()
+        for task, due in self._undoing.items():
+            if due.execution.id not in self._undoer.begun:
+                task.cancel()
+        if self._undoing:
+            await asyncio.wait(self._undoing, timeout=seconds)
+        for task in self._undoing:
+            task.cancel()
+        if self._undoing:
+            _, stuck = await asyncio.wait(self._undoing, timeout=cancel_seconds)
+            if stuck:
+                logs.logger().error("undos ignore their cancellation", count=len(stuck))
+            self._undoing.clear()  # waited for once
+
+    def _begin(self, found: list[DueUndo]) -> None:
+        """Begin what may be begun. What shares a target with an earlier one comes after it."""
+        taken = {target for due in self._undoing.values() for target in touched_by(due)}
+        known = {due.execution.id for due in self._undoing.values()}
+        for due in found:
+            if len(self._undoing) >= UNDOS_AT_ONCE or self._leaving:
+                return
+            if due.execution.id in known or self._undoer.puts_off(due):
+                continue
+            if taken.isdisjoint(touched_by(due)):
+                task = asyncio.create_task(self._undoer.undo(due))
+                self._undoing[task] = due
+                task.add_done_callback(partial(self._ended, due))
+            taken |= touched_by(due)
+
+    def _ended(self, due: DueUndo, task: asyncio.Task[None]) -> None:
+        self._undoing.pop(task, None)
+        if task.cancelled():
+            return
+        if error := task.exception():
+            fields = logs.execution_fields(due.execution.trigger, due.execution.action)
+            logs.logger().error("an undo can't be carried out", **fields, exc_info=error)
+        else:
+            self._ordered.set()  # others may have come after it
 
     def _tell_pause(self) -> None:
         pause = self._pauses.current()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -38,6 +38,7 @@ class Runner:
         default_factory=dict[str, tuple[Execution, Steps, asyncio.Task[Any]]]
     )
     _given_up: dict[str, str] = field(default_factory=dict[str, str])
+    _overdue: set[str] = field(default_factory=set[str])
 
     async def run(self, execution: Execution) -> Outcome:
         """Begin, carry out, finish. Raises only CancelledError, which leaves the execution open."""
@@ -45,18 +46,16 @@ class Runner:
         steps = self._steps(execution)
         if not self._reason_to_give_up(execution):
             await self._begin(execution)
-        ended = await self._carried_out(execution, steps)
+        ended = await self._ended(execution, steps)
         attempts = steps.attempts.count if steps else 0
-        status = ended.outcome.status if ended else "aborted"
-        if ended:
-            await self._finish(execution, ended, attempts)
-        else:
-            ended = await self._finish_aborted(execution, steps, attempts)
+        await self._finish(execution, ended, attempts)
         self.means.targets.forget(execution.id)
         self.means.rests.ring(TURN)
         self._given_up.pop(execution.id, None)
         seconds = self.means.clock.monotonic() - began
-        self._sum_up(execution, ended, status, attempts, seconds)
+        if execution.id not in self._overdue:
+            self._sum_up(execution, ended, attempts, seconds)
+        self._overdue.discard(execution.id)
         return ended.outcome
 
     async def watch(self) -> None:
@@ -67,25 +66,28 @@ class Runner:
                 overdue = steps.attempts.overdue_seconds
                 if overdue > OVERDUE_SECONDS:
                     self._running.pop(execution.id, None)
+                    self._overdue.add(execution.id)
                     task.cancel()
                     await self._finish_overdue(execution, steps, overdue)
 
     async def _finish_overdue(self, execution: Execution, steps: Steps, seconds: float) -> None:
         applied = f"; perhaps applied: {steps.plan}" if steps.plan else ""
         why = f"it goes on {seconds:.0f} s after it was cut off, and is not waited for{applied}"
-        ended = Ended(self.means.presentable(Outcome.errored(why)), is_failure=True)
+        outcome = self.means.presentable(Outcome.errored(why))
+        ended = Ended(outcome, is_failure=True, is_aborted=steps.reason is not None)
         logs.logger().error(
             "an execution ignores its deadline",
             **logs.execution_fields(execution.trigger, execution.action),
         )
         await self._finish(execution, ended, steps.attempts.count)
+        self._sum_up(execution, ended, steps.attempts.count, seconds)
 
     def give_up(self, execution_id: str, reason: str) -> None:
         """Stop an execution whose task Keptn has ended; the journal knows of that already."""
         self._given_up[execution_id] = reason
         if running := self._running.get(execution_id):
             _, steps, task = running
-            steps.give_up(task)
+            steps.give_up(task, reason)
 
     async def reserve_targets(self) -> None:
         """Keep what plans of the last process touch from being planned for by others.
@@ -115,43 +117,22 @@ class Runner:
             return None
         return Steps(self.means, execution, entry, entry.action)
 
-    async def _carried_out(self, execution: Execution, steps: Steps | None) -> Ended | None:
-        """How it ended; None once it is given up."""
-        if self._reason_to_give_up(execution):
-            return None
+    async def _ended(self, execution: Execution, steps: Steps | None) -> Ended:
+        reason = self._reason_to_give_up(execution)
         if steps is None:
-            gone = f"the action {execution.trigger.action} is not switched on any more"
-            return Ended(self.means.presentable(Outcome.errored(gone)), is_failure=True)
-        task = _current_task()
-        self._running[execution.id] = execution, steps, task
+            gone = reason or f"the action {execution.trigger.action} is not switched on any more"
+            outcome = self.means.presentable(Outcome.errored(gone))
+            return Ended(outcome, is_failure=not reason, is_aborted=reason is not None)
+        if reason:
+            return await steps.given_up(reason)
+        self._running[execution.id] = execution, steps, _current_task()
         try:
-            ended = await steps.ended()
-        except asyncio.CancelledError:
-            if not steps.is_given_up:
-                raise
-            task.uncancel()
-            return None
+            return await steps.ended()
         finally:
             self._running.pop(execution.id, None)
-        return None if steps.is_given_up else ended
 
     def _reason_to_give_up(self, execution: Execution) -> str | None:
         return execution.aborted or self._given_up.get(execution.id)
-
-    async def _finish_aborted(
-        self, execution: Execution, steps: Steps | None, attempts: int
-    ) -> Ended:
-        reason = self._reason_to_give_up(execution) or "given up"
-        message = await steps.given_up(reason) if steps else reason
-        ended = Ended(self.means.presentable(Outcome.errored(message)))
-        reports = self._reports(execution, ended, attempts) if self.answers_aborted else []
-        for unsent in await self.means.insist(
-            lambda: self.means.journal.finish_aborted(
-                execution, ended.outcome.message, attempts, reports
-            )
-        ):
-            self.tell(unsent)
-        return ended
 
     async def _begin(self, execution: Execution) -> None:
         started = self.replies.started(execution.trigger, self.means.clock.utc())
@@ -159,18 +140,33 @@ class Runner:
             self.tell(unsent)
 
     async def _finish(self, execution: Execution, ended: Ended, attempts: int) -> None:
-        reports = self._reports(execution, ended, attempts)
-        for unsent in await self.means.insist(
-            lambda: self.means.journal.finish(
-                execution,
-                ended.outcome,
-                attempts,
-                reports,
-                helped=not ended.is_failure,
-                arm=ended.arm,
-            )
-        ):
+        if ended.is_aborted and not self.answers_aborted:
+            reports: list[Report] = []
+        else:
+            reports = self._reports(execution, ended, attempts)
+        store = self._store_aborted if ended.is_aborted else self._store
+        for unsent in await self.means.insist(lambda: store(execution, ended, attempts, reports)):
             self.tell(unsent)
+
+    def _store(
+        self, execution: Execution, ended: Ended, attempts: int, reports: list[Report]
+    ) -> Awaitable[list[Unsent]]:
+        helped, outcome, finish = not ended.is_failure, ended.outcome, self.means.journal.finish
+        return finish(
+            execution,
+            outcome,
+            attempts,
+            reports,
+            helped=helped,
+            arm=ended.arm,
+            undone=ended.is_undone,
+        )
+
+    def _store_aborted(
+        self, execution: Execution, ended: Ended, attempts: int, reports: list[Report]
+    ) -> Awaitable[list[Unsent]]:
+        message = ended.outcome.message
+        return self.means.journal.finish_aborted(execution, message, attempts, reports)
 
     def _reports(self, execution: Execution, ended: Ended, attempts: int) -> list[Report]:
         trigger, now, outcome = execution.trigger, self.means.clock.utc(), ended.outcome
@@ -194,10 +190,9 @@ class Runner:
             return False
         return self.error_log == "always" or ended.outcome.status != "errored"
 
-    def _sum_up(
-        self, execution: Execution, ended: Ended, status: str, attempts: int, seconds: float
-    ) -> None:
+    def _sum_up(self, execution: Execution, ended: Ended, attempts: int, seconds: float) -> None:
         name, outcome = execution.action, ended.outcome
+        status = "aborted" if ended.is_aborted else outcome.status
         self.means.metrics.finished(name, status, outcome.result).inc()
         self.means.metrics.duration(name).observe(seconds)
         log = logs.logger()

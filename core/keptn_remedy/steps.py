@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -34,12 +35,19 @@ _INTERRUPTED = "interrupted by a restart, and not safe to repeat"
 @dataclass(frozen=True, slots=True)
 class Ended:
     """How an execution ended. `is_failure`: it did not help, whatever Keptn is told of it; `arm`:
-    when it is to be undone later.
+    when it is to be undone later; `is_aborted`: Keptn had ended it before; `is_undone`: nothing is
+    left of it.
     """
 
     outcome: Outcome
     is_failure: bool = False
     arm: Arm | None = None
+    is_aborted: bool = False
+    is_undone: bool = False
+
+
+class _GivenUp(BaseException):
+    """What is under way has come to its end; nothing else is to be done. No author catches it."""
 
 
 class Steps:
@@ -51,18 +59,21 @@ class Steps:
         "_entry",
         "_execution",
         "_failure",
+        "_has_cancelled",
         "_is_applying",
+        "_is_undone",
         "_leftovers",
         "_means",
         "attempts",
-        "is_given_up",
         "plan",
+        "reason",
     )
 
     def __init__(self, means: Means, execution: Execution, entry: Entry, action: AnyAction) -> None:
         self.attempts = Attempts(means, execution, action)
         self.plan = execution.plan
-        self._admission = Admission(means, execution)
+        is_same = action.is_same if isinstance(action, PlannedAction) else operator.eq
+        self._admission = Admission(means, execution, is_same)
         self._means = means
         self._execution = execution
         self._entry = entry
@@ -70,7 +81,10 @@ class Steps:
         self._failure = execution.failure
         self._leftovers: tuple[str, ...] = ()
         self._is_applying = False
-        self.is_given_up = False
+        self._is_undone = False
+        self._has_cancelled = False
+        # Why it is given up, once it is.
+        self.reason: str | None = None
 
     async def ended(self) -> Ended:
         """Carry it out, whatever the author's code does.
@@ -78,39 +92,70 @@ class Steps:
         Raises only CancelledError, when the execution is to be taken up later.
         """
         try:
-            return self._told(await self._outcome())
+            outcome = await self._outcome()
         except Told as told:
             return Ended(self._means.presentable(told.outcome), told.is_failure)
         except asyncio.CancelledError:
-            if self._admission.is_waiting or may_be_repeated(self._action):
+            if self._is_own_cancel():
+                return self._aborted(self._without_effect())
+            if self.reason or self._admission.is_waiting or may_be_repeated(self._action):
                 raise
             return self._told(Outcome.errored(_INTERRUPTED))
+        if self.reason:
+            self._is_own_cancel()  # the author's code took no notice of it
+            return self._aborted(outcome)
+        return self._told(outcome)
 
-    def give_up(self, task: asyncio.Task[Any]) -> None:
+    def give_up(self, task: asyncio.Task[Any], reason: str) -> None:
         """Stop as soon as that is safe: a change or an undo under way is not cut off, or it could
         still land after it was looked for.
         """
-        self.is_given_up = True
+        self.reason = reason
         if not self._is_applying:
+            self._has_cancelled = True
             task.cancel()
 
-    async def given_up(self, reason: str) -> str:
-        """Put back what was applied, if that is wanted of a sequence that Keptn has ended; what to
-        tell people of it.
-        """
-        self.is_given_up = False
+    async def given_up(self, reason: str) -> Ended:
+        """As `ended`, for what Keptn had ended before this process came to it."""
+        self.reason = reason
         action, plan = self._action, self.plan
-        if not isinstance(action, PlannedAction):
-            return f"{reason}; what it had done is not known"
-        if not plan or not plan.changes:
-            return f"{reason}; nothing had been applied"
-        if not self._failure and not self._means.guard.undoes_when_aborted(self._execution, plan):
-            return f"{reason}; perhaps applied, and left: {plan}"
-        failure = self._failure or Outcome.errored(reason)
+        if not isinstance(action, PlannedAction) or not plan:
+            return self._aborted(self._without_effect())
         targets = self._means.targets
         async with targets.hold(plan.targets, self._execution.id, targets.moment()):
-            undone = await self._undone(action, plan, failure)
-        return undone.message if not self._failure else f"{reason}; {undone.message}"
+            return self._aborted(await self._put_back(action, plan))
+
+    def _is_own_cancel(self) -> bool:
+        """Whether nobody but `give_up` cancelled us; then that is over."""
+        if not self._has_cancelled:
+            return False
+        self._has_cancelled = False
+        task = asyncio.current_task()
+        return task is not None and task.uncancel() == 0
+
+    def _aborted(self, outcome: object) -> Ended:
+        return Ended(self._means.presentable(outcome), is_aborted=True)
+
+    def _without_effect(self) -> Outcome:
+        if isinstance(self._action, PlannedAction):
+            return Outcome.errored(f"{self.reason}; nothing had been applied")
+        return Outcome.errored(f"{self.reason}; what it had done is not known")
+
+    async def _put_back(self, action: PlannedAction, plan: Plan) -> Outcome:
+        """Undo what may have been applied, if that is wanted of a sequence that Keptn has ended."""
+        reason, self.reason = self.reason, None  # the undo itself is not given up
+        try:
+            if not plan.changes:
+                return Outcome.errored(f"{reason}; nothing had been applied")
+            if self._means.dry_run or not (
+                self._failure or self._means.guard.undoes_when_aborted(self._execution, plan)
+            ):
+                return Outcome.errored(f"{reason}; perhaps applied, and left: {plan}")
+            failure = self._failure.message if self._failure else ""
+            told = Outcome.errored("; ".join(filter(None, (reason, failure))))
+            return await self._undone(action, plan, told)
+        finally:
+            self.reason = reason
 
     async def _outcome(self) -> object:
         """Whatever the author returned, or what is to be told instead."""
@@ -133,7 +178,7 @@ class Steps:
         if approval := self._admission.approval:
             outcome = replace(outcome, details={**outcome.details, **approval})
         if outcome.is_failure:
-            return Ended(self._softened(outcome), is_failure=True)
+            return Ended(self._softened(outcome), is_failure=True, is_undone=self._is_undone)
         arm = self._means.guard.arming(self._execution, self.plan) if self.plan else None
         return Ended(outcome, arm=arm)
 
@@ -158,6 +203,10 @@ class Steps:
 
     async def _run(self, action: Action) -> Outcome:
         value = await self._value()
+        if self._execution.runs and (
+            refusal := await self._means.guard.still_allowed(self._execution, None)
+        ):
+            raise self._admission.refused(refusal, None)
         while True:
             await self._admission.answered()
             verdict = await self._admission.verdict(None)
@@ -172,16 +221,30 @@ class Steps:
         if self._means.dry_run and self.plan:
             was = f"dry run, but an earlier run may have applied in part: {self.plan}"
             return Outcome.errored(was)
-        by_earlier_process = self.plan is not None
+        is_by_earlier_process = self.plan is not None
         async with self._admitted(action) as plan:
-            if self._failure:
-                return await self._undone(action, plan, self._failure)
-            if by_earlier_process:
-                await self._check_again(action, plan)
-            outcome = await self._applied(action, plan)
-            if outcome.is_failure and action.undo_on_failed_verification:
-                await self._keep_failure(outcome)
-                return await self._undone(action, plan, outcome)
+            try:
+                if is_by_earlier_process and not self._failure:
+                    await self._check_again(action, plan)
+                outcome = await self._carried_out(action, plan)
+            except _GivenUp:
+                pass
+            except asyncio.CancelledError:
+                if not self._is_own_cancel():
+                    raise
+            else:
+                if not self.reason:
+                    return outcome
+            # The targets are still held: nobody acts before they are put back.
+            return await self._put_back(action, plan)
+
+    async def _carried_out(self, action: PlannedAction, plan: Plan) -> Outcome:
+        if self._failure:
+            return await self._undone(action, plan, self._failure)
+        outcome = await self._applied(action, plan)
+        if outcome.is_failure and action.undo_on_failed_verification:
+            await self._keep_failure(outcome)
+            return await self._undone(action, plan, outcome)
         return _with_notes(outcome, (*plan.notes, *self._leftovers))
 
     async def _check_again(self, action: PlannedAction, plan: Plan) -> None:
@@ -254,10 +317,14 @@ class Steps:
         self._is_applying = True
         try:
             yield
+        except Exception:
+            if self.reason:
+                raise _GivenUp from None
+            raise
         finally:
             self._is_applying = False
-            if self.is_given_up:
-                raise asyncio.CancelledError
+        if self.reason:
+            raise _GivenUp
 
     async def _keep_failure(self, failure: Outcome) -> None:
         journal = self._means.journal
@@ -277,6 +344,7 @@ class Steps:
         except Exception as error:  # noqa: BLE001  the worst case must be told most plainly
             why = self.attempts.explained(error).message
             return Outcome.errored(f"{failure.message}; UNDO FAILED: {why}", **failure.details)
+        self._is_undone = True
         return replace(failure, message=f"{failure.message}; {told or 'undone'}")
 
 

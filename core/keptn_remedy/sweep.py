@@ -13,6 +13,7 @@ from keptn_remedy.action import Outcome
 from keptn_remedy.clock import Clock
 from keptn_remedy.control_plane import ControlPlane, TaskState
 from keptn_remedy.events import FINISHED, STARTED, ActionTriggered, Event, Replies
+from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.journal import Journal, JournalError, Unsent
 from keptn_remedy.registry import Entry, Registry
 from keptn_remedy.transports import Accept
@@ -51,8 +52,9 @@ class _Missed:
 class Sweep:
     """Takes up what was never delivered, and answers what an earlier journal had begun.
 
-    `accept` takes an event as if it had been delivered; None leaves those to Keptn. `tell` is given
-    the answers to executions that were lost with a journal; None leaves those open.
+    `accept` takes an event as if it had been delivered, going by the `rules` in force; None leaves
+    those to Keptn. `tell` is given the answers to executions that were lost with a journal; None
+    leaves those open.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Sweep:
         replies: Replies,
         *,
         filters: Filters,
+        rules: Callable[[], Rules],
         accept: Accept | None,
         tell: Callable[[Unsent], None] | None,
     ) -> None:
@@ -73,10 +76,12 @@ class Sweep:
         self._clock = clock
         self._replies = replies
         self._filters = filters
+        self._rules = rules
         self._accept = accept
         self._tell = tell
-        # Nobody asks twice about what `accept` did not want.
+        # Nobody asks twice, by the same rules, about what `accept` did not want.
         self._unwanted: set[str] = set()
+        self._unwanted_by = rules()
 
     async def run(self) -> None:
         """Sweep at once and every minute, for ever."""
@@ -87,6 +92,9 @@ class Sweep:
 
     async def once(self) -> None:
         """Look through what Keptn waits for. Where it can't be asked, nothing happens."""
+        if self._unwanted_by is not (rules := self._rules()):
+            self._unwanted.clear()
+            self._unwanted_by = rules
         listed = await self._control_plane.open_triggers()
         if listed is None:
             return

@@ -1,4 +1,4 @@
-"""Keeping journal and policy in order: healed, pruned, and read again when it changes."""
+"""Keeping journal, policy and pause file in order: healed, pruned, and read again."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import suppress
 from keptn_remedy import logs
 from keptn_remedy.clock import Clock
 from keptn_remedy.events import Replies
+from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.guardrails.policy_file import PolicyFile
 from keptn_remedy.journal import Journal, JournalError, Unsent
 from keptn_remedy.metrics import Metrics
@@ -18,6 +19,7 @@ PRUNE_SECONDS = 60.0
 PRUNE_AT_ONCE = 200
 DAY_SECONDS = 86_400
 POLICY_SECONDS = 1.0
+PAUSE_SECONDS = 0.5
 
 
 async def watch(
@@ -72,30 +74,34 @@ async def watch_policy(
     reload: asyncio.Event,
 ) -> None:
     """Take the policy file when it changes, and tell Keptn when it is no good; for ever."""
-    is_news = policy.problem is not None
+    is_news = is_owed = policy.problem is not None
     while True:
+        if is_news:
+            _log(policy)
         with suppress(JournalError):  # tried again, and told of by whoever watches the journal
-            if is_news:
-                await _tell_policy(policy, journal, clock, replies, tell)
-            is_news = False
+            if is_owed and policy.problem:
+                text = f"the policy was rejected, the last good one holds: {policy.problem}"
+                tell(await journal.owe(replies.error_log(None, clock.utc(), text)))
+            is_owed = False
         metrics.policy_rejected.set(1 if policy.problem else 0)
         await clock.wait(reload, POLICY_SECONDS)
         at_once = reload.is_set()
         reload.clear()
+        is_news = False
         with suppress(JournalError):
-            is_news = await policy.look(at_once=at_once) or is_news
+            is_news = await policy.look(at_once=at_once)
+        is_owed = is_owed or is_news
 
 
-async def _tell_policy(
-    policy: PolicyFile,
-    journal: Journal,
-    clock: Clock,
-    replies: Replies,
-    tell: Callable[[Unsent], None],
-) -> None:
+async def watch_pause_file(pauses: Pauses, clock: Clock) -> None:
+    """Look at the pause file twice a second, for ever."""
+    while True:
+        await pauses.look()
+        await clock.sleep(PAUSE_SECONDS)
+
+
+def _log(policy: PolicyFile) -> None:
     if policy.problem is None:
         logs.logger().info("the policy is in force")
-        return
-    text = f"the policy was rejected, the last good one holds: {policy.problem}"
-    logs.logger().error("the policy was rejected", reason=policy.problem)
-    tell(await journal.owe(replies.error_log(None, clock.utc(), text)))
+    else:
+        logs.logger().error("the policy was rejected", reason=policy.problem)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 Judged = Literal["helped", "failed", "aborted"]
@@ -88,8 +88,6 @@ class Act:
     settle: float
     ended: float | None = None
     judged: Judged | None = None
-    asked_again: set[str] = field(default_factory=set[str])
-    """Targets of which the same problem wanted the same once more, after it had helped."""
 
     @property
     def age(self) -> tuple[float, int]:
@@ -114,23 +112,20 @@ class Past:
     def __init__(self, limits: dict[str, Limits], services: int) -> None:
         self.acts: list[Act] = []
         self.is_paused = False
-        self.forgiven: dict[str, float] = {}
+        self.forgiven: dict[str, int] = {}
         self._limits = limits
         self._services = services
         self._numbers = 0
 
     def admit(self, ask: Ask, now: float) -> Act:
-        for target in ask.targets:
-            if (last := self._newest(target, ask.action)) and last.judged == "helped":
-                last.asked_again |= {target} if last.ask.context == ask.context else set()
         self._numbers += 1
         act = Act(ask, self._numbers, now, self._limits[ask.action].settle)
         if ask.targets:  # what changes nothing is not counted
             self.acts.append(act)
         return act
 
-    def forgive(self, target: str | None, now: float) -> None:
-        self.forgiven[target or ""] = now
+    def forgive(self, target: str | None) -> None:
+        self.forgiven[target or ""] = self._numbers
 
     def prune(self, before: float) -> None:
         self.acts = [act for act in self.acts if act.ended is None or act.ended >= before]
@@ -182,12 +177,12 @@ class Past:
         return max((act for act in self.acts if act.has(same)), key=lambda a: a.age, default=None)
 
     def _streak(self, target: str, ask: Ask) -> int:
-        since = max(self.forgiven.get(name, 0.0) for name in ("", target))
+        since = max(self.forgiven.get(name, 0) for name in ("", target))
         same = {"target": target, "action": ask.action}
-        acts = [act for act in self.acts if act.has(same) and act.at > since]
+        acts = [act for act in self.acts if act.has(same) and act.number > since]
         length, context = 0, ask.context
         for act in sorted(acts, key=lambda a: a.age, reverse=True):
-            in_vain = target in act.asked_again or act.ask.context == context
+            in_vain = act.ask.context == context
             if act.judged == "failed" or (act.judged == "helped" and in_vain):
                 length += 1
             elif act.judged == "helped":

@@ -183,12 +183,13 @@ class World:
                 self._clock.time += seconds
             case Forgive(target):
                 await self._journal.forgive(target, "ann")
-                self.past.forgive(target, self._clock.time)
+                self.past.forgive(target)
             case Prune(older_than):
                 await self._journal.prune(self._clock.time - older_than, 1000)
                 self.past.prune(self._clock.time - older_than)
             case "restart":
                 await self._journal.close()
+                self._clock.time += 0.01  # or effects of two processes could have one time
                 self._open_journal()
             case "pause":
                 await self._journal.pause("ann", "release")

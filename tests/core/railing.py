@@ -237,12 +237,15 @@ class Rig:
     async def pause(self, reason: str = "release freeze") -> None:
         await self.service.journal.pause("ann", reason)
         self.service.operators.look()
-        await until(lambda: self.service.pauses.current() is not None)
+        await until(self.is_paused)
+
+    def is_paused(self) -> bool:
+        return self.service.pauses.current() is not None
 
     async def resume(self) -> None:
         await self.service.journal.resume()
         self.service.operators.look()
-        await until(lambda: self.service.pauses.current() is None)
+        await until(lambda: not self.is_paused())
 
     def _lines(self, execution_id: str) -> list[Line]:
         lines = self.log.saying("execution finished")

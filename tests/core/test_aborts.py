@@ -176,6 +176,17 @@ async def test_what_comes_back_must_be_missing_twice_again(
     assert list(flickering.given_up) == [id_]
 
 
+async def test_what_is_over_is_not_counted_any_more(keptn: FakeKeptn, watch: Watch) -> None:
+    id_ = await opened(keptn, watch, triggered("scale"))
+    await watch.look()
+    keptn.abort(id_)
+    await watch.look()
+    assert watch.aborts._absent == {id_: 1}
+    assert await watch.journal.note_abort(id_, "an event told")
+    await watch.look()
+    assert watch.aborts._absent == {}
+
+
 @pytest.mark.parametrize("status", [404, 401, 429, 500, 503, None])
 async def test_an_answer_that_fails_neither_counts_nor_resets(
     status: int | None, keptn: FakeKeptn, watch: Watch
@@ -289,7 +300,9 @@ async def test_the_end_of_an_aborted_sequence_is_heard(keptn: FakeKeptn, watch: 
         {"data": None},
         {"data": {"project": "sockshop", "status": "errored"}},
         {"data": {"project": "sockshop", "status": "succeeded", "result": "fail"}},
-        {"data": {"project": "another", "status": "aborted"}},
+        {"data": {"project": "another", "service": "carts", "status": "aborted"}},
+        {"data": {"project": "sockshop", "service": "another", "status": "aborted"}},
+        {"data": {"project": "sockshop", "status": "aborted"}},
     ],
 )
 async def test_what_is_no_abort_of_this_round_is_not_heard(
@@ -299,6 +312,22 @@ async def test_what_is_no_abort_of_this_round_is_not_heard(
     [told] = keptn.abort(id_)
     assert await watch.hear({**told, **change}) == []
     assert watch.given_up == {}
+
+
+@pytest.mark.parametrize("sequence", ["remediation", "delivery"])
+async def test_what_is_heard_is_not_believed_while_keptn_can_not_be_asked(
+    sequence: str, keptn: FakeKeptn, watch: Watch
+) -> None:
+    id_ = await opened(keptn, watch, triggered("scale"))
+    await watch.look()
+    [told] = keptn.abort(id_)
+    keptn.fail_at("triggered", 503)
+    told = {**told, "type": f"sh.keptn.event.production.{sequence}.finished"}
+    assert await watch.hear(told) == []
+    assert watch.given_up == {}
+    keptn.recover("triggered")
+    await watch.look(times=2)
+    assert watch.given_up == {id_: GONE}
 
 
 async def test_a_trigger_without_a_time_may_be_newer_than_what_is_heard(

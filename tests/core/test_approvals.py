@@ -123,11 +123,14 @@ async def test_what_a_rail_refuses_is_not_asked_about(rig: Rig) -> None:
 
 
 async def test_what_is_approved_must_still_pass_the_rails(rig: Rig) -> None:
-    async with rig.serving():
+    async with rig.serving() as service:
         asking = await rig.asking()
-        await rig.pause()
+        before = service.policy.rules
+        rig.write(f"{ASKED}, decision: deny")
+        service.reload.set()
+        await until(lambda: service.policy.rules is not before)
         await rig.answer(asking, "approved")
-        assert (await rig.ended(asking)).details["rail"] == "pause"
+        assert (await rig.ended(asking)).details["rail"] == "decision"
     assert rig.knobs.numbers == {}
 
 

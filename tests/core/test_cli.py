@@ -506,7 +506,7 @@ def test_a_demonstration_that_is_not_accepted_is_told_and_the_provider_serves(
         (failure,) = (line for line in running.log if line["logLevel"] == "WARNING")
         assert running.stop().code == 0
     assert failure["message"] == "the demonstration failed"
-    assert "no action 'toggle-feature' here" in failure["reason"]
+    assert "the action toggle-feature is off: not named in REMEDY_ACTIONS" in failure["reason"]
 
 
 def test_a_flag_file_that_is_none_is_left_alone_and_told(tmp_path: Path) -> None:

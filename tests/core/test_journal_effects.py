@@ -17,9 +17,12 @@ from tests.core.journals import (
     DONE,
     FAILED,
     SetClock,
+    accepted,
     admitted,
+    allow,
     asked,
     done,
+    effect,
 )
 
 
@@ -231,3 +234,15 @@ async def test_the_execution_of_the_last_effect_is_named(journal: SqliteJournal)
         return history.execution_id(last)
 
     assert await asked(journal, named) == "1"
+
+
+async def test_of_two_effects_of_one_moment_the_later_admitted_is_the_newer(
+    journal: SqliteJournal,
+) -> None:
+    """Whichever of the two was accepted first."""
+    early, late = await accepted(journal, "early"), await accepted(journal, "late")
+    for execution in (late, early):
+        assert await journal.admit(execution, None, [effect(execution, "a")], allow) is None
+    newest = await asked(journal, lambda history: history.last("a"))
+    assert newest
+    assert newest.execution == early.seq

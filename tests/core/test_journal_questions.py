@@ -93,9 +93,37 @@ async def test_starts_that_only_wait_for_an_answer_count_as_no_runs(
     assert [e.runs for e in await waiting(journal)] == [0]
     await journal.answer("1", "approved", "ada", None)
     assert await journal.admit(execution, PLAN, [effect(execution)], allow) is None
-    assert [(e.runs, e.question) for e in await waiting(journal)] == [(1, None)]
+    assert [e.runs for e in await waiting(journal)] == [1]
     await journal.begin(execution, started)
     assert [e.runs for e in await waiting(journal)] == [2]
+
+
+async def test_a_start_after_the_answer_counts_as_a_run(
+    journal: SqliteJournal, clock: SetClock
+) -> None:
+    """Planning once more may be what kills the process."""
+    execution = await accepted(journal)
+    started, _ = reports_of(execution, clock)
+    await journal.ask(execution, QUESTION)
+    await journal.answer("1", "approved", "ada", None)
+    await journal.begin(execution, started)
+    assert [e.runs for e in await waiting(journal)] == [1]
+
+
+async def test_who_approved_stays_known_and_who_was_not_asked_does_not(
+    journal: SqliteJournal,
+) -> None:
+    execution = await accepted(journal)
+    await journal.ask(execution, QUESTION)
+    await journal.answer("1", "approved", "ada", "calm night")
+    await journal.admit(execution, PLAN, [effect(execution)], allow)
+    question = (await whole(journal, "1")).question
+    assert question
+    assert (question.by, question.reason) == ("ada", "calm night")
+    silent = await accepted(journal, "2")
+    await journal.ask(silent, QUESTION)
+    await journal.admit(silent, PLAN, [effect(silent)], allow)
+    assert (await whole(journal, "2")).question is None
 
 
 async def test_a_question_is_answered_once(journal: SqliteJournal) -> None:
@@ -346,3 +374,12 @@ async def test_an_answer_to_the_question_before_is_none(journal: SqliteJournal) 
     assert told == "it asks something else by now"
     again = QUESTION.asked_at + 1
     assert await journal.answer("1", "approved", "ada", None, asked_at=again) is None
+
+
+async def test_nothing_is_approved_during_a_pause_but_may_be_denied(journal: SqliteJournal) -> None:
+    """It would be refused, and would have to be asked for in Keptn anew."""
+    await journal.ask(await accepted(journal), QUESTION)
+    await journal.pause("ada", "fire drill")
+    told = await journal.answer("1", "approved", "bob", None)
+    assert told == "nothing may act during a pause; resume first"
+    assert await journal.answer("1", "denied", "bob", None) is None

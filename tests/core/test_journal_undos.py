@@ -14,7 +14,7 @@ from keptn_remedy import Outcome, Plan
 from keptn_remedy.journal import Arm, Execution, Undo
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.sqlite import SqliteJournal
-from tests.core.journals import DONE, PLAN, SetClock, accepted, allow, reports_of
+from tests.core.journals import DONE, FAILED, PLAN, SetClock, accepted, admitted, allow, reports_of
 
 CLOSED = Arm(on_closed=True)
 
@@ -232,10 +232,12 @@ async def test_what_people_ordered_is_undone_first(journal: SqliteJournal, clock
     assert first.execution.id == "ordered"
 
 
-async def test_what_may_still_be_undone_by_itself_is_not_pruned(
+async def test_what_is_yet_to_be_undone_is_not_pruned(
     journal: SqliteJournal, path: Path, clock: SetClock
 ) -> None:
-    await finished(journal, "armed", arm=CLOSED, context="open problem")
+    """But a problem may never be closed."""
+    await finished(journal, "armed", arm=Arm(on_closed=True, due_at=clock.time + 60))
+    await finished(journal, "never closed", arm=CLOSED, context="open problem")
     await finished(journal, "wanted")
     await journal.want_undo("wanted", "an order", "ada")
     await finished(journal, "undone")
@@ -243,7 +245,7 @@ async def test_what_may_still_be_undone_by_itself_is_not_pruned(
     await journal.end_undo("undone", "done", "undone")
     await finished(journal, "never")
     clock.time += 10
-    assert await journal.prune(clock.time, 100) == 2
+    assert await journal.prune(clock.time, 100) == 3
     assert {r.id for r in await journal.records()} == {"armed", "wanted"}
     with closing(sqlite3.connect(path)) as reader:
         assert reader.execute("SELECT count(*) FROM undos").fetchone() == (2,)
@@ -292,3 +294,64 @@ async def test_what_failed_may_be_undone_once_more(journal: SqliteJournal, clock
     assert await journal.undo_of("1") is None
     assert await journal.want_undo("1", "an order", "ada") is None
     assert await due(journal, clock) == ["1"]
+
+
+async def test_what_was_undone_after_its_own_verification_is_not_undone_again(
+    journal: SqliteJournal, clock: SetClock
+) -> None:
+    execution = await applied(journal)
+    await journal.keep_failure(execution, FAILED)
+    told = await journal.finish(
+        execution, FAILED, 1, [reports_of(execution, clock)[1]], undone=True
+    )
+    assert await journal.unsent(clock.time, 9, ()) == told
+    now = clock.utc()
+    assert await journal.undo_of("1") == Undo(
+        "done", cause="failed verification", asked_at=now, ended_at=now, message="undone"
+    )
+    assert await journal.want_undo("1", "an order", "ada") == "it is undone already"
+
+
+async def test_what_ended_otherwise_before_is_not_undone_by_a_second_ending(
+    journal: SqliteJournal, clock: SetClock
+) -> None:
+    execution = await finished(journal)
+    clock.time += 1
+    await journal.finish(execution, FAILED, 1, [], undone=True)
+    assert await journal.undo_of("1") is None
+
+
+async def test_undos_that_were_cut_off_are_known_until_the_journal_is_taken_over(
+    journal: SqliteJournal,
+) -> None:
+    for name in ("begun", "wanted", "undone"):
+        await finished(journal, name)
+        await journal.want_undo(name, "an order", "ada")
+    for name in ("begun", "undone"):
+        await journal.begin_undo(name)
+    await journal.end_undo("undone", "done", "undone")
+    assert [undo.execution.id for undo in await journal.undos_begun()] == ["begun"]
+    await journal.recover(0)
+    assert await journal.undos_begun() == []
+
+
+async def test_what_nobody_ordered_is_due_after_later_ones_of_its_target(
+    journal: SqliteJournal, clock: SetClock
+) -> None:
+    for name, targets in (("oldest", "ab"), ("apart", "c"), ("newest", "b")):
+        execution = await admitted(journal, name, *targets, context=name)
+        await journal.finish(execution, DONE, 1, [], arm=CLOSED)
+        clock.time += 1
+    for context in ("oldest", "apart"):
+        await journal.problem_closed(context)
+    assert await due(journal, clock) == ["apart"]
+    assert not await journal.begin_undo("oldest")
+    await journal.problem_closed("newest")
+    assert await due(journal, clock) == ["newest", "apart"]
+    await journal.begin_undo("newest")
+    assert await due(journal, clock) == ["apart"]
+    await journal.end_undo("newest", "refused", "changed since")
+    assert await due(journal, clock) == ["apart", "oldest"]
+    await journal.want_undo("newest", "an order", "ada")
+    await journal.want_undo("oldest", "an order", "ada")
+    assert set(await due(journal, clock)) == {"oldest", "newest", "apart"}

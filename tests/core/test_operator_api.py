@@ -11,6 +11,7 @@ import orjson
 import pytest
 from aiohttp import ClientSession
 
+from keptn_remedy import Change, Outcome, Plan
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.masking import MASK, Mask
@@ -23,10 +24,11 @@ from keptn_remedy.web.operator_api import MAX_BODY_BYTES, OperatorApi
 from keptn_remedy.web.operator_token import OperatorToken
 from keptn_remedy.web.ops import OpsPort
 from tests.log_lines import LogLines, captured_logs
-from tests.ordering import asking, begun, ended
+from tests.ordering import TARGET, asking, begun, ended
 from tests.providing import Greet
 
 TOKEN = "correct-horse-battery-staple"
+SECRET = "hunter2-and-more"
 PROBLEM = "application/problem+json"
 JSON = "application/json"
 ROUTES = (
@@ -51,6 +53,7 @@ class Desk:
 
     journal: SqliteJournal
     pauses: Pauses
+    mask: Mask
     token_file: Path
     session: ClientSession
     log: LogLines
@@ -83,7 +86,9 @@ class Desk:
         return (await self.get(f"/api/executions/{execution_id}")).json["question"]
 
 
-def ops_port(journal: SqliteJournal, pauses: Pauses, api: OperatorApi | None) -> OpsPort:
+def ops_port(
+    journal: SqliteJournal, pauses: Pauses, mask: Mask, api: OperatorApi | None
+) -> OpsPort:
     async def ready() -> Readiness:
         return Readiness(ready=True, reasons=[], degraded=[])
 
@@ -95,6 +100,7 @@ def ops_port(journal: SqliteJournal, pauses: Pauses, api: OperatorApi | None) ->
         metrics=Metrics("1"),
         readiness=ready,
         pauses=pauses,
+        mask=mask,
         version="1",
         operator_api=api,
     )
@@ -114,7 +120,7 @@ async def desk(tmp_path: Path, journal: SqliteJournal) -> AsyncIterator[Desk]:
     mask, pauses = Mask(), Pauses(tmp_path / "pause")
     with captured_logs(mask) as log:
         async with ClientSession() as session:
-            desk = Desk(journal, pauses, path, session, log)
+            desk = Desk(journal, pauses, mask, path, session, log)
             api = OperatorApi(
                 journal,
                 OperatorToken(path, mask),
@@ -123,7 +129,7 @@ async def desk(tmp_path: Path, journal: SqliteJournal) -> AsyncIterator[Desk]:
                 mask,
                 monotonic=lambda: desk.seconds,
             )
-            port = ops_port(journal, pauses, api)
+            port = ops_port(journal, pauses, mask, api)
             async with port.serve():
                 desk.url = f"http://127.0.0.1:{port.port}"
                 yield desk
@@ -233,6 +239,7 @@ async def test_what_a_file_pauses_stays_paused_when_it_is_resumed(
     desk: Desk, tmp_path: Path
 ) -> None:
     (tmp_path / "pause").write_text("cluster upgrade")
+    await desk.pauses.look()
     await desk.order("/api/pause", {"reason": "release freeze"})
     told = await desk.order("/api/resume")
     assert (told.json["paused"], told.json["reason"]) == (True, "cluster upgrade")
@@ -257,6 +264,46 @@ async def test_executions_that_wait_for_an_answer_are_listed_as_such(desk: Desk)
         "next": None,
     }
     assert (await desk.get("/api/executions?waiting=godot")).status == 400
+
+
+@pytest.mark.parametrize("asked_at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+async def test_a_verdict_on_a_question_of_another_time_is_refused(
+    desk: Desk, asked_at: str
+) -> None:
+    execution = await asking(desk.journal)
+    told = await desk.order(f"/api/executions/{execution.id}/approve", {"asked_at": asked_at})
+    assert told.status == 409
+
+
+@pytest.mark.parametrize("asked_at", ["0001-01-01T00:00:00", "2026-01-01T00:00:00", "", "x", 1e300])
+async def test_a_time_without_a_zone_is_400(desk: Desk, asked_at: Any) -> None:
+    execution = await asking(desk.journal)
+    told = await desk.order(f"/api/executions/{execution.id}/approve", {"asked_at": asked_at})
+    assert told.status == 400
+    assert "asked_at" in told.json["title"]
+
+
+async def test_nothing_that_is_told_holds_a_secret(desk: Desk) -> None:
+    desk.mask.hide(SECRET)
+    plan = Plan((Change(TARGET, "url", f"http://u:{SECRET}@h", "-"),), notes=(f"by {SECRET}",))
+    execution = await asking(desk.journal, plan, labels={"token": SECRET})
+    told = [
+        await desk.order(f"/api/executions/{execution.id}/approve"),
+        await desk.get(f"/api/executions/{execution.id}"),
+    ]
+    changed = await ended(desk.journal, Outcome.passed(f"with {SECRET}", key=SECRET))
+    await desk.journal.want_undo(changed.id, "an order", "ann", f"not {SECRET}")
+    await desk.journal.pause("ann", SECRET)
+    told += [
+        await desk.order(f"/api/executions/{changed.id}/undo"),
+        await desk.get(f"/api/executions/{changed.id}"),
+        await desk.get("/api/executions"),
+        await desk.get("/api/pause"),
+    ]
+    for answer in told:
+        assert SECRET not in str(answer.json)
+    assert MASK in str(told[0].json["question"]["plan"])
+    assert told[1].json["trigger"]["data"]["labels"] == {"token": MASK}
 
 
 # Who may order
@@ -374,7 +421,7 @@ def test_a_token_in_a_variable_is_a_mistake_that_names_the_file() -> None:
 
 
 async def test_without_a_token_the_routes_are_not_there(journal: SqliteJournal) -> None:
-    port = ops_port(journal, Pauses(), None)
+    port = ops_port(journal, Pauses(), Mask(), None)
     async with port.serve(), ClientSession() as session:
         url = f"http://127.0.0.1:{port.port}"
         for path in ROUTES:

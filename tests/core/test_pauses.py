@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from keptn_remedy.guardrails import files
 from keptn_remedy.guardrails.pauses import MAX_REASON_CHARACTERS, Pauses
+from keptn_remedy.journal import Pause
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.railing import Ask, Rig, rigged
 from tests.waiting import until
@@ -122,11 +127,13 @@ async def test_a_file_pauses_for_as_long_as_it_is_there(rig: Rig) -> None:
     file = rig.folder / "pause"
     async with rig.serving(pause_file=file):
         file.write_text("cluster upgrade\n")
+        await until(rig.is_paused)
         ended = await rig.refused(Ask(), "pause", RULE, paused_by=f"file {file}")
         assert "cluster upgrade" in ended.message
     async with rig.serving(pause_file=file):
         await rig.refused(Ask(), "pause", RULE, paused_by=f"file {file}")
         file.unlink()
+        await until(lambda: not rig.is_paused())
         await rig.acts(Ask())
 
 
@@ -149,31 +156,107 @@ async def test_a_pause_is_shown_as_degraded_in_the_metric_and_in_the_log(rig: Ri
 # The file alone
 
 
+async def pause_of(file: Path) -> Pause | None:
+    pauses = Pauses(file)
+    await pauses.look()
+    return pauses.current()
+
+
 @pytest.mark.parametrize("text", ["false", "No\n", "off", " 0 "])
-def test_a_file_that_says_no_does_not_pause(tmp_path: Path, text: str) -> None:
+async def test_a_file_that_says_no_does_not_pause(tmp_path: Path, text: str) -> None:
     (tmp_path / "pause").write_text(text)
-    assert Pauses(tmp_path / "pause").current() is None
+    assert await pause_of(tmp_path / "pause") is None
 
 
 @pytest.mark.parametrize(
     ("text", "reason"), [("", "no reason given"), ("true", "true"), ("one\n two", "one two")]
 )
-def test_any_other_text_is_the_reason(tmp_path: Path, text: str, reason: str) -> None:
+async def test_any_other_text_is_the_reason(tmp_path: Path, text: str, reason: str) -> None:
     (tmp_path / "pause").write_text(text)
-    pause = Pauses(tmp_path / "pause").current()
+    pause = await pause_of(tmp_path / "pause")
     assert pause
     assert pause.reason == reason
 
 
-def test_a_file_that_cannot_be_read_pauses(tmp_path: Path) -> None:
+async def test_a_file_that_cannot_be_read_pauses(tmp_path: Path) -> None:
     (tmp_path / "pause").mkdir()
-    pause = Pauses(tmp_path / "pause").current()
+    pause = await pause_of(tmp_path / "pause")
     assert pause
     assert "can't be read" in pause.reason
 
 
-def test_a_long_or_odd_text_pauses_and_is_cut(tmp_path: Path) -> None:
+async def test_a_file_that_waits_for_a_writer_pauses_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pause")
+    pause = await pause_of(tmp_path / "pause")
+    assert pause
+    assert pause.reason == "it can't be read: it is no regular file"
+
+
+async def test_a_file_whose_mount_hangs_pauses_until_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pause").write_text("no")
+    answers, opens = threading.Event(), os.open
+
+    def open_late(*given: Any) -> int:
+        assert answers.wait(20)
+        return opens(*given)
+
+    monkeypatch.setattr(files, "OVERDUE_SECONDS", 0.01)
+    monkeypatch.setattr(os, "open", open_late)
+    pauses = Pauses(tmp_path / "pause")
+    reasons: list[str] = []
+    for _ in range(3):
+        await pauses.look()
+        reasons += [pause.reason] if (pause := pauses.current()) else []
+    answers.set()
+    assert reasons == ["it can't be read: it takes too long"] * 3
+
+    async def is_over() -> bool:
+        await pauses.look()
+        return pauses.current() is None
+
+    await until(is_over)
+
+
+async def test_a_pause_is_the_same_for_as_long_as_its_file_says_the_same(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pause")
+    pauses = Pauses(tmp_path / "pause")
+    await pauses.look()
+    first = pauses.current()
+    await pauses.look()
+    assert pauses.current() == first
+    (tmp_path / "pause").unlink()
+    (tmp_path / "pause").write_text("another")
+    await pauses.look()
+    assert pauses.current() != first
+
+
+async def test_a_file_of_a_year_that_no_calendar_has_pauses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not each file system takes such a time."""
+    (tmp_path / "pause").write_text("stop")
+    found = (tmp_path / "pause").stat()
+    for late in (1e13, 1e300):
+        status = os.stat_result([*found[:8], late, found.st_ctime])
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fstat", lambda _, status=status: status)
+            pause = await pause_of(tmp_path / "pause")
+        assert pause
+        assert pause.reason == "stop"
+
+
+async def test_a_long_or_odd_text_pauses_and_is_cut(tmp_path: Path) -> None:
     (tmp_path / "pause").write_bytes(b"\xff" + b"x" * 5_000)
-    pause = Pauses(tmp_path / "pause").current()
+    pause = await pause_of(tmp_path / "pause")
+    assert pause
+    assert len(pause.reason) <= MAX_REASON_CHARACTERS
+
+
+async def test_of_a_huge_file_only_the_beginning_is_read(tmp_path: Path) -> None:
+    with (tmp_path / "pause").open("wb") as file:
+        file.truncate(1 << 40)  # it takes no room
+    pause = await pause_of(tmp_path / "pause")
     assert pause
     assert len(pause.reason) <= MAX_REASON_CHARACTERS

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from keptn_remedy.events import LOG_ERROR
+from keptn_remedy.events import LOG_ERROR, Report
 from keptn_remedy.guardrails.defaults import ReplicaSettings
-from keptn_remedy.guardrails.matching import Scope
-from keptn_remedy.guardrails.policy import PolicyError
+from keptn_remedy.guardrails.matching import Rules, Scope
+from keptn_remedy.guardrails.policy import Policy, PolicyError
 from keptn_remedy.guardrails.policy_file import PolicyFile
+from keptn_remedy.guardrails.reading import MAX_BYTES
+from keptn_remedy.journal import JournalError, Unsent
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.railing import Ask, Rig, rigged
 from tests.waiting import until
@@ -122,6 +126,32 @@ async def test_setting_reload_has_it_read_at_once(rig: Rig) -> None:
         await rig.refused(Ask(), "decision", "stop")
 
 
+async def test_a_rejection_is_logged_once_and_told_when_the_journal_works_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.policy.write_text(ALLOWS)
+    async with rig.serving() as service:
+        owe, tries = service.journal.owe, list[Report]()
+
+        async def fail_at_first(report: Report) -> Unsent:
+            tries.append(report)
+            if len(tries) < 4:
+                raise JournalError("the disk is full")
+            return await owe(report)
+
+        monkeypatch.setattr(service.journal, "owe", fail_at_first)
+        rig.policy.write_text(BAD)
+        service.reload.set()
+
+        def is_told() -> bool:
+            rig.clock.forward(1)
+            return any(e.type == LOG_ERROR for e in rig.keptn.received)
+
+        await until(is_told)
+        assert len(tries) == 4
+        assert len(rig.log.saying("the policy was rejected")) == 1
+
+
 # The file alone
 
 
@@ -142,6 +172,40 @@ async def test_a_missing_file_at_the_very_start_is_an_error(
 ) -> None:
     with pytest.raises(PolicyError, match="can't be read"):
         await policy_of(file, journal).begin()
+
+
+async def test_a_file_that_waits_for_a_writer_is_an_error_at_once(
+    file: Path, journal: SqliteJournal
+) -> None:
+    os.mkfifo(file)
+    with pytest.raises(PolicyError, match="it is no regular file"):
+        await policy_of(file, journal).begin()
+
+
+async def test_a_file_is_taken_up_to_its_greatest_size_and_no_part_of_a_larger_one(
+    file: Path, journal: SqliteJournal
+) -> None:
+    policy = await begun(file, journal, f"{DENIES}\n#".ljust(MAX_BYTES, "x"))
+    assert decision(policy) == "deny"
+    write(file, f"{ALLOWS}\n#".ljust(MAX_BYTES + 1, "x"))
+    await policy.look(at_once=True)
+    assert policy.problem == "it is larger than 256 KiB"
+    assert decision(policy) == "deny"
+
+
+async def test_rules_are_made_beside_the_service(file: Path, journal: SqliteJournal) -> None:
+    makers: list[int] = []
+
+    def make(policy: Policy | None) -> Rules:
+        makers.append(threading.get_ident())
+        return ReplicaSettings().rules(policy)
+
+    write(file, ALLOWS)
+    policy = PolicyFile(file, journal, make)
+    await policy.begin()
+    write(file, DENIES)
+    await policy.look(at_once=True)
+    assert [maker == threading.get_ident() for maker in makers] == [True, False, False]
 
 
 async def test_a_text_is_taken_when_it_was_seen_twice(file: Path, journal: SqliteJournal) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from keptn_remedy.guardrails.stages import ASK_AGAIN_SECONDS, FRESH_SECONDS, StageSizes
+from keptn_remedy.guardrails.stages import (
+    ASK_AGAIN_SECONDS,
+    FRESH_SECONDS,
+    MOST_STAGES,
+    StageSizes,
+)
 from tests.core.journals import SetClock
 
 
@@ -52,3 +57,15 @@ async def test_stages_are_told_apart_and_a_stage_never_told_of_is_unknown() -> N
     await sizes.of("shop", "prod")
     keptn.size = None
     assert await sizes.of("shop", "dev") is None
+
+
+async def test_so_many_stages_are_remembered_and_no_more() -> None:
+    keptn = Stages()
+    sizes = StageSizes(keptn.services, MovedClock())
+    for number in range(MOST_STAGES):
+        await sizes.of("shop", f"stage {number}")
+    await sizes.of("shop", "stage 0")
+    assert keptn.asked == MOST_STAGES == 1_000
+    await sizes.of("shop", "one more")
+    await sizes.of("shop", "stage 0")
+    assert keptn.asked == MOST_STAGES + 2

@@ -16,6 +16,7 @@ from keptn_remedy import events
 from keptn_remedy.clock import Clock
 from keptn_remedy.control_plane import ControlPlane
 from keptn_remedy.events import STRUCTURED, Event, Replies
+from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.journal import Unsent
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.sweep import SWEEP_SECONDS, Filters, Sweep
@@ -71,6 +72,7 @@ class Broom:
         self.taken_up: list[str] = []
         self.told: list[Unsent] = []
         self.wanted = True
+        self.rules = Rules(None)
         self.journal = journal
         self.clock = clock or Hands()
         self.control_plane = asking(keptn.url, SOURCE)
@@ -81,6 +83,7 @@ class Broom:
             self.clock,
             Replies(SOURCE),
             filters=filters or Filters(),
+            rules=lambda: self.rules,
             accept=self.accept if sweeps else None,
             tell=self.told.append if answers else None,
         )
@@ -236,6 +239,18 @@ async def test_what_is_not_wanted_is_not_offered_again(
         for _ in range(3):
             await broom.sweep.once()
     assert broom.asked_to_accept == [id_]
+
+
+async def test_what_was_not_wanted_is_offered_again_when_other_rules_are_in_force(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    id_ = keptn.open(triggered())
+    async with sweeping(keptn, journal) as broom:
+        broom.wanted = False
+        await broom.sweep.once()
+        broom.wanted, broom.rules = True, Rules(None)
+        await broom.sweep.once()
+    assert broom.taken_up == [id_]
 
 
 # Left to Keptn and to others

@@ -139,6 +139,12 @@ class ProviderProcess:
     def send(self, number: Signals) -> None:
         self._running.send_signal(number)
 
+    def heeds(self, number: Signals) -> bool:
+        """Whether it does with the signal anything but end."""
+        status = Path(f"/proc/{self._running.pid}/status").read_text()
+        masks = dict(line.split(":", 1) for line in status.splitlines())
+        return any(int(masks[name], 16) >> (number - 1) & 1 for name in ("SigIgn", "SigCgt"))
+
     async def exited(self, *, within: float = EXIT_SECONDS) -> Exit:
         """Wait until the process has ended by itself."""
         began = time.monotonic()

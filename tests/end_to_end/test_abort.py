@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -229,6 +230,80 @@ def sequence_aborted(trigger: dict[str, Any]) -> dict[str, Any]:
         "time": "2099-01-01T00:00:00.000Z",
         "data": {**scope, "status": "aborted", "result": "pass"},
     }
+
+
+async def test_nobody_acts_before_what_was_applied_is_put_back(
+    tmp_path: Path, policy: Path
+) -> None:
+    Valve.gates = {"verify": Gate()}
+    async with FakeKeptn() as keptn, serving(keptn, tmp_path, policy=policy) as service:
+        execution = await held_at("verify", keptn, service)
+        other = triggered("valve", service="other")
+        await keptn.deliver(other, to=event_url(service))
+        await until(lambda: Valve.steps.count("plan") == 2)
+        keptn.abort(execution)
+        await ended(service, execution)
+        await until(lambda: Valve.steps.count("verify") == 2)
+        first_steps = ["plan", "apply", "verify", "plan", "undo"]
+        assert Valve.steps[:5] == first_steps
+        Valve.gates["verify"].open()
+        await keptn.task_finished(other["id"])
+
+
+async def test_a_dry_run_puts_nothing_back(tmp_path: Path, policy: Path) -> None:
+    Valve.gates = {"verify": Gate()}
+    async with FakeKeptn() as keptn:
+        async with serving(keptn, tmp_path, policy=policy, drain_seconds=2) as service:
+            execution = await held_at("verify", keptn, service)
+        keptn.abort(execution)
+        Valve.gates = {}
+        async with serving(keptn, tmp_path, policy=policy, dry_run=True) as service:
+            await ended_in_some_way(service, execution)
+        assert "undo" not in Valve.steps
+        keptn.expect_unanswered(execution)
+
+
+async def ended_in_some_way(service: Service, execution_id: str) -> None:
+    async def is_over() -> bool:
+        found = await service.journal.record(execution_id)
+        return found is not None and found.state == "finished"
+
+    await until(is_over)
+
+
+async def test_a_shutdown_does_not_cut_off_the_change_that_an_abort_waits_for(
+    tmp_path: Path, policy: Path
+) -> None:
+    """The next process undoes it; until then it counts as perhaps applied."""
+    Valve.gates = {"apply": Gate()}
+    async with FakeKeptn() as keptn:
+        async with serving(keptn, tmp_path, policy=policy, drain_seconds=2) as service:
+            execution = await held_at("apply", keptn, service)
+            keptn.abort(execution)
+            await until(lambda: is_given_up(service, execution))
+        assert Valve.steps == ["plan", "apply"]
+        Valve.gates = {}
+        async with serving(keptn, tmp_path, policy=policy) as service:
+            assert (await ended(service, execution)).status == "aborted"
+        assert Valve.steps == ["plan", "apply", "undo"]
+
+
+async def test_what_is_aborted_and_takes_no_notice_of_it_is_not_answered(tmp_path: Path) -> None:
+    class Deaf(Gate):
+        """Swallows its cancellation."""
+
+        async def passage(self, name: str) -> None:
+            try:
+                await super().passage(name)
+            except asyncio.CancelledError:
+                self.entered.append("cancelled")
+
+    Valve.gates = {"run": Deaf()}
+    async with FakeKeptn() as keptn, serving(keptn, tmp_path) as service:
+        execution = await held_at("run", keptn, service, "wait")
+        keptn.abort(execution)
+        assert (await ended(service, execution)).status == "aborted"
+        assert not keptn.finished(execution)
 
 
 async def test_a_plain_action_is_cancelled(tmp_path: Path) -> None:

@@ -63,3 +63,6 @@ async def test_an_attempt_that_ignores_its_deadline_is_finished_as_errored(tmp_p
         Deaf.enough.set()
         await until(lambda: service.dispatcher.running == 0)
         assert len(keptn.finished(event["id"])) == 1
+        counted = service.runner.means.metrics.finished
+        assert counted("deaf", "errored", "fail")._value.get() == 1
+        assert counted("deaf", "succeeded", "pass")._value.get() == 0

@@ -71,6 +71,20 @@ async def test_sighup_takes_a_changed_policy_and_keeps_serving(served: Served) -
     assert "refused by guard-rail decision (stop)" in await served.message()
 
 
+async def test_sighup_while_it_starts_ends_nothing(served: Served) -> None:
+    provider = served.provider
+    await provider.stop()
+    provider.launch()
+    await until(lambda: provider.heeds(SIGHUP))
+
+    async def is_ready() -> bool:
+        provider.send(SIGHUP)
+        return await provider.readiness() == 200
+
+    await until(is_ready)
+    assert await served.message() == "written"
+
+
 async def test_a_bad_policy_is_told_and_the_last_good_one_survives_a_kill(served: Served) -> None:
     served.policy.write_text(DENIES)
     served.provider.send(SIGHUP)

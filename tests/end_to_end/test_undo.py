@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from keptn_remedy import Change, Context, Denied, Outcome, Plan, PlannedAction
+from keptn_remedy import Change, Context, Denied, Outcome, Plan, PlannedAction, operators
 from keptn_remedy.clock import Clock
-from keptn_remedy.journal import Undo
+from keptn_remedy.journal import DueUndo, JournalError, Undo
+from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.service import Service
 from keptn_remedy.testing import FakeKeptn, triggered
 from tests.providing import Gate, event_url, get_json, ops_url, provider
@@ -39,8 +41,10 @@ class Knob(PlannedAction):
     at: ClassVar[int] = 0
     verdict: ClassVar[Outcome | None] = None
     gate: ClassVar[Gate | None] = None
-    pauses: ClassVar[Path | None] = None
+    once_applied: ClassVar[list[Callable[[], Awaitable[None]]]] = []
+    returns: ClassVar[Any] = None
     undos: ClassVar[list[str]] = []
+    log: ClassVar[list[str]] = []
 
     async def plan(self, context: Context, value: int) -> Plan:
         if value == self.at:
@@ -48,24 +52,60 @@ class Knob(PlannedAction):
         return Plan((Change("knob", "number", self.at, value),))
 
     async def apply(self, context: Context, plan: Plan) -> None:
+        self.log.append("apply")
         for change in plan.changes:
             Knob.at = change.after
-        if self.pauses:
-            self.pauses.write_text("fire drill")
+        for follow in self.once_applied:
+            await follow()
 
     async def verify(self, context: Context, plan: Plan) -> Outcome:
         return self.verdict or Outcome.passed(f"at {self.at}")
 
-    async def undo(self, context: Context, plan: Plan) -> None:
+    async def undo(self, context: Context, plan: Plan) -> Any:
         self.undos.append(context.trigger.id)
+        self.log.append("undo")
         if self.gate:
             await self.gate.passage(context.trigger.id)
         change = plan.changes[0]
         if self.at == change.before:
-            return
+            return self.returns
         if self.at != change.after:
             raise Denied(f"the knob is at {self.at}, not at {change.after}: left alone")
         Knob.at = change.before
+        return self.returns
+
+
+class StubbornGate(Gate):
+    """A gate at which nobody can be cancelled."""
+
+    async def passage(self, name: str) -> None:
+        while True:
+            with suppress(asyncio.CancelledError):
+                return await super().passage(name)
+
+
+class Lamps(PlannedAction):
+    """Lights lamps; what undoes it can be held up at gates, by lamp."""
+
+    name = "lamps"
+    Value = list[str]
+    gates: ClassVar[dict[str, Gate]] = {}
+    undone: ClassVar[list[str]] = []
+
+    async def plan(self, context: Context, value: list[str]) -> Plan:
+        return Plan(tuple(Change(lamp, "lit", False, True) for lamp in value))
+
+    async def apply(self, context: Context, plan: Plan) -> None:
+        pass
+
+    async def verify(self, context: Context, plan: Plan) -> Outcome:
+        return Outcome.passed("lit")
+
+    async def undo(self, context: Context, plan: Plan) -> None:
+        lamps = "+".join(sorted(plan.targets))
+        if lamps in self.gates:
+            await self.gates[lamps].passage(lamps)
+        self.undone.append(lamps)
 
 
 @pytest.fixture(autouse=True)
@@ -73,8 +113,12 @@ def zero() -> None:
     Knob.at = 0
     Knob.verdict = None
     Knob.gate = None
-    Knob.pauses = None
+    Knob.once_applied = []
+    Knob.returns = None
     Knob.undos = []
+    Knob.log = []
+    Lamps.gates = {}
+    Lamps.undone = []
 
 
 @asynccontextmanager
@@ -84,16 +128,41 @@ async def serving(
     if policy:
         others["policy"] = folder / "policy.yaml"
         others["policy"].write_text(policy)
-    async with provider(folder / "journal.db", keptn, Knob, **others) as service:
+    async with provider(folder / "journal.db", keptn, Knob, Lamps, **others) as service:
         yield service
 
 
 async def turned(keptn: FakeKeptn, service: Service, to: int, **fields: Any) -> str:
     """The id of an execution that has turned the knob."""
-    event = triggered("knob", to) | fields
+    return await acted(keptn, service, triggered("knob", to) | fields)
+
+
+async def lit(keptn: FakeKeptn, service: Service, *lamps: str) -> str:
+    """The id of an execution that has lit lamps."""
+    return await acted(keptn, service, triggered("lamps", list(lamps)))
+
+
+async def acted(keptn: FakeKeptn, service: Service, event: dict[str, Any]) -> str:
     await keptn.deliver(event, to=event_url(service))
     await keptn.task_finished(event["id"])
     return str(event["id"])
+
+
+async def looked(service: Service) -> None:
+    """Return once undos that are due have been looked for."""
+    for _ in range(2):  # the second look begins when the first has ended
+        service.operators.look()
+        await until(lambda: not service.operators._ordered.is_set())
+
+
+async def order(service: Service, execution: str) -> None:
+    assert await service.journal.want_undo(execution, "order", "ada", "too loud") is None
+
+
+async def state_of(service: Service, execution: str) -> str:
+    undo = await service.journal.undo_of(execution)
+    assert undo
+    return undo.state
 
 
 async def ended(service: Service, execution: str) -> Undo:
@@ -110,7 +179,7 @@ async def ended(service: Service, execution: str) -> Undo:
 
 
 async def ordered(service: Service, execution: str) -> Undo:
-    assert await service.journal.want_undo(execution, "order", "ada", "too loud") is None
+    await order(service, execution)
     return await ended(service, execution)
 
 
@@ -172,14 +241,19 @@ async def test_nothing_changed_is_nothing_to_undo(tmp_path: Path) -> None:
 
 async def test_an_undo_that_a_pause_held_back_can_be_ordered_later(tmp_path: Path) -> None:
     Knob.verdict = Outcome.failed("too loud")
-    pause = tmp_path / "pause"
-    Knob.pauses = pause
-    async with FakeKeptn() as keptn, serving(keptn, tmp_path, pause_file=pause) as service:
+    async with FakeKeptn() as keptn, serving(keptn, tmp_path) as service:
+
+        async def pause() -> None:
+            await service.journal.pause("bob", "fire drill")
+            await until(lambda: service.pauses.current() is not None)
+
+        Knob.once_applied = [pause]
         execution = await turned(keptn, service, 5)
         message = keptn.finished(execution)[0].data["message"]
         assert "too loud; NOT UNDONE: refused by guard-rail pause" in message
         assert Knob.at == 5
-        pause.unlink()
+        await service.journal.resume()
+        await until(lambda: service.pauses.current() is None)
         assert (await ordered(service, execution)).state == "done"
         assert Knob.at == 0
 
@@ -233,7 +307,11 @@ async def test_what_failed_waits_for_no_undo(tmp_path: Path) -> None:
     Knob.verdict = Outcome.failed("too loud")
     async with FakeKeptn() as keptn, serving(keptn, tmp_path, ON_CLOSED) as service:
         execution = await turned(keptn, service, 5)
-        assert await service.journal.undo_of(execution) is None
+        undo = await service.journal.undo_of(execution)
+        assert undo
+        assert (undo.state, undo.cause) == ("done", "failed verification")
+        refusal = await service.journal.want_undo(execution, "order", "ada")
+        assert refusal == "it is undone already"
 
 
 async def test_several_rounds_are_undone_from_the_last_to_the_first(tmp_path: Path) -> None:
@@ -267,10 +345,10 @@ async def test_an_automatic_undo_waits_for_the_end_of_a_pause(tmp_path: Path) ->
     ):
         execution = await turned(keptn, service, 5)
         pause.write_text("fire drill")
+        await until(lambda: service.pauses.current() is not None)
         await keptn.deliver(keptn.problem_closed(execution), to=event_url(service))
-        undo = await service.journal.undo_of(execution)
-        assert undo
-        assert undo.state == "wanted"
+        await looked(service)
+        assert await state_of(service, execution) == "wanted"
         pause.unlink()
         assert (await ended(service, execution)).state == "done"
 
@@ -278,7 +356,7 @@ async def test_an_automatic_undo_waits_for_the_end_of_a_pause(tmp_path: Path) ->
 async def test_the_next_process_carries_an_undo_out(tmp_path: Path) -> None:
     Knob.gate = Gate()
     async with FakeKeptn() as keptn:
-        async with serving(keptn, tmp_path) as service:
+        async with serving(keptn, tmp_path, drain_seconds=2) as service:
             execution = await turned(keptn, service, 5)
             assert await service.journal.want_undo(execution, "order", "ada") is None
             await Knob.gate.until_entered(1)
@@ -306,9 +384,263 @@ async def test_nothing_is_undone_any_more_once_the_process_leaves(tmp_path: Path
             execution = await turned(keptn, service, 5)
             await service.drain()
             assert await service.journal.want_undo(execution, "order", "ada") is None
-            for _ in range(2):  # the second look begins when the first has ended
-                service.operators.look()
-                await until(lambda: not service.operators._ordered.is_set())
+            await looked(service)
         assert Knob.undos == []
         async with serving(keptn, tmp_path) as service:
             assert (await ended(service, execution)).state == "done"
+
+
+async def test_a_dry_run_process_undoes_nothing(tmp_path: Path) -> None:
+    """Orders are told so; what nobody ordered waits for a process that acts."""
+    async with FakeKeptn() as keptn:
+        async with serving(keptn, tmp_path, ON_CLOSED) as service:
+            first = await turned(keptn, service, 5)
+            second = await lit(keptn, service, "hall")
+        async with serving(keptn, tmp_path, ON_CLOSED, dry_run=True) as service:
+            undo = await ordered(service, first)
+            assert (undo.state, undo.message) == (
+                "refused",
+                "dry run: it would have undone knob number: 0 -> 5",
+            )
+            context = (await service.journal.records())[0].context
+            assert await service.journal.problem_closed(context) == 1
+            await looked(service)
+            assert await state_of(service, second) == "wanted"
+        assert (Knob.undos, Lamps.undone) == ([], [])
+        async with serving(keptn, tmp_path, ON_CLOSED) as service:
+            assert (await ended(service, second)).state == "done"
+
+
+async def test_an_undo_that_returns_no_text_has_failed(tmp_path: Path) -> None:
+    Knob.returns = True
+    async with FakeKeptn() as keptn, serving(keptn, tmp_path) as service:
+        execution = await turned(keptn, service, 5)
+        undo = await ordered(service, execution)
+        assert (undo.state, undo.message) == (
+            "failed",
+            "unexpected TypeError: undo returned bool instead of text or None",
+        )
+        Knob.returns = "all quiet"
+        undo = await ordered(service, execution)
+        assert (undo.state, undo.message) == ("done", "all quiet")
+
+
+async def test_an_undo_that_cannot_even_begin_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with FakeKeptn() as keptn, serving(keptn, tmp_path) as service:
+        first, second = await turned(keptn, service, 5), await lit(keptn, service, "hall")
+        registry = type(service.registry)
+        monkeypatch.setattr(registry, "find", lambda *_: 1 / 0)
+        undo = await ordered(service, first)
+        assert (undo.state, undo.message) == (
+            "failed",
+            "unexpected ZeroDivisionError: division by zero",
+        )
+        monkeypatch.undo()
+        assert (await ordered(service, second)).state == "done"
+
+
+async def test_an_undo_goes_on_after_a_journal_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = [JournalError("disk I/O error")]
+    find = SqliteJournal.overtaken
+
+    async def find_later(journal: SqliteJournal, execution_id: str) -> str | None:
+        if failures:
+            raise failures.pop()
+        return await find(journal, execution_id)
+
+    monkeypatch.setattr(SqliteJournal, "overtaken", find_later)
+    async with FakeKeptn() as keptn, serving(keptn, tmp_path) as service:
+        execution = await turned(keptn, service, 5)
+        assert (await ordered(service, execution)).state == "done"
+        assert failures == []
+
+
+async def test_an_undo_that_takes_long_holds_up_no_other(tmp_path: Path) -> None:
+    Lamps.gates["hall"] = Gate()
+    async with FakeKeptn() as keptn, serving(keptn, tmp_path) as service:
+        slow, quick = await lit(keptn, service, "hall"), await lit(keptn, service, "attic")
+        await order(service, slow)
+        await Lamps.gates["hall"].until_entered(1)
+        assert (await ordered(service, quick)).state == "done"
+        Lamps.gates["hall"].open()
+        assert (await ended(service, slow)).state == "done"
+
+
+async def test_an_undo_of_a_busy_target_holds_up_no_other(tmp_path: Path) -> None:
+    async with FakeKeptn() as keptn, serving(keptn, tmp_path) as service:
+        busy, free = await lit(keptn, service, "hall"), await lit(keptn, service, "attic")
+        targets = service.runner.means.targets
+        async with targets.hold(frozenset({"hall"}), "another", targets.moment()):
+            await order(service, busy)
+            await until(lambda: targets._interest["hall"] == 2)
+            assert (await ordered(service, free)).state == "done"
+        assert (await ended(service, busy)).state == "done"
+
+
+async def test_undos_that_share_a_target_are_carried_out_one_after_the_other(
+    tmp_path: Path,
+) -> None:
+    Lamps.gates["attic"] = Gate()
+    async with FakeKeptn() as keptn, serving(keptn, tmp_path) as service:
+        oldest = await lit(keptn, service, "hall")
+        middle = await lit(keptn, service, "attic", "hall")
+        newest = await lit(keptn, service, "attic")
+        await order(service, newest)
+        await Lamps.gates["attic"].until_entered(1)
+        await order(service, middle)
+        await order(service, oldest)
+        await looked(service)
+        assert Lamps.undone == []
+        Lamps.gates["attic"].open()
+        assert (await ended(service, oldest)).state == "done"
+        assert Lamps.undone == ["attic", "attic+hall", "hall"]
+
+
+async def test_only_so_many_undos_are_under_way_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operators, "UNDOS_AT_ONCE", 1)
+    Lamps.gates["hall"] = Gate()
+    async with FakeKeptn() as keptn, serving(keptn, tmp_path) as service:
+        first, second = await lit(keptn, service, "hall"), await lit(keptn, service, "attic")
+        await order(service, first)
+        await Lamps.gates["hall"].until_entered(1)
+        await order(service, second)
+        await looked(service)
+        assert await state_of(service, second) == "wanted"
+        Lamps.gates["hall"].open()
+        assert (await ended(service, second)).state == "done"
+
+
+async def test_what_is_due_earlier_waits_for_the_undo_of_what_came_later(tmp_path: Path) -> None:
+    clock = ShiftedClock()
+    async with FakeKeptn() as keptn, serving(keptn, tmp_path, FOR_AN_HOUR, clock=clock) as service:
+        first = await turned(keptn, service, 5)
+        clock.shift = 1800
+        second = await turned(keptn, service, 9)
+        clock.shift = 3700
+        await looked(service)
+        assert await state_of(service, first) == "armed"
+        clock.shift = 5500
+        assert (await ended(service, first)).state == "done"
+        assert Knob.undos == [second, first]
+        assert Knob.at == 0
+
+
+async def test_a_problem_that_closes_first_waits_for_a_later_one(tmp_path: Path) -> None:
+    async with FakeKeptn() as keptn, serving(keptn, tmp_path, ON_CLOSED) as service:
+        first = await turned(keptn, service, 5, shkeptncontext="first")
+        second = await turned(keptn, service, 9, shkeptncontext="second")
+        await service.journal.problem_closed("first")
+        await looked(service)
+        assert await state_of(service, first) == "wanted"
+        await service.journal.problem_closed("second")
+        assert (await ended(service, first)).state == "done"
+        assert Knob.undos == [second, first]
+        assert Knob.at == 0
+
+
+async def test_what_waited_for_an_undo_that_is_refused_is_refused_too(tmp_path: Path) -> None:
+    async with FakeKeptn() as keptn, serving(keptn, tmp_path, ON_CLOSED) as service:
+        first = await turned(keptn, service, 5, shkeptncontext="first")
+        second = await turned(keptn, service, 9, shkeptncontext="second")
+        Knob.at = 7
+        await service.journal.problem_closed("first")
+        await service.journal.problem_closed("second")
+        undo = await ended(service, first)
+        assert (undo.state, undo.message) == (
+            "refused",
+            f"execution {second} acted on it since; undo that one first",
+        )
+        assert Knob.at == 7
+
+
+async def test_the_target_of_an_undo_that_was_cut_off_is_kept_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Knob.gate = Gate()
+    async with FakeKeptn() as keptn:
+        async with serving(keptn, tmp_path, drain_seconds=2) as service:
+            execution = await turned(keptn, service, 5)
+            await order(service, execution)
+            await Knob.gate.until_entered(1)
+            later = triggered("knob", 9)
+            await keptn.deliver(later, to=event_url(service))
+            await until(lambda: service.runner.means.targets._interest["knob"] == 2)
+        Knob.gate = None
+        find, may_begin = SqliteJournal.due_undos, asyncio.Event()
+
+        async def find_late(journal: SqliteJournal, now: float, limit: int) -> list[DueUndo]:
+            await may_begin.wait()
+            return await find(journal, now, limit)
+
+        monkeypatch.setattr(SqliteJournal, "due_undos", find_late)
+        async with serving(keptn, tmp_path) as service:
+            await until(lambda: service.runner.means.targets._interest.get("knob") == 2)
+            may_begin.set()
+            assert (await ended(service, execution)).state == "done"
+            await keptn.task_finished(later["id"])
+        assert Knob.log == ["apply", "undo", "undo", "apply"]
+
+
+async def test_an_undo_that_was_cut_off_keeps_no_target_during_a_pause(tmp_path: Path) -> None:
+    Knob.gate = Gate()
+    async with FakeKeptn() as keptn:
+        async with serving(keptn, tmp_path, ON_CLOSED, drain_seconds=2) as service:
+            execution = await turned(keptn, service, 5, shkeptncontext="first")
+            await service.journal.problem_closed("first")
+            await Knob.gate.until_entered(1)
+            await service.journal.pause("bob", "fire drill")
+        Knob.gate = None
+        async with serving(keptn, tmp_path, ON_CLOSED) as service:
+            refused = await turned(keptn, service, 9)
+            assert "paused by bob" in keptn.finished(refused)[0].data["message"]
+            assert await state_of(service, execution) == "wanted"
+            await service.journal.resume()
+            assert (await ended(service, execution)).state == "done"
+
+
+async def test_an_undo_under_way_comes_to_its_end_before_the_process_leaves(
+    tmp_path: Path,
+) -> None:
+    Knob.gate = Gate()
+    async with FakeKeptn() as keptn, serving(keptn, tmp_path) as service:
+        execution = await turned(keptn, service, 5)
+        await order(service, execution)
+        await Knob.gate.until_entered(1)
+        leaving = asyncio.create_task(service.drain())
+        await until(lambda: service.leaving)
+        Knob.gate.open()
+        await leaving
+        assert await state_of(service, execution) == "done"
+
+
+async def test_leaving_waits_for_no_undo_that_has_not_begun(tmp_path: Path) -> None:
+    async with FakeKeptn() as keptn, serving(keptn, tmp_path) as service:
+        execution = await turned(keptn, service, 5)
+        targets = service.runner.means.targets
+        async with targets.hold(frozenset({"knob"}), "another", targets.moment()):
+            await order(service, execution)
+            await until(lambda: targets._interest["knob"] == 2)
+            async with asyncio.timeout(5):
+                await service.drain()
+        assert await state_of(service, execution) == "wanted"
+
+
+async def test_an_undo_that_ignores_its_cancellation_does_not_keep_the_process(
+    tmp_path: Path,
+) -> None:
+    gate = Lamps.gates["hall"] = StubbornGate()
+    async with FakeKeptn() as keptn, serving(keptn, tmp_path, drain_seconds=2) as service:
+        execution = await lit(keptn, service, "hall")
+        await order(service, execution)
+        await gate.until_entered(1)
+        async with asyncio.timeout(5):
+            await service.drain()
+        assert await state_of(service, execution) == "running"
+        gate.open()
+        assert (await ended(service, execution)).state == "done"

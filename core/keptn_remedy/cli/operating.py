@@ -80,7 +80,9 @@ def resume(*, as_json: bool) -> int:
 
     async def carry_out(order: Order) -> int:
         ended = await order.journal.resume()
-        by_file = Pauses(load(os.environ).pause_file).current()
+        pauses = Pauses(load(os.environ).pause_file)
+        await pauses.look()
+        by_file = pauses.current()
         if order.as_json:
             say_json(models.Pause.of(by_file).model_dump())
         else:
@@ -203,7 +205,9 @@ async def _taken_up(order: Order, execution_id: str, verdict: Verdict) -> WholeR
 
 def _still_has(record: WholeRecord, verdict: Verdict) -> bool:
     question = record.question
-    return record.state != "finished" and question is not None and question.verdict == verdict
+    if record.state == "finished" or question is None:
+        return False
+    return question.verdict == verdict and not question.heeded
 
 
 def _told_answer(order: Order, record: WholeRecord, verdict: Verdict) -> int:

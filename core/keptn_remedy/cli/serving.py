@@ -29,7 +29,8 @@ from keptn_remedy.cli.terminal import (
     reason,
 )
 from keptn_remedy.events import Report
-from keptn_remedy.journal import JournalUnusable
+from keptn_remedy.guardrails.policy import PolicyError
+from keptn_remedy.journal import JournalError, JournalUnusable
 from keptn_remedy.registry import RegistryError
 from keptn_remedy.settings import Settings
 from keptn_remedy.variables import SettingsError
@@ -60,7 +61,10 @@ def serve(*, local: bool, demo: bool) -> int:
     except (SettingsError, RegistryError) as error:
         complain(error.mistakes)
         return WRONG_USAGE
-    except JournalUnusable as error:
+    except PolicyError as error:
+        complain([f"REMEDY_POLICY: {mistake}" for mistake in error.mistakes])
+        return WRONG_USAGE
+    except (JournalUnusable, JournalError) as error:
         complain([str(error)])
         return FAILED
 

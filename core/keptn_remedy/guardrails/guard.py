@@ -99,7 +99,7 @@ class Guard:
             lambda: self.journal.admit(execution, plan, effects, decide), self.clock.sleep
         )
 
-    async def still_allowed(self, execution: Execution, plan: Plan) -> Refusal | None:
+    async def still_allowed(self, execution: Execution, plan: Plan | None) -> Refusal | None:
         """What has come in the way of a plan that an earlier process had admitted."""
         # The process may be too young to have heard of a pause.
         pause = self.pause() or await insist(self.journal.paused, self.clock.sleep)

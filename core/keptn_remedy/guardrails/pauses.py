@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+from keptn_remedy.guardrails.files import MountedFile
 from keptn_remedy.journal import Pause
 
 MAX_REASON_CHARACTERS = 1_000
+MAX_CHARACTERS = 4_096
 _NO = ("false", "no", "off", "0")
 
 
@@ -15,29 +17,45 @@ class Pauses:
     """The pause that holds now. `journaled` is what the journal said last.
 
     A file pauses for as long as it is there, unless it says no (`false`, `no`, `off`, `0`); its
-    text is the reason. A key of a mounted ConfigMap is such a file.
+    text is the reason. A key of a mounted ConfigMap is such a file. What counts is how it was when
+    somebody looked last.
     """
 
     def __init__(self, file: Path | None = None) -> None:
         self.journaled: Pause | None = None
-        self._file = file
+        self._file = MountedFile(file, MAX_CHARACTERS, errors="replace") if file else None
+        self._filed: Pause | None = None
 
     def current(self) -> Pause | None:
         """The pause of the file, else that of the journal; None where nothing is stopped."""
-        return self._of_file() or self.journaled
+        return self._filed or self.journaled
 
-    def _of_file(self) -> Pause | None:
+    async def look(self) -> None:
+        """Look at the file."""
         if self._file is None:
-            return None
-        try:
-            since = datetime.fromtimestamp(self._file.stat().st_mtime, UTC)
-            said = self._file.read_text(encoding="utf-8", errors="replace")
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            # Somebody may mean to stop us.
-            return Pause(f"file {self._file}", f"it can't be read: {error}", datetime.now(UTC))
-        reason = " ".join(said[:MAX_REASON_CHARACTERS].split())
-        if reason.lower() in _NO:
-            return None
-        return Pause(f"file {self._file}", reason or "no reason given", since)
+            return
+        found = await _pause_of(self._file)
+        was, self._filed = self._filed, found
+        if was and found and was.reason == found.reason:
+            self._filed = was  # the same pause
+
+
+async def _pause_of(file: MountedFile) -> Pause | None:
+    try:
+        text, changed_at = await file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        # Somebody may mean to stop us.
+        return Pause(f"file {file.path}", f"it can't be read: {error}", datetime.now(UTC))
+    reason = " ".join(text.split())[:MAX_REASON_CHARACTERS]
+    if reason.lower() in _NO:
+        return None
+    return Pause(f"file {file.path}", reason or "no reason given", _moment(changed_at))
+
+
+def _moment(seconds: float) -> datetime:
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):  # beyond the year 9999
+        return datetime.now(UTC)

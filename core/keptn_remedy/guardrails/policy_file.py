@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from keptn_remedy.guardrails.files import MountedFile
 from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.guardrails.policy import Policy, PolicyError
 from keptn_remedy.guardrails.reading import MAX_BYTES
@@ -34,7 +35,7 @@ class PolicyFile:
     ) -> None:
         self.rules = make(None)
         self.problem: str | None = None
-        self._path = path
+        self._file = MountedFile(path, MAX_BYTES + 1) if path else None
         self._journal = journal
         self._make = make
         self._seen: _Found | None = None
@@ -47,9 +48,9 @@ class PolicyFile:
             PolicyError: neither is to be had.
             JournalError: what was in force last can't be read.
         """
-        if self._path is None:
+        if self._file is None:
             return
-        self._seen = self._tried = self._read(self._path)
+        self._seen = self._tried = await _read(self._file)
         try:
             await self._take(self._seen)
         except PolicyError as error:
@@ -67,9 +68,9 @@ class PolicyFile:
         Raises:
             JournalError: it is in force, and could not be kept for the next process.
         """
-        if self._path is None:
+        if self._file is None:
             return False
-        found = self._read(self._path)
+        found = await _read(self._file)
         is_half_seen, self._seen = found != self._seen and not at_once, found
         if is_half_seen or (found == self._tried and not at_once):
             return False
@@ -89,13 +90,12 @@ class PolicyFile:
         await self._journal.remember(_OWNER, _KEY, found.text)
 
     async def _rules(self, text: str) -> Rules:
-        # A long file takes seconds to read.
-        return self._make(await asyncio.to_thread(Policy.load, text))
+        # A long file takes seconds.
+        return await asyncio.to_thread(lambda: self._make(Policy.load(text)))
 
-    @staticmethod
-    def _read(path: Path) -> _Found:
-        try:
-            with path.open(encoding="utf-8") as file:
-                return _Found(file.read(MAX_BYTES + 1))
-        except (OSError, UnicodeDecodeError) as error:
-            return _Found(None, f"{path} can't be read: {error}")
+
+async def _read(file: MountedFile) -> _Found:
+    try:
+        return _Found((await file.read()).text)
+    except (OSError, UnicodeDecodeError) as error:
+        return _Found(None, f"{file.path} can't be read: {error}")

@@ -227,7 +227,7 @@ RAILS: Sequence[Rail] = (
 """Each target of a plan is asked about in this order; the first rail that refuses is told. What may
 pass comes last, so that nobody waits in vain."""
 
-STANDING = RAILS[:4]
+STANDING = RAILS[:6]
 """What needs no history: asked of a plan that changes nothing, and again of one that an earlier
 process had admitted."""
 

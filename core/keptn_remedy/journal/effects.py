@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,10 @@ class _Newest(NamedTuple):
         return self.judged == "helped" and self.last.action == action and self.context != context
 
 
+# A clock that jumps back by more is believed.
+TICK_SECONDS = 0.001
+
+
 @dataclass(frozen=True, slots=True)
 class _Raised:
     """What deciding raised: the fault of one execution, not of the transaction."""
@@ -37,6 +42,8 @@ class _Raised:
 
 class Effects(SqliteFile):
     """The part of the journal that keeps effects, and the pause."""
+
+    _admitted_at = 0.0
 
     async def admit(
         self,
@@ -66,7 +73,7 @@ class Effects(SqliteFile):
         return said
 
     def _add(self, cursor: sqlite3.Cursor, execution: Execution, effects: Sequence[Effect]) -> None:
-        now = self._now()
+        now = self._admitted_at = _just_after(self._admitted_at, self._now())
         for number, effect in enumerate(effects):
             leads = number == 0
             cursor.execute(sql.ADD_EFFECT, (execution.seq, *effect, leads, now))
@@ -75,7 +82,8 @@ class Effects(SqliteFile):
         # Counted by reading: a long history must not keep the service from writing.
         look, bound = (sql.IS_JUDGED, (target,)) if target is not None else (sql.COUNT_IN_VAIN, ())
         found = await self._rows(look, bound)
-        await self._write((sql.FORGIVE, (target or "", self._now(), by)))
+        now = self._admitted_at = _just_after(self._admitted_at, self._now())
+        await self._write((sql.FORGIVE, (target or "", now, by)))
         return int(found[0][0])
 
     async def pause(self, by: str, reason: str) -> Pause:
@@ -194,6 +202,11 @@ def _index(attributes: set[str]) -> str:
     if "action" in attributes:
         return "effects_of_action"
     raise TypeError("effects are counted by target, action, or project and stage")
+
+
+def _just_after(last: float, now: float) -> float:
+    """The time, but never the same twice: effects are told apart by it."""
+    return math.nextafter(last, math.inf) if abs(now - last) < TICK_SECONDS and now <= last else now
 
 
 def _decided(decide: Callable[[History], T | None], history: History) -> T | _Raised | None:

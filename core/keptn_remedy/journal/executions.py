@@ -26,7 +26,7 @@ from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.group_commit import Statement
 from keptn_remedy.journal.reports import Reports
 from keptn_remedy.journal.sqlite_file import json_list, owed
-from keptn_remedy.journal.undos import PROBLEM_CLOSED
+from keptn_remedy.journal.undos import FAILED_VERIFICATION, PROBLEM_CLOSED
 
 
 class Executions(Reports):
@@ -69,6 +69,7 @@ class Executions(Reports):
         *,
         helped: bool | None = None,
         arm: Arm | None = None,
+        undone: bool = False,
     ) -> list[Unsent]:
         now = self._now()
         helped = not outcome.is_failure if helped is None else helped
@@ -77,6 +78,8 @@ class Executions(Reports):
         if arm:
             bound = (arm.on_closed, arm.due_at, PROBLEM_CLOSED, now, execution.seq)
             last.append((sql.ARM, bound))
+        if undone:
+            last.append((sql.UNDONE_AT_ONCE, (FAILED_VERIFICATION, now, execution.seq)))
         finish = (now, attempts, *_outcome(outcome), execution.seq)
         return await self._finish(execution, now, (sql.FINISH, finish), reports, last)
 

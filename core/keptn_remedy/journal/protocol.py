@@ -138,11 +138,12 @@ class Journal(Protocol):
         *,
         helped: bool | None = None,
         arm: Arm | None = None,
+        undone: bool = False,
     ) -> list[Unsent]:
         """Store the outcome and what Keptn must be told, once; empty when already finished.
 
         `helped` is what streaks go by; None: unless the outcome is a failure. `arm` says when to
-        undo what was done.
+        undo what was done; `undone` that it was undone already, after its own verification failed.
         """
         ...
 
@@ -307,11 +308,19 @@ class Journal(Protocol):
         ...
 
     async def due_undos(self, now: float, limit: int) -> list[DueUndo]:
-        """Undos to be carried out now; those that people asked for come first."""
+        """Undos to be carried out now; those that people asked for come first. The others wait for
+        open undos of what acted on one of their targets later.
+        """
+        ...
+
+    async def undos_begun(self) -> list[DueUndo]:
+        """Undos under way, or cut off by the end of the last process until `recover` is called."""
         ...
 
     async def begin_undo(self, execution_id: str) -> bool:
-        """Note that an undo begins; False when it has ended, or none was armed or wanted."""
+        """Note that an undo begins; False when it has ended, has to wait for another, or none was
+        armed or wanted.
+        """
         ...
 
     async def end_undo(
@@ -334,7 +343,7 @@ class Journal(Protocol):
 
     async def prune(self, before: float, limit: int) -> int:
         """Forget executions finished before that time, and their effects, at most `limit`; returns
-        how many. Those that may still be undone by themselves are kept.
+        how many. Those whose undo is wanted, under way or has its time are kept.
         """
         ...
 

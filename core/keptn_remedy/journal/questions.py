@@ -40,6 +40,8 @@ class Questions(SqliteFile):
             question = rows.question_of(text)
             if question is None or state == "finished" or question.verdict:
                 return _unanswerable(state, question)
+            if verdict == "approved" and cursor.execute(sql.PAUSED).fetchone():
+                return "nothing may act during a pause; resume first"
             if now >= question.expires_at:
                 return "nobody had answered in time"
             if asked_at is not None and abs(asked_at - question.asked_at) > SAME_SECONDS:

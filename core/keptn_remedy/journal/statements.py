@@ -14,10 +14,13 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"""
 OWE_STARTED = """
 INSERT INTO reports (execution, kind, event, created_at, due_at)
 SELECT ?, ?, ?, ?, ? FROM executions WHERE seq = ? AND state = 'accepted'"""
-BEGIN = """
+# A question that can't be read has no verdict.
+_TEXT = "CAST(question AS TEXT)"
+_VERDICT = f"iif(json_valid({_TEXT}), json_extract({_TEXT}, '$.verdict'), NULL)"
+BEGIN = f"""
 UPDATE executions SET state = 'started', started_at = coalesce(started_at, ?),
-    runs = runs + iif(question IS NULL, ?, 0)
-WHERE seq = ? AND state <> 'finished'"""
+    runs = runs + iif(question IS NULL OR {_VERDICT} IS NOT NULL, ?, 0)
+WHERE seq = ? AND state <> 'finished'"""  # noqa: S608  our names
 FINISH = """
 UPDATE executions SET state = 'finished', finished_at = ?, attempts = ?, status = ?, result = ?,
     message = ?, details = ?
@@ -78,7 +81,8 @@ UPDATE reports SET attempts = ?, doubtful = ?, due_at = ?, reason = ? WHERE seq 
 PRUNABLE = """
 SELECT seq FROM executions WHERE state = 'finished' AND finished_at < ?
     AND NOT EXISTS (SELECT 1 FROM reports WHERE execution = id AND reports.state = 'unsent')
-    AND NOT EXISTS (SELECT 1 FROM undos WHERE execution = seq AND ended_at IS NULL)
+    AND NOT EXISTS (SELECT 1 FROM undos WHERE execution = seq AND ended_at IS NULL
+        AND (state <> 'armed' OR due_at IS NOT NULL))
 ORDER BY finished_at LIMIT ?"""
 PRUNE = (
     "DELETE FROM executions WHERE seq IN (SELECT value FROM json_each(?))",
@@ -129,8 +133,10 @@ IS_ADMITTED = """
 SELECT plan IS NOT NULL OR EXISTS (SELECT 1 FROM effects WHERE execution = seq),
     question IS NOT NULL, EXISTS (SELECT 1 FROM pause)
 FROM executions WHERE seq = ? AND state <> 'finished'"""
-ADMIT = """
-UPDATE executions SET plan = ?, question = NULL, runs = max(runs, 1) WHERE seq = ?"""
+ADMIT = f"""
+UPDATE executions SET plan = ?, runs = max(runs, 1), question = iif({_VERDICT} IS NULL, NULL,
+    CAST(json_set({_TEXT}, '$.heeded', json('true')) AS BLOB))
+WHERE seq = ?"""  # noqa: S608
 ADD_EFFECT = """
 INSERT INTO effects (execution, target, action, project, stage, service, context, planned, settle,
     leads, admitted_at)
@@ -187,8 +193,6 @@ ASK = "UPDATE executions SET question = ?, runs = 0 WHERE seq = ? AND state <> '
 ASKED = "SELECT seq, state, question FROM executions WHERE id = ?"
 ANSWER = "UPDATE executions SET question = ? WHERE seq = ?"
 # What can't be read has no verdict, and stops none of the others.
-_TEXT = "CAST(question AS TEXT)"
-_VERDICT = f"iif(json_valid({_TEXT}), json_extract({_TEXT}, '$.verdict'), NULL)"
 ANSWERED = f"""
 SELECT id FROM executions INDEXED BY executions_asking
 WHERE question IS NOT NULL AND state <> 'finished' AND {_VERDICT} IS NOT NULL
@@ -207,6 +211,10 @@ FROM executions WHERE seq = ?5 AND finished_at = ?4 AND failure IS NULL
     AND iif(json_valid(CAST(plan AS TEXT)),
         json_array_length(CAST(plan AS TEXT), '$.changes') > 0, FALSE)
 ON CONFLICT DO NOTHING"""
+UNDONE_AT_ONCE = """
+INSERT INTO undos (execution, context, state, cause, asked_at, ended_at, message)
+SELECT seq, context, 'done', ?1, ?2, ?2, 'undone' FROM executions
+WHERE seq = ?3 AND finished_at = ?2 ON CONFLICT DO NOTHING"""
 UNDOABLE = """
 SELECT seq, executions.context, executions.state, plan, undos.state
 FROM executions LEFT JOIN undos ON execution = seq WHERE id = ?"""
@@ -222,25 +230,40 @@ CLOSE_OPEN = """
 UPDATE executions INDEXED BY executions_open SET problem_closed = 1
 WHERE state <> 'finished' AND context = ? AND NOT problem_closed"""
 _UNDO = ", ".join(f"undos.{name}" for name in rows.UNDO)
+_DUE_UNDO = f"{_UNDO}, {', '.join(f'executions.{name}' for name in rows.EXECUTION)}"
+_NEWER = """effects AS mine
+JOIN effects AS newer INDEXED BY effects_of_target
+    ON newer.target = mine.target AND newer.admitted_at > mine.admitted_at
+        AND newer.judged = 'helped'"""
+# What nobody ordered comes after the undo of what acted on the same target later.
+_MAY_COME = f"""
+(undos.who IS NOT NULL OR NOT EXISTS (
+    SELECT 1 FROM {_NEWER}
+    JOIN undos AS later ON later.execution = newer.execution AND later.ended_at IS NULL
+    WHERE mine.execution = undos.execution))"""  # noqa: S608
 DUE_UNDOS = f"""
-SELECT {_UNDO}, {", ".join(f"executions.{name}" for name in rows.EXECUTION)} FROM (
+SELECT {_DUE_UNDO} FROM (
     SELECT * FROM undos INDEXED BY undos_open WHERE ended_at IS NULL AND state = 'wanted'
     UNION ALL
     SELECT * FROM undos INDEXED BY undos_open
     WHERE ended_at IS NULL AND state = 'armed' AND due_at <= ?) AS undos
 JOIN executions ON executions.seq = undos.execution
+WHERE {_MAY_COME}
 ORDER BY undos.who IS NULL, coalesce(undos.asked_at, undos.due_at), seq DESC LIMIT ?"""  # noqa: S608
-OVERTAKEN = """
-SELECT executions.id FROM effects AS mine
-JOIN effects AS newer INDEXED BY effects_of_target
-    ON newer.target = mine.target AND newer.admitted_at > mine.admitted_at
+UNDOS_BEGUN = f"""
+SELECT {_DUE_UNDO} FROM undos INDEXED BY undos_open
+JOIN executions ON executions.seq = undos.execution
+WHERE undos.ended_at IS NULL AND undos.state = 'running'"""  # noqa: S608
+OVERTAKEN = f"""
+SELECT executions.id FROM {_NEWER}
 JOIN executions ON executions.seq = newer.execution
-WHERE mine.execution = (SELECT seq FROM executions WHERE id = ?) AND newer.judged = 'helped'
+WHERE mine.execution = (SELECT seq FROM executions WHERE id = ?)
     AND newer.execution NOT IN (SELECT execution FROM undos WHERE state = 'done')
-ORDER BY newer.admitted_at DESC LIMIT 1"""
-BEGIN_UNDO = """
+ORDER BY newer.admitted_at DESC LIMIT 1"""  # noqa: S608
+BEGIN_UNDO = f"""
 UPDATE undos SET state = 'running', cause = coalesce(cause, ?), asked_at = coalesce(asked_at, ?)
-WHERE execution = (SELECT seq FROM executions WHERE id = ?) AND ended_at IS NULL"""
+WHERE execution = (SELECT seq FROM executions WHERE id = ?) AND ended_at IS NULL
+    AND {_MAY_COME}"""  # noqa: S608
 END_UNDO = """
 UPDATE undos SET state = ?, message = ?, ended_at = ?
 WHERE execution = (SELECT seq FROM executions WHERE id = ?) AND ended_at IS NULL"""

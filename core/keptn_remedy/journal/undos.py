@@ -13,6 +13,7 @@ from keptn_remedy.journal.sqlite_file import SqliteFile
 
 PROBLEM_CLOSED = "problem closed"
 TIME_IS_UP = "time to live"
+FAILED_VERIFICATION = "failed verification"
 
 
 class Undos(SqliteFile):
@@ -44,6 +45,9 @@ class Undos(SqliteFile):
     async def due_undos(self, now: float, limit: int) -> list[DueUndo]:
         found = rows.due_undos(await self._rows(sql.DUE_UNDOS, (now, limit)))
         return [replace(undo, cause=undo.cause or TIME_IS_UP) for undo in found]
+
+    async def undos_begun(self) -> list[DueUndo]:
+        return rows.due_undos(await self._rows(sql.UNDOS_BEGUN, ()))
 
     async def begin_undo(self, execution_id: str) -> bool:
         bound = (TIME_IS_UP, self._now(), execution_id)

@@ -20,7 +20,7 @@ class Question:
     """What an execution asks of people before it may act. Times are Unix times in seconds.
 
     `plan` is what it would do; None for an action that plans nothing. `rule` made it ask. Unless
-    somebody gave a `verdict` by `expires_at`, the `default` holds.
+    somebody gave a `verdict` by `expires_at`, the `default` holds. `heeded`: the execution went on.
     """
 
     plan: Plan | None
@@ -31,6 +31,7 @@ class Question:
     verdict: Verdict | None = None
     by: str | None = None
     reason: str | None = None
+    heeded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

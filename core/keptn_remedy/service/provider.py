@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from keptn_remedy import logs
 from keptn_remedy.aborts import Aborts
@@ -55,7 +55,7 @@ class Service:
     intake: Intake
     sweep: Sweep
     ops: OpsPort
-    reload: asyncio.Event = field(default_factory=asyncio.Event)
+    reload: asyncio.Event
     starting: bool = True
     leaving: bool = False
 
@@ -69,6 +69,8 @@ class Service:
 
     async def take_over(self, clock: Clock) -> None:
         """Take up what the last process left, then start executions and send reports, for ever."""
+        # First: recovering forgets which undos were cut off.
+        await insist(self.operators.reserve_targets, clock.sleep)
         await insist(lambda: self.journal.recover(GRACE_SECONDS), clock.sleep)
         await insist(self.runner.reserve_targets, clock.sleep)
         self.dispatcher.recover()
@@ -109,9 +111,8 @@ class Service:
         seconds = self.settings.drain_seconds
         try:
             async with asyncio.timeout(seconds - min(CLOSE_SECONDS, seconds / 3)):
-                await self.dispatcher.drain(
-                    max(seconds - LEAVE_SECONDS, seconds / 3), min(CANCEL_SECONDS, seconds / 6)
-                )
+                limits = max(seconds - LEAVE_SECONDS, seconds / 3), min(CANCEL_SECONDS, seconds / 6)
+                await asyncio.gather(self.dispatcher.drain(*limits), self.operators.drain(*limits))
                 # A Keptn that can't be reached is no reason to stay for the whole drain.
                 async with asyncio.timeout(FLUSH_SECONDS):
                     await self.outbox.flush()

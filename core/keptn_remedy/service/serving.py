@@ -32,6 +32,7 @@ async def serve(
         SettingsError, RegistryError: with one line per mistake.
         PolicyError, JournalUnusable, OSError: as `running`.
     """
+    reload = _on_hangup()
     found = found or variables.read(environ)
     config = config or settings.load(environ)
     keptn = variables.build(KeptnSettings, "", found)
@@ -40,9 +41,14 @@ async def serve(
     logs.configure(config.log_level, config.log_format, config.source, mask)
     stopping = _on_signals()
     async with running(
-        config, actions, keptn=keptn, replicas=replica_settings(found), mask=mask, show=show
+        config,
+        actions,
+        keptn=keptn,
+        replicas=replica_settings(found),
+        mask=mask,
+        show=show,
+        reload=reload,
     ) as service:
-        _on_hangup(service)
         _tell_start(service)
         _spare_the_collector()
         extra = asyncio.create_task(ready(service)) if ready else None
@@ -68,8 +74,10 @@ def _on_signals() -> asyncio.Event:
     return stopping
 
 
-def _on_hangup(service: Service) -> None:
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, service.reload.set)
+def _on_hangup() -> asyncio.Event:
+    reload = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload.set)
+    return reload
 
 
 def _spare_the_collector() -> None:

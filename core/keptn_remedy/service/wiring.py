@@ -68,8 +68,11 @@ async def running(
     clock: Clock | None = None,
     mask: Mask | None = None,
     show: Callable[[Report], None] = lambda report: None,
+    reload: asyncio.Event | None = None,
 ) -> AsyncGenerator[Service]:
     """A provider that serves until the context is left; leaving it drops what isn't drained.
+
+    Whoever sets `reload` has the policy file read at once.
 
     Raises:
         PolicyError: the policy is no good, and no earlier one is known.
@@ -105,9 +108,11 @@ async def running(
             clock=clock,
             metrics=metrics,
             mask=mask,
+            reload=reload or asyncio.Event(),
         )
         service = _assembled(base, base.means(http))
         service.pauses.journaled = await journal.paused()  # before anything may act
+        await service.pauses.look()
         await stack.enter_async_context(service.ops.serve())
         # Before anything else that may fail: what meets a closed port is lost (contract §9.1).
         await stack.enter_async_context(transport.receive(service.intake.accept))
@@ -133,6 +138,7 @@ class _Base:
     clock: Clock
     metrics: Metrics
     mask: Mask
+    reload: asyncio.Event
 
     def rules(self) -> Rules:
         return self.policy.rules
@@ -202,6 +208,7 @@ class _Base:
             self.clock,
             replies,
             filters=Filters(keptn.project_filter, keptn.stage_filter, keptn.service_filter),
+            rules=self.rules,
             accept=intake.accept if self.config.sweep else None,
             tell=outbox.offer if self.config.answer_lost else None,
         )
@@ -215,6 +222,7 @@ class _Base:
             metrics=self.metrics,
             readiness=readiness,
             pauses=self.pauses,
+            mask=self.mask,
             version=installed_version(),
             operator_api=self._operator_api(operators),
         )
@@ -257,6 +265,7 @@ def _assembled(base: _Base, means: Means) -> Service:
         aborts=aborts,
         intake=intake,
         sweep=base.sweep(replies, intake, outbox),
+        reload=base.reload,
         ops=base.ops(operators, lambda: service.readiness()),  # noqa: PLW0108  made just here
     )
     return service
@@ -269,6 +278,7 @@ def _loops(service: Service, clock: Clock) -> list[Coroutine[Any, Any, None]]:
     loops: list[Coroutine[Any, Any, None]] = [
         service.take_over(clock),
         service.operators.hear(),
+        upkeep.watch_pause_file(service.pauses, clock),
         service.runner.watch(),
         dispatcher.announce_late_ones(),
         upkeep.watch(journal, clock, replies, outbox.offer, dispatcher.recover),

@@ -9,6 +9,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from keptn_remedy.journal import JournalError
+from keptn_remedy.masking import Mask
 from keptn_remedy.web import models
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -40,14 +41,16 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
 
 def json_answer(
     model: BaseModel,
+    mask: Mask | None = None,
     *,
     status: int = 200,
     content_type: str = "application/json",
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
-    """A model as JSON."""
+    """A model as JSON, with `mask` over what people and events say in it."""
+    told = model.model_dump()
     # pydantic's own JSON writer gives up at fewer levels than what it may have to show.
-    body = orjson.dumps(model.model_dump()) + b"\n"
+    body = orjson.dumps(mask.value(told) if mask else told) + b"\n"
     return web.Response(status=status, body=body, content_type=content_type, headers=headers)
 
 

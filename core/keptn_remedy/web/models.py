@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from keptn_remedy import journal
 from keptn_remedy.action import Plan
@@ -207,7 +207,7 @@ class AnswerOrder(Order):
     may be about another plan.
     """
 
-    asked_at: datetime | None = None
+    asked_at: AwareDatetime | None = None
 
 
 class PauseOrder(AnyOrder):

@@ -154,12 +154,12 @@ class OperatorApi:
             asked_at=asked.asked_at.timestamp() if asked.asked_at else None,
         )
         record = await self._record(asked, why_not)
-        return json_answer(models.ExecutionDetail.of(record))
+        return json_answer(models.ExecutionDetail.of(record), self._mask)
 
     async def _undo(self, asked: Asked) -> web.Response:
         why_not = await self._journal.want_undo(asked.execution, "an order", asked.by, asked.reason)
         record = await self._record(asked, why_not)
-        return json_answer(models.ExecutionDetail.of(record), status=202)
+        return json_answer(models.ExecutionDetail.of(record), self._mask, status=202)
 
     async def _record(self, asked: Asked, why_not: str | None) -> WholeRecord:
         record = await self._journal.record(asked.execution)
@@ -179,7 +179,7 @@ class OperatorApi:
         return self._told_pause()
 
     def _told_pause(self) -> web.Response:
-        return json_answer(models.Pause.of(self._pauses.current()))
+        return json_answer(models.Pause.of(self._pauses.current()), self._mask)
 
 
 class _Stranger(Mistake):

@@ -12,6 +12,7 @@ from aiohttp import web
 from keptn_remedy.action import PlannedAction
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.journal import Execution, Journal, JournalError, Record, State
+from keptn_remedy.masking import Mask
 from keptn_remedy.metrics import Metrics
 from keptn_remedy.registry import Registry
 from keptn_remedy.web import models, openapi
@@ -36,6 +37,7 @@ class OpsPort:
         metrics: Metrics,
         readiness: Callable[[], Awaitable[models.Readiness]],
         pauses: Pauses,
+        mask: Mask,
         version: str,
         operator_api: OperatorApi | None = None,
     ) -> None:
@@ -46,6 +48,7 @@ class OpsPort:
         self._metrics = metrics
         self._readiness = readiness
         self._pauses = pauses
+        self._mask = mask
         self._operator_api = operator_api
         self._openapi = orjson.dumps(openapi.document(version, orders=operator_api is not None))
 
@@ -81,7 +84,7 @@ class OpsPort:
 
     async def _readyz(self, _: web.Request) -> web.Response:
         readiness = await self._readiness()
-        return json_answer(readiness, status=200 if readiness.ready else 503)
+        return json_answer(readiness, self._mask, status=200 if readiness.ready else 503)
 
     async def _get_metrics(self, request: web.Request) -> web.Response:
         # When the journal fails, the other metrics are wanted most.
@@ -108,7 +111,8 @@ class OpsPort:
             found = await self._records_of(asking, _state(state), before, limit)
         else:
             found = await self._journal.records(state=_state(state), before=before, limit=limit)
-        return _page(found, limit, {execution.id for execution in asking})
+        page = _page(found, limit, {execution.id for execution in asking})
+        return json_answer(page, self._mask)
 
     async def _records_of(
         self, asking: Sequence[Execution], state: State | None, before: int | None, limit: int
@@ -122,29 +126,27 @@ class OpsPort:
         record = await self._journal.record(request.match_info["id"])
         if record is None:
             raise Mistake(404, "there is no such execution")
-        return json_answer(models.ExecutionDetail.of(record))
+        return json_answer(models.ExecutionDetail.of(record), self._mask)
 
     async def _actions(self, _: web.Request) -> web.Response:
         actions = [
             models.ActionInfo.of(entry, planned=issubclass(entry.cls, PlannedAction))
             for entry in self._registry.entries
         ]
-        return json_answer(models.Actions(actions=actions))
+        return json_answer(models.Actions(actions=actions), self._mask)
 
     async def _pause(self, _: web.Request) -> web.Response:
         self._pauses.journaled = await self._journal.paused()
-        return json_answer(models.Pause.of(self._pauses.current()))
+        return json_answer(models.Pause.of(self._pauses.current()), self._mask)
 
     async def _get_openapi(self, _: web.Request) -> web.Response:
         return web.Response(body=self._openapi, content_type="application/json")
 
 
-def _page(found: Sequence[Record], limit: int, asking: Collection[str]) -> web.Response:
-    return json_answer(
-        models.Executions(
-            executions=[models.Execution.of(r, asks=r.id in asking) for r in found],
-            next=found[-1].seq if len(found) == limit else None,
-        )
+def _page(found: Sequence[Record], limit: int, asking: Collection[str]) -> models.Executions:
+    return models.Executions(
+        executions=[models.Execution.of(r, asks=r.id in asking) for r in found],
+        next=found[-1].seq if len(found) == limit else None,
     )
 
 

@@ -1,0 +1,80 @@
+"""What is asked a second time: of a person about a plan, of the rails after a restart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from keptn_remedy import Change, Context, Outcome, Plan, PlannedAction
+from keptn_remedy.testing import FakeKeptn, triggered
+from tests.providing import Gate, event_url, gated, provider
+from tests.waiting import until
+
+ASKS = "version: 1\nrules: [{name: careful, mode: approve}]\n"
+SETTLES = "version: 1\nrules: [{name: careful, settle: 1s}]\n"
+
+
+class Stamp(PlannedAction):
+    """Plans a time that differs each time, and a tuple, which is stored as a list."""
+
+    name = "stamp"
+    planned: ClassVar[int] = 0
+    applied: ClassVar[int] = 0
+
+    async def plan(self, context: Context, value: Any) -> Plan:
+        Stamp.planned += 1
+        return Plan((Change("stamp", "at", None, (self.planned, "o'clock")),))
+
+    def is_same(self, asked: Plan, now: Plan) -> bool:
+        same_word = asked.changes[0].after[1:] == now.changes[0].after[1:]
+        return asked.targets == now.targets and same_word
+
+    async def apply(self, context: Context, plan: Plan) -> None:
+        Stamp.applied += 1
+
+    async def verify(self, context: Context, plan: Plan) -> Outcome:
+        return Outcome.passed("stamped")
+
+    async def undo(self, context: Context, plan: Plan) -> None: ...
+
+
+async def test_an_action_says_which_plans_are_the_same_to_a_person(tmp_path: Path) -> None:
+    Stamp.planned = Stamp.applied = 0
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(ASKS)
+    async with (
+        FakeKeptn() as keptn,
+        provider(tmp_path / "j.db", keptn, Stamp, policy=policy) as service,
+    ):
+        event = triggered("stamp")
+        await keptn.deliver(event, to=event_url(service))
+
+        async def asks() -> bool:
+            return bool(await service.journal.questions(1))
+
+        await until(asks)
+        assert await service.journal.answer(event["id"], "approved", "ann", "fine") is None
+        assert (await keptn.task_finished(event["id"])).result == "pass"
+        assert (Stamp.planned, Stamp.applied) == (2, 1)
+        told = keptn.finished(event["id"])[0].data["remedy"]
+        assert (told["approved_by"], told["approved_because"]) == ("ann", "fine")
+
+
+async def test_a_plain_action_that_was_cut_off_does_not_run_again_in_a_pause(
+    tmp_path: Path,
+) -> None:
+    gate, policy = Gate(), tmp_path / "policy.yaml"
+    policy.write_text(SETTLES)
+    async with FakeKeptn() as keptn:
+        event = triggered("wait")
+        async with provider(
+            tmp_path / "j.db", keptn, gated(gate), policy=policy, drain_seconds=2
+        ) as service:
+            await keptn.deliver(event, to=event_url(service))
+            await gate.until_entered(1)
+            await service.journal.pause("ann", "fire drill")
+        async with provider(tmp_path / "j.db", keptn, gated(gate), policy=policy):
+            await keptn.task_finished(event["id"])
+        assert gate.entered == [event["id"]]
+        message = keptn.finished(event["id"])[0].data["message"]
+        assert message.startswith("refused by guard-rail pause")
