@@ -94,10 +94,12 @@ class Steps:
         try:
             outcome = await self._outcome()
         except Told as told:
+            if self.reason:
+                return self._aborted(told.outcome)
             return Ended(self._means.presentable(told.outcome), told.is_failure)
         except asyncio.CancelledError:
             if self._is_own_cancel():
-                return self._aborted(self._without_effect())
+                return await self.given_up(self.reason or "given up")
             if self.reason or self._admission.is_waiting or may_be_repeated(self._action):
                 raise
             return self._told(Outcome.errored(_INTERRUPTED))
