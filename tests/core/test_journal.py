@@ -4,33 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from keptn_remedy import Outcome
 from keptn_remedy.journal import JournalError, JournalUnusable, insist, statements
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.journals import DONE, PLAN, REPLIES, SetClock, accepted, reports_of, trigger
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    return SetClock()
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "journal.db"
-
-
-@pytest_asyncio.fixture
-async def journal(path: Path, clock: SetClock) -> AsyncIterator[SqliteJournal]:
-    opened = SqliteJournal.open(path, now=clock.now)
-    yield opened
-    await opened.close()
 
 
 async def test_a_trigger_is_accepted_once(journal: SqliteJournal) -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from keptn_remedy import Change, Outcome, Plan
 from keptn_remedy.journal import History, JournalError, Pause
@@ -27,23 +25,6 @@ from tests.core.journals import (
     effect,
     reports_of,
 )
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    return SetClock()
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "journal.db"
-
-
-@pytest_asyncio.fixture
-async def journal(path: Path, clock: SetClock) -> AsyncIterator[SqliteJournal]:
-    opened = SqliteJournal.open(path, now=clock.now)
-    yield opened
-    await opened.close()
 
 
 async def test_what_is_admitted_is_stored_with_its_plan(journal: SqliteJournal, path: Path) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from keptn_remedy.journal import History, Last
 from keptn_remedy.journal.effects import counting
@@ -24,23 +22,6 @@ from tests.core.journals import (
     done,
     effect,
 )
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    return SetClock()
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "journal.db"
-
-
-@pytest_asyncio.fixture
-async def journal(path: Path, clock: SetClock) -> AsyncIterator[SqliteJournal]:
-    opened = SqliteJournal.open(path, now=clock.now)
-    yield opened
-    await opened.close()
 
 
 async def test_executions_are_counted_by_what_their_effects_have_in_common(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from keptn_remedy import Outcome
 from keptn_remedy.journal import (
@@ -35,23 +33,6 @@ from tests.core.journals import (
 )
 
 QUESTION = Question(PLAN, "production", 1_000_000.0, 1_000_900.0)
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    return SetClock()
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "journal.db"
-
-
-@pytest_asyncio.fixture
-async def journal(path: Path, clock: SetClock) -> AsyncIterator[SqliteJournal]:
-    opened = SqliteJournal.open(path, now=clock.now)
-    yield opened
-    await opened.close()
 
 
 async def waiting(journal: SqliteJournal) -> list[Execution]:

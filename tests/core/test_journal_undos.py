@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from keptn_remedy import Outcome, Plan
 from keptn_remedy.journal import Arm, Execution, Undo
@@ -17,23 +15,6 @@ from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.journals import DONE, FAILED, PLAN, SetClock, accepted, admitted, allow, reports_of
 
 CLOSED = Arm(on_closed=True)
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    return SetClock()
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "journal.db"
-
-
-@pytest_asyncio.fixture
-async def journal(path: Path, clock: SetClock) -> AsyncIterator[SqliteJournal]:
-    opened = SqliteJournal.open(path, now=clock.now)
-    yield opened
-    await opened.close()
 
 
 async def applied(

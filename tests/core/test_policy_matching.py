@@ -290,14 +290,6 @@ def test_rules_that_say_nothing_are_the_defaults() -> None:
     assert not rules("settle: 1m").is_default
 
 
-def test_closing_matters_only_where_a_rule_undoes_then() -> None:
-    assert not Rules(None).uses_closing()
-    assert not rules("undo: {on_abort: true}").uses_closing()
-    assert rules(
-        "undo: {on_abort: true}", "match: {stage: x}, undo: {on_closed: true}"
-    ).uses_closing()
-
-
 def test_no_more_scopes_are_remembered_than_there_is_room_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -113,10 +113,6 @@ class Rules:
         labels = tuple(label for label in scope.labels if label[0] in self._label_names)
         return self._cached(scope._replace(labels=labels))
 
-    def uses_closing(self) -> bool:
-        """Whether anything is undone when a problem closes."""
-        return any(r.rule.undo and r.rule.undo.on_closed for r in self._in_order)
-
     def _resolve(self, scope: Scope) -> Resolved:
         values, set_by = dict(self._base), dict[str, str]()
         limits = {limit.per: limit for limit in _BASE_LIMITS}
