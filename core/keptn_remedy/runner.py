@@ -165,8 +165,9 @@ class Runner:
     def _store_aborted(
         self, execution: Execution, ended: Ended, attempts: int, reports: list[Report]
     ) -> Awaitable[list[Unsent]]:
-        message = ended.outcome.message
-        return self.means.journal.finish_aborted(execution, message, attempts, reports)
+        return self.means.journal.finish_aborted(
+            execution, ended.outcome.message, attempts, reports, undone=ended.is_undone
+        )
 
     def _reports(self, execution: Execution, ended: Ended, attempts: int) -> list[Report]:
         trigger, now, outcome = execution.trigger, self.means.clock.utc(), ended.outcome

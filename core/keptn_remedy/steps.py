@@ -136,7 +136,8 @@ class Steps:
         return task is not None and task.uncancel() == 0
 
     def _aborted(self, outcome: object) -> Ended:
-        return Ended(self._means.presentable(outcome), is_aborted=True)
+        told = self._means.presentable(outcome)
+        return Ended(told, is_aborted=True, is_undone=self._is_undone)
 
     def _without_effect(self) -> Outcome:
         if isinstance(self._action, PlannedAction):

@@ -122,6 +122,8 @@ async def test_an_aborted_execution_is_stopped_undone_and_not_answered(
         assert (record.status, record.result) == ("aborted", "fail")
         assert Valve.steps == ["plan", "apply", "verify", "undo"]
         assert not Valve.is_open
+        refusal = await service.journal.want_undo(execution, "order", "ada")
+        assert refusal == "it is undone already"
         assert not keptn.finished(execution)
 
 

@@ -26,7 +26,7 @@ from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.group_commit import Statement
 from keptn_remedy.journal.reports import Reports
 from keptn_remedy.journal.sqlite_file import json_list, owed
-from keptn_remedy.journal.undos import FAILED_VERIFICATION, PROBLEM_CLOSED
+from keptn_remedy.journal.undos import ABORTED, FAILED_VERIFICATION, PROBLEM_CLOSED
 
 
 class Executions(Reports):
@@ -84,7 +84,13 @@ class Executions(Reports):
         return await self._finish(execution, now, (sql.FINISH, finish), reports, last)
 
     async def finish_aborted(
-        self, execution: Execution, message: str, attempts: int, reports: Sequence[Report] = ()
+        self,
+        execution: Execution,
+        message: str,
+        attempts: int,
+        reports: Sequence[Report] = (),
+        *,
+        undone: bool = False,
     ) -> list[Unsent]:
         now = self._now()
         finish = (now, attempts, "aborted", "fail", message, b"{}", execution.seq)
@@ -92,6 +98,8 @@ class Executions(Reports):
             (sql.END_EFFECTS, (now, now, "aborted", execution.seq)),
             (sql.DROP_QUESTION, (execution.seq,)),
         ]
+        if undone:
+            last.append((sql.UNDONE_AT_ONCE, (ABORTED, now, execution.seq)))
         return await self._finish(execution, now, (sql.FINISH, finish), reports, last)
 
     async def _finish(

@@ -148,9 +148,17 @@ class Journal(Protocol):
         ...
 
     async def finish_aborted(
-        self, execution: Execution, message: str, attempts: int, reports: Sequence[Report] = ()
+        self,
+        execution: Execution,
+        message: str,
+        attempts: int,
+        reports: Sequence[Report] = (),
+        *,
+        undone: bool = False,
     ) -> list[Unsent]:
-        """As `finish`, for what was given up: status aborted. Its question is dropped."""
+        """As `finish`, for what was given up: status aborted. Its question is dropped. `undone`:
+        what it had done was put back.
+        """
         ...
 
     async def finish_lost(

@@ -14,6 +14,7 @@ from keptn_remedy.journal.sqlite_file import SqliteFile
 PROBLEM_CLOSED = "problem closed"
 TIME_IS_UP = "time to live"
 FAILED_VERIFICATION = "failed verification"
+ABORTED = "aborted"
 
 
 class Undos(SqliteFile):
