@@ -46,3 +46,10 @@ class MovedClock(ShiftedClock):
             finally:
                 for task in waits:
                     task.cancel()
+
+
+class StandingClock(MovedClock):
+    """Whoever pauses does so until it is moved on."""
+
+    def monotonic(self) -> float:
+        return self._forward

@@ -36,6 +36,8 @@ HPAS = "horizontalpodautoscalers"
 # What a write, a controller or kubectl's own history leaves behind, whatever was written.
 _BOOKKEEPING = ("managedFields", "resourceVersion", "generation")
 _COUNTED = ("deployment.kubernetes.io/revision", "deprecated.daemonset.template.generation")
+# Where autoscaling/v1 keeps what later releases have as status.
+_OBSERVED = ("autoscaling.alpha.kubernetes.io/conditions",)
 
 Drive = Callable[[type[ClusterAction]], Awaitable[Driven]]
 
@@ -69,7 +71,8 @@ def kept(live: Json) -> Json:
     """All of an object that an undo has to put back."""
     metadata = {name: live["metadata"][name] for name in live["metadata"]}
     notes = metadata.get("annotations") or {}
-    metadata["annotations"] = {name: notes[name] for name in notes if name not in _COUNTED}
+    theirs = _COUNTED + _OBSERVED
+    metadata["annotations"] = {name: notes[name] for name in notes if name not in theirs}
     metadata = {name: metadata[name] for name in metadata if name not in _BOOKKEEPING}
     return {**{name: live[name] for name in live if name != "status"}, "metadata": metadata}
 

@@ -1,7 +1,8 @@
-"""The runner and what an earlier process left: plans, failures, too many runs, old switches."""
+"""The runner: what an earlier process left, what Keptn gave up, and who waits for what."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,9 @@ from keptn_remedy.client import lent_session
 from keptn_remedy.events import Replies
 from keptn_remedy.guardrails.defaults import ReplicaSettings
 from keptn_remedy.guardrails.guard import Guard
-from keptn_remedy.journal import Execution
+from keptn_remedy.guardrails.matching import Rules
+from keptn_remedy.guardrails.policy import Policy
+from keptn_remedy.journal import Execution, Question
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.masking import Mask
 from keptn_remedy.means import Means
@@ -25,6 +28,10 @@ from keptn_remedy.runner import Runner
 from keptn_remedy.steps import MAX_RUNS
 from keptn_remedy.targets import Targets
 from keptn_remedy.testing import ImpatientClock, registry_of, triggered
+from tests.clocks import StandingClock
+from tests.core.journals import allow, effect
+from tests.providing import Gate
+from tests.waiting import until
 
 PLAN = Plan((Change("lamp", "light", "on", "off"),))
 
@@ -78,6 +85,13 @@ async def left(runner: Runner, **changes: Any) -> Execution:
     return replace(execution, runs=1, **changes)
 
 
+def under(runner: Runner, settings: str) -> Runner:
+    """The same, with a policy of one rule."""
+    rules = Rules(Policy.load(f"version: 1\nrules: [{{name: the rule, {settings}}}]"))
+    guard = replace(runner.means.guard, rules=lambda: rules)
+    return replace(runner, means=replace(runner.means, guard=guard))
+
+
 async def test_a_stored_plan_is_applied_again_without_planning(runner: Runner) -> None:
     outcome = await runner.run(await left(runner, plan=PLAN))
     assert (outcome.result, Lamp.steps) == ("pass", ["apply", "verify"])
@@ -122,3 +136,120 @@ async def test_targets_of_a_cut_off_plan_are_free_again_once_its_execution_ended
     await runner.run(replace(execution, unreadable="of no use"))
     assert not targets._reserved
     assert not targets._locks
+
+
+async def test_a_refusal_after_a_restart_stands_when_its_undo_is_cut_off(runner: Runner) -> None:
+    gate, journal = Gate(), runner.means.journal
+
+    class SlowLamp(Lamp):
+        async def undo(self, context: Context, plan: Plan) -> None:
+            await super().undo(context, plan)
+            await gate.passage("undo")
+
+    execution = await left(runner, plan=PLAN)
+    await journal.admit(execution, PLAN, [], allow)
+    denying = replace(under(runner, "decision: deny"), registry=registry_of(SlowLamp))
+    cut_off = asyncio.create_task(denying.run(execution))
+    await gate.until_entered(1)
+    [as_a_kill_leaves_it] = await journal.planned()
+    cut_off.cancel()
+    await asyncio.wait([cut_off])
+    outcome = await runner.run(as_a_kill_leaves_it)
+    assert outcome.message.startswith("refused by guard-rail decision (the rule)")
+    assert Lamp.steps == ["undo", "undo"]
+
+
+async def test_who_is_woken_without_an_answer_goes_on_waiting_for_it(runner: Runner) -> None:
+    journal, rests = runner.means.journal, runner.means.rests
+    rested: list[bool] = []
+    rests.on_rest = lambda: rested.append(True)
+    now = runner.means.clock.now()
+    question = Question(PLAN, "the rule", asked_at=now, expires_at=now + 900)
+    execution = await left(runner, question=question)
+    await journal.ask(execution, question)
+    running = asyncio.create_task(runner.run(execution))
+    await until(lambda: len(rested) == 1)
+    rests.ring(execution.id)
+    await until(lambda: len(rested) == 2 or running.done())
+    assert not running.done()
+    await journal.answer(execution.id, "approved", "ann", None)
+    rests.ring(execution.id)
+    assert (await running).result == "pass"
+
+
+# What waits for a target or a turn
+
+
+async def test_who_waits_for_a_turn_is_woken_by_the_end_of_another(runner: Runner) -> None:
+    limited = under(runner, "at_once: 1")
+    limited = replace(limited, means=replace(limited.means, clock=StandingClock()))
+    first, second = await left(limited, plan=PLAN), await left(limited)
+    await limited.means.journal.admit(first, PLAN, [effect(first, "lamp")], allow)
+    waiting = asyncio.create_task(limited.run(second))
+    await until(lambda: bool(limited.means.rests.tasks))
+    await limited.run(first)
+    await until(waiting.done)
+    assert waiting.result().result == "pass"
+
+
+async def test_who_waited_for_a_target_has_all_its_time_again(runner: Runner) -> None:
+    clock, targets, seconds_left = runner.means.clock, runner.means.targets, list[float]()
+
+    class TimedLamp(Lamp):
+        async def plan(self, context: Context, value: Any) -> Plan:
+            seconds_left.append(context.deadline - clock.now())
+            return await super().plan(context, value)
+
+    timed = replace(runner, registry=registry_of(TimedLamp))
+    async with targets.hold(PLAN.targets, "another", targets.moment()):
+        running = asyncio.create_task(timed.run(await left(timed)))
+        await until(lambda: Lamp.steps == ["plan"])
+        await clock.sleep(2 * Lamp.deadline)
+    assert (await running).result == "pass"
+    assert len(seconds_left) == 2
+    assert min(seconds_left) > 0
+
+
+async def test_a_new_plan_waits_for_the_targets_that_it_touches_as_well(runner: Runner) -> None:
+    targets = runner.means.targets
+    wide = Plan((*PLAN.changes, Change("fan", "power", "on", "off")))
+
+    class LampThenFan(Lamp):
+        async def plan(self, context: Context, value: Any) -> Plan:
+            narrow = await super().plan(context, value)
+            return narrow if self.steps == ["plan"] else wide
+
+    grown = replace(runner, registry=registry_of(LampThenFan))
+    async with targets.hold(frozenset({"fan"}), "a third", targets.moment()):
+        async with targets.hold(PLAN.targets, "another", targets.moment()):
+            running = asyncio.create_task(grown.run(await left(grown)))
+            await until(lambda: Lamp.steps == ["plan"])
+        await until(lambda: len(Lamp.steps) >= 3)
+        Lamp.steps.append("the fan is free")
+    await running
+    assert Lamp.steps == [*["plan"] * 3, "the fan is free", "plan", "apply", "verify"]
+
+
+# What Keptn gave up
+
+
+async def test_what_keptn_gave_up_is_not_announced(runner: Runner) -> None:
+    told: list[str | None] = []
+    telling = replace(runner, tell=lambda unsent: told.append(unsent.report.execution))
+    just_now, earlier, other = await left(runner), await left(runner), await left(runner)
+    telling.give_up(just_now.id, "gone")
+    for execution in (just_now, replace(earlier, aborted="gone"), other):
+        await telling.announce(execution)
+    assert told == [other.id]
+
+
+async def test_what_was_given_up_and_forgotten_is_carried_out_when_it_is_asked_for_again(
+    runner: Runner,
+) -> None:
+    journal, given_up = runner.means.journal, await left(runner)
+    runner.give_up(given_up.id, "gone")
+    await runner.run(given_up)
+    assert await journal.prune(runner.means.clock.now() + 1, 10) == 1
+    again = await journal.accept(given_up.trigger, "lamp")
+    assert again
+    assert (await runner.run(again)).result == "pass"
