@@ -60,7 +60,10 @@ class Aborts:
         by_project: defaultdict[str, list[OpenTask]] = defaultdict(list)
         for task in tasks:
             by_project[task.project].append(task)
-        await asyncio.gather(*(self._compare(name, of) for name, of in by_project.items()))
+        compared = (self._compare(name, of) for name, of in by_project.items())
+        for failure in await asyncio.gather(*compared, return_exceptions=True):
+            if failure:
+                raise failure
 
     async def aborted_by(self, event: Event) -> list[str]:
         """Give up what an event tells as aborted; returns the ids of these executions.

@@ -49,11 +49,15 @@ class Admission:
             Told: it was denied, or nobody approved in time.
         """
         question = self._question
-        while question and not question.verdict and (left := self._seconds_left(question)) > 0:
-            await self._rest(self._execution.id, left)
-            question = self._question = await self._stored_question()
+        while question and not question.verdict:
+            if (left := self._seconds_left(question)) > 0:
+                await self._rest(self._execution.id, left)
+                question = await self._stored_question()
+            else:
+                question = await self._closed_question()
+            self._question = question
             self._log_answer(question)
-        if question and not _approves(question):
+        if question and question.verdict == "denied":
             raise self.refused(_denial(question), question.plan)
 
     @property
@@ -133,7 +137,7 @@ class Admission:
         return self._is_same(question.plan, Plan.from_json(plan.to_json()))
 
     def _log_answer(self, question: Question | None) -> None:
-        if question and question.verdict:
+        if question and question.verdict and question.by:
             logs.logger().info(
                 question.verdict,
                 **logs.execution_fields(self._execution.trigger, self._execution.action),
@@ -145,6 +149,10 @@ class Admission:
         journal = self._means.journal
         record = await self._means.insist(lambda: journal.record(self._execution.id))
         return record.question if record else None
+
+    async def _closed_question(self) -> Question | None:
+        journal = self._means.journal
+        return await self._means.insist(lambda: journal.close_question(self._execution))
 
     async def _rest(self, bell: str, seconds: float) -> None:
         self.is_waiting = True
@@ -175,14 +183,8 @@ def described(plan: Plan) -> dict[str, str]:
     return {f"{change.target} {change.field}": change.step for change in plan.changes}
 
 
-def _approves(question: Question) -> bool:
-    if question.verdict:
-        return question.verdict == "approved"
-    return question.default == "approve"
-
-
 def _denial(question: Question) -> Refusal:
-    if question.verdict == "denied":
+    if question.by:
         why = f"denied by {question.by}" + (f": {question.reason}" if question.reason else "")
     else:
         why = f"nobody approved within {in_words(question.expires_at - question.asked_at)}"

@@ -67,9 +67,9 @@ class Intake:
 
     def _ignoring_rule(self, trigger: ActionTriggered, entry: Entry) -> str | None:
         rules = self._rules()
-        if rules.is_default:
+        if not rules.may_ignore:
             return None
-        resolved = rules.resolve(scope_of(trigger, entry.name))
+        resolved = rules.resolve(scope_of(trigger, entry.name, rules.label_names))
         return resolved.rule("decision") if resolved.decision == "ignore" else None
 
     async def _ending(self, event: Event) -> Answer:

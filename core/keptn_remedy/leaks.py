@@ -60,6 +60,11 @@ async def without_leaks(
     return trigger.value, ()
 
 
+def has_earlier_round(trigger: ActionTriggered) -> bool:
+    """Whether there may be a round before, to be looked up."""
+    return bool(_execution_before(trigger))
+
+
 def cleaned(
     value: JSON,
     earlier: JSON,

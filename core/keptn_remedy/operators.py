@@ -13,11 +13,12 @@ from keptn_remedy.guardrails.rails import paused_words
 from keptn_remedy.journal import DueUndo, Journal, JournalError, Pause
 from keptn_remedy.metrics import Metrics
 from keptn_remedy.rests import Rests
+from keptn_remedy.runner import OVERDUE_SECONDS
 from keptn_remedy.undoing import Undoer, touched_by
 
 LOOK_SECONDS = 0.5
-UNDOS_AT_ONCE = 20
-# More than may be begun: some of them may have to come after others.
+# More than may be under way: some may have to come after others, or wait for whoever holds their
+# targets. What waits stays among the first, so that not many more than these ever wait.
 UNDOS_LOOKED_AT = 100
 CANCEL_SECONDS = 2.0
 
@@ -43,6 +44,7 @@ class Operators:
         self._metrics = metrics
         self._told: Pause | None = None
         self._leaving = False
+        self._cut_off: list[DueUndo] = []
         self._undoing: dict[asyncio.Task[None], DueUndo] = {}
         self._heard = asyncio.Event()
         self._ordered = asyncio.Event()
@@ -58,7 +60,7 @@ class Operators:
         Raises:
             JournalError: the undos can't be read.
         """
-        await self._undoer.reserve_targets()
+        self._cut_off = await self._undoer.reserve_targets()
 
     def stop_undoing(self) -> None:
         """Begin no undo any more; the next process does."""
@@ -79,7 +81,9 @@ class Operators:
     async def undo(self) -> None:
         """Carry out the undos that are due, side by side but for those of one target, for ever."""
         try:
+            self._begin_again()
             while True:
+                await self._give_up_overdue()
                 with suppress(JournalError):
                     self._begin(await self._journal.due_undos(self._clock.now(), UNDOS_LOOKED_AT))
                 await self._clock.wait(self._ordered, LOOK_SECONDS)
@@ -92,11 +96,11 @@ class Operators:
         to repeat.
         """
         self.stop_undoing()
-        for task, due in self._undoing.items():
-            if due.execution.id not in self._undoer.begun:
-                task.cancel()
-        if self._undoing:
-            await asyncio.wait(self._undoing, timeout=seconds)
+        begun = {t for t, due in self._undoing.items() if due.execution.id in self._undoer.begun}
+        for task in self._undoing.keys() - begun:
+            task.cancel()
+        if begun:
+            await asyncio.wait(begun, timeout=seconds)
         for task in self._undoing:
             task.cancel()
         if self._undoing:
@@ -105,20 +109,40 @@ class Operators:
                 logs.logger().error("undos ignore their cancellation", count=len(stuck))
             self._undoing.clear()  # waited for once
 
+    def _begin_again(self) -> None:
+        """Begin what was cut off, before anything that may wait for its targets."""
+        if not self._leaving:
+            for due in self._cut_off:
+                self._start(due)
+
     def _begin(self, found: list[DueUndo]) -> None:
         """Begin what may be begun. What shares a target with an earlier one comes after it."""
+        room = self._undoer.room
         taken = {target for due in self._undoing.values() for target in touched_by(due)}
         known = {due.execution.id for due in self._undoing.values()}
         for due in found:
-            if len(self._undoing) >= UNDOS_AT_ONCE or self._leaving:
+            if not room or self._leaving:
                 return
             if due.execution.id in known or self._undoer.puts_off(due):
                 continue
             if taken.isdisjoint(touched_by(due)):
-                task = asyncio.create_task(self._undoer.undo(due))
-                self._undoing[task] = due
-                task.add_done_callback(partial(self._ended, due))
+                self._start(due)
+                room -= 1
             taken |= touched_by(due)
+
+    def _start(self, due: DueUndo) -> None:
+        task = asyncio.create_task(self._undoer.undo(due))
+        self._undoing[task] = due
+        task.add_done_callback(partial(self._ended, due))
+
+    async def _give_up_overdue(self) -> None:
+        """End what ignores its deadline. It takes no room any more, but keeps its targets."""
+        for task, due in list(self._undoing.items()):
+            seconds = self._undoer.overdue_seconds(due)
+            if seconds > OVERDUE_SECONDS:
+                task.cancel()
+                why = f"it goes on {seconds:.0f} s after it was cut off, and is not waited for"
+                await self._undoer.give_up(due, why)
 
     def _ended(self, due: DueUndo, task: asyncio.Task[None]) -> None:
         self._undoing.pop(task, None)

@@ -46,8 +46,10 @@ class Rests:
 
     def note_room(self) -> None:
         """A slot has become free: whoever has waited longest for one may take it."""
-        if self._for_room:
-            self._for_room[0].set()
+        for freed in self._for_room:
+            if not freed.is_set():
+                freed.set()
+                return
 
     async def _until_room(self) -> None:
         while not self.has_room():

@@ -45,7 +45,7 @@ class Runner:
         began = self.means.clock.monotonic()
         steps = self._steps(execution)
         if not self._reason_to_give_up(execution):
-            await self._begin(execution)
+            await self._begin(execution, steps)
         ended = await self._ended(execution, steps)
         attempts = steps.attempts.count if steps else 0
         await self._finish(execution, ended, attempts)
@@ -121,22 +121,28 @@ class Runner:
         reason = self._reason_to_give_up(execution)
         if steps is None:
             gone = reason or f"the action {execution.trigger.action} is not switched on any more"
-            outcome = self.means.presentable(Outcome.errored(gone))
+            left = f"; perhaps applied, and left: {execution.plan}" if execution.plan else ""
+            outcome = self.means.presentable(Outcome.errored(gone + left))
             return Ended(outcome, is_failure=not reason, is_aborted=reason is not None)
-        if reason:
-            return await steps.given_up(reason)
         self._running[execution.id] = execution, steps, _current_task()
         try:
-            return await steps.ended()
+            return await (steps.given_up(reason) if reason else steps.ended())
         finally:
             self._running.pop(execution.id, None)
 
     def _reason_to_give_up(self, execution: Execution) -> str | None:
         return execution.aborted or self._given_up.get(execution.id)
 
-    async def _begin(self, execution: Execution) -> None:
+    async def _begin(self, execution: Execution, steps: Steps | None) -> None:
+        journal, insist = self.means.journal, self.means.insist
         started = self.replies.started(execution.trigger, self.means.clock.utc())
-        if unsent := await self.means.insist(lambda: self.means.journal.begin(execution, started)):
+        if steps and (asking := steps.asking()):
+            unsent, steps.is_admitted = await insist(
+                lambda: journal.begin_admitted(execution, started, *asking)
+            )
+        else:
+            unsent = await insist(lambda: journal.begin(execution, started))
+        if unsent:
             self.tell(unsent)
 
     async def _finish(self, execution: Execution, ended: Ended, attempts: int) -> None:
@@ -159,14 +165,14 @@ class Runner:
             reports,
             helped=helped,
             arm=ended.arm,
-            undone=ended.is_undone,
+            undo=ended.undo,
         )
 
     def _store_aborted(
         self, execution: Execution, ended: Ended, attempts: int, reports: list[Report]
     ) -> Awaitable[list[Unsent]]:
         return self.means.journal.finish_aborted(
-            execution, ended.outcome.message, attempts, reports, undone=ended.is_undone
+            execution, ended.outcome.message, attempts, reports, undo=ended.undo
         )
 
     def _reports(self, execution: Execution, ended: Ended, attempts: int) -> list[Report]:

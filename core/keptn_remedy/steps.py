@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import operator
-from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,8 +22,10 @@ from keptn_remedy.action import (
 )
 from keptn_remedy.admission import Admission, Told
 from keptn_remedy.attempts import Attempts, may_be_repeated
-from keptn_remedy.journal import Arm, Execution
-from keptn_remedy.leaks import without_leaks
+from keptn_remedy.giving_up import GivenUp, GivingUp
+from keptn_remedy.guardrails.guard import Asking
+from keptn_remedy.journal import Arm, Execution, UndoAtOnce
+from keptn_remedy.leaks import has_earlier_round, without_leaks
 from keptn_remedy.means import Means
 from keptn_remedy.registry import Entry
 
@@ -35,19 +37,15 @@ _INTERRUPTED = "interrupted by a restart, and not safe to repeat"
 @dataclass(frozen=True, slots=True)
 class Ended:
     """How an execution ended. `is_failure`: it did not help, whatever Keptn is told of it; `arm`:
-    when it is to be undone later; `is_aborted`: Keptn had ended it before; `is_undone`: nothing is
-    left of it.
+    when it is to be undone later; `is_aborted`: Keptn had ended it before; `undo`: nothing is left
+    of it, or is to be.
     """
 
     outcome: Outcome
     is_failure: bool = False
     arm: Arm | None = None
     is_aborted: bool = False
-    is_undone: bool = False
-
-
-class _GivenUp(BaseException):
-    """What is under way has come to its end; nothing else is to be done. No author catches it."""
+    undo: UndoAtOnce | None = None
 
 
 class Steps:
@@ -59,19 +57,20 @@ class Steps:
         "_entry",
         "_execution",
         "_failure",
-        "_has_cancelled",
-        "_is_applying",
-        "_is_undone",
+        "_giving_up",
         "_leftovers",
         "_means",
+        "_undo",
         "attempts",
+        "is_admitted",
         "plan",
-        "reason",
     )
 
     def __init__(self, means: Means, execution: Execution, entry: Entry, action: AnyAction) -> None:
         self.attempts = Attempts(means, execution, action)
         self.plan = execution.plan
+        # Whether the change that began it admitted it, see `asking`.
+        self.is_admitted = False
         is_same = action.is_same if isinstance(action, PlannedAction) else operator.eq
         self._admission = Admission(means, execution, is_same)
         self._means = means
@@ -80,11 +79,29 @@ class Steps:
         self._action = action
         self._failure = execution.failure
         self._leftovers: tuple[str, ...] = ()
-        self._is_applying = False
-        self._is_undone = False
-        self._has_cancelled = False
-        # Why it is given up, once it is.
-        self.reason: str | None = None
+        self._giving_up = GivingUp()
+        self._undo: UndoAtOnce | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is given up, once it is."""
+        return self._giving_up.reason
+
+    def asking(self) -> Asking | None:
+        """What may admit a plain action in the very change that begins it; None where something has
+        to be waited for or looked up before, or it will not be run.
+        """
+        execution, means = self._execution, self._means
+        is_new = not (execution.runs or execution.question)
+        if not (is_new and isinstance(self._action, Action)) or self._hopeless():
+            return None
+        if means.value_of or has_earlier_round(execution.trigger):
+            return None
+        try:
+            self._validated(execution.trigger.value)
+        except Exception:  # noqa: BLE001  an author's code may fail in any way: told in its turn
+            return None
+        return means.guard.asking(execution)
 
     async def ended(self) -> Ended:
         """Carry it out, whatever the author's code does.
@@ -96,30 +113,26 @@ class Steps:
         except Told as told:
             if self.reason:
                 return self._aborted(told.outcome)
-            return Ended(self._means.presentable(told.outcome), told.is_failure)
+            presentable = self._means.presentable(told.outcome)
+            return Ended(presentable, told.is_failure, undo=self._undo)
         except asyncio.CancelledError:
-            if self._is_own_cancel():
+            if self._giving_up.is_own_cancel():
                 return await self.given_up(self.reason or "given up")
             if self.reason or self._admission.is_waiting or may_be_repeated(self._action):
                 raise
             return self._told(Outcome.errored(_INTERRUPTED))
         if self.reason:
-            self._is_own_cancel()  # the author's code took no notice of it
+            self._giving_up.is_own_cancel()  # the author's code took no notice of it
             return self._aborted(outcome)
         return self._told(outcome)
 
     def give_up(self, task: asyncio.Task[Any], reason: str) -> None:
-        """Stop as soon as that is safe: a change or an undo under way is not cut off, or it could
-        still land after it was looked for.
-        """
-        self.reason = reason
-        if not self._is_applying:
-            self._has_cancelled = True
-            task.cancel()
+        """Stop as soon as that is safe."""
+        self._giving_up.begin(task, reason)
 
     async def given_up(self, reason: str) -> Ended:
         """As `ended`, for what Keptn had ended before this process came to it."""
-        self.reason = reason
+        self._giving_up.reason = reason
         action, plan = self._action, self.plan
         if not isinstance(action, PlannedAction) or not plan:
             return self._aborted(self._without_effect())
@@ -127,17 +140,9 @@ class Steps:
         async with targets.hold(plan.targets, self._execution.id, targets.moment()):
             return self._aborted(await self._put_back(action, plan))
 
-    def _is_own_cancel(self) -> bool:
-        """Whether nobody but `give_up` cancelled us; then that is over."""
-        if not self._has_cancelled:
-            return False
-        self._has_cancelled = False
-        task = asyncio.current_task()
-        return task is not None and task.uncancel() == 0
-
     def _aborted(self, outcome: object) -> Ended:
         told = self._means.presentable(outcome)
-        return Ended(told, is_aborted=True, is_undone=self._is_undone)
+        return Ended(told, is_aborted=True, undo=self._undo)
 
     def _without_effect(self) -> Outcome:
         if isinstance(self._action, PlannedAction):
@@ -146,19 +151,19 @@ class Steps:
 
     async def _put_back(self, action: PlannedAction, plan: Plan) -> Outcome:
         """Undo what may have been applied, if that is wanted of a sequence that Keptn has ended."""
-        reason, self.reason = self.reason, None  # the undo itself is not given up
-        try:
-            if not plan.changes:
-                return Outcome.errored(f"{reason}; nothing had been applied")
-            if self._means.dry_run or not (
-                self._failure or self._means.guard.undoes_when_aborted(self._execution, plan)
-            ):
-                return Outcome.errored(f"{reason}; perhaps applied, and left: {plan}")
-            failure = self._failure.message if self._failure else ""
-            told = Outcome.errored("; ".join(filter(None, (reason, failure))))
-            return await self._undone(action, plan, told)
-        finally:
-            self.reason = reason
+        self._giving_up.is_putting_back = True
+        if not plan.changes:
+            return Outcome.errored(f"{self.reason}; nothing had been applied")
+        if self._means.dry_run or not (
+            self._failure or self._means.guard.undoes_when_aborted(self._execution, plan)
+        ):
+            return Outcome.errored(f"{self.reason}; perhaps applied, and left: {plan}")
+        failure = self._failure.message if self._failure else ""
+        told = Outcome.errored("; ".join(filter(None, (self.reason, failure))))
+        if pause := self._means.guard.paused():
+            self._undo = "wanted"
+            return replace(told, message=f"{told.message}; to be undone after the pause: {pause}")
+        return await self._undone(action, plan, told)
 
     async def _outcome(self) -> object:
         """Whatever the author returned, or what is to be told instead."""
@@ -181,7 +186,7 @@ class Steps:
         if approval := self._admission.approval:
             outcome = replace(outcome, details={**outcome.details, **approval})
         if outcome.is_failure:
-            return Ended(self._softened(outcome), is_failure=True, is_undone=self._is_undone)
+            return Ended(self._softened(outcome), is_failure=True, undo=self._undo)
         arm = self._means.guard.arming(self._execution, self.plan) if self.plan else None
         return Ended(outcome, arm=arm)
 
@@ -210,7 +215,7 @@ class Steps:
             refusal := await self._means.guard.still_allowed(self._execution, None)
         ):
             raise self._admission.refused(refusal, None)
-        while True:
+        while not self.is_admitted:
             await self._admission.answered()
             verdict = await self._admission.verdict(None)
             if verdict is None:
@@ -230,10 +235,10 @@ class Steps:
                 if is_by_earlier_process and not self._failure:
                     await self._check_again(action, plan)
                 outcome = await self._carried_out(action, plan)
-            except _GivenUp:
+            except GivenUp:
                 pass
             except asyncio.CancelledError:
-                if not self._is_own_cancel():
+                if not self._giving_up.is_own_cancel():
                     raise
             else:
                 if not self.reason:
@@ -287,6 +292,9 @@ class Steps:
 
     async def _value(self) -> Any:
         sent, self._leftovers = await self._sent()
+        return self._validated(sent)
+
+    def _validated(self, sent: Any) -> Any:
         try:
             return self._entry.value.validate_python({} if sent is None else sent)
         except ValidationError as error:
@@ -306,7 +314,7 @@ class Steps:
 
     async def _applied(self, action: PlannedAction, plan: Plan) -> Outcome:
         try:
-            with self._applying():
+            with self._giving_up.shielded():
                 await self.attempts.until_done(lambda context: action.apply(context, plan))
             verdict = await self.attempts.until_done(
                 lambda context: action.verify(context, plan), seconds=action.deadline
@@ -314,20 +322,6 @@ class Steps:
             return self._means.presentable(verdict)
         except Exception as error:  # noqa: BLE001  what was applied in part must be undone
             return self._means.presentable(self.attempts.explained(error))
-
-    @contextmanager
-    def _applying(self) -> Generator[None]:
-        self._is_applying = True
-        try:
-            yield
-        except Exception:
-            if self.reason:
-                raise _GivenUp from None
-            raise
-        finally:
-            self._is_applying = False
-        if self.reason:
-            raise _GivenUp
 
     async def _keep_failure(self, failure: Outcome) -> None:
         journal = self._means.journal
@@ -340,14 +334,14 @@ class Steps:
             return replace(failure, message=f"{failure.message}; NOT UNDONE: {pause}; {later}")
         self.attempts.start_deadline()
         try:
-            with self._applying():
+            with self._giving_up.shielded():
                 told = await self.attempts.until_done(lambda context: action.undo(context, plan))
         except Denied as denied:
             return replace(failure, message=f"{failure.message}; not undone: {denied}")
         except Exception as error:  # noqa: BLE001  the worst case must be told most plainly
             why = self.attempts.explained(error).message
             return Outcome.errored(f"{failure.message}; UNDO FAILED: {why}", **failure.details)
-        self._is_undone = True
+        self._undo = "done"
         return replace(failure, message=f"{failure.message}; {told or 'undone'}")
 
 

@@ -12,48 +12,75 @@ from keptn_remedy.journal import DueUndo, Execution
 from keptn_remedy.means import Means, text_of
 from keptn_remedy.registry import Registry
 
+UNDOS_AT_ONCE = 20
 Ending = tuple[Literal["done", "refused", "failed"], str]
 
 
 @dataclass(frozen=True, slots=True)
 class Undoer:
-    """Carries out undos that people, a closed problem or time ask for. `begun` are under way."""
+    """Carries out undos that people, a closed problem or time ask for. `begun` are under way, each
+    with the attempts at it.
+    """
 
     means: Means
     registry: Registry
-    begun: set[str] = field(default_factory=set[str])
+    begun: dict[str, Attempts | None] = field(default_factory=dict[str, Attempts | None])
 
-    async def reserve_targets(self) -> None:
-        """Keep what undos of the last process may have left half done from others.
+    @property
+    def room(self) -> int:
+        """How many more may be under way."""
+        return max(0, UNDOS_AT_ONCE - len(self.begun))
+
+    async def reserve_targets(self) -> list[DueUndo]:
+        """Keep what undos of earlier processes may have left half done from others. These come
+        first: others may wait for their targets.
 
         Raises:
             JournalError: the undos can't be read.
         """
-        for due in await self.means.journal.undos_begun():
+        cut_off = await self.means.journal.undos_begun()
+        for due in cut_off:
             await self.means.targets.reserve(touched_by(due), due.execution.id)
+        return cut_off
 
     def puts_off(self, due: DueUndo) -> bool:
-        """Whether it waits until it may act, as nobody asked for it; its targets are let go of."""
-        if due.by or not (self.means.dry_run or self.means.guard.paused()):
-            return False
-        self.means.targets.forget(due.execution.id)
-        return True
+        """Whether it waits until it may act, as nobody asked for it."""
+        return not due.by and (self.means.dry_run or self.means.guard.paused() is not None)
 
     async def undo(self, due: DueUndo) -> None:
-        """Undo it, once, unless it is put off.
+        """Undo it, once, unless it is put off or finds no room; one that was cut off needs none.
 
-        Raises only CancelledError, when the next process is to begin it anew.
+        Raises only CancelledError, when the next process is to begin it anew, or it was given up.
         """
-        execution, targets, journal = due.execution, self.means.targets, self.means.journal
-        async with targets.hold(touched_by(due), execution.id, targets.moment()):
-            if self.puts_off(due):
+        execution_id, targets = due.execution.id, self.means.targets
+        async with targets.hold(touched_by(due), execution_id, targets.moment()):
+            if not self.room and due.state != "running":
                 return
-            self.begun.add(execution.id)
+            self.begun[execution_id] = None
             try:
-                if await self.means.insist(lambda: journal.begin_undo(execution.id)):
-                    await self._end(due, await self._ending_of_any(execution))
+                if await self.means.insist(lambda: self.means.journal.begin_undo(execution_id)):
+                    await self._carry_out(due)
             finally:
-                self.begun.discard(execution.id)
+                self.begun.pop(execution_id, None)
+
+    def overdue_seconds(self, due: DueUndo) -> float:
+        """For how long it has ignored that it was cut off."""
+        attempts = self.begun.get(due.execution.id)
+        return attempts.overdue_seconds if attempts else 0.0
+
+    async def give_up(self, due: DueUndo, why: str) -> None:
+        """End as failed what goes on all the same; its targets stay held until it really ends."""
+        self.begun.pop(due.execution.id, None)
+        await self._end(due, ("failed", why))
+
+    async def _carry_out(self, due: DueUndo) -> None:
+        journal, execution = self.means.journal, due.execution
+        if self.puts_off(due):
+            await self.means.insist(lambda: journal.put_off_undo(execution.id))
+            return
+        ending = await self._ending_of_any(execution)
+        if execution.id in self.begun:  # else it was given up
+            await self._end(due, ending)
 
     async def _end(self, due: DueUndo, ending: Ending) -> None:
         state, told = ending
@@ -88,7 +115,7 @@ class Undoer:
         return await self._undone(execution, action, plan)
 
     async def _undone(self, execution: Execution, action: PlannedAction, plan: Plan) -> Ending:
-        attempts = Attempts(self.means, execution, action)
+        attempts = self.begun[execution.id] = Attempts(self.means, execution, action)
         try:
             told = _said(await attempts.until_done(lambda context: action.undo(context, plan)))
         except Denied as denied:

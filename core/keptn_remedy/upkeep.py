@@ -102,6 +102,6 @@ async def watch_pause_file(pauses: Pauses, clock: Clock) -> None:
 
 def _log(policy: PolicyFile) -> None:
     if policy.problem is None:
-        logs.logger().info("the policy is in force")
+        logs.logger().info("the policy is in force", **policy.in_force)
     else:
-        logs.logger().error("the policy was rejected", reason=policy.problem)
+        logs.logger().error("the policy was rejected", reason=policy.problem, **policy.in_force)

@@ -17,6 +17,8 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as PydanticSettingsError
 
+from keptn_remedy import validation
+
 CONFIG = "REMEDY_CONFIG"
 
 S = TypeVar("S", bound=BaseSettings)
@@ -117,7 +119,7 @@ def _names(cls: type[BaseSettings], prefix: str, field: str) -> list[str]:
 
 
 def _mistake(cls: type[BaseSettings], prefix: str, error: Any) -> str:
-    message: str = error["msg"].removeprefix("Value error, ")
+    message = "must be set" if error["type"] == "missing" else validation.told(error)
     if not error["loc"]:
         return message
     first, *others = map(str, error["loc"])

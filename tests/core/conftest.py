@@ -1,13 +1,17 @@
-"""A real journal on a clock that is set, for whoever asks for one."""
+"""A real journal on a clock that is set, and a mount that hangs, for whoever asks for one."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import os
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from keptn_remedy.guardrails import files
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.journals import SetClock
 
@@ -20,6 +24,25 @@ def clock() -> SetClock:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "journal.db"
+
+
+@pytest.fixture
+def answer_mount(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Mounted files hang, and are given up at once, until this is called."""
+    answers, opens, seconds = threading.Event(), os.open, files.OVERDUE_SECONDS
+
+    def open_late(*given: Any) -> int:
+        assert answers.wait(20)
+        return opens(*given)
+
+    def answer() -> None:
+        monkeypatch.setattr(files, "OVERDUE_SECONDS", seconds)
+        answers.set()
+
+    monkeypatch.setattr(files, "OVERDUE_SECONDS", 0.01)
+    monkeypatch.setattr(os, "open", open_late)
+    yield answer
+    answers.set()
 
 
 @pytest_asyncio.fixture

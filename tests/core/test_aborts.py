@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Collection, Coroutine
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from keptn_remedy import events
 from keptn_remedy.aborts import Aborts
 from keptn_remedy.clock import Clock
 from keptn_remedy.control_plane import ControlPlane
+from keptn_remedy.journal import JournalError
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.testing import FakeKeptn, HttpPeer, http_peer, triggered
 from keptn_remedy.testing.fake_keptn import Release
@@ -268,6 +269,35 @@ async def test_it_looks_on_when_the_journal_works_again(
             assert watch.given_up == {}
             other.execute("ALTER TABLE away RENAME TO executions")
             await until(lambda: id_ in watch.given_up)
+
+
+async def test_a_look_that_fails_for_one_project_ends_when_it_has_ended_for_all(
+    keptn: FakeKeptn, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await opened(keptn, watch, triggered("scale"))
+    await opened(keptn, watch, triggered("scale", project="slow"))
+    failed, answer = asyncio.Event(), asyncio.Event()
+    open_ids = watch.control_plane.open_ids
+
+    async def slow_ids(project: str) -> frozenset[str] | None:
+        if project == "slow":
+            await answer.wait()
+        return await open_ids(project)
+
+    async def broken(ids: Collection[str]) -> None:
+        failed.set()
+        raise JournalError("disk I/O error")
+
+    monkeypatch.setattr(watch.control_plane, "open_ids", slow_ids)
+    monkeypatch.setattr(watch.journal, "note_listed", broken)
+    look = asyncio.create_task(watch.look())
+    await failed.wait()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not look.done()
+    answer.set()
+    with pytest.raises(JournalError):
+        await look
 
 
 async def test_it_looks_every_few_seconds(keptn: FakeKeptn, watch: Watch) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,59 @@ async def test_silence_is_a_yes_where_the_rule_says_so(rig: Rig) -> None:
         asking = await rig.asking()
         rig.clock.forward(901)
         assert (await rig.ended(asking)).result == "pass"
+
+
+@pytest.mark.parametrize("default", ["deny", "approve"])
+@pytest.mark.parametrize("verdict", ["denied", "approved"])
+async def test_an_answer_of_the_last_moment_is_heeded_if_it_was_taken(
+    rig: Rig, verdict: Any, default: str
+) -> None:
+    rig.write(f"{ASKED}, approval_default: {default}")
+    async with rig.serving():
+        asking = await rig.asking()
+        with closing(sqlite3.connect(rig.journal, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            beside = SqliteJournal.beside(rig.journal, now=rig.clock.now)
+            answer = asyncio.create_task(beside.answer(asking, verdict, "ann", None))
+            await asyncio.sleep(0)
+            rig.clock.forward(901)
+            await until(lambda: not is_resting(rig))
+            other.execute("COMMIT")
+        is_taken = await answer is None
+        await beside.close()
+        ended = await rig.ended(asking)
+    acts = verdict == "approved" if is_taken else default == "approve"
+    assert (ended.result == "pass") is acts
+    assert rig.knobs.numbers == ({"a": 2} if acts else {})
+
+
+async def test_silence_is_nobodys_answer(rig: Rig) -> None:
+    rig.write(f"{ASKED}, approval_default: approve")
+    async with rig.serving():
+        asking = await rig.asking()
+        rig.clock.forward(901)
+        ended = await rig.ended(asking)
+    question = ended.detail["question"]
+    assert (question["verdict"], question["by"], question["reason"]) == ("approved", None, None)
+    assert "approved_by" not in ended.details
+    assert rig.log.saying("approved") == []
+
+
+@pytest.mark.parametrize("default", ["deny", "approve"])
+async def test_a_process_that_dies_once_the_time_is_over_changes_nothing_about_it(
+    rig: Rig, default: str
+) -> None:
+    rig.write(f"{ASKED}, approval_default: {default}")
+    async with rig.serving():
+        asking = await rig.asking()
+    journal = SqliteJournal.open(rig.journal, now=rig.clock.now)
+    (execution,) = await journal.questions(1)
+    assert await journal.close_question(execution)
+    await journal.close()
+    async with rig.serving():
+        ended = await rig.ended(asking)
+        assert (ended.result == "pass") is (default == "approve")
+        assert ("nobody approved within 15m" in ended.message) is (default == "deny")
 
 
 async def test_where_targets_differ_the_rule_that_asks_for_most_holds(rig: Rig) -> None:

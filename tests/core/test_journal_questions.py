@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -229,8 +231,9 @@ async def test_whether_a_service_runs_is_told_by_its_lock(path: Path) -> None:
 async def test_what_is_given_up_is_noted_while_it_is_open(journal: SqliteJournal) -> None:
     execution = await accepted(journal)
     assert await journal.note_abort("1", "the sequence was aborted")
-    assert await journal.note_abort("1", "a second reason")
+    assert not await journal.note_abort("1", "a second reason")
     assert [e.aborted for e in await waiting(journal)] == ["the sequence was aborted"]
+    assert await journal.unannounced(2**40, 10) == []
     await journal.finish_aborted(execution, "aborted", 1)
     assert not await journal.note_abort("1", "too late")
     assert not await journal.note_abort("2", "unknown")
@@ -345,6 +348,73 @@ async def test_an_answer_that_comes_too_late_is_none(
     clock.time = QUESTION.expires_at
     assert await journal.answer("1", "approved", "ada", None) == "nobody had answered in time"
     assert await journal.answered() == []
+
+
+async def test_an_answer_that_waits_until_the_time_is_over_comes_too_late(
+    journal: SqliteJournal, clock: SetClock, path: Path
+) -> None:
+    await journal.ask(await accepted(journal), QUESTION)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        answer = asyncio.create_task(journal.answer("1", "denied", "ada", None))
+        await asyncio.sleep(0)
+        clock.time = QUESTION.expires_at
+        other.execute("COMMIT")
+    assert await answer == "nobody had answered in time"
+    assert (await whole(journal, "1")).question == QUESTION
+
+
+@pytest.mark.parametrize(("default", "verdict"), [("deny", "denied"), ("approve", "approved")])
+async def test_a_closed_question_has_its_default_as_the_verdict_by_nobody(
+    journal: SqliteJournal, default: Any, verdict: Any
+) -> None:
+    execution = await accepted(journal)
+    await journal.ask(execution, replace(QUESTION, default=default))
+    closed = replace(QUESTION, default=default, verdict=verdict)
+    assert await journal.close_question(execution) == closed
+    assert await journal.answer("1", "denied", "ada", None) == "nobody had answered in time"
+    assert await journal.close_question(execution) == closed
+    assert (await whole(journal, "1")).question == closed
+    assert await journal.questions(9) == []
+
+
+async def test_who_answered_before_a_question_is_closed_is_heeded(journal: SqliteJournal) -> None:
+    execution = await accepted(journal)
+    await journal.ask(execution, replace(QUESTION, default="approve"))
+    await journal.answer("1", "denied", "ada", "not today")
+    closed = await journal.close_question(execution)
+    assert closed
+    assert (closed.verdict, closed.by, closed.reason) == ("denied", "ada", "not today")
+
+
+async def test_what_asks_nothing_is_not_closed(journal: SqliteJournal, path: Path) -> None:
+    execution = await accepted(journal)
+    assert await journal.close_question(execution) is None
+    await journal.ask(execution, QUESTION)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE executions SET question = 'no JSON'")
+    assert await journal.close_question(execution) is None
+
+
+async def test_what_has_finished_is_not_changed_by_closing_its_question(
+    journal: SqliteJournal,
+) -> None:
+    execution = await accepted(journal)
+    await journal.ask(execution, QUESTION)
+    await journal.finish(execution, Outcome.errored("it ignores its deadline"), 0, [])
+    await journal.close_question(execution)
+    assert (await whole(journal, "1")).question == QUESTION
+
+
+async def test_a_start_after_a_question_was_closed_counts_as_a_run(
+    journal: SqliteJournal, clock: SetClock
+) -> None:
+    execution = await accepted(journal)
+    started, _ = reports_of(execution, clock)
+    await journal.ask(execution, QUESTION)
+    await journal.close_question(execution)
+    await journal.begin(execution, started)
+    assert [e.runs for e in await waiting(journal)] == [1]
 
 
 async def test_an_answer_to_the_question_before_is_none(journal: SqliteJournal) -> None:

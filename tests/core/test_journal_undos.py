@@ -187,19 +187,39 @@ async def test_arming_leaves_the_numbers_of_reports_alone(
     assert await journal.unsent(clock.time, 9, ()) == told
 
 
-async def test_an_undo_that_a_process_left_behind_is_wanted_again(
-    path: Path, clock: SetClock
+async def test_an_undo_that_a_process_left_behind_is_known_until_it_ends(path: Path) -> None:
+    """However many processes die before it has begun anew."""
+    journal = SqliteJournal.open(path)
+    for name in ("begun", "wanted", "undone"):
+        await finished(journal, name)
+        await journal.want_undo(name, "an order", "ada")
+    for name in ("begun", "undone"):
+        await journal.begin_undo(name)
+    await journal.end_undo("undone", "done", "undone")
+    for _ in range(2):
+        await journal.close()
+        journal = SqliteJournal.open(path)
+        await journal.recover(0)
+        (undo,) = await journal.undos_begun()
+        assert (undo.execution.id, undo.state) == ("begun", "running")
+    assert await journal.begin_undo("begun")
+    await journal.end_undo("begun", "done", "undone")
+    assert await journal.undos_begun() == []
+    await journal.close()
+
+
+async def test_an_undo_that_has_begun_can_be_put_off(
+    journal: SqliteJournal, clock: SetClock
 ) -> None:
-    first = SqliteJournal.open(path, now=clock.now)
-    await finished(first)
-    await first.want_undo("1", "an order", "ada")
-    await first.begin_undo("1")
-    await first.close()
-    second = SqliteJournal.open(path, now=clock.now)
-    assert await due(second, clock) == []
-    await second.recover(0)
-    assert await due(second, clock) == ["1"]
-    await second.close()
+    await finished(journal, arm=CLOSED)
+    await journal.problem_closed("c")
+    await journal.begin_undo("1")
+    await journal.put_off_undo("1")
+    assert await journal.undos_begun() == []
+    assert await due(journal, clock) == ["1"]
+    await journal.end_undo("1", "done", "undone")
+    await journal.put_off_undo("1")
+    assert await state(journal) == "done"
 
 
 async def test_what_people_ordered_is_undone_first(journal: SqliteJournal, clock: SetClock) -> None:
@@ -283,7 +303,7 @@ async def test_what_was_undone_after_its_own_verification_is_not_undone_again(
     execution = await applied(journal)
     await journal.keep_failure(execution, FAILED)
     told = await journal.finish(
-        execution, FAILED, 1, [reports_of(execution, clock)[1]], undone=True
+        execution, FAILED, 1, [reports_of(execution, clock)[1]], undo="done"
     )
     assert await journal.unsent(clock.time, 9, ()) == told
     now = clock.utc()
@@ -298,22 +318,22 @@ async def test_what_ended_otherwise_before_is_not_undone_by_a_second_ending(
 ) -> None:
     execution = await finished(journal)
     clock.time += 1
-    await journal.finish(execution, FAILED, 1, [], undone=True)
+    await journal.finish(execution, FAILED, 1, [], undo="done")
     assert await journal.undo_of("1") is None
 
 
-async def test_undos_that_were_cut_off_are_known_until_the_journal_is_taken_over(
-    journal: SqliteJournal,
+async def test_what_has_begun_begins_anew_whatever_came_later(
+    journal: SqliteJournal, clock: SetClock
 ) -> None:
-    for name in ("begun", "wanted", "undone"):
-        await finished(journal, name)
-        await journal.want_undo(name, "an order", "ada")
-    for name in ("begun", "undone"):
-        await journal.begin_undo(name)
-    await journal.end_undo("undone", "done", "undone")
-    assert [undo.execution.id for undo in await journal.undos_begun()] == ["begun"]
-    await journal.recover(0)
-    assert await journal.undos_begun() == []
+    for name in ("older", "newer"):
+        execution = await admitted(journal, name, "flag", context=name)
+        await journal.finish(execution, DONE, 1, [], arm=CLOSED)
+        clock.time += 1
+    await journal.problem_closed("older")
+    await journal.end_undo("newer", "refused", "changed since")
+    assert await journal.begin_undo("older")
+    await journal.want_undo("newer", "an order", "ada")
+    assert await journal.begin_undo("older")
 
 
 async def test_what_nobody_ordered_is_due_after_later_ones_of_its_target(

@@ -17,7 +17,7 @@ from keptn_remedy import Change, Outcome, Plan
 from keptn_remedy.cli import operating
 from keptn_remedy.journal import Arm, Execution, Question
 from keptn_remedy.journal.sqlite import SqliteJournal
-from tests.commands import Said
+from tests.commands import REMEDY, SECONDS, Said, clean
 from tests.ordering import JOURNAL, PLAN, TARGET, asking, begun, ended, say
 from tests.waiting import until
 
@@ -143,8 +143,14 @@ async def test_what_a_file_pauses_is_told_to_stay_paused(
 ) -> None:
     (tmp_path / "pause").write_text("cluster upgrade")
     said = await say(tmp_path, "resume", REMEDY_PAUSE_FILE="pause")
-    assert (said.code, said.out) == (1, "it was not paused\n")
-    assert said.mistakes == ["remedy: still paused by file pause: cluster upgrade"]
+    told = "still paused by file pause: cluster upgrade; it goes on once that file is gone"
+    assert (said.code, said.out) == (1, "")
+    assert said.mistakes == [f"remedy: {told}"]
+    await journal.pause("ann@shop", "release freeze")
+    said = await say(tmp_path, "resume", REMEDY_PAUSE_FILE="pause")
+    assert (said.code, said.out) == (1, "")
+    assert said.mistakes == [f"remedy: {told} (the pause by ann@shop has ended)"]
+    assert await journal.paused() is None
 
 
 async def test_a_suspended_target_is_resumed_and_the_pause_stays(
@@ -261,6 +267,40 @@ async def test_an_execution_that_can_not_be_answered_is_told(tmp_path: Path) -> 
         assert said.mistakes[0].startswith(f"remedy: {execution_id!r} is not approved: {why}")
 
 
+async def test_nothing_is_approved_while_a_file_pauses_but_may_be_denied(tmp_path: Path) -> None:
+    execution_id = await prepared(tmp_path, asking)
+    (tmp_path / "pause").write_text("cluster upgrade")
+    said = await say(tmp_path, "approve", execution_id, REMEDY_PAUSE_FILE="pause")
+    assert (said.code, said.out) == (1, "")
+    assert "nothing may act while file pause pauses: cluster upgrade" in said.mistakes[0]
+    assert (await say(tmp_path, "deny", execution_id, REMEDY_PAUSE_FILE="pause")).code == 0
+    said = await say(tmp_path, "deny", execution_id, REMEDY_PAUSE_FILE="pause")
+    assert said.out.startswith("denied already, by ")
+
+
+@pytest.mark.parametrize(("order", "verdict"), [("approve", "approved"), ("deny", "denied")])
+async def test_the_same_answer_again_is_no_mistake(
+    tmp_path: Path, order: str, verdict: str
+) -> None:
+    execution_id = await prepared(tmp_path, asking)
+    await say(tmp_path, order, execution_id)
+    said = await say(tmp_path, order, execution_id)
+    assert (said.code, said.err) == (0, "")
+    assert re.match(rf"{verdict} already, by \S+@\S+: no service runs", said.out)
+
+
+async def test_the_same_answer_is_no_mistake_when_it_has_ended(
+    tmp_path: Path, journal: SqliteJournal
+) -> None:
+    execution = await asking(journal)
+    await journal.answer(execution.id, "denied", "ann@shop", "")
+    await journal.finish(execution, Outcome.failed("refused"), 0, [])
+    said = await say(tmp_path, "deny", execution.id)
+    assert (said.code, said.err) == (0, "")
+    assert said.out == "denied already, by ann@shop: it ended succeeded/fail: refused\n"
+    assert (await say(tmp_path, "approve", execution.id)).code == 1
+
+
 # Undo
 
 
@@ -362,6 +402,139 @@ async def test_what_waits_for_approval_is_listed_and_shown_with_its_plan(
     assert re.search(r"^state +waits for approval$", shown, re.MULTILINE)
     assert re.search(r"^asks +since .* rule production; until .*, then deny$", shown, re.MULTILINE)
     assert re.search(rf"^would do +{TARGET} replicas: 1 -> 2$", shown, re.MULTILINE)
+
+
+async def test_what_waits_is_listed_with_what_it_waits_for(
+    tmp_path: Path, journal: SqliteJournal
+) -> None:
+    await ended(journal, service="carts")
+    asked = await asking(journal, service="carts")
+    second = await begun(journal, service="carts")
+    third = await begun(journal, service="carts")
+    await begun(journal, service="orders")
+    header, *lines = (await say(tmp_path, "journal", "list", "--waiting")).out.splitlines()
+    assert header.startswith("ACCEPTED")
+    assert [line.split()[-1] for line in lines] == [asked.id, asked.id, "deny"]
+    assert re.search(rf"  waits  .* {third.id}  behind {asked.id}$", lines[0])
+    assert re.search(rf"  waits  .* {second.id}  behind {asked.id}$", lines[1])
+    assert re.search(r"  waits for approval  .*  until 2\S+Z, then deny$", lines[2])
+
+
+async def test_what_waits_is_told_to_programs(tmp_path: Path, journal: SqliteJournal) -> None:
+    asked, behind = await asking(journal), await begun(journal)
+    said = await say(tmp_path, "journal", "list", "--waiting", "--json")
+    second, first = (json.loads(line) for line in said.out.splitlines())
+    assert (first["id"], first["waiting"], first["waiting_behind"]) == (asked.id, "approval", None)
+    assert first["waiting_until"]
+    assert (second["id"], second["waiting"]) == (behind.id, None)
+    assert (second["waiting_until"], second["waiting_behind"]) == (None, asked.id)
+
+
+async def test_of_those_that_wait_as_many_are_listed_as_wanted(
+    tmp_path: Path, journal: SqliteJournal
+) -> None:
+    waiting = [await asking(journal, service=str(number)) for number in range(3)]
+    await begun(journal, service="orders")
+    said = await say(tmp_path, "journal", "list", "--waiting", "--limit", "2", "--json")
+    listed = [json.loads(line)["id"] for line in said.out.splitlines()]
+    assert listed == [execution.id for execution in reversed(waiting[1:])]
+    said = await say(tmp_path, "journal", "list", "--waiting", "--state", "accepted", "--json")
+    assert (said.code, said.out) == (0, "")
+
+
+async def test_what_is_finished_is_not_asked_what_it_waits_for(tmp_path: Path) -> None:
+    said = await say(tmp_path, "journal", "list", "--waiting", "--state", "finished")
+    assert (said.code, said.out) == (2, "")
+
+
+async def test_an_execution_that_waits_for_another_shows_which(
+    tmp_path: Path, journal: SqliteJournal
+) -> None:
+    first, second = await begun(journal), await begun(journal)
+    shown = await show(tmp_path, second.id)
+    assert re.search(r"^state +waits$", shown, re.MULTILINE)
+    assert re.search(rf"^behind +{first.id}$", shown, re.MULTILINE)
+
+
+async def test_a_plan_that_was_denied_is_shown(tmp_path: Path, journal: SqliteJournal) -> None:
+    execution = await asking(journal)
+    await journal.answer(execution.id, "denied", "ann@shop", "not today")
+    await journal.finish(execution, Outcome.failed("refused"), 0, [])
+    shown = await show(tmp_path, execution.id)
+    assert re.search(r"^denied +by ann@shop: not today$", shown, re.MULTILINE)
+    assert re.search(rf"^would have done +{TARGET} replicas: 1 -> 2$", shown, re.MULTILINE)
+
+
+async def test_a_plan_that_nobody_approved_in_time_is_shown(
+    tmp_path: Path, journal: SqliteJournal
+) -> None:
+    execution = await asking(journal)
+    await journal.finish(execution, Outcome.failed("refused"), 0, [])
+    shown = await show(tmp_path, execution.id)
+    assert re.search(r"^asked +since .*, for the rule production; until ", shown, re.MULTILINE)
+    assert re.search(r"^would have done +", shown, re.MULTILINE)
+
+
+async def test_what_silence_decided_is_told_as_asked_and_by_nobody(
+    tmp_path: Path, journal: SqliteJournal
+) -> None:
+    execution = await asking(journal)
+    await journal.close_question(execution)
+    shown = await show(tmp_path, execution.id)
+    assert re.search(r"^asked +since .*, for the rule production; until ", shown, re.MULTILINE)
+    assert "by None" not in shown
+    said = await say(tmp_path, "deny", execution.id)
+    assert said.code == 1
+    assert "is not denied: nobody had answered in time" in said.mistakes[0]
+
+
+async def test_who_approved_what_was_done_is_shown_beside_the_plan(
+    tmp_path: Path, journal: SqliteJournal
+) -> None:
+    execution = await asking(journal)
+    await journal.answer(execution.id, "approved", "ann@shop", "looks right")
+    await journal.admit(execution, PLAN, [], lambda history: None)
+    details = {"approved_by": "ann@shop", "approved_because": "looks right"}
+    await journal.finish(execution, Outcome.passed("2 replicas", **details), 1, [])
+    shown = await show(tmp_path, execution.id)
+    assert re.search(r"^approved +by ann@shop: looks right$", shown, re.MULTILINE)
+    assert re.search(rf"^plan +{TARGET} replicas: 1 -> 2$", shown, re.MULTILINE)
+    assert "would have done" not in shown
+
+
+async def test_who_approved_is_shown_by_the_details_alone(
+    tmp_path: Path, journal: SqliteJournal
+) -> None:
+    details = {"approved_by": "ann@shop"}
+    execution = await ended(journal, Outcome.passed("2 replicas", **details))
+    assert re.search(r"^approved +by ann@shop$", await show(tmp_path, execution.id), re.MULTILINE)
+
+
+async def test_what_waits_is_followed_until_it_does_not(
+    tmp_path: Path, journal: SqliteJournal
+) -> None:
+    asked, behind = await asking(journal), await begun(journal)
+    tail = await asyncio.create_subprocess_exec(
+        REMEDY,
+        "journal",
+        "tail",
+        cwd=tmp_path,
+        env=clean(tmp_path, {"REMEDY_JOURNAL": JOURNAL}),
+        stdout=asyncio.subprocess.PIPE,
+    )
+
+    async def line() -> str:
+        assert tail.stdout
+        async with asyncio.timeout(SECONDS):
+            return (await tail.stdout.readline()).decode().strip()
+
+    assert re.search(r"waits for approval .* until \S+Z, then deny$", await line())
+    assert re.search(rf"waits .*  {behind.id}  behind {asked.id}$", await line())
+    await journal.finish(asked, Outcome.failed("refused"), 0, [])
+    assert (await line()).endswith("succeeded/fail: refused")
+    assert (await line()).endswith(behind.id)
+    tail.terminate()
+    await tail.wait()
 
 
 async def test_an_answer_is_shown(tmp_path: Path, journal: SqliteJournal) -> None:

@@ -1,7 +1,10 @@
 """Orders over HTTP: who may give them, what they must look like, and what comes of them."""
 
+import asyncio
+import os
+import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from aiohttp import ClientSession
 
 from keptn_remedy import Change, Outcome, Plan
 from keptn_remedy.guardrails.pauses import Pauses
+from keptn_remedy.journal import JournalError, Pause
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.masking import MASK, Mask
 from keptn_remedy.metrics import Metrics
@@ -26,6 +30,7 @@ from keptn_remedy.web.ops import OpsPort
 from tests.log_lines import LogLines, captured_logs
 from tests.ordering import TARGET, asking, begun, ended
 from tests.providing import Greet
+from tests.waiting import until
 
 TOKEN = "correct-horse-battery-staple"
 SECRET = "hunter2-and-more"
@@ -86,6 +91,10 @@ class Desk:
         return (await self.get(f"/api/executions/{execution_id}")).json["question"]
 
 
+async def unreadable(execution_id: str) -> None:
+    raise JournalError("disk I/O error")
+
+
 def ops_port(
     journal: SqliteJournal, pauses: Pauses, mask: Mask, api: OperatorApi | None
 ) -> OpsPort:
@@ -121,9 +130,11 @@ async def desk(tmp_path: Path, journal: SqliteJournal) -> AsyncIterator[Desk]:
     with captured_logs(mask) as log:
         async with ClientSession() as session:
             desk = Desk(journal, pauses, mask, path, session, log)
+            token = OperatorToken(path, mask)
+            await token.begin()
             api = OperatorApi(
                 journal,
-                OperatorToken(path, mask),
+                token,
                 pauses,
                 lambda: desk.heard.append(None),
                 mask,
@@ -242,8 +253,58 @@ async def test_what_a_file_pauses_stays_paused_when_it_is_resumed(
     await desk.pauses.look()
     await desk.order("/api/pause", {"reason": "release freeze"})
     told = await desk.order("/api/resume")
-    assert (told.json["paused"], told.json["reason"]) == (True, "cluster upgrade")
-    assert (await desk.get("/api/pause")).json == told.json
+    assert (told.status, told.headers["Content-Type"]) == (409, PROBLEM)
+    assert told.json["title"] == (
+        f"still paused by file {tmp_path / 'pause'}: cluster upgrade; it goes on once that file is"
+        " gone (the pause by operator API from 127.0.0.1 has ended)"
+    )
+    paused = (await desk.get("/api/pause")).json
+    assert (paused["paused"], paused["reason"]) == (True, "cluster upgrade")
+    assert await desk.journal.paused() is None
+
+
+async def test_a_pause_ends_with_its_file(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "pause").write_text("cluster upgrade")
+    await desk.pauses.look()
+    (tmp_path / "pause").unlink()
+    told = await desk.order("/api/resume")
+    assert (told.status, told.json["paused"]) == (200, False)
+
+
+async def test_nothing_is_approved_while_a_file_pauses_but_may_be_denied(
+    desk: Desk, tmp_path: Path
+) -> None:
+    execution = await asking(desk.journal)
+    (tmp_path / "pause").write_text("cluster upgrade")
+    told = await desk.order(f"/api/executions/{execution.id}/approve")
+    assert (told.status, told.headers["Content-Type"]) == (409, PROBLEM)
+    assert told.json["title"] == (
+        f"nothing may act while file {tmp_path / 'pause'} pauses: cluster upgrade; approve once"
+        " that file is gone"
+    )
+    assert (await desk.question(execution.id))["verdict"] is None
+    assert (await desk.order("/api/executions/unknown/approve")).status == 404
+    assert (await desk.order(f"/api/executions/{execution.id}/deny")).status == 200
+
+
+async def test_a_pause_is_not_forgotten_by_who_looked_before_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, goes_on, paused = asyncio.Event(), asyncio.Event(), desk.journal.paused
+
+    async def told_late() -> Pause | None:
+        found = await paused()
+        looked.set()
+        await goes_on.wait()
+        return found
+
+    monkeypatch.setattr(desk.journal, "paused", told_late)
+    look = asyncio.create_task(desk.get("/api/pause"))
+    await looked.wait()
+    await desk.order("/api/pause", {"reason": "release freeze"})
+    goes_on.set()
+    assert (await look).json["paused"] is False
+    assert desk.pauses.current()
 
 
 async def test_resuming_what_is_not_paused_is_no_mistake(desk: Desk) -> None:
@@ -280,7 +341,7 @@ async def test_a_time_without_a_zone_is_400(desk: Desk, asked_at: Any) -> None:
     execution = await asking(desk.journal)
     told = await desk.order(f"/api/executions/{execution.id}/approve", {"asked_at": asked_at})
     assert told.status == 400
-    assert "asked_at" in told.json["title"]
+    assert re.match(r"asked_at: must (be a time|tell its time zone), such as", told.json["title"])
 
 
 async def test_nothing_that_is_told_holds_a_secret(desk: Desk) -> None:
@@ -376,10 +437,48 @@ async def test_while_the_file_holds_no_token_none_is_right(desk: Desk, left: str
     desk.token_file.unlink()
     if left is not None:
         desk.token_file.write_text(left)
-    for token in (TOKEN, "", "short"):
+    for token in (TOKEN, "short"):
         told = await desk.order("/api/resume", token=token)
         assert (told.status, told.headers["Content-Type"]) == (503, PROBLEM)
     assert "REMEDY_OPERATOR_TOKEN_FILE" in desk.log.at("ERROR")[0]["reason"]
+
+
+async def test_who_shows_no_token_has_nothing_read(desk: Desk) -> None:
+    desk.token_file.unlink()
+    assert (await desk.order("/api/resume", token=None)).status == 401
+    assert (await desk.order("/api/resume", token="")).status == 401
+
+
+async def test_a_token_that_would_have_to_be_waited_for_is_not(desk: Desk) -> None:
+    desk.token_file.unlink()
+    os.mkfifo(desk.token_file)
+    assert (await desk.order("/api/resume")).status == 503
+    assert "it is no regular file" in desk.log.at("ERROR")[0]["reason"]
+
+
+async def test_a_mount_that_hangs_holds_up_nobody_and_is_heard_once_it_answers(
+    desk: Desk, answer_mount: Callable[[], None]
+) -> None:
+    for _ in range(2):
+        assert (await desk.order("/api/resume")).status == 503
+    assert (await desk.get("/healthz")).status == 200
+    assert "it takes too long" in desk.log.at("ERROR")[0]["reason"]
+    answer_mount()
+    assert (await desk.order("/api/resume")).status == 200
+
+
+async def test_a_token_that_was_read_too_late_is_not_the_token_now(
+    tmp_path: Path, answer_mount: Callable[[], None]
+) -> None:
+    path = tmp_path / "token"
+    path.write_text(TOKEN)
+    token = OperatorToken(path, Mask())
+    with pytest.raises(SettingsError):
+        await token.is_right(TOKEN)
+    answer_mount()
+    await until(lambda: len(asyncio.all_tasks()) == 1)  # it has been read
+    path.write_text(TOKEN[::-1])
+    assert await token.is_right(TOKEN[::-1])
 
 
 async def test_a_file_without_a_token_does_not_flood_the_log(desk: Desk) -> None:
@@ -396,16 +495,17 @@ async def test_a_file_without_a_token_does_not_flood_the_log(desk: Desk) -> None
         (b"", "under 16 characters"),
         (b" \n fifteen-letters \n", "under 16 characters"),
         (b"\xff" * 32, "it is not text"),
+        (b"x" * 5000, "over 4096 characters"),
     ],
 )
-def test_a_file_without_a_token_ends_the_start(
+async def test_a_file_without_a_token_ends_the_start(
     tmp_path: Path, content: bytes | None, hint: str
 ) -> None:
     path = tmp_path / "token"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(SettingsError) as caught:
-        OperatorToken(path, Mask())
+        await OperatorToken(path, Mask()).begin()
     (mistake,) = caught.value.mistakes
     assert mistake.startswith("REMEDY_OPERATOR_TOKEN_FILE: ")
     assert hint in mistake
@@ -453,14 +553,14 @@ async def test_what_can_be_ordered_is_described(desk: Desk) -> None:
         (b"{", "JSON"),
         (b"[]", "object"),
         (b"null", "object"),
-        ({}, "reason"),
-        ({"reason": ""}, "reason"),
-        ({"reason": " \t"}, "reason"),
-        ({"reason": "\x1c"}, "reason"),
-        ({"reason": None}, "reason"),
-        ({"reason": 7}, "reason"),
-        ({"reason": "x" * 1001}, "reason"),
-        ({"reason": "why", "by": "me"}, "by"),
+        ({}, "reason: is missing"),
+        ({"reason": ""}, "reason: say why"),
+        ({"reason": " \t"}, "reason: say why"),
+        ({"reason": "\x1c"}, "reason: say why"),
+        ({"reason": None}, "reason: must be text"),
+        ({"reason": 7}, "reason: must be text"),
+        ({"reason": "x" * 1001}, "reason: must not be longer than 1000 characters"),
+        ({"reason": "why", "by": "me"}, "by: there is no such field"),
     ],
 )
 async def test_an_order_that_makes_no_sense_is_400_and_says_what(
@@ -530,6 +630,36 @@ async def test_each_refusal_is_one_line_of_the_log_and_a_flood_of_them_a_number(
     assert (refused[-1]["unlogged"], refused[-1]["result"]) == (45, "there is no such execution")
     assert b"wrong-but-not-told" not in desk.log.raw
     assert not desk.log.saying("operator order")
+
+
+@pytest.mark.parametrize("order", ["approve", "deny", "undo"])
+async def test_an_order_that_was_taken_is_told_as_taken_even_if_it_can_not_be_shown(
+    desk: Desk, order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execution = await (ended if order == "undo" else asking)(desk.journal)
+    with monkeypatch.context() as patched:
+        patched.setattr(desk.journal, "record", unreadable)
+        told = await desk.order(f"/api/executions/{execution.id}/{order}")
+    assert (told.status, told.json["title"]) == (
+        503,
+        "the order was taken, but the execution can't be read now: look at it later",
+    )
+    assert [line["order"] for line in desk.log.saying("operator order")] == [order]
+    assert not desk.log.saying("operator refused")
+    assert len(desk.heard) == 1
+    told = await desk.order(f"/api/executions/{execution.id}/{order}")
+    assert told.status == (202 if order == "undo" else 409)
+
+
+async def test_an_order_that_was_refused_is_told_as_refused_even_if_it_is_not_known_why(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execution = await begun(desk.journal)
+    monkeypatch.setattr(desk.journal, "record", unreadable)
+    told = await desk.order(f"/api/executions/{execution.id}/approve")
+    assert told.status == 503
+    assert told.json["title"] == "the journal can't be used now; try again"
+    assert len(desk.log.saying("operator refused")) == 1
 
 
 async def test_a_journal_that_fails_is_503_and_logged(desk: Desk) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
-import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from keptn_remedy.guardrails import files
+from keptn_remedy.guardrails.files import MountedFile
 from keptn_remedy.guardrails.pauses import MAX_REASON_CHARACTERS, Pauses
 from keptn_remedy.journal import Pause
 from keptn_remedy.journal.sqlite import SqliteJournal
@@ -193,23 +193,15 @@ async def test_a_file_that_waits_for_a_writer_pauses_at_once(tmp_path: Path) -> 
 
 
 async def test_a_file_whose_mount_hangs_pauses_until_it_answers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, answer_mount: Callable[[], None]
 ) -> None:
     (tmp_path / "pause").write_text("no")
-    answers, opens = threading.Event(), os.open
-
-    def open_late(*given: Any) -> int:
-        assert answers.wait(20)
-        return opens(*given)
-
-    monkeypatch.setattr(files, "OVERDUE_SECONDS", 0.01)
-    monkeypatch.setattr(os, "open", open_late)
     pauses = Pauses(tmp_path / "pause")
     reasons: list[str] = []
     for _ in range(3):
         await pauses.look()
         reasons += [pause.reason] if (pause := pauses.current()) else []
-    answers.set()
+    answer_mount()
     assert reasons == ["it can't be read: it takes too long"] * 3
 
     async def is_over() -> bool:
@@ -217,6 +209,20 @@ async def test_a_file_whose_mount_hangs_pauses_until_it_answers(
         return pauses.current() is None
 
     await until(is_over)
+
+
+async def test_nobody_complains_of_a_failure_that_comes_too_late(
+    tmp_path: Path, answer_mount: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    file = MountedFile(tmp_path / "missing", 9)
+    with pytest.raises(TimeoutError):
+        await file.read(anew=True)
+    answer_mount()
+    await until(lambda: len(asyncio.all_tasks()) == 1)
+    (tmp_path / "missing").write_text("found")
+    assert (await file.read(anew=True)).text == "found"
+    gc.collect()
+    assert caplog.messages == []
 
 
 async def test_a_pause_is_the_same_for_as_long_as_its_file_says_the_same(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import AsyncIterator
@@ -152,6 +153,21 @@ async def test_a_rejection_is_logged_once_and_told_when_the_journal_works_again(
         assert len(rig.log.saying("the policy was rejected")) == 1
 
 
+async def test_the_log_says_which_policy_came_into_force(rig: Rig) -> None:
+    rig.policy.write_text(ALLOWS)
+    async with rig.serving() as service:
+        rig.policy.write_text(DENIES)
+        service.reload.set()
+        await until(lambda: bool(rig.log.saying("the policy is in force")))
+        rig.policy.write_text(BAD)
+        service.reload.set()
+        await until(lambda: bool(rig.log.saying("the policy was rejected")))
+    for saying in ("the policy is in force", "the policy was rejected"):
+        (line,) = rig.log.saying(saying)
+        assert (line["policy"], line["policy_rules"]) == (str(rig.policy), 1)
+        assert line["policy_sha256"] == hashlib.sha256(DENIES.encode()).hexdigest()[:12]
+
+
 # The file alone
 
 
@@ -159,6 +175,7 @@ async def test_without_a_file_the_defaults_hold(journal: SqliteJournal) -> None:
     policy = policy_of(None, journal)
     await policy.begin()
     assert policy.rules.is_default
+    assert policy.in_force == {"policy": None}
     assert not await policy.look(at_once=True)
 
 

@@ -15,6 +15,16 @@ from keptn_remedy.guardrails.policy import BUILT_IN, Policy, Rule, json_schema
 from keptn_remedy.guardrails.words import Part, explain
 from tests.commands import REMEDY, SECONDS, clean, remedy
 
+GREETINGS = """
+from keptn_remedy import Action, Outcome
+
+class Greet(Action):
+    name = "greet"
+    aliases = ("say-hello",)
+
+    async def run(self, context, value):
+        return Outcome.passed("hello")
+"""
 EXAMPLE = Path(__file__).parents[2] / "examples" / "policy.yaml"
 
 
@@ -176,7 +186,7 @@ def test_what_is_not_text_is_a_bad_policy(tmp_path: Path) -> None:
 
 def test_programs_are_told_in_json(tmp_path: Path) -> None:
     said = json.loads(remedy(tmp_path, "policy", "check", EXAMPLE, "--json").out)
-    assert (said["good"], said["mistakes"]) == (True, [])
+    assert (said["good"], said["mistakes"], said["notes"]) == (True, [], [])
     assert said["explained"][2] == {
         "rule": "flags",
         "applies_to": "action toggle-feature",
@@ -189,18 +199,47 @@ def test_programs_are_told_mistakes_in_json(tmp_path: Path) -> None:
     said = remedy(tmp_path, "policy", "check", "bad.yaml", "--json")
     assert said.code == 1
     mistake = "bad.yaml: line 1: version: must be 1; it says '2'"
-    assert json.loads(said.out) == {"good": False, "mistakes": [mistake], "explained": []}
+    expected = {"good": False, "mistakes": [mistake], "notes": [], "explained": []}
+    assert json.loads(said.out) == expected
     assert said.mistakes == [f"remedy: {mistake}"]
 
 
-def test_an_action_that_no_package_has_is_noted(tmp_path: Path) -> None:
-    match = "match: {action: [Scaling, 'purge*', ToggleFeature]}"
-    (tmp_path / "policy.yaml").write_text(f"version: 1\nrules:\n- {{name: a, {match}, settle: 1}}")
-    said = remedy(tmp_path, "policy", "check", "policy.yaml")
+def about(folder: Path, actions: str) -> str:
+    """The name of a file with a policy about these actions."""
+    rule = f"{{name: a, match: {{action: [{actions}]}}, settle: 1}}"
+    (folder / "policy.yaml").write_text(f"version: 1\nrules:\n- {rule}")
+    return "policy.yaml"
+
+
+def test_an_action_that_nobody_has_is_noted(tmp_path: Path) -> None:
+    policy = about(tmp_path, "Scaling, 'purge*', ToggleFeature, Twist")
+    said = remedy(tmp_path, "policy", "check", policy)
+    note = (
+        "there is no action 'Twist', as rule 'a' says, in an installed package or"
+        " REMEDY_ACTIONS_DIR: it matches nothing"
+    )
+    assert (said.code, said.mistakes) == (0, [f"remedy: note: {note}"])
+    said = remedy(tmp_path, "policy", "check", policy, "--json")
+    assert json.loads(said.out)["notes"] == [note]
+
+
+def test_the_names_of_actions_of_ones_own_are_known(tmp_path: Path) -> None:
+    (tmp_path / "greetings").mkdir()
+    (tmp_path / "greetings" / "greetings.py").write_text(GREETINGS)
+    policy = about(tmp_path, "Greet, say_hello, scale, wave")
+    said = remedy(tmp_path, "policy", "check", policy, REMEDY_ACTIONS_DIR="greetings")
     assert said.code == 0
     (note,) = said.mistakes
-    assert note.startswith("remedy: note: no installed package has an action")
-    assert "an action 'Scaling'" in note
+    assert "no action 'wave'" in note
+
+
+def test_actions_that_can_not_be_loaded_are_noted(tmp_path: Path) -> None:
+    policy = about(tmp_path, "wave")
+    said = remedy(tmp_path, "policy", "check", policy, REMEDY_ACTIONS_DIR="nowhere")
+    assert said.code == 0
+    (note,) = said.mistakes
+    assert note.startswith("remedy: note: the actions can't be loaded")
+    assert "REMEDY_ACTIONS_DIR: nowhere is not a folder" in note
 
 
 def test_what_steers_terminals_is_not_printed(tmp_path: Path) -> None:

@@ -36,10 +36,12 @@ class Rails:
         text = f"version: 1\nrules: [{{name: the rule, {settings}}}]"
         self.rules = Rules(Policy.load(text))
 
-    async def execution(self, service: str = "carts", context: str = "") -> Execution:
+    async def execution(
+        self, service: str = "carts", context: str = "", action: str = "scale"
+    ) -> Execution:
         self.asked += 1
         told = replace(trigger(f"id {self.asked}", service), context=context or f"c {self.asked}")
-        execution = await self.journal.accept(told, "scale")
+        execution = await self.journal.accept(told, action)
         assert execution
         return execution
 
@@ -63,9 +65,11 @@ class Rails:
         assert verdict is None or isinstance(verdict, Refusal)
         return verdict
 
-    async def acts(self, *targets: str, service: str = "carts", helps: bool = True) -> None:
+    async def acts(
+        self, *targets: str, service: str = "carts", helps: bool = True, action: str = "scale"
+    ) -> None:
         """One that is admitted and ends at once."""
-        execution = await self.execution(service)
+        execution = await self.execution(service, action=action)
         changes = [Change(target, "number", 0, 1) for target in targets or ("a",)]
         assert await self.verdict(execution, *changes) is None
         await self.journal.finish(execution, DONE if helps else FAILED, 1, ())
@@ -125,6 +129,24 @@ async def test_a_rest_is_over_exactly_at_its_end(rails: Rails, settings: str, ra
     assert await refused_by(rails) == rail
     rails.clock.time += HAIR
     assert await refused_by(rails) is None
+
+
+@pytest.mark.parametrize("settings", ["cooldown: 1h", "once_within: 1h"])
+async def test_it_is_told_when_a_target_is_free_again(rails: Rails, settings: str) -> None:
+    rails.set(settings)
+    await rails.acts("a")
+    rails.clock.time += 600.5
+    refusal = await rails.refusal("a")
+    assert str(refusal).endswith("; free again at 1970-01-12T14:46:40Z")
+    rails.clock.time += 3000
+    assert await rails.refusal("a") is None
+
+
+async def test_a_time_that_another_action_hides_is_not_guessed(rails: Rails) -> None:
+    rails.set("once_within: 1h")
+    await rails.acts("a")
+    await rails.acts("a", action="restart")
+    assert str(await rails.refusal("a")).endswith("at most 1 are allowed")
 
 
 @pytest.mark.parametrize(

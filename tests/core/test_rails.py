@@ -151,7 +151,7 @@ CASES = (
         instead=knob("b"),
         later=301,
         numbers={"seconds": 300, "limit_seconds": 600},
-        says="turn touched a 5m ago",
+        says="and 10m must pass; free again at 2026-03-02T12:1",
     ),
     Case(
         "once-within",
@@ -160,7 +160,7 @@ CASES = (
         instead=Ask(action="push"),
         later=601,
         numbers=limit(1, 1),
-        says="1 executions with the same action turn and target a within 10m",
+        says="at most 1 are allowed; free again at 2026-03-02T12:1",
     ),
     Case(
         "at-most: per target",

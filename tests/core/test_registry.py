@@ -180,7 +180,7 @@ def test_an_action_without_its_settings_is_off_and_not_ours() -> None:
     found = registry()
     entry = found.entry("tweak-it")
     assert entry
-    assert (entry.action, entry.off) == (None, "TWEAK_IT_KNOB: Field required")
+    assert (entry.action, entry.off) == (None, "TWEAK_IT_KNOB: must be set")
     assert found.find("tweak-it") is None
 
 

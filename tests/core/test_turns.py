@@ -97,6 +97,23 @@ async def test_who_begins_to_rest_while_the_process_leaves_is_not_waited_for_eit
     assert not rests.tasks
 
 
+async def test_each_slot_that_becomes_free_is_taken_by_another_of_those_who_wait() -> None:
+    rests, looks, rooms = Rests(), list[bool](), [False]
+
+    def has_room() -> bool:
+        looks.append(rooms[0])
+        return rooms[0]
+
+    rests.has_room = has_room
+    tasks = [asyncio.create_task(rests.until_rung("a bell", 0, Clock())) for _ in range(2)]
+    await until(lambda: len(looks) == 2)
+    rooms[0] = True
+    rests.note_room()
+    rests.note_room()
+    async with asyncio.timeout(10):
+        await asyncio.gather(*tasks)
+
+
 async def test_effects_that_settle_take_places_until_they_have(rig: Rig) -> None:
     rig.write("at_once: 2, settle: 2m, turn_within: 5m")
     async with rig.serving():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ from keptn_remedy import Change, Context, Outcome, Plan, PlannedAction
 from keptn_remedy.journal import WholeRecord
 from keptn_remedy.service import Service
 from keptn_remedy.testing import FakeKeptn, triggered
+from tests.end_to_end.test_deadline import HastyClock
 from tests.providing import Gate, event_url, gated, provider
 from tests.waiting import until
 
@@ -290,20 +291,28 @@ async def test_a_shutdown_does_not_cut_off_the_change_that_an_abort_waits_for(
         assert Valve.steps == ["plan", "apply", "undo"]
 
 
-async def test_what_is_aborted_and_takes_no_notice_of_it_is_not_answered(tmp_path: Path) -> None:
-    class Deaf(Gate):
-        """Swallows its cancellation."""
+class DeafGate(Gate):
+    """Nobody who is held here hears a cancellation."""
 
-        async def passage(self, name: str) -> None:
-            try:
+    is_open = False
+
+    def open(self) -> None:
+        self.is_open = True
+        super().open()
+
+    async def passage(self, name: str) -> None:
+        while not self.is_open:
+            with suppress(asyncio.CancelledError):
                 await super().passage(name)
-            except asyncio.CancelledError:
-                self.entered.append("cancelled")
 
-    Valve.gates = {"run": Deaf()}
+
+async def test_what_is_aborted_and_takes_no_notice_of_it_is_not_answered(tmp_path: Path) -> None:
+    Valve.gates = {"run": DeafGate()}
     async with FakeKeptn() as keptn, serving(keptn, tmp_path) as service:
         execution = await held_at("run", keptn, service, "wait")
         keptn.abort(execution)
+        await Valve.gates["run"].until_entered(2)
+        Valve.gates["run"].open()
         assert (await ended(service, execution)).status == "aborted"
         assert not keptn.finished(execution)
 
@@ -373,3 +382,118 @@ async def test_what_was_aborted_while_we_were_away_is_given_up(
         async with serving(keptn, tmp_path, policy=policy) as service:
             assert (await ended(service, execution)).status == "aborted"
         assert not Valve.is_open
+
+
+async def test_an_abort_that_is_told_twice_at_once_is_one(tmp_path: Path, policy: Path) -> None:
+    Valve.gates = {"verify": Gate()}
+    async with (
+        FakeKeptn() as keptn,
+        serving(keptn, tmp_path, policy=policy, watch_seconds=3600) as service,
+    ):
+        event = triggered("valve")
+        await keptn.deliver(event, to=event_url(service))
+        await Valve.gates["verify"].until_entered(1)
+        [told] = keptn.abort(event["id"])
+        answers = await asyncio.gather(
+            *(keptn.deliver(told, to=event_url(service)) for _ in range(2))
+        )
+        given_up = [answer for answer in answers if "noted" in answer.json]
+        assert len(given_up) == 1
+        assert (await ended(service, event["id"])).status == "aborted"
+        assert Valve.steps == ["plan", "apply", "verify", "undo"]
+
+
+async def test_nobody_gives_up_what_is_being_put_back(tmp_path: Path, policy: Path) -> None:
+    Valve.gates = {"verify": Gate(), "undo": Gate()}
+    async with FakeKeptn() as keptn, serving(keptn, tmp_path, policy=policy) as service:
+        execution = await held_at("verify", keptn, service)
+        keptn.abort(execution)
+        await Valve.gates["undo"].until_entered(1)
+        service.runner.give_up(execution, "told once more")
+        Valve.gates["undo"].open()
+        record = await ended(service, execution)
+        assert record.message == "Keptn no longer waits for it; undone"
+        assert not Valve.is_open
+
+
+async def test_what_is_put_back_too_slowly_is_not_answered(tmp_path: Path, policy: Path) -> None:
+    Valve.gates = {"verify": Gate(), "undo": DeafGate()}
+    clock = HastyClock()
+    async with (
+        FakeKeptn() as keptn,
+        serving(keptn, tmp_path, policy=policy, clock=clock) as service,
+    ):
+        execution = await held_at("verify", keptn, service)
+        keptn.abort(execution)
+        await Valve.gates["undo"].until_entered(1)
+        clock.shift = 10_000
+        assert (await ended(service, execution)).status == "aborted"
+        assert not keptn.finished(execution)
+        Valve.gates["undo"].open()
+
+
+async def test_what_an_earlier_process_left_to_be_put_back_is_watched_too(
+    tmp_path: Path, policy: Path
+) -> None:
+    Valve.gates = {"verify": Gate()}
+    clock = HastyClock()
+    async with FakeKeptn() as keptn:
+        async with serving(keptn, tmp_path, policy=policy, drain_seconds=2) as service:
+            execution = await held_at("verify", keptn, service)
+            await service.journal.note_abort(execution, "Keptn no longer waits for it")
+        keptn.abort(execution)
+        Valve.gates = {"undo": DeafGate()}
+        async with serving(keptn, tmp_path, policy=policy, clock=clock) as service:
+            await Valve.gates["undo"].until_entered(1)
+            clock.shift = 10_000
+            assert (await ended(service, execution)).status == "aborted"
+            Valve.gates["undo"].open()
+
+
+async def test_what_may_not_be_put_back_during_a_pause_is_put_back_after_it(
+    tmp_path: Path, policy: Path
+) -> None:
+    Valve.gates = {"verify": Gate()}
+    async with FakeKeptn() as keptn, serving(keptn, tmp_path, policy=policy) as service:
+        execution = await held_at("verify", keptn, service)
+        await service.journal.pause("bob", "drill")
+        await until(lambda: service.pauses.current() is not None)
+        keptn.abort(execution)
+        record = await ended(service, execution)
+        assert record.message
+        assert "to be undone after the pause: refused by guard-rail pause" in record.message
+        assert Valve.is_open
+        await service.journal.resume()
+        await until(lambda: not Valve.is_open)
+
+
+async def test_what_was_applied_is_told_where_its_action_is_off_by_now(
+    tmp_path: Path, policy: Path
+) -> None:
+    Valve.gates = {"verify": Gate()}
+    async with FakeKeptn() as keptn:
+        async with serving(keptn, tmp_path, policy=policy, drain_seconds=2) as service:
+            execution = await held_at("verify", keptn, service)
+            await service.journal.note_abort(execution, "Keptn no longer waits for it")
+        keptn.abort(execution)
+        async with provider(tmp_path / "journal.db", keptn, policy=policy) as service:
+            record = await ended(service, execution)
+    left = "perhaps applied, and left: valve open: false -> true"
+    assert record.message == f"Keptn no longer waits for it; {left}"
+
+
+async def test_what_is_put_back_after_a_refusal_is_known_as_undone(tmp_path: Path) -> None:
+    Valve.gates = {"verify": Gate()}
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("version: 1\nrules: []\n")
+    async with FakeKeptn() as keptn:
+        async with serving(keptn, tmp_path, policy=policy, drain_seconds=2) as service:
+            execution = await held_at("verify", keptn, service)
+        policy.write_text("version: 1\nrules: [{name: no, decision: deny}]\n")
+        async with serving(keptn, tmp_path, policy=policy) as service:
+            record = await ended(service, execution)
+            assert record.message
+            assert record.message.startswith("refused by guard-rail decision (no)")
+            assert not Valve.is_open
+            refusal = await service.journal.want_undo(execution, "order", "ada")
+            assert refusal == "it is undone already"

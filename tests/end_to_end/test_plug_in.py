@@ -83,7 +83,7 @@ def test_without_its_setting_a_plug_in_is_off_and_names_it(tmp_path: Path, site:
     said = remedy(tmp_path, "actions", "purge-cache", "--json", PYTHONPATH=str(site))
     action = json.loads(said.out)
     assert action["on"] is False
-    assert action["off_because"] == "PURGE_CACHE_CDN_URL: Field required"
+    assert action["off_because"] == "PURGE_CACHE_CDN_URL: must be set"
 
 
 def test_where_it_is_not_installed_there_is_no_such_action(tmp_path: Path) -> None:

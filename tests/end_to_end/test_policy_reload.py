@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from signal import SIGHUP
 from typing import Any
 
+import orjson
 import pytest_asyncio
 from aiohttp import ClientSession
 
@@ -61,6 +63,16 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
         await provider.start()
         yield Served(provider, keptn, policy)
         await provider.stop()
+
+
+async def test_the_log_says_at_the_start_which_policy_is_in_force(served: Served) -> None:
+    (line,) = (
+        line
+        for line in map(orjson.loads, served.provider.log.read_text().splitlines())
+        if line["message"] == "serving"
+    )
+    assert (line["policy"], line["policy_rules"]) == (str(served.policy), 1)
+    assert line["policy_sha256"] == hashlib.sha256(ALLOWS.encode()).hexdigest()[:12]
 
 
 async def test_sighup_takes_a_changed_policy_and_keeps_serving(served: Served) -> None:

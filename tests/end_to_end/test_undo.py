@@ -10,12 +10,13 @@ from typing import Any, ClassVar
 
 import pytest
 
-from keptn_remedy import Change, Context, Denied, Outcome, Plan, PlannedAction, operators
+from keptn_remedy import Change, Context, Denied, Outcome, Plan, PlannedAction, undoing
 from keptn_remedy.clock import Clock
 from keptn_remedy.journal import DueUndo, JournalError, Undo
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.service import Service
 from keptn_remedy.testing import FakeKeptn, triggered
+from tests.clocks import MovedClock
 from tests.providing import Gate, event_url, get_json, ops_url, provider
 from tests.waiting import until
 
@@ -503,7 +504,7 @@ async def test_undos_that_share_a_target_are_carried_out_one_after_the_other(
 async def test_only_so_many_undos_are_under_way_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operators, "UNDOS_AT_ONCE", 1)
+    monkeypatch.setattr(undoing, "UNDOS_AT_ONCE", 1)
     Lamps.gates["hall"] = Gate()
     async with FakeKeptn() as keptn, serving(keptn, tmp_path) as service:
         first, second = await lit(keptn, service, "hall"), await lit(keptn, service, "attic")
@@ -514,6 +515,40 @@ async def test_only_so_many_undos_are_under_way_at_once(
         assert await state_of(service, second) == "wanted"
         Lamps.gates["hall"].open()
         assert (await ended(service, second)).state == "done"
+
+
+async def test_undos_that_wait_for_their_target_take_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(undoing, "UNDOS_AT_ONCE", 1)
+    async with FakeKeptn() as keptn, serving(keptn, tmp_path) as service:
+        busy, free = await lit(keptn, service, "hall"), await lit(keptn, service, "attic")
+        targets = service.runner.means.targets
+        async with targets.hold(frozenset({"hall"}), "another", targets.moment()):
+            await order(service, busy)
+            await until(lambda: targets._interest["hall"] == 2)
+            assert (await ordered(service, free)).state == "done"
+        assert (await ended(service, busy)).state == "done"
+
+
+async def test_an_undo_that_has_its_target_waits_for_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(undoing, "UNDOS_AT_ONCE", 1)
+    Lamps.gates["attic"] = Gate()
+    async with FakeKeptn() as keptn, serving(keptn, tmp_path) as service:
+        busy, slow = await lit(keptn, service, "hall"), await lit(keptn, service, "attic")
+        targets = service.runner.means.targets
+        async with targets.hold(frozenset({"hall"}), "another", targets.moment()):
+            await order(service, busy)
+            await until(lambda: targets._interest["hall"] == 2)
+            await order(service, slow)
+            await Lamps.gates["attic"].until_entered(1)
+        await until(lambda: "hall" not in targets._interest)
+        assert await state_of(service, busy) == "wanted"
+        Lamps.gates["attic"].open()
+        assert (await ended(service, busy)).state == "done"
+        assert Lamps.undone == ["attic", "hall"]
 
 
 async def test_what_is_due_earlier_waits_for_the_undo_of_what_came_later(tmp_path: Path) -> None:
@@ -604,6 +639,49 @@ async def test_an_undo_that_was_cut_off_keeps_no_target_during_a_pause(tmp_path:
             assert (await ended(service, execution)).state == "done"
 
 
+async def test_an_undo_that_was_cut_off_comes_before_an_order_for_its_target(
+    tmp_path: Path,
+) -> None:
+    Knob.gate = Gate()
+    async with FakeKeptn() as keptn:
+        async with serving(keptn, tmp_path, ON_CLOSED, drain_seconds=2) as service:
+            first = await turned(keptn, service, 5, shkeptncontext="first")
+            second = await turned(keptn, service, 9, shkeptncontext="second")
+            await service.journal.problem_closed("second")
+            await Knob.gate.until_entered(1)
+            await order(service, first)
+        Knob.gate = None
+        async with serving(keptn, tmp_path, ON_CLOSED) as service:
+            assert (await ended(service, first)).state == "done"
+        assert Knob.undos == [second, second, first]
+        assert Knob.at == 0
+
+
+async def test_a_pause_that_comes_as_an_automatic_undo_begins_puts_it_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = SqliteJournal.begin_undo
+    async with FakeKeptn() as keptn, serving(keptn, tmp_path, ON_CLOSED) as service:
+
+        async def begin_and_pause(journal: SqliteJournal, execution_id: str) -> bool:
+            has_begun = await begin(journal, execution_id)
+            service.pauses.journaled = await journal.pause("bob", "fire drill")
+            return has_begun
+
+        async def is_wanted() -> bool:
+            return await state_of(service, execution) == "wanted"
+
+        monkeypatch.setattr(SqliteJournal, "begin_undo", begin_and_pause)
+        execution = await turned(keptn, service, 5, shkeptncontext="first")
+        await service.journal.problem_closed("first")
+        await until(lambda: service.pauses.current() is not None)
+        await until(is_wanted)
+        monkeypatch.undo()
+        assert Knob.undos == []
+        await service.journal.resume()
+        assert (await ended(service, execution)).state == "done"
+
+
 async def test_an_undo_under_way_comes_to_its_end_before_the_process_leaves(
     tmp_path: Path,
 ) -> None:
@@ -644,3 +722,61 @@ async def test_an_undo_that_ignores_its_cancellation_does_not_keep_the_process(
         assert await state_of(service, execution) == "running"
         gate.open()
         assert (await ended(service, execution)).state == "done"
+
+
+@asynccontextmanager
+async def given_up(
+    keptn: FakeKeptn, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Service, str]]:
+    """An execution whose undo was given up: it ignores its deadline, and goes on."""
+    monkeypatch.setattr(Lamps, "timeout", 0.02)
+    gate = Lamps.gates["hall"] = StubbornGate()
+    clock = MovedClock()
+    async with serving(keptn, folder, clock=clock) as service:
+        try:
+            execution = await lit(keptn, service, "hall")
+            await order(service, execution)
+            await gate.until_entered(2)  # it was cut off
+            clock.forward(60)
+            undo = await ended(service, execution)
+            assert undo.state == "failed"
+            assert undo.message
+            assert "s after it was cut off, and is not waited for" in undo.message
+            yield service, execution
+        finally:
+            gate.open()
+
+
+async def test_an_undo_that_ignores_its_deadline_has_failed_and_keeps_only_its_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(undoing, "UNDOS_AT_ONCE", 1)
+    async with FakeKeptn() as keptn, given_up(keptn, tmp_path, monkeypatch) as (service, _):
+        assert (await ordered(service, await lit(keptn, service, "attic"))).state == "done"
+        later = triggered("lamps", ["hall"])
+        await keptn.deliver(later, to=event_url(service))
+        await until(lambda: service.runner.means.targets._interest["hall"] == 2)
+        assert not keptn.finished(later["id"])
+        Lamps.gates["hall"].open()
+        await keptn.task_finished(later["id"])
+
+
+async def test_what_was_given_up_is_undone_anew_only_once_it_has_really_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with FakeKeptn() as keptn, given_up(keptn, tmp_path, monkeypatch) as (service, execution):
+        await order(service, execution)
+        await looked(service)
+        assert await state_of(service, execution) == "wanted"
+        Lamps.gates["hall"].open()
+        assert (await ended(service, execution)).state == "done"
+        assert Lamps.undone == ["hall", "hall"]
+
+
+async def test_leaving_waits_for_no_undo_that_was_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with FakeKeptn() as keptn, given_up(keptn, tmp_path, monkeypatch) as (service, execution):
+        async with asyncio.timeout(5):
+            await service.drain()
+        assert await state_of(service, execution) == "failed"

@@ -140,6 +140,7 @@ def resume(
     """Act again: after a pause, or on targets that are suspended.
 
     A rule may suspend a target where executions did not help. What was refused stays refused.
+    The pause of a file (REMEDY_PAUSE_FILE) ends with that file; until then the exit code is 1.
     """
     if suspended and target is not None:
         raise typer.BadParameter("goes without --target", param_hint="--suspended")
@@ -156,6 +157,9 @@ def approve(execution: ExecutionId, reason: Reason = "", as_json: Json = False) 
 
     remedy journal show ID tells what it will do. It plans again, and asks again if that changed.
     The command returns once the service goes on with it.
+
+    Exit code: 0 when it is approved, also by somebody before; 1 when it is not (it asks nothing,
+    was denied, is unknown, a pause holds), or asks again; 2 for wrong usage.
     """
     from keptn_remedy.cli import operating
 
@@ -164,7 +168,11 @@ def approve(execution: ExecutionId, reason: Reason = "", as_json: Json = False) 
 
 @app.command()
 def deny(execution: ExecutionId, reason: Reason = "", as_json: Json = False) -> None:
-    """Forbid an execution that asks to act; it ends as refused."""
+    """Forbid an execution that asks to act; it ends as refused.
+
+    Exit code: 0 when it is denied, also by somebody before; 1 when it is not (it asks nothing, was
+    approved, is unknown); 2 for wrong usage.
+    """
     from keptn_remedy.cli import operating
 
     raise typer.Exit(operating.answer(execution, "denied", reason, as_json=as_json))
@@ -188,12 +196,21 @@ def journal_list(
     limit: Annotated[
         int, typer.Option(min=1, max=100_000, metavar="N", help="How many at most.")
     ] = 20,
+    waiting: Annotated[
+        bool, typer.Option("--waiting", help="Only those that wait, and for what.")
+    ] = False,
     as_json: JsonLines = False,
 ) -> None:
-    """The newest executions."""
+    """The newest executions.
+
+    They wait for approval, or behind another one of their project, stage and service. Those that
+    wait for room or a turn, which the service alone knows, are listed as started or accepted.
+    """
+    if waiting and state == "finished":
+        raise typer.BadParameter("what is finished waits for nothing", param_hint="--waiting")
     from keptn_remedy.cli import looking
 
-    raise typer.Exit(looking.list_executions(state, limit, as_json=as_json))
+    raise typer.Exit(looking.list_executions(state, limit, waiting=waiting, as_json=as_json))
 
 
 @journal_app.command(name="show")
@@ -206,7 +223,7 @@ def journal_show(execution: ExecutionId, as_json: Json = False) -> None:
 
 @journal_app.command(name="tail")
 def journal_tail(as_json: JsonLines = False) -> None:
-    """Follow executions as their state changes, until Ctrl-C."""
+    """Follow executions as their state, or what they wait for, changes; until Ctrl-C."""
     from keptn_remedy.cli import looking
 
     raise typer.Exit(looking.follow(as_json=as_json))

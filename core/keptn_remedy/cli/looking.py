@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from rich.table import Table
@@ -28,6 +28,7 @@ from keptn_remedy.cli.terminal import (
     show_json,
     table,
 )
+from keptn_remedy.cli.waiting import PAGE, Wait, Waits, when
 from keptn_remedy.journal import (
     JournalError,
     JournalUnusable,
@@ -38,28 +39,24 @@ from keptn_remedy.journal import (
 )
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.variables import SettingsError
-from keptn_remedy.web.models import MAX_ASKING, Execution, ExecutionDetail, Undo
+from keptn_remedy.web.models import Execution, ExecutionDetail, Undo
 
-PAGE = 500
 FIRST_SHOWN = 10
 FOLLOW_SECONDS = 0.5
 ID_WIDTH = 36
 _COLUMNS = ("ACCEPTED", "STATE", "ACTION", "PROJECT/STAGE/SERVICE", "EXECUTION", "OUTCOME")
 
 
-def list_executions(state: State | None, limit: int, *, as_json: bool) -> int:
-    """The newest executions; returns the exit code."""
+def list_executions(state: State | None, limit: int, *, waiting: bool, as_json: bool) -> int:
+    """The newest executions, or the newest that wait; returns the exit code."""
 
     async def show(journal: SqliteJournal) -> int:
-        records = await journal.records(state=state, limit=limit)
-        asking = {execution.id for execution in await journal.questions(MAX_ASKING)}
-        if as_json:
-            for record in records:
-                say_json(Execution.of(record, asks=record.id in asking).model_dump())
-        elif is_terminal():
-            _show_for_people(records, asking)
+        waits = await Waits.of(journal)
+        if waiting:
+            records = await waits.newest(journal, state, limit)
         else:
-            table(_COLUMNS, [_row(record, asks=record.id in asking) for record in records])
+            records = await journal.records(state=state, limit=limit)
+        _show_all(records, waits, as_json=as_json)
         return GOOD
 
     return with_journal(show)
@@ -77,7 +74,7 @@ def show_execution(execution_id: str, *, as_json: bool) -> int:
         if as_json:
             say_json(detail.model_dump())
         else:
-            _show_whole(record, detail)
+            _show_whole(record, detail, (await Waits.of(journal)).of_one(record))
         return GOOD
 
     return with_journal(show)
@@ -87,11 +84,11 @@ def follow(*, as_json: bool) -> int:
     """Print the newest executions, then each whose state changes, until interrupted."""
 
     async def show(journal: SqliteJournal) -> int:
-        async for record in _changes(journal):
+        async for record, wait in _changes(journal):
             if as_json:
-                _say_short(record)
+                _say_short(record, wait)
             else:
-                say("  ".join(printable(cell) for cell in _row(record)).rstrip())
+                say("  ".join(printable(cell) for cell in _row(record, wait)).rstrip())
         return GOOD
 
     clean_up_on_interrupt()
@@ -120,22 +117,26 @@ async def _since(journal: SqliteJournal, after: int) -> AsyncIterator[Record]:
         after = page[-1].seq
 
 
-async def _changes(journal: SqliteJournal) -> AsyncIterator[Record]:
-    """The newest executions, then each that is new or has changed, for ever."""
+async def _changes(journal: SqliteJournal) -> AsyncIterator[tuple[Record, Wait | None]]:
+    """The newest executions, then each that is new, has changed or waits for something else, for
+    ever.
+    """
     newest = await journal.records(limit=FIRST_SHOWN)
     after = newest[-1].seq - 1 if newest else 0
-    seen: dict[int, str] = {}
+    seen: dict[int, tuple[State, Wait | None]] = {}
     while True:
+        waits = await Waits.of(journal)
         async for record in _since(journal, after):
-            if seen.get(record.seq) != record.state:
-                seen[record.seq] = record.state
-                yield record
+            stands = record.state, waits.of_one(record)
+            if seen.get(record.seq) != stands:
+                seen[record.seq] = stands
+                yield record, stands[1]
         # What is finished changes no more: look again from the oldest that is open.
         after = min(
-            (seq - 1 for seq, state in seen.items() if state != "finished"),
+            (seq - 1 for seq, (state, _) in seen.items() if state != "finished"),
             default=max(seen, default=after),
         )
-        seen = {seq: state for seq, state in seen.items() if seq > after}
+        seen = {seq: stands for seq, stands in seen.items() if seq > after}
         await asyncio.sleep(FOLLOW_SECONDS)
 
 
@@ -167,35 +168,51 @@ def journal_path() -> Path:
     return settings.load(os.environ).journal
 
 
-def _say_short(record: Record) -> None:
-    say_json(Execution.of(record).model_dump())
+def _show_all(records: Iterable[Record], waits: Waits, *, as_json: bool) -> None:
+    if as_json:
+        for record in records:
+            _say_short(record, waits.of_one(record))
+    elif is_terminal():
+        _show_for_people(records, waits)
+    else:
+        table(_COLUMNS, [_row(record, waits.of_one(record)) for record in records])
 
 
-def _show_for_people(records: Iterable[Record], asking: Collection[str]) -> None:
+def _say_short(record: Record, wait: Wait | None) -> None:
+    known = Execution.of(record, asks=bool(wait and wait.until)).model_dump()
+    until, behind = (wait.until, wait.behind) if wait else (None, None)
+    say_json({**known, "waiting_until": until, "waiting_behind": behind})
+
+
+def _show_for_people(records: Iterable[Record], waits: Waits) -> None:
     """The id is what people copy, so it stays in one piece; the rest goes below it."""
     made = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("ACCEPTED", "STATE", "ACTION"):
         made.add_column(column, overflow="fold")
     made.add_column("EXECUTION", min_width=ID_WIDTH, overflow="fold")
     for record in records:
-        state = coloured(record.result or _state(record, asks=record.id in asking))
-        lines = filter(None, (record.id, _scope(record), record.message))
-        texts = (_when(record.accepted_at), state, Text(printable(record.action)))
+        wait = waits.of_one(record)
+        state = coloured(record.result or _state(record, wait))
+        lines = filter(None, (record.id, _scope(record), record.message or str(wait or "")))
+        texts = (when(record.accepted_at), state, Text(printable(record.action)))
         made.add_row(*texts, Text("\n".join(map(printable, lines))))
     console().print(made)
 
 
-def _show_whole(record: WholeRecord, detail: ExecutionDetail) -> None:
+def _show_whole(record: WholeRecord, detail: ExecutionDetail, wait: Wait | None) -> None:
     facts = [
         ("execution", record.id),
         ("action", record.action),
         ("for", _scope(record)),
-        ("state", _state(record, asks=detail.waiting is not None)),
+        ("state", _state(record, wait)),
+        ("behind", wait and wait.behind),
         ("outcome", _outcome(record)),
         ("aborted", record.aborted),
-        *_question(record, detail),
+        *_answer(record),
+        *_question(detail),
+        *_asked_about(record),
         ("undo", _undo(detail.undo)),
-        *((name, _when(at)) for name, at in _moments(record)),
+        *((name, when(at)) for name, at in _moments(record)),
         ("attempts", record.attempts),
         *(("plan", change) for change in (record.plan.changes if record.plan else ())),
         *(("note", note) for note in detail.notes),
@@ -209,15 +226,31 @@ def _show_whole(record: WholeRecord, detail: ExecutionDetail) -> None:
     show_json(detail.trigger)
 
 
-def _question(record: WholeRecord, detail: ExecutionDetail) -> Iterator[tuple[str, object]]:
-    question = detail.question
-    if question and question.verdict:
+def _answer(record: WholeRecord) -> Iterator[tuple[str, str]]:
+    """Who said yes or no; a yes is also among the details of what came of it."""
+    question, details = record.question, record.details
+    if question and question.verdict and question.by:
         yield question.verdict, f"by {question.by}{_because(question.reason)}"
-    elif question and detail.waiting:
-        until = f"until {_when(question.expires_at)}, then {question.default}"
-        yield "asks", f"since {_when(question.asked_at)}, for the rule {question.rule}; {until}"
-        plan = record.question.plan if record.question else None
-        yield from (("would do", change) for change in (plan.changes if plan else ()))
+    elif by := details.get("approved_by"):
+        because = details.get("approved_because")
+        yield "approved", f"by {by}{_because(because if isinstance(because, str) else None)}"
+
+
+def _question(detail: ExecutionDetail) -> Iterator[tuple[str, str]]:
+    question = detail.question
+    if question and not question.by:
+        since = f"since {when(question.asked_at)}, for the rule {question.rule}"
+        until = f"until {when(question.expires_at)}, then {question.default}"
+        is_over = detail.state == "finished" or question.verdict
+        yield "asked" if is_over else "asks", f"{since}; {until}"
+
+
+def _asked_about(record: WholeRecord) -> Iterator[tuple[str, object]]:
+    """The plan of a question, for as long as no plan was let act."""
+    if record.plan or not (record.question and record.question.plan):
+        return
+    name = "would have done" if record.state == "finished" else "would do"
+    yield from ((name, change) for change in record.question.plan.changes)
 
 
 def _undo(undo: Undo | None) -> str:
@@ -225,9 +258,9 @@ def _undo(undo: Undo | None) -> str:
         return ""
     if undo.state == "armed":
         moments = ["when the problem closes"] if undo.on_closed else []
-        moments += [_when(undo.due_at)] if undo.due_at else []
+        moments += [when(undo.due_at)] if undo.due_at else []
         return f"to be done: {' or '.join(moments)}"
-    ended = f" at {_when(undo.ended_at)}: {undo.message}" if undo.ended_at else ""
+    ended = f" at {when(undo.ended_at)}: {undo.message}" if undo.ended_at else ""
     by = f" by {undo.by}" if undo.by else ""
     return f"{undo.state}{ended} ({undo.cause}{by}{_because(undo.reason)})"
 
@@ -247,19 +280,19 @@ def _moments(record: Record) -> Iterator[tuple[str, datetime]]:
             yield name, at
 
 
-def _row(record: Record, *, asks: bool = False) -> tuple[object, ...]:
+def _row(record: Record, wait: Wait | None) -> tuple[object, ...]:
     return (
-        _when(record.accepted_at),
-        _state(record, asks=asks),
+        when(record.accepted_at),
+        _state(record, wait),
         record.action,
         _scope(record),
         record.id,
-        _outcome(record),
+        wait or _outcome(record),
     )
 
 
-def _state(record: Record, *, asks: bool) -> str:
-    return "waits for approval" if asks else record.state
+def _state(record: Record, wait: Wait | None) -> str:
+    return wait.state if wait else record.state
 
 
 def _outcome(record: Record) -> str:
@@ -268,7 +301,3 @@ def _outcome(record: Record) -> str:
 
 def _scope(record: Record) -> str:
     return f"{record.project}/{record.stage}/{record.service}"
-
-
-def _when(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

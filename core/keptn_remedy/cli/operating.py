@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from keptn_remedy import validation
 from keptn_remedy.cli.looking import journal_path, with_journal
 from keptn_remedy.cli.terminal import (
     FAILED,
@@ -25,7 +26,7 @@ from keptn_remedy.cli.terminal import (
     say,
     say_json,
 )
-from keptn_remedy.guardrails.pauses import Pauses
+from keptn_remedy.guardrails.pauses import Pauses, still_paused_words, unapprovable_words
 from keptn_remedy.journal import Pause, Verdict, WholeRecord
 from keptn_remedy.journal.sqlite import SqliteJournal, is_served
 from keptn_remedy.settings import load
@@ -80,16 +81,14 @@ def resume(*, as_json: bool) -> int:
 
     async def carry_out(order: Order) -> int:
         ended = await order.journal.resume()
-        pauses = Pauses(load(os.environ).pause_file)
-        await pauses.look()
-        by_file = pauses.current()
+        by_file = await _paused_by_file()
         if order.as_json:
             say_json(models.Pause.of(by_file).model_dump())
-        else:
+        elif by_file is None:
             say(_told_resumed(ended))
         if by_file is None:
             return GOOD
-        complain([f"still paused by {by_file.by}: {by_file.reason}"])
+        complain([still_paused_words(by_file, ended)])
         return FAILED
 
     return _ordered(carry_out, as_json=as_json)
@@ -121,23 +120,24 @@ def answer(execution_id: str, verdict: Verdict, reason: str, *, as_json: bool) -
         # Answered is what is shown here; meanwhile it may ask about another plan.
         asking = await order.journal.record(execution_id)
         question = asking.question if asking else None
-        if question and question.plan and is_terminal() and not order.as_json:
+        if question and not question.verdict and question.plan and is_terminal() and not as_json:
             say(f"it would do: {printable(str(question.plan))}")
-        why_not = await order.journal.answer(
+        why_not = await _why_unapprovable(verdict) or await order.journal.answer(
             execution_id,
             verdict,
             order.by,
             order.reason,
             asked_at=question.asked_at if question else None,
         )
-        if why_not:
+        told = verdict if why_not is None else await _told_before(order, execution_id, verdict)
+        if told is None:
             complain([f"{execution_id!r} is not {verdict}: {why_not}; {_LIST}"])
             return FAILED
         record = await _taken_up(order, execution_id, verdict)
         if record is None:
             complain([f"{verdict}, but the service has not gone on with it yet; look at its log"])
             return FAILED
-        return _told_answer(order, record, verdict)
+        return _told_answer(order, record, verdict, told)
 
     return _ordered(carry_out, reason, as_json=as_json)
 
@@ -170,7 +170,7 @@ def _ordered(
     try:
         why = model(reason=reason).reason
     except ValidationError as error:
-        complain([f"--reason: {error.errors()[0]['msg'].removeprefix('Value error, ')}"])
+        complain([f"--reason: {validation.told(error.errors()[0])}"])
         return WRONG_USAGE
 
     async def use(journal: SqliteJournal) -> int:
@@ -185,6 +185,26 @@ def _told_resumed(ended: Pause | None) -> str:
     since = ended.since.strftime("%Y-%m-%dT%H:%M:%SZ")
     told = f"resumed; it was paused since {since} by {ended.by}: {ended.reason}"
     return f"{printable(told)}\nexecutions that were refused meanwhile stay refused"
+
+
+async def _paused_by_file() -> Pause | None:
+    pauses = Pauses(load(os.environ).pause_file)
+    await pauses.look()
+    return pauses.by_file
+
+
+async def _why_unapprovable(verdict: Verdict) -> str | None:
+    by_file = await _paused_by_file() if verdict == "approved" else None
+    return unapprovable_words(by_file) if by_file else None
+
+
+async def _told_before(order: Order, execution_id: str, verdict: Verdict) -> str | None:
+    """Who gave the same answer before; None if nobody did."""
+    record = await order.journal.record(execution_id)
+    question = record.question if record else None
+    if question is None or question.verdict != verdict or not question.by:
+        return None
+    return f"{verdict} already, by {question.by}"
 
 
 async def _taken_up(order: Order, execution_id: str, verdict: Verdict) -> WholeRecord | None:
@@ -210,14 +230,14 @@ def _still_has(record: WholeRecord, verdict: Verdict) -> bool:
     return question.verdict == verdict and not question.heeded
 
 
-def _told_answer(order: Order, record: WholeRecord, verdict: Verdict) -> int:
+def _told_answer(order: Order, record: WholeRecord, verdict: Verdict, told: str) -> int:
     if order.as_json:
         _say_whole(record)
     if record.state != "finished" and record.question and record.question.verdict is None:
         complain([f"{verdict}, but the plan has changed: it asks again; {_show(record.id)}"])
         return FAILED
     if not order.as_json:
-        say(printable(f"{verdict}: {_how_it_stands(order, record, verdict)}"))
+        say(printable(f"{told}: {_how_it_stands(order, record, verdict)}"))
     return GOOD
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import textwrap
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from dataclasses import asdict
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from keptn_remedy import registry
+from keptn_remedy import registry, variables
 from keptn_remedy.cli.terminal import (
     FAILED,
     GOOD,
@@ -25,6 +26,10 @@ from keptn_remedy.cli.terminal import (
 from keptn_remedy.guardrails import words
 from keptn_remedy.guardrails.matching import has_glob
 from keptn_remedy.guardrails.policy import Policy, PolicyError, json_schema
+from keptn_remedy.registry import Registry, RegistryError
+from keptn_remedy.variables import SettingsError
+
+_FOLDER = "REMEDY_ACTIONS_DIR"
 
 
 def schema() -> int:
@@ -44,33 +49,57 @@ def check(path: Path, *, as_json: bool) -> int:
         return _bad([f"{path} is not text in UTF-8"], as_json=as_json)
     except PolicyError as error:
         return _bad([f"{path}: {mistake}" for mistake in error.mistakes], as_json=as_json)
-    _explain(path, words.explain(policy), as_json=as_json)
-    complain(_strange_actions(policy))
+    notes = list(_notes(policy))
+    _explain(path, words.explain(policy), notes, as_json=as_json)
+    complain(f"note: {note}" for note in notes)
     return GOOD
 
 
 def _bad(mistakes: list[str], *, as_json: bool) -> int:
     if as_json:
-        say_json({"good": False, "mistakes": mistakes, "explained": []})
+        say_json({"good": False, "mistakes": mistakes, "notes": [], "explained": []})
     complain(mistakes)
     return FAILED
 
 
-def _strange_actions(policy: Policy) -> Iterator[str]:
-    """Actions that rules name and no installed package has; nothing is imported to find out."""
+def _notes(policy: Policy) -> Iterator[str]:
+    """Actions that rules name and nobody has."""
+    not_installed = list(_not_installed(policy))
+    if not not_installed:
+        return  # and nothing had to be imported to find that out
+    try:
+        found = _found()
+    except (SettingsError, RegistryError) as error:
+        yield f"the actions can't be loaded, so which names are wrong is not known: {error}"
+        return
+    for rule, action in not_installed:
+        if found.entry(action) is None:
+            yield (
+                f"there is no action {action!r}, as rule {rule!r} says, in an installed package or"
+                f" {_FOLDER}: it matches nothing"
+            )
+
+
+def _not_installed(policy: Policy) -> Iterator[tuple[str, str]]:
+    """Rules and their actions, but for names by which packages register theirs."""
     installed = {registry.key(point.name) for point in entry_points(group=registry.ENTRY_POINTS)}
     for rule in policy.rules:
-        for name in rule.match.action:
-            if not has_glob([name]) and registry.key(name) not in installed:
-                yield (
-                    f"note: no installed package has an action {name!r}, as rule {rule.name!r}"
-                    " says; it may be an alias, or come from REMEDY_ACTIONS_DIR"
-                )
+        for action in rule.match.action:
+            if not has_glob([action]) and registry.key(action) not in installed:
+                yield rule.name, action
 
 
-def _explain(path: Path, parts: list[words.Part], *, as_json: bool) -> None:
+def _found() -> Registry:
+    """All actions, with their aliases, whether they are on or off."""
+    found = variables.read(os.environ)
+    folder = found.get(_FOLDER)
+    return registry.discover(found, folder=Path(folder) if folder else None)
+
+
+def _explain(path: Path, parts: list[words.Part], notes: list[str], *, as_json: bool) -> None:
     if as_json:
-        say_json({"good": True, "mistakes": [], "explained": list(map(asdict, parts))})
+        explained = list(map(asdict, parts))
+        say_json({"good": True, "mistakes": [], "notes": notes, "explained": explained})
         return
     _say_folded(f"{path} is good. {words.ORDER}")
     for number, part in enumerate(parts, 1):

@@ -27,14 +27,17 @@ class MountedFile:
         self._errors = errors
         self._reading: asyncio.Task[Content] | None = None
 
-    async def read(self) -> Content:
-        """What it says now.
+    async def read(self, *, anew: bool = False) -> Content:
+        """What it says now. `anew`: what came too late for an earlier call is forgotten.
 
         Raises:
             OSError: it can't be read, or is no regular file; TimeoutError while that takes too
                 long: it is gone on with by the next call.
             UnicodeDecodeError: it is no text.
         """
+        if anew and self._reading and self._reading.done():
+            self._reading.exception()  # else asyncio complains that nobody looked
+            self._reading = None
         reading = self._reading or asyncio.create_task(asyncio.to_thread(self._read))
         self._reading = reading
         await asyncio.wait([reading], timeout=OVERDUE_SECONDS)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from keptn_remedy.action import Plan
 from keptn_remedy.clock import Clock
@@ -45,6 +45,13 @@ class Approval:
 Verdict = Refusal | Rehearsal | Approval
 
 
+class Asking(NamedTuple):
+    """What an execution is about to touch, and what decides whether it may."""
+
+    effects: Sequence[Effect]
+    decide: Callable[[History], Verdict | None]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guard:
     """What stands between a plan and its effect.
@@ -77,16 +84,37 @@ class Guard:
         """
         if plan is None and self.rules().is_default:
             return self.paused()  # nothing is counted for it
-        cases = await self._cases(execution, plan)
+        services = await self._services(execution, plan)
+        asking = self._asking(execution, plan, services, approved=approved, dry_run=dry_run)
+        return await insist(lambda: self.journal.admit(execution, plan, *asking), self.clock.sleep)
+
+    def asking(self, execution: Execution) -> Asking | None:
+        """What admits a plain action, for the change that begins it; None where nothing is counted
+        for it, or something has to be learnt first.
+        """
+        rules = self.rules()
+        if rules.is_default or rules.asks_for_services:
+            return None
+        return self._asking(execution, None, None, approved=False, dry_run=False)
+
+    def _asking(
+        self,
+        execution: Execution,
+        plan: Plan | None,
+        services: int | None,
+        *,
+        approved: bool,
+        dry_run: bool,
+    ) -> Asking:
+        scopes = list(self._scopes(execution, plan))
         changes_nothing = plan is not None and not plan.changes
         rails = STANDING if changes_nothing else RAILS
-        strictest = max((case.rules for case in cases), key=_strictness)
+        strictest = max((rules for _, rules in scopes), key=_strictness)
 
         def decide(history: History) -> Verdict | None:
-            now = self.clock.now()  # the journal may have failed for a while
             pause = self.pause() or history.pause()
-            asked = [case._replace(now=now, pause=pause) for case in cases]
-            refusal = first_refusal(asked, history, rails)
+            cases = self._cases(execution, plan, scopes, pause, services)
+            refusal = first_refusal(cases, history, rails)
             if dry_run or strictest.mode == "dry-run":
                 rule = "REMEDY_DRY_RUN" if dry_run else strictest.rule("mode")
                 return Rehearsal(rule, refusal)
@@ -94,19 +122,16 @@ class Guard:
                 return refusal
             return _approval(strictest)
 
-        effects = [] if changes_nothing else [_effect(case) for case in cases]
-        return await insist(
-            lambda: self.journal.admit(execution, plan, effects, decide), self.clock.sleep
-        )
+        context = execution.trigger.context
+        effects = [] if changes_nothing else [_effect(*it, context) for it in scopes]
+        return Asking(effects, decide)
 
     async def still_allowed(self, execution: Execution, plan: Plan | None) -> Refusal | None:
         """What has come in the way of a plan that an earlier process had admitted."""
         # The process may be too young to have heard of a pause.
         pause = self.pause() or await insist(self.journal.paused, self.clock.sleep)
-        now = self.clock.now()
-        cases = await self._cases(execution, plan)
-        asked = [case._replace(now=now, pause=pause) for case in cases]
-        return first_refusal(asked, None, STANDING)
+        cases = self._cases(execution, plan, self._scopes(execution, plan), pause)
+        return first_refusal(cases, None, STANDING)
 
     def paused(self) -> Refusal | None:
         """The refusal of whatever may not be done during a pause, undo included."""
@@ -137,24 +162,40 @@ class Guard:
             return None
         return Arm(on_closed, self.clock.now() + min(after) if after else None)
 
-    async def _cases(self, execution: Execution, plan: Plan | None) -> list[Case]:
-        trigger, targets = execution.trigger, frozenset(targets_of(execution, plan))
-        cases = [
+    def _cases(
+        self,
+        execution: Execution,
+        plan: Plan | None,
+        scopes: Iterable[tuple[Scope, Resolved]],
+        pause: Pause | None,
+        services: int | None = None,
+    ) -> list[Case]:
+        targets = frozenset(targets_of(execution, plan))
+        now = self.clock.now()
+        return [
             Case(
                 scope=scope,
                 rules=rules,
                 target=scope.target or "",
-                context=trigger.context,
+                context=execution.trigger.context,
+                now=now,
                 changes=plan.changes_of(scope.target) if plan else (),
                 targets=targets,
                 replicas=plan.replicas if plan else None,
+                pause=pause,
+                services=services,
             )
-            for scope, rules in self._scopes(execution, plan)
+            for scope, rules in scopes
         ]
-        if not any(case.rules.storm and case.rules.storm.percent for case in cases):
-            return cases
-        services = await self.services(trigger.project, trigger.stage)
-        return [case._replace(services=services) for case in cases]
+
+    async def _services(self, execution: Execution, plan: Plan | None) -> int | None:
+        """How many services the stage has, where a rule asks for a share of them."""
+        if not self.rules().asks_for_services:
+            return None
+        resolved = self._resolved(execution, plan)
+        if not any(rules.storm and rules.storm.percent for rules in resolved):
+            return None
+        return await self.services(execution.trigger.project, execution.trigger.stage)
 
     def _resolved(self, execution: Execution, plan: Plan | None) -> list[Resolved]:
         return [rules for _, rules in self._scopes(execution, plan)]
@@ -162,7 +203,7 @@ class Guard:
     def _scopes(self, execution: Execution, plan: Plan | None) -> Iterator[tuple[Scope, Resolved]]:
         rules, trigger, planned = self.rules(), execution.trigger, plan is not None
         for target in targets_of(execution, plan):
-            scope = scope_of(trigger, execution.action, target, planned=planned)
+            scope = scope_of(trigger, execution.action, rules.label_names, target, planned=planned)
             yield scope, rules.resolve(scope)
 
 
@@ -179,31 +220,41 @@ def targets_of(execution: Execution, plan: Plan | None) -> list[str]:
 
 
 def scope_of(
-    trigger: ActionTriggered, action: str, target: str | None = None, *, planned: bool = True
+    trigger: ActionTriggered,
+    action: str,
+    label_names: Collection[str],
+    target: str | None = None,
+    *,
+    planned: bool = True,
 ) -> Scope:
-    """What rules are matched with; `action` is its name in the registry."""
+    """What rules are matched with; `action` is its name in the registry, `label_names` those of the
+    labels that matter.
+    """
     return Scope(
         project=trigger.project,
         stage=trigger.stage,
         service=trigger.service,
         action=action,
-        labels=tuple(sorted(trigger.labels.items())),
+        labels=_labels(trigger, label_names) if label_names else (),
         planned=planned,
         target=target,
     )
 
 
-def _effect(case: Case) -> Effect:
-    scope = case.scope
+def _labels(trigger: ActionTriggered, names: Collection[str]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(label for label in trigger.labels.items() if label[0] in names))
+
+
+def _effect(scope: Scope, rules: Resolved, context: str) -> Effect:
     return Effect(
-        target=case.target,
+        target=scope.target or "",
         action=scope.action,
         project=scope.project,
         stage=scope.stage,
         service=scope.service,
-        context=case.context,
+        context=context,
         planned=scope.planned,
-        settle=case.rules.settle,
+        settle=rules.settle,
     )
 
 

@@ -88,7 +88,7 @@ class Resolved:
 
 class Rules:
     """The rules of a policy, and beneath them what holds without one. `names` are all by which an
-    action, by its own name, may be called.
+    action, by its own name, may be called; `label_names` those of the labels that rules match.
     """
 
     def __init__(
@@ -104,14 +104,18 @@ class Rules:
         zone = policy.timezone if policy else "UTC"
         self._in_order = [_Compiled(rule, zone, names or {}) for rule in in_order(rules)]
         self._base = _base(replicas_at_most, zero_replicas=zero_replicas)
-        self._label_names = {name for rule in rules for name in rule.match.labels}
+        self.label_names = {name for rule in rules for name in rule.match.labels}
+        self.may_ignore = any(rule.decision == "ignore" for rule in rules)
+        self.asks_for_services = any(rule.storm and rule.storm.percent for rule in rules)
         self._cached = lru_cache(REMEMBERED)(self._resolve)
 
     def resolve(self, scope: Scope) -> Resolved:
         """What holds for the scope."""
         # Else each event would be a case of its own: labels hold the problem's URL.
-        labels = tuple(label for label in scope.labels if label[0] in self._label_names)
-        return self._cached(scope._replace(labels=labels))
+        if scope.labels:
+            labels = tuple(label for label in scope.labels if label[0] in self.label_names)
+            scope = scope._replace(labels=labels)
+        return self._cached(scope)
 
     def _resolve(self, scope: Scope) -> Resolved:
         values, set_by = dict(self._base), dict[str, str]()

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
+from keptn_remedy import validation
 from keptn_remedy.guardrails.reading import Document
 
 Place = tuple[str | int, ...]
@@ -21,16 +22,8 @@ _WORDS = {
     "bool_type": "must be true or false",
     "int_type": "must be a whole number, without quotes",
     "float_type": "must be a number, without quotes",
-    "tuple_type": "must be a list",
-    "dict_type": "must be a map",
-    "model_type": "must be a map",
     "string_too_short": "must not be empty",
-    "string_too_long": "must not be longer than {max_length} characters",
     "too_short": "must not be empty",
-    "too_long": "must not have more than {max_length} entries",
-    "greater_than": "must be more than {gt:.15g}",
-    "greater_than_equal": "must be {ge:.15g} or more",
-    "less_than_equal": "must be {le:.15g} or less",
 }
 
 
@@ -81,9 +74,7 @@ def _wrong(error: Any) -> str:
         return "has no value; give it one, or leave it out"
     if error["type"] == "literal_error":
         return _no_choice(error)
-    words = _WORDS.get(error["type"])
-    said: str = words.format(**error.get("ctx", {})) if words else error["msg"]
-    said = said.removeprefix("Value error, ")
+    said = _WORDS.get(error["type"]) or validation.told(error)
     is_long = isinstance(written, list | dict) or error["type"].endswith(("_short", "_long"))
     is_shown = isinstance(written, str) and repr(written) in said
     return said if is_long or is_shown else f"{said}; it says {_shown(error['input'])}"

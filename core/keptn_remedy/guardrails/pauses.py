@@ -30,6 +30,11 @@ class Pauses:
         """The pause of the file, else that of the journal; None where nothing is stopped."""
         return self._filed or self.journaled
 
+    @property
+    def by_file(self) -> Pause | None:
+        """The pause of the file."""
+        return self._filed
+
     async def look(self) -> None:
         """Look at the file."""
         if self._file is None:
@@ -38,6 +43,18 @@ class Pauses:
         was, self._filed = self._filed, found
         if was and found and was.reason == found.reason:
             self._filed = was  # the same pause
+
+
+def still_paused_words(by_file: Pause, ended: Pause | None) -> str:
+    """Why resuming was not enough; `ended` is the pause that it did end."""
+    told = f"still paused by {by_file.by}: {by_file.reason}; it goes on once that file is gone"
+    return f"{told} (the pause by {ended.by} has ended)" if ended else told
+
+
+def unapprovable_words(by_file: Pause) -> str:
+    """Why nothing is approved meanwhile: it would only be refused."""
+    told = f"nothing may act while {by_file.by} pauses: {by_file.reason}"
+    return f"{told}; approve once that file is gone"
 
 
 async def _pause_of(file: MountedFile) -> Pause | None:

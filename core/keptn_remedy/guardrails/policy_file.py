@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from keptn_remedy.guardrails.policy import Policy, PolicyError
 from keptn_remedy.guardrails.reading import MAX_BYTES
 from keptn_remedy.journal import Journal
 
+SHA256_SHOWN = 12
 # Whose memory in the journal holds the last good policy; no action can have this name.
 _OWNER, _KEY = "", "policy"
 
@@ -27,7 +29,7 @@ class _Found(NamedTuple):
 class PolicyFile:
     """The rules in force, and why the file is not what they were made of, if it isn't.
 
-    `make` makes rules of a policy, and of none.
+    `make` makes rules of a policy, and of none. `in_force` tells log lines which policy that is.
     """
 
     def __init__(
@@ -35,6 +37,8 @@ class PolicyFile:
     ) -> None:
         self.rules = make(None)
         self.problem: str | None = None
+        self.in_force: dict[str, str | int | None] = {"policy": None}
+        self._path = path
         self._file = MountedFile(path, MAX_BYTES + 1) if path else None
         self._journal = journal
         self._make = make
@@ -57,7 +61,7 @@ class PolicyFile:
             last = await self._journal.recall(_OWNER, _KEY)
             if not isinstance(last, str):
                 raise
-            self.rules = await self._rules(last)
+            await self._put_in_force(last)
             self.problem = str(error)
 
     async def look(self, *, at_once: bool = False) -> bool:
@@ -86,12 +90,21 @@ class PolicyFile:
     async def _take(self, found: _Found) -> None:
         if found.text is None:
             raise PolicyError([found.why])
-        self.rules = await self._rules(found.text)
+        await self._put_in_force(found.text)
         await self._journal.remember(_OWNER, _KEY, found.text)
 
-    async def _rules(self, text: str) -> Rules:
+    async def _put_in_force(self, text: str) -> None:
         # A long file takes seconds.
-        return await asyncio.to_thread(lambda: self._make(Policy.load(text)))
+        policy, self.rules = await asyncio.to_thread(self._made, text)
+        self.in_force = {
+            "policy": str(self._path),
+            "policy_rules": len(policy.rules),
+            "policy_sha256": sha256(text.encode()).hexdigest()[:SHA256_SHOWN],
+        }
+
+    def _made(self, text: str) -> tuple[Policy, Rules]:
+        policy = Policy.load(text)
+        return policy, self._make(policy)
 
 
 async def _read(file: MountedFile) -> _Found:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
@@ -140,12 +142,14 @@ def _cooldown(case: Case, history: History) -> No | None:
     pause, last = case.rules.cooldown, history.last(case.target)
     if pause is None or last is None:
         return None
-    ago = case.now - (last.ended_at or case.now)
+    ended_at = last.ended_at or case.now
+    ago = case.now - ended_at
     if ago >= pause:
         return None
     return No(
         f"{last.action} touched {case.target} {_in_words(ago)} ago (execution"
-        f" {history.execution_id(last)}), and {in_words(pause)} must pass",
+        f" {history.execution_id(last)}), and {in_words(pause)} must pass;"
+        f" {_free_again(ended_at + pause)}",
         {"seconds": round(ago, 1), "limit_seconds": pause},
     )
 
@@ -172,7 +176,11 @@ def _once_within(case: Case, history: History) -> No | None:
     if window is None or last is None or last.admitted_at < case.now - window:
         return None
     once = AtMost(1, window, ("action", "target"), case.rules.rule("once_within"))
-    return _limit(case, history, once)
+    no = _limit(case, history, once)
+    # Where another action touched it since, when this one did is not at hand.
+    if no is None or last.action != case.scope.action:
+        return no
+    return replace(no, why=f"{no.why}; {_free_again(last.admitted_at + window)}")
 
 
 def _at_most(case: Case, history: History) -> No | None:
@@ -251,7 +259,7 @@ def paused_words(pause: Pause) -> str:
 
 def _limit(case: Case, history: History, limit: AtMost) -> No | None:
     same = {name: _attribute(case, name) for name in _counted_by(limit.per)}
-    found = history.count(case.now - limit.within_seconds, **same)
+    found = history.count(case.now - limit.within_seconds, limit.executions, **same)
     if found < limit.executions:
         return None
     per = " and ".join(f"{name} {same[name]}" for name in limit.per)
@@ -287,7 +295,7 @@ def _spread(
 ) -> No | None:
     within, stage = case.rules.storm.within_seconds if case.rules.storm else 0.0, case.scope.stage
     window = (case.now - within, case.scope.project, stage)
-    if history.effects(*window) + len(own) <= most:
+    if history.effects(*window, most - len(own) + 1) + len(own) <= most:
         return None  # even if each of them was on something else
     found = len(history.distinct(what, *window) | own)
     if found <= most:
@@ -351,6 +359,11 @@ def _is_in_step(step: Step | None, before: int | None, after: int) -> bool:
 
 def _known(number: int | None) -> str:
     return "an unknown number" if number is None else str(number)
+
+
+def _free_again(at: float) -> str:
+    moment = datetime.fromtimestamp(math.ceil(at), UTC)
+    return f"free again at {moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _in_words(seconds: float) -> str:

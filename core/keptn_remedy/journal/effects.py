@@ -7,12 +7,14 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from keptn_remedy.action import Plan
-from keptn_remedy.journal import Effect, Execution, History, Last, Pause, rows
+from keptn_remedy.events import Report
+from keptn_remedy.journal import Effect, Execution, History, Last, Pause, Unsent, rows
 from keptn_remedy.journal import statements as sql
-from keptn_remedy.journal.sqlite_file import SqliteFile
+from keptn_remedy.journal.bounds import Bounds
+from keptn_remedy.journal.sqlite_file import SqliteFile, owed
 
 T = TypeVar("T")
 
@@ -45,6 +47,10 @@ class Effects(SqliteFile):
 
     _admitted_at = 0.0
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._bounds = Bounds()
+
     async def admit(
         self,
         execution: Execution,
@@ -59,7 +65,8 @@ class Effects(SqliteFile):
             is_admitted, is_asking, is_paused = found
             if is_admitted:
                 return None
-            said = _decided(decide, SqliteHistory(cursor, is_paused=is_paused))
+            history = SqliteHistory(cursor, self._bounds, is_paused=is_paused)
+            said = _decided(decide, history)
             if said is None:
                 self._add(cursor, execution, effects)
                 if plan or is_asking:
@@ -72,8 +79,36 @@ class Effects(SqliteFile):
             raise said.error
         return said
 
+    async def begin_admitted(
+        self,
+        execution: Execution,
+        started: Report,
+        effects: Sequence[Effect],
+        decide: Callable[[History], object | None],
+    ) -> tuple[Unsent | None, bool]:
+        now = self._now()
+
+        def begin(cursor: sqlite3.Cursor) -> tuple[int, bool]:
+            cursor.execute(sql.OWE_STARTED, (*owed(started, now), execution.seq))
+            is_first, report = bool(cursor.rowcount), cursor.lastrowid or 0
+            begun = cursor.execute(sql.BEGIN_ASKING, (now, 1, execution.seq)).fetchone()
+            if begun is None or not is_first:
+                return 0, False
+            history = SqliteHistory(cursor, self._bounds, is_paused=begun[0])
+            if _decided(decide, history) is not None:
+                return report, False
+            self._add(cursor, execution, effects)
+            return report, True
+
+        report, is_admitted = await self._run(begin)
+        if not report:
+            return None, False
+        unsent = Unsent(report, started, created_at=now, action=execution.action)
+        return unsent, is_admitted
+
     def _add(self, cursor: sqlite3.Cursor, execution: Execution, effects: Sequence[Effect]) -> None:
         now = self._admitted_at = _just_after(self._admitted_at, self._now())
+        self._bounds.added += len(effects)
         for number, effect in enumerate(effects):
             leads = number == 0
             cursor.execute(sql.ADD_EFFECT, (execution.seq, *effect, leads, now))
@@ -107,22 +142,26 @@ class Effects(SqliteFile):
 class SqliteHistory:
     """The past as one transaction sees it."""
 
-    __slots__ = ("_cursor", "_is_paused", "_newest")
+    __slots__ = ("_bounds", "_cursor", "_is_paused", "_newest")
 
-    def __init__(self, cursor: sqlite3.Cursor, *, is_paused: bool = False) -> None:
+    def __init__(
+        self, cursor: sqlite3.Cursor, bounds: Bounds | None = None, *, is_paused: bool = False
+    ) -> None:
         self._cursor = cursor
+        self._bounds = bounds or Bounds()
         self._is_paused = is_paused
         self._newest: dict[str, _Newest | None] = {}
 
     def pause(self) -> Pause | None:
         return _paused(self._cursor) if self._is_paused else None
 
-    def count(self, since: float, **same: str) -> int:
+    def count(self, since: float, limit: int | None = None, /, **same: str) -> int:
         if "target" in same:
             last = self.last(same["target"])
             if last is None or last.admitted_at < since:
                 return 0
-        return self._number(counting(tuple(same)), (*same.values(), since))
+        look, bound = counting(tuple(same)), tuple(same.values())
+        return self._number_since(since, limit, look, bound)
 
     def last(self, target: str) -> Last | None:
         newest = self._newest_on(target)
@@ -132,8 +171,8 @@ class SqliteHistory:
         row = self._cursor.execute(sql.EXECUTION_ID, (last.execution,)).fetchone()
         return str(row[0])
 
-    def effects(self, since: float, project: str, stage: str) -> int:
-        return self._number(sql.OF_STAGE, (project, stage, since))
+    def effects(self, since: float, project: str, stage: str, limit: int | None = None) -> int:
+        return self._number_since(since, limit, sql.OF_STAGE, (project, stage))
 
     def distinct(
         self, what: Literal["target", "service"], since: float, project: str, stage: str
@@ -169,6 +208,16 @@ class SqliteHistory:
             row = self._cursor.execute(sql.LAST, (target,)).fetchone()
             self._newest[target] = _Newest(Last(*row[:5]), *row[5:]) if row else None
         return self._newest[target]
+
+    def _number_since(
+        self, since: float, limit: int | None, look: str, bound: tuple[str, ...]
+    ) -> int:
+        counted = look, bound
+        if limit is not None and self._bounds.is_below(limit, counted, since):
+            return 0
+        found = self._number(look, (*bound, since))
+        self._bounds.note(counted, since, found)
+        return found
 
     def _number(self, look: str, bound: tuple[object, ...]) -> int:
         found: int = self._cursor.execute(look, bound).fetchone()[0]

@@ -17,6 +17,7 @@ from keptn_remedy.journal import (
     OpenTask,
     Record,
     State,
+    UndoAtOnce,
     Unsent,
     WholeRecord,
     lane,
@@ -69,7 +70,7 @@ class Executions(Reports):
         *,
         helped: bool | None = None,
         arm: Arm | None = None,
-        undone: bool = False,
+        undo: UndoAtOnce | None = None,
     ) -> list[Unsent]:
         now = self._now()
         helped = not outcome.is_failure if helped is None else helped
@@ -78,8 +79,8 @@ class Executions(Reports):
         if arm:
             bound = (arm.on_closed, arm.due_at, PROBLEM_CLOSED, now, execution.seq)
             last.append((sql.ARM, bound))
-        if undone:
-            last.append((sql.UNDONE_AT_ONCE, (FAILED_VERIFICATION, now, execution.seq)))
+        if undo:
+            last.append((sql.UNDO_AT_ONCE, (undo, FAILED_VERIFICATION, now, execution.seq)))
         finish = (now, attempts, *_outcome(outcome), execution.seq)
         return await self._finish(execution, now, (sql.FINISH, finish), reports, last)
 
@@ -90,7 +91,7 @@ class Executions(Reports):
         attempts: int,
         reports: Sequence[Report] = (),
         *,
-        undone: bool = False,
+        undo: UndoAtOnce | None = None,
     ) -> list[Unsent]:
         now = self._now()
         finish = (now, attempts, "aborted", "fail", message, b"{}", execution.seq)
@@ -98,8 +99,8 @@ class Executions(Reports):
             (sql.END_EFFECTS, (now, now, "aborted", execution.seq)),
             (sql.DROP_QUESTION, (execution.seq,)),
         ]
-        if undone:
-            last.append((sql.UNDONE_AT_ONCE, (ABORTED, now, execution.seq)))
+        if undo:
+            last.append((sql.UNDO_AT_ONCE, (undo, ABORTED, now, execution.seq)))
         return await self._finish(execution, now, (sql.FINISH, finish), reports, last)
 
     async def _finish(

@@ -20,6 +20,7 @@ from keptn_remedy.journal.values import (
     Record,
     State,
     Undo,
+    UndoAtOnce,
     Unsent,
     Verdict,
     WholeRecord,
@@ -37,9 +38,10 @@ class History(Protocol):
         """What stops everything, if anything does."""
         ...
 
-    def count(self, since: float, **same: str) -> int:
+    def count(self, since: float, limit: int | None = None, /, **same: str) -> int:
         """Executions with an effect admitted at or after that Unix time whose `target`, `action`,
-        `project`, `stage` and `service`, as far as given, are these.
+        `project`, `stage` and `service`, as far as given, are these. With a limit, what is below it
+        may be any number below it: it need not be counted.
 
         Raises:
             TypeError: neither target, nor action, nor project and stage are given.
@@ -54,8 +56,10 @@ class History(Protocol):
         """The id of its execution."""
         ...
 
-    def effects(self, since: float, project: str, stage: str) -> int:
-        """How many effects a stage had at or after that Unix time: as many targets, or fewer."""
+    def effects(self, since: float, project: str, stage: str, limit: int | None = None) -> int:
+        """How many effects a stage had at or after that Unix time: as many targets, or fewer. The
+        limit is as in `count`.
+        """
         ...
 
     def distinct(
@@ -107,6 +111,18 @@ class Journal(Protocol):
         """As `begin`, for an execution that still waits for its turn."""
         ...
 
+    async def begin_admitted(
+        self,
+        execution: Execution,
+        started: Report,
+        effects: Sequence[Effect],
+        decide: Callable[[History], object | None],
+    ) -> tuple[Unsent | None, bool]:
+        """As `begin`, and then `admit` for what has no plan, in one change; and whether it is
+        admitted. What else was said, or raised, is not told: whoever asks again hears it.
+        """
+        ...
+
     async def keep_failure(self, execution: Execution, failure: Outcome) -> None:
         """Store that the plan is being undone, and the outcome that this leads to."""
         ...
@@ -138,12 +154,12 @@ class Journal(Protocol):
         *,
         helped: bool | None = None,
         arm: Arm | None = None,
-        undone: bool = False,
+        undo: UndoAtOnce | None = None,
     ) -> list[Unsent]:
         """Store the outcome and what Keptn must be told, once; empty when already finished.
 
         `helped` is what streaks go by; None: unless the outcome is a failure. `arm` says when to
-        undo what was done; `undone` that it was undone already, after its own verification failed.
+        undo what was done; `undo` what became of one after its own verification failed.
         """
         ...
 
@@ -154,10 +170,10 @@ class Journal(Protocol):
         attempts: int,
         reports: Sequence[Report] = (),
         *,
-        undone: bool = False,
+        undo: UndoAtOnce | None = None,
     ) -> list[Unsent]:
-        """As `finish`, for what was given up: status aborted. Its question is dropped. `undone`:
-        what it had done was put back.
+        """As `finish`, for what was given up: status aborted. Its question is dropped. `undo`:
+        what it had done was put back, or is to be.
         """
         ...
 
@@ -217,7 +233,7 @@ class Journal(Protocol):
 
     async def recover(self, grace: float) -> None:
         """Take over from the last process: its unsent reports are in doubt, and due after `grace`
-        seconds; undos that it began are wanted again.
+        seconds.
         """
         ...
 
@@ -256,7 +272,7 @@ class Journal(Protocol):
         ...
 
     async def note_abort(self, execution_id: str, reason: str) -> bool:
-        """Note that an execution is given up; the first reason stays. False: it is not open."""
+        """Note that an execution is given up. False: it was noted before, or is not open."""
         ...
 
     async def forgive(self, target: str | None, by: str) -> int:
@@ -295,6 +311,12 @@ class Journal(Protocol):
         """
         ...
 
+    async def close_question(self, execution: Execution) -> Question | None:
+        """The question whose time is over, with the verdict that holds: somebody's, or else from
+        now on its default, by nobody. None where it can't be read.
+        """
+        ...
+
     async def answered(self) -> list[str]:
         """Ids of open executions whose question has a verdict."""
         ...
@@ -322,13 +344,17 @@ class Journal(Protocol):
         ...
 
     async def undos_begun(self) -> list[DueUndo]:
-        """Undos under way, or cut off by the end of the last process until `recover` is called."""
+        """Undos under way, or cut off by the end of a process and not taken up since."""
         ...
 
     async def begin_undo(self, execution_id: str) -> bool:
-        """Note that an undo begins; False when it has ended, has to wait for another, or none was
-        armed or wanted.
+        """Note that an undo begins, perhaps anew; False when it has ended, has to wait for another,
+        or none was armed or wanted.
         """
+        ...
+
+    async def put_off_undo(self, execution_id: str) -> None:
+        """Want an undo that has begun anew, later: it may not act now."""
         ...
 
     async def end_undo(

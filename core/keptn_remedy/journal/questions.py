@@ -13,6 +13,8 @@ from keptn_remedy.journal.sqlite_file import SqliteFile
 
 # Times that went through text are not exact.
 SAME_SECONDS = 0.001
+_LATE = "nobody had answered in time"
+_BY_SILENCE: dict[str, Verdict] = {"approve": "approved", "deny": "denied"}
 
 
 class Questions(SqliteFile):
@@ -30,8 +32,6 @@ class Questions(SqliteFile):
         *,
         asked_at: float | None = None,
     ) -> str | None:
-        now = self._now()
-
         def answer(cursor: sqlite3.Cursor) -> str | None:
             row = cursor.execute(sql.ASKED, (execution_id,)).fetchone()
             if row is None:
@@ -42,8 +42,8 @@ class Questions(SqliteFile):
                 return _unanswerable(state, question)
             if verdict == "approved" and cursor.execute(sql.PAUSED).fetchone():
                 return "nothing may act during a pause; resume first"
-            if now >= question.expires_at:
-                return "nobody had answered in time"
+            if self._now() >= question.expires_at:  # only now is it our turn
+                return _LATE
             if asked_at is not None and abs(asked_at - question.asked_at) > SAME_SECONDS:
                 return "it asks something else by now"
             answered = replace(question, verdict=verdict, by=by, reason=reason)
@@ -51,6 +51,18 @@ class Questions(SqliteFile):
             return None
 
         return await self._run(answer)
+
+    async def close_question(self, execution: Execution) -> Question | None:
+        def close(cursor: sqlite3.Cursor) -> Question | None:
+            row = cursor.execute(sql.ASKED, (execution.id,)).fetchone()
+            question = rows.question_of(row[2]) if row else None
+            if question is None or question.verdict:
+                return question
+            closed = replace(question, verdict=_BY_SILENCE[question.default])
+            cursor.execute(sql.ANSWER, (orjson.dumps(closed), execution.seq))
+            return closed
+
+        return await self._run(close)
 
     async def answered(self) -> list[str]:
         return [row[0] for row in await self._rows(sql.ANSWERED, ())]
@@ -64,4 +76,4 @@ def _unanswerable(state: State, question: Question | None) -> str:
         return "the execution has finished"
     if question is None:
         return "the execution asks nothing"
-    return f"it was {question.verdict} already, by {question.by}"
+    return f"it was {question.verdict} already, by {question.by}" if question.by else _LATE

@@ -69,7 +69,7 @@ class Reports(SqliteFile):
         return Unsent(written.last_row, report, created_at=now)
 
     async def recover(self, grace: float) -> None:
-        await self._write((sql.DOUBT, (self._now() + grace,)), (sql.UNDOS_AGAIN, ()))
+        await self._write((sql.DOUBT, (self._now() + grace,)))
         self._refused = {row[0] for row in await self._rows(sql.REFUSED, ())}
 
     async def backlog(self) -> Backlog:

@@ -21,6 +21,7 @@ BEGIN = f"""
 UPDATE executions SET state = 'started', started_at = coalesce(started_at, ?),
     runs = runs + iif(question IS NULL OR {_VERDICT} IS NOT NULL, ?, 0)
 WHERE seq = ? AND state <> 'finished'"""  # noqa: S608  our names
+BEGIN_ASKING = f"{BEGIN} RETURNING EXISTS (SELECT 1 FROM pause)"  # noqa: S608  our names
 FINISH = """
 UPDATE executions SET state = 'finished', finished_at = ?, attempts = ?, status = ?, result = ?,
     message = ?, details = ?
@@ -58,7 +59,8 @@ SELECT {_EXECUTION} FROM executions INDEXED BY executions_open
 WHERE state <> 'finished' AND plan IS NOT NULL ORDER BY seq"""  # noqa: S608
 UNANNOUNCED = f"""
 SELECT {_EXECUTION} FROM executions INDEXED BY executions_open
-WHERE state <> 'finished' AND state = 'accepted' AND accepted_at < ? ORDER BY seq LIMIT ?"""  # noqa: S608
+WHERE state <> 'finished' AND state = 'accepted' AND aborted IS NULL AND accepted_at < ?
+ORDER BY seq LIMIT ?"""  # noqa: S608
 UNSENT = """
 SELECT seq, kind, execution, event, attempts, doubtful, created_at,
     (SELECT action FROM executions WHERE id = report.execution) FROM reports AS report
@@ -127,7 +129,7 @@ NOTE_LISTED = """
 UPDATE executions SET listed = 1
 WHERE id IN (SELECT value FROM json_each(?)) AND state <> 'finished' AND NOT listed"""
 NOTE_ABORT = """
-UPDATE executions SET aborted = coalesce(aborted, ?) WHERE id = ? AND state <> 'finished'"""
+UPDATE executions SET aborted = ? WHERE id = ? AND state <> 'finished' AND aborted IS NULL"""
 
 IS_ADMITTED = """
 SELECT plan IS NOT NULL OR EXISTS (SELECT 1 FROM effects WHERE execution = seq),
@@ -191,7 +193,7 @@ PAUSED = "SELECT who, reason, since FROM pause"
 
 ASK = "UPDATE executions SET question = ?, runs = 0 WHERE seq = ? AND state <> 'finished'"
 ASKED = "SELECT seq, state, question FROM executions WHERE id = ?"
-ANSWER = "UPDATE executions SET question = ? WHERE seq = ?"
+ANSWER = "UPDATE executions SET question = ? WHERE seq = ? AND state <> 'finished'"
 # What can't be read has no verdict, and stops none of the others.
 ANSWERED = f"""
 SELECT id FROM executions INDEXED BY executions_asking
@@ -211,10 +213,10 @@ FROM executions WHERE seq = ?5 AND finished_at = ?4 AND failure IS NULL
     AND iif(json_valid(CAST(plan AS TEXT)),
         json_array_length(CAST(plan AS TEXT), '$.changes') > 0, FALSE)
 ON CONFLICT DO NOTHING"""
-UNDONE_AT_ONCE = """
+UNDO_AT_ONCE = """
 INSERT INTO undos (execution, context, state, cause, asked_at, ended_at, message)
-SELECT seq, context, 'done', ?1, ?2, ?2, 'undone' FROM executions
-WHERE seq = ?3 AND finished_at = ?2 ON CONFLICT DO NOTHING"""
+SELECT seq, context, ?1, ?2, ?3, iif(?1 = 'done', ?3, NULL), iif(?1 = 'done', 'undone', NULL)
+FROM executions WHERE seq = ?4 AND finished_at = ?3 ON CONFLICT DO NOTHING"""
 UNDOABLE = """
 SELECT seq, executions.context, executions.state, plan, undos.state
 FROM executions LEFT JOIN undos ON execution = seq WHERE id = ?"""
@@ -263,11 +265,13 @@ ORDER BY newer.admitted_at DESC LIMIT 1"""  # noqa: S608
 BEGIN_UNDO = f"""
 UPDATE undos SET state = 'running', cause = coalesce(cause, ?), asked_at = coalesce(asked_at, ?)
 WHERE execution = (SELECT seq FROM executions WHERE id = ?) AND ended_at IS NULL
-    AND {_MAY_COME}"""  # noqa: S608
+    AND (state = 'running' OR {_MAY_COME})"""  # noqa: S608
+PUT_OFF_UNDO = """
+UPDATE undos SET state = 'wanted'
+WHERE execution = (SELECT seq FROM executions WHERE id = ?) AND ended_at IS NULL"""
 END_UNDO = """
 UPDATE undos SET state = ?, message = ?, ended_at = ?
 WHERE execution = (SELECT seq FROM executions WHERE id = ?) AND ended_at IS NULL"""
-UNDOS_AGAIN = "UPDATE undos SET state = 'wanted' WHERE ended_at IS NULL AND state = 'running'"
 UNDO_OF = f"""
 SELECT {_UNDO} FROM undos
 WHERE execution = (SELECT seq FROM executions WHERE id = ?)"""  # noqa: S608

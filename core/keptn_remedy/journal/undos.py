@@ -55,6 +55,9 @@ class Undos(SqliteFile):
         written = await self._write((sql.BEGIN_UNDO, bound))
         return bool(written.rows)
 
+    async def put_off_undo(self, execution_id: str) -> None:
+        await self._write((sql.PUT_OFF_UNDO, (execution_id,)))
+
     async def end_undo(
         self, execution_id: str, state: Literal["done", "refused", "failed"], message: str
     ) -> None:

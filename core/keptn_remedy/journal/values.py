@@ -12,6 +12,7 @@ from keptn_remedy.events import ActionTriggered, Report
 
 State = Literal["accepted", "started", "finished"]
 Verdict = Literal["approved", "denied"]
+UndoAtOnce = Literal["done", "wanted"]
 UndoState = Literal["armed", "wanted", "running", "done", "refused", "failed"]
 
 
@@ -20,7 +21,8 @@ class Question:
     """What an execution asks of people before it may act. Times are Unix times in seconds.
 
     `plan` is what it would do; None for an action that plans nothing. `rule` made it ask. Unless
-    somebody gave a `verdict` by `expires_at`, the `default` holds. `heeded`: the execution went on.
+    somebody gave a `verdict` by `expires_at`, the `default` becomes it, `by` nobody. `heeded`: the
+    execution went on.
     """
 
     plan: Plan | None

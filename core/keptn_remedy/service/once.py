@@ -1,16 +1,19 @@
-"""One trigger's action run without Keptn, with a journal that is thrown away."""
+"""One trigger's action run without Keptn, or undone, with a journal that is thrown away."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from keptn_remedy.action import Outcome
+from keptn_remedy.action import Outcome, Plan
 from keptn_remedy.client import lent_session
 from keptn_remedy.clock import Clock
 from keptn_remedy.events import ActionTriggered, Replies
 from keptn_remedy.guardrails.defaults import ReplicaSettings
 from keptn_remedy.guardrails.guard import Guard
+from keptn_remedy.journal import Execution, Undo
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.masking import Mask
 from keptn_remedy.means import Means
@@ -21,6 +24,7 @@ from keptn_remedy.runner import Runner
 from keptn_remedy.service.wiring import installed_version, secrets_in
 from keptn_remedy.settings import KeptnSettings
 from keptn_remedy.targets import Targets
+from keptn_remedy.undoing import Undoer
 
 
 async def run_once(
@@ -36,15 +40,54 @@ async def run_once(
     Raises:
         LookupError: no switched-on action has that name.
     """
+    async with _means(actions, clock or Clock(), replicas, dry_run=dry_run) as means:
+        runner = Runner(means, actions, Replies("keptn-remedy"), tell=lambda unsent: None)
+        return await runner.run(await _accepted(means, actions, event))
+
+
+async def undo_once(
+    actions: Registry, event: ActionTriggered, plan: Plan, *, clock: Clock | None = None
+) -> Undo:
+    """Undo an execution that has carried out the plan, as `remedy undo` would have it undone.
+
+    Raises:
+        LookupError: no switched-on action has that name, or there is nothing to undo.
+    """
+    async with _means(actions, clock or Clock()) as means:
+        journal = means.journal
+        execution = await _accepted(means, actions, event)
+        await journal.admit(execution, plan, (), lambda history: None)
+        await journal.finish(execution, Outcome.passed("applied"), 1, ())
+        if why_not := await journal.want_undo(execution.id, "an order", "somebody"):
+            raise LookupError(why_not)
+        (due,) = await journal.due_undos(means.clock.now(), 1)
+        await Undoer(means, actions).undo(due)
+        return await journal.undo_of(execution.id) or due
+
+
+async def _accepted(means: Means, actions: Registry, event: ActionTriggered) -> Execution:
     entry = actions.find(event.action)
     if entry is None:
         raise LookupError(f"no action {event.action!r} is switched on")
-    clock = clock or Clock()
+    execution = await means.journal.accept(event, entry.name)
+    if execution is None:
+        raise LookupError("an empty journal knows the trigger")
+    return execution
+
+
+@asynccontextmanager
+async def _means(
+    actions: Registry,
+    clock: Clock,
+    replicas: ReplicaSettings | None = None,
+    *,
+    dry_run: bool = False,
+) -> AsyncGenerator[Means]:
     with TemporaryDirectory(prefix="keptn-remedy-") as folder:
         journal = SqliteJournal.open(Path(folder) / "journal.db", now=clock.now)
         try:
             async with lent_session() as http:
-                means = Means(
+                yield Means(
                     journal=journal,
                     http=http,
                     metrics=Metrics(installed_version()),
@@ -55,10 +98,5 @@ async def run_once(
                     rests=Rests(),
                     dry_run=dry_run,
                 )
-                runner = Runner(means, actions, Replies("keptn-remedy"), tell=lambda unsent: None)
-                execution = await journal.accept(event, entry.name)
-                if execution is None:
-                    raise LookupError("an empty journal knows the trigger")
-                return await runner.run(execution)
         finally:
             await journal.close()

@@ -69,7 +69,6 @@ class Service:
 
     async def take_over(self, clock: Clock) -> None:
         """Take up what the last process left, then start executions and send reports, for ever."""
-        # First: recovering forgets which undos were cut off.
         await insist(self.operators.reserve_targets, clock.sleep)
         await insist(lambda: self.journal.recover(GRACE_SECONDS), clock.sleep)
         await insist(self.runner.reserve_targets, clock.sleep)

@@ -101,5 +101,5 @@ def _tell_start(service: Service) -> None:
         journal=str(service.settings.journal),
         actions=on,
         dry_run=service.settings.dry_run,
-        policy=str(service.settings.policy) if service.settings.policy else None,
+        **service.policy.in_force,
     )

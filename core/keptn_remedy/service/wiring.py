@@ -109,6 +109,7 @@ async def running(
             metrics=metrics,
             mask=mask,
             reload=reload or asyncio.Event(),
+            operator_token=await _operator_token(config, mask),
         )
         service = _assembled(base, base.means(http))
         service.pauses.journaled = await journal.paused()  # before anything may act
@@ -139,6 +140,7 @@ class _Base:
     metrics: Metrics
     mask: Mask
     reload: asyncio.Event
+    operator_token: OperatorToken | None
 
     def rules(self) -> Rules:
         return self.policy.rules
@@ -228,9 +230,8 @@ class _Base:
         )
 
     def _operator_api(self, operators: Operators) -> OperatorApi | None:
-        if self.config.operator_token_file is None:
+        if (token := self.operator_token) is None:
             return None
-        token = OperatorToken(self.config.operator_token_file, self.mask)
         return OperatorApi(self.journal, token, self.pauses, operators.look, self.mask)
 
 
@@ -307,6 +308,14 @@ def _transport(
     if config.transport == "local":
         return Local(receiver, show)
     return Distributor(receiver, str(config.event_url), _token(keptn))
+
+
+async def _operator_token(config: Settings, mask: Mask) -> OperatorToken | None:
+    if config.operator_token_file is None:
+        return None
+    token = OperatorToken(config.operator_token_file, mask)
+    await token.begin()
+    return token
 
 
 def _token(keptn: KeptnSettings) -> str | None:

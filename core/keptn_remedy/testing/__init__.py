@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import orjson
 from pydantic import TypeAdapter
 
 from keptn_remedy import events, service
-from keptn_remedy.action import AnyAction, Outcome
+from keptn_remedy.action import AnyAction, Outcome, Plan, PlannedAction
 from keptn_remedy.clock import Clock
 from keptn_remedy.guardrails.defaults import ReplicaSettings
 from keptn_remedy.registry import Entry, Registry
@@ -21,10 +21,12 @@ __all__ = [
     "FakeKeptn",
     "HttpPeer",
     "ImpatientClock",
+    "Undone",
     "http_peer",
     "registry_of",
     "run_action",
     "triggered",
+    "undo_action",
 ]
 
 
@@ -63,8 +65,7 @@ async def run_action(
     `settings` is an instance of the action's `Settings`; `event` replaces the trigger that is made
     of `value`. Pauses between attempts take no time unless a `clock` is given.
     """
-    sent = event or triggered(action.name, value)
-    trigger = events.stored_trigger(orjson.dumps(sent))
+    trigger = _trigger(event or triggered(action.name, value))
     registry = registry_of(action, settings=settings)
     try:
         return await service.run_once(
@@ -76,6 +77,39 @@ async def run_action(
         )
     finally:
         await registry.close()
+
+
+class Undone(NamedTuple):
+    """How an undo ended (`done`, `refused` or `failed`), and what was told."""
+
+    state: str
+    message: str
+
+
+async def undo_action(
+    action: type[PlannedAction],
+    plan: Plan,
+    *,
+    settings: Any = None,
+    event: Mapping[str, Any] | None = None,
+    clock: Clock | None = None,
+) -> Undone:
+    """Undo what an action did by this plan, with retries, as in service.
+
+    The plan comes out of a journal, as it does after a restart. `settings`, `event` and `clock` are
+    as those of `run_action`.
+    """
+    trigger = _trigger(event or triggered(action.name))
+    registry = registry_of(action, settings=settings)
+    try:
+        ended = await service.undo_once(registry, trigger, plan, clock=clock or ImpatientClock())
+    finally:
+        await registry.close()
+    return Undone(ended.state, ended.message or "")
+
+
+def _trigger(event: Mapping[str, Any]) -> events.ActionTriggered:
+    return events.stored_trigger(orjson.dumps(event))
 
 
 def registry_of(*actions: type[AnyAction], settings: Any = None) -> Registry:

@@ -84,7 +84,7 @@ class Question(BaseModel):
     expires_at: datetime
     default: Literal["deny", "approve"] = Field(description="The verdict once it has expired.")
     verdict: Literal["approved", "denied"] | None
-    by: str | None
+    by: str | None = Field(description="Nobody, if it has expired.")
     reason: str | None
 
     @classmethod
@@ -215,7 +215,7 @@ class PauseOrder(AnyOrder):
 
     reason: Annotated[
         str,
-        Field(max_length=MAX_REASON_CHARACTERS, pattern=r"\S"),
+        Field(max_length=MAX_REASON_CHARACTERS, json_schema_extra={"pattern": r"\S"}),
         AfterValidator(one_line),
         AfterValidator(_told),
     ]

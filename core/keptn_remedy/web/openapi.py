@@ -84,7 +84,9 @@ OPERATIONS = {
         "Refuse to act from now on.", {200: models.Pause, **_REFUSED}, order=models.PauseOrder
     ),
     ("post", "/api/resume"): Operation(
-        "End the pause.", {200: models.Pause, **_REFUSED}, order=models.Order
+        "End the pause; 409 while a file pauses as well.",
+        {200: models.Pause, 409: models.Problem, **_REFUSED},
+        order=models.Order,
     ),
 }
 _HEADERS = {401: "WWW-Authenticate", 429: "Retry-After"}

@@ -8,13 +8,15 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
+from typing import NoReturn
 
 import orjson
 from aiohttp import web
 from pydantic import ValidationError
 
-from keptn_remedy import logs
-from keptn_remedy.guardrails.pauses import Pauses
+from keptn_remedy import logs, validation
+from keptn_remedy.guardrails.pauses import Pauses, still_paused_words, unapprovable_words
 from keptn_remedy.journal import Journal, JournalError, Verdict, WholeRecord
 from keptn_remedy.masking import Mask
 from keptn_remedy.variables import SettingsError
@@ -27,6 +29,7 @@ MOST, WITHIN_SECONDS = 5, 10.0
 MAX_LOGGED_CHARACTERS = 200
 EXECUTION = "/api/executions/{id:[^/]+}"
 _WANTED = {"WWW-Authenticate": "Bearer"}
+_TAKEN = "the order was taken, but the execution can't be read now: look at it later"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ class Asked:
         return f"operator API from {self.peer}"
 
 
-CarryOut = Callable[[Asked], Awaitable[web.Response]]
+CarryOut = Callable[[Asked], Awaitable[None]]
+Tell = Callable[[Asked], Awaitable[web.Response]]
 
 
 class OperatorApi:
@@ -70,63 +74,69 @@ class OperatorApi:
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Open the routes."""
-        router.add_post(
-            f"{EXECUTION}/approve", self._order("approve", self._approve, models.AnswerOrder)
-        )
-        router.add_post(f"{EXECUTION}/deny", self._order("deny", self._deny, models.AnswerOrder))
-        router.add_post(f"{EXECUTION}/undo", self._order("undo", self._undo))
-        router.add_post("/api/pause", self._order("pause", self._pause, models.PauseOrder))
-        router.add_post("/api/resume", self._order("resume", self._resume))
+        told, to_be_done = self._tell_execution, partial(self._tell_execution, status=202)
+        approve = self._order("approve", self._approve, told, models.AnswerOrder)
+        deny = self._order("deny", self._deny, told, models.AnswerOrder)
+        pause = self._order("pause", self._pause, self._tell_pause, models.PauseOrder)
+        router.add_post(f"{EXECUTION}/approve", approve)
+        router.add_post(f"{EXECUTION}/deny", deny)
+        router.add_post(f"{EXECUTION}/undo", self._order("undo", self._undo, to_be_done))
+        router.add_post("/api/pause", pause)
+        router.add_post("/api/resume", self._order("resume", self._resume, self._tell_pause))
 
     def _order(
-        self, name: str, carry_out: CarryOut, model: type[models.AnyOrder] = models.Order
+        self,
+        name: str,
+        carry_out: CarryOut,
+        tell: Tell,
+        model: type[models.AnyOrder] = models.Order,
     ) -> Handler:
         async def handle(request: web.Request) -> web.Response:
             asked = Asked(name, request.match_info.get("id", ""), request.remote or "unknown")
             try:
-                self._authorize(request)
+                await self._authorize(request)
                 order = await _read(request, model)
                 asked = replace(
                     asked,
                     reason=self._mask.text(order.reason),
                     asked_at=getattr(order, "asked_at", None),
                 )
-                return await self._carried_out(asked, carry_out)
+                await self._carried_out(asked, carry_out)
             except Mistake as mistake:
                 self._log_refused(asked, mistake)
                 raise
+            logs.logger().info("operator order", **_fields(asked), result="taken")
+            return await tell(asked)
 
         return handle
 
-    def _authorize(self, request: web.Request) -> None:
+    async def _authorize(self, request: web.Request) -> None:
         given = _bearer(request)
-        if self._is_right(given):
-            return
         if not given:
             raise _Stranger(401, "an order needs the operator token", _WANTED)
+        if await self._is_right(given):
+            return
         if seconds := self._wrong_tokens.pause_seconds():
             retry = {"Retry-After": str(math.ceil(seconds))}
             raise _Stranger(429, "there were too many wrong operator tokens", retry)
         self._wrong_tokens.note()
         raise _Stranger(401, "this is not the operator token", _WANTED)
 
-    def _is_right(self, given: str) -> bool:
+    async def _is_right(self, given: str) -> bool:
         try:
-            return self._token.is_right(given)
+            return await self._token.is_right(given)
         except SettingsError as error:
             if not self._lines.pause_seconds():
                 logs.logger().error("no order can be taken", reason=str(error))
             raise _Stranger(503, "the provider's operator token can't be read") from None
 
-    async def _carried_out(self, asked: Asked, carry_out: CarryOut) -> web.Response:
+    async def _carried_out(self, asked: Asked, carry_out: CarryOut) -> None:
         try:
-            answer = await carry_out(asked)
+            await carry_out(asked)
         except JournalError as error:
             raise Mistake(503, "the journal can't be used now; try again") from error
         finally:
             self._heard()
-        logs.logger().info("operator order", **_fields(asked), result="taken")
-        return answer
 
     def _log_refused(self, asked: Asked, mistake: Mistake) -> None:
         if isinstance(mistake, _Stranger):  # a flood of them must not flood the log
@@ -139,13 +149,16 @@ class OperatorApi:
         result = {"result": problem.title, "status": problem.status, "unlogged": unlogged}
         logs.logger().warning("operator refused", **_fields(asked), **result)
 
-    async def _approve(self, asked: Asked) -> web.Response:
-        return await self._answer(asked, "approved")
+    async def _approve(self, asked: Asked) -> None:
+        await self._pauses.look()
+        if by_file := self._pauses.by_file:
+            await self._refuse(asked, self._mask.text(unapprovable_words(by_file)))
+        await self._answer(asked, "approved")
 
-    async def _deny(self, asked: Asked) -> web.Response:
-        return await self._answer(asked, "denied")
+    async def _deny(self, asked: Asked) -> None:
+        await self._answer(asked, "denied")
 
-    async def _answer(self, asked: Asked, verdict: Verdict) -> web.Response:
+    async def _answer(self, asked: Asked, verdict: Verdict) -> None:
         why_not = await self._journal.answer(
             asked.execution,
             verdict,
@@ -153,32 +166,42 @@ class OperatorApi:
             asked.reason,
             asked_at=asked.asked_at.timestamp() if asked.asked_at else None,
         )
-        record = await self._record(asked, why_not)
-        return json_answer(models.ExecutionDetail.of(record), self._mask)
+        if why_not:
+            await self._refuse(asked, why_not)
 
-    async def _undo(self, asked: Asked) -> web.Response:
+    async def _undo(self, asked: Asked) -> None:
         why_not = await self._journal.want_undo(asked.execution, "an order", asked.by, asked.reason)
-        record = await self._record(asked, why_not)
-        return json_answer(models.ExecutionDetail.of(record), self._mask, status=202)
+        if why_not:
+            await self._refuse(asked, why_not)
 
-    async def _record(self, asked: Asked, why_not: str | None) -> WholeRecord:
+    async def _refuse(self, asked: Asked, why_not: str) -> NoReturn:
+        await self._record(asked)
+        raise Mistake(409, why_not)
+
+    async def _tell_execution(self, asked: Asked, *, status: int = 200) -> web.Response:
+        try:
+            record = await self._record(asked)
+        except JournalError:
+            raise Mistake(503, _TAKEN) from None
+        return json_answer(models.ExecutionDetail.of(record), self._mask, status=status)
+
+    async def _record(self, asked: Asked) -> WholeRecord:
         record = await self._journal.record(asked.execution)
         if record is None:
             raise Mistake(404, "there is no such execution")
-        if why_not:
-            raise Mistake(409, why_not)
         return record
 
-    async def _pause(self, asked: Asked) -> web.Response:
+    async def _pause(self, asked: Asked) -> None:
         self._pauses.journaled = await self._journal.pause(asked.by, asked.reason)
-        return self._told_pause()
 
-    async def _resume(self, _: Asked) -> web.Response:
-        await self._journal.resume()
+    async def _resume(self, _: Asked) -> None:
+        ended = await self._journal.resume()
         self._pauses.journaled = None
-        return self._told_pause()
+        await self._pauses.look()
+        if by_file := self._pauses.by_file:
+            raise Mistake(409, self._mask.text(still_paused_words(by_file, ended)))
 
-    def _told_pause(self) -> web.Response:
+    async def _tell_pause(self, _: Asked) -> web.Response:
         return json_answer(models.Pause.of(self._pauses.current()), self._mask)
 
 
@@ -227,7 +250,7 @@ async def _read(request: web.Request, model: type[models.AnyOrder]) -> models.An
 def _explained(error: ValidationError) -> str:
     first = error.errors()[0]
     place = ".".join(map(str, first["loc"]))
-    return _short(f"{place}: {first['msg']}") if place else "an order is a JSON object"
+    return _short(f"{place}: {validation.told(first)}") if place else "an order is a JSON object"
 
 
 def _fields(asked: Asked) -> dict[str, str]:

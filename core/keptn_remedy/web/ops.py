@@ -136,8 +136,8 @@ class OpsPort:
         return json_answer(models.Actions(actions=actions), self._mask)
 
     async def _pause(self, _: web.Request) -> web.Response:
-        self._pauses.journaled = await self._journal.paused()
-        return json_answer(models.Pause.of(self._pauses.current()), self._mask)
+        pause = self._pauses.by_file or await self._journal.paused()
+        return json_answer(models.Pause.of(pause), self._mask)
 
     async def _get_openapi(self, _: web.Request) -> web.Response:
         return web.Response(body=self._openapi, content_type="application/json")
