@@ -11,6 +11,7 @@ from keptn_remedy import logs
 from keptn_remedy.clock import Clock
 from keptn_remedy.journal import PAUSE_SECONDS, Execution, Journal, JournalError
 from keptn_remedy.metrics import Metrics
+from keptn_remedy.overdue import Overdue
 from keptn_remedy.rests import Rests
 
 # Keptn gives up a task that nobody started within 10 minutes (contract §4.4).
@@ -37,6 +38,7 @@ class Dispatcher:
         *,
         max_concurrent: int,
         rests: Rests,
+        overdue: Overdue,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
@@ -45,13 +47,14 @@ class Dispatcher:
         self._rests = rests
         rests.on_rest = self._note_room
         rests.has_room = lambda: self._room > 0
+        overdue.on_finished = self._pass_on_lane
         self._announce = announce
         self._max_concurrent = max_concurrent
         self._clock = clock
         self._metrics = metrics
         self._running: dict[str, Execution] = {}
         self._tasks: set[asyncio.Future[object]] = set()
-        self._busy_lanes: set[str] = set()
+        self._busy_lanes: dict[str, str] = {}
         self._backlog = True
         self._newest = 0
         # Whether the journal may hold executions that nobody offered.
@@ -173,7 +176,7 @@ class Dispatcher:
         )
 
     def _start(self, execution: Execution) -> bool:
-        self._busy_lanes.add(execution.lane)
+        self._busy_lanes[execution.lane] = execution.id
         self._running[execution.id] = execution
         self._metrics.running.set(len(self._running))
         task = asyncio.ensure_future(self._run(execution))
@@ -181,9 +184,17 @@ class Dispatcher:
         task.add_done_callback(partial(self._ended, execution))
         return True
 
+    def _pass_on_lane(self, execution: Execution) -> None:
+        self._free_lane(execution)
+        self._note_room()
+
+    def _free_lane(self, execution: Execution) -> None:
+        if self._busy_lanes.get(execution.lane) == execution.id:
+            del self._busy_lanes[execution.lane]
+
     def _ended(self, execution: Execution, task: asyncio.Future[object]) -> None:
         self._tasks.discard(task)
-        self._busy_lanes.discard(execution.lane)
+        self._free_lane(execution)
         del self._running[execution.id]
         self._metrics.running.set(len(self._running))
         if not task.cancelled() and (error := task.exception()):

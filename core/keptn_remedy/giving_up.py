@@ -15,23 +15,24 @@ class GivenUp(BaseException):
 class GivingUp:
     """Whether one execution is given up, and what of it may be cut off because of that.
 
-    `reason` is why, from then on.
+    `reason` is why, from then on; `is_answered`: Keptn waits for an answer all the same.
     """
 
-    __slots__ = ("_has_cancelled", "_is_shielded", "is_putting_back", "reason")
+    __slots__ = ("_has_cancelled", "_is_shielded", "is_answered", "is_putting_back", "reason")
 
     def __init__(self) -> None:
         self.reason: str | None = None
+        self.is_answered = False
         # From here on it is the undo that is under way, which nobody gives up.
         self.is_putting_back = False
         self._is_shielded = False
         self._has_cancelled = False
 
-    def begin(self, task: asyncio.Task[Any], reason: str) -> None:
+    def begin(self, task: asyncio.Task[Any], reason: str, *, is_answered: bool = False) -> None:
         """Stop the task as soon as that is safe. The first reason stands."""
         if self.reason is not None:
             return
-        self.reason = reason
+        self.reason, self.is_answered = reason, is_answered
         if not self._is_shielded:
             self._has_cancelled = True
             task.cancel()

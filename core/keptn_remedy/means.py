@@ -23,6 +23,7 @@ from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.journal import Journal, insist
 from keptn_remedy.masking import Mask
 from keptn_remedy.metrics import Metrics
+from keptn_remedy.overdue import Overdue
 from keptn_remedy.rests import Rests
 from keptn_remedy.targets import Targets
 
@@ -44,6 +45,7 @@ class Means:
     targets: Targets
     guard: Guard
     rests: Rests
+    overdue: Overdue
     dry_run: bool = False
     value_of: Callable[[ActionTriggered], Awaitable[JSON]] | None = None
 

@@ -71,12 +71,18 @@ class Operators:
         while True:
             self._heard.clear()
             with suppress(JournalError):
-                self._pauses.journaled = await self._journal.paused()
+                await self._hear_pause()
                 for execution_id in await self._journal.answered():
                     self._rests.ring(execution_id)
             self._tell_pause()
             self._metrics.waiting.set(len(self._rests.tasks))
             await self._clock.wait(self._heard, LOOK_SECONDS)
+
+    async def _hear_pause(self) -> None:
+        known = self._pauses.journaled
+        found = await self._journal.paused()
+        if self._pauses.journaled is known:  # else an order came while the journal was asked
+            self._pauses.journaled = found
 
     async def undo(self) -> None:
         """Carry out the undos that are due, side by side but for those of one target, for ever."""

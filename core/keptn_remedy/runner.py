@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -38,25 +38,26 @@ class Runner:
         default_factory=dict[str, tuple[Execution, Steps, asyncio.Task[Any]]]
     )
     _given_up: dict[str, str] = field(default_factory=dict[str, str])
-    _overdue: set[str] = field(default_factory=set[str])
 
     async def run(self, execution: Execution) -> Outcome:
         """Begin, carry out, finish. Raises only CancelledError, which leaves the execution open."""
         began = self.means.clock.monotonic()
         steps = self._steps(execution)
-        if not self._reason_to_give_up(execution):
-            await self._begin(execution, steps)
-        ended = await self._ended(execution, steps)
-        attempts = steps.attempts.count if steps else 0
-        await self._finish(execution, ended, attempts)
-        self.means.targets.forget(execution.id)
-        self.means.rests.ring(TURN)
-        self._given_up.pop(execution.id, None)
-        seconds = self.means.clock.monotonic() - began
-        if execution.id not in self._overdue:
-            self._sum_up(execution, ended, attempts, seconds)
-        self._overdue.discard(execution.id)
-        return ended.outcome
+        try:
+            if not self._reason_to_give_up(execution):
+                await self._begin(execution, steps)
+            ended = await self._ended(execution, steps)
+            attempts = steps.attempts.count if isinstance(steps, Steps) else 0
+            await self._finish(execution, ended, attempts)
+            self.means.targets.forget(execution.id)
+            self.means.rests.ring(TURN)
+            self._given_up.pop(execution.id, None)
+            seconds = self.means.clock.monotonic() - began
+            if execution.id not in self.means.overdue:
+                self._sum_up(execution, ended, attempts, seconds)
+            return ended.outcome
+        finally:
+            self.means.overdue.discard(execution.id)
 
     async def watch(self) -> None:
         """Finish what ignores its deadline: Keptn would wait for ever (contract §4.4). For ever."""
@@ -66,20 +67,26 @@ class Runner:
                 overdue = steps.attempts.overdue_seconds
                 if overdue > OVERDUE_SECONDS:
                     self._running.pop(execution.id, None)
-                    self._overdue.add(execution.id)
                     task.cancel()
                     await self._finish_overdue(execution, steps, overdue)
+                elif holder := self._overdue_holder(steps.waits_for):
+                    steps.stop_waiting(task, holder)
+
+    def _overdue_holder(self, targets: Collection[str]) -> str | None:
+        holders = map(self.means.targets.holder, targets)
+        return next((holder for holder in holders if holder in self.means.overdue), None)
 
     async def _finish_overdue(self, execution: Execution, steps: Steps, seconds: float) -> None:
-        applied = f"; perhaps applied: {steps.plan}" if steps.plan else ""
-        why = f"it goes on {seconds:.0f} s after it was cut off, and is not waited for{applied}"
-        outcome = self.means.presentable(Outcome.errored(why))
+        self.means.overdue.add(execution)
+        why = f"it goes on {seconds:.0f} s after it was cut off, and is not waited for"
+        outcome = self.means.presentable(Outcome.errored(f"{why}{steps.perhaps_applied}"))
         ended = Ended(outcome, is_failure=True, is_aborted=steps.reason is not None)
         logs.logger().error(
             "an execution ignores its deadline",
             **logs.execution_fields(execution.trigger, execution.action),
         )
         await self._finish(execution, ended, steps.attempts.count)
+        self.means.overdue.on_finished(execution)
         self._sum_up(execution, ended, steps.attempts.count, seconds)
 
     def give_up(self, execution_id: str, reason: str) -> None:
@@ -111,18 +118,20 @@ class Runner:
         if unsent := await self.means.journal.announce(execution, started):
             self.tell(unsent)
 
-    def _steps(self, execution: Execution) -> Steps | None:
+    def _steps(self, execution: Execution) -> Steps | str:
+        """Its steps, or why none are taken."""
+        if holder := self.means.overdue.in_lane(execution.lane):
+            return f"its service is held by execution {holder}, which ignores its deadline"
         entry = self.registry.find(execution.trigger.action)
         if entry is None or entry.action is None:
-            return None
+            return f"the action {execution.trigger.action} is not switched on any more"
         return Steps(self.means, execution, entry, entry.action)
 
-    async def _ended(self, execution: Execution, steps: Steps | None) -> Ended:
+    async def _ended(self, execution: Execution, steps: Steps | str) -> Ended:
         reason = self._reason_to_give_up(execution)
-        if steps is None:
-            gone = reason or f"the action {execution.trigger.action} is not switched on any more"
+        if isinstance(steps, str):
             left = f"; perhaps applied, and left: {execution.plan}" if execution.plan else ""
-            outcome = self.means.presentable(Outcome.errored(gone + left))
+            outcome = self.means.presentable(Outcome.errored(f"{reason or steps}{left}"))
             return Ended(outcome, is_failure=not reason, is_aborted=reason is not None)
         self._running[execution.id] = execution, steps, _current_task()
         try:
@@ -133,10 +142,10 @@ class Runner:
     def _reason_to_give_up(self, execution: Execution) -> str | None:
         return execution.aborted or self._given_up.get(execution.id)
 
-    async def _begin(self, execution: Execution, steps: Steps | None) -> None:
+    async def _begin(self, execution: Execution, steps: Steps | str) -> None:
         journal, insist = self.means.journal, self.means.insist
         started = self.replies.started(execution.trigger, self.means.clock.utc())
-        if steps and (asking := steps.asking()):
+        if isinstance(steps, Steps) and (asking := steps.asking()):
             unsent, steps.is_admitted = await insist(
                 lambda: journal.begin_admitted(execution, started, *asking)
             )

@@ -64,6 +64,7 @@ class Steps:
         "attempts",
         "is_admitted",
         "plan",
+        "waits_for",
     )
 
     def __init__(self, means: Means, execution: Execution, entry: Entry, action: AnyAction) -> None:
@@ -71,6 +72,8 @@ class Steps:
         self.plan = execution.plan
         # Whether the change that began it admitted it, see `asking`.
         self.is_admitted = False
+        # The targets that are not held yet.
+        self.waits_for: frozenset[str] = frozenset()
         is_same = action.is_same if isinstance(action, PlannedAction) else operator.eq
         self._admission = Admission(means, execution, is_same)
         self._means = means
@@ -117,7 +120,7 @@ class Steps:
             return Ended(presentable, told.is_failure, undo=self._undo)
         except asyncio.CancelledError:
             if self._giving_up.is_own_cancel():
-                return await self.given_up(self.reason or "given up")
+                return await self._stopped(self.reason or "given up")
             if self.reason or self._admission.is_waiting or may_be_repeated(self._action):
                 raise
             return self._told(Outcome.errored(_INTERRUPTED))
@@ -129,6 +132,21 @@ class Steps:
     def give_up(self, task: asyncio.Task[Any], reason: str) -> None:
         """Stop as soon as that is safe."""
         self._giving_up.begin(task, reason)
+
+    def stop_waiting(self, task: asyncio.Task[Any], holder: str) -> None:
+        """Stop, since what holds a target ignores its deadline and won't let go of it."""
+        reason = f"its target is held by execution {holder}, which ignores its deadline"
+        self._giving_up.begin(task, reason, is_answered=True)
+
+    async def _stopped(self, reason: str) -> Ended:
+        if self._giving_up.is_answered:
+            return self._told(Outcome.errored(f"{reason}{self.perhaps_applied}"))
+        return await self.given_up(reason)
+
+    @property
+    def perhaps_applied(self) -> str:
+        """What is said of a plan that was admitted."""
+        return f"; perhaps applied: {self.plan}" if self.plan else ""
 
     async def given_up(self, reason: str) -> Ended:
         """As `ended`, for what Keptn had ended before this process came to it."""
@@ -160,7 +178,7 @@ class Steps:
             return Outcome.errored(f"{self.reason}; perhaps applied, and left: {plan}")
         failure = self._failure.message if self._failure else ""
         told = Outcome.errored("; ".join(filter(None, (self.reason, failure))))
-        if pause := self._means.guard.paused():
+        if pause := await self._means.guard.paused_by_anybody():
             self._undo = "wanted"
             return replace(told, message=f"{told.message}; to be undone after the pause: {pause}")
         return await self._undone(action, plan, told)
@@ -267,7 +285,7 @@ class Steps:
         """The plan, admitted and journaled, with its targets held: the stored one, or a new one."""
         targets = self._means.targets
         if stored := self.plan:
-            async with targets.hold(stored.targets, self._execution.id, targets.moment()):
+            async with self._holding(stored.targets, targets.moment()):
                 yield stored
             return
         value = await self._value()
@@ -276,7 +294,7 @@ class Steps:
             self.attempts.start_deadline()
             since = targets.moment()
             plan = await self._plan(action, value)
-            async with targets.hold(plan.targets, self._execution.id, since) as is_stale:
+            async with self._holding(plan.targets, since) as is_stale:
                 if is_stale:
                     # Others changed the targets while we planned or waited.
                     self.attempts.start_deadline()
@@ -289,6 +307,13 @@ class Steps:
                     yield plan
                     return
             await self._admission.heed(verdict, plan)
+
+    @asynccontextmanager
+    async def _holding(self, targets: frozenset[str], since: int) -> AsyncGenerator[bool]:
+        self.waits_for = targets
+        async with self._means.targets.hold(targets, self._execution.id, since) as is_stale:
+            self.waits_for = frozenset()
+            yield is_stale
 
     async def _value(self) -> Any:
         sent, self._leftovers = await self._sent()
@@ -329,7 +354,7 @@ class Steps:
         await self._means.insist(lambda: journal.keep_failure(self._execution, failure))
 
     async def _undone(self, action: PlannedAction, plan: Plan, failure: Outcome) -> Outcome:
-        if pause := self._means.guard.paused():
+        if pause := await self._means.guard.paused_by_anybody():
             later = f"remedy undo {self._execution.id} undoes it"
             return replace(failure, message=f"{failure.message}; NOT UNDONE: {pause}; {later}")
         self.attempts.start_deadline()

@@ -16,6 +16,7 @@ class Targets:
         self._locks: dict[str, asyncio.Lock] = {}
         self._interest: dict[str, int] = {}
         self._reserved: dict[str, str] = {}
+        self._holders: dict[str, str] = {}
         self._releases = 0
         self._released: dict[str, int] = {}
         self._forgotten_until = 0
@@ -40,6 +41,10 @@ class Targets:
             del self._reserved[target]
             self._let_go(target)
 
+    def holder(self, target: str) -> str | None:
+        """Who holds a target now."""
+        return self._holders.get(target)
+
     @asynccontextmanager
     async def hold(self, targets: frozenset[str], owner: str, since: int) -> AsyncGenerator[bool]:
         """Hold all of them until the context is left; yields whether others held one `since`."""
@@ -47,6 +52,7 @@ class Targets:
             # One order for all: no two executions can wait for each other.
             for target in sorted(targets):
                 await self._take(target, owner)
+                self._holders[target] = owner
                 held.callback(self._let_go, target)
             yield any(self._last_release(target) > since for target in targets)
 
@@ -62,6 +68,7 @@ class Targets:
             raise
 
     def _let_go(self, target: str) -> None:
+        self._holders.pop(target, None)
         self._note_release(target)
         self._locks[target].release()
         self._lose_interest(target)

@@ -75,12 +75,15 @@ class Undoer:
 
     async def _carry_out(self, due: DueUndo) -> None:
         journal, execution = self.means.journal, due.execution
-        if self.puts_off(due):
+        paused = await self.means.guard.paused_by_anybody()
+        if not due.by and (paused or self.means.dry_run):
             await self.means.insist(lambda: journal.put_off_undo(execution.id))
-            return
-        ending = await self._ending_of_any(execution)
-        if execution.id in self.begun:  # else it was given up
-            await self._end(due, ending)
+        elif paused:
+            await self._end(due, ("refused", str(paused)))
+        else:
+            ending = await self._ending_of_any(execution)
+            if execution.id in self.begun:  # else it was given up
+                await self._end(due, ending)
 
     async def _end(self, due: DueUndo, ending: Ending) -> None:
         state, told = ending
@@ -99,8 +102,6 @@ class Undoer:
             return "failed", f"unexpected {text_of(error)}"
 
     async def _ending(self, execution: Execution) -> Ending:
-        if paused := self.means.guard.paused():
-            return "refused", str(paused)
         entry = self.registry.find(execution.action)
         action = entry.action if entry else None
         if not isinstance(action, PlannedAction):

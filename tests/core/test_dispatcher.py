@@ -17,6 +17,7 @@ from keptn_remedy.events import Replies
 from keptn_remedy.journal import Execution
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.metrics import Metrics
+from keptn_remedy.overdue import Overdue
 from keptn_remedy.rests import Rests
 from keptn_remedy.testing import triggered
 from tests.clocks import ShiftedClock
@@ -45,6 +46,7 @@ class Yard:
             max_concurrent=max_concurrent,
             clock=self.clock,
             rests=Rests(),
+            overdue=Overdue(),
             metrics=Metrics("test"),
         )
 

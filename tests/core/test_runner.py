@@ -23,6 +23,7 @@ from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.masking import Mask
 from keptn_remedy.means import Means
 from keptn_remedy.metrics import Metrics
+from keptn_remedy.overdue import Overdue
 from keptn_remedy.rests import Rests
 from keptn_remedy.runner import Runner
 from keptn_remedy.steps import MAX_RUNS
@@ -72,6 +73,7 @@ async def runner(tmp_path: Path) -> AsyncIterator[Runner]:
             targets=Targets(),
             guard=Guard.built_in(journal, clock, ReplicaSettings()),
             rests=Rests(),
+            overdue=Overdue(),
         )
         yield Runner(means, registry_of(Lamp), Replies("keptn-remedy"), tell=lambda unsent: None)
     await journal.close()

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-from keptn_remedy import Action, Context, Outcome
+from keptn_remedy import Action, Context, Outcome, Plan
+from keptn_remedy.action import AnyAction
 from keptn_remedy.clock import Clock
+from keptn_remedy.service import Service
 from keptn_remedy.testing import FakeKeptn, triggered
-from tests.providing import event_url, provider
+from tests.providing import Dial, Greet, event_url, provider
 from tests.waiting import until
+
+
+class Serving(NamedTuple):
+    """A provider, the Keptn that it serves, and its clock."""
+
+    keptn: FakeKeptn
+    service: Service
+    clock: HastyClock
 
 
 class HastyClock(Clock):
@@ -23,6 +35,22 @@ class HastyClock(Clock):
 
     async def sleep(self, seconds: float) -> None:
         await super().sleep(min(seconds, 0.01))
+
+
+@asynccontextmanager
+async def serving(folder: Path, *actions: type[AnyAction]) -> AsyncIterator[Serving]:
+    """A provider whose clock can be moved; code that hears nothing ends with the test."""
+    Deaf.cut_off, DeafDial.state = 0, {"dial": 0}
+    Deaf.enough = DeafDial.enough = asyncio.Event()
+    clock = HastyClock()
+    async with (
+        FakeKeptn() as keptn,
+        provider(folder / "journal.db", keptn, *actions, clock=clock) as service,
+    ):
+        try:
+            yield Serving(keptn, service, clock)
+        finally:
+            Deaf.enough.set()
 
 
 class Deaf(Action):
@@ -43,12 +71,7 @@ class Deaf(Action):
 
 
 async def test_an_attempt_that_ignores_its_deadline_is_finished_as_errored(tmp_path: Path) -> None:
-    Deaf.cut_off, Deaf.enough = 0, asyncio.Event()
-    clock = HastyClock()
-    async with (
-        FakeKeptn() as keptn,
-        provider(tmp_path / "j.db", keptn, Deaf, clock=clock) as service,
-    ):
+    async with serving(tmp_path, Deaf) as (keptn, service, clock):
         event = triggered("deaf")
         await keptn.deliver(event, to=event_url(service))
         await until(lambda: Deaf.cut_off > 0)
@@ -66,3 +89,52 @@ async def test_an_attempt_that_ignores_its_deadline_is_finished_as_errored(tmp_p
         counted = service.runner.means.metrics.finished
         assert counted("deaf", "errored", "fail")._value.get() == 1
         assert counted("deaf", "succeeded", "pass")._value.get() == 0
+
+
+async def test_who_waits_for_its_service_is_not_kept_waiting(tmp_path: Path) -> None:
+    async with serving(tmp_path, Deaf, Greet) as (keptn, service, clock):
+        stuck, waiting = triggered("deaf"), triggered("greet")
+        await keptn.deliver(stuck, to=event_url(service))
+        await until(lambda: Deaf.cut_off > 0)
+        await keptn.deliver(waiting, to=event_url(service))
+        clock.shift = 60
+        await keptn.task_finished(stuck["id"])
+        outcome = await keptn.task_finished(waiting["id"])
+        held = f"its service is held by execution {stuck['id']}, which ignores its deadline"
+        assert (outcome.status, outcome.result) == ("errored", "fail")
+        assert keptn.finished(waiting["id"])[0].data["message"] == held
+        Deaf.enough.set()
+        await until(lambda: service.dispatcher.running == 0)
+        after = triggered("greet")
+        await keptn.deliver(after, to=event_url(service))
+        assert (await keptn.task_finished(after["id"])).result == "pass"
+
+
+class DeafDial(Dial):
+    """A change that hears neither its time-out nor its cancellation."""
+
+    timeout = 0.02
+    enough: ClassVar[asyncio.Event]
+
+    async def apply(self, context: Context, plan: Plan) -> None:
+        while not self.enough.is_set():
+            with suppress(asyncio.CancelledError):
+                await self.enough.wait()
+        await super().apply(context, plan)
+
+
+async def test_who_waits_for_a_target_is_not_kept_waiting(tmp_path: Path) -> None:
+    async with serving(tmp_path, DeafDial) as (keptn, service, clock):
+        stuck, waiting = triggered("dial", 3), triggered("dial", 4, service="other")
+        await keptn.deliver(stuck, to=event_url(service))
+        await until(lambda: service.runner.means.targets.holder("dial") == stuck["id"])
+        await keptn.deliver(waiting, to=event_url(service))
+        clock.shift = 60
+        await keptn.task_finished(stuck["id"])
+        outcome = await keptn.task_finished(waiting["id"])
+        held = f"its target is held by execution {stuck['id']}, which ignores its deadline"
+        assert (outcome.status, outcome.result) == ("errored", "fail")
+        assert keptn.finished(waiting["id"])[0].data["message"] == held
+        DeafDial.enough.set()
+        await until(lambda: service.dispatcher.running == 0)
+        assert service.runner.means.targets.holder("dial") is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from sys import intern
 from typing import Any, Final
 
 import orjson
@@ -115,15 +116,16 @@ def trigger_of(event: Event) -> ActionTriggered:
         data = _DataBlock.model_validate(event.data)
     except ValidationError as error:
         raise Unusable(_first_mistake(error)) from None
+    # The same few names come in thousands of executions: one copy of each is enough.
     return ActionTriggered(
         id=event.id,
-        source=event.text("source"),
+        source=intern(event.text("source")),
         context=context,
         specversion=event.specversion,
-        project=data.project,
-        stage=data.stage,
-        service=data.service,
-        action=data.action.action,
+        project=intern(data.project),
+        stage=intern(data.stage),
+        service=intern(data.service),
+        action=intern(data.action.action),
         value=data.action.values if data.action.value is None else data.action.value,
         labels=_labels(data.labels),
         keptn_spec_version=event.text("shkeptnspecversion")[:64] or KEPTN_SPEC_VERSION,

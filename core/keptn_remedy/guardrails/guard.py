@@ -128,17 +128,21 @@ class Guard:
 
     async def still_allowed(self, execution: Execution, plan: Plan | None) -> Refusal | None:
         """What has come in the way of a plan that an earlier process had admitted."""
-        # The process may be too young to have heard of a pause.
-        pause = self.pause() or await insist(self.journal.paused, self.clock.sleep)
+        pause = await self._pause_in_force()
         cases = self._cases(execution, plan, self._scopes(execution, plan), pause)
         return first_refusal(cases, None, STANDING)
 
     def paused(self) -> Refusal | None:
-        """The refusal of whatever may not be done during a pause, undo included."""
-        pause = self.pause()
-        if pause is None:
-            return None
-        return Refusal("pause", GLOBAL_STOP, paused_words(pause), {"paused_by": pause.by})
+        """The refusal of whatever may not be done during a pause, as far as one is known of."""
+        return _refused_by(self.pause())
+
+    async def paused_by_anybody(self) -> Refusal | None:
+        """As `paused`, also by what nobody has heard yet. Undo asks this."""
+        return _refused_by(await self._pause_in_force())
+
+    async def _pause_in_force(self) -> Pause | None:
+        # Another process may just have paused, or this one is too young to have heard of it.
+        return self.pause() or await insist(self.journal.paused, self.clock.sleep)
 
     def told_as(
         self, execution: Execution, plan: Plan | None, what: Literal["on_refused", "on_failed"]
@@ -205,6 +209,12 @@ class Guard:
         for target in targets_of(execution, plan):
             scope = scope_of(trigger, execution.action, rules.label_names, target, planned=planned)
             yield scope, rules.resolve(scope)
+
+
+def _refused_by(pause: Pause | None) -> Refusal | None:
+    if pause is None:
+        return None
+    return Refusal("pause", GLOBAL_STOP, paused_words(pause), {"paused_by": pause.by})
 
 
 async def _unknown(project: str, stage: str) -> None:

@@ -18,6 +18,7 @@ from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.masking import Mask
 from keptn_remedy.means import Means
 from keptn_remedy.metrics import Metrics
+from keptn_remedy.overdue import Overdue
 from keptn_remedy.registry import Registry
 from keptn_remedy.rests import Rests
 from keptn_remedy.runner import Runner
@@ -96,6 +97,7 @@ async def _means(
                     targets=Targets(),
                     guard=Guard.built_in(journal, clock, replicas or ReplicaSettings()),
                     rests=Rests(),
+                    overdue=Overdue(),
                     dry_run=dry_run,
                 )
         finally:

@@ -33,6 +33,7 @@ from keptn_remedy.means import Means
 from keptn_remedy.metrics import Metrics
 from keptn_remedy.operators import Operators
 from keptn_remedy.outbox import Outbox
+from keptn_remedy.overdue import Overdue
 from keptn_remedy.registry import Registry
 from keptn_remedy.rests import Rests
 from keptn_remedy.runner import Runner
@@ -157,6 +158,7 @@ class _Base:
             targets=Targets(),
             guard=self.guard(),
             rests=Rests(),
+            overdue=Overdue(),
             dry_run=self.config.dry_run,
             value_of=partial(value_source.value_of, fetch=fetch) if from_file else None,
         )
@@ -187,6 +189,7 @@ class _Base:
             runner.announce,
             max_concurrent=self.config.max_concurrent,
             rests=runner.means.rests,
+            overdue=runner.means.overdue,
             clock=self.clock,
             metrics=self.metrics,
         )
