@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import orjson
+import pytest
 import pytest_asyncio
 
-from keptn_remedy import Change, Context, Outcome, Plan, PlannedAction, events
+from keptn_remedy import Action, Change, Context, Outcome, Plan, PlannedAction, events
 from keptn_remedy.client import lent_session
 from keptn_remedy.events import Replies
 from keptn_remedy.guardrails.defaults import ReplicaSettings
@@ -19,6 +20,8 @@ from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.guardrails.policy import Policy
 from keptn_remedy.journal import Execution, Question
+from keptn_remedy.journal.effects import Effects
+from keptn_remedy.journal.executions import Executions
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.masking import Mask
 from keptn_remedy.means import Means
@@ -255,3 +258,74 @@ async def test_what_was_given_up_and_forgotten_is_carried_out_when_it_is_asked_f
     again = await journal.accept(given_up.trigger, "lamp")
     assert again
     assert (await runner.run(again)).result == "pass"
+
+
+class Ping(Action):
+    """Counts how often it was run, with a number as its value."""
+
+    name = "ping"
+    Value = int
+    runs: ClassVar[list[int]] = []
+
+    async def run(self, context: Context, value: int) -> Outcome:
+        self.runs.append(value)
+        return Outcome.passed("pong")
+
+
+@pytest.fixture
+def pings(runner: Runner) -> Runner:
+    """Pings are limited to one an hour for a service."""
+    Ping.runs.clear()
+    limited = under(runner, "at_most: [{executions: 1, within: 1h, per: [target]}]")
+    return replace(limited, registry=registry_of(Ping))
+
+
+async def pinged(runner: Runner, value: Any, **changes: Any) -> Outcome:
+    trigger = events.stored_trigger(orjson.dumps(triggered("ping", value)))
+    execution = await runner.means.journal.accept(trigger, "ping")
+    assert execution
+    return await runner.run(replace(execution, **changes))
+
+
+async def test_a_plain_action_is_admitted_by_the_change_that_begins_it(
+    pings: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(Executions, "begin")
+    monkeypatch.delattr(Effects, "admit")
+    assert (await pinged(pings, 1)).result == "pass"
+    assert Ping.runs == [1]
+
+
+async def test_who_is_not_admitted_by_beginning_is_told_why(pings: Runner) -> None:
+    await pinged(pings, 1)
+    refused = await pinged(pings, 2)
+    assert refused.details["rail"] == "at-most"
+    assert refused.message.startswith("refused by guard-rail at-most (the rule): 1 executions")
+    assert Ping.runs == [1]
+
+
+async def test_a_value_that_is_no_good_is_not_counted(pings: Runner) -> None:
+    assert "value" in (await pinged(pings, "three")).message
+    assert (await pinged(pings, 3)).result == "pass"
+
+
+async def test_what_an_earlier_process_began_is_asked_for_itself(pings: Runner) -> None:
+    assert (await pinged(pings, 1, runs=1)).result == "pass"
+    assert (await pinged(pings, 2, runs=1)).details["rail"] == "at-most"
+
+
+async def test_nothing_is_counted_for_a_dry_run(pings: Runner) -> None:
+    rehearsing = replace(pings, means=replace(pings.means, dry_run=True))
+    assert (await pinged(rehearsing, 1)).message == "dry run: ping would have been run"
+    assert (await pinged(pings, 1)).result == "pass"
+
+
+async def test_a_value_that_comes_from_elsewhere_is_looked_at_before_anything_is_counted(
+    pings: Runner,
+) -> None:
+    async def elsewhere(trigger: events.ActionTriggered) -> Any:
+        return "three"
+
+    asking = replace(pings, means=replace(pings.means, value_of=elsewhere))
+    assert "value" in (await pinged(asking, 1)).message
+    assert (await pinged(pings, 3)).result == "pass"
