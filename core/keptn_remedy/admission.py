@@ -95,7 +95,9 @@ class Admission:
     def refused(self, refusal: Refusal, plan: Plan | None) -> Told:
         """The refusal as it is told: with its rail, its rule, its numbers and what follows."""
         details = {"rail": refusal.rail, "rule": refusal.rule, **refusal.numbers}
-        return self.denied(Outcome.failed(str(refusal), **details), plan)
+        within = refusal.turn_within
+        waited = f"; no turn came within {in_words(within)}" if within else ""
+        return self.denied(Outcome.failed(f"{refusal}{waited}", **details), plan)
 
     def denied(self, refusal: Outcome, plan: Plan | None) -> Told:
         """A refusal, of a rail or of the action itself, as the rules want it told."""

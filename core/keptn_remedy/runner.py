@@ -180,8 +180,9 @@ class Runner:
     def _store_aborted(
         self, execution: Execution, ended: Ended, attempts: int, reports: list[Report]
     ) -> Awaitable[list[Unsent]]:
-        return self.means.journal.finish_aborted(
-            execution, ended.outcome.message, attempts, reports, undo=ended.undo
+        outcome, finish = ended.outcome, self.means.journal.finish_aborted
+        return finish(
+            execution, outcome.message, attempts, reports, details=outcome.details, undo=ended.undo
         )
 
     def _reports(self, execution: Execution, ended: Ended, attempts: int) -> list[Report]:

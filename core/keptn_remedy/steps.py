@@ -159,8 +159,7 @@ class Steps:
             return self._aborted(await self._put_back(action, plan))
 
     def _aborted(self, outcome: object) -> Ended:
-        told = self._means.presentable(outcome)
-        return Ended(told, is_aborted=True, undo=self._undo)
+        return Ended(self._presentable(outcome), is_aborted=True, undo=self._undo)
 
     def _without_effect(self) -> Outcome:
         if isinstance(self._action, PlannedAction):
@@ -200,13 +199,16 @@ class Steps:
             return self.attempts.explained(error)
 
     def _told(self, returned: object) -> Ended:
-        outcome = self._means.presentable(returned)
-        if approval := self._admission.approval:
-            outcome = replace(outcome, details={**outcome.details, **approval})
+        outcome = self._presentable(returned)
         if outcome.is_failure:
             return Ended(self._softened(outcome), is_failure=True, undo=self._undo)
         arm = self._means.guard.arming(self._execution, self.plan) if self.plan else None
         return Ended(outcome, arm=arm)
+
+    def _presentable(self, returned: object) -> Outcome:
+        """What was returned, and who approved it."""
+        outcome = self._means.presentable(returned)
+        return replace(outcome, details={**outcome.details, **self._admission.approval})
 
     def _softened(self, failure: Outcome) -> Outcome:
         if self._means.guard.told_as(self._execution, self.plan, "on_failed") == "fail":

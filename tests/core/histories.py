@@ -242,7 +242,9 @@ class World:
         if asking is None:
             return False
         started = reports_of(execution, self._clock)[0]
-        _, is_admitted = await self._journal.begin_admitted(execution, started, *asking)
+        unsent, is_admitted = await self._journal.begin_admitted(execution, started, *asking)
+        if unsent:
+            await self._journal.forget([unsent])  # else it would not be pruned
         return is_admitted
 
     async def _verdict(self, ask: Ask, execution: Execution) -> Verdict | None:

@@ -35,6 +35,7 @@ from tests.core.journals import (
 )
 
 QUESTION = Question(PLAN, "production", 1_000_000.0, 1_000_900.0)
+LATE = "nobody answered in time, so it was denied"
 
 
 async def waiting(journal: SqliteJournal) -> list[Execution]:
@@ -113,7 +114,7 @@ async def test_a_question_is_answered_once(journal: SqliteJournal) -> None:
     await journal.ask(await accepted(journal), QUESTION)
     assert await journal.answered() == []
     assert await journal.answer("1", "denied", "ada", "not today") is None
-    assert await journal.answer("1", "approved", "bob", None) == "it was denied already, by ada"
+    assert await journal.answer("1", "approved", "bob", None) == "it was denied by ada already"
     question = (await whole(journal, "1")).question
     assert question == replace(QUESTION, verdict="denied", by="ada", reason="not today")
     assert await journal.answered() == ["1"]
@@ -138,6 +139,20 @@ async def test_what_asks_nothing_cannot_be_answered(journal: SqliteJournal) -> N
     assert await journal.answer("1", "denied", "ada", None) == "the execution has finished"
     assert (await journal.questions(9), await journal.answered()) == ([], [])
     assert (await whole(journal, "1")).question == QUESTION
+
+
+async def test_a_finished_execution_tells_who_answered_it_or_that_nobody_did(
+    journal: SqliteJournal,
+) -> None:
+    answered, silent = await accepted(journal), await accepted(journal, "2")
+    for execution in (answered, silent):
+        await journal.ask(execution, QUESTION)
+    await journal.answer("1", "approved", "ada", None)
+    await journal.close_question(silent)
+    for execution in (answered, silent):
+        await journal.finish(execution, DONE, 1, [])
+    assert await journal.answer("1", "denied", "bob", None) == "it was approved by ada already"
+    assert await journal.answer("2", "denied", "bob", None) == LATE
 
 
 async def test_a_finished_execution_asks_nothing(journal: SqliteJournal) -> None:
@@ -346,7 +361,7 @@ async def test_an_answer_that_comes_too_late_is_none(
 ) -> None:
     await journal.ask(await accepted(journal), QUESTION)
     clock.time = QUESTION.expires_at
-    assert await journal.answer("1", "approved", "ada", None) == "nobody had answered in time"
+    assert await journal.answer("1", "approved", "ada", None) == LATE
     assert await journal.answered() == []
 
 
@@ -360,7 +375,7 @@ async def test_an_answer_that_waits_until_the_time_is_over_comes_too_late(
         await asyncio.sleep(0)
         clock.time = QUESTION.expires_at
         other.execute("COMMIT")
-    assert await answer == "nobody had answered in time"
+    assert await answer == LATE
     assert (await whole(journal, "1")).question == QUESTION
 
 
@@ -372,7 +387,8 @@ async def test_a_closed_question_has_its_default_as_the_verdict_by_nobody(
     await journal.ask(execution, replace(QUESTION, default=default))
     closed = replace(QUESTION, default=default, verdict=verdict)
     assert await journal.close_question(execution) == closed
-    assert await journal.answer("1", "denied", "ada", None) == "nobody had answered in time"
+    late = f"nobody answered in time, so it was {verdict}"
+    assert await journal.answer("1", "denied", "ada", None) == late
     assert await journal.close_question(execution) == closed
     assert (await whole(journal, "1")).question == closed
     assert await journal.questions(9) == []

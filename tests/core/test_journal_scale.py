@@ -50,6 +50,15 @@ async def test_every_question_to_the_past_goes_by_an_index_that_time_bounds(path
         assert any("(settled_at>?)" in step for step in plan_of(connection, sql.UNSETTLED))
 
 
+async def test_how_undos_ended_is_looked_up_for_the_listed_executions_alone(path: Path) -> None:
+    await SqliteJournal.open(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        for look in (sql.RECORDS, sql.OPEN_RECORDS, sql.RECORDS_AFTER, sql.WHOLE):
+            steps = plan_of(connection, look)
+            assert "SEARCH undos USING PRIMARY KEY (execution=?)" in steps, (look, steps)
+            assert not any(step.startswith("SCAN") for step in steps), (look, steps)
+
+
 def plan_of(connection: sqlite3.Connection, look: str) -> list[str]:
     bound: tuple[int, ...] = (1,) * 9
     while True:

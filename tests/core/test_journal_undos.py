@@ -113,11 +113,20 @@ async def test_what_changed_nothing_or_has_not_ended_cannot_be_undone(
     assert await why_not("1") == "there is no such execution"
     await applied(journal, "running")
     assert await why_not("running") == "the execution has not finished"
-    for name, plan in (("plain", None), ("nothing", Plan(()))):
-        execution = await applied(journal, name, plan=plan)
-        await journal.finish(execution, DONE, 1, [], arm=CLOSED)
-        assert await why_not(name) == "it changed nothing"
-    assert [await state(journal, name) for name in ("running", "plain", "nothing")] == [None] * 3
+    execution = await applied(journal, "nothing", plan=Plan(()))
+    await journal.finish(execution, DONE, 1, [], arm=CLOSED)
+    assert await why_not("nothing") == "it changed nothing"
+    assert [await state(journal, name) for name in ("running", "nothing")] == [None] * 2
+
+
+async def test_what_ran_without_a_plan_is_not_said_to_have_changed_nothing(
+    journal: SqliteJournal,
+) -> None:
+    execution = await applied(journal, plan=None)
+    await journal.finish(execution, DONE, 1, [], arm=CLOSED)
+    refusal = await journal.want_undo("1", "an order", "ada")
+    assert refusal == "no plan of it was admitted; what it did, if anything, can't be put back"
+    assert await state(journal) is None
 
 
 async def test_an_armed_undo_is_wanted_when_its_problem_closes(
@@ -158,11 +167,11 @@ async def test_an_armed_undo_is_due_when_its_time_is_up(
     assert await due(journal, clock) == []
     clock.time += 60
     (undo,) = await journal.due_undos(clock.time, 9)
-    assert undo.cause == "time to live"
+    assert undo.cause == "time is up"
     assert await journal.begin_undo("1")
     stored = await journal.undo_of("1")
     assert stored
-    assert (stored.state, stored.cause, stored.asked_at) == ("running", "time to live", clock.utc())
+    assert (stored.state, stored.cause, stored.asked_at) == ("running", "time is up", clock.utc())
 
 
 async def test_finishing_twice_arms_once_and_never_late(

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from keptn_remedy import Change, Outcome, Plan
-from keptn_remedy.cli import operating
+from keptn_remedy.cli import looking, operating
 from keptn_remedy.journal import Arm, Execution, Question
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.commands import REMEDY, SECONDS, Said, clean
@@ -128,6 +128,19 @@ async def test_a_pause_needs_a_reason_of_bearable_length(
     assert await journal.paused() is None
 
 
+async def test_a_pause_that_replaces_another_tells_which(
+    tmp_path: Path, journal: SqliteJournal
+) -> None:
+    await journal.pause("ann@shop", "release freeze")
+    said = await say(tmp_path, "pause", "--reason", "fire drill")
+    assert said.code == 0
+    pattern = r'it was paused already by ann@shop since 2\S+Z: "release freeze"; that is replaced'
+    assert re.fullmatch(pattern, said.out.splitlines()[1])
+    paused = await journal.paused()
+    assert paused
+    assert paused.reason == "fire drill"
+
+
 async def test_a_pause_is_ended_once(tmp_path: Path, journal: SqliteJournal) -> None:
     await journal.pause("ann@shop", "release freeze")
     first, second = await say(tmp_path, "resume"), await say(tmp_path, "resume")
@@ -160,7 +173,7 @@ async def test_a_suspended_target_is_resumed_and_the_pause_stays(
     await ended(journal, Outcome.failed("no better"))
     said = await say(tmp_path, "resume", "--target", TARGET)
     assert (said.code, said.err) == (0, "")
-    assert said.out == "resumed: 1 targets; what did not help there counts no more\n"
+    assert said.out == "resumed: what did not help on 1 target counts no more\n"
     assert (await say(tmp_path, "resume", "--suspended")).out == "no target was suspended\n"
     assert await journal.paused()
 
@@ -260,7 +273,7 @@ async def test_an_execution_that_can_not_be_answered_is_told(tmp_path: Path) -> 
     for execution_id, why in (
         ("unknown", "there is no such execution"),
         (running, "the execution asks nothing"),
-        (asked, "it was denied already, by "),
+        (asked, "it was denied by "),
     ):
         said = await say(tmp_path, "approve", execution_id)
         assert (said.code, said.out) == (1, "")
@@ -275,7 +288,7 @@ async def test_nothing_is_approved_while_a_file_pauses_but_may_be_denied(tmp_pat
     assert "nothing may act while file pause pauses: cluster upgrade" in said.mistakes[0]
     assert (await say(tmp_path, "deny", execution_id, REMEDY_PAUSE_FILE="pause")).code == 0
     said = await say(tmp_path, "deny", execution_id, REMEDY_PAUSE_FILE="pause")
-    assert said.out.startswith("denied already, by ")
+    assert re.match(r"denied by \S+ already: ", said.out)
 
 
 @pytest.mark.parametrize(("order", "verdict"), [("approve", "approved"), ("deny", "denied")])
@@ -286,7 +299,7 @@ async def test_the_same_answer_again_is_no_mistake(
     await say(tmp_path, order, execution_id)
     said = await say(tmp_path, order, execution_id)
     assert (said.code, said.err) == (0, "")
-    assert re.match(rf"{verdict} already, by \S+@\S+: no service runs", said.out)
+    assert re.match(rf"{verdict} by \S+@\S+ already: no service runs", said.out)
 
 
 async def test_the_same_answer_is_no_mistake_when_it_has_ended(
@@ -297,7 +310,7 @@ async def test_the_same_answer_is_no_mistake_when_it_has_ended(
     await journal.finish(execution, Outcome.failed("refused"), 0, [])
     said = await say(tmp_path, "deny", execution.id)
     assert (said.code, said.err) == (0, "")
-    assert said.out == "denied already, by ann@shop: it ended succeeded/fail: refused\n"
+    assert said.out == "denied by ann@shop already: it ended succeeded/fail: refused\n"
     assert (await say(tmp_path, "approve", execution.id)).code == 1
 
 
@@ -442,6 +455,25 @@ async def test_of_those_that_wait_as_many_are_listed_as_wanted(
     assert (said.code, said.out) == (0, "")
 
 
+async def test_people_see_an_errored_execution_as_errored(
+    tmp_path: Path, journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "is_terminal", lambda: True)
+    await ended(journal, Outcome.errored("no answer"))
+    await ended(journal, Outcome.failed("no better"))
+    listed = (await say(tmp_path, "journal", "list", COLUMNS="100")).out
+    assert re.findall(r"Z +(\w+) +scale", listed) == ["fail", "errored"]
+
+
+async def test_where_nothing_waits_that_is_said_to_people_alone(
+    tmp_path: Path, journal: SqliteJournal
+) -> None:
+    await begun(journal)
+    said = await say(tmp_path, "journal", "list", "--waiting")
+    assert (said.code, said.out) == (0, "nothing waits for approval or behind another\n")
+    assert (await say(tmp_path, "journal", "list", "--waiting", "--json")).out == ""
+
+
 async def test_what_is_finished_is_not_asked_what_it_waits_for(tmp_path: Path) -> None:
     said = await say(tmp_path, "journal", "list", "--waiting", "--state", "finished")
     assert (said.code, said.out) == (2, "")
@@ -485,7 +517,8 @@ async def test_what_silence_decided_is_told_as_asked_and_by_nobody(
     assert "by None" not in shown
     said = await say(tmp_path, "deny", execution.id)
     assert said.code == 1
-    assert "is not denied: nobody had answered in time" in said.mistakes[0]
+    told = "nobody answered in time, so it was denied; look at it with remedy journal show"
+    assert said.mistakes == [f"remedy: {execution.id!r} is not denied: {told} {execution.id}"]
 
 
 async def test_who_approved_what_was_done_is_shown_beside_the_plan(
@@ -561,6 +594,31 @@ async def test_an_undo_is_shown_from_armed_to_done(tmp_path: Path, journal: Sqli
     await journal.end_undo(execution.id, "done", "1 replica again")
     shown = await show(tmp_path, execution.id)
     assert re.search(rf"^undo +done at \S+: 1 replica again {order}$", shown, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [("done", "; undone"), ("refused", "; undo refused"), ("failed", "; undo failed")],
+)
+async def test_how_an_undo_ended_is_listed(
+    tmp_path: Path, journal: SqliteJournal, state: Any, told: str
+) -> None:
+    execution = await ended(journal)
+    await journal.want_undo(execution.id, "an order", "ann@shop")
+    assert (await say(tmp_path, "journal", "list")).out.endswith("  succeeded/pass: 2 replicas\n")
+    await journal.begin_undo(execution.id)
+    await journal.end_undo(execution.id, state, "1 replica again")
+    listed = (await say(tmp_path, "journal", "list")).out
+    assert listed.endswith(f"  succeeded/pass: 2 replicas{told}\n")
+
+
+async def test_an_undo_that_the_outcome_tells_is_not_told_twice(
+    tmp_path: Path, journal: SqliteJournal
+) -> None:
+    execution = await begun(journal)
+    await journal.finish(execution, Outcome.failed("no better; undone"), 1, [], undo="done")
+    listed = (await say(tmp_path, "journal", "list")).out
+    assert listed.endswith("  succeeded/fail: no better; undone\n")
 
 
 async def test_an_aborted_execution_is_shown_as_such(

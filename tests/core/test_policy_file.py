@@ -180,15 +180,17 @@ async def test_without_a_file_the_defaults_hold(journal: SqliteJournal) -> None:
 
 
 async def test_a_bad_file_at_the_very_start_is_an_error(file: Path, journal: SqliteJournal) -> None:
-    with pytest.raises(PolicyError, match="did you mean decision"):
+    with pytest.raises(PolicyError, match="did you mean decision") as raised:
         await begun(file, journal, BAD)
+    assert raised.value.mistakes[0].startswith(f"{file}: line 2")
 
 
 async def test_a_missing_file_at_the_very_start_is_an_error(
     file: Path, journal: SqliteJournal
 ) -> None:
-    with pytest.raises(PolicyError, match="can't be read"):
+    with pytest.raises(PolicyError) as raised:
         await policy_of(file, journal).begin()
+    assert raised.value.mistakes == [f"{file}: it can't be read: there is no such file"]
 
 
 async def test_a_file_that_waits_for_a_writer_is_an_error_at_once(

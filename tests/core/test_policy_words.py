@@ -87,6 +87,11 @@ def test_it_says_for_whom_a_rule_is(match: str, whom: str) -> None:
             "at most 5 targets of a stage, or 33 % of its services, are touched within 10m",
         ),
         ("replicas_step: 50%", "it scales by at most 50% in one execution"),
+        ("at_once: 1", "it waits while 1 planned execution runs or settles"),
+        (
+            "replicas_at_most: 80",
+            "it never scales up beyond 80 replicas, nor beyond KUBERNETES_MAX_REPLICAS",
+        ),
         ("zero_replicas: true", "it may scale to 0"),
         (
             "windows: [{days: [sat, fri, sun], from: 22:00, to: 06:00}, {from: 1:00, to: 24:00}]",
@@ -147,7 +152,7 @@ def test_a_good_policy_is_explained(tmp_path: Path) -> None:
     said = remedy(tmp_path, "policy", "check", EXAMPLE)
     assert (said.code, said.err) == (0, "")
     assert said.out.startswith(f"{EXAMPLE} is good. ")
-    assert "\n4. scaling: action scale\n  - it never scales up beyond 20 replicas\n" in said.out
+    assert "\n4. scaling: action scale\n  - it never scales up beyond 20 replicas, " in said.out
 
 
 def test_people_get_no_line_that_is_wider_than_their_terminal(

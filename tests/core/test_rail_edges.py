@@ -146,7 +146,7 @@ async def test_a_time_that_another_action_hides_is_not_guessed(rails: Rails) -> 
     rails.set("once_within: 1h")
     await rails.acts("a")
     await rails.acts("a", action="restart")
-    assert str(await rails.refusal("a")).endswith("at most 1 are allowed")
+    assert str(await rails.refusal("a")).endswith("at most 1 is allowed")
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ CASES = (
         instead=Ask(action="push"),
         later=601,
         numbers=limit(1, 1),
-        says="at most 1 are allowed; free again at 2026-03-02T12:1",
+        says="at most 1 is allowed; free again at 2026-03-02T12:1",
     ),
     Case(
         "at-most: per target",
@@ -236,7 +236,7 @@ CASES = (
         instead=None,
         later=601,
         numbers={"executions": 1, "limit": 1},
-        says="1 planned executions run or settle, 1 may at once",
+        says="1 planned execution runs or settles, 1 may at once",
     ),
 )
 

@@ -300,7 +300,7 @@ async def test_who_is_not_admitted_by_beginning_is_told_why(pings: Runner) -> No
     await pinged(pings, 1)
     refused = await pinged(pings, 2)
     assert refused.details["rail"] == "at-most"
-    assert refused.message.startswith("refused by guard-rail at-most (the rule): 1 executions")
+    assert refused.message.startswith("refused by guard-rail at-most (the rule): 1 execution")
     assert Ping.runs == [1]
 
 

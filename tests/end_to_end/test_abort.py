@@ -354,6 +354,25 @@ async def test_what_waits_for_approval_is_closed(tmp_path: Path, asking: Path) -
         assert not Valve.is_open
 
 
+async def test_who_approved_is_known_of_what_was_aborted_later(
+    tmp_path: Path, asking: Path
+) -> None:
+    Valve.gates = {"verify": Gate()}
+    async with FakeKeptn() as keptn, serving(keptn, tmp_path, policy=asking) as service:
+        event = triggered("valve")
+        await keptn.deliver(event, to=event_url(service))
+        await until(lambda: is_listed(service, event["id"]))
+
+        async def is_approved() -> bool:
+            return await service.journal.answer(event["id"], "approved", "ann", "go on") is None
+
+        await until(is_approved)
+        await Valve.gates["verify"].until_entered(1)
+        keptn.abort(event["id"])
+        record = await ended(service, event["id"])
+        assert (record.status, record.details["approved_by"]) == ("aborted", "ann")
+
+
 async def test_the_next_process_goes_on_with_giving_up(tmp_path: Path, policy: Path) -> None:
     Valve.gates = {"verify": Gate(), "undo": Gate()}
     async with FakeKeptn() as keptn:

@@ -334,7 +334,7 @@ async def test_an_undo_comes_when_the_time_is_up(tmp_path: Path) -> None:
         assert Knob.at == 5
         clock.shift = 3601
         undo = await ended(service, execution)
-        assert (undo.state, undo.cause) == ("done", "time to live")
+        assert (undo.state, undo.cause) == ("done", "time is up")
         assert Knob.at == 0
 
 

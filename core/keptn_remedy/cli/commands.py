@@ -103,6 +103,7 @@ def try_action(
     """Try an action once, without Keptn. Changes nothing unless --apply is given.
 
     Its journal is thrown away: nothing is known of earlier rollbacks, nor remembered of this one.
+    The built-in guard-rails hold; neither the policy nor a pause is looked at.
 
     Example: remedy try toggle-feature --value '{"PromotionCampaign": "off"}'
     """
@@ -117,7 +118,8 @@ def pause(reason: Reason, as_json: Json = False) -> None:
     """Stop acting until remedy resume.
 
     Executions are refused, and tell who paused and why; what is being carried out goes on to its
-    end. A service that starts later is paused too.
+    end. A service that starts later is paused too. There is one pause: a second one replaces the
+    first one's reason and time.
     """
     from keptn_remedy.cli import operating
 
@@ -223,7 +225,11 @@ def journal_show(execution: ExecutionId, as_json: Json = False) -> None:
 
 @journal_app.command(name="tail")
 def journal_tail(as_json: JsonLines = False) -> None:
-    """Follow executions as their state, or what they wait for, changes; until Ctrl-C."""
+    """Follow executions as their state, or what they wait for, changes; until Ctrl-C.
+
+    The first column is when it was accepted. What happens after its end, such as an undo, is not
+    followed: see journal list.
+    """
     from keptn_remedy.cli import looking
 
     raise typer.Exit(looking.follow(as_json=as_json))

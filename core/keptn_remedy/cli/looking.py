@@ -45,6 +45,7 @@ FIRST_SHOWN = 10
 FOLLOW_SECONDS = 0.5
 ID_WIDTH = 36
 _COLUMNS = ("ACCEPTED", "STATE", "ACTION", "PROJECT/STAGE/SERVICE", "EXECUTION", "OUTCOME")
+_UNDO_ENDED = {"done": "undone", "refused": "undo refused", "failed": "undo failed"}
 
 
 def list_executions(state: State | None, limit: int, *, waiting: bool, as_json: bool) -> int:
@@ -56,6 +57,9 @@ def list_executions(state: State | None, limit: int, *, waiting: bool, as_json: 
             records = await waits.newest(journal, state, limit)
         else:
             records = await journal.records(state=state, limit=limit)
+        if waiting and not records and not as_json:
+            say("nothing waits for approval or behind another")
+            return GOOD
         _show_all(records, waits, as_json=as_json)
         return GOOD
 
@@ -192,8 +196,10 @@ def _show_for_people(records: Iterable[Record], waits: Waits) -> None:
     made.add_column("EXECUTION", min_width=ID_WIDTH, overflow="fold")
     for record in records:
         wait = waits.of_one(record)
-        state = coloured(record.result or _state(record, wait))
-        lines = filter(None, (record.id, _scope(record), record.message or str(wait or "")))
+        ended = record.result if record.status == "succeeded" else record.status
+        state = coloured(ended or _state(record, wait))
+        told = _with_undo(record, record.message or "")
+        lines = filter(None, (record.id, _scope(record), told or str(wait or "")))
         texts = (when(record.accepted_at), state, Text(printable(record.action)))
         made.add_row(*texts, Text("\n".join(map(printable, lines))))
     console().print(made)
@@ -287,7 +293,7 @@ def _row(record: Record, wait: Wait | None) -> tuple[object, ...]:
         record.action,
         _scope(record),
         record.id,
-        wait or _outcome(record),
+        wait or _with_undo(record, _outcome(record)),
     )
 
 
@@ -297,6 +303,12 @@ def _state(record: Record, wait: Wait | None) -> str:
 
 def _outcome(record: Record) -> str:
     return f"{record.status}/{record.result}: {record.message}" if record.status else ""
+
+
+def _with_undo(record: Record, outcome: str) -> str:
+    """The outcome, with how its undo ended; an undo within the execution is told by its message."""
+    ended = _UNDO_ENDED.get(record.undone or "")
+    return f"{outcome}; {ended}" if ended and not outcome.endswith(f"; {ended}") else outcome
 
 
 def _scope(record: Record) -> str:

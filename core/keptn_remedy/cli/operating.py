@@ -26,7 +26,9 @@ from keptn_remedy.cli.terminal import (
     say,
     say_json,
 )
+from keptn_remedy.cli.waiting import when
 from keptn_remedy.guardrails.pauses import Pauses, still_paused_words, unapprovable_words
+from keptn_remedy.guardrails.units import counted
 from keptn_remedy.journal import Pause, Verdict, WholeRecord
 from keptn_remedy.journal.sqlite import SqliteJournal, is_served
 from keptn_remedy.settings import load
@@ -64,11 +66,14 @@ def pause(reason: str, *, as_json: bool) -> int:
     """Refuse to act until resumed; returns the exit code."""
 
     async def carry_out(order: Order) -> int:
+        replaced = await order.journal.paused()
         paused = await order.journal.pause(order.by, order.reason)
         if order.as_json:
             say_json(models.Pause.of(paused).model_dump())
             return GOOD
         say("paused: executions are refused, and told why, until remedy resume")
+        if replaced:
+            say(_told_replaced(replaced))
         going_on = "what is being carried out now goes on to its end"
         say(going_on if order.is_heard else f"{order.unheard}: the next one starts paused")
         return GOOD
@@ -105,7 +110,7 @@ def resume_targets(target: str | None, *, as_json: bool) -> int:
         if order.as_json:
             say_json({"targets": count})
         elif count:
-            say(f"resumed: {count} targets; what did not help there counts no more")
+            say(f"resumed: what did not help on {counted(count, 'target')} counts no more")
         else:
             say("no target was suspended")
         return GOOD
@@ -131,7 +136,8 @@ def answer(execution_id: str, verdict: Verdict, reason: str, *, as_json: bool) -
         )
         told = verdict if why_not is None else await _told_before(order, execution_id, verdict)
         if told is None:
-            complain([f"{execution_id!r} is not {verdict}: {why_not}; {_LIST}"])
+            where = _show(execution_id) if asking else _LIST
+            complain([f"{execution_id!r} is not {verdict}: {why_not}; {where}"])
             return FAILED
         record = await _taken_up(order, execution_id, verdict)
         if record is None:
@@ -179,11 +185,15 @@ def _ordered(
     return with_journal(use, SqliteJournal.beside)
 
 
+def _told_replaced(pause: Pause) -> str:
+    told = f'it was paused already by {pause.by} since {when(pause.since)}: "{pause.reason}"'
+    return printable(f"{told}; that is replaced")
+
+
 def _told_resumed(ended: Pause | None) -> str:
     if ended is None:
         return "it was not paused"
-    since = ended.since.strftime("%Y-%m-%dT%H:%M:%SZ")
-    told = f"resumed; it was paused since {since} by {ended.by}: {ended.reason}"
+    told = f"resumed; it was paused since {when(ended.since)} by {ended.by}: {ended.reason}"
     return f"{printable(told)}\nexecutions that were refused meanwhile stay refused"
 
 
@@ -204,7 +214,7 @@ async def _told_before(order: Order, execution_id: str, verdict: Verdict) -> str
     question = record.question if record else None
     if question is None or question.verdict != verdict or not question.by:
         return None
-    return f"{verdict} already, by {question.by}"
+    return f"{verdict} by {question.by} already"
 
 
 async def _taken_up(order: Order, execution_id: str, verdict: Verdict) -> WholeRecord | None:

@@ -11,6 +11,13 @@ from typing import Final, NamedTuple
 OVERDUE_SECONDS: Final = 3.0
 
 
+def why_unreadable(error: OSError | UnicodeDecodeError) -> str:
+    """In words, without the system's number and the path."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return "there is no such file"
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
 class Content(NamedTuple):
     """What a file says, and its time in Unix seconds."""
 

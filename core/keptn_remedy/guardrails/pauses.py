@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from keptn_remedy.guardrails.files import MountedFile
+from keptn_remedy.guardrails.files import MountedFile, why_unreadable
 from keptn_remedy.journal import Pause
 
 MAX_REASON_CHARACTERS = 1_000
@@ -64,7 +64,8 @@ async def _pause_of(file: MountedFile) -> Pause | None:
         return None
     except OSError as error:
         # Somebody may mean to stop us.
-        return Pause(f"file {file.path}", f"it can't be read: {error}", datetime.now(UTC))
+        why = f"it can't be read: {why_unreadable(error)}"
+        return Pause(f"file {file.path}", why, datetime.now(UTC))
     reason = " ".join(text.split())[:MAX_REASON_CHARACTERS]
     if reason.lower() in _NO:
         return None

@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from keptn_remedy.guardrails.files import MountedFile
+from keptn_remedy.guardrails.files import MountedFile, why_unreadable
 from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.guardrails.policy import Policy, PolicyError
 from keptn_remedy.guardrails.reading import MAX_BYTES
@@ -60,7 +60,8 @@ class PolicyFile:
         except PolicyError as error:
             last = await self._journal.recall(_OWNER, _KEY)
             if not isinstance(last, str):
-                raise
+                named = [f"{self._path}: {mistake}" for mistake in error.mistakes]
+                raise PolicyError(named) from None
             await self._put_in_force(last)
             self.problem = str(error)
 
@@ -111,4 +112,4 @@ async def _read(file: MountedFile) -> _Found:
     try:
         return _Found((await file.read()).text)
     except (OSError, UnicodeDecodeError) as error:
-        return _Found(None, f"{file.path} can't be read: {error}")
+        return _Found(None, f"it can't be read: {why_unreadable(error)}")

@@ -13,7 +13,7 @@ from keptn_remedy.action import Change, Denied
 from keptn_remedy.guardrails import calendar
 from keptn_remedy.guardrails.matching import Resolved, Scope
 from keptn_remedy.guardrails.policy import AtMost
-from keptn_remedy.guardrails.units import Step, in_words
+from keptn_remedy.guardrails.units import Step, counted, in_words
 from keptn_remedy.journal import History, Pause
 
 Number = int | float | str
@@ -112,7 +112,7 @@ def _targets(case: Case, _: object) -> No | None:
     if most is None or found <= most:
         return None
     return No(
-        f"it would touch {found} targets, at most {most} are allowed",
+        f"it would touch {counted(found, 'target')}, {_allowed(most)}",
         {"targets": found, "limit": most},
     )
 
@@ -132,8 +132,9 @@ def _suspended(case: Case, history: History) -> No | None:
     if streak < most:
         return None
     return No(
-        f"{streak} executions of {case.scope.action} on {case.target} in a row did not help, and"
-        f" {most} are enough; remedy resume --target {case.target!r} lets it act again",
+        f"{counted(streak, 'execution')} of {case.scope.action} on {case.target} in a row did not"
+        f" help, and {most} {_are(most)} enough; remedy resume --target {case.target!r} lets it act"
+        " again",
         {"executions": streak, "limit": most},
     )
 
@@ -211,7 +212,7 @@ def _at_once(case: Case, history: History) -> No | None:
     if unsettled < most:
         return None
     return No(
-        f"{unsettled} planned executions run or settle, {most} may at once",
+        f"{planned_now(unsettled)}, {most} may at once",
         {"executions": unsettled, "limit": most},
         turn_within=case.rules.turn_within,
     )
@@ -257,6 +258,20 @@ def paused_words(pause: Pause) -> str:
     return f"paused by {pause.by} since {pause.since:%Y-%m-%dT%H:%M:%SZ}: {pause.reason}"
 
 
+def planned_now(number: int) -> str:
+    """So many planned executions that count at once."""
+    do = "runs or settles" if number == 1 else "run or settle"
+    return f"{counted(number, 'planned execution')} {do}"
+
+
+def _allowed(most: int) -> str:
+    return f"at most {most} {_are(most)} allowed"
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
 def _limit(case: Case, history: History, limit: AtMost) -> No | None:
     same = {name: _attribute(case, name) for name in _counted_by(limit.per)}
     found = history.count(case.now - limit.within_seconds, limit.executions, **same)
@@ -264,8 +279,8 @@ def _limit(case: Case, history: History, limit: AtMost) -> No | None:
         return None
     per = " and ".join(f"{name} {same[name]}" for name in limit.per)
     return No(
-        f"{found} executions with the same {per} within {in_words(limit.within_seconds)}, at most"
-        f" {limit.executions} are allowed",
+        f"{counted(found, 'execution')} with the same {per} within"
+        f" {in_words(limit.within_seconds)}, {_allowed(limit.executions)}",
         {"executions": found, "limit": limit.executions, "within_seconds": limit.within_seconds},
         limit.rule,
     )
@@ -301,8 +316,8 @@ def _spread(
     if found <= most:
         return None
     return No(
-        f"with this one {found} {what}s of stage {stage} would be touched within"
-        f" {in_words(within)}, at most {most} are allowed: where everything looks broken, the cause"
+        f"with this one {counted(found, what)} of stage {stage} would be touched within"
+        f" {in_words(within)}, {_allowed(most)}: where everything looks broken, the cause"
         " is likely elsewhere",
         {f"{what}s": found, "limit": most, "within_seconds": within},
     )

@@ -71,6 +71,11 @@ def in_words(length: float) -> str:
     return "".join(parts) or "0s"
 
 
+def counted(number: int, what: str) -> str:
+    """So many of something."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def more_than_zero(length: float) -> float:
     """The length of time, which must not be 0."""
     if length <= 0:

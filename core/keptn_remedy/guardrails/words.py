@@ -19,7 +19,8 @@ from keptn_remedy.guardrails.policy import (
     Storm,
     Undo,
 )
-from keptn_remedy.guardrails.units import in_words
+from keptn_remedy.guardrails.rails import planned_now
+from keptn_remedy.guardrails.units import counted, in_words
 
 ORDER = (
     "Of the rules that match, the most specific one wins, setting by setting: first the one that"
@@ -108,7 +109,7 @@ def _failed(told: str) -> str:
 
 def _storm(storm: Storm) -> str:
     percent = f", or {storm.percent:g} % of its services," if storm.percent else ""
-    targets, within = _number(storm.targets, "target"), in_words(storm.within_seconds)
+    targets, within = counted(storm.targets, "target"), in_words(storm.within_seconds)
     return f"at most {targets} of a stage{percent} are touched within {within}"
 
 
@@ -127,7 +128,7 @@ def _limit(limit: Limit) -> str:
     same = " and ".join(limit.per)
     if limit.executions is None or limit.within is None:
         return f"no limit on how often with the same {same}"
-    often = _number(limit.executions, "execution")
+    often = counted(limit.executions, "execution")
     return f"at most {often} with the same {same} within {in_words(limit.within)}"
 
 
@@ -158,7 +159,7 @@ def _zero(allowed: object) -> str:
 
 
 def _replicas(number: int) -> str:
-    return _number(number, "replica")
+    return counted(number, "replica")
 
 
 _SAID: Mapping[str, Callable[[Any], str]] = {
@@ -169,16 +170,18 @@ _SAID: Mapping[str, Callable[[Any], str]] = {
     "cooldown": lambda length: f"a target rests {in_words(length)} after an execution",
     "once_within": lambda length: f"the same action on the same target once in {in_words(length)}",
     "suspend_after": lambda n: (
-        f"after {_number(n, 'execution')} in a row that did not help it is suspended until a"
+        f"after {counted(n, 'execution')} in a row that did not help it is suspended until a"
         " person resumes it"
     ),
     "storm": _storm,
-    "replicas_at_most": lambda n: f"it never scales up beyond {_replicas(n)}",
+    "replicas_at_most": lambda n: (
+        f"it never scales up beyond {_replicas(n)}, nor beyond KUBERNETES_MAX_REPLICAS"
+    ),
     "replicas_at_least": lambda n: f"it never scales down below {_replicas(n)}",
     "zero_replicas": _zero,
     "replicas_step": lambda step: f"it scales by at most {step} in one execution",
-    "targets_at_most": lambda n: f"at most {_number(n, 'target')} in one execution",
-    "at_once": lambda n: f"it waits while {_number(n, 'planned execution')} run or settle",
+    "targets_at_most": lambda n: f"at most {counted(n, 'target')} in one execution",
+    "at_once": lambda n: f"it waits while {planned_now(n)}",
     "settle": lambda length: f"its effect settles for {in_words(length)} after its end",
     "turn_within": lambda length: f"it waits up to {in_words(length)} for its turn",
     "on_refused": _refused,
@@ -234,10 +237,6 @@ def _replaces_limit(rule: Rule) -> bool:
     if "at_most" not in rule.settings:
         return False
     return rule.at_most is None or any(limit.per == ("target",) for limit in rule.at_most)
-
-
-def _number(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _or(words: Sequence[str]) -> str:

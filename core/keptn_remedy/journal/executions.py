@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from keptn_remedy import logs
-from keptn_remedy.action import Outcome
+from keptn_remedy.action import JSON, Outcome
 from keptn_remedy.events import ActionTriggered, NotACloudEvent, Report, Unusable, stored_trigger
 from keptn_remedy.journal import (
     Arm,
@@ -91,10 +91,19 @@ class Executions(Reports):
         attempts: int,
         reports: Sequence[Report] = (),
         *,
+        details: Mapping[str, JSON] | None = None,
         undo: UndoAtOnce | None = None,
     ) -> list[Unsent]:
         now = self._now()
-        finish = (now, attempts, "aborted", "fail", message, b"{}", execution.seq)
+        finish = (
+            now,
+            attempts,
+            "aborted",
+            "fail",
+            message,
+            orjson.dumps(details or {}),
+            execution.seq,
+        )
         last: list[Statement] = [
             (sql.END_EFFECTS, (now, now, "aborted", execution.seq)),
             (sql.DROP_QUESTION, (execution.seq,)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal, Protocol, TypeVar
 
 from keptn_remedy.action import JSON, Outcome, Plan
@@ -170,6 +170,7 @@ class Journal(Protocol):
         attempts: int,
         reports: Sequence[Report] = (),
         *,
+        details: Mapping[str, JSON] | None = None,
         undo: UndoAtOnce | None = None,
     ) -> list[Unsent]:
         """As `finish`, for what was given up: status aborted. Its question is dropped. `undo`:

@@ -13,7 +13,6 @@ from keptn_remedy.journal.sqlite_file import SqliteFile
 
 # Times that went through text are not exact.
 SAME_SECONDS = 0.001
-_LATE = "nobody had answered in time"
 _BY_SILENCE: dict[str, Verdict] = {"approve": "approved", "deny": "denied"}
 
 
@@ -43,7 +42,7 @@ class Questions(SqliteFile):
             if verdict == "approved" and cursor.execute(sql.PAUSED).fetchone():
                 return "nothing may act during a pause; resume first"
             if self._now() >= question.expires_at:  # only now is it our turn
-                return _LATE
+                return _late(question)
             if asked_at is not None and abs(asked_at - question.asked_at) > SAME_SECONDS:
                 return "it asks something else by now"
             answered = replace(question, verdict=verdict, by=by, reason=reason)
@@ -72,8 +71,13 @@ class Questions(SqliteFile):
 
 
 def _unanswerable(state: State, question: Question | None) -> str:
+    if question and question.verdict:
+        by = question.by
+        return f"it was {question.verdict} by {by} already" if by else _late(question)
     if state == "finished":
         return "the execution has finished"
-    if question is None:
-        return "the execution asks nothing"
-    return f"it was {question.verdict} already, by {question.by}" if question.by else _LATE
+    return "the execution asks nothing"
+
+
+def _late(question: Question) -> str:
+    return f"nobody answered in time, so it was {_BY_SILENCE[question.default]}"

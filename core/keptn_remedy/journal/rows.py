@@ -30,7 +30,7 @@ T = TypeVar("T")
 EXECUTION = ("seq", "event", "action", "runs", "plan", "failure", "question", "aborted")
 """The columns of an open execution."""
 RECORD = tuple(field.name for field in fields(Record))
-"""The columns of a record, in short."""
+"""The columns of a record, in short; the last one is looked up in another table."""
 UNDO = ("state", "on_closed", "due_at", "cause", "who", "reason", "asked_at", "ended_at", "message")
 """The columns of an undo."""
 

@@ -6,7 +6,8 @@ from keptn_remedy.journal import rows
 
 # What `rows` makes an execution of, and a record.
 _EXECUTION = ", ".join(rows.EXECUTION)
-_RECORD = ", ".join(rows.RECORD)
+_UNDONE = "(SELECT state FROM undos WHERE execution = seq)"
+_RECORD = ", ".join((*rows.RECORD[:-1], _UNDONE))
 
 ACCEPT = """
 INSERT INTO executions (id, lane, action, context, project, stage, service, accepted_at, event)

@@ -12,7 +12,7 @@ from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.sqlite_file import SqliteFile
 
 PROBLEM_CLOSED = "problem closed"
-TIME_IS_UP = "time to live"
+TIME_IS_UP = "time is up"
 FAILED_VERIFICATION = "failed verification"
 ABORTED = "aborted"
 
@@ -78,6 +78,8 @@ def _not_undoable(row: Sequence[Any] | None) -> str | None:
     _, _, state, plan, undo = row
     if state != "finished":
         return "the execution has not finished"
+    if plan is None:
+        return "no plan of it was admitted; what it did, if anything, can't be put back"
     stored = rows.plan_of(plan)
     if not (stored and stored.changes):
         return "it changed nothing"

@@ -79,7 +79,7 @@ class OpenTask:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An execution as told to people, in short."""
+    """An execution as told to people, in short. `undone` is how its undo stands, if it has one."""
 
     seq: int
     id: str
@@ -97,6 +97,7 @@ class Record:
     status: str | None
     result: str | None
     message: str | None
+    undone: UndoState | None
 
 
 @dataclass(frozen=True, slots=True)
