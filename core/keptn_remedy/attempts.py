@@ -52,29 +52,34 @@ class Attempts:
         self.start_deadline()
 
     async def until_done(
-        self, step: Callable[[Context], Awaitable[T]], seconds: float | None = None
+        self, step: Callable[..., Awaitable[T]], *given: Any, seconds: float | None = None
     ) -> T:
-        """The step, tried again while that may help; one attempt gets so many seconds, or as many
-        as its class says. A first success costs no retry machinery.
+        """The step, called with a context and what is given, tried again while that may help; one
+        attempt gets so many seconds, or as many as its class says. A first success costs no retry
+        machinery.
         """
         seconds = seconds or self._action.timeout
         try:
-            return await self._attempt(step, seconds, 1)
+            return await self._attempt(step, given, seconds, 1)
         except Exception as error:
             if not self._may_heal(error):
                 raise
             failure = error
-        return await self._retry(step, seconds, failure)
+        return await self._retry(step, given, seconds, failure)
 
     async def _retry(
-        self, step: Callable[[Context], Awaitable[T]], seconds: float, failure: Exception
+        self,
+        step: Callable[..., Awaitable[T]],
+        given: tuple[Any, ...],
+        seconds: float,
+        failure: Exception,
     ) -> T:
         failures, numbers = [failure], itertools.count(2)
 
         async def replay_then_attempt() -> T:
             if failures:
                 raise failures.pop()
-            return await self._attempt(step, seconds, next(numbers))
+            return await self._attempt(step, given, seconds, next(numbers))
 
         enough = stop_after_attempt(self._action.retry.attempts)
         retrying = AsyncRetrying(
@@ -88,7 +93,11 @@ class Attempts:
         return await retrying(replay_then_attempt)
 
     async def _attempt(
-        self, step: Callable[[Context], Awaitable[T]], seconds: float, number: int
+        self,
+        step: Callable[..., Awaitable[T]],
+        given: tuple[Any, ...],
+        seconds: float,
+        number: int,
     ) -> T:
         self.count = max(self.count, 1)
         left = self._deadline - self._means.clock.monotonic()
@@ -97,7 +106,7 @@ class Attempts:
         self._cut_off_at = self._means.clock.monotonic() + seconds
         try:
             async with limit:
-                return await step(self._context(number, left))
+                return await step(self._context(number, left), *given)
         except asyncio.CancelledError:
             if _is_being_cancelled():
                 raise

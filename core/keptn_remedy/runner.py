@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from keptn_remedy import logs
 from keptn_remedy.action import Outcome
@@ -34,9 +34,7 @@ class Runner:
     tell: Callable[[Unsent], None]
     error_log: ErrorLog = "always"
     answers_aborted: bool = False
-    _running: dict[str, tuple[Execution, Steps, asyncio.Task[Any]]] = field(
-        default_factory=dict[str, tuple[Execution, Steps, asyncio.Task[Any]]]
-    )
+    _running: dict[str, Steps] = field(default_factory=dict[str, Steps])
     _given_up: dict[str, str] = field(default_factory=dict[str, str])
 
     async def run(self, execution: Execution) -> Outcome:
@@ -46,8 +44,13 @@ class Runner:
         try:
             if not self._reason_to_give_up(execution):
                 await self._begin(execution, steps)
-            ended = await self._ended(execution, steps)
-            attempts = steps.attempts.count if isinstance(steps, Steps) else 0
+            attempts = 0
+            if isinstance(steps, str):
+                ended = self._not_taken(execution, steps)
+            else:
+                ended = await self._taken(steps)
+                self._running.pop(execution.id, None)  # what comes now is not cut off
+                attempts = steps.attempts.count
             await self._finish(execution, ended, attempts)
             self.means.targets.forget(execution.id)
             self.means.rests.ring(TURN)
@@ -57,26 +60,29 @@ class Runner:
                 self._sum_up(execution, ended, attempts, seconds)
             return ended.outcome
         finally:
+            self._running.pop(execution.id, None)
             self.means.overdue.discard(execution.id)
 
     async def watch(self) -> None:
         """Finish what ignores its deadline: Keptn would wait for ever (contract §4.4). For ever."""
         while True:
             await self.means.clock.sleep(WATCH_SECONDS)
-            for execution, steps, task in list(self._running.values()):
+            for steps in list(self._running.values()):
                 overdue = steps.attempts.overdue_seconds
                 if overdue > OVERDUE_SECONDS:
-                    self._running.pop(execution.id, None)
-                    task.cancel()
-                    await self._finish_overdue(execution, steps, overdue)
+                    await self._finish_overdue(steps, overdue)
                 elif holder := self._overdue_holder(steps.waits_for):
-                    steps.stop_waiting(task, holder)
+                    steps.stop_waiting(holder)
 
     def _overdue_holder(self, targets: Collection[str]) -> str | None:
         holders = map(self.means.targets.holder, targets)
         return next((holder for holder in holders if holder in self.means.overdue), None)
 
-    async def _finish_overdue(self, execution: Execution, steps: Steps, seconds: float) -> None:
+    async def _finish_overdue(self, steps: Steps, seconds: float) -> None:
+        execution = steps.execution
+        self._running.pop(execution.id, None)
+        if steps.task:
+            steps.task.cancel()
         self.means.overdue.add(execution)
         why = f"it goes on {seconds:.0f} s after it was cut off, and is not waited for"
         outcome = self.means.presentable(Outcome.errored(f"{why}{steps.perhaps_applied}"))
@@ -92,9 +98,8 @@ class Runner:
     def give_up(self, execution_id: str, reason: str) -> None:
         """Stop an execution whose task Keptn has ended; the journal knows of that already."""
         self._given_up[execution_id] = reason
-        if running := self._running.get(execution_id):
-            _, steps, task = running
-            steps.give_up(task, reason)
+        if steps := self._running.get(execution_id):
+            steps.give_up(reason)
 
     async def reserve_targets(self) -> None:
         """Keep what plans of the last process touch from being planned for by others.
@@ -127,17 +132,17 @@ class Runner:
             return f"the action {execution.trigger.action} is not switched on any more"
         return Steps(self.means, execution, entry, entry.action)
 
-    async def _ended(self, execution: Execution, steps: Steps | str) -> Ended:
+    def _not_taken(self, execution: Execution, why: str) -> Ended:
         reason = self._reason_to_give_up(execution)
-        if isinstance(steps, str):
-            left = f"; perhaps applied, and left: {execution.plan}" if execution.plan else ""
-            outcome = self.means.presentable(Outcome.errored(f"{reason or steps}{left}"))
-            return Ended(outcome, is_failure=not reason, is_aborted=reason is not None)
-        self._running[execution.id] = execution, steps, _current_task()
-        try:
-            return await (steps.given_up(reason) if reason else steps.ended())
-        finally:
-            self._running.pop(execution.id, None)
+        left = f"; perhaps applied, and left: {execution.plan}" if execution.plan else ""
+        outcome = self.means.presentable(Outcome.errored(f"{reason or why}{left}"))
+        return Ended(outcome, is_failure=not reason, is_aborted=reason is not None)
+
+    def _taken(self, steps: Steps) -> Awaitable[Ended]:
+        steps.task = asyncio.current_task()
+        self._running[steps.execution.id] = steps
+        reason = self._reason_to_give_up(steps.execution)
+        return steps.given_up(reason) if reason else steps.ended()
 
     def _reason_to_give_up(self, execution: Execution) -> str | None:
         return execution.aborted or self._given_up.get(execution.id)
@@ -223,10 +228,3 @@ class Runner:
             attempts=attempts,
             seconds=round(seconds, 3),
         )
-
-
-def _current_task() -> asyncio.Task[Any]:
-    task = asyncio.current_task()
-    if task is None:
-        raise RuntimeError("an execution runs in a task of its own")
-    return task

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import operator
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -54,16 +54,18 @@ class Steps:
     __slots__ = (
         "_action",
         "_admission",
+        "_at_hand",
         "_entry",
-        "_execution",
         "_failure",
         "_giving_up",
         "_leftovers",
         "_means",
         "_undo",
         "attempts",
+        "execution",
         "is_admitted",
         "plan",
+        "task",
         "waits_for",
     )
 
@@ -72,12 +74,15 @@ class Steps:
         self.plan = execution.plan
         # Whether the change that began it admitted it, see `asking`.
         self.is_admitted = False
+        self._at_hand: Any = None
+        # What takes them, from when on they may be stopped.
+        self.task: asyncio.Task[Any] | None = None
         # The targets that are not held yet.
-        self.waits_for: frozenset[str] = frozenset()
+        self.waits_for: Collection[str] = ()
         is_same = action.is_same if isinstance(action, PlannedAction) else operator.eq
         self._admission = Admission(means, execution, is_same)
         self._means = means
-        self._execution = execution
+        self.execution = execution
         self._entry = entry
         self._action = action
         self._failure = execution.failure
@@ -94,14 +99,14 @@ class Steps:
         """What may admit a plain action in the very change that begins it; None where something has
         to be waited for or looked up before, or it will not be run.
         """
-        execution, means = self._execution, self._means
+        execution, means = self.execution, self._means
         is_new = not (execution.runs or execution.question)
         if not (is_new and isinstance(self._action, Action)) or self._hopeless():
             return None
         if means.value_of or has_earlier_round(execution.trigger):
             return None
         try:
-            self._validated(execution.trigger.value)
+            self._at_hand = self._validated(execution.trigger.value)
         except Exception:  # noqa: BLE001  an author's code may fail in any way: told in its turn
             return None
         return means.guard.asking(execution)
@@ -112,31 +117,35 @@ class Steps:
         Raises only CancelledError, when the execution is to be taken up later.
         """
         try:
-            outcome = await self._outcome()
+            outcome: object = self._hopeless() or await self._carrying_out()
         except Told as told:
-            if self.reason:
-                return self._aborted(told.outcome)
-            presentable = self._means.presentable(told.outcome)
-            return Ended(presentable, told.is_failure, undo=self._undo)
+            return self._turned_away(told)
+        except Denied as denied:
+            refusal = self.attempts.explained(denied)
+            return self._turned_away(self._admission.denied(refusal, self.plan))
         except asyncio.CancelledError:
             if self._giving_up.is_own_cancel():
                 return await self._stopped(self.reason or "given up")
             if self.reason or self._admission.is_waiting or may_be_repeated(self._action):
                 raise
             return self._told(Outcome.errored(_INTERRUPTED))
+        except Exception as error:  # noqa: BLE001  an author's code may fail in any way
+            outcome = self.attempts.explained(error)
         if self.reason:
             self._giving_up.is_own_cancel()  # the author's code took no notice of it
             return self._aborted(outcome)
         return self._told(outcome)
 
-    def give_up(self, task: asyncio.Task[Any], reason: str) -> None:
+    def give_up(self, reason: str) -> None:
         """Stop as soon as that is safe."""
-        self._giving_up.begin(task, reason)
+        if self.task:
+            self._giving_up.begin(self.task, reason)
 
-    def stop_waiting(self, task: asyncio.Task[Any], holder: str) -> None:
+    def stop_waiting(self, holder: str) -> None:
         """Stop, since what holds a target ignores its deadline and won't let go of it."""
         reason = f"its target is held by execution {holder}, which ignores its deadline"
-        self._giving_up.begin(task, reason, is_answered=True)
+        if self.task:
+            self._giving_up.begin(self.task, reason, is_answered=True)
 
     async def _stopped(self, reason: str) -> Ended:
         if self._giving_up.is_answered:
@@ -155,7 +164,7 @@ class Steps:
         if not isinstance(action, PlannedAction) or not plan:
             return self._aborted(self._without_effect())
         targets = self._means.targets
-        async with targets.hold(plan.targets, self._execution.id, targets.moment()):
+        async with targets.hold(plan.targets, self.execution.id, targets.moment()):
             return self._aborted(await self._put_back(action, plan))
 
     def _aborted(self, outcome: object) -> Ended:
@@ -172,7 +181,7 @@ class Steps:
         if not plan.changes:
             return Outcome.errored(f"{self.reason}; nothing had been applied")
         if self._means.dry_run or not (
-            self._failure or self._means.guard.undoes_when_aborted(self._execution, plan)
+            self._failure or self._means.guard.undoes_when_aborted(self.execution, plan)
         ):
             return Outcome.errored(f"{self.reason}; perhaps applied, and left: {plan}")
         failure = self._failure.message if self._failure else ""
@@ -182,57 +191,54 @@ class Steps:
             return replace(told, message=f"{told.message}; to be undone after the pause: {pause}")
         return await self._undone(action, plan, told)
 
-    async def _outcome(self) -> object:
-        """Whatever the author returned, or what is to be told instead."""
-        if refusal := self._hopeless():
-            return refusal
-        try:
-            if isinstance(self._action, PlannedAction):
-                return await self._planned(self._action)
-            return await self._run(self._action)
-        except Told:
-            raise
-        except Denied as denied:
-            refusal = self.attempts.explained(denied)
-            raise self._admission.denied(refusal, self.plan) from None
-        except Exception as error:  # noqa: BLE001  an author's code may fail in any way
-            return self.attempts.explained(error)
+    def _carrying_out(self) -> Awaitable[Outcome]:
+        if isinstance(self._action, PlannedAction):
+            return self._planned(self._action)
+        return self._run(self._action)
+
+    def _turned_away(self, told: Told) -> Ended:
+        if self.reason:
+            return self._aborted(told.outcome)
+        presentable = self._means.presentable(told.outcome)
+        return Ended(presentable, told.is_failure, undo=self._undo)
 
     def _told(self, returned: object) -> Ended:
         outcome = self._presentable(returned)
         if outcome.is_failure:
             return Ended(self._softened(outcome), is_failure=True, undo=self._undo)
-        arm = self._means.guard.arming(self._execution, self.plan) if self.plan else None
+        arm = self._means.guard.arming(self.execution, self.plan) if self.plan else None
         return Ended(outcome, arm=arm)
 
     def _presentable(self, returned: object) -> Outcome:
         """What was returned, and who approved it."""
         outcome = self._means.presentable(returned)
-        return replace(outcome, details={**outcome.details, **self._admission.approval})
+        if approval := self._admission.approval:
+            return replace(outcome, details={**outcome.details, **approval})
+        return outcome
 
     def _softened(self, failure: Outcome) -> Outcome:
-        if self._means.guard.told_as(self._execution, self.plan, "on_failed") == "fail":
+        if self._means.guard.told_as(self.execution, self.plan, "on_failed") == "fail":
             return failure
         message = f"{failure.message}; told as a warning, the sequence goes on"
         return replace(failure, status="succeeded", result="warning", message=message)
 
     def _hopeless(self) -> Outcome | None:
-        runs, action = self._execution.runs, self._action
-        if self._execution.unreadable:
-            return Outcome.errored(f"the journal's entry is broken: {self._execution.unreadable}")
+        runs, action = self.execution.runs, self._action
+        if self.execution.unreadable:
+            return Outcome.errored(f"the journal's entry is broken: {self.execution.unreadable}")
         if isinstance(action, Action) and self._means.dry_run:
             return Outcome.warned(f"dry run: {action.name} would have been run")
         if runs and not may_be_repeated(action):
             return Outcome.errored(_INTERRUPTED)
         if runs >= MAX_RUNS:
-            planned = f"; perhaps applied: {self._execution.plan}" if self._execution.plan else ""
+            planned = f"; perhaps applied: {self.execution.plan}" if self.execution.plan else ""
             return Outcome.errored(f"given up: {runs} runs of it ended with a restart{planned}")
         return None
 
     async def _run(self, action: Action) -> Outcome:
-        value = await self._value()
-        if self._execution.runs and (
-            refusal := await self._means.guard.still_allowed(self._execution, None)
+        value = self._at_hand if self.is_admitted else await self._value()
+        if self.execution.runs and (
+            refusal := await self._means.guard.still_allowed(self.execution, None)
         ):
             raise self._admission.refused(refusal, None)
         while not self.is_admitted:
@@ -242,7 +248,7 @@ class Steps:
                 break
             await self._admission.heed(verdict, None)
         self.attempts.start_deadline()
-        done = await self.attempts.until_done(lambda context: action.run(context, value))
+        done = await self.attempts.until_done(action.run, value)
         return _with_notes(self._means.presentable(done), self._leftovers)
 
     async def _planned(self, action: PlannedAction) -> Outcome:
@@ -277,7 +283,7 @@ class Steps:
 
     async def _check_again(self, action: PlannedAction, plan: Plan) -> None:
         """A plan may be old by now, and what was allowed then may not be any more."""
-        if refusal := await self._means.guard.still_allowed(self._execution, plan):
+        if refusal := await self._means.guard.still_allowed(self.execution, plan):
             told = self._admission.refused(refusal, plan)
             await self._keep_failure(told.outcome)
             raise Told(await self._undone(action, plan, told.outcome), is_failure=True)
@@ -313,8 +319,8 @@ class Steps:
     @asynccontextmanager
     async def _holding(self, targets: frozenset[str], since: int) -> AsyncGenerator[bool]:
         self.waits_for = targets
-        async with self._means.targets.hold(targets, self._execution.id, since) as is_stale:
-            self.waits_for = frozenset()
+        async with self._means.targets.hold(targets, self.execution.id, since) as is_stale:
+            self.waits_for = ()
             yield is_stale
 
     async def _value(self) -> Any:
@@ -329,23 +335,23 @@ class Steps:
 
     async def _sent(self) -> tuple[Any, tuple[str, ...]]:
         """The value meant for this round, and what is told of leftovers in the event's."""
-        means, trigger = self._means, self._execution.trigger
+        means, trigger = self._means, self.execution.trigger
         if value_of := means.value_of:
             return await self.attempts.until_done(lambda _: value_of(trigger)), ()
+        if not has_earlier_round(trigger):
+            return trigger.value, ()
         return await means.insist(
             lambda: without_leaks(trigger, self._entry, means.journal.trigger)
         )
 
     async def _plan(self, action: PlannedAction, value: Any) -> Plan:
-        return await self.attempts.until_done(lambda context: action.plan(context, value))
+        return await self.attempts.until_done(action.plan, value)
 
     async def _applied(self, action: PlannedAction, plan: Plan) -> Outcome:
         try:
             with self._giving_up.shielded():
-                await self.attempts.until_done(lambda context: action.apply(context, plan))
-            verdict = await self.attempts.until_done(
-                lambda context: action.verify(context, plan), seconds=action.deadline
-            )
+                await self.attempts.until_done(action.apply, plan)
+            verdict = await self.attempts.until_done(action.verify, plan, seconds=action.deadline)
             return self._means.presentable(verdict)
         except Exception as error:  # noqa: BLE001  what was applied in part must be undone
             return self._means.presentable(self.attempts.explained(error))
@@ -353,16 +359,16 @@ class Steps:
     async def _keep_failure(self, failure: Outcome) -> None:
         journal = self._means.journal
         self._failure = failure
-        await self._means.insist(lambda: journal.keep_failure(self._execution, failure))
+        await self._means.insist(lambda: journal.keep_failure(self.execution, failure))
 
     async def _undone(self, action: PlannedAction, plan: Plan, failure: Outcome) -> Outcome:
         if pause := await self._means.guard.paused_by_anybody():
-            later = f"remedy undo {self._execution.id} undoes it"
+            later = f"remedy undo {self.execution.id} undoes it"
             return replace(failure, message=f"{failure.message}; NOT UNDONE: {pause}; {later}")
         self.attempts.start_deadline()
         try:
             with self._giving_up.shielded():
-                told = await self.attempts.until_done(lambda context: action.undo(context, plan))
+                told = await self.attempts.until_done(action.undo, plan)
         except Denied as denied:
             return replace(failure, message=f"{failure.message}; not undone: {denied}")
         except Exception as error:  # noqa: BLE001  the worst case must be told most plainly

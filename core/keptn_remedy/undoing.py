@@ -118,7 +118,7 @@ class Undoer:
     async def _undone(self, execution: Execution, action: PlannedAction, plan: Plan) -> Ending:
         attempts = self.begun[execution.id] = Attempts(self.means, execution, action)
         try:
-            told = _said(await attempts.until_done(lambda context: action.undo(context, plan)))
+            told = _said(await attempts.until_done(action.undo, plan))
         except Denied as denied:
             return "refused", text_of(denied)
         except Exception as error:  # noqa: BLE001  an author's code may fail in any way

@@ -174,14 +174,14 @@ class Guard:
         pause: Pause | None,
         services: int | None = None,
     ) -> list[Case]:
+        now, context = self.clock.now(), execution.trigger.context
         targets = frozenset(targets_of(execution, plan))
-        now = self.clock.now()
         return [
             Case(
                 scope=scope,
                 rules=rules,
                 target=scope.target or "",
-                context=execution.trigger.context,
+                context=context,
                 now=now,
                 changes=plan.changes_of(scope.target) if plan else (),
                 targets=targets,
