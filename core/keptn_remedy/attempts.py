@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, TypeVar
 
 from aiohttp import ClientConnectionError, ClientPayloadError, ClientResponseError
 from tenacity import (
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
 T = TypeVar("T")
+Step = Callable[Concatenate[Context, ...], Awaitable[T]]
 
 _PASSING = (TimeoutError, ConnectionError, ClientConnectionError, ClientPayloadError, JournalError)
 
@@ -52,7 +53,10 @@ class Attempts:
         self.start_deadline()
 
     async def until_done(
-        self, step: Callable[..., Awaitable[T]], *given: Any, seconds: float | None = None
+        self,
+        step: Step[T],
+        *given: Any,
+        seconds: float | None = None,
     ) -> T:
         """The step, called with a context and what is given, tried again while that may help; one
         attempt gets so many seconds, or as many as its class says. A first success costs no retry
@@ -69,7 +73,7 @@ class Attempts:
 
     async def _retry(
         self,
-        step: Callable[..., Awaitable[T]],
+        step: Step[T],
         given: tuple[Any, ...],
         seconds: float,
         failure: Exception,
@@ -94,7 +98,7 @@ class Attempts:
 
     async def _attempt(
         self,
-        step: Callable[..., Awaitable[T]],
+        step: Step[T],
         given: tuple[Any, ...],
         seconds: float,
         number: int,

@@ -12,8 +12,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from keptn_remedy.action import (
+    JSON,
     Action,
     AnyAction,
+    Context,
     Denied,
     Outcome,
     PermanentError,
@@ -337,7 +339,11 @@ class Steps:
         """The value meant for this round, and what is told of leftovers in the event's."""
         means, trigger = self._means, self.execution.trigger
         if value_of := means.value_of:
-            return await self.attempts.until_done(lambda _: value_of(trigger)), ()
+
+            async def fetched(_: Context) -> JSON:
+                return await value_of(trigger)
+
+            return await self.attempts.until_done(fetched), ()
         if not has_earlier_round(trigger):
             return trigger.value, ()
         return await means.insist(
