@@ -173,8 +173,8 @@ class Journal(Protocol):
         details: Mapping[str, JSON] | None = None,
         undo: UndoAtOnce | None = None,
     ) -> list[Unsent]:
-        """As `finish`, for what was given up: status aborted. Its question is dropped. `undo`:
-        what it had done was put back, or is to be.
+        """As `finish`, for what was given up: status aborted. Its question is dropped; `details`
+        keep who had approved. `undo`: what it had done was put back, or is to be.
         """
         ...
 
