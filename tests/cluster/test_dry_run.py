@@ -68,8 +68,7 @@ async def workloads(namespace: Namespace, kind: str) -> None:
     """`carts`, which has a past, and beside it a Deployment under an HPA."""
     await updated_twice(namespace, kind)
     user = await namespace.deployment("user", replicas=2)
-    await user.patch({"spec": {"template": {"metadata": {"annotations": {"flag": "on"}}}}})
-    await user.rolled_out()
+    await user.update_template({"metadata": {"annotations": {"flag": "on"}}})
     await namespace.autoscaler(user, 2, 3)
     await namespace.until(
         "horizontalpodautoscalers", "user", lambda it: "ScalingActive" in str(it.get("metadata"))

@@ -72,8 +72,7 @@ async def test_a_time_that_was_there_before_is_no_restart(
     drive: Driven, namespace: Namespace, told: str
 ) -> None:
     carts = await namespace.deployment()
-    await carts.patch({"spec": {"template": {"metadata": {"annotations": {ANNOTATION: told}}}}})
-    await carts.rolled_out()
+    await carts.update_template({"metadata": {"annotations": {ANNOTATION: told}}})
     before = await uids(carts)
     assert (await drive.run({})).result == "pass"
     assert not await uids(carts) & before

@@ -91,8 +91,7 @@ async def test_a_restart_in_between_is_no_revision_to_go_back_to(
 ) -> None:
     carts = await namespace.deployment()
     await carts.update(IMAGES[1])
-    await carts.patch({"spec": {"template": {"metadata": {"annotations": RESTARTED}}}})
-    await carts.rolled_out()
+    await carts.update_template({"metadata": {"annotations": RESTARTED}})
     assert (await rolled_back(drive)).result == "pass"
     assert await carts.image() == IMAGES[0]
     with pytest.raises(Denied, match="known to be bad"):
@@ -143,8 +142,7 @@ async def test_what_was_bad_comes_back_neither_with_a_restart(
         "metadata": {"annotations": RESTARTED},
         "spec": {"containers": [{"name": "main", "image": IMAGES[1]}]},
     }
-    await carts.patch({"spec": {"template": template}})
-    await carts.rolled_out()
+    await carts.update_template(template)
     await carts.update(IMAGES[2])
     assert IMAGES[0] in await planned(drive)
 

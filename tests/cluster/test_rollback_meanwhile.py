@@ -116,14 +116,12 @@ async def test_more_in_the_template_than_was_wanted_is_not_that(
     drive: Driven, namespace: Namespace
 ) -> None:
     carts = await namespace.deployment()
-    await carts.patch({"spec": {"template": {"metadata": {"annotations": {"flag": "on"}}}}})
-    await carts.rolled_out()
+    await carts.update_template({"metadata": {"annotations": {"flag": "on"}}})
     plan = await drive.plan({})
     await drive.apply(plan)
     assert not (await carts.live())["spec"]["template"]["metadata"].get("annotations")
     await another_second()
-    await carts.patch({"spec": {"template": {"metadata": {"annotations": {"other": "on"}}}}})
-    await carts.rolled_out()
+    await carts.update_template({"metadata": {"annotations": {"other": "on"}}})
     assert (await drive.verify(plan)).message.startswith("overridden: ")
 
 
@@ -131,8 +129,7 @@ async def test_what_we_put_there_ourselves_is_not_taken_for_what_it_contains(
     drive: Driven, namespace: Namespace
 ) -> None:
     carts = await namespace.deployment()
-    await carts.patch({"spec": {"template": {"metadata": {"annotations": {"flag": "on"}}}}})
-    await carts.rolled_out()
+    await carts.update_template({"metadata": {"annotations": {"flag": "on"}}})
     await carts.update(IMAGES[1])
     await rolled_back(drive)
     assert (await rolled_back(drive)).result == "pass"

@@ -452,8 +452,7 @@ async def test_a_later_template_of_ours_that_contains_the_former_one_is_not_that
     drive: Drive, namespace: Namespace
 ) -> None:
     carts = await namespace.deployment()
-    flag = {"metadata": {"annotations": {"flag": "on"}}}
-    await carts.patch({"spec": {"template": flag}})
+    await carts.update_template({"metadata": {"annotations": {"flag": "on"}}})
     await carts.update(IMAGES[1])
     first = await drive(Rollback)
     plan = await carried_out(first, {"revision": 1})

@@ -56,6 +56,11 @@ class Workload:
         await self.set_image(image)
         return await self.rolled_out()
 
+    async def update_template(self, template: Json) -> Json:
+        """Merge this into its pod template and wait until that is rolled out."""
+        await self.patch({"spec": {"template": template}})
+        return await self.rolled_out()
+
     async def scale(self, replicas: int) -> Json:
         return await self.patch({"spec": {"replicas": replicas}}, "scale")
 
