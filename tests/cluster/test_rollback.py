@@ -12,7 +12,7 @@ from tests.actions.driving import Driven
 from tests.cluster.access import kubeconfig_of, service_account
 from tests.cluster.driving import acting
 from tests.cluster.namespace import BROKEN_IMAGE, IMAGES, Namespace
-from tests.cluster.updates import rolled_back, running, updated_twice
+from tests.cluster.updates import rolled_back, runs_only, stuck, updated_twice
 from tests.cluster.workload import Workload
 
 KINDS = pytest.mark.parametrize("kind", ["deployment", "stateful_set", "daemon_set"])
@@ -41,7 +41,7 @@ async def test_rollbacks_in_a_row_go_back_step_by_step_and_never_return(
     assert (first.result, await carts.image()) == ("pass", IMAGES[1])
     second = await rolled_back(drive)
     assert (second.result, await carts.image()) == ("pass", IMAGES[0])
-    assert await running(carts) == {IMAGES[0]}
+    await runs_only(carts, IMAGES[0])
     with pytest.raises(Denied, match=r"known to be bad: revision \d .* was rolled back from at 20"):
         await drive.plan({})
     assert len(await carts.history()) == 3
@@ -58,13 +58,14 @@ async def test_a_broken_image_is_replaced_by_the_revision_that_served_before(
     await namespace.cluster.until(
         namespace.path("pods"), lambda it: "ImagePullBackOff" in str(it), within_seconds=60
     )
+    await carts.observed()
     outcome = await rolled_back(drive)
     assert outcome.message == (
         f"{carts.kind} carts in {namespace.name}: revision 3 (image {BROKEN_IMAGE}) ->"
         f" revision 2 (image {IMAGES[1]})"
     )
     assert outcome.result == "pass"
-    assert await running(carts) == {IMAGES[1]}
+    await runs_only(carts, IMAGES[1])
 
 
 async def test_a_number_that_is_not_there_is_refused_with_those_that_are(
@@ -180,11 +181,14 @@ async def test_a_revision_that_does_not_get_available_is_a_failure_with_its_reas
     namespace: Namespace,
 ) -> None:
     carts = await namespace.deployment(image=BROKEN_IMAGE, ready=False)
+    await carts.observed()
     await carts.update(IMAGES[0])
     async with acting(Rollback, namespace, seconds=8) as drive:
         plan = await drive.plan({})
         assert plan.changes[0].after.endswith("not known to have been available")
         await drive.apply(plan)
+        pods = namespace.path("pods")
+        await namespace.cluster.until(pods, lambda it: "ImagePullBackOff" in str(it))
         outcome = await drive.verify(plan)
     assert outcome.result == "fail"
     assert "is not available after revision 2" in outcome.message
@@ -194,17 +198,19 @@ async def test_a_revision_that_does_not_get_available_is_a_failure_with_its_reas
 async def test_a_deadline_that_the_bad_revision_exceeded_does_not_count(
     drive: Driven, namespace: Namespace
 ) -> None:
-    carts = await namespace.deployment(progressDeadlineSeconds=1)
-    await carts.set_image(BROKEN_IMAGE)
-    await carts.until(lambda it: "ProgressDeadlineExceeded" in str(it))
+    carts = await namespace.deployment()
+    await stuck(carts, BROKEN_IMAGE)
+    await carts.patch({"spec": {"progressDeadlineSeconds": 60}})
+    assert "ProgressDeadlineExceeded" in str(await carts.observed())
     assert (await rolled_back(drive)).result == "pass"
-    assert await running(carts) == {IMAGES[0]}
+    await runs_only(carts, IMAGES[0])
 
 
 async def test_a_deadline_that_the_chosen_revision_exceeds_ends_the_wait(
     drive: Driven, namespace: Namespace
 ) -> None:
     carts = await namespace.deployment(image=BROKEN_IMAGE, ready=False, progressDeadlineSeconds=2)
+    await carts.observed()
     await carts.update(IMAGES[0])
     outcome = await rolled_back(drive)
     assert outcome.result == "fail"
@@ -227,9 +233,11 @@ RIGHTS = [
 async def test_these_rights_are_enough(namespace: Namespace, tmp_path: Path, kind: str) -> None:
     carts: Workload = await getattr(namespace, kind)()
     await carts.set_image(BROKEN_IMAGE)
+    await carts.observed()
     account = await service_account(namespace, RIGHTS)
     kubeconfig = await kubeconfig_of(namespace, account, tmp_path)
     async with acting(Rollback, namespace, kubeconfig) as drive:
         outcome = await drive.run({})
-    assert (outcome.result, await running(carts)) == ("pass", {IMAGES[0]})
+    assert outcome.result == "pass"
+    await runs_only(carts, IMAGES[0])
     assert [it["reason"] for it in await namespace.events("carts")].count("RemedyRolledBack") == 1

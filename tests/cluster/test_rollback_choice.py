@@ -7,10 +7,9 @@ import pytest
 from keptn_remedy import Denied
 from keptn_remedy_actions.rollback import Rollback
 from tests.actions.driving import Driven, InMemory
-from tests.cluster.client import Json
 from tests.cluster.driving import acting
 from tests.cluster.namespace import BROKEN_IMAGE, IMAGES, Namespace
-from tests.cluster.updates import rolled_back, updated_twice
+from tests.cluster.updates import rolled_back, stuck, updated_twice
 from tests.cluster.workload import Workload
 
 RESTARTED = {"kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z"}
@@ -27,18 +26,6 @@ async def planned(drive: Driven) -> str:
     return str((await drive.plan({})).changes[0].after)
 
 
-async def broken(carts: Workload, image: str) -> None:
-    """Set an image that gets no pod available, until no more is tried with it."""
-    await carts.set_image(image)
-    await carts.until(_is_stuck)
-
-
-def _is_stuck(live: Json) -> bool:
-    conditions = str(live["status"].get("conditions"))
-    is_observed = live["status"]["observedGeneration"] == live["metadata"]["generation"]
-    return is_observed and "ProgressDeadlineExceeded" in conditions
-
-
 async def test_what_serves_now_is_preferred_to_a_newer_revision_that_does_not(
     drive: Driven, namespace: Namespace
 ) -> None:
@@ -46,7 +33,7 @@ async def test_what_serves_now_is_preferred_to_a_newer_revision_that_does_not(
     await carts.set_image(BROKEN_IMAGE)
     await carts.until(lambda it: it["status"].get("updatedReplicas") == 1)
     await carts.set_image(f"{BROKEN_IMAGE}-2")
-    await carts.until(lambda it: it["status"].get("observedGeneration") == 3)
+    await carts.observed()
     assert (await rolled_back(drive)).result == "pass"
     assert await carts.image() == IMAGES[0]
 
@@ -54,10 +41,9 @@ async def test_what_serves_now_is_preferred_to_a_newer_revision_that_does_not(
 async def test_what_is_left_of_a_former_revision_in_a_stuck_update_serves(
     drive: Driven, namespace: Namespace
 ) -> None:
-    carts = await namespace.deployment(replicas=4, progressDeadlineSeconds=1)
-    await broken(carts, BROKEN_IMAGE)
-    [former, _] = await carts.history()
-    assert former["status"]["availableReplicas"] == 3
+    carts = await namespace.deployment(replicas=4)
+    await stuck(carts, BROKEN_IMAGE)
+    await carts.has_available(3, 0)
     assert await planned(drive) == f"revision 1 (image {IMAGES[0]})"
 
 
@@ -71,9 +57,8 @@ async def test_a_revision_that_replaced_the_former_in_part_is_not_preferred_to_i
     await _one_gets_ready(carts)
     await carts.until(lambda it: it["status"].get("updatedReplicas") == 2)
     await carts.set_image(f"{BROKEN_IMAGE}-2")
-    await carts.until(lambda it: it["status"].get("observedGeneration") == 3)
-    [first, second, _] = await carts.history()
-    assert [each["status"].get("availableReplicas") for each in (first, second)] == [2, 1]
+    await carts.observed()
+    await carts.has_available(2, 1, 0)
     assert await planned(drive) == f"revision 1 (image {IMAGES[0]})"
 
 
@@ -124,10 +109,10 @@ async def test_a_revision_that_was_seen_available_is_no_doubtful_choice(
 async def test_a_revision_that_was_seen_available_goes_before_one_that_never_was(
     drive: Driven, namespace: Namespace
 ) -> None:
-    carts = await namespace.deployment(progressDeadlineSeconds=1)
+    carts = await namespace.deployment()
     await carts.update(IMAGES[1])
     await rolled_back(drive)
-    await broken(carts, BROKEN_IMAGE)
+    await stuck(carts, BROKEN_IMAGE)
     await carts.update(IMAGES[2])
     assert (await planned(drive)).startswith(f"revision 3 (image {IMAGES[0]}), seen available at")
 

@@ -202,7 +202,7 @@ async def test_a_revision_that_a_person_wanted_back_is_not_bad_any_more(
     await drive.undo(plan)
     await carts.rolled_out()
     await carts.set_image(BROKEN_IMAGE)
-    await carts.until(lambda it: it["status"]["observedGeneration"] == it["metadata"]["generation"])
+    await carts.observed()
     assert IMAGES[2] in (await drive.plan({})).changes[0].after
 
 

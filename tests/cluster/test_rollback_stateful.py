@@ -15,7 +15,7 @@ from keptn_remedy_actions.rollback import Rollback
 from tests.actions.driving import Driven
 from tests.cluster.driving import acting
 from tests.cluster.namespace import BROKEN_IMAGE, IMAGES, Namespace
-from tests.cluster.updates import rolled_back, running
+from tests.cluster.updates import rolled_back, runs_only
 from tests.cluster.workload import Workload
 
 LONG_AGO = "2026-01-01T00:00:00Z"
@@ -39,7 +39,7 @@ async def outdated(namespace: Namespace, **spec: Any) -> Workload:
     """Three pods with another revision than the live one, which its controller leaves alone."""
     carts = await namespace.stateful_set(replicas=3, updateStrategy=ON_DELETE, **spec)
     await carts.set_image(IMAGES[1])
-    await carts.until(_is_observed)
+    await carts.observed()
     return carts
 
 
@@ -58,10 +58,6 @@ async def uids(carts: Workload) -> dict[str, str]:
     return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in await carts.pods()}
 
 
-def _is_observed(live: Any) -> bool:
-    return bool(live["status"].get("observedGeneration") == live["metadata"]["generation"])
-
-
 def _is_another(pod: Any, uid: str) -> bool:
     return bool(pod) and pod["metadata"]["uid"] != uid and "containerStatuses" in pod["status"]
 
@@ -76,7 +72,7 @@ async def test_a_set_that_waits_for_a_broken_pod_is_helped(
     stuck = await namespace.get("pods", "carts-2")
     assert (await rolled_back(drive)).result == "pass"
     assert (await namespace.get("pods", "carts-2"))["metadata"]["uid"] != stuck["metadata"]["uid"]
-    assert await running(carts) == {IMAGES[0]}
+    await runs_only(carts, IMAGES[0])
     assert any("waited for" in str(line) for line in drive.logged.calls)
 
 
@@ -88,9 +84,9 @@ async def test_a_broken_pod_of_an_earlier_attempt_is_deleted_too(
     await carts.set_image(BROKEN_IMAGE)
     await namespace.until("pods", "carts-1", lambda it: "ImagePullBackOff" in str(it))
     await carts.set_image(IMAGES[1])  # which reaches no pod
-    await carts.until(_is_observed)
+    await carts.observed()
     assert (await rolled_back(drive)).result == "pass"
-    assert await running(carts) == {IMAGES[0]}
+    await runs_only(carts, IMAGES[0])
 
 
 async def test_pods_are_deleted_one_by_one_from_the_first(
@@ -160,7 +156,7 @@ async def test_pods_below_the_partition_are_left(api: ClusterApi, namespace: Nam
     carts = await outdated(namespace)
     await unready(namespace, 0, 1)
     await carts.patch({"spec": {"updateStrategy": partition}})
-    await carts.until(_is_observed)
+    await carts.observed()
     before = await uids(carts)
     assert await delete_stuck(api, await look(carts)) is None
     assert await uids(carts) == before

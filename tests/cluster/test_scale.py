@@ -1,7 +1,7 @@
 """`scale` on a real API server with its controllers."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -30,9 +30,14 @@ def named(drive: Driven, action: str) -> None:
     drive.context = replace(drive.context, trigger=replace(drive.context.trigger, action=action))
 
 
-async def scaled(drive: Driven, value: Any) -> Any:
+async def scaled(
+    drive: Driven, value: Any, *, once: Callable[[], Awaitable[bool]] | None = None
+) -> Any:
+    """What the action sees of its order, once this holds."""
     plan = await drive.plan(value)
     await drive.apply(plan)
+    if once:
+        await until(once)
     return await drive.verify(plan)
 
 
@@ -226,6 +231,7 @@ async def test_a_quota_is_told_and_the_scaling_undone(namespace: Namespace, kind
     async with acting(Scale, namespace, seconds=8) as drive:
         plan = await drive.plan(4)
         await drive.apply(plan)
+        await until(lambda: _is_over_quota(workload, 1))
         outcome = await drive.verify(plan)
         assert await drive.undo(plan) == "undone"
     assert outcome.result == "fail"
@@ -238,7 +244,7 @@ async def test_what_became_ready_of_more_is_kept_and_the_rest_told(namespace: Na
     workload = await namespace.deployment(replicas=1)
     await namespace.quota(pods="3")
     async with acting(Scale, namespace, seconds=8) as drive:
-        outcome = await scaled(drive, 5)
+        outcome = await scaled(drive, 5, once=lambda: _is_over_quota(workload, 3))
     assert outcome.result == "warning"
     assert "3 replicas are ready, 5 were to be" in outcome.message
     assert await workload.ordered() == 5
@@ -254,7 +260,7 @@ async def test_old_troubles_and_those_of_namesakes_are_not_told(
     told = {"reason": "Woe", "type": "Warning", "lastTimestamp": f"{at}-01-01T00:00:00Z"}
     await namespace.create("events", "woe", involvedObject=about, message="a story", **told)
     async with acting(Scale, namespace, seconds=8) as drive:
-        outcome = await scaled(drive, 2)
+        outcome = await scaled(drive, 2, once=lambda: _has_reported_pods(workload, 2))
     assert "ImagePullBackOff" in outcome.message
     assert "a story" not in outcome.message
 
@@ -275,10 +281,15 @@ async def test_a_pod_that_cannot_be_scheduled_is_told(namespace: Namespace) -> N
 
 
 async def test_an_image_that_cannot_be_pulled_is_told(namespace: Namespace) -> None:
-    await namespace.deployment(replicas=1, image=BROKEN_IMAGE, ready=False)
+    workload = await namespace.deployment(replicas=1, image=BROKEN_IMAGE, ready=False)
     async with acting(Scale, namespace, seconds=8) as drive:
-        outcome = await scaled(drive, 2)
+        outcome = await scaled(drive, 2, once=lambda: _has_reported_pods(workload, 2))
     assert "ImagePullBackOff" in outcome.message
+
+
+async def _is_over_quota(workload: Workload, ready: int) -> bool:
+    told = str(await workload.namespace.items("events"))
+    return "exceeded quota" in told and await workload.ready() == ready
 
 
 async def _has_reported_pods(workload: Workload, count: int) -> bool:

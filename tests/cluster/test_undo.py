@@ -413,7 +413,7 @@ async def test_a_template_that_is_not_rolled_out_as_its_deployment_is_paused_is_
     with pytest.raises(Denied, match="is paused, so its former template has no effect"):
         await driven.undo(plan)
     await carts.set_image(IMAGES[0])
-    await carts.until(lambda it: it["status"]["observedGeneration"] == it["metadata"]["generation"])
+    await carts.observed()
     with pytest.raises(Denied, match=f"another template, with image {IMAGES[0]}"):
         await driven.undo(plan)
     assert await carts.image() == IMAGES[0]

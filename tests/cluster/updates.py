@@ -13,7 +13,8 @@ from keptn_remedy.events import stored_trigger
 from keptn_remedy.testing import triggered
 from tests.actions.driving import Driven
 from tests.cluster.namespace import IMAGES, Namespace
-from tests.cluster.workload import Workload
+from tests.cluster.workload import IMAGE, Workload, is_observed
+from tests.waiting import until
 
 ROLLOUT_HASH = "rollouts-pod-template-hash"
 
@@ -47,10 +48,21 @@ def before_the_next_patch(drive: Driven, happens: Callable[[], Awaitable[Any]]) 
     api.patch = patch_after_it
 
 
-async def running(carts: Workload) -> set[str]:
-    """The images of its pods that are to stay."""
-    pods = [pod for pod in await carts.pods() if "deletionTimestamp" not in pod["metadata"]]
-    return {pod["spec"]["containers"][0]["image"] for pod in pods}
+async def stuck(carts: Workload, image: str) -> None:
+    """Give it an image that gets no pod available, until its controller tries no more."""
+    hurry = {"op": "add", "path": "/spec/progressDeadlineSeconds", "value": 1}
+    await carts.patch([hurry, {"op": "replace", "path": IMAGE, "value": image}])
+    await carts.until(lambda it: is_observed(it) and "ProgressDeadlineExceeded" in str(it))
+
+
+async def runs_only(carts: Workload, image: str) -> None:
+    """Wait until all pods that are to stay have this image."""
+
+    async def runs_nothing_else() -> bool:
+        pods = [pod for pod in await carts.pods() if "deletionTimestamp" not in pod["metadata"]]
+        return {pod["spec"]["containers"][0]["image"] for pod in pods} == {image}
+
+    await until(runs_nothing_else)
 
 
 # Argo Rollouts, whose controller the tests are

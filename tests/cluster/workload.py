@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tests.cluster.client import Json
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.cluster.namespace import Namespace
@@ -42,6 +43,19 @@ class Workload:
     async def rolled_out(self, *, within_seconds: float = ROLLOUT_SECONDS) -> Json:
         """The live object once all its pods have its template and are ready."""
         return await self.until(is_rolled_out, within_seconds=within_seconds)
+
+    async def observed(self) -> Json:
+        """The live object once its controller has recorded its template."""
+        return await self.until(is_observed)
+
+    async def has_available(self, *counts: int) -> None:
+        """Wait until its revisions, the oldest first, have so many available pods."""
+
+        async def has_them() -> bool:
+            statuses = [each["status"] for each in await self.history()]
+            return tuple(status.get("availableReplicas", 0) for status in statuses) == counts
+
+        await until(has_them)
 
     # Changes
 
@@ -106,11 +120,17 @@ def revision(history: Json) -> int:
     return int(history["metadata"]["annotations"]["deployment.kubernetes.io/revision"])
 
 
+def is_observed(live: Json) -> bool:
+    """Whether the status tells of what is ordered now."""
+    observed: int = live.get("status", {}).get("observedGeneration", 0)
+    return observed >= int(live.get("metadata", {}).get("generation", 1))
+
+
 def is_rolled_out(live: Json) -> bool:
     """As its controller says, of the template that is live now."""
-    status = live.get("status", {})
-    if status.get("observedGeneration", 0) < live.get("metadata", {}).get("generation", 1):
+    if not is_observed(live):
         return False
+    status = live["status"]
     if "desiredNumberScheduled" in status:
         return _is_on_every_node(status)
     asked = live["spec"].get("replicas", 1)
