@@ -212,9 +212,22 @@ async def test_a_deadline_that_the_chosen_revision_exceeds_ends_the_wait(
     carts = await namespace.deployment(image=BROKEN_IMAGE, ready=False, progressDeadlineSeconds=2)
     await carts.observed()
     await carts.update(IMAGES[0])
-    outcome = await rolled_back(drive)
+    plan = await drive.plan({})
+    await drive.apply(plan)
+    await times_out(carts)
+    outcome = await drive.verify(plan)
     assert outcome.result == "fail"
     assert outcome.message.count("has timed out progressing") == 1
+
+
+async def times_out(carts: Workload) -> None:
+    """Say so for its controller, which itself does only if it was quick enough to see the rollback
+    begin (`DeploymentTimedOut` passes over what was complete before).
+    """
+    broken, _ = await carts.history()
+    told = f'ReplicaSet "{broken["metadata"]["name"]}" has timed out progressing.'
+    condition = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+    await carts.set_status({"conditions": [{**condition, "message": told}]})
 
 
 # With which rights
