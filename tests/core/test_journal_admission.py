@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from keptn_remedy import Change, Outcome, Plan
-from keptn_remedy.journal import History, JournalError, Pause
+from keptn_remedy.journal import Alike, History, JournalError, Pause
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.journals import (
@@ -58,13 +58,13 @@ async def test_what_was_admitted_before_a_restart_is_not_asked_about_again(
     second = SqliteJournal.open(path, now=clock.now)
     for execution in (planned, plain, nothing):
         assert await second.admit(execution, None, [], lambda history: "no") is None
-    assert await asked(second, lambda history: history.count(0, action="wait")) == 2
+    assert await asked(second, lambda history: history.count(0, Alike(action="wait"))) == 2
     await second.close()
 
 
 async def test_of_two_that_ask_at_once_the_second_sees_the_first(journal: SqliteJournal) -> None:
     def one_at_most(history: History) -> str | None:
-        return "no" if history.count(0, target="flag") else None
+        return "no" if history.count(0, Alike(target="flag")) else None
 
     executions = [await accepted(journal, str(n), str(n)) for n in range(20)]
     verdicts = await asyncio.gather(
@@ -100,7 +100,7 @@ async def test_deciding_again_after_a_neighbour_failed_counts_nothing_twice(
     calls: list[int] = []
 
     def decide(history: History) -> str | None:
-        calls.append(history.count(0, action="wait"))
+        calls.append(history.count(0, Alike(action="wait")))
         return None
 
     first, second = [await accepted(journal, n, n) for n in "12"]
@@ -110,7 +110,7 @@ async def test_deciding_again_after_a_neighbour_failed_counts_nothing_twice(
         return_exceptions=True,
     )
     assert set(calls) == {0}
-    assert await asked(journal, lambda history: history.count(0, action="wait")) == 1
+    assert await asked(journal, lambda history: history.count(0, Alike(action="wait"))) == 1
 
 
 async def test_nothing_is_admitted_once_it_finished(journal: SqliteJournal) -> None:
@@ -134,7 +134,7 @@ async def test_what_is_admitted_as_it_begins_is_begun_and_counted(
     assert await journal.unsent(clock.time, 10, ()) == [unsent]
     [begun], _ = await journal.waiting(10, busy=(), running=(), upto=2**40)
     assert (begun.runs, (await journal.records())[0].state) == (1, "started")
-    assert await asked(journal, lambda history: history.count(0, target="flag")) == 1
+    assert await asked(journal, lambda history: history.count(0, Alike(target="flag"))) == 1
     assert await journal.admit(execution, None, [], lambda history: "no") is None
 
 
@@ -190,10 +190,11 @@ async def test_counting_goes_on_where_it_was_left_out(
 ) -> None:
     """A limit that is far away is not counted up to."""
     counts: list[int] = []
+    waits = Alike(action="wait")
     for number in range(8):
         await done(journal, str(number), f"target {number}")
         clock.time += 1
-        counts.append(await asked(journal, lambda history: history.count(0, 5, action="wait")))
+        counts.append(await asked(journal, lambda history: history.count(0, waits, 5)))
     assert [number if number >= 5 else "below" for number in counts] == [*["below"] * 4, 5, 6, 7, 8]
     stage = (0.0, "sockshop", "production")
     assert await asked(journal, lambda history: history.effects(*stage, 3)) == 8
@@ -204,7 +205,7 @@ async def test_an_effect_that_is_named_twice_is_one(journal: SqliteJournal) -> N
     execution = await accepted(journal)
     effects = [effect(execution, change.target) for change in plan.changes]
     assert await journal.admit(execution, plan, effects, allow) is None
-    assert await asked(journal, lambda history: history.count(0, target="a")) == 1
+    assert await asked(journal, lambda history: history.count(0, Alike(target="a"))) == 1
 
 
 async def test_pruning_takes_the_effects_along(

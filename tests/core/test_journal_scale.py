@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from keptn_remedy.journal import Alike
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.effects import SqliteHistory, counting
 from keptn_remedy.journal.sqlite import SqliteJournal
@@ -75,14 +76,13 @@ async def test_a_long_history_costs_no_question_more(path: Path) -> None:
         steps = Steps(connection)
         recent = float(ROWS - 100)
         history = SqliteHistory(connection.cursor())
+        of_stage = Alike(project="sockshop", stage="prod")
         questions: dict[str, Callable[[], object]] = {
-            "target": lambda: history.count(recent, target="target 7"),
-            "target and action": lambda: history.count(recent, target="target 7", action="wait"),
-            "action": lambda: history.count(recent, action="wait"),
-            "stage": lambda: history.count(recent, project="sockshop", stage="prod"),
-            "service": lambda: history.count(
-                recent, project="sockshop", stage="prod", service="carts"
-            ),
+            "target": lambda: history.count(recent, Alike(target="target 7")),
+            "target and action": lambda: history.count(recent, Alike("target 7", "wait")),
+            "action": lambda: history.count(recent, Alike(action="wait")),
+            "stage": lambda: history.count(recent, of_stage),
+            "service": lambda: history.count(recent, of_stage._replace(service="carts")),
             "last": lambda: history.last("target 7"),
             "last of none": lambda: history.last("never touched"),
             "effects": lambda: history.effects(recent, "sockshop", "prod"),

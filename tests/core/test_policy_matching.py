@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keptn_remedy.guardrails import matching
-from keptn_remedy.guardrails.matching import Resolved, Rules, Scope
-from keptn_remedy.guardrails.policy import BUILT_IN, AtMost, Match, Policy, Rule
+from keptn_remedy.guardrails.matching import Resolved, Rules, Scope, alike
+from keptn_remedy.guardrails.policy import BUILT_IN, Match, Policy, Rule
+from keptn_remedy.journal import Alike
 
 HERE = Scope(
     project="shop",
@@ -194,11 +195,25 @@ def test_a_rate_replaces_the_one_with_the_same_per_and_leaves_the_others() -> No
         " {executions: 5, within: 1d, per: stage}]",
         "match: {stage: prod}, at_most: [{executions: 2, within: 1m, per: [action, target]}]",
     )
-    assert set(resolved.at_most) == {
-        AtMost(6, 3600, ("target",), BUILT_IN),
-        AtMost(2, 60, ("action", "target"), "2"),
-        AtMost(5, 86_400, ("stage",), "1"),
+    assert {limit[:-1] for limit in resolved.at_most} == {
+        (6, 3600, ("target",), BUILT_IN),
+        (2, 60, ("action", "target"), "2"),
+        (5, 86_400, ("stage",), "1"),
     }
+
+
+@pytest.mark.parametrize(
+    ("per", "counted"),
+    [
+        ("target", Alike(target="flag")),
+        ("action", Alike(action="turn")),
+        ("stage", Alike(project="sockshop", stage="prod")),
+        ("service", Alike(project="sockshop", stage="prod", service="carts")),
+    ],
+)
+def test_a_stage_is_one_of_a_project_and_a_service_one_of_a_stage(per: str, counted: Alike) -> None:
+    scope = Scope("sockshop", "prod", "carts", "turn", target="flag")
+    assert alike(scope, (per,)) == counted
 
 
 def test_null_lifts_every_rate_of_less_specific_rules() -> None:
@@ -219,7 +234,7 @@ def test_without_a_policy_the_built_in_defaults_hold() -> None:
     resolved = Rules(None).resolve(HERE)
     assert resolved.decision == "allow"
     assert resolved.mode == "act"
-    assert resolved.at_most == (AtMost(6, 3600, ("target",), BUILT_IN),)
+    assert [*resolved.at_most] == [(6, 3600, ("target",), BUILT_IN, Alike(target=HERE.target))]
     assert resolved.at_once == 10
     assert (resolved.replicas_at_most, resolved.zero_replicas) == (50, False)
     assert (resolved.approve_within, resolved.approval_default) == (900, "deny")
@@ -244,7 +259,7 @@ def test_rules_hold_for_plain_actions_too() -> None:
     found = rules("at_once: 3, at_most: [{executions: 2, within: 1m, per: target}]")
     plain = found.resolve(HERE._replace(planned=False))
     assert plain.at_once == 3
-    assert plain.at_most == (AtMost(2, 60, ("target",), "1"),)
+    assert [*plain.at_most] == [(2, 60, ("target",), "1", Alike(target=HERE.target))]
 
 
 def test_the_caps_of_the_environment_are_built_in() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -129,7 +129,7 @@ class Guard:
     async def still_allowed(self, execution: Execution, plan: Plan | None) -> Refusal | None:
         """What has come in the way of a plan that an earlier process had admitted."""
         pause = await self._pause_in_force()
-        cases = self._cases(execution, plan, self._scopes(execution, plan), pause)
+        cases = self._cases(execution, plan, list(self._scopes(execution, plan)), pause)
         return first_refusal(cases, None, STANDING)
 
     def paused(self) -> Refusal | None:
@@ -170,24 +170,24 @@ class Guard:
         self,
         execution: Execution,
         plan: Plan | None,
-        scopes: Iterable[tuple[Scope, Resolved]],
+        scopes: Collection[tuple[Scope, Resolved]],
         pause: Pause | None,
         services: int | None = None,
     ) -> list[Case]:
         now, context = self.clock.now(), execution.trigger.context
-        targets = frozenset(targets_of(execution, plan))
+        targets = frozenset([scope.target or "" for scope, _ in scopes])
         return [
             Case(
-                scope=scope,
-                rules=rules,
-                target=scope.target or "",
-                context=context,
-                now=now,
-                changes=plan.changes_of(scope.target) if plan else (),
-                targets=targets,
-                replicas=plan.replicas if plan else None,
-                pause=pause,
-                services=services,
+                scope,
+                rules,
+                scope.target or "",
+                context,
+                now,
+                plan.changes_of(scope.target) if plan else (),
+                targets,
+                plan.replicas if plan else None,
+                pause,
+                services,
             )
             for scope, rules in scopes
         ]

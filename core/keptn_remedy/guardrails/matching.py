@@ -14,6 +14,7 @@ from keptn_remedy import registry
 from keptn_remedy.guardrails.calendar import Blackout, Window
 from keptn_remedy.guardrails.policy import BUILT_IN, AtMost, Match, Policy, Rule, Storm, Undo
 from keptn_remedy.guardrails.units import Step
+from keptn_remedy.journal import Alike
 
 REMEMBERED = 10_000
 """Scopes whose rules are kept at hand."""
@@ -40,6 +41,16 @@ class Scope(NamedTuple):
     target: str | None = None
 
 
+class Limit(NamedTuple):
+    """So many executions within so many seconds of those that are alike: `per` says in what."""
+
+    executions: int
+    within_seconds: float
+    per: tuple[str, ...]
+    rule: str
+    alike: Alike
+
+
 @dataclass(frozen=True, slots=True)
 class Resolved:
     """What holds for a scope. None and `()` are "no such limit"; lengths of time are seconds."""
@@ -50,7 +61,7 @@ class Resolved:
     approval_default: Literal["deny", "approve"]
     cooldown: float | None
     once_within: float | None
-    at_most: tuple[AtMost, ...]
+    at_most: tuple[Limit, ...]
     suspend_after: int | None
     storm: Storm | None
     replicas_at_most: int | None
@@ -127,7 +138,11 @@ class Rules:
                 values |= rule.values
                 set_by |= dict.fromkeys(rule.rule.settings, rule.rule.name)
                 _merge(limits, rule.rule)
-        return Resolved(**values, at_most=tuple(limits.values()), set_by=set_by)
+        at_most = tuple(
+            Limit(it.executions, it.within_seconds, it.per, it.rule, alike(scope, it.per))
+            for it in limits.values()
+        )
+        return Resolved(**values, at_most=at_most, set_by=set_by)
 
 
 class _Compiled:
@@ -159,6 +174,18 @@ class _Compiled:
             return map(registry.key, self._names.get(scope.action, (scope.action,)))
         value: str | None = getattr(scope, field)
         return () if value is None else (value,)
+
+
+def alike(scope: Scope, per: Iterable[str]) -> Alike:
+    """What is counted per these attributes, with what makes a name unique: a stage is one of a
+    project, a service one of a stage.
+    """
+    names = set(per)
+    if "service" in names:
+        names |= {"project", "stage"}
+    elif "stage" in names:
+        names.add("project")
+    return Alike(**{name: getattr(scope, name) for name in names})
 
 
 def in_order(rules: Iterable[Rule]) -> list[Rule]:

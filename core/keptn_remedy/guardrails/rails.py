@@ -6,13 +6,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from keptn_remedy.action import Change, Denied
 from keptn_remedy.guardrails import calendar
-from keptn_remedy.guardrails.matching import Resolved, Scope
-from keptn_remedy.guardrails.policy import AtMost
+from keptn_remedy.guardrails.matching import Limit, Resolved, Scope, alike
 from keptn_remedy.guardrails.units import Step, counted, in_words
 from keptn_remedy.journal import History, Pause
 
@@ -176,7 +174,8 @@ def _once_within(case: Case, history: History) -> No | None:
     window, last = case.rules.once_within, history.last(case.target)
     if window is None or last is None or last.admitted_at < case.now - window:
         return None
-    once = AtMost(1, window, ("action", "target"), case.rules.rule("once_within"))
+    per = ("action", "target")
+    once = Limit(1, window, per, case.rules.rule("once_within"), alike(case.scope, per))
     no = _limit(case, history, once)
     # Where another action touched it since, when this one did is not at hand.
     if no is None or last.action != case.scope.action:
@@ -272,33 +271,17 @@ def _are(number: int) -> str:
     return "is" if number == 1 else "are"
 
 
-def _limit(case: Case, history: History, limit: AtMost) -> No | None:
-    same = {name: _attribute(case, name) for name in _counted_by(limit.per)}
-    found = history.count(case.now - limit.within_seconds, limit.executions, **same)
+def _limit(case: Case, history: History, limit: Limit) -> No | None:
+    found = history.count(case.now - limit.within_seconds, limit.alike, limit.executions)
     if found < limit.executions:
         return None
-    per = " and ".join(f"{name} {same[name]}" for name in limit.per)
+    per = " and ".join(f"{name} {getattr(limit.alike, name)}" for name in limit.per)
     return No(
         f"{counted(found, 'execution')} with the same {per} within"
         f" {in_words(limit.within_seconds)}, {_allowed(limit.executions)}",
         {"executions": found, "limit": limit.executions, "within_seconds": limit.within_seconds},
         limit.rule,
     )
-
-
-@cache
-def _counted_by(per: tuple[str, ...]) -> tuple[str, ...]:
-    """With what makes a name unique: a stage is one of a project, a service one of a stage."""
-    within: tuple[str, ...] = ()
-    if "service" in per:
-        within = ("project", "stage")
-    elif "stage" in per:
-        within = ("project",)
-    return tuple(dict.fromkeys((*within, *per)))
-
-
-def _attribute(case: Case, name: str) -> str:
-    return case.target if name == "target" else str(getattr(case.scope, name))
 
 
 def _spread(

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from keptn_remedy.journal.protocol import History, Journal
 from keptn_remedy.journal.values import (
+    Alike,
     Arm,
     Backlog,
     DueUndo,
@@ -32,6 +33,7 @@ from keptn_remedy.journal.values import (
 
 __all__ = [
     "PAUSE_SECONDS",
+    "Alike",
     "Arm",
     "Backlog",
     "DueUndo",

@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from operator import itemgetter
+from typing import Any, Literal
+
+from keptn_remedy.journal import Alike, Effect
 
 MAX_KNOWN = 10_000
 
+Counted = tuple[Literal["executions", "effects"], tuple[str | None, ...]]
+"""What is counted, and in what that is alike: the values of an `Alike`."""
+
+_COMMON = len(Alike._fields)  # an effect begins with the same
+
 
 class Bounds:
-    """What was counted once, in windows that move on: since then at most what was added came in."""
+    """What was counted once, in windows that move on: with what was added since, it is the most
+    that can be in such a window.
+    """
 
     def __init__(self) -> None:
-        self.added = 0
-        self._known: dict[Hashable, tuple[float, int]] = {}
+        self._known: dict[Counted, tuple[float, int]] = {}
+        # What finds, for each kind of count, the values that an effect is counted by.
+        self._kinds: dict[tuple[Any, ...], itemgetter[Any]] = {}
 
-    def is_below(self, limit: int, counted: Hashable, since: float) -> bool:
+    def is_below(self, limit: int, counted: Counted, since: float) -> bool:
         """Whether fewer than `limit` can have come since that time."""
         known = self._known.get(counted)
-        return known is not None and known[0] <= since and known[1] + self.added < limit
+        return known is not None and known[0] <= since and known[1] < limit
 
-    def note(self, counted: Hashable, since: float, number: int) -> None:
+    def note(self, counted: Counted, since: float, number: int) -> None:
         """Keep what was counted just now."""
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
-        self._known[counted] = since, number - self.added
+        self._known[counted] = since, number
+        what, alike = counted
+        places = [_COMMON if value is None else place for place, value in enumerate(alike)]
+        self._kinds[what, *places] = itemgetter(*places)
+
+    def add(self, effect: Effect) -> None:
+        """Let it count wherever it belongs."""
+        values = (*effect[:_COMMON], None)
+        for (what, *_), alike_of in self._kinds.items():
+            counted = what, alike_of(values)
+            if known := self._known.get(counted):
+                self._known[counted] = known[0], known[1] + 1

@@ -11,9 +11,9 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from keptn_remedy.action import Plan
 from keptn_remedy.events import Report
-from keptn_remedy.journal import Effect, Execution, History, Last, Pause, Unsent, rows
+from keptn_remedy.journal import Alike, Effect, Execution, History, Last, Pause, Unsent, rows
 from keptn_remedy.journal import statements as sql
-from keptn_remedy.journal.bounds import Bounds
+from keptn_remedy.journal.bounds import Bounds, Counted
 from keptn_remedy.journal.sqlite_file import SqliteFile, owed
 
 T = TypeVar("T")
@@ -108,9 +108,9 @@ class Effects(SqliteFile):
 
     def _add(self, cursor: sqlite3.Cursor, execution: Execution, effects: Sequence[Effect]) -> None:
         now = self._admitted_at = _just_after(self._admitted_at, self._now())
-        self._bounds.added += len(effects)
         for number, effect in enumerate(effects):
             leads = number == 0
+            self._bounds.add(effect)
             cursor.execute(sql.ADD_EFFECT, (execution.seq, *effect, leads, now))
 
     async def forgive(self, target: str | None, by: str) -> int:
@@ -155,13 +155,15 @@ class SqliteHistory:
     def pause(self) -> Pause | None:
         return _paused(self._cursor) if self._is_paused else None
 
-    def count(self, since: float, limit: int | None = None, /, **same: str) -> int:
-        if "target" in same:
-            last = self.last(same["target"])
+    def count(self, since: float, alike: Alike, limit: int | None = None) -> int:
+        if alike.target is not None:
+            last = self.last(alike.target)
             if last is None or last.admitted_at < since:
                 return 0
-        look, bound = counting(tuple(same)), tuple(same.values())
-        return self._number_since(since, limit, look, bound)
+        if limit is not None and self._bounds.is_below(limit, ("executions", alike), since):
+            return 0
+        bound = [value for value in alike if value is not None]
+        return self._counted(("executions", alike), since, counting(_names(alike)), bound)
 
     def last(self, target: str) -> Last | None:
         newest = self._newest_on(target)
@@ -172,7 +174,10 @@ class SqliteHistory:
         return str(row[0])
 
     def effects(self, since: float, project: str, stage: str, limit: int | None = None) -> int:
-        return self._number_since(since, limit, sql.OF_STAGE, (project, stage))
+        counted: Counted = "effects", Alike(project=project, stage=stage)
+        if limit is not None and self._bounds.is_below(limit, counted, since):
+            return 0
+        return self._counted(counted, since, sql.OF_STAGE, (project, stage))
 
     def distinct(
         self, what: Literal["target", "service"], since: float, project: str, stage: str
@@ -209,14 +214,9 @@ class SqliteHistory:
             self._newest[target] = _Newest(Last(*row[:5]), *row[5:]) if row else None
         return self._newest[target]
 
-    def _number_since(
-        self, since: float, limit: int | None, look: str, bound: tuple[str, ...]
-    ) -> int:
-        counted = look, bound
-        if limit is not None and self._bounds.is_below(limit, counted, since):
-            return 0
+    def _counted(self, what: Counted, since: float, look: str, bound: Sequence[str]) -> int:
         found = self._number(look, (*bound, since))
-        self._bounds.note(counted, since, found)
+        self._bounds.note(what, since, found)
         return found
 
     def _number(self, look: str, bound: tuple[object, ...]) -> int:
@@ -229,7 +229,7 @@ def counting(attributes: tuple[str, ...]) -> str:
     """How to count executions whose effects have these attributes in common.
 
     Raises:
-        TypeError: there is no such attribute.
+        TypeError: there is no index for them.
     """
     index = _index(set(attributes))
     same = " AND ".join(f"{name} = ?" for name in attributes)
@@ -241,9 +241,12 @@ def counting(attributes: tuple[str, ...]) -> str:
     )
 
 
+def _names(alike: Alike) -> tuple[str, ...]:
+    named = zip(Alike._fields, alike, strict=True)
+    return tuple(name for name, value in named if value is not None)
+
+
 def _index(attributes: set[str]) -> str:
-    if unknown := attributes - {"target", "action", "project", "stage", "service"}:
-        raise TypeError(f"effects are not counted by {', '.join(sorted(unknown))}")
     if "target" in attributes:
         return "effects_of_target"
     if {"project", "stage"} <= attributes:

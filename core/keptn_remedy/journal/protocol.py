@@ -8,6 +8,7 @@ from typing import Literal, Protocol, TypeVar
 from keptn_remedy.action import JSON, Outcome, Plan
 from keptn_remedy.events import ActionTriggered, Report
 from keptn_remedy.journal.values import (
+    Alike,
     Arm,
     Backlog,
     DueUndo,
@@ -38,13 +39,12 @@ class History(Protocol):
         """What stops everything, if anything does."""
         ...
 
-    def count(self, since: float, limit: int | None = None, /, **same: str) -> int:
-        """Executions with an effect admitted at or after that Unix time whose `target`, `action`,
-        `project`, `stage` and `service`, as far as given, are these. With a limit, what is below it
-        may be any number below it: it need not be counted.
+    def count(self, since: float, alike: Alike, limit: int | None = None) -> int:
+        """Executions with such an effect, admitted at or after that Unix time. With a limit, what
+        is below it may be any number below it: it need not be counted.
 
         Raises:
-            TypeError: neither target, nor action, nor project and stage are given.
+            TypeError: `alike` has neither a target, nor an action, nor a project and a stage.
         """
         ...
 

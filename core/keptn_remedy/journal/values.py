@@ -211,6 +211,16 @@ class Effect(NamedTuple):
     settle: float = 0.0
 
 
+class Alike(NamedTuple):
+    """What effects that are counted together have in common; None stands for any."""
+
+    target: str | None = None
+    action: str | None = None
+    project: str | None = None
+    stage: str | None = None
+    service: str | None = None
+
+
 class Last(NamedTuple):
     """The newest effect on a target, with the `seq` of its execution; times are Unix times in
     seconds, None while it runs.
