@@ -257,14 +257,14 @@ def _labels(trigger: ActionTriggered, names: Collection[str]) -> tuple[tuple[str
 
 def _effect(scope: Scope, rules: Resolved, context: str) -> Effect:
     return Effect(
-        target=scope.target or "",
-        action=scope.action,
-        project=scope.project,
-        stage=scope.stage,
-        service=scope.service,
-        context=context,
-        planned=scope.planned,
-        settle=rules.settle,
+        scope.target or "",
+        scope.action,
+        scope.project,
+        scope.stage,
+        scope.service,
+        context,
+        scope.planned,
+        rules.settle,
     )
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import product
 from typing import Any, Literal, NamedTuple
 
 from keptn_remedy.action import Change, Denied
@@ -244,11 +245,10 @@ def first_refusal(
     cases: Sequence[Case], history: History | None, rails: Sequence[Rail] = RAILS
 ) -> Refusal | None:
     """The first no, rail by rail."""
-    for rail in rails:
-        for case in cases:
-            if no := rail.ask(case, history):
-                rule = no.rule or case.rules.rule(rail.setting)
-                return Refusal(rail.name, rule, no.why, no.numbers, no.turn_within)
+    for rail, case in product(rails, cases):
+        if no := rail.ask(case, history):
+            rule = no.rule or case.rules.rule(rail.setting)
+            return Refusal(rail.name, rule, no.why, no.numbers, no.turn_within)
     return None
 
 

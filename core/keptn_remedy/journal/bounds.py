@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Literal
 
@@ -15,26 +16,32 @@ Counted = tuple[Literal["executions", "effects"], tuple[str | None, ...]]
 _COMMON = len(Alike._fields)  # an effect begins with the same
 
 
+@dataclass(slots=True)
+class _Known:
+    since: float
+    number: int
+
+
 class Bounds:
     """What was counted once, in windows that move on: with what was added since, it is the most
     that can be in such a window.
     """
 
     def __init__(self) -> None:
-        self._known: dict[Counted, tuple[float, int]] = {}
+        self._known: dict[Counted, _Known] = {}
         # What finds, for each kind of count, the values that an effect is counted by.
         self._kinds: dict[tuple[Any, ...], itemgetter[Any]] = {}
 
     def is_below(self, limit: int, counted: Counted, since: float) -> bool:
         """Whether fewer than `limit` can have come since that time."""
         known = self._known.get(counted)
-        return known is not None and known[0] <= since and known[1] < limit
+        return known is not None and known.since <= since and known.number < limit
 
     def note(self, counted: Counted, since: float, number: int) -> None:
         """Keep what was counted just now."""
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
-        self._known[counted] = since, number
+        self._known[counted] = _Known(since, number)
         what, alike = counted
         places = [_COMMON if value is None else place for place, value in enumerate(alike)]
         self._kinds[what, *places] = itemgetter(*places)
@@ -43,6 +50,5 @@ class Bounds:
         """Let it count wherever it belongs."""
         values = (*effect[:_COMMON], None)
         for (what, *_), alike_of in self._kinds.items():
-            counted = what, alike_of(values)
-            if known := self._known.get(counted):
-                self._known[counted] = known[0], known[1] + 1
+            if known := self._known.get((what, alike_of(values))):
+                known.number += 1

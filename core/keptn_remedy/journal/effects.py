@@ -62,10 +62,10 @@ class Effects(SqliteFile):
             found = cursor.execute(sql.IS_ADMITTED, (execution.seq,)).fetchone()
             if found is None:
                 return _Raised(LookupError(f"the execution {execution.id} is not open"))
-            is_admitted, is_asking, is_paused = found
+            is_admitted, is_asking = found
             if is_admitted:
                 return None
-            history = SqliteHistory(cursor, self._bounds, is_paused=is_paused)
+            history = SqliteHistory(cursor, self._bounds)
             said = _decided(decide, history)
             if said is None:
                 self._add(cursor, execution, effects)
@@ -91,10 +91,10 @@ class Effects(SqliteFile):
         def begin(cursor: sqlite3.Cursor) -> tuple[int, bool]:
             cursor.execute(sql.OWE_STARTED, (*owed(started, now), execution.seq))
             is_first, report = bool(cursor.rowcount), cursor.lastrowid or 0
-            begun = cursor.execute(sql.BEGIN_ASKING, (now, 1, execution.seq)).fetchone()
-            if begun is None or not is_first:
+            cursor.execute(sql.BEGIN, (now, 1, execution.seq))
+            if not is_first:
                 return 0, False
-            history = SqliteHistory(cursor, self._bounds, is_paused=begun[0])
+            history = SqliteHistory(cursor, self._bounds)
             if _decided(decide, history) is not None:
                 return report, False
             self._add(cursor, execution, effects)
@@ -142,18 +142,15 @@ class Effects(SqliteFile):
 class SqliteHistory:
     """The past as one transaction sees it."""
 
-    __slots__ = ("_bounds", "_cursor", "_is_paused", "_newest")
+    __slots__ = ("_bounds", "_cursor", "_newest")
 
-    def __init__(
-        self, cursor: sqlite3.Cursor, bounds: Bounds | None = None, *, is_paused: bool = False
-    ) -> None:
+    def __init__(self, cursor: sqlite3.Cursor, bounds: Bounds | None = None) -> None:
         self._cursor = cursor
         self._bounds = bounds or Bounds()
-        self._is_paused = is_paused
         self._newest: dict[str, _Newest | None] = {}
 
     def pause(self) -> Pause | None:
-        return _paused(self._cursor) if self._is_paused else None
+        return _paused(self._cursor)
 
     def count(self, since: float, alike: Alike, limit: int | None = None) -> int:
         if alike.target is not None:
@@ -174,7 +171,7 @@ class SqliteHistory:
         return str(row[0])
 
     def effects(self, since: float, project: str, stage: str, limit: int | None = None) -> int:
-        counted: Counted = "effects", Alike(project=project, stage=stage)
+        counted: Counted = "effects", Alike(None, None, project, stage)
         if limit is not None and self._bounds.is_below(limit, counted, since):
             return 0
         return self._counted(counted, since, sql.OF_STAGE, (project, stage))
@@ -209,10 +206,11 @@ class SqliteHistory:
         return length
 
     def _newest_on(self, target: str) -> _Newest | None:
-        if target not in self._newest:
-            row = self._cursor.execute(sql.LAST, (target,)).fetchone()
-            self._newest[target] = _Newest(Last(*row[:5]), *row[5:]) if row else None
-        return self._newest[target]
+        if target in self._newest:
+            return self._newest[target]
+        row = self._cursor.execute(sql.LAST, (target,)).fetchone()
+        newest = self._newest[target] = _Newest(Last(*row[:5]), *row[5:]) if row else None
+        return newest
 
     def _counted(self, what: Counted, since: float, look: str, bound: Sequence[str]) -> int:
         found = self._number(look, (*bound, since))

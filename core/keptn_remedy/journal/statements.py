@@ -22,7 +22,6 @@ BEGIN = f"""
 UPDATE executions SET state = 'started', started_at = coalesce(started_at, ?),
     runs = runs + iif(question IS NULL OR {_VERDICT} IS NOT NULL, ?, 0)
 WHERE seq = ? AND state <> 'finished'"""  # noqa: S608  our names
-BEGIN_ASKING = f"{BEGIN} RETURNING EXISTS (SELECT 1 FROM pause)"  # noqa: S608  our names
 FINISH = """
 UPDATE executions SET state = 'finished', finished_at = ?, attempts = ?, status = ?, result = ?,
     message = ?, details = ?
@@ -134,7 +133,7 @@ UPDATE executions SET aborted = ? WHERE id = ? AND state <> 'finished' AND abort
 
 IS_ADMITTED = """
 SELECT plan IS NOT NULL OR EXISTS (SELECT 1 FROM effects WHERE execution = seq),
-    question IS NOT NULL, EXISTS (SELECT 1 FROM pause)
+    question IS NOT NULL
 FROM executions WHERE seq = ? AND state <> 'finished'"""
 ADMIT = f"""
 UPDATE executions SET plan = ?, runs = max(runs, 1), question = iif({_VERDICT} IS NULL, NULL,
