@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from keptn_remedy.journal import Alike, History, Last
-from keptn_remedy.journal.effects import counting
+from keptn_remedy.journal.effects import executions
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.journals import (
     DONE,
@@ -47,7 +47,7 @@ async def test_executions_are_counted_by_what_their_effects_have_in_common(
 
 async def test_a_count_without_an_index_is_a_mistake() -> None:
     with pytest.raises(TypeError, match="by target, action, or project and stage"):
-        counting(("project", "service"))
+        executions(("project", "service"))
 
 
 async def test_the_last_effect_on_a_target_tells_when_it_ended_and_settled(

@@ -11,7 +11,7 @@ import pytest
 
 from keptn_remedy.journal import Alike
 from keptn_remedy.journal import statements as sql
-from keptn_remedy.journal.effects import SqliteHistory, counting
+from keptn_remedy.journal.effects import SqliteHistory, executions
 from keptn_remedy.journal.sqlite import SqliteJournal
 
 ROWS = 200_000
@@ -26,13 +26,18 @@ def path(tmp_path: Path) -> Path:
 async def test_every_question_to_the_past_goes_by_an_index_that_time_bounds(path: Path) -> None:
     await SqliteJournal.open(path).close()
     bounded = "effects_{} ({}admitted_at>?)"
+    counts = {
+        ("target",): bounded.format("of_target", "target=? AND "),
+        ("action", "target"): bounded.format("of_target", "target=? AND "),
+        ("action",): bounded.format("of_action", "action=? AND "),
+        ("project", "stage", "service"): bounded.format("of_stage", "project=? AND stage=? AND "),
+    }
     expected = {
-        counting(("target",)): bounded.format("of_target", "target=? AND "),
-        counting(("action", "target")): bounded.format("of_target", "target=? AND "),
-        counting(("action",)): bounded.format("of_action", "action=? AND "),
-        counting(("project", "stage", "service")): bounded.format(
-            "of_stage", "project=? AND stage=? AND "
-        ),
+        **{f"SELECT count(*) {executions(alike)}": index for alike, index in counts.items()},
+        **{
+            f"SELECT admitted_at {executions(alike)} ORDER BY admitted_at": index
+            for alike, index in counts.items()
+        },
         sql.OF_STAGE: bounded.format("of_stage", "project=? AND stage=? AND "),
         sql.DISTINCT["target"]: bounded.format("of_stage", "project=? AND stage=? AND "),
         sql.DISTINCT["service"]: bounded.format("of_stage", "project=? AND stage=? AND "),

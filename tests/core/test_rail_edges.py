@@ -131,7 +131,14 @@ async def test_a_rest_is_over_exactly_at_its_end(rails: Rails, settings: str, ra
     assert await refused_by(rails) is None
 
 
-@pytest.mark.parametrize("settings", ["cooldown: 1h", "once_within: 1h"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "cooldown: 1h",
+        "once_within: 1h",
+        "at_most: [{executions: 1, within: 1h, per: stage}]",
+    ],
+)
 async def test_it_is_told_when_a_target_is_free_again(rails: Rails, settings: str) -> None:
     rails.set(settings)
     await rails.acts("a")
@@ -142,11 +149,26 @@ async def test_it_is_told_when_a_target_is_free_again(rails: Rails, settings: st
     assert await rails.refusal("a") is None
 
 
-async def test_a_time_that_another_action_hides_is_not_guessed(rails: Rails) -> None:
+async def test_what_others_did_to_a_target_since_does_not_count(rails: Rails) -> None:
     rails.set("once_within: 1h")
     await rails.acts("a")
+    rails.clock.time += 600
     await rails.acts("a", action="restart")
-    assert str(await rails.refusal("a")).endswith("at most 1 is allowed")
+    assert str(await rails.refusal("a")).endswith("; free again at 1970-01-12T14:46:40Z")
+
+
+async def test_a_rate_is_free_again_once_few_enough_are_left(rails: Rails) -> None:
+    rails.set("at_most: [{executions: 3, within: 1h, per: stage}]")
+    for _ in range(3):
+        await rails.acts("a")
+        rails.clock.time += 600
+    rails.set("at_most: [{executions: 2, within: 1h, per: stage}]")
+    refusal = await rails.refusal("a")
+    assert str(refusal).endswith("at most 2 are allowed; free again at 1970-01-12T14:56:40Z")
+    rails.clock.time += 2400
+    assert await refused_by(rails) == "at-most"
+    rails.clock.time += HAIR
+    assert await refused_by(rails) is None
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from keptn_remedy import registry
 from keptn_remedy.guardrails.calendar import Blackout, Window
-from keptn_remedy.guardrails.policy import BUILT_IN, AtMost, Match, Policy, Rule, Storm, Undo
+from keptn_remedy.guardrails.policy import BUILT_IN, Match, Policy, Rule, Storm, Undo
 from keptn_remedy.guardrails.units import Step
 from keptn_remedy.journal import Alike
 
@@ -41,14 +41,16 @@ class Scope(NamedTuple):
     target: str | None = None
 
 
-class Limit(NamedTuple):
-    """So many executions within so many seconds of those that are alike: `per` says in what."""
+class Rate(NamedTuple):
+    """At most so many executions within so many seconds of those that are alike: `per` says in
+    what.
+    """
 
     executions: int
     within_seconds: float
     per: tuple[str, ...]
     rule: str
-    alike: Alike
+    alike: Alike = Alike()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Resolved:
     approval_default: Literal["deny", "approve"]
     cooldown: float | None
     once_within: float | None
-    at_most: tuple[Limit, ...]
+    at_most: tuple[Rate, ...]
     suspend_after: int | None
     storm: Storm | None
     replicas_at_most: int | None
@@ -130,18 +132,15 @@ class Rules:
 
     def _resolve(self, scope: Scope) -> Resolved:
         values, set_by = dict(self._base), dict[str, str]()
-        limits = {limit.per: limit for limit in _BASE_LIMITS}
+        rates = {rate.per: rate for rate in _BASE_RATES}
         if not scope.planned:
-            values["at_once"], limits = None, {}
+            values["at_once"], rates = None, {}
         for rule in self._in_order:
             if rule.matches(scope):
                 values |= rule.values
                 set_by |= dict.fromkeys(rule.rule.settings, rule.rule.name)
-                _merge(limits, rule.rule)
-        at_most = tuple(
-            Limit(it.executions, it.within_seconds, it.per, it.rule, alike(scope, it.per))
-            for it in limits.values()
-        )
+                _merge(rates, rule.rule)
+        at_most = tuple(it._replace(alike=alike(scope, it.per)) for it in rates.values())
         return Resolved(**values, at_most=at_most, set_by=set_by)
 
 
@@ -254,22 +253,22 @@ def _values(rule: Rule, zone: str) -> dict[str, Any]:
     return {name: _OFF.get(name) if value is None else value for name, value in found.items()}
 
 
-def _merge(limits: dict[tuple[str, ...], AtMost], rule: Rule) -> None:
+def _merge(rates: dict[tuple[str, ...], Rate], rule: Rule) -> None:
     if "at_most" in rule.settings and rule.at_most is None:
-        limits.clear()
+        rates.clear()
     for limit in rule.at_most or ():
         per = tuple(sorted(limit.per))
         if limit.executions is None or limit.within is None:
-            limits.pop(per, None)
+            rates.pop(per, None)
         else:
-            limits[per] = AtMost(limit.executions, limit.within, per, rule.name)
+            rates[per] = Rate(limit.executions, limit.within, per, rule.name)
 
 
-_BASE_LIMITS = (AtMost(6, 3600.0, ("target",), BUILT_IN),)
+_BASE_RATES = (Rate(6, 3600.0, ("target",), BUILT_IN),)
 
 
 def _base(replicas_at_most: int, *, zero_replicas: bool) -> dict[str, Any]:
-    """What holds without a policy; `at_most` apart, see `_BASE_LIMITS`."""
+    """What holds without a policy; `at_most` apart, see `_BASE_RATES`."""
     unset = dict.fromkeys(set(Rule.model_fields) - {"name", "match", "at_most"})
     defaults = {name: Rule.model_fields[name].default for name in unset}
     return {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -38,16 +37,6 @@ class PolicyError(Exception):
     def __init__(self, mistakes: list[str]) -> None:
         super().__init__("; ".join(mistakes))
         self.mistakes = mistakes
-
-
-@dataclass(frozen=True, slots=True)
-class AtMost:
-    """So many executions within so many seconds of those that have the same `per`."""
-
-    executions: int
-    within_seconds: float
-    per: tuple[str, ...]
-    rule: str
 
 
 class _Entry(BaseModel):

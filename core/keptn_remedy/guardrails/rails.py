@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import product
 from typing import Any, Literal, NamedTuple
 
 from keptn_remedy.action import Change, Denied
 from keptn_remedy.guardrails import calendar
-from keptn_remedy.guardrails.matching import Limit, Resolved, Scope, alike
+from keptn_remedy.guardrails.matching import Rate, Resolved, Scope, alike
 from keptn_remedy.guardrails.units import Step, counted, in_words
 from keptn_remedy.journal import History, Pause
 
@@ -176,17 +176,13 @@ def _once_within(case: Case, history: History) -> No | None:
     if window is None or last is None or last.admitted_at < case.now - window:
         return None
     per = ("action", "target")
-    once = Limit(1, window, per, case.rules.rule("once_within"), alike(case.scope, per))
-    no = _limit(case, history, once)
-    # Where another action touched it since, when this one did is not at hand.
-    if no is None or last.action != case.scope.action:
-        return no
-    return replace(no, why=f"{no.why}; {_free_again(last.admitted_at + window)}")
+    once = Rate(1, window, per, case.rules.rule("once_within"), alike(case.scope, per))
+    return _rate(case, history, once)
 
 
 def _at_most(case: Case, history: History) -> No | None:
-    for limit in case.rules.at_most:
-        if no := _limit(case, history, limit):
+    for rate in case.rules.at_most:
+        if no := _rate(case, history, rate):
             return no
     return None
 
@@ -271,16 +267,18 @@ def _are(number: int) -> str:
     return "is" if number == 1 else "are"
 
 
-def _limit(case: Case, history: History, limit: Limit) -> No | None:
-    found = history.count(case.now - limit.within_seconds, limit.alike, limit.executions)
-    if found < limit.executions:
+def _rate(case: Case, history: History, rate: Rate) -> No | None:
+    most, within = rate.executions, rate.within_seconds
+    found = history.count(case.now - within, rate.alike, most)
+    if found < most:
         return None
-    per = " and ".join(f"{name} {getattr(limit.alike, name)}" for name in limit.per)
+    per = " and ".join(f"{name} {getattr(rate.alike, name)}" for name in rate.per)
+    last_to_leave = history.admitted_at(case.now - within, rate.alike, found - most)
     return No(
-        f"{counted(found, 'execution')} with the same {per} within"
-        f" {in_words(limit.within_seconds)}, {_allowed(limit.executions)}",
-        {"executions": found, "limit": limit.executions, "within_seconds": limit.within_seconds},
-        limit.rule,
+        f"{counted(found, 'execution')} with the same {per} within {in_words(within)},"
+        f" {_allowed(most)}; {_free_again(last_to_leave + within)}",
+        {"executions": found, "limit": most, "within_seconds": within},
+        rate.rule,
     )
 
 

@@ -159,8 +159,14 @@ class SqliteHistory:
                 return 0
         if limit is not None and self._bounds.is_below(limit, ("executions", alike), since):
             return 0
-        bound = [value for value in alike if value is not None]
-        return self._counted(("executions", alike), since, counting(_names(alike)), bound)
+        look = f"SELECT count(*) {executions(_names(alike))}"
+        return self._counted(("executions", alike), since, look, _values(alike))
+
+    def admitted_at(self, since: float, alike: Alike, place: int) -> float:
+        which = executions(_names(alike))
+        look = f"SELECT admitted_at {which} ORDER BY admitted_at LIMIT 1 OFFSET ?"
+        row = self._cursor.execute(look, (*_values(alike), since, place)).fetchone()
+        return float(row[0])
 
     def last(self, target: str) -> Last | None:
         newest = self._newest_on(target)
@@ -223,8 +229,8 @@ class SqliteHistory:
 
 
 @cache
-def counting(attributes: tuple[str, ...]) -> str:
-    """How to count executions whose effects have these attributes in common.
+def executions(attributes: tuple[str, ...]) -> str:
+    """What selects executions, since some time, whose effects have these attributes in common.
 
     Raises:
         TypeError: there is no index for them.
@@ -233,15 +239,16 @@ def counting(attributes: tuple[str, ...]) -> str:
     same = " AND ".join(f"{name} = ?" for name in attributes)
     # On one target an execution has one effect; elsewhere one of its effects stands for it.
     once = "" if "target" in attributes else " AND leads"
-    return (
-        f"SELECT count(*) FROM effects INDEXED BY {index} "  # noqa: S608  our names
-        f"WHERE {same} AND admitted_at >= ?{once}"
-    )
+    return f"FROM effects INDEXED BY {index} WHERE {same} AND admitted_at >= ?{once}"
 
 
 def _names(alike: Alike) -> tuple[str, ...]:
     named = zip(Alike._fields, alike, strict=True)
     return tuple(name for name, value in named if value is not None)
+
+
+def _values(alike: Alike) -> list[str]:
+    return [value for value in alike if value is not None]
 
 
 def _index(attributes: set[str]) -> str:

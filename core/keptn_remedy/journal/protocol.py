@@ -48,6 +48,12 @@ class History(Protocol):
         """
         ...
 
+    def admitted_at(self, since: float, alike: Alike, place: int) -> float:
+        """The Unix time at which one of those that `count` counts was admitted: the one in this
+        place, where the oldest is 0.
+        """
+        ...
+
     def last(self, target: str) -> Last | None:
         """The newest effect on a target."""
         ...
