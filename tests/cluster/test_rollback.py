@@ -224,7 +224,7 @@ async def times_out(carts: Workload) -> None:
     """Say so for its controller, which itself does only if it was quick enough to see the rollback
     begin (`DeploymentTimedOut` passes over what was complete before).
     """
-    broken, _ = await carts.history()
+    [broken] = [it for it in await carts.history() if BROKEN_IMAGE in str(it["spec"]["template"])]
     told = f'ReplicaSet "{broken["metadata"]["name"]}" has timed out progressing.'
     condition = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
     await carts.set_status({"conditions": [{**condition, "message": told}]})

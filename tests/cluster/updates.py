@@ -12,6 +12,7 @@ from keptn_remedy import Outcome
 from keptn_remedy.events import stored_trigger
 from keptn_remedy.testing import triggered
 from tests.actions.driving import Driven
+from tests.cluster.client import Json
 from tests.cluster.namespace import IMAGES, Namespace
 from tests.cluster.workload import IMAGE, Workload, is_observed
 from tests.waiting import until
@@ -52,7 +53,13 @@ async def stuck(carts: Workload, image: str) -> None:
     """Give it an image that gets no pod available, until its controller tries no more."""
     hurry = {"op": "add", "path": "/spec/progressDeadlineSeconds", "value": 1}
     await carts.patch([hurry, {"op": "replace", "path": IMAGE, "value": image}])
-    await carts.until(lambda it: is_observed(it) and "ProgressDeadlineExceeded" in str(it))
+    await carts.until(_is_given_up)
+
+
+def _is_given_up(live: Json) -> bool:
+    # A pod that is counted only then would be progress again.
+    has_begun = live["status"].get("updatedReplicas", 0) > 0
+    return has_begun and is_observed(live) and "ProgressDeadlineExceeded" in str(live)
 
 
 async def runs_only(carts: Workload, image: str) -> None:

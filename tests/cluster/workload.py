@@ -79,7 +79,7 @@ class Workload:
         return await self.patch({"spec": {"replicas": replicas}}, "scale")
 
     async def set_status(self, status: Json) -> Json:
-        """Say what a controller would, of a kind that has none here."""
+        """Say what a controller would."""
         return await self.patch({"status": status}, "status")
 
     async def delete(self) -> Json:

@@ -34,11 +34,12 @@ def test_what_is_not_alike_is_no_more() -> None:
 def test_an_effect_is_one_more_wherever_it_is_counted() -> None:
     bounds = Bounds()
     turned: Counted = "executions", Alike(target="flag", action="turn")
-    executions: Counted = "executions", OF_STAGE[1]
-    for counted in (OF_STAGE, turned, executions):
+    of_service: Counted = "executions", Alike(None, None, "sockshop", "production", "carts")
+    every: tuple[Counted, ...] = (OF_STAGE, turned, of_service, ("executions", OF_STAGE[1]))
+    for counted in every:
         bounds.note(counted, 0, 3)
     bounds.add(EFFECT)
-    assert not any(bounds.is_below(4, counted, 0) for counted in (OF_STAGE, turned, executions))
+    assert not any(bounds.is_below(4, counted, 0) for counted in every)
 
 
 def test_a_window_that_moved_on_holds_no_more_and_one_that_moved_back_may() -> None:

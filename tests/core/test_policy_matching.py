@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keptn_remedy.guardrails import matching
-from keptn_remedy.guardrails.matching import Resolved, Rules, Scope, alike
+from keptn_remedy.guardrails.matching import Resolved, Rules, Scope, alike_in
 from keptn_remedy.guardrails.policy import BUILT_IN, Match, Policy, Rule
 from keptn_remedy.journal import Alike
 
@@ -213,7 +213,7 @@ def test_a_rate_replaces_the_one_with_the_same_per_and_leaves_the_others() -> No
 )
 def test_a_stage_is_one_of_a_project_and_a_service_one_of_a_stage(per: str, counted: Alike) -> None:
     scope = Scope("sockshop", "prod", "carts", "turn", target="flag")
-    assert alike(scope, (per,)) == counted
+    assert alike_in(scope, (per,)) == counted
 
 
 def test_null_lifts_every_rate_of_less_specific_rules() -> None:

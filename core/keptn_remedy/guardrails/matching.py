@@ -43,7 +43,7 @@ class Scope(NamedTuple):
 
 class Rate(NamedTuple):
     """At most so many executions within so many seconds of those that are alike: `per` says in
-    what.
+    what, `alike` in a scope.
     """
 
     executions: int
@@ -140,7 +140,7 @@ class Rules:
                 values |= rule.values
                 set_by |= dict.fromkeys(rule.rule.settings, rule.rule.name)
                 _merge(rates, rule.rule)
-        at_most = tuple(it._replace(alike=alike(scope, it.per)) for it in rates.values())
+        at_most = tuple(it._replace(alike=alike_in(scope, it.per)) for it in rates.values())
         return Resolved(**values, at_most=at_most, set_by=set_by)
 
 
@@ -175,7 +175,7 @@ class _Compiled:
         return () if value is None else (value,)
 
 
-def alike(scope: Scope, per: Iterable[str]) -> Alike:
+def alike_in(scope: Scope, per: Iterable[str]) -> Alike:
     """What is counted per these attributes, with what makes a name unique: a stage is one of a
     project, a service one of a stage.
     """

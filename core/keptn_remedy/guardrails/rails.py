@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from keptn_remedy.action import Change, Denied
 from keptn_remedy.guardrails import calendar
-from keptn_remedy.guardrails.matching import Rate, Resolved, Scope, alike
+from keptn_remedy.guardrails.matching import Rate, Resolved, Scope, alike_in
 from keptn_remedy.guardrails.units import Step, counted, in_words
 from keptn_remedy.journal import History, Pause
 
@@ -176,7 +176,7 @@ def _once_within(case: Case, history: History) -> No | None:
     if window is None or last is None or last.admitted_at < case.now - window:
         return None
     per = ("action", "target")
-    once = Rate(1, window, per, case.rules.rule("once_within"), alike(case.scope, per))
+    once = Rate(1, window, per, case.rules.rule("once_within"), alike_in(case.scope, per))
     return _rate(case, history, once)
 
 
@@ -276,7 +276,7 @@ def _rate(case: Case, history: History, rate: Rate) -> No | None:
     last_to_leave = history.admitted_at(case.now - within, rate.alike, found - most)
     return No(
         f"{counted(found, 'execution')} with the same {per} within {in_words(within)},"
-        f" {_allowed(most)}; {_free_again(last_to_leave + within)}",
+        f" {_allowed(most)}; {_free_again(math.nextafter(last_to_leave + within, math.inf))}",
         {"executions": found, "limit": most, "within_seconds": within},
         rate.rule,
     )

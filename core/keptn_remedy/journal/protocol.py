@@ -50,7 +50,7 @@ class History(Protocol):
 
     def admitted_at(self, since: float, alike: Alike, place: int) -> float:
         """The Unix time at which one of those that `count` counts was admitted: the one in this
-        place, where the oldest is 0.
+        place, where the oldest has 0; there must be so many.
         """
         ...
 

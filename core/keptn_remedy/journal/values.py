@@ -212,7 +212,9 @@ class Effect(NamedTuple):
 
 
 class Alike(NamedTuple):
-    """What effects that are counted together have in common; None stands for any."""
+    """What effects that are counted together have in common; None stands for any. `Effect` begins
+    with the same fields.
+    """
 
     target: str | None = None
     action: str | None = None
