@@ -72,7 +72,7 @@ class Metrics:
         self.undos = _children(
             Counter(
                 "remedy_undos_total",
-                "Undos of finished executions by how they ended.",
+                "Undos by how they ended.",
                 ["action", "state"],
                 registry=registry,
             )

@@ -187,7 +187,13 @@ class Runner:
     ) -> Awaitable[list[Unsent]]:
         outcome, finish = ended.outcome, self.means.journal.finish_aborted
         return finish(
-            execution, outcome.message, attempts, reports, details=outcome.details, undo=ended.undo
+            execution,
+            outcome.message,
+            attempts,
+            reports,
+            details=outcome.details,
+            arm=ended.arm,
+            undo=ended.undo,
         )
 
     def _reports(self, execution: Execution, ended: Ended, attempts: int) -> list[Report]:
@@ -217,6 +223,8 @@ class Runner:
         status = "aborted" if ended.is_aborted else outcome.status
         self.means.metrics.finished(name, status, outcome.result).inc()
         self.means.metrics.duration(name).observe(seconds)
+        if ended.undo and ended.undo.state != "wanted":
+            self.means.metrics.undos(name, ended.undo.state).inc()
         log = logs.logger()
         tell = log.warning if ended.is_failure else log.info
         tell(

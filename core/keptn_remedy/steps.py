@@ -7,7 +7,7 @@ import operator
 from collections.abc import AsyncGenerator, Awaitable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -26,9 +26,10 @@ from keptn_remedy.admission import Admission, Told
 from keptn_remedy.attempts import Attempts, may_be_repeated
 from keptn_remedy.giving_up import GivenUp, GivingUp
 from keptn_remedy.guardrails.guard import Asking
+from keptn_remedy.guardrails.rails import Refusal
 from keptn_remedy.journal import Arm, Execution, UndoAtOnce
 from keptn_remedy.leaks import has_earlier_round, without_leaks
-from keptn_remedy.means import Means
+from keptn_remedy.means import Means, text_of
 from keptn_remedy.registry import Entry
 
 # An execution that brought down this many processes must not bring down the next one.
@@ -39,8 +40,8 @@ _INTERRUPTED = "interrupted by a restart, and not safe to repeat"
 @dataclass(frozen=True, slots=True)
 class Ended:
     """How an execution ended. `is_failure`: it did not help, whatever Keptn is told of it; `arm`:
-    when it is to be undone later; `is_aborted`: Keptn had ended it before; `undo`: nothing is left
-    of it, or is to be.
+    when what it left is to be undone; `is_aborted`: Keptn had ended it before; `undo`: what became
+    of undoing it, where that was to follow at once.
     """
 
     outcome: Outcome
@@ -170,7 +171,8 @@ class Steps:
             return self._aborted(await self._put_back(action, plan))
 
     def _aborted(self, outcome: object) -> Ended:
-        return Ended(self._presentable(outcome), is_aborted=True, undo=self._undo)
+        presentable = self._presentable(outcome)
+        return Ended(presentable, arm=self._arm(), is_aborted=True, undo=self._undo)
 
     def _without_effect(self) -> Outcome:
         if isinstance(self._action, PlannedAction):
@@ -189,9 +191,12 @@ class Steps:
         failure = self._failure.message if self._failure else ""
         told = Outcome.errored("; ".join(filter(None, (self.reason, failure))))
         if pause := await self._means.guard.paused_by_anybody():
-            self._undo = "wanted"
-            return replace(told, message=f"{told.message}; to be undone after the pause: {pause}")
+            return self._to_be_undone(told, pause)
         return await self._undone(action, plan, told)
+
+    def _to_be_undone(self, told: Outcome, pause: Refusal) -> Outcome:
+        self._undo = UndoAtOnce("wanted")
+        return replace(told, message=f"{told.message}; to be undone after the pause: {pause}")
 
     def _carrying_out(self) -> Awaitable[Outcome]:
         if isinstance(self._action, PlannedAction):
@@ -207,9 +212,14 @@ class Steps:
     def _told(self, returned: object) -> Ended:
         outcome = self._presentable(returned)
         if outcome.is_failure:
-            return Ended(self._softened(outcome), is_failure=True, undo=self._undo)
-        arm = self._means.guard.arming(self.execution, self.plan) if self.plan else None
-        return Ended(outcome, arm=arm)
+            told = self._softened(outcome)
+            return Ended(told, is_failure=True, arm=self._arm(), undo=self._undo)
+        return Ended(outcome, arm=self._arm())
+
+    def _arm(self) -> Arm | None:
+        if self._undo or not self.plan:
+            return None
+        return self._means.guard.arming(self.execution, self.plan)
 
     def _presentable(self, returned: object) -> Outcome:
         """What was returned, and who approved it."""
@@ -369,19 +379,24 @@ class Steps:
 
     async def _undone(self, action: PlannedAction, plan: Plan, failure: Outcome) -> Outcome:
         if pause := await self._means.guard.paused_by_anybody():
-            later = f"remedy undo {self.execution.id} undoes it"
-            return replace(failure, message=f"{failure.message}; NOT UNDONE: {pause}; {later}")
+            return self._to_be_undone(failure, pause)
         self.attempts.start_deadline()
         try:
             with self._giving_up.shielded():
                 told = await self.attempts.until_done(action.undo, plan)
         except Denied as denied:
+            self._undo = self._how_undone("refused", text_of(denied))
             return replace(failure, message=f"{failure.message}; not undone: {denied}")
         except Exception as error:  # noqa: BLE001  the worst case must be told most plainly
             why = self.attempts.explained(error).message
+            self._undo = self._how_undone("failed", why)
             return Outcome.errored(f"{failure.message}; UNDO FAILED: {why}", **failure.details)
-        self._undo = "done"
-        return replace(failure, message=f"{failure.message}; {told or 'undone'}")
+        said = str(told or "undone")
+        self._undo = self._how_undone("done", said)
+        return replace(failure, message=f"{failure.message}; {said}")
+
+    def _how_undone(self, state: Literal["done", "refused", "failed"], said: str) -> UndoAtOnce:
+        return UndoAtOnce(state, self._means.mask.text(" ".join(said.split())))
 
 
 def _with_notes(outcome: Outcome, notes: Sequence[str]) -> Outcome:

@@ -62,6 +62,7 @@ class Undoer:
                     await self._carry_out(due)
             finally:
                 self.begun.pop(execution_id, None)
+                self.means.overdue.discard_undo(execution_id)
 
     def overdue_seconds(self, due: DueUndo) -> float:
         """For how long it has ignored that it was cut off."""
@@ -71,6 +72,7 @@ class Undoer:
     async def give_up(self, due: DueUndo, why: str) -> None:
         """End as failed what goes on all the same; its targets stay held until it really ends."""
         self.begun.pop(due.execution.id, None)
+        self.means.overdue.add_undo(due.execution.id)
         await self._end(due, ("failed", why))
 
     async def _carry_out(self, due: DueUndo) -> None:

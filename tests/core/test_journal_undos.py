@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from keptn_remedy import Outcome, Plan
-from keptn_remedy.journal import Arm, Execution, Undo
+from keptn_remedy.journal import Arm, Execution, Undo, UndoAtOnce
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.journals import DONE, FAILED, PLAN, SetClock, accepted, admitted, allow, reports_of
@@ -311,9 +311,8 @@ async def test_what_was_undone_after_its_own_verification_is_not_undone_again(
 ) -> None:
     execution = await applied(journal)
     await journal.keep_failure(execution, FAILED)
-    told = await journal.finish(
-        execution, FAILED, 1, [reports_of(execution, clock)[1]], undo="done"
-    )
+    report, undone = reports_of(execution, clock)[1], UndoAtOnce("done", "undone")
+    told = await journal.finish(execution, FAILED, 1, [report], undo=undone)
     assert await journal.unsent(clock.time, 9, ()) == told
     now = clock.utc()
     assert await journal.undo_of("1") == Undo(
@@ -327,7 +326,7 @@ async def test_what_ended_otherwise_before_is_not_undone_by_a_second_ending(
 ) -> None:
     execution = await finished(journal)
     clock.time += 1
-    await journal.finish(execution, FAILED, 1, [], undo="done")
+    await journal.finish(execution, FAILED, 1, [], undo=UndoAtOnce("done", "undone"))
     assert await journal.undo_of("1") is None
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from keptn_remedy import Change, Outcome, Plan
 from keptn_remedy.cli import looking, operating
-from keptn_remedy.journal import Arm, Execution, Question
+from keptn_remedy.journal import Arm, Execution, Question, UndoAtOnce
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.commands import REMEDY, SECONDS, Said, clean
 from tests.ordering import JOURNAL, PLAN, TARGET, asking, begun, ended, say
@@ -612,13 +612,21 @@ async def test_how_an_undo_ended_is_listed(
     assert listed.endswith(f"  succeeded/pass: 2 replicas{told}\n")
 
 
+@pytest.mark.parametrize(
+    ("undo", "told"),
+    [
+        (UndoAtOnce("done", "undone"), "undone"),
+        (UndoAtOnce("refused", "changed since"), "not undone: changed since"),
+        (UndoAtOnce("failed", "no such flag"), "UNDO FAILED: no such flag"),
+    ],
+)
 async def test_an_undo_that_the_outcome_tells_is_not_told_twice(
-    tmp_path: Path, journal: SqliteJournal
+    tmp_path: Path, journal: SqliteJournal, undo: UndoAtOnce, told: str
 ) -> None:
     execution = await begun(journal)
-    await journal.finish(execution, Outcome.failed("no better; undone"), 1, [], undo="done")
+    await journal.finish(execution, Outcome.failed(f"no better; {told}"), 1, [], undo=undo)
     listed = (await say(tmp_path, "journal", "list")).out
-    assert listed.endswith("  succeeded/fail: no better; undone\n")
+    assert listed.endswith(f"  succeeded/fail: no better; {told}\n")
 
 
 async def test_an_aborted_execution_is_shown_as_such(

@@ -395,7 +395,7 @@ async def test_a_token_in_the_address_is_none(desk: Desk) -> None:
     assert told.status == 401
 
 
-async def test_guessing_is_slowed_down_and_the_right_token_is_not(desk: Desk) -> None:
+async def test_who_guesses_is_told_to_wait_and_who_has_the_token_is_not(desk: Desk) -> None:
     told = [await desk.order("/api/resume", token=f"guess {n}") for n in range(7)]
     assert [t.status for t in told] == [401] * 5 + [429] * 2
     assert (told[-1].headers["Retry-After"], told[-1].headers["Content-Type"]) == ("10", PROBLEM)

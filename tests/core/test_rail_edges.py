@@ -316,6 +316,14 @@ async def test_what_is_no_number_of_replicas_is_not_held_back(rails: Rails) -> N
     assert await rails.resized("many", "more") is None
 
 
+async def test_a_floor_holds_where_no_rule_but_only_a_setting_allows_zero(rails: Rails) -> None:
+    text = "version: 1\nrules: [{name: the rule, replicas_at_least: 3}]"
+    rails.rules = Rules(Policy.load(text), zero_replicas=True)
+    refusal = await rails.resized(5, 0)
+    assert refusal
+    assert (refusal.rule, refusal.numbers["limit"]) == ("the rule", "at least 3")
+
+
 # Order
 
 

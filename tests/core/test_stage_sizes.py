@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from structlog.testing import capture_logs
+
 from keptn_remedy.guardrails.stages import (
     ASK_AGAIN_SECONDS,
     FRESH_SECONDS,
@@ -56,7 +58,9 @@ async def test_stages_are_told_apart_and_a_stage_never_told_of_is_unknown() -> N
     sizes = StageSizes(keptn.services, MovedClock())
     await sizes.of("shop", "prod")
     keptn.size = None
-    assert await sizes.of("shop", "dev") is None
+    with capture_logs() as logged:
+        assert [await sizes.of("shop", "dev") for _ in range(2)] == [None, None]
+    assert [(line["log_level"], line["stage"]) for line in logged] == [("warning", "dev")]
 
 
 async def test_so_many_stages_are_remembered_and_no_more() -> None:

@@ -18,6 +18,7 @@ from tests.end_to_end.test_deadline import HastyClock
 from tests.providing import Gate, event_url, gated, provider
 from tests.waiting import until
 
+LATER = "version: 1\nrules: [{name: passing, undo: {on_closed: true}}]\n"
 UNDOES = "version: 1\nrules: [{name: careful, undo: {on_abort: true}}]\n"
 ASKS = "version: 1\nrules: [{name: careful, mode: approve}]\n"
 WATCH_SECONDS = 0.05
@@ -109,6 +110,20 @@ async def ended(service: Service, execution_id: str) -> WholeRecord:
 
     await until(is_over)
     return record[0]
+
+
+async def test_what_an_abort_left_is_undone_when_the_rule_says(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(LATER)
+    Valve.gates = {"verify": Gate()}
+    async with FakeKeptn() as keptn, serving(keptn, tmp_path, policy=policy) as service:
+        execution = await held_at("verify", keptn, service)
+        keptn.abort(execution)
+        record = await ended(service, execution)
+        assert "perhaps applied, and left" in (record.message or "")
+        await keptn.deliver(keptn.problem_closed(execution), to=event_url(service))
+        await until(lambda: not Valve.is_open)
+        assert not keptn.finished(execution)
 
 
 @pytest.mark.parametrize("release", ["0.8", "0.14", "0.19", "1.4"])

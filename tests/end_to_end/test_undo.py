@@ -10,7 +10,16 @@ from typing import Any, ClassVar
 
 import pytest
 
-from keptn_remedy import Change, Context, Denied, Outcome, Plan, PlannedAction, undoing
+from keptn_remedy import (
+    Change,
+    Context,
+    Denied,
+    Outcome,
+    PermanentError,
+    Plan,
+    PlannedAction,
+    undoing,
+)
 from keptn_remedy.clock import Clock
 from keptn_remedy.journal import DueUndo, JournalError, Undo
 from keptn_remedy.journal.sqlite import SqliteJournal
@@ -45,6 +54,7 @@ class Knob(PlannedAction):
     once_applied: ClassVar[list[Callable[[], Awaitable[None]]]] = []
     returns: ClassVar[Any] = None
     undos: ClassVar[list[str]] = []
+    fails: ClassVar[list[Exception]] = []
     log: ClassVar[list[str]] = []
 
     async def plan(self, context: Context, value: int) -> Plan:
@@ -67,6 +77,8 @@ class Knob(PlannedAction):
         self.log.append("undo")
         if self.gate:
             await self.gate.passage(context.trigger.id)
+        if self.fails:
+            raise self.fails.pop()
         change = plan.changes[0]
         if self.at == change.before:
             return self.returns
@@ -117,6 +129,7 @@ def zero() -> None:
     Knob.once_applied = []
     Knob.returns = None
     Knob.undos = []
+    Knob.fails = []
     Knob.log = []
     Lamps.gates = {}
     Lamps.undone = []
@@ -240,7 +253,7 @@ async def test_nothing_changed_is_nothing_to_undo(tmp_path: Path) -> None:
         assert refusal == "it changed nothing"
 
 
-async def test_an_undo_that_a_pause_held_back_can_be_ordered_later(tmp_path: Path) -> None:
+async def test_an_undo_that_a_pause_held_back_follows_it(tmp_path: Path) -> None:
     Knob.verdict = Outcome.failed("too loud")
     async with FakeKeptn() as keptn, serving(keptn, tmp_path) as service:
 
@@ -251,11 +264,53 @@ async def test_an_undo_that_a_pause_held_back_can_be_ordered_later(tmp_path: Pat
         Knob.once_applied = [pause]
         execution = await turned(keptn, service, 5)
         message = keptn.finished(execution)[0].data["message"]
-        assert "too loud; NOT UNDONE: refused by guard-rail pause" in message
+        assert "too loud; to be undone after the pause: refused by guard-rail pause" in message
+        await looked(service)
         assert Knob.at == 5
         await service.journal.resume()
-        await until(lambda: service.pauses.current() is None)
+        assert (await ended(service, execution)).cause == "failed verification"
+        assert Knob.at == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "told"),
+    [
+        (PermanentError("no such flag"), "failed", "UNDO FAILED: no such flag"),
+        (Denied("somebody turned it since"), "refused", "not undone: somebody turned it since"),
+    ],
+)
+async def test_an_undo_of_its_own_that_fails_is_kept_and_counted(
+    tmp_path: Path, error: Exception, state: str, told: str
+) -> None:
+    Knob.verdict = Outcome.failed("too loud")
+    Knob.fails = [error]
+    softer = "version: 1\nrules: [{name: softer, on_failed: warning}]"
+    async with FakeKeptn() as keptn, serving(keptn, tmp_path, policy=softer) as service:
+        execution = await turned(keptn, service, 5)
+        data = keptn.finished(execution)[0].data
+        assert data["result"] == "warning"
+        assert data["message"].startswith(f"too loud; {told}")
+        undo = await service.journal.undo_of(execution)
+        assert undo
+        assert (undo.state, undo.cause, undo.message) == (state, "failed verification", str(error))
+        counted = {"action": "knob", "state": state}
+        registry = service.runner.means.metrics.registry
+        assert registry.get_sample_value("remedy_undos_total", counted) == 1
         assert (await ordered(service, execution)).state == "done"
+        assert Knob.at == 0
+
+
+async def test_what_a_failure_left_is_undone_when_the_rule_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Knob, "undo_on_failed_verification", False)
+    Knob.verdict = Outcome.failed("too loud")
+    passing = "version: 1\nrules: [{name: passing, undo: {on_closed: true}}]"
+    async with FakeKeptn() as keptn, serving(keptn, tmp_path, policy=passing) as service:
+        execution = await turned(keptn, service, 5)
+        assert Knob.at == 5
+        await keptn.deliver(keptn.problem_closed(execution), to=event_url(service))
+        assert (await ended(service, execution)).cause == "problem closed"
         assert Knob.at == 0
 
 
@@ -751,14 +806,19 @@ async def test_an_undo_that_ignores_its_deadline_has_failed_and_keeps_only_its_t
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(undoing, "UNDOS_AT_ONCE", 1)
-    async with FakeKeptn() as keptn, given_up(keptn, tmp_path, monkeypatch) as (service, _):
+    async with FakeKeptn() as keptn, given_up(keptn, tmp_path, monkeypatch) as (service, execution):
         assert (await ordered(service, await lit(keptn, service, "attic"))).state == "done"
         later = triggered("lamps", ["hall"])
         await keptn.deliver(later, to=event_url(service))
-        await until(lambda: service.runner.means.targets._interest["hall"] == 2)
-        assert not keptn.finished(later["id"])
-        Lamps.gates["hall"].open()
         await keptn.task_finished(later["id"])
+        told = keptn.finished(later["id"])[0].data["message"]
+        assert told == f"its target is held by execution {execution}, which ignores its deadline"
+        Lamps.gates["hall"].open()
+        await until(lambda: execution not in service.runner.means.overdue)
+        again = triggered("lamps", ["hall"])
+        await keptn.deliver(again, to=event_url(service))
+        await keptn.task_finished(again["id"])
+        assert keptn.finished(again["id"])[0].data["result"] == "pass"
 
 
 async def test_what_was_given_up_is_undone_anew_only_once_it_has_really_ended(

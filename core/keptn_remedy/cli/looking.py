@@ -45,7 +45,12 @@ FIRST_SHOWN = 10
 FOLLOW_SECONDS = 0.5
 ID_WIDTH = 36
 _COLUMNS = ("ACCEPTED", "STATE", "ACTION", "PROJECT/STAGE/SERVICE", "EXECUTION", "OUTCOME")
-_UNDO_ENDED = {"done": "undone", "refused": "undo refused", "failed": "undo failed"}
+# How an undo ended, and how the message of an execution tells it of its own.
+_UNDO_ENDED = {
+    "done": ("undone", "; undone"),
+    "refused": ("undo refused", "; not undone: "),
+    "failed": ("undo failed", "; UNDO FAILED: "),
+}
 
 
 def list_executions(state: State | None, limit: int, *, waiting: bool, as_json: bool) -> int:
@@ -307,8 +312,8 @@ def _outcome(record: Record) -> str:
 
 def _with_undo(record: Record, outcome: str) -> str:
     """The outcome, with how its undo ended; an undo within the execution is told by its message."""
-    ended = _UNDO_ENDED.get(record.undone or "")
-    return f"{outcome}; {ended}" if ended and not outcome.endswith(f"; {ended}") else outcome
+    ended, told = _UNDO_ENDED.get(record.undone or "", ("", ""))
+    return outcome if not ended or told in outcome else f"{outcome}; {ended}"
 
 
 def _scope(record: Record) -> str:

@@ -334,7 +334,7 @@ def _size(case: Case, before: int | None, after: int) -> No | None:
         (
             "replicas_at_least",
             f"at least {least}",
-            least is not None and shrinks and 0 < after < least,
+            least is not None and shrinks and after < least and not _is_wanted_zero(rules, after),
         ),
         ("replicas_step", f"a step of at most {step}", not _is_in_step(step, before, after)),
     )
@@ -344,6 +344,11 @@ def _size(case: Case, before: int | None, after: int) -> No | None:
             numbers: dict[str, Number] = {"replicas": after, "limit": str(limit)}
             return No(why, numbers, rules.rule(setting))
     return None
+
+
+def _is_wanted_zero(rules: Resolved, after: int) -> bool:
+    """Whether a rule of the policy itself lets it go to 0, below any floor."""
+    return after == 0 and rules.zero_replicas and "zero_replicas" in rules.set_by
 
 
 def _is_in_step(step: Step | None, before: int | None, after: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from keptn_remedy import logs
 from keptn_remedy.clock import Clock
 
 FRESH_SECONDS = 300.0
@@ -29,5 +30,11 @@ class StageSizes:
         if len(self._known) >= MOST_STAGES:
             self._known.clear()
         size = known if told is None else told
+        if size is None:
+            logs.logger().warning(
+                "storm.percent holds nothing back: how many services a stage has is not known",
+                project=project,
+                stage=stage,
+            )
         self._known[project, stage] = size, self._clock.monotonic() + fresh
         return size

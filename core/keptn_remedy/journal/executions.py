@@ -77,10 +77,9 @@ class Executions(Reports):
         judged = "helped" if helped else "failed"
         last: list[Statement] = [(sql.END_EFFECTS, (now, now, judged, execution.seq))]
         if arm:
-            bound = (arm.on_closed, arm.due_at, PROBLEM_CLOSED, now, execution.seq)
-            last.append((sql.ARM, bound))
+            last.append(_arm(execution, arm, now))
         if undo:
-            last.append((sql.UNDO_AT_ONCE, (undo, FAILED_VERIFICATION, now, execution.seq)))
+            last.append((sql.UNDO_AT_ONCE, (*undo, FAILED_VERIFICATION, now, execution.seq)))
         finish = (now, attempts, *_outcome(outcome), execution.seq)
         return await self._finish(execution, now, (sql.FINISH, finish), reports, last)
 
@@ -92,6 +91,7 @@ class Executions(Reports):
         reports: Sequence[Report] = (),
         *,
         details: Mapping[str, JSON] | None = None,
+        arm: Arm | None = None,
         undo: UndoAtOnce | None = None,
     ) -> list[Unsent]:
         now = self._now()
@@ -108,8 +108,10 @@ class Executions(Reports):
             (sql.END_EFFECTS, (now, now, "aborted", execution.seq)),
             (sql.DROP_QUESTION, (execution.seq,)),
         ]
+        if arm:
+            last.append(_arm(execution, arm, now))
         if undo:
-            last.append((sql.UNDO_AT_ONCE, (undo, ABORTED, now, execution.seq)))
+            last.append((sql.UNDO_AT_ONCE, (*undo, ABORTED, now, execution.seq)))
         return await self._finish(execution, now, (sql.FINISH, finish), reports, last)
 
     async def _finish(
@@ -232,6 +234,10 @@ def _accepted(trigger: ActionTriggered, action: str, now: float) -> tuple[Any, .
         now,
         trigger.body,
     )
+
+
+def _arm(execution: Execution, arm: Arm, now: float) -> Statement:
+    return sql.ARM, (arm.on_closed, arm.due_at, PROBLEM_CLOSED, now, execution.seq)
 
 
 def _outcome(outcome: Outcome) -> tuple[Any, ...]:

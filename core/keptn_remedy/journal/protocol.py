@@ -165,7 +165,7 @@ class Journal(Protocol):
         """Store the outcome and what Keptn must be told, once; empty when already finished.
 
         `helped` is what streaks go by; None: unless the outcome is a failure. `arm` says when to
-        undo what was done; `undo` what became of one after its own verification failed.
+        undo what was left; `undo` what became of an undo that was its own affair.
         """
         ...
 
@@ -177,10 +177,11 @@ class Journal(Protocol):
         reports: Sequence[Report] = (),
         *,
         details: Mapping[str, JSON] | None = None,
+        arm: Arm | None = None,
         undo: UndoAtOnce | None = None,
     ) -> list[Unsent]:
         """As `finish`, for what was given up: status aborted. Its question is dropped; `details`
-        keep who had approved. `undo`: what it had done was put back, or is to be.
+        keep who had approved.
         """
         ...
 

@@ -215,8 +215,8 @@ FROM executions WHERE seq = ?5 AND finished_at = ?4 AND failure IS NULL
 ON CONFLICT DO NOTHING"""
 UNDO_AT_ONCE = """
 INSERT INTO undos (execution, context, state, cause, asked_at, ended_at, message)
-SELECT seq, context, ?1, ?2, ?3, iif(?1 = 'done', ?3, NULL), iif(?1 = 'done', 'undone', NULL)
-FROM executions WHERE seq = ?4 AND finished_at = ?3 ON CONFLICT DO NOTHING"""
+SELECT seq, context, ?1, ?3, ?4, iif(?1 = 'wanted', NULL, ?4), ?2
+FROM executions WHERE seq = ?5 AND finished_at = ?4 ON CONFLICT DO NOTHING"""
 UNDOABLE = """
 SELECT seq, executions.context, executions.state, plan, undos.state
 FROM executions LEFT JOIN undos ON execution = seq WHERE id = ?"""

@@ -12,7 +12,6 @@ from keptn_remedy.events import ActionTriggered, Report
 
 State = Literal["accepted", "started", "finished"]
 Verdict = Literal["approved", "denied"]
-UndoAtOnce = Literal["done", "wanted"]
 UndoState = Literal["armed", "wanted", "running", "done", "refused", "failed"]
 
 
@@ -209,6 +208,13 @@ class Effect(NamedTuple):
     context: str
     planned: bool
     settle: float = 0.0
+
+
+class UndoAtOnce(NamedTuple):
+    """What became of undoing what an execution itself had to undo; `wanted`: it is still to be."""
+
+    state: Literal["wanted", "done", "refused", "failed"]
+    message: str | None = None
 
 
 class Alike(NamedTuple):
