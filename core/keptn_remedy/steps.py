@@ -7,7 +7,7 @@ import operator
 from collections.abc import AsyncGenerator, Awaitable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -26,10 +26,10 @@ from keptn_remedy.admission import Admission, Told
 from keptn_remedy.attempts import Attempts, may_be_repeated
 from keptn_remedy.giving_up import GivenUp, GivingUp
 from keptn_remedy.guardrails.guard import Asking
-from keptn_remedy.guardrails.rails import Refusal
 from keptn_remedy.journal import Arm, Execution, UndoAtOnce
 from keptn_remedy.leaks import has_earlier_round, without_leaks
-from keptn_remedy.means import Means, text_of
+from keptn_remedy.means import Means
+from keptn_remedy.own_undo import OwnUndo
 from keptn_remedy.registry import Entry
 
 # An execution that brought down this many processes must not bring down the next one.
@@ -91,7 +91,7 @@ class Steps:
         self._failure = execution.failure
         self._leftovers: tuple[str, ...] = ()
         self._giving_up = GivingUp()
-        self._undo: UndoAtOnce | None = None
+        self._undo: OwnUndo | None = None
 
     @property
     def reason(self) -> str | None:
@@ -168,35 +168,16 @@ class Steps:
             return self._aborted(self._without_effect())
         targets = self._means.targets
         async with targets.hold(plan.targets, self.execution.id, targets.moment()):
-            return self._aborted(await self._put_back(action, plan))
+            return self._aborted(await self._own_undo().after_abort(action, plan, self._failure))
 
     def _aborted(self, outcome: object) -> Ended:
         presentable = self._presentable(outcome)
-        return Ended(presentable, arm=self._arm(), is_aborted=True, undo=self._undo)
+        return Ended(presentable, arm=self._arm(), is_aborted=True, undo=self._undone)
 
     def _without_effect(self) -> Outcome:
         if isinstance(self._action, PlannedAction):
             return Outcome.errored(f"{self.reason}; nothing had been applied")
         return Outcome.errored(f"{self.reason}; what it had done is not known")
-
-    async def _put_back(self, action: PlannedAction, plan: Plan) -> Outcome:
-        """Undo what may have been applied, if that is wanted of a sequence that Keptn has ended."""
-        self._giving_up.is_putting_back = True
-        if not plan.changes:
-            return Outcome.errored(f"{self.reason}; nothing had been applied")
-        if self._means.dry_run or not (
-            self._failure or self._means.guard.undoes_when_aborted(self.execution, plan)
-        ):
-            return Outcome.errored(f"{self.reason}; perhaps applied, and left: {plan}")
-        failure = self._failure.message if self._failure else ""
-        told = Outcome.errored("; ".join(filter(None, (self.reason, failure))))
-        if pause := await self._means.guard.paused_by_anybody():
-            return self._to_be_undone(told, pause)
-        return await self._undone(action, plan, told)
-
-    def _to_be_undone(self, told: Outcome, pause: Refusal) -> Outcome:
-        self._undo = UndoAtOnce("wanted")
-        return replace(told, message=f"{told.message}; to be undone after the pause: {pause}")
 
     def _carrying_out(self) -> Awaitable[Outcome]:
         if isinstance(self._action, PlannedAction):
@@ -207,17 +188,27 @@ class Steps:
         if self.reason:
             return self._aborted(told.outcome)
         presentable = self._means.presentable(told.outcome)
-        return Ended(presentable, told.is_failure, undo=self._undo)
+        return Ended(presentable, told.is_failure, undo=self._undone)
 
     def _told(self, returned: object) -> Ended:
         outcome = self._presentable(returned)
         if outcome.is_failure:
             told = self._softened(outcome)
-            return Ended(told, is_failure=True, arm=self._arm(), undo=self._undo)
+            return Ended(told, is_failure=True, arm=self._arm(), undo=self._undone)
         return Ended(outcome, arm=self._arm())
 
+    def _own_undo(self) -> OwnUndo:
+        """Made when it is due: of thousands in flight hardly one has to be undone."""
+        if self._undo is None:
+            self._undo = OwnUndo(self._means, self.execution, self.attempts, self._giving_up)
+        return self._undo
+
+    @property
+    def _undone(self) -> UndoAtOnce | None:
+        return self._undo.ended if self._undo else None
+
     def _arm(self) -> Arm | None:
-        if self._undo or not self.plan:
+        if self._undone or not self.plan:
             return None
         return self._means.guard.arming(self.execution, self.plan)
 
@@ -282,15 +273,15 @@ class Steps:
                 if not self.reason:
                     return outcome
             # The targets are still held: nobody acts before they are put back.
-            return await self._put_back(action, plan)
+            return await self._own_undo().after_abort(action, plan, self._failure)
 
     async def _carried_out(self, action: PlannedAction, plan: Plan) -> Outcome:
         if self._failure:
-            return await self._undone(action, plan, self._failure)
+            return await self._own_undo().after(self._failure, action, plan)
         outcome = await self._applied(action, plan)
         if outcome.is_failure and action.undo_on_failed_verification:
             await self._keep_failure(outcome)
-            return await self._undone(action, plan, outcome)
+            return await self._own_undo().after(outcome, action, plan)
         return _with_notes(outcome, (*plan.notes, *self._leftovers))
 
     async def _check_again(self, action: PlannedAction, plan: Plan) -> None:
@@ -298,7 +289,7 @@ class Steps:
         if refusal := await self._means.guard.still_allowed(self.execution, plan):
             told = self._admission.refused(refusal, plan)
             await self._keep_failure(told.outcome)
-            raise Told(await self._undone(action, plan, told.outcome), is_failure=True)
+            raise Told(await self._own_undo().after(told.outcome, action, plan), is_failure=True)
 
     @asynccontextmanager
     async def _admitted(self, action: PlannedAction) -> AsyncGenerator[Plan]:
@@ -376,27 +367,6 @@ class Steps:
         journal = self._means.journal
         self._failure = failure
         await self._means.insist(lambda: journal.keep_failure(self.execution, failure))
-
-    async def _undone(self, action: PlannedAction, plan: Plan, failure: Outcome) -> Outcome:
-        if pause := await self._means.guard.paused_by_anybody():
-            return self._to_be_undone(failure, pause)
-        self.attempts.start_deadline()
-        try:
-            with self._giving_up.shielded():
-                told = await self.attempts.until_done(action.undo, plan)
-        except Denied as denied:
-            self._undo = self._how_undone("refused", text_of(denied))
-            return replace(failure, message=f"{failure.message}; not undone: {denied}")
-        except Exception as error:  # noqa: BLE001  the worst case must be told most plainly
-            why = self.attempts.explained(error).message
-            self._undo = self._how_undone("failed", why)
-            return Outcome.errored(f"{failure.message}; UNDO FAILED: {why}", **failure.details)
-        said = str(told or "undone")
-        self._undo = self._how_undone("done", said)
-        return replace(failure, message=f"{failure.message}; {said}")
-
-    def _how_undone(self, state: Literal["done", "refused", "failed"], said: str) -> UndoAtOnce:
-        return UndoAtOnce(state, self._means.mask.text(" ".join(said.split())))
 
 
 def _with_notes(outcome: Outcome, notes: Sequence[str]) -> Outcome:
