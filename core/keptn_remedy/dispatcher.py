@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import partial
 
 from keptn_remedy import logs
 from keptn_remedy.clock import Clock
@@ -53,7 +52,7 @@ class Dispatcher:
         self._clock = clock
         self._metrics = metrics
         self._running: dict[str, Execution] = {}
-        self._tasks: set[asyncio.Future[object]] = set()
+        self._tasks: dict[asyncio.Future[object], Execution] = {}
         self._busy_lanes: dict[str, str] = {}
         self._backlog = True
         self._newest = 0
@@ -128,7 +127,8 @@ class Dispatcher:
             _, stuck = await asyncio.wait(self._tasks, timeout=cancel_seconds)
             if stuck:
                 logs.logger().error("executions ignore their cancellation", count=len(stuck))
-            self._tasks -= stuck  # waited for once
+            for task in stuck:
+                del self._tasks[task]  # waited for once
 
     @property
     def _has_room(self) -> bool:
@@ -180,8 +180,8 @@ class Dispatcher:
         self._running[execution.id] = execution
         self._metrics.running.set(len(self._running))
         task = asyncio.ensure_future(self._run(execution))
-        self._tasks.add(task)
-        task.add_done_callback(partial(self._ended, execution))
+        self._tasks[task] = execution
+        task.add_done_callback(self._ended)
         return True
 
     def _pass_on_lane(self, execution: Execution) -> None:
@@ -192,8 +192,10 @@ class Dispatcher:
         if self._busy_lanes.get(execution.lane) == execution.id:
             del self._busy_lanes[execution.lane]
 
-    def _ended(self, execution: Execution, task: asyncio.Future[object]) -> None:
-        self._tasks.discard(task)
+    def _ended(self, task: asyncio.Future[object]) -> None:
+        execution = self._tasks.pop(task, None)
+        if execution is None:
+            return  # it was given up when this process left
         self._free_lane(execution)
         del self._running[execution.id]
         self._metrics.running.set(len(self._running))
