@@ -330,6 +330,25 @@ async def test_what_ended_otherwise_before_is_not_undone_by_a_second_ending(
     assert await journal.undo_of("1") is None
 
 
+@pytest.mark.parametrize("ended", ["helped", "failed", "aborted"])
+async def test_what_came_later_is_undone_first_however_it_ended(
+    journal: SqliteJournal, clock: SetClock, ended: str
+) -> None:
+    older = await admitted(journal, "older", "flag", context="c")
+    await journal.finish(older, DONE, 1, [], arm=CLOSED)
+    clock.time += 1
+    newer = await admitted(journal, "newer", "flag", context="c")
+    if ended == "aborted":
+        await journal.finish_aborted(newer, "aborted", 1, arm=CLOSED)
+    else:
+        await journal.finish(newer, DONE, 1, [], helped=ended == "helped", arm=CLOSED)
+    assert await journal.problem_closed("c") == 2
+    assert await due(journal, clock) == ["newer"]
+    assert not await journal.begin_undo("older")
+    await journal.end_undo("newer", "done", "off again")
+    assert await due(journal, clock) == ["older"]
+
+
 async def test_what_has_begun_begins_anew_whatever_came_later(
     journal: SqliteJournal, clock: SetClock
 ) -> None:

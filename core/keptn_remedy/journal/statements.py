@@ -235,8 +235,7 @@ _UNDO = ", ".join(f"undos.{name}" for name in rows.UNDO)
 _DUE_UNDO = f"{_UNDO}, {', '.join(f'executions.{name}' for name in rows.EXECUTION)}"
 _NEWER = """effects AS mine
 JOIN effects AS newer INDEXED BY effects_of_target
-    ON newer.target = mine.target AND newer.admitted_at > mine.admitted_at
-        AND newer.judged = 'helped'"""
+    ON newer.target = mine.target AND newer.admitted_at > mine.admitted_at"""
 # What nobody ordered comes after the undo of what acted on the same target later.
 _MAY_COME = f"""
 (undos.who IS NOT NULL OR NOT EXISTS (
@@ -260,6 +259,7 @@ OVERTAKEN = f"""
 SELECT executions.id FROM {_NEWER}
 JOIN executions ON executions.seq = newer.execution
 WHERE mine.execution = (SELECT seq FROM executions WHERE id = ?)
+    AND newer.judged = 'helped'
     AND newer.execution NOT IN (SELECT execution FROM undos WHERE state = 'done')
 ORDER BY newer.admitted_at DESC LIMIT 1"""  # noqa: S608
 BEGIN_UNDO = f"""
