@@ -93,6 +93,28 @@ async def test_what_deciding_raises_reaches_the_caller_and_takes_no_neighbour_al
     assert await journal.planned() == []
 
 
+async def test_what_a_decision_raised_keeps_no_lock_when_a_neighbour_fails(
+    journal: SqliteJournal,
+) -> None:
+    """What was raised holds on to the connection that wrote the batch."""
+
+    def broken(history: History) -> None:
+        assert history.last("flag") is None
+        raise ZeroDivisionError
+
+    first, second, third = [await accepted(journal, n, n) for n in "123"]
+    results = await asyncio.gather(
+        journal.finish(first, DONE, 1, []),
+        journal.admit(second, PLAN, [effect(second)], broken),
+        journal.finish(third, Outcome.passed("\udcff"), 1, []),  # no UTF-8
+        return_exceptions=True,
+    )
+    assert results[0] == []
+    assert isinstance(results[1], ZeroDivisionError)
+    assert isinstance(results[2], JournalError)
+    assert "locked" not in str(results[2])
+
+
 async def test_deciding_again_after_a_neighbour_failed_counts_nothing_twice(
     journal: SqliteJournal,
 ) -> None:

@@ -126,6 +126,9 @@ class GroupCommit:
     def _discard(self) -> None:
         if self._connection is not None:
             with suppress(sqlite3.Error):
+                # A closed connection keeps its lock for as long as somebody has a cursor of it.
+                self._connection.rollback()
+            with suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
 
