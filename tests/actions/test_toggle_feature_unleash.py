@@ -15,6 +15,7 @@ from keptn_remedy import Denied, PermanentError, TemporaryError
 from keptn_remedy_actions.toggle_feature import ToggleFeature, ToggleFeatureSettings
 from tests.actions.driving import driven
 from tests.unleash_server import RunningUnleash
+from tests.waiting import until
 
 NUMBERS = itertools.count()
 FULL = {"name": "flexibleRollout", "parameters": {"rollout": "100", "stickiness": "default"}}
@@ -233,11 +234,25 @@ async def test_maintenance_mode_is_worth_another_attempt(
 
 @asynccontextmanager
 async def maintenance(unleash: RunningUnleash) -> AsyncIterator[None]:
-    await admin(unleash, "POST", "maintenance", {"enabled": True})
+    await until(lambda: switched(unleash, maintained=True))
     try:
         yield
     finally:
-        await admin(unleash, "POST", "maintenance", {"enabled": False})
+        await until(lambda: switched(unleash, maintained=False))
+
+
+async def switched(unleash: RunningUnleash, *, maintained: bool) -> bool:
+    """Ordered, and in force: Unleash keeps for a minute what its scheduler read just before the
+    order was stored (`MaintenanceService.toggleMaintenanceMode`).
+    """
+    await admin(unleash, "POST", "maintenance", {"enabled": maintained})
+    headers = {"Authorization": unleash.admin_token}
+    url = f"{unleash.url}/api/admin/projects/default/features"
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.post(url, json={}) as answer,  # a mistake, if it is looked at
+    ):
+        return (answer.status == 503) == maintained
 
 
 @pytest.mark.parametrize("name", ["../{}", "{}/environments/production/off?x=", "a%2F{}", "{}#x"])
