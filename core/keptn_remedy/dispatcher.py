@@ -53,6 +53,7 @@ class Dispatcher:
         self._metrics = metrics
         self._running: dict[str, Execution] = {}
         self._tasks: dict[asyncio.Future[object], Execution] = {}
+        self._stuck: dict[asyncio.Future[object], Execution] = {}
         self._busy_lanes: dict[str, str] = {}
         self._backlog = True
         self._newest = 0
@@ -128,7 +129,7 @@ class Dispatcher:
             if stuck:
                 logs.logger().error("executions ignore their cancellation", count=len(stuck))
             for task in stuck:
-                del self._tasks[task]  # waited for once
+                self._stuck[task] = self._tasks.pop(task)  # waited for once
 
     @property
     def _has_room(self) -> bool:
@@ -193,9 +194,7 @@ class Dispatcher:
             del self._busy_lanes[execution.lane]
 
     def _ended(self, task: asyncio.Future[object]) -> None:
-        execution = self._tasks.pop(task, None)
-        if execution is None:
-            return  # it was given up when this process left
+        execution = self._tasks.pop(task, None) or self._stuck.pop(task)
         self._free_lane(execution)
         del self._running[execution.id]
         self._metrics.running.set(len(self._running))

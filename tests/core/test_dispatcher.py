@@ -10,6 +10,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from keptn_remedy import Outcome, events
 from keptn_remedy.dispatcher import ANNOUNCE_AFTER_SECONDS, Dispatcher
@@ -39,6 +40,8 @@ class Yard:
         self.most = 0
         self.hold = asyncio.Event()
         self.hold.set()
+        self.ignores_cancellation = False
+        self.is_holding = False
         self.dispatcher = Dispatcher(
             journal,
             self._run,
@@ -58,12 +61,22 @@ class Yard:
             await self.journal.begin(
                 execution, REPLIES.started(execution.trigger, self.clock.utc())
             )
-            await self.hold.wait()
+            await self._held()
             self.order[execution.trigger.service].append(execution.id)
             self.ran.append(execution.id)
             await self.journal.finish(execution, Outcome.passed(""), 1, ())
         finally:
             self.inside.discard(execution.lane)
+
+    async def _held(self) -> None:
+        self.is_holding = True
+        try:
+            await self.hold.wait()
+        except asyncio.CancelledError:
+            if not self.ignores_cancellation:
+                raise
+            await self.hold.wait()
+            raise ZeroDivisionError from None
 
     async def _announce(self, execution: Execution) -> None:
         await self.journal.announce(execution, REPLIES.started(execution.trigger, self.clock.utc()))
@@ -194,6 +207,21 @@ async def test_nothing_is_started_while_draining_and_nothing_is_lost(tmp_path: P
         assert it.ran == []
         found, _ = await it.journal.waiting(9, busy=(), running=(), upto=9)
         assert [execution.id for execution in found] == ["1"]
+
+
+async def test_what_outlives_the_drain_is_waited_for_once_and_its_end_is_told(
+    tmp_path: Path,
+) -> None:
+    async with yard(tmp_path) as it:
+        it.ignores_cancellation = True
+        it.hold.clear()
+        await it.arrive("1", "carts")
+        await until(lambda: it.is_holding)
+        with capture_logs() as logged:
+            await it.dispatcher.drain(0, cancel_seconds=0)
+            await it.dispatcher.drain(60, cancel_seconds=60)  # has nothing to wait for
+            it.hold.set()
+            await until(lambda: "the runner failed" in [line["event"] for line in logged])
 
 
 async def test_what_nobody_offered_is_found_even_while_a_look_is_under_way(tmp_path: Path) -> None:
