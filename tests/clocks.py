@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime
 
-from keptn_remedy.clock import Clock
+from keptn_remedy.support.clock import Clock
 
 
 class ShiftedClock(Clock):

@@ -9,8 +9,8 @@ from typing import Any, TextIO
 import orjson
 import structlog
 
-from keptn_remedy import logs
-from keptn_remedy.masking import Mask
+from keptn_remedy.support import logs
+from keptn_remedy.support.masking import Mask
 
 Line = dict[str, Any]
 

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 from keptn_remedy import Change, Outcome, Plan, events
 from keptn_remedy.cli.commands import app
-from keptn_remedy.clock import Clock
 from keptn_remedy.events import Replies
 from keptn_remedy.journal import Effect, Execution, Question
 from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing import triggered
 from tests.commands import Said
 

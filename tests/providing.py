@@ -12,9 +12,9 @@ from aiohttp import ClientSession
 
 from keptn_remedy import Action, Change, Context, Outcome, Plan, PlannedAction
 from keptn_remedy.action import AnyAction
-from keptn_remedy.clock import Clock
 from keptn_remedy.service import Service, running
 from keptn_remedy.settings import Settings
+from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing import FakeKeptn, registry_of
 from tests.waiting import until
 

@@ -8,9 +8,10 @@ from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
-from keptn_remedy import settings, variables
+from keptn_remedy import settings
 from keptn_remedy.registry import env_prefix
 from keptn_remedy.settings import KeptnSettings, Settings
+from keptn_remedy.support import variables
 from keptn_remedy_actions.cluster.action import ClusterAction
 from keptn_remedy_actions.cluster.settings import KubernetesSettings
 from keptn_remedy_actions.toggle_feature import ToggleFeature

@@ -9,12 +9,13 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
-from keptn_remedy import events, logs
-from keptn_remedy.clock import Clock
+from keptn_remedy import events
 from keptn_remedy.control_plane import ControlPlane
 from keptn_remedy.events import Event
 from keptn_remedy.events.cloud_event import is_object
 from keptn_remedy.journal import Journal, JournalError, OpenTask
+from keptn_remedy.support import logs
+from keptn_remedy.support.clock import Clock
 
 ABSENT_ANSWERS: Final = 2
 # Whoever told of an abort waits for our answer, at most 5 s (contract §9.1).

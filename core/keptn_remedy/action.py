@@ -11,7 +11,7 @@ import orjson
 from pydantic import BaseModel
 from pydantic_settings import SettingsConfigDict
 
-from keptn_remedy.variables import FromVariables
+from keptn_remedy.support.variables import FromVariables
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession

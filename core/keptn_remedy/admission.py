@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from keptn_remedy import logs
 from keptn_remedy.action import Outcome, Plan
 from keptn_remedy.guardrails.guard import Approval, Rehearsal, Verdict
 from keptn_remedy.guardrails.rails import Refusal
 from keptn_remedy.guardrails.units import in_words
 from keptn_remedy.journal import Execution, Question
 from keptn_remedy.means import Means
+from keptn_remedy.support import logs
 
 TURN = "turn"
 # Effects may settle without anybody ringing.

@@ -17,7 +17,6 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from keptn_remedy import logs
 from keptn_remedy.action import (
     AnyAction,
     Context,
@@ -26,9 +25,10 @@ from keptn_remedy.action import (
     PermanentError,
     TemporaryError,
 )
-from keptn_remedy.client import Uncertain, is_temporary
+from keptn_remedy.http_client import Uncertain, is_temporary
 from keptn_remedy.journal import Execution, Journal, JournalError
 from keptn_remedy.means import Means, text_of
+from keptn_remedy.support import logs
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger

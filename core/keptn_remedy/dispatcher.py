@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from keptn_remedy import logs
-from keptn_remedy.clock import Clock
 from keptn_remedy.journal import PAUSE_SECONDS, Execution, Journal, JournalError
-from keptn_remedy.metrics import Metrics
 from keptn_remedy.overdue import Overdue
 from keptn_remedy.rests import Rests
+from keptn_remedy.support import logs
+from keptn_remedy.support.clock import Clock
+from keptn_remedy.support.metrics import Metrics
 
 # Keptn gives up a task that nobody started within 10 minutes (contract §4.4).
 ANNOUNCE_AFTER_SECONDS = 300.0

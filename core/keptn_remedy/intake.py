@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from keptn_remedy import events, logs
+from keptn_remedy import events
 from keptn_remedy.events import ActionTriggered, Event
 from keptn_remedy.guardrails.guard import scope_of
 from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.journal import Execution, Journal, JournalError
 from keptn_remedy.registry import Entry, Registry
+from keptn_remedy.support import logs
 from keptn_remedy.transports import Answer
 
 

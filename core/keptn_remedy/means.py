@@ -17,14 +17,14 @@ from keptn_remedy.action import (
     Status,
     TemporaryError,
 )
-from keptn_remedy.clock import Clock
 from keptn_remedy.events import ActionTriggered, as_text
 from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.journal import Journal, insist
-from keptn_remedy.masking import Mask
-from keptn_remedy.metrics import Metrics
 from keptn_remedy.overdue import Overdue
 from keptn_remedy.rests import Rests
+from keptn_remedy.support.clock import Clock
+from keptn_remedy.support.masking import Mask
+from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.targets import Targets
 
 T = TypeVar("T")

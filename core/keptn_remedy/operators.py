@@ -6,14 +6,14 @@ import asyncio
 from contextlib import suppress
 from functools import partial
 
-from keptn_remedy import logs
-from keptn_remedy.clock import Clock
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.guardrails.rails import paused_words
 from keptn_remedy.journal import DueUndo, Journal, JournalError, Pause
-from keptn_remedy.metrics import Metrics
 from keptn_remedy.rests import Rests
 from keptn_remedy.runner import OVERDUE_SECONDS
+from keptn_remedy.support import logs
+from keptn_remedy.support.clock import Clock
+from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.undoing import Undoer, touched_by
 
 LOOK_SECONDS = 0.5

@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from keptn_remedy import logs
-from keptn_remedy.clock import Clock
 from keptn_remedy.events import Replies, Report
 from keptn_remedy.journal import Journal, JournalError, Unsent, insist
-from keptn_remedy.metrics import Metrics
+from keptn_remedy.support import logs
+from keptn_remedy.support.clock import Clock
+from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.transports import Refused, Undelivered
 
 IN_FLIGHT = 256

@@ -15,9 +15,9 @@ from typing import Any, TypeGuard
 
 from pydantic import TypeAdapter
 
-from keptn_remedy import logs
 from keptn_remedy.action import Action, AnyAction, BaseAction, PlannedAction
-from keptn_remedy.variables import SettingsError, build
+from keptn_remedy.support import logs
+from keptn_remedy.support.variables import SettingsError, build
 
 ENTRY_POINTS = "keptn_remedy.actions"
 CLOSE_SECONDS = 0.3

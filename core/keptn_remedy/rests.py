@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-from keptn_remedy.clock import Clock
+from keptn_remedy.support.clock import Clock
 
 
 class Rests:

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
-from keptn_remedy import logs
 from keptn_remedy.action import Outcome
 from keptn_remedy.admission import TURN
 from keptn_remedy.events import Replies, Report
@@ -15,6 +14,7 @@ from keptn_remedy.journal import Execution, Unsent
 from keptn_remedy.means import Means
 from keptn_remedy.registry import Registry
 from keptn_remedy.steps import Ended, Steps
+from keptn_remedy.support import logs
 
 WATCH_SECONDS = 5.0
 OVERDUE_SECONDS = 30.0

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, HttpUrl, SecretStr, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from keptn_remedy import variables
-from keptn_remedy.variables import CONFIG, FromVariables, SettingsError, build, names_of
+from keptn_remedy.support import variables
+from keptn_remedy.support.variables import CONFIG, FromVariables, SettingsError, build, names_of
 
 PREFIX = "REMEDY_"
 

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from keptn_remedy import events, logs
+from keptn_remedy import events
 from keptn_remedy.action import Outcome
-from keptn_remedy.clock import Clock
 from keptn_remedy.control_plane import ControlPlane, TaskState
 from keptn_remedy.events import FINISHED, STARTED, ActionTriggered, Event, Replies
 from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.journal import Journal, JournalError, Unsent
 from keptn_remedy.registry import Entry, Registry
+from keptn_remedy.support import logs
+from keptn_remedy.support.clock import Clock
 from keptn_remedy.transports import Accept
 
 SWEEP_SECONDS: Final = 60.0

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from keptn_remedy import logs
 from keptn_remedy.action import Denied, Plan, PlannedAction
 from keptn_remedy.attempts import Attempts
 from keptn_remedy.journal import DueUndo, Execution
 from keptn_remedy.means import Means, text_of
 from keptn_remedy.registry import Registry
+from keptn_remedy.support import logs
 
 UNDOS_AT_ONCE = 20
 Ending = tuple[Literal["done", "refused", "failed"], str]

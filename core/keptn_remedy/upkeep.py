@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from keptn_remedy import logs
-from keptn_remedy.clock import Clock
 from keptn_remedy.events import Replies
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.guardrails.policy_file import PolicyFile
 from keptn_remedy.journal import Journal, JournalError, Unsent
-from keptn_remedy.metrics import Metrics
+from keptn_remedy.support import logs
+from keptn_remedy.support.clock import Clock
+from keptn_remedy.support.metrics import Metrics
 
 PROBE_SECONDS = 1.0
 PRUNE_SECONDS = 60.0

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 import orjson
 
 from keptn_remedy import Change, Outcome, Plan, events
-from keptn_remedy.clock import Clock
 from keptn_remedy.events import ActionTriggered, Replies, Report
 from keptn_remedy.journal import Effect, Execution, History
 from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing import triggered
 
 T = TypeVar("T")

@@ -12,10 +12,10 @@ import pytest
 
 from keptn_remedy import events
 from keptn_remedy.aborts import Aborts
-from keptn_remedy.clock import Clock
 from keptn_remedy.control_plane import ControlPlane
 from keptn_remedy.journal import JournalError
 from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing import FakeKeptn, HttpPeer, http_peer, triggered
 from keptn_remedy.testing.fake_keptn import Release
 from tests.waiting import until

@@ -17,9 +17,9 @@ from keptn_remedy.dispatcher import ANNOUNCE_AFTER_SECONDS, Dispatcher
 from keptn_remedy.events import Replies
 from keptn_remedy.journal import Execution
 from keptn_remedy.journal.sqlite import SqliteJournal
-from keptn_remedy.metrics import Metrics
 from keptn_remedy.overdue import Overdue
 from keptn_remedy.rests import Rests
+from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.testing import triggered
 from tests.clocks import ShiftedClock
 from tests.waiting import until

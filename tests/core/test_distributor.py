@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from keptn_remedy.events import Replies
-from keptn_remedy.metrics import Metrics
+from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.testing import HttpPeer, http_peer
 from keptn_remedy.transports import Refused, Undelivered
 from keptn_remedy.transports.distributor import Distributor

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from keptn_remedy.clock import Clock
 from keptn_remedy.journal import JournalUnusable
 from keptn_remedy.journal.schema import MIGRATIONS, VERSION_1
 from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.support.clock import Clock
 from tests.core.journals import DONE, PLAN, REPLIES, SetClock, accepted, allow, trigger
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import orjson
 
 from keptn_remedy import Outcome, events
-from keptn_remedy.clock import Clock
 from keptn_remedy.events import Replies, Report
 from keptn_remedy.journal.sqlite import SqliteJournal
-from keptn_remedy.metrics import Metrics
 from keptn_remedy.outbox import Outbox
+from keptn_remedy.support.clock import Clock
+from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.testing import triggered
 from keptn_remedy.transports import Refused, Undelivered
 from tests.waiting import until

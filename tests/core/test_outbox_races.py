@@ -8,8 +8,8 @@ import orjson
 from keptn_remedy import events
 from keptn_remedy.events import Report
 from keptn_remedy.journal.sqlite import SqliteJournal
-from keptn_remedy.metrics import Metrics
 from keptn_remedy.outbox import Outbox
+from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.testing import ImpatientClock, triggered
 from tests.core.test_outbox import REPLIES
 

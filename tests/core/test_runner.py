@@ -13,23 +13,23 @@ import pytest
 import pytest_asyncio
 
 from keptn_remedy import Action, Change, Context, Outcome, Plan, PlannedAction, events
-from keptn_remedy.client import lent_session
 from keptn_remedy.events import Replies
 from keptn_remedy.guardrails.defaults import ReplicaSettings
 from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.guardrails.policy import Policy
+from keptn_remedy.http_client import lent_session
 from keptn_remedy.journal import Execution, Question
 from keptn_remedy.journal.effects import Effects
 from keptn_remedy.journal.executions import Executions
 from keptn_remedy.journal.sqlite import SqliteJournal
-from keptn_remedy.masking import Mask
 from keptn_remedy.means import Means
-from keptn_remedy.metrics import Metrics
 from keptn_remedy.overdue import Overdue
 from keptn_remedy.rests import Rests
 from keptn_remedy.runner import Runner
 from keptn_remedy.steps import MAX_RUNS
+from keptn_remedy.support.masking import Mask
+from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.targets import Targets
 from keptn_remedy.testing import ImpatientClock, registry_of, triggered
 from tests.clocks import StandingClock

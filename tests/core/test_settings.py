@@ -6,7 +6,7 @@ import pytest
 from pydantic_settings import BaseSettings
 
 from keptn_remedy.settings import KeptnSettings, Settings, load
-from keptn_remedy.variables import SettingsError, build, names_of, read
+from keptn_remedy.support.variables import SettingsError, build, names_of, read
 from keptn_remedy_actions.toggle_feature import ToggleFeature
 from tests import settings_page
 from tests.commands import FREE_PORTS, Said, remedy

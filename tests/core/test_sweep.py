@@ -13,12 +13,12 @@ import pytest
 from aiohttp import ClientSession
 
 from keptn_remedy import events
-from keptn_remedy.clock import Clock
 from keptn_remedy.control_plane import ControlPlane
 from keptn_remedy.events import STRUCTURED, Event, Replies
 from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.journal import Unsent
 from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.support.clock import Clock
 from keptn_remedy.sweep import SWEEP_SECONDS, Filters, Sweep
 from keptn_remedy.testing import FakeKeptn, registry_of
 from keptn_remedy.testing import triggered as triggered_long_ago

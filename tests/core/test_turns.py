@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from keptn_remedy.clock import Clock
 from keptn_remedy.rests import Rests
+from keptn_remedy.support.clock import Clock
 from tests.core.railing import Ask, Rig, rigged
 from tests.waiting import until
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from deploy.render import DEPLOY
-from keptn_remedy.metrics import Metrics
+from keptn_remedy.support.metrics import Metrics
 from tests.deploy.charts import Json, needs_helm, the
 
 PROMTOOL = shutil.which("promtool")

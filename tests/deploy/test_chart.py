@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from deploy.render import CHART
-from keptn_remedy import settings, variables
+from keptn_remedy import settings
 from keptn_remedy.registry import key
 from keptn_remedy.settings import KeptnSettings, Settings
+from keptn_remedy.support import variables
 from keptn_remedy_actions.cluster.settings import KubernetesSettings
 from keptn_remedy_actions.restart import Restart
 from keptn_remedy_actions.rollback import Rollback

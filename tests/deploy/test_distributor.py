@@ -3,9 +3,9 @@
 import pytest
 import yaml
 
-from keptn_remedy import variables
 from keptn_remedy.events import TRIGGERED
 from keptn_remedy.settings import KeptnSettings
+from keptn_remedy.support import variables
 from tests.deploy.charts import (
     REMOTE,
     Json,

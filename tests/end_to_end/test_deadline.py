@@ -10,8 +10,8 @@ from typing import Any, ClassVar, NamedTuple
 
 from keptn_remedy import Action, Context, Outcome, Plan
 from keptn_remedy.action import AnyAction
-from keptn_remedy.clock import Clock
 from keptn_remedy.service import Service
+from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing import FakeKeptn, triggered
 from tests.providing import Dial, Greet, event_url, provider
 from tests.waiting import until

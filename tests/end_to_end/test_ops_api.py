@@ -18,10 +18,10 @@ from hypothesis import settings as hypothesis_settings
 from schemathesis.specs.openapi.checks import ignored_auth
 
 from keptn_remedy.events import STARTED
+from keptn_remedy.ops import openapi
 from keptn_remedy.service import Service
+from keptn_remedy.support.variables import SettingsError
 from keptn_remedy.testing import FakeKeptn, triggered
-from keptn_remedy.variables import SettingsError
-from keptn_remedy.web import openapi
 from tests.providing import Gate, Greet, event_url, gated, ops_url, provider
 from tests.waiting import until
 

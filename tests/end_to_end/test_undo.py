@@ -20,10 +20,10 @@ from keptn_remedy import (
     PlannedAction,
     undoing,
 )
-from keptn_remedy.clock import Clock
 from keptn_remedy.journal import DueUndo, JournalError, Undo
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.service import Service
+from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing import FakeKeptn, triggered
 from tests.clocks import MovedClock
 from tests.providing import Gate, event_url, get_json, ops_url, provider

@@ -14,7 +14,7 @@ import orjson
 from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 
-from keptn_remedy import events, logs, registry, service, settings, variables
+from keptn_remedy import events, registry, service, settings
 from keptn_remedy.action import AnyAction, Outcome, PlannedAction
 from keptn_remedy.cli.terminal import (
     FAILED,
@@ -30,10 +30,11 @@ from keptn_remedy.cli.terminal import (
     table,
 )
 from keptn_remedy.guardrails.defaults import replica_settings
-from keptn_remedy.masking import Mask, secrets_of
+from keptn_remedy.ops.models import ActionInfo
 from keptn_remedy.registry import Entry, Registry, RegistryError
-from keptn_remedy.variables import SettingsError
-from keptn_remedy.web.models import ActionInfo
+from keptn_remedy.support import logs, variables
+from keptn_remedy.support.masking import Mask, secrets_of
+from keptn_remedy.support.variables import SettingsError
 
 DRY_RUN_SECONDS = 30.0
 

@@ -38,8 +38,8 @@ from keptn_remedy.journal import (
     WholeRecord,
 )
 from keptn_remedy.journal.sqlite import SqliteJournal
-from keptn_remedy.variables import SettingsError
-from keptn_remedy.web.models import Execution, ExecutionDetail, Undo
+from keptn_remedy.ops.models import Execution, ExecutionDetail, Undo
+from keptn_remedy.support.variables import SettingsError
 
 FIRST_SHOWN = 10
 FOLLOW_SECONDS = 0.5

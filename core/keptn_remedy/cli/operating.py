@@ -14,7 +14,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from keptn_remedy import validation
 from keptn_remedy.cli.looking import journal_path, with_journal
 from keptn_remedy.cli.terminal import (
     FAILED,
@@ -31,8 +30,9 @@ from keptn_remedy.guardrails.pauses import Pauses, still_paused_words, unapprova
 from keptn_remedy.guardrails.units import counted
 from keptn_remedy.journal import Pause, Verdict, WholeRecord
 from keptn_remedy.journal.sqlite import SqliteJournal, is_served
+from keptn_remedy.ops import models
 from keptn_remedy.settings import load
-from keptn_remedy.web import models
+from keptn_remedy.support import validation
 
 LOOK_SECONDS = 0.1
 HEARD_SECONDS = 10.0

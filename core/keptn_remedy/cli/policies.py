@@ -10,7 +10,7 @@ from dataclasses import asdict
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from keptn_remedy import registry, variables
+from keptn_remedy import registry
 from keptn_remedy.cli.terminal import (
     FAILED,
     GOOD,
@@ -27,7 +27,8 @@ from keptn_remedy.guardrails import words
 from keptn_remedy.guardrails.matching import has_glob
 from keptn_remedy.guardrails.policy import Policy, PolicyError, json_schema
 from keptn_remedy.registry import Registry, RegistryError
-from keptn_remedy.variables import SettingsError
+from keptn_remedy.support import variables
+from keptn_remedy.support.variables import SettingsError
 
 _FOLDER = "REMEDY_ACTIONS_DIR"
 

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from rich.text import Text
 
-from keptn_remedy import logs, service, settings, variables
+from keptn_remedy import service, settings
 from keptn_remedy.cli import demo as demonstration
 from keptn_remedy.cli.terminal import (
     FAILED,
@@ -33,7 +33,8 @@ from keptn_remedy.guardrails.policy import PolicyError
 from keptn_remedy.journal import JournalError, JournalUnusable
 from keptn_remedy.registry import RegistryError
 from keptn_remedy.settings import Settings
-from keptn_remedy.variables import SettingsError
+from keptn_remedy.support import logs, variables
+from keptn_remedy.support.variables import SettingsError
 
 LOCAL = {"REMEDY_JOURNAL": "var/local-journal.db", "FLAGD_FILE": "var/flags.json"}
 # People see the reports themselves; what goes wrong is logged beside them.

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from keptn_remedy.events import ActionTriggered
 from keptn_remedy.journal import Execution, Record, State
 from keptn_remedy.journal.sqlite import SqliteJournal
-from keptn_remedy.web.models import MAX_ASKING
+from keptn_remedy.ops.models import MAX_ASKING
 
 PAGE = 500
 _OPEN: tuple[State, ...] = ("accepted", "started")

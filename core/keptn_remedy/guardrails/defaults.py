@@ -9,7 +9,7 @@ from pydantic_settings import SettingsConfigDict
 
 from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.guardrails.policy import Policy
-from keptn_remedy.variables import FromVariables, SettingsError, build
+from keptn_remedy.support.variables import FromVariables, SettingsError, build
 
 _PREFIX = "KUBERNETES_"
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from keptn_remedy.action import Plan
-from keptn_remedy.clock import Clock
 from keptn_remedy.events import ActionTriggered
 from keptn_remedy.guardrails.defaults import ReplicaSettings
 from keptn_remedy.guardrails.matching import Resolved, Rules, Scope
@@ -21,6 +20,7 @@ from keptn_remedy.guardrails.rails import (
     paused_words,
 )
 from keptn_remedy.journal import Arm, Effect, Execution, History, Journal, Pause, insist
+from keptn_remedy.support.clock import Clock
 
 _STRICTNESS = ("act", "approve", "dry-run")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from keptn_remedy import logs
-from keptn_remedy.clock import Clock
+from keptn_remedy.support import logs
+from keptn_remedy.support.clock import Clock
 
 FRESH_SECONDS = 300.0
 ASK_AGAIN_SECONDS = 30.0

@@ -8,7 +8,6 @@ from typing import Any
 
 import orjson
 
-from keptn_remedy import logs
 from keptn_remedy.action import JSON, Outcome
 from keptn_remedy.events import ActionTriggered, NotACloudEvent, Report, Unusable, stored_trigger
 from keptn_remedy.journal import (
@@ -28,6 +27,7 @@ from keptn_remedy.journal.group_commit import Statement
 from keptn_remedy.journal.reports import Reports
 from keptn_remedy.journal.sqlite_file import json_list, owed
 from keptn_remedy.journal.undos import ABORTED, FAILED_VERIFICATION, PROBLEM_CLOSED
+from keptn_remedy.support import logs
 
 
 class Executions(Reports):

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import orjson
 
-from keptn_remedy import logs
 from keptn_remedy.action import Outcome, Plan
 from keptn_remedy.events import NotACloudEvent, Report, Unusable, stored_trigger
 from keptn_remedy.journal.values import (
@@ -24,6 +23,7 @@ from keptn_remedy.journal.values import (
     Unsent,
     WholeRecord,
 )
+from keptn_remedy.support import logs
 
 T = TypeVar("T")
 

@@ -8,22 +8,22 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from keptn_remedy.action import Outcome, Plan
-from keptn_remedy.client import lent_session
-from keptn_remedy.clock import Clock
 from keptn_remedy.events import ActionTriggered, Replies
 from keptn_remedy.guardrails.defaults import ReplicaSettings
 from keptn_remedy.guardrails.guard import Guard
+from keptn_remedy.http_client import lent_session
 from keptn_remedy.journal import Execution, Undo
 from keptn_remedy.journal.sqlite import SqliteJournal
-from keptn_remedy.masking import Mask
 from keptn_remedy.means import Means
-from keptn_remedy.metrics import Metrics
 from keptn_remedy.overdue import Overdue
 from keptn_remedy.registry import Registry
 from keptn_remedy.rests import Rests
 from keptn_remedy.runner import Runner
 from keptn_remedy.service.wiring import installed_version, secrets_in
 from keptn_remedy.settings import KeptnSettings
+from keptn_remedy.support.clock import Clock
+from keptn_remedy.support.masking import Mask
+from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.targets import Targets
 from keptn_remedy.undoing import Undoer
 

@@ -9,13 +9,14 @@ import signal
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from keptn_remedy import logs, registry, settings, variables
+from keptn_remedy import registry, settings
 from keptn_remedy.events import Report
 from keptn_remedy.guardrails.defaults import replica_settings
-from keptn_remedy.masking import Mask
 from keptn_remedy.service.provider import Service
 from keptn_remedy.service.wiring import installed_version, running, secrets_in
 from keptn_remedy.settings import KeptnSettings, Settings
+from keptn_remedy.support import logs, variables
+from keptn_remedy.support.masking import Mask
 
 
 async def serve(

@@ -13,10 +13,8 @@ from typing import Any
 
 from aiohttp import ClientSession
 
-from keptn_remedy import logs, upkeep, value_source
+from keptn_remedy import upkeep, value_source
 from keptn_remedy.aborts import Aborts
-from keptn_remedy.client import lent_session
-from keptn_remedy.clock import Clock
 from keptn_remedy.control_plane import ControlPlane
 from keptn_remedy.dispatcher import Dispatcher
 from keptn_remedy.events import Replies, Report
@@ -26,12 +24,15 @@ from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.guardrails.policy_file import PolicyFile
 from keptn_remedy.guardrails.stages import StageSizes
+from keptn_remedy.http_client import lent_session
 from keptn_remedy.intake import Intake
 from keptn_remedy.journal.sqlite import SqliteJournal
-from keptn_remedy.masking import Mask, secrets_of
 from keptn_remedy.means import Means
-from keptn_remedy.metrics import Metrics
 from keptn_remedy.operators import Operators
+from keptn_remedy.ops.models import Readiness
+from keptn_remedy.ops.operator_api import OperatorApi
+from keptn_remedy.ops.operator_token import OperatorToken
+from keptn_remedy.ops.port import OpsPort
 from keptn_remedy.outbox import Outbox
 from keptn_remedy.overdue import Overdue
 from keptn_remedy.registry import Registry
@@ -39,16 +40,16 @@ from keptn_remedy.rests import Rests
 from keptn_remedy.runner import Runner
 from keptn_remedy.service.provider import Service
 from keptn_remedy.settings import KeptnSettings, Settings
+from keptn_remedy.support import logs
+from keptn_remedy.support.clock import Clock
+from keptn_remedy.support.masking import Mask, secrets_of
+from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.sweep import Filters, Sweep
 from keptn_remedy.targets import Targets
 from keptn_remedy.transports.distributor import Distributor
 from keptn_remedy.transports.http_receiver import HttpReceiver
 from keptn_remedy.transports.local import Local
 from keptn_remedy.undoing import Undoer
-from keptn_remedy.web.models import Readiness
-from keptn_remedy.web.operator_api import OperatorApi
-from keptn_remedy.web.operator_token import OperatorToken
-from keptn_remedy.web.ops import OpsPort
 
 
 def installed_version() -> str:

@@ -11,9 +11,9 @@ from pydantic import TypeAdapter
 
 from keptn_remedy import events, service
 from keptn_remedy.action import AnyAction, Outcome, Plan, PlannedAction
-from keptn_remedy.clock import Clock
 from keptn_remedy.guardrails.defaults import ReplicaSettings
 from keptn_remedy.registry import Entry, Registry
+from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing.fake_keptn import FakeKeptn
 from keptn_remedy.testing.http_peer import HttpPeer, http_peer
 

@@ -17,8 +17,8 @@ from aiohttp import (
 )
 from yarl import URL
 
-from keptn_remedy.client import NOT_TAKEN, is_temporary, retry_after
 from keptn_remedy.events import STRUCTURED, Report
+from keptn_remedy.http_client import NOT_TAKEN, is_temporary, retry_after
 from keptn_remedy.transports import Accept, Refused, Undelivered
 from keptn_remedy.transports.http_receiver import HttpReceiver
 

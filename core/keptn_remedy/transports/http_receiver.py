@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 import orjson
 from aiohttp import web
 
-from keptn_remedy import events, logs
-from keptn_remedy.metrics import Metrics
+from keptn_remedy import events
+from keptn_remedy.support import logs
+from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.transports import Accept, Answer
 
 MAX_BODY_BYTES = 1024**2  # aiohttp's default for a request, also after decompression

@@ -6,8 +6,8 @@ import hmac
 from pathlib import Path
 
 from keptn_remedy.guardrails.files import MountedFile
-from keptn_remedy.masking import Mask
-from keptn_remedy.variables import SettingsError
+from keptn_remedy.support.masking import Mask
+from keptn_remedy.support.variables import SettingsError
 
 VARIABLE = "REMEDY_OPERATOR_TOKEN_FILE"
 FEWEST_CHARACTERS, MOST_CHARACTERS = 16, 4096

@@ -12,12 +12,12 @@ from aiohttp import web
 from keptn_remedy.action import PlannedAction
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.journal import Execution, Journal, JournalError, Record, State
-from keptn_remedy.masking import Mask
-from keptn_remedy.metrics import Metrics
+from keptn_remedy.ops import models, openapi
+from keptn_remedy.ops.answers import Mistake, json_answer, problems
+from keptn_remedy.ops.operator_api import MAX_BODY_BYTES, OperatorApi
 from keptn_remedy.registry import Registry
-from keptn_remedy.web import models, openapi
-from keptn_remedy.web.answers import Mistake, json_answer, problems
-from keptn_remedy.web.operator_api import MAX_BODY_BYTES, OperatorApi
+from keptn_remedy.support.masking import Mask
+from keptn_remedy.support.metrics import Metrics
 
 MAX_PAGE, DEFAULT_PAGE = 500, 100
 

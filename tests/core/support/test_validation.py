@@ -19,7 +19,7 @@ from pydantic import (
     ValidationError,
 )
 
-from keptn_remedy.validation import told
+from keptn_remedy.support.validation import told
 
 
 class _Door(BaseModel):

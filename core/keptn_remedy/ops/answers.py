@@ -9,8 +9,8 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from keptn_remedy.journal import JournalError
-from keptn_remedy.masking import Mask
-from keptn_remedy.web import models
+from keptn_remedy.ops import models
+from keptn_remedy.support.masking import Mask
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

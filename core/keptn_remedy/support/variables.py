@@ -17,7 +17,7 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as PydanticSettingsError
 
-from keptn_remedy import validation
+from keptn_remedy.support import validation
 
 CONFIG = "REMEDY_CONFIG"
 

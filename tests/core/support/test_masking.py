@@ -22,8 +22,8 @@ from keptn_remedy import (
     service,
 )
 from keptn_remedy.journal import WholeRecord
-from keptn_remedy.masking import MASK, Mask, secrets_of
 from keptn_remedy.service import Service
+from keptn_remedy.support.masking import MASK, Mask, secrets_of
 from keptn_remedy.testing import FakeKeptn, registry_of, triggered
 from tests.log_lines import LogLines, captured_logs
 from tests.providing import event_url, settings

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from keptn_remedy.web import models
+from keptn_remedy.ops import models
 
 REF = "#/components/schemas/{model}"
 

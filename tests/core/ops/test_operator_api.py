@@ -18,15 +18,15 @@ from keptn_remedy import Change, Outcome, Plan
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.journal import JournalError, Pause
 from keptn_remedy.journal.sqlite import SqliteJournal
-from keptn_remedy.masking import MASK, Mask
-from keptn_remedy.metrics import Metrics
+from keptn_remedy.ops.models import Readiness
+from keptn_remedy.ops.operator_api import MAX_BODY_BYTES, OperatorApi
+from keptn_remedy.ops.operator_token import OperatorToken
+from keptn_remedy.ops.port import OpsPort
 from keptn_remedy.settings import load
+from keptn_remedy.support.masking import MASK, Mask
+from keptn_remedy.support.metrics import Metrics
+from keptn_remedy.support.variables import SettingsError
 from keptn_remedy.testing import registry_of
-from keptn_remedy.variables import SettingsError
-from keptn_remedy.web.models import Readiness
-from keptn_remedy.web.operator_api import MAX_BODY_BYTES, OperatorApi
-from keptn_remedy.web.operator_token import OperatorToken
-from keptn_remedy.web.ops import OpsPort
 from tests.log_lines import LogLines, captured_logs
 from tests.ordering import TARGET, asking, begun, ended
 from tests.providing import Greet

@@ -15,14 +15,14 @@ import orjson
 from aiohttp import web
 from pydantic import ValidationError
 
-from keptn_remedy import logs, validation
 from keptn_remedy.guardrails.pauses import Pauses, still_paused_words, unapprovable_words
 from keptn_remedy.journal import Journal, JournalError, Verdict, WholeRecord
-from keptn_remedy.masking import Mask
-from keptn_remedy.variables import SettingsError
-from keptn_remedy.web import models
-from keptn_remedy.web.answers import Handler, Mistake, json_answer
-from keptn_remedy.web.operator_token import OperatorToken
+from keptn_remedy.ops import models
+from keptn_remedy.ops.answers import Handler, Mistake, json_answer
+from keptn_remedy.ops.operator_token import OperatorToken
+from keptn_remedy.support import logs, validation
+from keptn_remedy.support.masking import Mask
+from keptn_remedy.support.variables import SettingsError
 
 MAX_BODY_BYTES = 16 * 1024
 MOST, WITHIN_SECONDS = 5, 10.0

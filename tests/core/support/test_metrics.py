@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from keptn_remedy import Action, Context, Outcome, Retry, TemporaryError, service
 from keptn_remedy.events import FINISHED, STARTED
-from keptn_remedy.metrics import Metrics
 from keptn_remedy.service import Service
+from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.testing import FakeKeptn, registry_of, triggered
 from tests.providing import Gate, Greet, event_url, gated, settings
 

@@ -11,18 +11,10 @@ from typing import Any
 import orjson
 import pytest
 
-from keptn_remedy import (
-    Action,
-    Context,
-    Outcome,
-    PermanentError,
-    Retry,
-    TemporaryError,
-    logs,
-    service,
-)
-from keptn_remedy.masking import Mask
+from keptn_remedy import Action, Context, Outcome, PermanentError, Retry, TemporaryError, service
 from keptn_remedy.service import Service
+from keptn_remedy.support import logs
+from keptn_remedy.support.masking import Mask
 from keptn_remedy.testing import FakeKeptn, registry_of, triggered
 from tests.log_lines import Line, LogLines, captured_logs
 from tests.providing import event_url, settings

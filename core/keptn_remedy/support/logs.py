@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
     from keptn_remedy.events import ActionTriggered, Report
-    from keptn_remedy.masking import Mask
+    from keptn_remedy.support.masking import Mask
 
     Render = Callable[[WrappedLogger, str, EventDict], bytes]
 
