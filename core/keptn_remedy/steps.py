@@ -27,10 +27,10 @@ from keptn_remedy.attempts import Attempts, may_be_repeated
 from keptn_remedy.giving_up import GivenUp, GivingUp
 from keptn_remedy.guardrails.guard import Asking
 from keptn_remedy.journal import Arm, Execution, UndoAtOnce
-from keptn_remedy.leaks import has_earlier_round, without_leaks
 from keptn_remedy.means import Means
 from keptn_remedy.own_undo import OwnUndo
 from keptn_remedy.registry import Entry
+from keptn_remedy.remediation.earlier_rounds import has_earlier_round, without_leftovers
 
 # An execution that brought down this many processes must not bring down the next one.
 MAX_RUNS = 10
@@ -348,7 +348,7 @@ class Steps:
         if not has_earlier_round(trigger):
             return trigger.value, ()
         return await means.insist(
-            lambda: without_leaks(trigger, self._entry, means.journal.trigger)
+            lambda: without_leftovers(trigger, self._entry, means.journal.trigger)
         )
 
     async def _plan(self, action: PlannedAction, value: Any) -> Plan:

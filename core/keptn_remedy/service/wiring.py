@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import ClientSession
 
-from keptn_remedy import upkeep, value_source
+from keptn_remedy import upkeep
 from keptn_remedy.aborts import Aborts
 from keptn_remedy.control_plane import ControlPlane
 from keptn_remedy.dispatcher import Dispatcher
@@ -36,6 +36,7 @@ from keptn_remedy.ops.port import OpsPort
 from keptn_remedy.outbox import Outbox
 from keptn_remedy.overdue import Overdue
 from keptn_remedy.registry import Registry
+from keptn_remedy.remediation.entry import value_of
 from keptn_remedy.rests import Rests
 from keptn_remedy.runner import Runner
 from keptn_remedy.service.provider import Service
@@ -161,7 +162,7 @@ class _Base:
             rests=Rests(),
             overdue=Overdue(),
             dry_run=self.config.dry_run,
-            value_of=partial(value_source.value_of, fetch=fetch) if from_file else None,
+            value_of=partial(value_of, fetch=fetch) if from_file else None,
         )
 
     def guard(self) -> Guard:

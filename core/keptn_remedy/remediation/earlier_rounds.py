@@ -35,7 +35,7 @@ class Cleaned:
     dropped: tuple[str, ...] = ()
 
 
-async def without_leaks(
+async def without_leftovers(
     trigger: ActionTriggered, entry: Entry, find: Find
 ) -> tuple[JSON, tuple[str, ...]]:
     """The trigger's value without leftovers, and a note for each of these.

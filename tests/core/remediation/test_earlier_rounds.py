@@ -14,8 +14,8 @@ from pydantic import BaseModel, BeforeValidator
 
 from keptn_remedy import Action, Context, Outcome, events
 from keptn_remedy.events import ActionTriggered
-from keptn_remedy.leaks import Cleaned, cleaned, without_leaks
 from keptn_remedy.registry import Entry
+from keptn_remedy.remediation.earlier_rounds import Cleaned, cleaned, without_leftovers
 from keptn_remedy.testing import registry_of, triggered
 
 MISSING: Any = object()
@@ -81,7 +81,7 @@ def entry(action: type[Action]) -> Entry:
 async def value_of(
     rounds: Rounds, trigger: ActionTriggered, action: type[Action] = Toggle
 ) -> tuple[Any, tuple[str, ...]]:
-    return await without_leaks(trigger, entry(action), rounds.find)
+    return await without_leftovers(trigger, entry(action), rounds.find)
 
 
 # The merge of keptn/shipyard-controller, release by release (contract §4.5).

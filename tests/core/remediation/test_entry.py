@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,10 @@ import pytest
 
 from keptn_remedy import PermanentError, TemporaryError, events
 from keptn_remedy.events import ActionTriggered
+from keptn_remedy.remediation.entry import value_of
 from keptn_remedy.testing import triggered
-from keptn_remedy.value_source import MAX_BYTES, value_of
 
-EXAMPLE = (Path(__file__).parents[2] / "examples" / "remediation.yaml").read_text("utf-8")
+EXAMPLE = (Path(__file__).parents[3] / "examples" / "remediation.yaml").read_text("utf-8")
 LADDER = """
 apiVersion: spec.keptn.sh/0.1.4
 kind: Remediation
@@ -113,85 +112,6 @@ async def test_what_is_not_there_is_told_beside_what_is() -> None:
     assert str(error.value).startswith(
         "remediation.yaml has no scale 'Less'; it has scale 'More' (CPU saturation), scale 'More'"
     )
-
-
-OF_KEPTN_0_6 = "remediations: [{name: default, actions: [{action: scale, value: '+2'}]}]"
-DRAFT_BEFORE_0_7 = """
-version: 0.2.0
-spec: {remediations: [{problemType: x, actionsOnOpen: [{action: scale, values: '+2'}]}]}
-"""
-ANCHORS_AND_MERGED_KEYS = """
-spec: {remediations: [{problemType: x, actionsOnOpen: [
-  {action: restart, name: other, value: &two '+2'}, {<<: {action: scale, value: x}, value: *two}
-]}]}
-"""
-NO_ENTRIES_AMONG_IT = """
-spec: {remediations: [
-  text, ~, {actionsOnOpen: 7}, {actionsOnOpen: [~, 8, {action: scale, value: '+2'}]}
-]}
-"""
-
-
-@pytest.mark.parametrize(
-    "file", [OF_KEPTN_0_6, DRAFT_BEFORE_0_7, ANCHORS_AND_MERGED_KEYS, NO_ENTRIES_AMONG_IT]
-)
-async def test_other_forms_are_read_too(file: str) -> None:
-    assert await read(file, trigger("scale", "")) == "+2"
-
-
-async def test_the_value_is_what_keptn_makes_of_the_yaml() -> None:
-    file = """
-    spec: {remediations: [{problemType: default, actionsOnOpen: [{action: scale, value: {
-      switch: off, day: 2026-01-01, time: 1:30, number: 2, share: 0.5, none: ~, endless: .inf,
-      on: "text", 7: [a, {b: yes}]}}]}]}
-    """
-    assert await read(file, trigger("scale", "")) == {
-        "switch": False,
-        "day": "2026-01-01",
-        "time": "1:30",
-        "number": 2,
-        "share": 0.5,
-        "none": None,
-        "endless": ".inf",
-        "on": "text",
-        "7": ["a", {"b": True}],
-    }
-
-
-LETTERS = "abcdefghijklmnopq"
-LAUGHS = [f"{b}: &{b} [*{a}, *{a}]" for a, b in pairwise(LETTERS)]
-
-
-@pytest.mark.parametrize(
-    ("file", "why"),
-    [
-        ("a: [", "while parsing"),
-        ("a: 1\n---\nb: 2", "expected a single document"),
-        (b"\xff\xfe\x00", "unacceptable character"),
-        ("a: &a [*a]", "recursion"),
-        ("[" * 5_000, "recursion"),
-        ("\n".join(["a: &a [x, x]", *LAUGHS]), "more than 20000 items"),
-        ("a: " + "9" * 5_000, "4300 digits"),
-        ("#" * (MAX_BYTES + 1), "64001 bytes"),
-    ],
-)
-async def test_what_is_no_yaml_or_too_much_of_it_is_refused(file: str | bytes, why: str) -> None:
-    with pytest.raises(PermanentError, match=why):
-        await read(file, trigger("scale", "More"))
-
-
-@pytest.mark.parametrize("file", ["", "text", "[]", "spec: ~", "spec: {remediations: {}}"])
-async def test_a_file_without_entries_has_nothing(file: str) -> None:
-    with pytest.raises(PermanentError, match=r"has no scale 'More'; it has nothing"):
-        await read(file, trigger("scale", "More"))
-
-
-async def test_objects_of_python_are_not_made() -> None:
-    file = (
-        "spec: {remediations: [{actionsOnOpen: [{action: scale,"
-        " value: !!python/object/apply:os.getcwd []}]}]}"
-    )
-    assert await read(file, trigger("scale", "")) == []
 
 
 async def test_without_the_file_nothing_is_done() -> None:

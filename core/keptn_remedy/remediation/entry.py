@@ -1,0 +1,101 @@
+"""Which entry of remediation.yaml a trigger means, and that entry's value (contract §7.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from keptn_remedy.action import JSON, PermanentError
+from keptn_remedy.events import ActionTriggered
+from keptn_remedy.registry import key
+from keptn_remedy.remediation.file import FILE, Entry, as_map, as_text, entries
+
+_MOST_LISTED: Final = 10
+
+Fetch = Callable[[str, str, str, str, str], Awaitable[bytes | None]]
+"""From project, stage, service, file name and commit to the content of that resource in Keptn, or
+None where there is none. Raises TemporaryError where Keptn can't be asked.
+"""
+
+
+async def value_of(trigger: ActionTriggered, fetch: Fetch) -> JSON:
+    """The value of the entry that the trigger came from; None where the entry has none.
+
+    Raises:
+        TemporaryError: the file can't be fetched now.
+        PermanentError: there is no file, or no single entry of it fits.
+    """
+    return _chosen(entries(await _fetched(trigger, fetch)), _Sought.by(trigger))
+
+
+async def _fetched(trigger: ActionTriggered, fetch: Fetch) -> bytes:
+    scope = trigger.project, trigger.stage, trigger.service
+    content = await fetch(*scope, FILE, trigger.git_commit_id)
+    if content is None:
+        raise PermanentError(f"there is no {FILE} for {'/'.join(scope)}")
+    return content
+
+
+@dataclass(frozen=True, slots=True)
+class _Sought:
+    """What a trigger tells of its entry; `index` is None from the second round on, where Keptn
+    freezes it (contract §4.6).
+    """
+
+    action: str
+    name: str
+    problems: tuple[str, ...]
+    index: int | None
+
+    @classmethod
+    def by(cls, trigger: ActionTriggered) -> _Sought:
+        data, problem = trigger.data, trigger.problem
+        is_first_round = "evaluation" not in data and "remedy" not in data
+        return cls(
+            action=trigger.action,
+            name=as_text(data["action"].get("name")),
+            problems=(problem.root_cause, problem.title, "default"),
+            index=_index(data.get("get-action")) if is_first_round else None,
+        )
+
+    def is_met_by(self, entry: Entry) -> bool:
+        return key(entry.action) == key(self.action) and entry.name == self.name
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.name!r}"
+
+
+def _index(told: Any) -> int | None:
+    """Where the entry stands; Keptn tells the next one, as `actionIndex` or `ActionIndex`."""
+    fields = {name.lower(): value for name, value in as_map(told).items()}
+    next_one = fields.get("actionindex")
+    return int(next_one) - 1 if isinstance(next_one, int | float) else None
+
+
+def _chosen(listed: Sequence[Entry], sought: _Sought) -> JSON:
+    fitting = [entry for entry in listed if sought.is_met_by(entry)]
+    if not fitting:
+        there = ", ".join(map(str, listed[:_MOST_LISTED])) or "nothing"
+        raise PermanentError(f"{FILE} has no {sought}; it has {there}")
+    for narrowed in (fitting, *_narrowed(fitting, sought)):
+        if len({orjson.dumps(e.value, option=orjson.OPT_SORT_KEYS) for e in narrowed}) == 1:
+            return narrowed[0].value
+    raise PermanentError(
+        f"{FILE} has {len(fitting)} entries {sought} with different values;"
+        " give each a name of its own"
+    )
+
+
+def _narrowed(fitting: Sequence[Entry], sought: _Sought) -> Iterator[list[Entry]]:
+    """The entries for the trigger's problem; and the one of these at its index."""
+    of_problem = next(filter(None, (_of_type(fitting, p) for p in sought.problems)), list(fitting))
+    yield of_problem
+    yield [entry for entry in of_problem if entry.index == sought.index]
+
+
+def _of_type(entries: Sequence[Entry], problem: str) -> list[Entry]:
+    wanted = problem.strip().casefold()
+    return [e for e in entries if wanted and e.problem_type.casefold() == wanted]
