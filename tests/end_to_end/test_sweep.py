@@ -5,7 +5,7 @@ from pathlib import Path
 from keptn_remedy.service import running
 from keptn_remedy.settings import KeptnSettings
 from keptn_remedy.testing import FakeKeptn, registry_of, triggered
-from tests.core.test_sweep import begin
+from tests.core.keptn.test_missed_triggers import begin
 from tests.providing import Greet, provider, settings
 
 

@@ -5,27 +5,27 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from keptn_remedy.aborts import Aborts
 from keptn_remedy.dispatcher import CANCEL_SECONDS, Dispatcher
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.guardrails.policy_file import PolicyFile
 from keptn_remedy.guardrails.rails import paused_words
-from keptn_remedy.intake import Intake
 from keptn_remedy.journal import JournalError, insist
 from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.keptn.aborted_tasks import AbortedTasks
+from keptn_remedy.keptn.intake import Intake
+from keptn_remedy.keptn.missed_triggers import MissedTriggers
+from keptn_remedy.keptn.outbox import GRACE_SECONDS, Outbox
+from keptn_remedy.keptn.transports.distributor import Distributor
+from keptn_remedy.keptn.transports.http_receiver import HttpReceiver
+from keptn_remedy.keptn.transports.local import Local
 from keptn_remedy.operators import Operators
 from keptn_remedy.ops.models import Readiness
 from keptn_remedy.ops.port import OpsPort
-from keptn_remedy.outbox import GRACE_SECONDS, Outbox
 from keptn_remedy.registry import Registry
 from keptn_remedy.runner import Runner
 from keptn_remedy.settings import Settings
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
-from keptn_remedy.sweep import Sweep
-from keptn_remedy.transports.distributor import Distributor
-from keptn_remedy.transports.http_receiver import HttpReceiver
-from keptn_remedy.transports.local import Local
 
 # Kept back of the drain for cancelling executions and for sending what they leave.
 LEAVE_SECONDS = 5.0
@@ -51,9 +51,9 @@ class Service:
     runner: Runner
     dispatcher: Dispatcher
     operators: Operators
-    aborts: Aborts
+    aborts: AbortedTasks
     intake: Intake
-    sweep: Sweep
+    sweep: MissedTriggers
     ops: OpsPort
     reload: asyncio.Event
     starting: bool = True

@@ -14,8 +14,6 @@ from typing import Any
 from aiohttp import ClientSession
 
 from keptn_remedy import upkeep
-from keptn_remedy.aborts import Aborts
-from keptn_remedy.control_plane import ControlPlane
 from keptn_remedy.dispatcher import Dispatcher
 from keptn_remedy.events import Replies, Report
 from keptn_remedy.guardrails.defaults import ReplicaSettings
@@ -25,15 +23,21 @@ from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.guardrails.policy_file import PolicyFile
 from keptn_remedy.guardrails.stages import StageSizes
 from keptn_remedy.http_client import lent_session
-from keptn_remedy.intake import Intake
 from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.keptn.aborted_tasks import AbortedTasks
+from keptn_remedy.keptn.control_plane import ControlPlane
+from keptn_remedy.keptn.intake import Intake
+from keptn_remedy.keptn.missed_triggers import Filters, MissedTriggers
+from keptn_remedy.keptn.outbox import Outbox
+from keptn_remedy.keptn.transports.distributor import Distributor
+from keptn_remedy.keptn.transports.http_receiver import HttpReceiver
+from keptn_remedy.keptn.transports.local import Local
 from keptn_remedy.means import Means
 from keptn_remedy.operators import Operators
 from keptn_remedy.ops.models import Readiness
 from keptn_remedy.ops.operator_api import OperatorApi
 from keptn_remedy.ops.operator_token import OperatorToken
 from keptn_remedy.ops.port import OpsPort
-from keptn_remedy.outbox import Outbox
 from keptn_remedy.overdue import Overdue
 from keptn_remedy.registry import Registry
 from keptn_remedy.remediation.entry import value_of
@@ -45,11 +49,7 @@ from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.masking import Mask, secrets_of
 from keptn_remedy.support.metrics import Metrics
-from keptn_remedy.sweep import Filters, Sweep
 from keptn_remedy.targets import Targets
-from keptn_remedy.transports.distributor import Distributor
-from keptn_remedy.transports.http_receiver import HttpReceiver
-from keptn_remedy.transports.local import Local
 from keptn_remedy.undoing import Undoer
 
 
@@ -206,9 +206,9 @@ class _Base:
             metrics=self.metrics,
         )
 
-    def sweep(self, replies: Replies, intake: Intake, outbox: Outbox) -> Sweep:
+    def sweep(self, replies: Replies, intake: Intake, outbox: Outbox) -> MissedTriggers:
         keptn = self.keptn
-        return Sweep(
+        return MissedTriggers(
             self.journal,
             self.control_plane,
             self.actions,
@@ -248,7 +248,7 @@ def _assembled(base: _Base, means: Means) -> Service:
         means, base.actions, replies, outbox.offer, config.error_log, config.answer_aborted
     )
     dispatcher, operators = base.dispatcher(runner), base.operators(means)
-    aborts = Aborts(
+    aborts = AbortedTasks(
         base.journal,
         base.control_plane,
         base.clock,

@@ -10,14 +10,14 @@ from typing import Final
 
 from keptn_remedy import events
 from keptn_remedy.action import Outcome
-from keptn_remedy.control_plane import ControlPlane, TaskState
 from keptn_remedy.events import FINISHED, STARTED, ActionTriggered, Event, Replies
 from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.journal import Journal, JournalError, Unsent
+from keptn_remedy.keptn.control_plane import ControlPlane, TaskState
+from keptn_remedy.keptn.transports import Accept
 from keptn_remedy.registry import Entry, Registry
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
-from keptn_remedy.transports import Accept
 
 SWEEP_SECONDS: Final = 60.0
 # The distributor gives up after 5 s, and a poller looks every 10 s (contract §9.1).
@@ -50,7 +50,7 @@ class _Missed:
     triggered_at: datetime
 
 
-class Sweep:
+class MissedTriggers:
     """Takes up what was never delivered, and answers what an earlier journal had begun.
 
     `accept` takes an event as if it had been delivered, going by the `rules` in force; None leaves
@@ -85,7 +85,7 @@ class Sweep:
         self._unwanted_by = rules()
 
     async def run(self) -> None:
-        """Sweep at once and every minute, for ever."""
+        """Look at once and every minute, until cancelled."""
         while True:
             with suppress(JournalError):  # whoever writes to it tells that it fails
                 await self.once()

@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from keptn_remedy.events import Replies, Report
 from keptn_remedy.journal import Journal, JournalError, Unsent, insist
+from keptn_remedy.keptn.transports import Refused, Undelivered
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.metrics import Metrics
-from keptn_remedy.transports import Refused, Undelivered
 
 IN_FLIGHT = 256
 # Time for Keptn to count what reached it, before it is asked (design §5.2).

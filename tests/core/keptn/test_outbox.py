@@ -13,11 +13,11 @@ import orjson
 from keptn_remedy import Outcome, events
 from keptn_remedy.events import Replies, Report
 from keptn_remedy.journal.sqlite import SqliteJournal
-from keptn_remedy.outbox import Outbox
+from keptn_remedy.keptn.outbox import Outbox
+from keptn_remedy.keptn.transports import Refused, Undelivered
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.testing import triggered
-from keptn_remedy.transports import Refused, Undelivered
 from tests.waiting import until
 
 REPLIES = Replies("keptn-remedy")

@@ -9,9 +9,9 @@ from keptn_remedy.events import ActionTriggered, Event
 from keptn_remedy.guardrails.guard import scope_of
 from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.journal import Execution, Journal, JournalError
+from keptn_remedy.keptn.transports import Answer
 from keptn_remedy.registry import Entry, Registry
 from keptn_remedy.support import logs
-from keptn_remedy.transports import Answer
 
 
 class Intake:

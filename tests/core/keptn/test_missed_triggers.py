@@ -13,17 +13,17 @@ import pytest
 from aiohttp import ClientSession
 
 from keptn_remedy import events
-from keptn_remedy.control_plane import ControlPlane
 from keptn_remedy.events import STRUCTURED, Event, Replies
 from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.journal import Unsent
 from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.keptn.control_plane import ControlPlane
+from keptn_remedy.keptn.missed_triggers import SWEEP_SECONDS, Filters, MissedTriggers
+from keptn_remedy.keptn.transports import Answer
 from keptn_remedy.support.clock import Clock
-from keptn_remedy.sweep import SWEEP_SECONDS, Filters, Sweep
 from keptn_remedy.testing import FakeKeptn, registry_of
 from keptn_remedy.testing import triggered as triggered_long_ago
 from keptn_remedy.testing.fake_keptn import Release
-from keptn_remedy.transports import Answer
 from tests.providing import Greet
 from tests.waiting import until
 
@@ -76,7 +76,7 @@ class Broom:
         self.journal = journal
         self.clock = clock or Hands()
         self.control_plane = asking(keptn.url, SOURCE)
-        self.sweep = Sweep(
+        self.sweep = MissedTriggers(
             journal,
             self.control_plane,
             registry_of(Greet),

@@ -10,9 +10,9 @@ import orjson
 from aiohttp import web
 
 from keptn_remedy import events
+from keptn_remedy.keptn.transports import Accept, Answer
 from keptn_remedy.support import logs
 from keptn_remedy.support.metrics import Metrics
-from keptn_remedy.transports import Accept, Answer
 
 MAX_BODY_BYTES = 1024**2  # aiohttp's default for a request, also after decompression
 KEEP_ALIVE_SECONDS = 75.0

@@ -19,8 +19,8 @@ from yarl import URL
 
 from keptn_remedy.events import STRUCTURED, Report
 from keptn_remedy.http_client import NOT_TAKEN, is_temporary, retry_after
-from keptn_remedy.transports import Accept, Refused, Undelivered
-from keptn_remedy.transports.http_receiver import HttpReceiver
+from keptn_remedy.keptn.transports import Accept, Refused, Undelivered
+from keptn_remedy.keptn.transports.http_receiver import HttpReceiver
 
 ANSWER_SECONDS = 10.0
 CONNECT_SECONDS = 3.0

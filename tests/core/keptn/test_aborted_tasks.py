@@ -11,10 +11,10 @@ import orjson
 import pytest
 
 from keptn_remedy import events
-from keptn_remedy.aborts import Aborts
-from keptn_remedy.control_plane import ControlPlane
 from keptn_remedy.journal import JournalError
 from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.keptn.aborted_tasks import AbortedTasks
+from keptn_remedy.keptn.control_plane import ControlPlane
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing import FakeKeptn, HttpPeer, http_peer, triggered
 from keptn_remedy.testing.fake_keptn import Release
@@ -64,7 +64,7 @@ class Watch:
         self.given_up: dict[str, str] = {}
         self.journal, self.clock = journal, clock
         self.control_plane = ControlPlane(keptn.url, "keptn-remedy")
-        self.aborts = Aborts(
+        self.aborts = AbortedTasks(
             journal, self.control_plane, clock, self._give_up, period_seconds=PERIOD
         )
 

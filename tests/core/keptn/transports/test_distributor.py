@@ -9,11 +9,11 @@ import pytest
 import pytest_asyncio
 
 from keptn_remedy.events import Replies
+from keptn_remedy.keptn.transports import Refused, Undelivered
+from keptn_remedy.keptn.transports.distributor import Distributor
+from keptn_remedy.keptn.transports.http_receiver import HttpReceiver
 from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.testing import HttpPeer, http_peer
-from keptn_remedy.transports import Refused, Undelivered
-from keptn_remedy.transports.distributor import Distributor
-from keptn_remedy.transports.http_receiver import HttpReceiver
 
 REPORT = Replies("keptn-remedy").error_log(None, datetime.now(UTC), "x")
 

@@ -15,10 +15,10 @@ import orjson
 from pydantic import ValidationError
 
 from keptn_remedy.action import TemporaryError
-from keptn_remedy.control_plane import answers
-from keptn_remedy.control_plane.answers import Page, TaskEvent
-from keptn_remedy.control_plane.asking import Asking, Reply, path_of
 from keptn_remedy.events import TRIGGERED, Report
+from keptn_remedy.keptn.control_plane import answers
+from keptn_remedy.keptn.control_plane.answers import Page, TaskEvent
+from keptn_remedy.keptn.control_plane.asking import Asking, Reply, path_of
 
 MAX_PAGES: Final = 20
 # In one page, since each release of Keptn fills every page from the front of the list.

@@ -10,10 +10,10 @@ from datetime import datetime
 from typing import Final
 
 from keptn_remedy import events
-from keptn_remedy.control_plane import ControlPlane
 from keptn_remedy.events import Event
 from keptn_remedy.events.cloud_event import is_object
 from keptn_remedy.journal import Journal, JournalError, OpenTask
+from keptn_remedy.keptn.control_plane import ControlPlane
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
 
@@ -22,7 +22,7 @@ ABSENT_ANSWERS: Final = 2
 TELL_SECONDS: Final = 2.0
 
 
-class Aborts:
+class AbortedTasks:
     """Gives executions up by `abort`, which is told the id and the reason, once each.
 
     What Keptn did not tell changes nothing: a task is gone only when it was listed as open before,

@@ -8,10 +8,10 @@ import orjson
 from keptn_remedy import events
 from keptn_remedy.events import Report
 from keptn_remedy.journal.sqlite import SqliteJournal
-from keptn_remedy.outbox import Outbox
+from keptn_remedy.keptn.outbox import Outbox
 from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.testing import ImpatientClock, triggered
-from tests.core.test_outbox import REPLIES
+from tests.core.keptn.test_outbox import REPLIES
 
 
 async def test_a_report_that_is_offered_after_it_was_fetched_is_sent_once(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 from keptn_remedy.events import Report
-from keptn_remedy.transports import Accept
-from keptn_remedy.transports.http_receiver import HttpReceiver
+from keptn_remedy.keptn.transports import Accept
+from keptn_remedy.keptn.transports.http_receiver import HttpReceiver
 
 KEPT = 1000
 
