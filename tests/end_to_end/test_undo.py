@@ -10,16 +10,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from keptn_remedy import (
-    Change,
-    Context,
-    Denied,
-    Outcome,
-    PermanentError,
-    Plan,
-    PlannedAction,
-    undoing,
-)
+from keptn_remedy import Change, Context, Denied, Outcome, PermanentError, Plan, PlannedAction
+from keptn_remedy.engine.undo import undoer
 from keptn_remedy.journal import DueUndo, JournalError, Undo
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.service import Service
@@ -559,7 +551,7 @@ async def test_undos_that_share_a_target_are_carried_out_one_after_the_other(
 async def test_only_so_many_undos_are_under_way_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(undoing, "UNDOS_AT_ONCE", 1)
+    monkeypatch.setattr(undoer, "UNDOS_AT_ONCE", 1)
     Lamps.gates["hall"] = Gate()
     async with FakeKeptn() as keptn, serving(keptn, tmp_path) as service:
         first, second = await lit(keptn, service, "hall"), await lit(keptn, service, "attic")
@@ -575,7 +567,7 @@ async def test_only_so_many_undos_are_under_way_at_once(
 async def test_undos_that_wait_for_their_target_take_no_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(undoing, "UNDOS_AT_ONCE", 1)
+    monkeypatch.setattr(undoer, "UNDOS_AT_ONCE", 1)
     async with FakeKeptn() as keptn, serving(keptn, tmp_path) as service:
         busy, free = await lit(keptn, service, "hall"), await lit(keptn, service, "attic")
         targets = service.runner.means.targets
@@ -589,7 +581,7 @@ async def test_undos_that_wait_for_their_target_take_no_room(
 async def test_an_undo_that_has_its_target_waits_for_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(undoing, "UNDOS_AT_ONCE", 1)
+    monkeypatch.setattr(undoer, "UNDOS_AT_ONCE", 1)
     Lamps.gates["attic"] = Gate()
     async with FakeKeptn() as keptn, serving(keptn, tmp_path) as service:
         busy, slow = await lit(keptn, service, "hall"), await lit(keptn, service, "attic")
@@ -805,7 +797,7 @@ async def given_up(
 async def test_an_undo_that_ignores_its_deadline_has_failed_and_keeps_only_its_target(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(undoing, "UNDOS_AT_ONCE", 1)
+    monkeypatch.setattr(undoer, "UNDOS_AT_ONCE", 1)
     async with FakeKeptn() as keptn, given_up(keptn, tmp_path, monkeypatch) as (service, execution):
         assert (await ordered(service, await lit(keptn, service, "attic"))).state == "done"
         later = triggered("lamps", ["hall"])

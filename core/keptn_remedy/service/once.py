@@ -8,24 +8,24 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from keptn_remedy.action import Outcome, Plan
+from keptn_remedy.engine.overdue import Overdue
+from keptn_remedy.engine.runner import Runner
+from keptn_remedy.engine.runtime import Runtime
+from keptn_remedy.engine.target_locks import TargetLocks
+from keptn_remedy.engine.undo.undoer import Undoer
+from keptn_remedy.engine.waiting_room import WaitingRoom
 from keptn_remedy.events import ActionTriggered, Replies
 from keptn_remedy.guardrails.defaults import ReplicaSettings
 from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.http_client import lent_session
 from keptn_remedy.journal import Execution, Undo
 from keptn_remedy.journal.sqlite import SqliteJournal
-from keptn_remedy.means import Means
-from keptn_remedy.overdue import Overdue
 from keptn_remedy.registry import Registry
-from keptn_remedy.rests import Rests
-from keptn_remedy.runner import Runner
 from keptn_remedy.service.wiring import installed_version, secrets_in
 from keptn_remedy.settings import KeptnSettings
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.masking import Mask
 from keptn_remedy.support.metrics import Metrics
-from keptn_remedy.targets import Targets
-from keptn_remedy.undoing import Undoer
 
 
 async def run_once(
@@ -66,7 +66,7 @@ async def undo_once(
         return await journal.undo_of(execution.id) or due
 
 
-async def _accepted(means: Means, actions: Registry, event: ActionTriggered) -> Execution:
+async def _accepted(means: Runtime, actions: Registry, event: ActionTriggered) -> Execution:
     entry = actions.find(event.action)
     if entry is None:
         raise LookupError(f"no action {event.action!r} is switched on")
@@ -83,20 +83,20 @@ async def _means(
     replicas: ReplicaSettings | None = None,
     *,
     dry_run: bool = False,
-) -> AsyncGenerator[Means]:
+) -> AsyncGenerator[Runtime]:
     with TemporaryDirectory(prefix="keptn-remedy-") as folder:
         journal = SqliteJournal.open(Path(folder) / "journal.db", now=clock.now)
         try:
             async with lent_session() as http:
-                yield Means(
+                yield Runtime(
                     journal=journal,
                     http=http,
                     metrics=Metrics(installed_version()),
                     clock=clock,
                     mask=Mask(secrets_in(actions, KeptnSettings())),
-                    targets=Targets(),
+                    targets=TargetLocks(),
                     guard=Guard.built_in(journal, clock, replicas or ReplicaSettings()),
-                    rests=Rests(),
+                    rests=WaitingRoom(),
                     overdue=Overdue(),
                     dry_run=dry_run,
                 )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from keptn_remedy.dispatcher import CANCEL_SECONDS, Dispatcher
+from keptn_remedy.engine.dispatcher import CANCEL_SECONDS, Dispatcher
+from keptn_remedy.engine.orders import Operators
+from keptn_remedy.engine.runner import Runner
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.guardrails.policy_file import PolicyFile
 from keptn_remedy.guardrails.rails import paused_words
@@ -18,11 +20,9 @@ from keptn_remedy.keptn.outbox import GRACE_SECONDS, Outbox
 from keptn_remedy.keptn.transports.distributor import Distributor
 from keptn_remedy.keptn.transports.http_receiver import HttpReceiver
 from keptn_remedy.keptn.transports.local import Local
-from keptn_remedy.operators import Operators
 from keptn_remedy.ops.models import Readiness
 from keptn_remedy.ops.port import OpsPort
 from keptn_remedy.registry import Registry
-from keptn_remedy.runner import Runner
 from keptn_remedy.settings import Settings
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock

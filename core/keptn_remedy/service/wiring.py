@@ -14,7 +14,14 @@ from typing import Any
 from aiohttp import ClientSession
 
 from keptn_remedy import upkeep
-from keptn_remedy.dispatcher import Dispatcher
+from keptn_remedy.engine.dispatcher import Dispatcher
+from keptn_remedy.engine.orders import Operators
+from keptn_remedy.engine.overdue import Overdue
+from keptn_remedy.engine.runner import Runner
+from keptn_remedy.engine.runtime import Runtime
+from keptn_remedy.engine.target_locks import TargetLocks
+from keptn_remedy.engine.undo.undoer import Undoer
+from keptn_remedy.engine.waiting_room import WaitingRoom
 from keptn_remedy.events import Replies, Report
 from keptn_remedy.guardrails.defaults import ReplicaSettings
 from keptn_remedy.guardrails.guard import Guard
@@ -32,25 +39,18 @@ from keptn_remedy.keptn.outbox import Outbox
 from keptn_remedy.keptn.transports.distributor import Distributor
 from keptn_remedy.keptn.transports.http_receiver import HttpReceiver
 from keptn_remedy.keptn.transports.local import Local
-from keptn_remedy.means import Means
-from keptn_remedy.operators import Operators
 from keptn_remedy.ops.models import Readiness
 from keptn_remedy.ops.operator_api import OperatorApi
 from keptn_remedy.ops.operator_token import OperatorToken
 from keptn_remedy.ops.port import OpsPort
-from keptn_remedy.overdue import Overdue
 from keptn_remedy.registry import Registry
 from keptn_remedy.remediation.entry import value_of
-from keptn_remedy.rests import Rests
-from keptn_remedy.runner import Runner
 from keptn_remedy.service.provider import Service
 from keptn_remedy.settings import KeptnSettings, Settings
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.masking import Mask, secrets_of
 from keptn_remedy.support.metrics import Metrics
-from keptn_remedy.targets import Targets
-from keptn_remedy.undoing import Undoer
 
 
 def installed_version() -> str:
@@ -148,18 +148,18 @@ class _Base:
     def rules(self) -> Rules:
         return self.policy.rules
 
-    def means(self, http: ClientSession) -> Means:
+    def means(self, http: ClientSession) -> Runtime:
         fetch = self.control_plane.resource
         from_file = self.config.value_source == "remediation.yaml"
-        return Means(
+        return Runtime(
             journal=self.journal,
             http=http,
             metrics=self.metrics,
             clock=self.clock,
             mask=self.mask,
-            targets=Targets(),
+            targets=TargetLocks(),
             guard=self.guard(),
-            rests=Rests(),
+            rests=WaitingRoom(),
             overdue=Overdue(),
             dry_run=self.config.dry_run,
             value_of=partial(value_of, fetch=fetch) if from_file else None,
@@ -196,7 +196,7 @@ class _Base:
             metrics=self.metrics,
         )
 
-    def operators(self, means: Means) -> Operators:
+    def operators(self, means: Runtime) -> Operators:
         return Operators(
             self.journal,
             means.rests,
@@ -240,7 +240,7 @@ class _Base:
         return OperatorApi(self.journal, token, self.pauses, operators.look, self.mask)
 
 
-def _assembled(base: _Base, means: Means) -> Service:
+def _assembled(base: _Base, means: Runtime) -> Service:
     config = base.config
     replies = Replies(config.source, config.mirror_outcome)
     outbox = base.outbox(replies)

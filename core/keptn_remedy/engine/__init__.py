@@ -1,0 +1,1 @@
+"""What happens to an accepted trigger: from its turn to its outcome, and the undo of that."""

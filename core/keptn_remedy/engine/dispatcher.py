@@ -1,0 +1,204 @@
+"""Many executions: side by side for different services, in turn for the same; and draining."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from keptn_remedy.engine.overdue import Overdue
+from keptn_remedy.engine.waiting_room import WaitingRoom
+from keptn_remedy.journal import PAUSE_SECONDS, Execution, Journal, JournalError
+from keptn_remedy.support import logs
+from keptn_remedy.support.clock import Clock
+from keptn_remedy.support.metrics import Metrics
+
+# Keptn gives up a task that nobody started within 10 minutes (contract §4.4).
+ANNOUNCE_AFTER_SECONDS = 300.0
+ANNOUNCE_EVERY_SECONDS = 10.0
+ANNOUNCE_AT_ONCE = 200
+AT_ONCE = 1000
+CANCEL_SECONDS = 2.0
+_ALL = 2**62
+
+
+class Dispatcher:
+    """Starts executions, at most `max_concurrent` at once and one per lane.
+
+    An execution whose turn has come is started straight from memory; every other one waits in the
+    journal, so that a backlog costs no memory.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        run: Callable[[Execution], Awaitable[object]],
+        announce: Callable[[Execution], Awaitable[None]],
+        *,
+        max_concurrent: int,
+        rests: WaitingRoom,
+        overdue: Overdue,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._journal = journal
+        self._run = run
+        self._rests = rests
+        rests.on_rest = self._note_room
+        rests.has_room = lambda: self._room > 0
+        overdue.on_finished = self._pass_on_lane
+        self._announce = announce
+        self._max_concurrent = max_concurrent
+        self._clock = clock
+        self._metrics = metrics
+        self._running: dict[str, Execution] = {}
+        self._tasks: dict[asyncio.Future[object], Execution] = {}
+        self._stuck: dict[asyncio.Future[object], Execution] = {}
+        self._busy_lanes: dict[str, str] = {}
+        self._backlog = True
+        self._newest = 0
+        # Whether the journal may hold executions that nobody offered.
+        self._unseen = True
+        # What is offered while the journal is being asked; None at other times.
+        self._arrived: list[Execution] | None = None
+        self._draining = False
+        self._wake = asyncio.Event()
+
+    @property
+    def running(self) -> int:
+        """Executions that run now."""
+        return len(self._running)
+
+    def offer(self, execution: Execution) -> None:
+        """Start a stored execution, at once or when its turn comes."""
+        self._newest = max(self._newest, execution.seq)
+        if execution.id in self._running:
+            return
+        if self._arrived is not None:
+            self._arrived.append(execution)
+        elif self._backlog or not self._has_room or execution.lane in self._busy_lanes:
+            self._backlog = True
+            if self._has_room:  # else the end of an execution wakes us
+                self._wake.set()
+        else:
+            self._start(execution)
+
+    async def run(self) -> None:
+        """Fetch what waits in the journal whenever there is room, for ever."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self._fetch()
+            except JournalError:
+                await self._clock.sleep(PAUSE_SECONDS)
+                self._wake.set()
+
+    async def announce_late_ones(self) -> None:
+        """Tell Keptn in time of executions that wait for their turn, for ever."""
+        while True:
+            with suppress(JournalError):
+                while await self._announce_some() == ANNOUNCE_AT_ONCE:
+                    pass
+            await self._clock.sleep(ANNOUNCE_EVERY_SECONDS)
+
+    async def _announce_some(self) -> int:
+        before = self._clock.now() - ANNOUNCE_AFTER_SECONDS
+        late = await self._journal.unannounced(before, ANNOUNCE_AT_ONCE)
+        await asyncio.gather(*(self._announce(execution) for execution in late))
+        return len(late)
+
+    def recover(self) -> None:
+        """Take up what the journal holds and nobody offered."""
+        self._backlog = self._unseen = True
+        self._wake.set()
+
+    def stop_starting(self) -> None:
+        """Start nothing new; what arrives stays in the journal."""
+        self._draining = True
+
+    async def drain(self, seconds: float, cancel_seconds: float = CANCEL_SECONDS) -> None:
+        """Let running executions end; cancel those that don't within that time."""
+        self._rests.cut_short()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            _, stuck = await asyncio.wait(self._tasks, timeout=cancel_seconds)
+            if stuck:
+                logs.logger().error("executions ignore their cancellation", count=len(stuck))
+            for task in stuck:
+                self._stuck[task] = self._tasks.pop(task)  # waited for once
+
+    @property
+    def _has_room(self) -> bool:
+        return not self._draining and self._room > 0
+
+    @property
+    def _room(self) -> int:
+        return self._max_concurrent - len(self._running) + len(self._rests.tasks)
+
+    def _note_room(self) -> None:
+        self._rests.note_room()
+        if self._backlog:
+            self._wake.set()
+
+    async def _fetch(self) -> None:
+        while self._backlog and self._has_room:
+            everything, self._unseen = self._unseen, False
+            newest, self._arrived = _ALL if everything else self._newest, []
+            try:
+                found, waiting = await self._journal.waiting(
+                    min(self._room, AT_ONCE),
+                    busy=self._busy_lanes,
+                    running=[e.seq for e in self._running.values()],
+                    upto=newest,
+                )
+            except JournalError:
+                self._unseen |= everything
+                raise
+            finally:
+                arrived, self._arrived = self._arrived, None
+            started = [e for e in found if self._may_start(e) and self._start(e)]
+            is_left = waiting > sum(e.seq <= newest for e in started)
+            self._unseen |= everything and is_left
+            self._backlog = is_left or self._unseen
+            for execution in arrived:
+                self.offer(execution)
+            if not started:
+                return
+
+    def _may_start(self, execution: Execution) -> bool:
+        return (
+            self._has_room
+            and execution.id not in self._running
+            and execution.lane not in self._busy_lanes
+        )
+
+    def _start(self, execution: Execution) -> bool:
+        self._busy_lanes[execution.lane] = execution.id
+        self._running[execution.id] = execution
+        self._metrics.running.set(len(self._running))
+        task = asyncio.ensure_future(self._run(execution))
+        self._tasks[task] = execution
+        task.add_done_callback(self._ended)
+        return True
+
+    def _pass_on_lane(self, execution: Execution) -> None:
+        self._free_lane(execution)
+        self._note_room()
+
+    def _free_lane(self, execution: Execution) -> None:
+        if self._busy_lanes.get(execution.lane) == execution.id:
+            del self._busy_lanes[execution.lane]
+
+    def _ended(self, task: asyncio.Future[object]) -> None:
+        execution = self._tasks.pop(task, None) or self._stuck.pop(task)
+        self._free_lane(execution)
+        del self._running[execution.id]
+        self._metrics.running.set(len(self._running))
+        if not task.cancelled() and (error := task.exception()):
+            fields = logs.execution_fields(execution.trigger, execution.action)
+            logs.logger().error("the runner failed", **fields, exc_info=error)
+        self._note_room()

@@ -1,0 +1,1 @@
+"""Compensation: undoing within an execution, and after it has finished."""

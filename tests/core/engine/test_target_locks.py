@@ -1,0 +1,106 @@
+"""Target locks: one planned execution at a time per target."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+
+from keptn_remedy.engine.target_locks import TargetLocks
+
+
+async def test_a_target_that_nobody_held_since_is_fresh() -> None:
+    targets = TargetLocks()
+    async with targets.hold(frozenset({"a", "b"}), "me", targets.moment()) as is_stale:
+        assert not is_stale
+    async with targets.hold(frozenset({"a"}), "me", targets.moment()) as is_stale:
+        assert not is_stale
+
+
+async def test_a_target_that_was_held_and_released_meanwhile_is_stale() -> None:
+    targets = TargetLocks()
+    since = targets.moment()
+    async with targets.hold(frozenset({"a"}), "me", since):
+        pass
+    async with targets.hold(frozenset({"b"}), "me", since) as is_stale:
+        assert not is_stale
+    async with targets.hold(frozenset({"a", "b"}), "me", since) as is_stale:
+        assert is_stale
+
+
+async def test_what_was_forgotten_counts_as_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("keptn_remedy.engine.target_locks.REMEMBERED", 2)
+    targets = TargetLocks()
+    since = targets.moment()
+    for name in "abcd":
+        async with targets.hold(frozenset(name), "me", targets.moment()):
+            pass
+    assert len(targets._released) <= 2
+    async with targets.hold(frozenset("a"), "me", since) as is_stale:
+        assert is_stale
+
+
+async def test_a_held_target_is_waited_for_in_order() -> None:
+    targets, order = TargetLocks(), list[str]()
+    since = targets.moment()
+
+    async def take(name: str) -> None:
+        async with targets.hold(frozenset({"a"}), "me", since) as is_stale:
+            assert is_stale
+            order.append(name)
+
+    held = AsyncExitStack()
+    await held.enter_async_context(targets.hold(frozenset({"a", "b"}), "me", since))
+    takers = [asyncio.create_task(take(name)) for name in "123"]
+    await asyncio.sleep(0)
+    assert order == []
+    await held.aclose()
+    await asyncio.gather(*takers)
+    assert order == ["1", "2", "3"]
+
+
+async def test_overlapping_targets_never_lock_each_other_out() -> None:
+    targets = TargetLocks()
+
+    async def take(*names: str) -> None:
+        for _ in range(50):
+            async with targets.hold(frozenset(names), "me", 0):
+                await asyncio.sleep(0)
+
+    async with asyncio.timeout(10):
+        await asyncio.gather(take("a", "b", "c"), take("c", "a"), take("b", "c"), take("b", "a"))
+
+
+async def test_a_cancelled_waiter_leaves_nothing_held() -> None:
+    targets = TargetLocks()
+
+    async def take() -> None:
+        async with targets.hold(frozenset({"a", "b"}), "me", 0):
+            pytest.fail("it was held")
+
+    async with targets.hold(frozenset({"b"}), "me", 0):
+        waiter = asyncio.create_task(take())
+        await asyncio.sleep(0)
+        waiter.cancel()
+        await asyncio.gather(waiter, return_exceptions=True)
+    assert not targets._locks
+
+
+async def test_what_is_reserved_is_free_for_its_owner_alone() -> None:
+    targets, order = TargetLocks(), list[str]()
+    await targets.reserve(frozenset({"a", "b"}), "cut off")
+
+    async def take(owner: str) -> None:
+        async with targets.hold(frozenset({"a"}), owner, targets.moment()):
+            order.append(owner)
+
+    other = asyncio.create_task(take("other"))
+    await asyncio.sleep(0)
+    assert order == []
+    await take("cut off")
+    await other
+    assert order == ["cut off", "other"]
+    assert set(targets._locks) == {"b"}
+    targets.forget("cut off")
+    assert not targets._locks
