@@ -13,7 +13,6 @@ from typing import Any
 
 from aiohttp import ClientSession
 
-from keptn_remedy import upkeep
 from keptn_remedy.engine.dispatcher import Dispatcher
 from keptn_remedy.engine.orders import Operators
 from keptn_remedy.engine.overdue import Overdue
@@ -23,6 +22,7 @@ from keptn_remedy.engine.target_locks import TargetLocks
 from keptn_remedy.engine.undo.undoer import Undoer
 from keptn_remedy.engine.waiting_room import WaitingRoom
 from keptn_remedy.events import Replies, Report
+from keptn_remedy.guardrails import watching
 from keptn_remedy.guardrails.defaults import ReplicaSettings
 from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.guardrails.matching import Rules
@@ -30,6 +30,7 @@ from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.guardrails.policy_file import PolicyFile
 from keptn_remedy.guardrails.stages import StageSizes
 from keptn_remedy.http_client import lent_session
+from keptn_remedy.journal import maintenance
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.keptn.aborted_tasks import AbortedTasks
 from keptn_remedy.keptn.control_plane import ControlPlane
@@ -284,14 +285,14 @@ def _loops(service: Service, clock: Clock) -> list[Coroutine[Any, Any, None]]:
     loops: list[Coroutine[Any, Any, None]] = [
         service.take_over(clock),
         service.operators.hear(),
-        upkeep.watch_pause_file(service.pauses, clock),
+        watching.watch_pause_file(service.pauses, clock),
         service.runner.watch(),
         dispatcher.announce_late_ones(),
-        upkeep.watch(journal, clock, replies, outbox.offer, dispatcher.recover),
-        upkeep.watch_policy(
+        maintenance.watch(journal, clock, replies, outbox.offer, dispatcher.recover),
+        watching.watch_policy(
             service.policy, journal, clock, replies, outbox.offer, metrics, service.reload
         ),
-        upkeep.prune(journal, clock, service.settings.retention_days),
+        maintenance.prune(journal, clock, service.settings.retention_days),
     ]
     if service.settings.transport != "local":  # else there is no Keptn to ask
         loops += [service.aborts.run(), service.sweep.run()]
