@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from keptn_remedy import Change, Outcome, Plan, events
 from keptn_remedy.cli.commands import app
 from keptn_remedy.events import Replies
-from keptn_remedy.journal import Effect, Execution, Question
+from keptn_remedy.journal import Effect, Ending, Execution, Question
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing import triggered
@@ -57,7 +57,8 @@ async def ended(journal: SqliteJournal, outcome: Outcome | None = None, **fields
         planned=True,
     )
     await journal.admit(execution, PLAN, [effect], lambda history: None)
-    await journal.finish(execution, outcome or Outcome.passed("2 replicas"), 1, [])
+    outcome = outcome or Outcome.passed("2 replicas")
+    await journal.finish(execution, Ending(outcome, is_failure=outcome.is_failure), attempts=1)
     return execution
 
 

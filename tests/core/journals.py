@@ -9,7 +9,7 @@ import orjson
 
 from keptn_remedy import Change, Outcome, Plan, events
 from keptn_remedy.events import ActionTriggered, Replies, Report
-from keptn_remedy.journal import Effect, Execution, History
+from keptn_remedy.journal import Effect, Ending, Execution, History
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing import triggered
@@ -93,7 +93,7 @@ async def done(
     journal: SqliteJournal, event_id: str, *targets: str, outcome: Outcome = DONE, **other: Any
 ) -> Execution:
     execution = await admitted(journal, event_id, *targets, **other)
-    await journal.finish(execution, outcome, 1, [])
+    await journal.finish(execution, Ending(outcome, is_failure=outcome.is_failure), attempts=1)
     return execution
 
 

@@ -6,7 +6,7 @@ import asyncio
 import operator
 from collections.abc import AsyncGenerator, Awaitable, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -28,27 +28,13 @@ from keptn_remedy.engine.cancellation import Cancellation, Cancelled
 from keptn_remedy.engine.runtime import Runtime
 from keptn_remedy.engine.undo.compensation import Compensation
 from keptn_remedy.guardrails.guard import Asking
-from keptn_remedy.journal import Arm, Execution, UndoAtOnce
+from keptn_remedy.journal import Arm, Ending, Execution, UndoAtOnce
 from keptn_remedy.registry import Entry
 from keptn_remedy.remediation.earlier_rounds import has_earlier_round, without_leftovers
 
 # An execution that brought down this many processes must not bring down the next one.
 MAX_RUNS = 10
 _INTERRUPTED = "interrupted by a restart, and not safe to repeat"
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How an execution ended. `is_failure`: it did not help, whatever Keptn is told of it; `arm`:
-    when what it left is to be undone; `is_aborted`: Keptn had ended it before; `undo`: what became
-    of undoing it, where that was to follow at once.
-    """
-
-    outcome: Outcome
-    is_failure: bool = False
-    arm: Arm | None = None
-    is_aborted: bool = False
-    undo: UndoAtOnce | None = None
 
 
 class Steps:
@@ -116,7 +102,7 @@ class Steps:
             return None
         return means.guard.asking(execution)
 
-    async def ended(self) -> Ended:
+    async def ended(self) -> Ending:
         """Carry it out, whatever the author's code does.
 
         Raises only CancelledError, when the execution is to be taken up later.
@@ -152,7 +138,7 @@ class Steps:
         if self.task:
             self._giving_up.begin(self.task, reason, is_answered=True)
 
-    async def _stopped(self, reason: str) -> Ended:
+    async def _stopped(self, reason: str) -> Ending:
         if self._giving_up.is_answered:
             return self._told(Outcome.errored(f"{reason}{self.perhaps_applied}"))
         return await self.given_up(reason)
@@ -162,7 +148,7 @@ class Steps:
         """What is said of a plan that was admitted."""
         return f"; perhaps applied: {self.plan}" if self.plan else ""
 
-    async def given_up(self, reason: str) -> Ended:
+    async def given_up(self, reason: str) -> Ending:
         """As `ended`, for what Keptn had ended before this process came to it."""
         self._giving_up.reason = reason
         action, plan = self._action, self.plan
@@ -172,9 +158,9 @@ class Steps:
         async with targets.hold(plan.targets, self.execution.id, targets.moment()):
             return self._aborted(await self._own_undo().after_abort(action, plan, self._failure))
 
-    def _aborted(self, outcome: object) -> Ended:
+    def _aborted(self, outcome: object) -> Ending:
         presentable = self._presentable(outcome)
-        return Ended(presentable, arm=self._arm(), is_aborted=True, undo=self._undone)
+        return Ending(presentable, arm=self._arm(), is_aborted=True, undo=self._undone)
 
     def _without_effect(self) -> Outcome:
         if isinstance(self._action, PlannedAction):
@@ -186,18 +172,18 @@ class Steps:
             return self._planned(self._action)
         return self._run(self._action)
 
-    def _turned_away(self, told: Told) -> Ended:
+    def _turned_away(self, told: Told) -> Ending:
         if self.reason:
             return self._aborted(told.outcome)
         presentable = self._means.presentable(told.outcome)
-        return Ended(presentable, told.is_failure, undo=self._undone)
+        return Ending(presentable, told.is_failure, undo=self._undone)
 
-    def _told(self, returned: object) -> Ended:
+    def _told(self, returned: object) -> Ending:
         outcome = self._presentable(returned)
         if outcome.is_failure:
             told = self._softened(outcome)
-            return Ended(told, is_failure=True, arm=self._arm(), undo=self._undone)
-        return Ended(outcome, arm=self._arm())
+            return Ending(told, is_failure=True, arm=self._arm(), undo=self._undone)
+        return Ending(outcome, arm=self._arm())
 
     def _own_undo(self) -> Compensation:
         """Made when it is due: of thousands in flight hardly one has to be undone."""

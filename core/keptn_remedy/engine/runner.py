@@ -9,10 +9,10 @@ from typing import Literal
 
 from keptn_remedy.action import Outcome
 from keptn_remedy.engine.admission import TURN
-from keptn_remedy.engine.execution import Ended, Steps
+from keptn_remedy.engine.execution import Steps
 from keptn_remedy.engine.runtime import Runtime
 from keptn_remedy.events import Replies, Report
-from keptn_remedy.journal import Execution, Unsent
+from keptn_remedy.journal import Ending, Execution, Unsent
 from keptn_remedy.registry import Registry
 from keptn_remedy.support import logs
 
@@ -86,7 +86,7 @@ class Runner:
         self.means.overdue.add(execution)
         why = f"it goes on {seconds:.0f} s after it was cut off, and is not waited for"
         outcome = self.means.presentable(Outcome.errored(f"{why}{steps.perhaps_applied}"))
-        ended = Ended(outcome, is_failure=True, is_aborted=steps.reason is not None)
+        ended = Ending(outcome, is_failure=True, is_aborted=steps.reason is not None)
         logs.logger().error(
             "an execution ignores its deadline",
             **logs.execution_fields(execution.trigger, execution.action),
@@ -132,13 +132,13 @@ class Runner:
             return f"the action {execution.trigger.action} is not switched on any more"
         return Steps(self.means, execution, entry, entry.action)
 
-    def _not_taken(self, execution: Execution, why: str) -> Ended:
+    def _not_taken(self, execution: Execution, why: str) -> Ending:
         reason = self._reason_to_give_up(execution)
         left = f"; perhaps applied, and left: {execution.plan}" if execution.plan else ""
         outcome = self.means.presentable(Outcome.errored(f"{reason or why}{left}"))
-        return Ended(outcome, is_failure=not reason, is_aborted=reason is not None)
+        return Ending(outcome, is_failure=not reason, is_aborted=reason is not None)
 
-    def _taken(self, steps: Steps) -> Awaitable[Ended]:
+    def _taken(self, steps: Steps) -> Awaitable[Ending]:
         steps.task = asyncio.current_task()
         self._running[steps.execution.id] = steps
         reason = self._reason_to_give_up(steps.execution)
@@ -159,44 +159,18 @@ class Runner:
         if unsent:
             self.tell(unsent)
 
-    async def _finish(self, execution: Execution, ended: Ended, attempts: int) -> None:
+    async def _finish(self, execution: Execution, ended: Ending, attempts: int) -> None:
         if ended.is_aborted and not self.answers_aborted:
             reports: list[Report] = []
         else:
             reports = self._reports(execution, ended, attempts)
-        store = self._store_aborted if ended.is_aborted else self._store
-        for unsent in await self.means.insist(lambda: store(execution, ended, attempts, reports)):
+        finish = self.means.journal.finish
+        for unsent in await self.means.insist(
+            lambda: finish(execution, ended, attempts=attempts, reports=reports)
+        ):
             self.tell(unsent)
 
-    def _store(
-        self, execution: Execution, ended: Ended, attempts: int, reports: list[Report]
-    ) -> Awaitable[list[Unsent]]:
-        helped, outcome, finish = not ended.is_failure, ended.outcome, self.means.journal.finish
-        return finish(
-            execution,
-            outcome,
-            attempts,
-            reports,
-            helped=helped,
-            arm=ended.arm,
-            undo=ended.undo,
-        )
-
-    def _store_aborted(
-        self, execution: Execution, ended: Ended, attempts: int, reports: list[Report]
-    ) -> Awaitable[list[Unsent]]:
-        outcome, finish = ended.outcome, self.means.journal.finish_aborted
-        return finish(
-            execution,
-            outcome.message,
-            attempts,
-            reports,
-            details=outcome.details,
-            arm=ended.arm,
-            undo=ended.undo,
-        )
-
-    def _reports(self, execution: Execution, ended: Ended, attempts: int) -> list[Report]:
+    def _reports(self, execution: Execution, ended: Ending, attempts: int) -> list[Report]:
         trigger, now, outcome = execution.trigger, self.means.clock.utc(), ended.outcome
         details = {**outcome.details, "execution": execution.id, "attempts": str(attempts)}
         finished = self.replies.finished(
@@ -212,13 +186,13 @@ class Runner:
         text = f"{execution.action} {outcome.message} (attempts: {attempts}, {execution.id})"
         return [finished, self.replies.error_log(trigger, now, text)]
 
-    def _is_logged(self, ended: Ended) -> bool:
+    def _is_logged(self, ended: Ending) -> bool:
         """Whether a log.error follows; Keptn itself logs an errored `finished` (contract §8.3)."""
         if not ended.is_failure or self.error_log == "never":
             return False
         return self.error_log == "always" or ended.outcome.status != "errored"
 
-    def _sum_up(self, execution: Execution, ended: Ended, attempts: int, seconds: float) -> None:
+    def _sum_up(self, execution: Execution, ended: Ending, attempts: int, seconds: float) -> None:
         name, outcome = execution.action, ended.outcome
         status = "aborted" if ended.is_aborted else outcome.status
         self.means.metrics.finished(name, status, outcome.result).inc()

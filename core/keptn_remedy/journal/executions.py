@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import orjson
 
-from keptn_remedy.action import JSON, Outcome
+from keptn_remedy.action import Outcome
 from keptn_remedy.events import ActionTriggered, NotACloudEvent, Report, Unusable, stored_trigger
 from keptn_remedy.journal import (
-    Arm,
+    Ending,
     Execution,
     OpenTask,
     Record,
     State,
-    UndoAtOnce,
     Unsent,
     WholeRecord,
     lane,
@@ -62,71 +61,16 @@ class Executions(Reports):
         )
 
     async def finish(
-        self,
-        execution: Execution,
-        outcome: Outcome,
-        attempts: int,
-        reports: Sequence[Report],
-        *,
-        helped: bool | None = None,
-        arm: Arm | None = None,
-        undo: UndoAtOnce | None = None,
+        self, execution: Execution, ending: Ending, *, attempts: int, reports: Sequence[Report] = ()
     ) -> list[Unsent]:
         now = self._now()
-        helped = not outcome.is_failure if helped is None else helped
-        judged = "helped" if helped else "failed"
-        last: list[Statement] = [(sql.END_EFFECTS, (now, now, judged, execution.seq))]
-        if arm:
-            last.append(_arm(execution, arm, now))
-        if undo:
-            last.append((sql.UNDO_AT_ONCE, (*undo, FAILED_VERIFICATION, now, execution.seq)))
-        finish = (now, attempts, *_outcome(outcome), execution.seq)
-        return await self._finish(execution, now, (sql.FINISH, finish), reports, last)
-
-    async def finish_aborted(
-        self,
-        execution: Execution,
-        message: str,
-        attempts: int,
-        reports: Sequence[Report] = (),
-        *,
-        details: Mapping[str, JSON] | None = None,
-        arm: Arm | None = None,
-        undo: UndoAtOnce | None = None,
-    ) -> list[Unsent]:
-        now = self._now()
-        finish = (
-            now,
-            attempts,
-            "aborted",
-            "fail",
-            message,
-            orjson.dumps(details or {}),
-            execution.seq,
-        )
-        last: list[Statement] = [
-            (sql.END_EFFECTS, (now, now, "aborted", execution.seq)),
-            (sql.DROP_QUESTION, (execution.seq,)),
-        ]
-        if arm:
-            last.append(_arm(execution, arm, now))
-        if undo:
-            last.append((sql.UNDO_AT_ONCE, (*undo, ABORTED, now, execution.seq)))
-        return await self._finish(execution, now, (sql.FINISH, finish), reports, last)
-
-    async def _finish(
-        self,
-        execution: Execution,
-        now: float,
-        finish: Statement,
-        reports: Sequence[Report],
-        last: Sequence[Statement],
-    ) -> list[Unsent]:
+        finish = (now, attempts, *_ended_as(ending), execution.seq)
         owe: list[Statement] = [(sql.OWE_IF_CHANGED, owed(report, now)) for report in reports]
         is_refused = execution.id in self._refused
         if is_refused:
             owe.append((sql.PARK_AFTER_STARTED, (execution.id,)))
-        written = await self._write(finish, *owe, *last)
+        last = _consequences(execution, ending, now)
+        written = await self._write((sql.FINISH, finish), *owe, *last)
         self._refused.discard(execution.id)
         if not written.rows or is_refused:
             return []  # what isn't parked is fetched by `unsent`
@@ -236,8 +180,24 @@ def _accepted(trigger: ActionTriggered, action: str, now: float) -> tuple[Any, .
     )
 
 
-def _arm(execution: Execution, arm: Arm, now: float) -> Statement:
-    return sql.ARM, (arm.on_closed, arm.due_at, PROBLEM_CLOSED, now, execution.seq)
+def _consequences(execution: Execution, ending: Ending, now: float) -> list[Statement]:
+    """What the end of an execution changes besides the execution."""
+    judged = "aborted" if ending.is_aborted else "failed" if ending.is_failure else "helped"
+    found: list[Statement] = [(sql.END_EFFECTS, (now, now, judged, execution.seq))]
+    if ending.is_aborted:
+        found.append((sql.DROP_QUESTION, (execution.seq,)))
+    if arm := ending.arm:
+        bound = (arm.on_closed, arm.due_at, PROBLEM_CLOSED, now, execution.seq)
+        found.append((sql.ARM, bound))
+    if undo := ending.undo:
+        cause = ABORTED if ending.is_aborted else FAILED_VERIFICATION
+        found.append((sql.UNDO_AT_ONCE, (*undo, cause, now, execution.seq)))
+    return found
+
+
+def _ended_as(ending: Ending) -> tuple[Any, ...]:
+    status, result, *rest = _outcome(ending.outcome)
+    return ("aborted", "fail", *rest) if ending.is_aborted else (status, result, *rest)
 
 
 def _outcome(outcome: Outcome) -> tuple[Any, ...]:

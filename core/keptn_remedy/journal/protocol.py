@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal, Protocol, TypeVar
 
 from keptn_remedy.action import JSON, Outcome, Plan
 from keptn_remedy.events import ActionTriggered, Report
 from keptn_remedy.journal.values import (
     Alike,
-    Arm,
     Backlog,
     DueUndo,
     Effect,
+    Ending,
     Execution,
     Last,
     OpenTask,
@@ -21,7 +21,6 @@ from keptn_remedy.journal.values import (
     Record,
     State,
     Undo,
-    UndoAtOnce,
     Unsent,
     Verdict,
     WholeRecord,
@@ -152,36 +151,12 @@ class Journal(Protocol):
         ...
 
     async def finish(
-        self,
-        execution: Execution,
-        outcome: Outcome,
-        attempts: int,
-        reports: Sequence[Report],
-        *,
-        helped: bool | None = None,
-        arm: Arm | None = None,
-        undo: UndoAtOnce | None = None,
+        self, execution: Execution, ending: Ending, *, attempts: int, reports: Sequence[Report] = ()
     ) -> list[Unsent]:
-        """Store the outcome and what Keptn must be told, once; empty when already finished.
+        """Store how an execution ended, and what Keptn must be told of it, once; empty when it has
+        already finished.
 
-        `helped` is what streaks go by; None: unless the outcome is a failure. `arm` says when to
-        undo what was left; `undo` what became of an undo that was its own affair.
-        """
-        ...
-
-    async def finish_aborted(
-        self,
-        execution: Execution,
-        message: str,
-        attempts: int,
-        reports: Sequence[Report] = (),
-        *,
-        details: Mapping[str, JSON] | None = None,
-        arm: Arm | None = None,
-        undo: UndoAtOnce | None = None,
-    ) -> list[Unsent]:
-        """As `finish`, for what was given up: status aborted. Its question is dropped; `details`
-        keep who had approved.
+        An aborted one gets the status aborted and the result fail. Its question is dropped.
         """
         ...
 

@@ -144,6 +144,29 @@ class Arm:
     due_at: float | None = None
 
 
+class UndoAtOnce(NamedTuple):
+    """What became of undoing what an execution itself had to undo; `wanted`: it is still to be."""
+
+    state: Literal["wanted", "done", "refused", "failed"]
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an execution ended.
+
+    `is_failure`: it did not help, even where its outcome is softened for Keptn; streaks count it.
+    `arm`: when what it left is to be undone. `is_aborted`: Keptn had ended its task before.
+    `undo`: what became of an undo that had to follow at once.
+    """
+
+    outcome: Outcome
+    is_failure: bool = False
+    arm: Arm | None = None
+    is_aborted: bool = False
+    undo: UndoAtOnce | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class WholeRecord(Record):
     """An execution as told to people, whole: with the reports that Keptn has not acknowledged, and
@@ -208,13 +231,6 @@ class Effect(NamedTuple):
     context: str
     planned: bool
     settle: float = 0.0
-
-
-class UndoAtOnce(NamedTuple):
-    """What became of undoing what an execution itself had to undo; `wanted`: it is still to be."""
-
-    state: Literal["wanted", "done", "refused", "failed"]
-    message: str | None = None
 
 
 class Alike(NamedTuple):

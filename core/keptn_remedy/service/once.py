@@ -18,7 +18,7 @@ from keptn_remedy.events import ActionTriggered, Replies
 from keptn_remedy.guardrails.defaults import ReplicaSettings
 from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.http_client import lent_session
-from keptn_remedy.journal import Execution, Undo
+from keptn_remedy.journal import Ending, Execution, Undo
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.registry import Registry
 from keptn_remedy.service.wiring import installed_version, secrets_in
@@ -58,7 +58,7 @@ async def undo_once(
         journal = means.journal
         execution = await _accepted(means, actions, event)
         await journal.admit(execution, plan, (), lambda history: None)
-        await journal.finish(execution, Outcome.passed("applied"), 1, ())
+        await journal.finish(execution, Ending(Outcome.passed("applied")), attempts=1)
         if why_not := await journal.want_undo(execution.id, "an order", "somebody"):
             raise LookupError(why_not)
         (due,) = await journal.due_undos(means.clock.now(), 1)

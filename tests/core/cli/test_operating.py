@@ -15,7 +15,7 @@ import pytest
 
 from keptn_remedy import Change, Outcome, Plan
 from keptn_remedy.cli import looking, operating
-from keptn_remedy.journal import Arm, Execution, Question, UndoAtOnce
+from keptn_remedy.journal import Arm, Ending, Execution, Question, UndoAtOnce
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.commands import REMEDY, SECONDS, Said, clean
 from tests.ordering import JOURNAL, PLAN, TARGET, asking, begun, ended, say
@@ -218,7 +218,7 @@ async def test_a_denied_execution_ends_with_the_reason(
         assert record.question
         assert record.question.by
         outcome = Outcome.failed(f"denied: {record.question.reason}")
-        await journal.finish(execution, outcome, 0, [])
+        await journal.finish(execution, Ending(outcome, is_failure=outcome.is_failure), attempts=0)
 
     command = say(tmp_path, "deny", execution.id, "--reason", "not today")
     said, _ = await while_saying(command, refuse)
@@ -307,7 +307,7 @@ async def test_the_same_answer_is_no_mistake_when_it_has_ended(
 ) -> None:
     execution = await asking(journal)
     await journal.answer(execution.id, "denied", "ann@shop", "")
-    await journal.finish(execution, Outcome.failed("refused"), 0, [])
+    await journal.finish(execution, Ending(Outcome.failed("refused"), is_failure=True), attempts=0)
     said = await say(tmp_path, "deny", execution.id)
     assert (said.code, said.err) == (0, "")
     assert said.out == "denied by ann@shop already: it ended succeeded/fail: refused\n"
@@ -491,7 +491,7 @@ async def test_an_execution_that_waits_for_another_shows_which(
 async def test_a_plan_that_was_denied_is_shown(tmp_path: Path, journal: SqliteJournal) -> None:
     execution = await asking(journal)
     await journal.answer(execution.id, "denied", "ann@shop", "not today")
-    await journal.finish(execution, Outcome.failed("refused"), 0, [])
+    await journal.finish(execution, Ending(Outcome.failed("refused"), is_failure=True), attempts=0)
     shown = await show(tmp_path, execution.id)
     assert re.search(r"^denied +by ann@shop: not today$", shown, re.MULTILINE)
     assert re.search(rf"^would have done +{TARGET} replicas: 1 -> 2$", shown, re.MULTILINE)
@@ -501,7 +501,7 @@ async def test_a_plan_that_nobody_approved_in_time_is_shown(
     tmp_path: Path, journal: SqliteJournal
 ) -> None:
     execution = await asking(journal)
-    await journal.finish(execution, Outcome.failed("refused"), 0, [])
+    await journal.finish(execution, Ending(Outcome.failed("refused"), is_failure=True), attempts=0)
     shown = await show(tmp_path, execution.id)
     assert re.search(r"^asked +since .*, for the rule production; until ", shown, re.MULTILINE)
     assert re.search(r"^would have done +", shown, re.MULTILINE)
@@ -528,7 +528,7 @@ async def test_who_approved_what_was_done_is_shown_beside_the_plan(
     await journal.answer(execution.id, "approved", "ann@shop", "looks right")
     await journal.admit(execution, PLAN, [], lambda history: None)
     details = {"approved_by": "ann@shop", "approved_because": "looks right"}
-    await journal.finish(execution, Outcome.passed("2 replicas", **details), 1, [])
+    await journal.finish(execution, Ending(Outcome.passed("2 replicas", **details)), attempts=1)
     shown = await show(tmp_path, execution.id)
     assert re.search(r"^approved +by ann@shop: looks right$", shown, re.MULTILINE)
     assert re.search(rf"^plan +{TARGET} replicas: 1 -> 2$", shown, re.MULTILINE)
@@ -563,7 +563,7 @@ async def test_what_waits_is_followed_until_it_does_not(
 
     assert re.search(r"waits for approval .* until \S+Z, then deny$", await line())
     assert re.search(rf"waits .*  {behind.id}  behind {asked.id}$", await line())
-    await journal.finish(asked, Outcome.failed("refused"), 0, [])
+    await journal.finish(asked, Ending(Outcome.failed("refused"), is_failure=True), attempts=0)
     assert (await line()).endswith("succeeded/fail: refused")
     assert (await line()).endswith(behind.id)
     tail.terminate()
@@ -582,7 +582,7 @@ async def test_an_undo_is_shown_from_armed_to_done(tmp_path: Path, journal: Sqli
     execution = await begun(journal)
     await journal.admit(execution, PLAN, [], lambda history: None)
     arm = Arm(on_closed=True, due_at=4_102_444_800.0)
-    await journal.finish(execution, Outcome.passed("2 replicas"), 1, [], arm=arm)
+    await journal.finish(execution, Ending(Outcome.passed("2 replicas"), arm=arm), attempts=1)
     shown = await show(tmp_path, execution.id)
     armed = r"^undo +to be done: when the problem closes or 2100-01-01T00:00:00Z$"
     assert re.search(armed, shown, re.MULTILINE)
@@ -624,7 +624,11 @@ async def test_an_undo_that_the_outcome_tells_is_not_told_twice(
     tmp_path: Path, journal: SqliteJournal, undo: UndoAtOnce, told: str
 ) -> None:
     execution = await begun(journal)
-    await journal.finish(execution, Outcome.failed(f"no better; {told}"), 1, [], undo=undo)
+    await journal.finish(
+        execution,
+        Ending(Outcome.failed(f"no better; {told}"), is_failure=True, undo=undo),
+        attempts=1,
+    )
     listed = (await say(tmp_path, "journal", "list")).out
     assert listed.endswith(f"  succeeded/fail: no better; {told}\n")
 
@@ -634,7 +638,9 @@ async def test_an_aborted_execution_is_shown_as_such(
 ) -> None:
     execution = await asking(journal)
     assert await journal.note_abort(execution.id, "Keptn gave the sequence up")
-    await journal.finish_aborted(execution, "aborted before it acted", 0)
+    await journal.finish(
+        execution, Ending(Outcome.errored("aborted before it acted"), is_aborted=True), attempts=0
+    )
     shown = await show(tmp_path, execution.id)
     assert re.search(r"^outcome +aborted/fail: aborted before it acted$", shown, re.MULTILINE)
     assert re.search(r"^aborted +Keptn gave the sequence up$", shown, re.MULTILINE)

@@ -17,7 +17,7 @@ from keptn_remedy.engine.dispatcher import ANNOUNCE_AFTER_SECONDS, Dispatcher
 from keptn_remedy.engine.overdue import Overdue
 from keptn_remedy.engine.waiting_room import WaitingRoom
 from keptn_remedy.events import Replies
-from keptn_remedy.journal import Execution
+from keptn_remedy.journal import Ending, Execution
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.testing import triggered
@@ -64,7 +64,7 @@ class Yard:
             await self._held()
             self.order[execution.trigger.service].append(execution.id)
             self.ran.append(execution.id)
-            await self.journal.finish(execution, Outcome.passed(""), 1, ())
+            await self.journal.finish(execution, Ending(Outcome.passed("")), attempts=1)
         finally:
             self.inside.discard(execution.lane)
 

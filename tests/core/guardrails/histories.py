@@ -16,7 +16,7 @@ from keptn_remedy.guardrails.guard import Guard, Verdict
 from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.guardrails.policy import Policy
 from keptn_remedy.guardrails.rails import Refusal
-from keptn_remedy.journal import Execution
+from keptn_remedy.journal import Ending, Execution
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.guardrails.caps import Act, Ask, Judged, Limits, Past, Rate, Storm
 from tests.core.journals import DONE, FAILED, SetClock, reports_of, trigger
@@ -24,7 +24,11 @@ from tests.core.journals import DONE, FAILED, SetClock, reports_of, trigger
 ACTIONS = ("scale", "restart")
 SERVICES_OF_A_STAGE = 5
 BY_DEFAULT = Limits(rates=(Rate(6, 3600, ("target",)),), at_once=10)
-OUTCOMES = {"helped": DONE, "failed": FAILED}
+ENDINGS = {
+    "helped": Ending(DONE),
+    "failed": Ending(FAILED, is_failure=True),
+    "aborted": Ending(FAILED, is_aborted=True),
+}
 TRIGGER = trigger()
 
 _numbers = count()
@@ -267,10 +271,7 @@ class World:
 
     async def _end(self, execution: Execution, act: Act, how: Judged) -> None:
         act.end(self._clock.time, how)
-        if how == "aborted":
-            await self._journal.finish_aborted(execution, "", 1)
-        else:
-            await self._journal.finish(execution, OUTCOMES[how], 1, ())
+        await self._journal.finish(execution, ENDINGS[how], attempts=1)
 
 
 async def _services(project: str, stage: str) -> int:

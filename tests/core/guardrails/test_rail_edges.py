@@ -15,7 +15,7 @@ from keptn_remedy.guardrails.guard import Guard, Verdict
 from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.guardrails.policy import Policy
 from keptn_remedy.guardrails.rails import RAILS, Refusal
-from keptn_remedy.journal import Execution
+from keptn_remedy.journal import Ending, Execution
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.journals import DONE, FAILED, SetClock, trigger
 
@@ -72,7 +72,8 @@ class Rails:
         execution = await self.execution(service, action=action)
         changes = [Change(target, "number", 0, 1) for target in targets or ("a",)]
         assert await self.verdict(execution, *changes) is None
-        await self.journal.finish(execution, DONE if helps else FAILED, 1, ())
+        ending = Ending(DONE if helps else FAILED, is_failure=not helps)
+        await self.journal.finish(execution, ending, attempts=1)
 
     async def resized(self, before: Any, after: Any) -> Refusal | None:
         verdict = await self.verdict(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from keptn_remedy import Change, Outcome, Plan
-from keptn_remedy.journal import Alike, History, JournalError, Pause
+from keptn_remedy.journal import Alike, Ending, History, JournalError, Pause
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.journals import (
@@ -81,9 +81,9 @@ async def test_what_deciding_raises_reaches_the_caller_and_takes_no_neighbour_al
 
     first, second, third = [await accepted(journal, n, n) for n in "123"]
     results = await asyncio.gather(
-        journal.finish(first, DONE, 1, []),
+        journal.finish(first, Ending(DONE), attempts=1),
         journal.admit(second, PLAN, [effect(second)], broken),
-        journal.finish(third, DONE, 1, []),
+        journal.finish(third, Ending(DONE), attempts=1),
         return_exceptions=True,
     )
     assert isinstance(results[1], ZeroDivisionError)
@@ -104,9 +104,9 @@ async def test_what_a_decision_raised_keeps_no_lock_when_a_neighbour_fails(
 
     first, second, third = [await accepted(journal, n, n) for n in "123"]
     results = await asyncio.gather(
-        journal.finish(first, DONE, 1, []),
+        journal.finish(first, Ending(DONE), attempts=1),
         journal.admit(second, PLAN, [effect(second)], broken),
-        journal.finish(third, Outcome.passed("\udcff"), 1, []),  # no UTF-8
+        journal.finish(third, Ending(Outcome.passed("\udcff")), attempts=1),  # no UTF-8
         return_exceptions=True,
     )
     assert results[0] == []
@@ -128,7 +128,7 @@ async def test_deciding_again_after_a_neighbour_failed_counts_nothing_twice(
     first, second = [await accepted(journal, n, n) for n in "12"]
     await asyncio.gather(
         journal.admit(first, PLAN, [effect(first)], decide),
-        journal.finish(second, Outcome.passed("\udcff"), 1, []),  # no UTF-8
+        journal.finish(second, Ending(Outcome.passed("\udcff")), attempts=1),  # no UTF-8
         return_exceptions=True,
     )
     assert set(calls) == {0}
@@ -137,7 +137,7 @@ async def test_deciding_again_after_a_neighbour_failed_counts_nothing_twice(
 
 async def test_nothing_is_admitted_once_it_finished(journal: SqliteJournal) -> None:
     execution = await accepted(journal)
-    await journal.finish(execution, DONE, 1, [])
+    await journal.finish(execution, Ending(DONE), attempts=1)
     with pytest.raises(LookupError, match="not open"):
         await journal.admit(execution, PLAN, [effect(execution)], allow)
     assert await asked(journal, lambda history: history.unsettled(0)) == 0
@@ -191,7 +191,7 @@ async def test_what_has_begun_before_is_not_admitted_by_beginning_again(
     [waits], _ = await journal.waiting(10, busy=(), running=(), upto=2**40)
     assert waits.runs == 1
     assert await asked(journal, lambda history: history.last("flag")) is None
-    await journal.finish(execution, DONE, 1, [])
+    await journal.finish(execution, Ending(DONE), attempts=1)
     begun = await journal.begin_admitted(execution, started, [effect(execution)], allow)
     assert begun == (None, False)
 
@@ -242,7 +242,7 @@ async def test_pruning_takes_the_effects_along(
         targets = reader.execute("SELECT target FROM effects ORDER BY target").fetchall()
     assert targets == [("b",), ("c",)]
     assert await asked(journal, lambda history: history.unsettled(0)) == 1
-    await journal.finish(running, DONE, 1, [reports_of(running, clock)[1]])
+    await journal.finish(running, Ending(DONE), attempts=1, reports=[reports_of(running, clock)[1]])
 
 
 async def test_a_pause_holds_over_restarts_until_it_is_ended(path: Path, clock: SetClock) -> None:

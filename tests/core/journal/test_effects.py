@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from keptn_remedy.journal import Alike, History, Last
+from keptn_remedy.journal import Alike, Ending, History, Last
 from keptn_remedy.journal.effects import executions
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.journals import (
@@ -63,10 +63,10 @@ async def test_the_last_effect_on_a_target_tells_when_it_ended_and_settled(
 
     assert await last() == Last(execution.seq, "wait", at, None, None)
     clock.time += 5
-    await journal.finish(execution, DONE, 1, [])
+    await journal.finish(execution, Ending(DONE), attempts=1)
     assert await last() == Last(execution.seq, "wait", at, at + 5, at + 35)
     clock.time += 5
-    await journal.finish(execution, DONE, 1, [])
+    await journal.finish(execution, Ending(DONE), attempts=1)
     assert await last() == Last(execution.seq, "wait", at, at + 5, at + 35)
 
 
@@ -101,8 +101,8 @@ async def test_planned_executions_count_as_unsettled_until_their_effects_settled
     first = await admitted(journal, "1", "a", "b", settle=60.0)
     second = await admitted(journal, "2", "c")
     assert await unsettled() == 2
-    await journal.finish(first, DONE, 1, [])
-    await journal.finish(second, DONE, 1, [])
+    await journal.finish(first, Ending(DONE), attempts=1)
+    await journal.finish(second, Ending(DONE), attempts=1)
     assert await unsettled() == 1
     clock.time += 60
     assert await unsettled() == 0
@@ -152,7 +152,7 @@ async def test_an_outcome_may_be_told_as_good_and_still_not_have_helped(
     journal: SqliteJournal,
 ) -> None:
     execution = await admitted(journal, "1", "a")
-    await journal.finish(execution, DONE, 1, [], helped=False)
+    await journal.finish(execution, Ending(DONE, is_failure=True), attempts=1)
     assert await asked(journal, lambda history: history.streak("wait", "a", "new")) == 1
 
 
@@ -162,7 +162,7 @@ async def test_running_and_aborted_executions_are_passed_over_in_a_streak(
     await done(journal, "1", "a", outcome=FAILED)
     clock.time += 1
     aborted = await admitted(journal, "2", "a")
-    await journal.finish_aborted(aborted, "the sequence was aborted", 1)
+    await journal.finish(aborted, Ending(FAILED, is_aborted=True), attempts=1)
     clock.time += 1
     await admitted(journal, "3", "a")
     assert await asked(journal, lambda history: history.streak("wait", "a", "new")) == 1

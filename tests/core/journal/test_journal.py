@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from keptn_remedy import Outcome
-from keptn_remedy.journal import JournalError, JournalUnusable, insist, statements
+from keptn_remedy.journal import Ending, JournalError, JournalUnusable, insist, statements
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.journals import DONE, PLAN, REPLIES, SetClock, accepted, reports_of, trigger
 
@@ -61,9 +61,9 @@ async def test_the_backlog_tells_since_when_the_oldest_waits(
     clock.time += 5
     assert await ages() == (15, 5)
     await journal.park(started, "400")
-    await journal.finish(first, DONE, 1, [])
+    await journal.finish(first, Ending(DONE), attempts=1)
     assert await ages() == (5, 0)
-    await journal.finish(second, DONE, 1, [reports_of(second, clock)[1]])
+    await journal.finish(second, Ending(DONE), attempts=1, reports=[reports_of(second, clock)[1]])
     clock.time += 2
     assert await ages() == (0, 2)
     clock.time -= 60  # a clock that was set back
@@ -84,9 +84,10 @@ async def test_the_backlog_is_counted_without_walking_through_the_history(
 async def test_finishing_twice_owes_one_finished(journal: SqliteJournal, clock: SetClock) -> None:
     execution = await accepted(journal)
     _, finished = reports_of(execution, clock)
-    first = await journal.finish(execution, DONE, 1, [finished])
+    first = await journal.finish(execution, Ending(DONE), attempts=1, reports=[finished])
     assert [unsent.report for unsent in first] == [finished]
-    assert await journal.finish(execution, Outcome.errored("late"), 2, [finished]) == []
+    late = Ending(Outcome.errored("late"), is_failure=True)
+    assert await journal.finish(execution, late, attempts=2, reports=[finished]) == []
     record = await journal.record(execution.id)
     assert record
     assert (record.state, record.result, record.message) == ("finished", "pass", "done")
@@ -98,7 +99,7 @@ async def test_the_returned_reports_are_those_that_are_stored(
     execution = await accepted(journal)
     log_entry = REPLIES.error_log(execution.trigger, clock.utc(), "why")
     _, finished = reports_of(execution, clock)
-    told = await journal.finish(execution, DONE, 1, [finished, log_entry])
+    told = await journal.finish(execution, Ending(DONE), attempts=1, reports=[finished, log_entry])
     for unsent in told:
         assert (await journal.unsent(clock.now(), 9, ()))[0] == unsent
         await journal.forget([unsent])
@@ -137,7 +138,7 @@ async def test_reports_of_an_execution_are_due_one_after_the_other(
     execution = await accepted(journal)
     started, finished = reports_of(execution, clock)
     await journal.begin(execution, started)
-    await journal.finish(execution, DONE, 1, [finished])
+    await journal.finish(execution, Ending(DONE), attempts=1, reports=[finished])
     due = await journal.unsent(clock.now(), 9, ())
     assert [unsent.report.kind for unsent in due] == ["started"]
     await journal.postpone(due[0], clock.now() + 5, "refused")
@@ -172,10 +173,10 @@ async def test_a_finished_never_follows_a_refused_started(
         unsent = await journal.begin(execution, started)
         assert unsent
         if finish_first:
-            await journal.finish(execution, DONE, 1, [finished])
+            await journal.finish(execution, Ending(DONE), attempts=1, reports=[finished])
         await journal.park(unsent, "401")
         if not finish_first:
-            await journal.finish(execution, DONE, 1, [finished])
+            await journal.finish(execution, Ending(DONE), attempts=1, reports=[finished])
     assert await journal.unsent(clock.now(), 9, ()) == []
     assert (await journal.backlog()).parked == 4
 
@@ -196,10 +197,10 @@ async def test_pruning_forgets_old_finished_executions_whose_reports_are_sent(
         execution = await accepted(journal, event_id, event_id)
         if event_id != "open":
             owed = reports_of(execution, clock)[1:] if event_id == "unsent" else ()
-            await journal.finish(execution, DONE, 1, owed)
+            await journal.finish(execution, Ending(DONE), attempts=1, reports=owed)
     clock.time += 10
     young = await accepted(journal, "young", "young")
-    await journal.finish(young, DONE, 1, ())
+    await journal.finish(young, Ending(DONE), attempts=1)
     assert await journal.prune(clock.now() - 5, 100) == 1
     assert [r.id for r in await journal.records()] == ["young", "open", "unsent"]
 
@@ -219,9 +220,9 @@ async def test_one_change_that_cannot_be_stored_does_not_take_others_along(
     unstorable = Outcome.passed("\udcff")  # no UTF-8
     first, second, third = [await accepted(journal, n, n) for n in "123"]
     results = await asyncio.gather(
-        journal.finish(first, DONE, 1, ()),
-        journal.finish(second, unstorable, 1, ()),
-        journal.finish(third, DONE, 1, ()),
+        journal.finish(first, Ending(DONE), attempts=1),
+        journal.finish(second, Ending(unstorable), attempts=1),
+        journal.finish(third, Ending(DONE), attempts=1),
         return_exceptions=True,
     )
     assert isinstance(results[1], JournalError)
@@ -291,7 +292,7 @@ async def test_a_started_parked_in_an_earlier_process_still_takes_its_finished_a
     await journal.close()
     again = SqliteJournal.open(path, now=clock.now)
     await again.recover(0)
-    await again.finish(execution, DONE, 1, [finished])
+    await again.finish(execution, Ending(DONE), attempts=1, reports=[finished])
     assert (await again.backlog()).parked == 2
     await again.close()
 

@@ -13,6 +13,7 @@ import pytest
 
 from keptn_remedy import Outcome
 from keptn_remedy.journal import (
+    Ending,
     Execution,
     JournalError,
     JournalUnusable,
@@ -135,7 +136,9 @@ async def test_what_asks_nothing_cannot_be_answered(journal: SqliteJournal) -> N
     execution = await accepted(journal)
     assert await journal.answer("1", "denied", "ada", None) == "the execution asks nothing"
     await journal.ask(execution, QUESTION)
-    await journal.finish(execution, Outcome.failed("nobody approved"), 0, [])
+    await journal.finish(
+        execution, Ending(Outcome.failed("nobody approved"), is_failure=True), attempts=0
+    )
     assert await journal.answer("1", "denied", "ada", None) == "the execution has finished"
     assert (await journal.questions(9), await journal.answered()) == ([], [])
     assert (await whole(journal, "1")).question == QUESTION
@@ -150,14 +153,14 @@ async def test_a_finished_execution_tells_who_answered_it_or_that_nobody_did(
     await journal.answer("1", "approved", "ada", None)
     await journal.close_question(silent)
     for execution in (answered, silent):
-        await journal.finish(execution, DONE, 1, [])
+        await journal.finish(execution, Ending(DONE), attempts=1)
     assert await journal.answer("1", "denied", "bob", None) == "it was approved by ada already"
     assert await journal.answer("2", "denied", "bob", None) == LATE
 
 
 async def test_a_finished_execution_asks_nothing(journal: SqliteJournal) -> None:
     execution = await accepted(journal)
-    await journal.finish(execution, DONE, 1, [])
+    await journal.finish(execution, Ending(DONE), attempts=1)
     await journal.ask(execution, QUESTION)
     assert (await whole(journal, "1")).question is None
 
@@ -249,7 +252,7 @@ async def test_what_is_given_up_is_noted_while_it_is_open(journal: SqliteJournal
     assert not await journal.note_abort("1", "a second reason")
     assert [e.aborted for e in await waiting(journal)] == ["the sequence was aborted"]
     assert await journal.unannounced(2**40, 10) == []
-    await journal.finish_aborted(execution, "aborted", 1)
+    await journal.finish(execution, Ending(Outcome.errored("aborted"), is_aborted=True), attempts=1)
     assert not await journal.note_abort("1", "too late")
     assert not await journal.note_abort("2", "unknown")
     assert (await whole(journal, "1")).aborted == "the sequence was aborted"
@@ -261,10 +264,12 @@ async def test_an_aborted_execution_is_finished_once(
     execution = await accepted(journal)
     await journal.ask(execution, QUESTION)
     _, finished = reports_of(execution, clock)
-    (told,) = await journal.finish_aborted(execution, "aborted; undone", 2, [finished])
+    aborted = Ending(Outcome.errored("aborted; undone"), is_aborted=True)
+    (told,) = await journal.finish(execution, aborted, attempts=2, reports=[finished])
     assert await journal.unsent(clock.now(), 9, ()) == [told]
-    assert await journal.finish_aborted(execution, "again", 3, [finished]) == []
-    assert await journal.finish(execution, DONE, 3, [finished]) == []
+    again = Ending(Outcome.errored("again"), is_aborted=True)
+    assert await journal.finish(execution, again, attempts=3, reports=[finished]) == []
+    assert await journal.finish(execution, Ending(DONE), attempts=3, reports=[finished]) == []
     record = await whole(journal, "1")
     assert (record.state, record.status, record.result) == ("finished", "aborted", "fail")
     assert (record.message, record.attempts, record.details) == ("aborted; undone", 2, {})
@@ -274,8 +279,9 @@ async def test_an_aborted_execution_is_finished_once(
 async def test_aborting_what_has_finished_leaves_it_as_it_is(journal: SqliteJournal) -> None:
     execution = await accepted(journal)
     await journal.ask(execution, QUESTION)
-    await journal.finish(execution, Outcome.failed("denied"), 0, [])
-    assert await journal.finish_aborted(execution, "too late", 1) == []
+    await journal.finish(execution, Ending(Outcome.failed("denied"), is_failure=True), attempts=0)
+    late = Ending(Outcome.errored("too late"), is_aborted=True)
+    assert await journal.finish(execution, late, attempts=1) == []
     record = await whole(journal, "1")
     assert (record.status, record.message, record.question) == ("succeeded", "denied", QUESTION)
 
@@ -285,7 +291,7 @@ async def test_open_tasks_are_those_accepted_before_a_time(
 ) -> None:
     first = await accepted(journal, "1", context="c")
     finished = await accepted(journal, "2", "orders")
-    await journal.finish(finished, DONE, 1, [])
+    await journal.finish(finished, Ending(DONE), attempts=1)
     clock.time += 10
     await accepted(journal, "3", "young")
     await journal.note_listed(["1", "2", "unknown"])
@@ -301,7 +307,7 @@ async def test_open_tasks_are_those_accepted_before_a_time(
 
 async def test_what_is_known_is_told_among_many_ids(journal: SqliteJournal) -> None:
     finished = await accepted(journal, "1", "carts")
-    await journal.finish(finished, DONE, 1, [])
+    await journal.finish(finished, Ending(DONE), attempts=1)
     await accepted(journal, "2", "orders")
     assert await journal.known(["0", "1", "2", "3"]) == {"1", "2"}
     assert await journal.known([]) == set()
@@ -417,7 +423,9 @@ async def test_what_has_finished_is_not_changed_by_closing_its_question(
 ) -> None:
     execution = await accepted(journal)
     await journal.ask(execution, QUESTION)
-    await journal.finish(execution, Outcome.errored("it ignores its deadline"), 0, [])
+    await journal.finish(
+        execution, Ending(Outcome.errored("it ignores its deadline"), is_failure=True), attempts=0
+    )
     await journal.close_question(execution)
     assert (await whole(journal, "1")).question == QUESTION
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from keptn_remedy import Outcome, Plan
-from keptn_remedy.journal import Arm, Execution, Undo, UndoAtOnce
+from keptn_remedy.journal import Arm, Ending, Execution, Undo, UndoAtOnce
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.journals import DONE, FAILED, PLAN, SetClock, accepted, admitted, allow, reports_of
@@ -29,7 +29,7 @@ async def finished(
     journal: SqliteJournal, event_id: str = "1", *, arm: Arm | None = None, context: str = "c"
 ) -> Execution:
     execution = await applied(journal, event_id, context=context)
-    await journal.finish(execution, DONE, 1, [], arm=arm)
+    await journal.finish(execution, Ending(DONE, arm=arm), attempts=1)
     return execution
 
 
@@ -114,7 +114,7 @@ async def test_what_changed_nothing_or_has_not_ended_cannot_be_undone(
     await applied(journal, "running")
     assert await why_not("running") == "the execution has not finished"
     execution = await applied(journal, "nothing", plan=Plan(()))
-    await journal.finish(execution, DONE, 1, [], arm=CLOSED)
+    await journal.finish(execution, Ending(DONE, arm=CLOSED), attempts=1)
     assert await why_not("nothing") == "it changed nothing"
     assert [await state(journal, name) for name in ("running", "nothing")] == [None] * 2
 
@@ -123,7 +123,7 @@ async def test_what_ran_without_a_plan_is_not_said_to_have_changed_nothing(
     journal: SqliteJournal,
 ) -> None:
     execution = await applied(journal, plan=None)
-    await journal.finish(execution, DONE, 1, [], arm=CLOSED)
+    await journal.finish(execution, Ending(DONE, arm=CLOSED), attempts=1)
     refusal = await journal.want_undo("1", "an order", "ada")
     assert refusal == "no plan of it was admitted; what it did, if anything, can't be put back"
     assert await state(journal) is None
@@ -152,8 +152,8 @@ async def test_a_problem_that_closes_while_it_is_remedied_is_not_forgotten(
     assert await first.problem_closed("c") == 0
     await first.close()
     second = SqliteJournal.open(path, now=clock.now)
-    await second.finish(armed, DONE, 1, [], arm=CLOSED)
-    await second.finish(unarmed, DONE, 1, [], arm=Arm(due_at=clock.time + 60))
+    await second.finish(armed, Ending(DONE, arm=CLOSED), attempts=1)
+    await second.finish(unarmed, Ending(DONE, arm=Arm(due_at=clock.time + 60)), attempts=1)
     assert [await state(second, n) for n in "12"] == ["wanted", "armed"]
     (undo,) = await second.due_undos(clock.time, 9)
     assert (undo.cause, undo.asked_at) == ("problem closed", clock.utc())
@@ -179,12 +179,12 @@ async def test_finishing_twice_arms_once_and_never_late(
 ) -> None:
     first = await finished(journal, "1", arm=CLOSED)
     clock.time += 1
-    await journal.finish(first, DONE, 1, [], arm=Arm(due_at=1.0))
+    await journal.finish(first, Ending(DONE, arm=Arm(due_at=1.0)), attempts=1)
     assert await state(journal) == "armed"
     assert await due(journal, clock) == []
     second = await finished(journal, "2")
     clock.time += 1
-    await journal.finish(second, DONE, 1, [], arm=CLOSED)
+    await journal.finish(second, Ending(DONE, arm=CLOSED), attempts=1)
     assert await state(journal, "2") is None
 
 
@@ -192,7 +192,9 @@ async def test_arming_leaves_the_numbers_of_reports_alone(
     journal: SqliteJournal, clock: SetClock
 ) -> None:
     execution = await applied(journal)
-    told = await journal.finish(execution, DONE, 1, [reports_of(execution, clock)[1]], arm=CLOSED)
+    told = await journal.finish(
+        execution, Ending(DONE, arm=CLOSED), attempts=1, reports=[reports_of(execution, clock)[1]]
+    )
     assert await journal.unsent(clock.time, 9, ()) == told
 
 
@@ -278,7 +280,7 @@ async def test_a_plan_that_cannot_be_read_is_neither_armed_nor_undone(
     execution = await applied(journal)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE executions SET plan = 'no JSON'")
-    await journal.finish(execution, DONE, 1, [], arm=CLOSED)
+    await journal.finish(execution, Ending(DONE, arm=CLOSED), attempts=1)
     assert await state(journal) is None
     assert await journal.want_undo("1", "an order", "ada") == "it changed nothing"
 
@@ -300,7 +302,11 @@ async def test_what_failed_may_be_undone_once_more(journal: SqliteJournal, clock
     """Its own undo may have been held back, or have failed."""
     execution = await applied(journal)
     await journal.keep_failure(execution, Outcome.failed("no better"))
-    await journal.finish(execution, Outcome.failed("no better; UNDO FAILED"), 1, [], arm=CLOSED)
+    await journal.finish(
+        execution,
+        Ending(Outcome.failed("no better; UNDO FAILED"), is_failure=True, arm=CLOSED),
+        attempts=1,
+    )
     assert await journal.undo_of("1") is None
     assert await journal.want_undo("1", "an order", "ada") is None
     assert await due(journal, clock) == ["1"]
@@ -312,7 +318,9 @@ async def test_what_was_undone_after_its_own_verification_is_not_undone_again(
     execution = await applied(journal)
     await journal.keep_failure(execution, FAILED)
     report, undone = reports_of(execution, clock)[1], UndoAtOnce("done", "undone")
-    told = await journal.finish(execution, FAILED, 1, [report], undo=undone)
+    told = await journal.finish(
+        execution, Ending(FAILED, is_failure=True, undo=undone), attempts=1, reports=[report]
+    )
     assert await journal.unsent(clock.time, 9, ()) == told
     now = clock.utc()
     assert await journal.undo_of("1") == Undo(
@@ -326,7 +334,9 @@ async def test_what_ended_otherwise_before_is_not_undone_by_a_second_ending(
 ) -> None:
     execution = await finished(journal)
     clock.time += 1
-    await journal.finish(execution, FAILED, 1, [], undo=UndoAtOnce("done", "undone"))
+    await journal.finish(
+        execution, Ending(FAILED, is_failure=True, undo=UndoAtOnce("done", "undone")), attempts=1
+    )
     assert await journal.undo_of("1") is None
 
 
@@ -335,13 +345,11 @@ async def test_what_came_later_is_undone_first_however_it_ended(
     journal: SqliteJournal, clock: SetClock, ended: str
 ) -> None:
     older = await admitted(journal, "older", "flag", context="c")
-    await journal.finish(older, DONE, 1, [], arm=CLOSED)
+    await journal.finish(older, Ending(DONE, arm=CLOSED), attempts=1)
     clock.time += 1
     newer = await admitted(journal, "newer", "flag", context="c")
-    if ended == "aborted":
-        await journal.finish_aborted(newer, "aborted", 1, arm=CLOSED)
-    else:
-        await journal.finish(newer, DONE, 1, [], helped=ended == "helped", arm=CLOSED)
+    ending = Ending(DONE, ended == "failed", arm=CLOSED, is_aborted=ended == "aborted")
+    await journal.finish(newer, ending, attempts=1)
     assert await journal.problem_closed("c") == 2
     assert await due(journal, clock) == ["newer"]
     assert not await journal.begin_undo("older")
@@ -354,7 +362,7 @@ async def test_what_has_begun_begins_anew_whatever_came_later(
 ) -> None:
     for name in ("older", "newer"):
         execution = await admitted(journal, name, "flag", context=name)
-        await journal.finish(execution, DONE, 1, [], arm=CLOSED)
+        await journal.finish(execution, Ending(DONE, arm=CLOSED), attempts=1)
         clock.time += 1
     await journal.problem_closed("older")
     await journal.end_undo("newer", "refused", "changed since")
@@ -368,7 +376,7 @@ async def test_what_nobody_ordered_is_due_after_later_ones_of_its_target(
 ) -> None:
     for name, targets in (("oldest", "ab"), ("apart", "c"), ("newest", "b")):
         execution = await admitted(journal, name, *targets, context=name)
-        await journal.finish(execution, DONE, 1, [], arm=CLOSED)
+        await journal.finish(execution, Ending(DONE, arm=CLOSED), attempts=1)
         clock.time += 1
     for context in ("oldest", "apart"):
         await journal.problem_closed(context)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from keptn_remedy.journal import JournalUnusable
+from keptn_remedy.journal import Ending, JournalUnusable
 from keptn_remedy.journal.schema import MIGRATIONS, VERSION_1
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.support.clock import Clock
@@ -55,7 +55,7 @@ async def test_a_file_of_version_1_keeps_everything_it_holds(path: Path, clock: 
     assert await journal.recall("a", "key") == 1
     assert [(task.id, task.listed) for task in await journal.open_tasks(9)] == [("open", False)]
     assert await journal.admit(found[0], PLAN, [], allow) is None
-    assert await journal.finish(found[0], DONE, 1, []) == []
+    assert await journal.finish(found[0], Ending(DONE), attempts=1) == []
     await journal.close()
 
 

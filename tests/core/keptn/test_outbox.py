@@ -12,6 +12,7 @@ import orjson
 
 from keptn_remedy import Outcome, events
 from keptn_remedy.events import Replies, Report
+from keptn_remedy.journal import Ending
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.keptn.outbox import Outbox
 from keptn_remedy.keptn.transports import Refused, Undelivered
@@ -83,7 +84,9 @@ class Desk:
         ]
         if logged:
             reports.append(REPLIES.error_log(trigger, now, "failed"))
-        for unsent in await self.journal.finish(execution, Outcome.passed(""), 1, reports):
+        for unsent in await self.journal.finish(
+            execution, Ending(Outcome.passed("")), attempts=1, reports=reports
+        ):
             self.outbox.offer(unsent)
 
     async def until_empty(self) -> None:
