@@ -443,7 +443,7 @@ async def test_nobody_gives_up_what_is_being_put_back(tmp_path: Path, policy: Pa
         execution = await held_at("verify", keptn, service)
         keptn.abort(execution)
         await Valve.gates["undo"].until_entered(1)
-        service.runner.give_up(execution, "told once more")
+        service.engine.runner.abort(execution, "told once more")
         Valve.gates["undo"].open()
         record = await ended(service, execution)
         assert record.message == "Keptn no longer waits for it; undone"

@@ -82,11 +82,11 @@ async def test_an_attempt_that_ignores_its_deadline_is_finished_as_errored(tmp_p
         assert "after it was cut off" in keptn.finished(event["id"])[0].data["message"]
         # Told once, whatever comes of it.
         await until(lambda: Deaf.cut_off > 1)
-        assert service.dispatcher.running == 1
+        assert service.engine.dispatcher.running == 1
         Deaf.enough.set()
-        await until(lambda: service.dispatcher.running == 0)
+        await until(lambda: service.engine.dispatcher.running == 0)
         assert len(keptn.finished(event["id"])) == 1
-        counted = service.runner.means.metrics.finished
+        counted = service.engine.runtime.metrics.finished
         assert counted("deaf", "errored", "fail")._value.get() == 1
         assert counted("deaf", "succeeded", "pass")._value.get() == 0
 
@@ -104,7 +104,7 @@ async def test_who_waits_for_its_service_is_not_kept_waiting(tmp_path: Path) -> 
         assert (outcome.status, outcome.result) == ("errored", "fail")
         assert keptn.finished(waiting["id"])[0].data["message"] == held
         Deaf.enough.set()
-        await until(lambda: service.dispatcher.running == 0)
+        await until(lambda: service.engine.dispatcher.running == 0)
         after = triggered("greet")
         await keptn.deliver(after, to=event_url(service))
         assert (await keptn.task_finished(after["id"])).result == "pass"
@@ -127,7 +127,7 @@ async def test_who_waits_for_a_target_is_not_kept_waiting(tmp_path: Path) -> Non
     async with serving(tmp_path, DeafDial) as (keptn, service, clock):
         stuck, waiting = triggered("dial", 3), triggered("dial", 4, service="other")
         await keptn.deliver(stuck, to=event_url(service))
-        await until(lambda: service.runner.means.targets.holder("dial") == stuck["id"])
+        await until(lambda: service.engine.locks.holder("dial") == stuck["id"])
         await keptn.deliver(waiting, to=event_url(service))
         clock.shift = 60
         await keptn.task_finished(stuck["id"])
@@ -136,5 +136,5 @@ async def test_who_waits_for_a_target_is_not_kept_waiting(tmp_path: Path) -> Non
         assert (outcome.status, outcome.result) == ("errored", "fail")
         assert keptn.finished(waiting["id"])[0].data["message"] == held
         DeafDial.enough.set()
-        await until(lambda: service.dispatcher.running == 0)
-        assert service.runner.means.targets.holder("dial") is None
+        await until(lambda: service.engine.dispatcher.running == 0)
+        assert service.engine.locks.holder("dial") is None

@@ -157,8 +157,8 @@ async def acted(keptn: FakeKeptn, service: Service, event: dict[str, Any]) -> st
 async def looked(service: Service) -> None:
     """Return once undos that are due have been looked for."""
     for _ in range(2):  # the second look begins when the first has ended
-        service.operators.look()
-        await until(lambda: not service.operators._ordered.is_set())
+        service.engine.look()
+        await until(lambda: not service.engine.undos._wake.is_set())
 
 
 async def order(service: Service, execution: str) -> None:
@@ -286,7 +286,7 @@ async def test_an_undo_of_its_own_that_fails_is_kept_and_counted(
         assert undo
         assert (undo.state, undo.cause, undo.message) == (state, "failed verification", str(error))
         counted = {"action": "knob", "state": state}
-        registry = service.runner.means.metrics.registry
+        registry = service.engine.runtime.metrics.registry
         assert registry.get_sample_value("remedy_undos_total", counted) == 1
         assert (await ordered(service, execution)).state == "done"
         assert Knob.at == 0
@@ -418,7 +418,7 @@ async def test_the_next_process_carries_an_undo_out(tmp_path: Path) -> None:
 async def test_an_undo_waits_for_whoever_holds_the_target(tmp_path: Path) -> None:
     async with FakeKeptn() as keptn, serving(keptn, tmp_path) as service:
         execution = await turned(keptn, service, 5)
-        targets = service.runner.means.targets
+        targets = service.engine.locks
         async with targets.hold(frozenset({"knob"}), "another", targets.moment()):
             assert await service.journal.want_undo(execution, "order", "ada") is None
             await until(lambda: targets._interest["knob"] == 2)
@@ -521,7 +521,7 @@ async def test_an_undo_that_takes_long_holds_up_no_other(tmp_path: Path) -> None
 async def test_an_undo_of_a_busy_target_holds_up_no_other(tmp_path: Path) -> None:
     async with FakeKeptn() as keptn, serving(keptn, tmp_path) as service:
         busy, free = await lit(keptn, service, "hall"), await lit(keptn, service, "attic")
-        targets = service.runner.means.targets
+        targets = service.engine.locks
         async with targets.hold(frozenset({"hall"}), "another", targets.moment()):
             await order(service, busy)
             await until(lambda: targets._interest["hall"] == 2)
@@ -570,7 +570,7 @@ async def test_undos_that_wait_for_their_target_take_no_room(
     monkeypatch.setattr(undoer, "UNDOS_AT_ONCE", 1)
     async with FakeKeptn() as keptn, serving(keptn, tmp_path) as service:
         busy, free = await lit(keptn, service, "hall"), await lit(keptn, service, "attic")
-        targets = service.runner.means.targets
+        targets = service.engine.locks
         async with targets.hold(frozenset({"hall"}), "another", targets.moment()):
             await order(service, busy)
             await until(lambda: targets._interest["hall"] == 2)
@@ -585,7 +585,7 @@ async def test_an_undo_that_has_its_target_waits_for_room(
     Lamps.gates["attic"] = Gate()
     async with FakeKeptn() as keptn, serving(keptn, tmp_path) as service:
         busy, slow = await lit(keptn, service, "hall"), await lit(keptn, service, "attic")
-        targets = service.runner.means.targets
+        targets = service.engine.locks
         async with targets.hold(frozenset({"hall"}), "another", targets.moment()):
             await order(service, busy)
             await until(lambda: targets._interest["hall"] == 2)
@@ -652,7 +652,7 @@ async def test_the_target_of_an_undo_that_was_cut_off_is_kept_for_it(
             await Knob.gate.until_entered(1)
             later = triggered("knob", 9)
             await keptn.deliver(later, to=event_url(service))
-            await until(lambda: service.runner.means.targets._interest["knob"] == 2)
+            await until(lambda: service.engine.locks._interest["knob"] == 2)
         Knob.gate = None
         find, may_begin = SqliteJournal.due_undos, asyncio.Event()
 
@@ -662,7 +662,7 @@ async def test_the_target_of_an_undo_that_was_cut_off_is_kept_for_it(
 
         monkeypatch.setattr(SqliteJournal, "due_undos", find_late)
         async with serving(keptn, tmp_path) as service:
-            await until(lambda: service.runner.means.targets._interest.get("knob") == 2)
+            await until(lambda: service.engine.locks._interest.get("knob") == 2)
             may_begin.set()
             assert (await ended(service, execution)).state == "done"
             await keptn.task_finished(later["id"])
@@ -747,7 +747,7 @@ async def test_an_undo_under_way_comes_to_its_end_before_the_process_leaves(
 async def test_leaving_waits_for_no_undo_that_has_not_begun(tmp_path: Path) -> None:
     async with FakeKeptn() as keptn, serving(keptn, tmp_path) as service:
         execution = await turned(keptn, service, 5)
-        targets = service.runner.means.targets
+        targets = service.engine.locks
         async with targets.hold(frozenset({"knob"}), "another", targets.moment()):
             await order(service, execution)
             await until(lambda: targets._interest["knob"] == 2)
@@ -788,7 +788,7 @@ async def given_up(
             undo = await ended(service, execution)
             assert undo.state == "failed"
             assert undo.message
-            assert "s after it was cut off, and is not waited for" in undo.message
+            assert "s after it was cut off; nobody waits for it" in undo.message
             yield service, execution
         finally:
             gate.open()
@@ -806,7 +806,7 @@ async def test_an_undo_that_ignores_its_deadline_has_failed_and_keeps_only_its_t
         told = keptn.finished(later["id"])[0].data["message"]
         assert told == f"its target is held by execution {execution}, which ignores its deadline"
         Lamps.gates["hall"].open()
-        await until(lambda: execution not in service.runner.means.overdue)
+        await until(lambda: execution not in service.engine.overdue)
         again = triggered("lamps", ["hall"])
         await keptn.deliver(again, to=event_url(service))
         await keptn.task_finished(again["id"])

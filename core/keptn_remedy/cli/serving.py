@@ -209,7 +209,7 @@ def _as_called() -> str:
 
 
 def _show_end(provider: service.Service) -> None:
-    running = provider.dispatcher.running
+    running = provider.engine.dispatcher.running
     waiting = (
         f" once {running} executions have ended; Ctrl-C again stops at once" if running else ""
     )

@@ -1,25 +1,26 @@
-"""From a plan to the permission to apply it: what the guard says is heeded, told or waited for."""
+"""Admission: from a plan to the permission to apply it, past rails, approvers and turns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from keptn_remedy.action import Outcome, Plan
 from keptn_remedy.engine.runtime import Runtime
-from keptn_remedy.guardrails.guard import Approval, Rehearsal, Verdict
+from keptn_remedy.engine.waiting_room import WaitingRoom
+from keptn_remedy.guardrails.guard import Approval, Guard, Rehearsal, Verdict
 from keptn_remedy.guardrails.rails import Refusal
 from keptn_remedy.guardrails.units import in_words
 from keptn_remedy.journal import Execution, Question
 from keptn_remedy.support import logs
 
-TURN = "turn"
-# Effects may settle without anybody ringing.
+# Effects settle without anybody calling the next one in.
 LOOK_AGAIN_SECONDS = 5.0
 
 
-class Told(Exception):
-    """What is told instead of acting."""
+class NotAdmitted(Exception):
+    """The execution may not act; `outcome` is reported instead. `is_failure`: it did not help."""
 
     def __init__(self, outcome: Outcome, *, is_failure: bool) -> None:
         super().__init__(outcome.message)
@@ -28,30 +29,55 @@ class Told(Exception):
 
 
 class Admission:
-    """The way of one execution past the guard. While `is_waiting`, nothing of it has begun."""
+    """The way of one execution past the guard. `is_same` tells whether two plans of its action are
+    the same one.
+    """
 
-    __slots__ = ("_execution", "_is_same", "_means", "_question", "_turn_until", "is_waiting")
+    __slots__ = (
+        "_execution",
+        "_guard",
+        "_is_same",
+        "_is_waiting",
+        "_question",
+        "_room",
+        "_runtime",
+        "_turn_until",
+    )
 
     def __init__(
-        self, means: Runtime, execution: Execution, is_same: Callable[[Plan, Plan], bool]
+        self,
+        execution: Execution,
+        is_same: Callable[[Plan, Plan], bool],
+        *,
+        runtime: Runtime,
+        guard: Guard,
+        room: WaitingRoom,
     ) -> None:
-        self.is_waiting = False
-        self._is_same = is_same
-        self._means = means
         self._execution = execution
+        self._is_same = is_same
+        self._runtime = runtime
+        self._guard = guard
+        self._room = room
         self._question = execution.question
+        self._is_waiting = False
         self._turn_until: float | None = None
 
-    async def answered(self) -> None:
-        """Wait until the question that was asked, if one was, has its answer.
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it waits for an approver or a turn. Nothing of the action has begun then."""
+        return self._is_waiting
+
+    async def until_answered(self) -> None:
+        """Wait until the question that was asked, if one was, has a verdict.
 
         Raises:
-            Told: it was denied, or nobody approved in time.
+            NotAdmitted: an approver denied it, or nobody approved in time.
         """
         question = self._question
         while question and not question.verdict:
             if (left := self._seconds_left(question)) > 0:
-                await self._rest(self._execution.id, left)
+                with self._waiting():
+                    await self._room.until_answered(self._execution.id, left)
                 question = await self._stored_question()
             else:
                 question = await self._closed_question()
@@ -69,51 +95,52 @@ class Admission:
         because = {"approved_because": question.reason} if question.reason else {}
         return {"approved_by": question.by, **because}
 
-    async def verdict(self, plan: Plan | None) -> Verdict | None:
-        """What stands in the way of the plan; None once it is admitted."""
+    async def try_admit(self, plan: Plan | None) -> Verdict | None:
+        """Admit the plan, and store it; or return what stands in its way, and store nothing."""
         question = self._question
         approved = question is not None and self._is_about(question, plan)
-        return await self._means.guard.admit(
-            self._execution, plan, approved=approved, dry_run=self._means.dry_run
+        return await self._guard.admit(
+            self._execution, plan, approved=approved, dry_run=self._runtime.dry_run
         )
 
-    async def heed(self, verdict: Verdict, plan: Plan | None) -> None:
-        """Ask whom the verdict wants to be asked, or wait for a turn; then plan again.
+    async def wait_out(self, objection: Verdict, plan: Plan | None) -> None:
+        """Ask an approver, or wait for a turn; then the action plans again.
 
         Raises:
-            Told: there is nothing to wait for.
+            NotAdmitted: there is nothing to wait for.
         """
-        if isinstance(verdict, Rehearsal):
-            raise Told(self._rehearsed(verdict, plan), is_failure=False)
-        if isinstance(verdict, Approval):
-            await self._ask(verdict, plan)
-        elif (left := self._turn_left(verdict)) > 0:
-            await self._rest(TURN, min(left, LOOK_AGAIN_SECONDS))
+        if isinstance(objection, Rehearsal):
+            raise NotAdmitted(self._rehearsed(objection, plan), is_failure=False)
+        if isinstance(objection, Approval):
+            await self._ask(objection, plan)
+        elif (left := self._turn_left(objection)) > 0:
+            with self._waiting():
+                await self._room.until_turn(min(left, LOOK_AGAIN_SECONDS))
         else:
-            raise self.refused(verdict, plan)
+            raise self.refused(objection, plan)
 
-    def refused(self, refusal: Refusal, plan: Plan | None) -> Told:
-        """The refusal as it is told: with its rail, its rule, its numbers and what follows."""
+    def refused(self, refusal: Refusal, plan: Plan | None) -> NotAdmitted:
+        """A rail's refusal as it is reported: with rail, rule and numbers, and what follows."""
         details = {"rail": refusal.rail, "rule": refusal.rule, **refusal.numbers}
         within = refusal.turn_within
         waited = f"; no turn came within {in_words(within)}" if within else ""
         return self.denied(Outcome.failed(f"{refusal}{waited}", **details), plan)
 
-    def denied(self, refusal: Outcome, plan: Plan | None) -> Told:
-        """A refusal, of a rail or of the action itself, as the rules want it told."""
+    def denied(self, refusal: Outcome, plan: Plan | None) -> NotAdmitted:
+        """A refusal by a rail or by the action itself, reported as the rules say."""
         by_action = {"rail": "action", "rule": self._execution.action}
         details = {**by_action, **refusal.details}
         rail, rule = str(details["rail"]), str(details["rule"])
-        self._means.metrics.refusals(rail, rule, self._execution.action).inc()
-        told_as = self._means.guard.told_as(self._execution, plan, "on_refused")
+        self._runtime.metrics.refusals(rail, rule, self._execution.action).inc()
+        told_as = self._guard.told_as(self._execution, plan, "on_refused")
         then = "the sequence stops here" if told_as == "fail" else "the sequence goes on"
         message = f"{refusal.message}; {then}"
-        return Told(
+        return NotAdmitted(
             replace(refusal, result=told_as, message=message, details=details), is_failure=True
         )
 
     async def _ask(self, approval: Approval, plan: Plan | None) -> None:
-        now = self._means.clock.now()
+        now = self._runtime.clock.now()
         question = Question(
             plan=plan,
             rule=approval.rule,
@@ -121,7 +148,7 @@ class Admission:
             expires_at=now + approval.seconds,
             default=approval.default,
         )
-        await self._means.insist(lambda: self._means.journal.ask(self._execution, question))
+        await self._runtime.insist(lambda: self._runtime.journal.ask(self._execution, question))
         self._question = question
         logs.logger().warning(
             "approval needed",
@@ -148,32 +175,34 @@ class Admission:
             )
 
     async def _stored_question(self) -> Question | None:
-        journal = self._means.journal
-        record = await self._means.insist(lambda: journal.record(self._execution.id))
+        journal = self._runtime.journal
+        record = await self._runtime.insist(lambda: journal.record(self._execution.id))
         return record.question if record else None
 
     async def _closed_question(self) -> Question | None:
-        journal = self._means.journal
-        return await self._means.insist(lambda: journal.close_question(self._execution))
+        journal = self._runtime.journal
+        return await self._runtime.insist(lambda: journal.close_question(self._execution))
 
-    async def _rest(self, bell: str, seconds: float) -> None:
-        self.is_waiting = True
-        await self._means.rests.until_rung(bell, seconds, self._means.clock)
-        self.is_waiting = False
+    @contextmanager
+    def _waiting(self) -> Generator[None]:
+        self._is_waiting = True
+        yield
+        # Not when cancelled: it then still waits, and the next process may take it up.
+        self._is_waiting = False
 
     def _seconds_left(self, question: Question) -> float:
-        return question.expires_at - self._means.clock.now()
+        return question.expires_at - self._runtime.clock.now()
 
     def _turn_left(self, refusal: Refusal) -> float:
         if refusal.turn_within is None:
             return 0.0
-        now = self._means.clock.monotonic()
+        now = self._runtime.clock.monotonic()
         if self._turn_until is None:
             self._turn_until = now + refusal.turn_within
         return self._turn_until - now
 
     def _rehearsed(self, rehearsal: Rehearsal, plan: Plan | None) -> Outcome:
-        by = "" if self._means.dry_run else f" ({rehearsal.rule})"
+        by = "" if self._runtime.dry_run else f" ({rehearsal.rule})"
         said = str(plan) if plan else f"{self._execution.action} would have been run"
         if rehearsal.refusal:
             said = f"{said}; but it would have been {rehearsal.refusal}"

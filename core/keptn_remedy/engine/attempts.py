@@ -1,9 +1,8 @@
-"""One step of an action after the other, each tried again while that may help."""
+"""Attempts: each phase of an action, such as plan or apply, tried again while that may help."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, TypeVar
@@ -34,83 +33,75 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
 T = TypeVar("T")
-Step = Callable[Concatenate[Context, ...], Awaitable[T]]
+Phase = Callable[Concatenate[Context, ...], Awaitable[T]]
 
 _PASSING = (TimeoutError, ConnectionError, ClientConnectionError, ClientPayloadError, JournalError)
 
 
 class Attempts:
-    """The attempts of one execution's action in this process; `count` tells how many it took."""
+    """The attempts of one execution's action in this process. `count` is how many there were."""
 
-    __slots__ = ("_action", "_cut_off_at", "_deadline", "_execution", "_means", "count")
+    __slots__ = ("_action", "_cut_off_at", "_deadline", "_execution", "_runtime", "count")
 
-    def __init__(self, means: Runtime, execution: Execution, action: AnyAction) -> None:
+    def __init__(self, runtime: Runtime, execution: Execution, action: AnyAction) -> None:
         self.count = 0
         self._cut_off_at: float | None = None
-        self._means = means
+        self._runtime = runtime
         self._execution = execution
         self._action = action
         self.start_deadline()
 
     async def until_done(
         self,
-        step: Step[T],
+        phase: Phase[T],
         *given: Any,
         seconds: float | None = None,
     ) -> T:
-        """The step, called with a context and what is given, tried again while that may help; one
-        attempt gets so many seconds, or as many as its class says. A first success costs no retry
-        machinery.
+        """Call the phase with a context and what is given, and try again while that may help. One
+        attempt may take so many seconds, by default the `timeout` of the action's class.
         """
         seconds = seconds or self._action.timeout
         try:
-            return await self._attempt(step, given, seconds, 1)
+            # A first success, which is nearly every one, costs no retry machinery.
+            return await self._attempt(phase, given, seconds, 1)
         except Exception as error:
             if not self._may_heal(error):
                 raise
-            failure = error
-        return await self._retry(step, given, seconds, failure)
+            first_failure = error
+        async for attempt in self._retrying():
+            with attempt:
+                number = attempt.retry_state.attempt_number
+                if number == 1:
+                    raise first_failure
+                return await self._attempt(phase, given, seconds, number)
+        raise AssertionError("tenacity raises the last failure")
 
-    async def _retry(
-        self,
-        step: Step[T],
-        given: tuple[Any, ...],
-        seconds: float,
-        failure: Exception,
-    ) -> T:
-        failures, numbers = [failure], itertools.count(2)
-
-        async def replay_then_attempt() -> T:
-            if failures:
-                raise failures.pop()
-            return await self._attempt(step, given, seconds, next(numbers))
-
+    def _retrying(self) -> AsyncRetrying:
         enough = stop_after_attempt(self._action.retry.attempts)
-        retrying = AsyncRetrying(
+        return AsyncRetrying(
             retry=retry_if_exception(self._may_heal),
             stop=lambda state: enough(state) or self._is_too_late(state),
             wait=self._pause,
-            sleep=self._means.clock.sleep,
+            sleep=self._runtime.clock.sleep,
             before_sleep=self._note_failed_attempt,
             reraise=True,
         )
-        return await retrying(replay_then_attempt)
 
     async def _attempt(
         self,
-        step: Step[T],
+        phase: Phase[T],
         given: tuple[Any, ...],
         seconds: float,
         number: int,
     ) -> T:
         self.count = max(self.count, 1)
-        left = self._deadline - self._means.clock.monotonic()
+        left = self._deadline - self._runtime.clock.monotonic()
         seconds = max(min(seconds, left), 0.0)
         limit = asyncio.timeout(seconds)
-        self._cut_off_at = self._means.clock.monotonic() + seconds
+        self._cut_off_at = self._runtime.clock.monotonic() + seconds
         try:
             async with limit:
-                return await step(self._context(number, left), *given)
+                return await phase(self._context(number, left), *given)
         except asyncio.CancelledError:
             if _is_being_cancelled():
                 raise
@@ -124,10 +115,10 @@ class Attempts:
 
     @property
     def overdue_seconds(self) -> float:
-        """For how long an attempt has ignored that it was cut off."""
+        """For how long an attempt has ignored that it was cut off; 0 while it is in time."""
         if self._cut_off_at is None:
             return 0.0
-        return max(0.0, self._means.clock.monotonic() - self._cut_off_at)
+        return max(0.0, self._runtime.clock.monotonic() - self._cut_off_at)
 
     def _may_heal(self, error: BaseException) -> bool:
         # A positive list: whatever is not on it, cancellation above all, goes straight out.
@@ -141,7 +132,7 @@ class Attempts:
         return isinstance(error, (TemporaryError, *_PASSING))
 
     def _is_too_late(self, state: RetryCallState) -> bool:
-        return self._means.clock.monotonic() + state.upcoming_sleep >= self._deadline
+        return self._runtime.clock.monotonic() + state.upcoming_sleep >= self._deadline
 
     def _pause(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
@@ -153,7 +144,7 @@ class Attempts:
 
     def _note_failed_attempt(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        self._means.metrics.retries(self._execution.action).inc()
+        self._runtime.metrics.retries(self._execution.action).inc()
         self._log().warning(
             "attempt failed",
             attempt=self.count,
@@ -163,7 +154,9 @@ class Attempts:
         self.count += 1
 
     def explained(self, error: Exception) -> Outcome:
-        """An exception as an outcome. What no author raised on purpose is logged with its place."""
+        """An exception as an outcome. One that no author raises on purpose is logged with its
+        traceback.
+        """
         if isinstance(error, Denied):
             return Outcome.failed(text_of(error))
         if isinstance(error, (TemporaryError, ClientResponseError, *_PASSING)):
@@ -175,17 +168,17 @@ class Attempts:
         return Outcome.errored(f"unexpected {text_of(error)}")
 
     def start_deadline(self) -> None:
-        """Give all further attempts the time that the class says."""
-        self._deadline = self._means.clock.monotonic() + self._action.deadline
+        """Give all further attempts the `deadline` of the action's class, from now on."""
+        self._deadline = self._runtime.clock.monotonic() + self._action.deadline
 
     def _context(self, number: int, left: float) -> Context:
         return Context(
             trigger=self._execution.trigger,
             attempt=number,
-            deadline=self._means.clock.now() + left,
-            dry_run=self._means.dry_run,
-            http=self._means.http,
-            memory=_Memory(self._means.journal, self._execution.action),
+            deadline=self._runtime.clock.now() + left,
+            dry_run=self._runtime.dry_run,
+            http=self._runtime.http,
+            memory=_Memory(self._runtime.journal, self._execution.action),
             make_log=self._log,
         )
 
@@ -197,7 +190,7 @@ class Attempts:
 
 @dataclass(frozen=True, slots=True)
 class _Memory:
-    """What one action remembers."""
+    """The memory of one action, in the journal."""
 
     journal: Journal
     action: str
@@ -210,7 +203,7 @@ class _Memory:
 
 
 def may_be_repeated(action: AnyAction) -> bool:
-    """Whether a run that may have had its effect may be run again; plans may."""
+    """Whether a run that may have had its effect may be repeated. Planned actions always may."""
     return bool(getattr(action, "idempotent", True))
 
 

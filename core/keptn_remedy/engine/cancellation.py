@@ -1,4 +1,4 @@
-"""Giving up an execution that runs: what is cut off at once, and what comes to its end first."""
+"""Cancelling an execution that runs: which part is cut off at once, and which ends first."""
 
 from __future__ import annotations
 
@@ -7,50 +7,82 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
+from keptn_remedy.action import Outcome
 
-class Cancelled(BaseException):
-    """What was under way has come to its end; nothing else is to be done. No author catches it."""
+
+class Interrupted(BaseException):
+    """The execution was cancelled, and its code has left. No `except Exception` of an author stops
+    it. `outcome` is set where what had been applied was dealt with already.
+    """
+
+    def __init__(self, outcome: Outcome | None = None) -> None:
+        super().__init__()
+        self.outcome = outcome
 
 
 class Cancellation:
-    """Whether one execution is given up, and what of it may be cut off because of that.
+    """The cancellation of one execution. `reason` is why, once it is requested; the first reason
+    stands. `is_answered`: Keptn still waits for an answer.
 
-    `reason` is why, from then on; `is_answered`: Keptn waits for an answer all the same.
+    `requested` may come at any await. Whatever the code inside `exit` does about it, `exit` ends in
+    `Interrupted`: that is the one way out.
     """
 
-    __slots__ = ("_has_cancelled", "_is_shielded", "is_answered", "is_putting_back", "reason")
+    __slots__ = ("_has_cancelled", "_is_shielded", "_task", "is_answered", "reason")
 
     def __init__(self) -> None:
         self.reason: str | None = None
         self.is_answered = False
-        # From here on it is the undo that is under way, which nobody gives up.
-        self.is_putting_back = False
+        self._task: asyncio.Task[Any] | None = None
         self._is_shielded = False
         self._has_cancelled = False
 
-    def begin(self, task: asyncio.Task[Any], reason: str, *, is_answered: bool = False) -> None:
-        """Stop the task as soon as that is safe. The first reason stands."""
+    def bind(self, task: asyncio.Task[Any] | None) -> None:
+        """Name the task that carries out the execution, which a request cancels from now on."""
+        self._task = task
+
+    def request(self, reason: str, *, is_answered: bool = False) -> None:
+        """Stop the execution as soon as that is safe."""
         if self.reason is not None:
             return
         self.reason, self.is_answered = reason, is_answered
-        if not self._is_shielded:
+        if self._task and not self._is_shielded:
             self._has_cancelled = True
-            task.cancel()
+            self._task.cancel()
 
-    def is_own_cancel(self) -> bool:
-        """Whether nobody but `begin` cancelled the task; then that is over."""
-        if not self._has_cancelled:
-            return False
-        self._has_cancelled = False
-        task = asyncio.current_task()
-        return task is not None and task.uncancel() == 0
+    def cut_off(self) -> None:
+        """Cancel the task at once, shielded or not."""
+        if self._task:
+            self._task.cancel()
+
+    @contextmanager
+    def exit(self) -> Generator[None]:
+        """Code that a request interrupts.
+
+        Raises:
+            Interrupted: a request came, however the code then left: cut off, with an error of its
+                own, or with a result because it took no notice.
+            CancelledError: somebody else cancelled the task, such as a process that leaves.
+        """
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not self._absorb():
+                raise
+        except Exception:
+            if self.reason is None:
+                raise
+        if self.reason is not None:
+            self._absorb()
+            raise Interrupted
 
     @contextmanager
     def shielded(self) -> Generator[None]:
-        """A change or an undo: cut off, it could still land after it was looked for.
+        """A change or an undo, which no request cuts off: it could still land after somebody has
+        looked for it.
 
         Raises:
-            Cancelled: when it has come to its end, and nothing else is to be done.
+            Interrupted: a request came meanwhile, and the change has ended.
         """
         self._is_shielded = True
         try:
@@ -63,5 +95,15 @@ class Cancellation:
         self._check()
 
     def _check(self) -> None:
-        if self.reason and not self.is_putting_back:
-            raise Cancelled from None
+        if self.reason is not None:
+            raise Interrupted from None
+
+    def _absorb(self) -> bool:
+        """Whether nobody but `request` cancelled the task; then the cancellation is over."""
+        # Two may cancel before the task runs again: this request, and the process that leaves.
+        # Task.uncancel counts them, so that the other one is not swallowed.
+        if not self._has_cancelled:
+            return False
+        self._has_cancelled = False
+        task = asyncio.current_task()
+        return task is not None and task.uncancel() == 0

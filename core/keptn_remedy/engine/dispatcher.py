@@ -1,12 +1,15 @@
-"""Many executions: side by side for different services, in turn for the same; and draining."""
+"""The dispatcher: executions side by side for different services, in turn for the same one."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 
+from keptn_remedy.engine.crew import CANCEL_SECONDS, Crew
 from keptn_remedy.engine.overdue import Overdue
+from keptn_remedy.engine.slots import Slots
 from keptn_remedy.engine.waiting_room import WaitingRoom
 from keptn_remedy.journal import PAUSE_SECONDS, Execution, Journal, JournalError
 from keptn_remedy.support import logs
@@ -18,12 +21,11 @@ ANNOUNCE_AFTER_SECONDS = 300.0
 ANNOUNCE_EVERY_SECONDS = 10.0
 ANNOUNCE_AT_ONCE = 200
 AT_ONCE = 1000
-CANCEL_SECONDS = 2.0
 _ALL = 2**62
 
 
 class Dispatcher:
-    """Starts executions, at most `max_concurrent` at once and one per lane.
+    """Starts executions, one per lane and no more than there are slots.
 
     An execution whose turn has come is started straight from memory; every other one waits in the
     journal, so that a backlog costs no memory.
@@ -32,28 +34,26 @@ class Dispatcher:
     def __init__(
         self,
         journal: Journal,
-        run: Callable[[Execution], Awaitable[object]],
+        run: Callable[[Execution], Coroutine[Any, Any, object]],
         announce: Callable[[Execution], Awaitable[None]],
         *,
-        max_concurrent: int,
-        rests: WaitingRoom,
+        slots: Slots,
+        room: WaitingRoom,
         overdue: Overdue,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
         self._journal = journal
         self._run = run
-        self._rests = rests
-        rests.on_rest = self._note_room
-        rests.has_room = lambda: self._room > 0
-        overdue.on_finished = self._pass_on_lane
         self._announce = announce
-        self._max_concurrent = max_concurrent
+        self._slots = slots
+        slots.notify(self._note_free_slot)
+        self._waiting_room = room
+        overdue.notify(self._pass_on_lane)
         self._clock = clock
         self._metrics = metrics
         self._running: dict[str, Execution] = {}
-        self._tasks: dict[asyncio.Future[object], Execution] = {}
-        self._stuck: dict[asyncio.Future[object], Execution] = {}
+        self._crew = Crew[Execution]("executions", self._note_end)
         self._busy_lanes: dict[str, str] = {}
         self._backlog = True
         self._newest = 0
@@ -66,7 +66,7 @@ class Dispatcher:
 
     @property
     def running(self) -> int:
-        """Executions that run now."""
+        """How many executions run, waiting ones included."""
         return len(self._running)
 
     def offer(self, execution: Execution) -> None:
@@ -84,7 +84,7 @@ class Dispatcher:
             self._start(execution)
 
     async def run(self) -> None:
-        """Fetch what waits in the journal whenever there is room, for ever."""
+        """Fetch executions that wait in the journal whenever a slot is free, until cancelled."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -95,7 +95,7 @@ class Dispatcher:
                 self._wake.set()
 
     async def announce_late_ones(self) -> None:
-        """Tell Keptn in time of executions that wait for their turn, for ever."""
+        """Report executions that wait long for their turn as started, until cancelled."""
         while True:
             with suppress(JournalError):
                 while await self._announce_some() == ANNOUNCE_AT_ONCE:
@@ -118,29 +118,17 @@ class Dispatcher:
         self._draining = True
 
     async def drain(self, seconds: float, cancel_seconds: float = CANCEL_SECONDS) -> None:
-        """Let running executions end; cancel those that don't within that time."""
-        self._rests.cut_short()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            _, stuck = await asyncio.wait(self._tasks, timeout=cancel_seconds)
-            if stuck:
-                logs.logger().error("executions ignore their cancellation", count=len(stuck))
-            for task in stuck:
-                self._stuck[task] = self._tasks.pop(task)  # waited for once
+        """Let running executions end, and cancel those that don't within that time. Those that
+        wait are cancelled at once.
+        """
+        self._waiting_room.close()
+        await self._crew.drain(seconds, cancel_seconds)
 
     @property
     def _has_room(self) -> bool:
-        return not self._draining and self._room > 0
+        return not self._draining and self._slots.free > 0
 
-    @property
-    def _room(self) -> int:
-        return self._max_concurrent - len(self._running) + len(self._rests.tasks)
-
-    def _note_room(self) -> None:
-        self._rests.note_room()
+    def _note_free_slot(self) -> None:
         if self._backlog:
             self._wake.set()
 
@@ -150,7 +138,7 @@ class Dispatcher:
             newest, self._arrived = _ALL if everything else self._newest, []
             try:
                 found, waiting = await self._journal.waiting(
-                    min(self._room, AT_ONCE),
+                    min(self._slots.free, AT_ONCE),
                     busy=self._busy_lanes,
                     running=[e.seq for e in self._running.values()],
                     upto=newest,
@@ -179,26 +167,25 @@ class Dispatcher:
     def _start(self, execution: Execution) -> bool:
         self._busy_lanes[execution.lane] = execution.id
         self._running[execution.id] = execution
+        self._slots.take()
         self._metrics.running.set(len(self._running))
-        task = asyncio.ensure_future(self._run(execution))
-        self._tasks[task] = execution
-        task.add_done_callback(self._ended)
+        self._crew.start(execution, self._run(execution))
         return True
 
     def _pass_on_lane(self, execution: Execution) -> None:
+        """The lane of an overdue execution, whose slot stays taken."""
         self._free_lane(execution)
-        self._note_room()
+        self._note_free_slot()
 
     def _free_lane(self, execution: Execution) -> None:
         if self._busy_lanes.get(execution.lane) == execution.id:
             del self._busy_lanes[execution.lane]
 
-    def _ended(self, task: asyncio.Future[object]) -> None:
-        execution = self._tasks.pop(task, None) or self._stuck.pop(task)
+    def _note_end(self, execution: Execution, error: BaseException | None) -> None:
         self._free_lane(execution)
         del self._running[execution.id]
         self._metrics.running.set(len(self._running))
-        if not task.cancelled() and (error := task.exception()):
+        if error:
             fields = logs.execution_fields(execution.trigger, execution.action)
             logs.logger().error("the runner failed", **fields, exc_info=error)
-        self._note_room()
+        self._slots.give_back()

@@ -1,372 +1,434 @@
-"""From a trigger's value to an outcome: run; or plan, apply, verify and undo."""
+"""One execution in this process, from the trigger's value to how it ended."""
 
 from __future__ import annotations
 
 import asyncio
-import operator
-from collections.abc import AsyncGenerator, Awaitable, Collection, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from operator import eq
+from typing import Generic, TypeVar
 
-from pydantic import ValidationError
-
-from keptn_remedy.action import (
-    JSON,
-    Action,
-    AnyAction,
-    Context,
-    Denied,
-    Outcome,
-    PermanentError,
-    Plan,
-    PlannedAction,
-)
-from keptn_remedy.engine.admission import Admission, Told
+from keptn_remedy.action import Action, AnyAction, Denied, Outcome, Plan, PlannedAction
+from keptn_remedy.engine.admission import Admission, NotAdmitted
 from keptn_remedy.engine.attempts import Attempts, may_be_repeated
-from keptn_remedy.engine.cancellation import Cancellation, Cancelled
+from keptn_remedy.engine.cancellation import Cancellation, Interrupted
 from keptn_remedy.engine.runtime import Runtime
+from keptn_remedy.engine.target_locks import TargetLocks
 from keptn_remedy.engine.undo.compensation import Compensation
-from keptn_remedy.guardrails.guard import Asking
-from keptn_remedy.journal import Arm, Ending, Execution, UndoAtOnce
+from keptn_remedy.engine.value import Values
+from keptn_remedy.engine.waiting_room import WaitingRoom
+from keptn_remedy.guardrails.guard import Guard
+from keptn_remedy.journal import Ending, Execution
 from keptn_remedy.registry import Entry
-from keptn_remedy.remediation.earlier_rounds import has_earlier_round, without_leftovers
 
-# An execution that brought down this many processes must not bring down the next one.
+# An execution during which so many processes died may be what killed them.
 MAX_RUNS = 10
 _INTERRUPTED = "interrupted by a restart, and not safe to repeat"
 
+A = TypeVar("A", bound=AnyAction)
 
-class Steps:
-    """The steps of one execution in this process. `plan` is the admitted one: it may be applied."""
+
+class RunningExecution(ABC):
+    """An execution in the hands of this process."""
+
+    __slots__ = ("_runtime", "execution")
+
+    def __init__(self, execution: Execution, runtime: Runtime) -> None:
+        self.execution = execution
+        self._runtime = runtime
+
+    @abstractmethod
+    async def run(self, aborted: str | None) -> Ending:
+        """Carry it out, or, if Keptn had `aborted` it before, see to what an earlier process left.
+
+        Raises only CancelledError: the next process takes the execution up.
+        """
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts there were."""
+        return 0
+
+    @property
+    def overdue_seconds(self) -> float:
+        """For how long it has ignored that it was cut off; 0 while it is in time."""
+        return 0.0
+
+    @property
+    def waits_for(self) -> Collection[str]:
+        """The targets that it waits for."""
+        return ()
+
+    @abstractmethod
+    def abort(self, reason: str) -> None:
+        """Stop as soon as that is safe: Keptn has ended the task."""
+
+    @abstractmethod
+    def stop_waiting(self, holder: str) -> None:
+        """Stop, since the execution `holder` holds a target, and ignores its deadline."""
+
+    def abandoned(self, why: str) -> Ending:
+        """Cut its code off once more, and leave it to itself: how the execution ends."""
+        return Ending(self._runtime.presentable(Outcome.errored(why)), is_failure=True)
+
+
+class NotTaken(RunningExecution):
+    """An execution that can't be carried out. It runs no code, so there is nothing to stop."""
+
+    __slots__ = ("_why",)
+
+    def __init__(self, execution: Execution, runtime: Runtime, why: str) -> None:
+        super().__init__(execution, runtime)
+        self._why = why
+
+    async def run(self, aborted: str | None) -> Ending:
+        plan = self.execution.plan
+        left = f"; perhaps applied, and left: {plan}" if plan else ""
+        outcome = self._runtime.presentable(Outcome.errored(f"{aborted or self._why}{left}"))
+        return Ending(outcome, is_failure=not aborted, is_aborted=aborted is not None)
+
+    def abort(self, reason: str) -> None:
+        """Nothing runs."""
+
+    def stop_waiting(self, holder: str) -> None:
+        """It waits for nothing."""
+
+
+class _Taken(RunningExecution, Generic[A]):
+    """What plain and planned executions have in common: everything but how they act."""
 
     __slots__ = (
         "_action",
         "_admission",
-        "_at_hand",
+        "_attempts",
+        "_cancellation",
         "_entry",
-        "_failure",
-        "_giving_up",
-        "_leftovers",
-        "_means",
-        "_undo",
-        "attempts",
-        "execution",
-        "is_admitted",
-        "plan",
-        "task",
-        "waits_for",
+        "_guard",
+        "_notes",
+        "_values",
     )
 
     def __init__(
-        self, means: Runtime, execution: Execution, entry: Entry, action: AnyAction
+        self,
+        execution: Execution,
+        entry: Entry,
+        action: A,
+        *,
+        runtime: Runtime,
+        guard: Guard,
+        values: Values,
+        room: WaitingRoom,
     ) -> None:
-        self.attempts = Attempts(means, execution, action)
-        self.plan = execution.plan
-        # Whether the change that began it admitted it, see `asking`.
-        self.is_admitted = False
-        self._at_hand: Any = None
-        # What takes them, from when on they may be stopped.
-        self.task: asyncio.Task[Any] | None = None
-        # The targets that are not held yet.
-        self.waits_for: Collection[str] = ()
-        is_same = action.is_same if isinstance(action, PlannedAction) else operator.eq
-        self._admission = Admission(means, execution, is_same)
-        self._means = means
-        self.execution = execution
+        super().__init__(execution, runtime)
         self._entry = entry
-        self._action = action
-        self._failure = execution.failure
-        self._leftovers: tuple[str, ...] = ()
-        self._giving_up = Cancellation()
-        self._undo: Compensation | None = None
+        self._action: A = action
+        self._guard = guard
+        self._values = values
+        self._attempts = Attempts(runtime, execution, action)
+        self._cancellation = Cancellation()
+        is_same = action.is_same if isinstance(action, PlannedAction) else eq
+        self._admission = Admission(execution, is_same, runtime=runtime, guard=guard, room=room)
+        self._notes: tuple[str, ...] = ()
 
     @property
-    def reason(self) -> str | None:
-        """Why it is given up, once it is."""
-        return self._giving_up.reason
+    def attempts(self) -> int:
+        return self._attempts.count
 
-    def asking(self) -> Asking | None:
-        """What may admit a plain action in the very change that begins it; None where something has
-        to be waited for or looked up before, or it will not be run.
-        """
-        execution, means = self.execution, self._means
-        is_new = not (execution.runs or execution.question)
-        if not (is_new and isinstance(self._action, Action)) or self._hopeless():
-            return None
-        if means.value_of or has_earlier_round(execution.trigger):
-            return None
-        try:
-            self._at_hand = self._validated(execution.trigger.value)
-        except Exception:  # noqa: BLE001  an author's code may fail in any way: told in its turn
-            return None
-        return means.guard.asking(execution)
+    @property
+    def overdue_seconds(self) -> float:
+        return self._attempts.overdue_seconds
 
-    async def ended(self) -> Ending:
-        """Carry it out, whatever the author's code does.
-
-        Raises only CancelledError, when the execution is to be taken up later.
-        """
-        try:
-            outcome: object = self._hopeless() or await self._carrying_out()
-        except Told as told:
-            return self._turned_away(told)
-        except Denied as denied:
-            refusal = self.attempts.explained(denied)
-            return self._turned_away(self._admission.denied(refusal, self.plan))
-        except asyncio.CancelledError:
-            if self._giving_up.is_own_cancel():
-                return await self._stopped(self.reason or "given up")
-            if self.reason or self._admission.is_waiting or may_be_repeated(self._action):
-                raise
-            return self._told(Outcome.errored(_INTERRUPTED))
-        except Exception as error:  # noqa: BLE001  an author's code may fail in any way
-            outcome = self.attempts.explained(error)
-        if self.reason:
-            self._giving_up.is_own_cancel()  # the author's code took no notice of it
-            return self._aborted(outcome)
-        return self._told(outcome)
-
-    def give_up(self, reason: str) -> None:
-        """Stop as soon as that is safe."""
-        if self.task:
-            self._giving_up.begin(self.task, reason)
+    def abort(self, reason: str) -> None:
+        self._cancellation.request(reason)
 
     def stop_waiting(self, holder: str) -> None:
-        """Stop, since what holds a target ignores its deadline and won't let go of it."""
         reason = f"its target is held by execution {holder}, which ignores its deadline"
-        if self.task:
-            self._giving_up.begin(self.task, reason, is_answered=True)
+        self._cancellation.request(reason, is_answered=True)
 
-    async def _stopped(self, reason: str) -> Ending:
-        if self._giving_up.is_answered:
-            return self._told(Outcome.errored(f"{reason}{self.perhaps_applied}"))
-        return await self.given_up(reason)
+    def abandoned(self, why: str) -> Ending:
+        self._cancellation.cut_off()
+        outcome = self._runtime.presentable(Outcome.errored(f"{why}{self._perhaps_applied}"))
+        is_aborted = self._cancellation.reason is not None
+        return Ending(outcome, is_failure=True, is_aborted=is_aborted)
+
+    async def run(self, aborted: str | None) -> Ending:
+        if aborted:
+            self._cancellation.request(aborted)
+            return await self._interrupted(None)
+        self._cancellation.bind(asyncio.current_task())
+        try:
+            with self._cancellation.exit():
+                returned = self._hopeless() or await self._act()
+        except Interrupted as interrupted:
+            return await self._interrupted(interrupted.outcome)
+        except NotAdmitted as refusal:
+            return self._not_admitted(refusal)
+        except Denied as denied:
+            outcome = self._attempts.explained(denied)
+            return self._not_admitted(self._admission.denied(outcome, self._plan))
+        except asyncio.CancelledError:
+            # The process leaves. Where nothing of the action has begun, or it may be repeated, the
+            # next process takes the execution up.
+            is_resumable = self._admission.is_waiting or may_be_repeated(self._action)
+            if self._cancellation.reason or is_resumable:
+                raise
+            return self._ended(Outcome.errored(_INTERRUPTED))
+        except Exception as error:  # noqa: BLE001  an author's code may fail in any way
+            returned = self._attempts.explained(error)
+        return self._ended(returned)
+
+    @abstractmethod
+    async def _act(self) -> Outcome:
+        """Find the value, be admitted, and act."""
+
+    @abstractmethod
+    async def _after_abort(self) -> Outcome:
+        """See to what may have been applied before the execution was aborted."""
 
     @property
-    def perhaps_applied(self) -> str:
-        """What is said of a plan that was admitted."""
-        return f"; perhaps applied: {self.plan}" if self.plan else ""
+    def _plan(self) -> Plan | None:
+        """The admitted plan: from then on it may be applied."""
+        return None
 
-    async def given_up(self, reason: str) -> Ending:
-        """As `ended`, for what Keptn had ended before this process came to it."""
-        self._giving_up.reason = reason
-        action, plan = self._action, self.plan
-        if not isinstance(action, PlannedAction) or not plan:
-            return self._aborted(self._without_effect())
-        targets = self._means.targets
-        async with targets.hold(plan.targets, self.execution.id, targets.moment()):
-            return self._aborted(await self._own_undo().after_abort(action, plan, self._failure))
+    @property
+    def _perhaps_applied(self) -> str:
+        return f"; perhaps applied: {self._plan}" if self._plan else ""
 
-    def _aborted(self, outcome: object) -> Ending:
-        presentable = self._presentable(outcome)
-        return Ending(presentable, arm=self._arm(), is_aborted=True, undo=self._undone)
+    def _hopeless(self) -> Outcome | None:
+        """Why it is not even tried, if so."""
+        if self.execution.unreadable:
+            return Outcome.errored(f"the journal's entry is broken: {self.execution.unreadable}")
+        runs = self.execution.runs
+        if runs and not may_be_repeated(self._action):
+            return Outcome.errored(_INTERRUPTED)
+        if runs >= MAX_RUNS:
+            why = f"not tried again: {runs} runs of it ended with a restart"
+            return Outcome.errored(f"{why}{self._perhaps_applied}")
+        return None
 
-    def _without_effect(self) -> Outcome:
-        if isinstance(self._action, PlannedAction):
-            return Outcome.errored(f"{self.reason}; nothing had been applied")
-        return Outcome.errored(f"{self.reason}; what it had done is not known")
+    async def _interrupted(self, outcome: Outcome | None) -> Ending:
+        if self._cancellation.is_answered:
+            why = f"{self._cancellation.reason}{self._perhaps_applied}"
+            return self._ended(Outcome.errored(why))
+        return self._aborted(outcome or await self._after_abort())
 
-    def _carrying_out(self) -> Awaitable[Outcome]:
-        if isinstance(self._action, PlannedAction):
-            return self._planned(self._action)
-        return self._run(self._action)
+    def _aborted(self, outcome: Outcome) -> Ending:
+        return Ending(self._presentable(outcome), is_aborted=True)
 
-    def _turned_away(self, told: Told) -> Ending:
-        if self.reason:
-            return self._aborted(told.outcome)
-        presentable = self._means.presentable(told.outcome)
-        return Ending(presentable, told.is_failure, undo=self._undone)
+    def _not_admitted(self, refusal: NotAdmitted) -> Ending:
+        return Ending(self._runtime.presentable(refusal.outcome), refusal.is_failure)
 
-    def _told(self, returned: object) -> Ending:
+    def _ended(self, returned: object) -> Ending:
         outcome = self._presentable(returned)
         if outcome.is_failure:
-            told = self._softened(outcome)
-            return Ending(told, is_failure=True, arm=self._arm(), undo=self._undone)
-        return Ending(outcome, arm=self._arm())
-
-    def _own_undo(self) -> Compensation:
-        """Made when it is due: of thousands in flight hardly one has to be undone."""
-        if self._undo is None:
-            self._undo = Compensation(self._means, self.execution, self.attempts, self._giving_up)
-        return self._undo
-
-    @property
-    def _undone(self) -> UndoAtOnce | None:
-        return self._undo.ended if self._undo else None
-
-    def _arm(self) -> Arm | None:
-        if self._undone or not self.plan:
-            return None
-        return self._means.guard.arming(self.execution, self.plan)
+            return Ending(self._softened(outcome), is_failure=True)
+        return Ending(outcome)
 
     def _presentable(self, returned: object) -> Outcome:
         """What was returned, and who approved it."""
-        outcome = self._means.presentable(returned)
+        outcome = self._runtime.presentable(returned)
         if approval := self._admission.approval:
             return replace(outcome, details={**outcome.details, **approval})
         return outcome
 
     def _softened(self, failure: Outcome) -> Outcome:
-        if self._means.guard.told_as(self.execution, self.plan, "on_failed") == "fail":
+        if self._guard.told_as(self.execution, self._plan, "on_failed") == "fail":
             return failure
-        message = f"{failure.message}; told as a warning, the sequence goes on"
+        message = f"{failure.message}; reported as a warning, the sequence goes on"
         return replace(failure, status="succeeded", result="warning", message=message)
 
-    def _hopeless(self) -> Outcome | None:
-        runs, action = self.execution.runs, self._action
-        if self.execution.unreadable:
-            return Outcome.errored(f"the journal's entry is broken: {self.execution.unreadable}")
-        if isinstance(action, Action) and self._means.dry_run:
-            return Outcome.warned(f"dry run: {action.name} would have been run")
-        if runs and not may_be_repeated(action):
-            return Outcome.errored(_INTERRUPTED)
-        if runs >= MAX_RUNS:
-            planned = f"; perhaps applied: {self.execution.plan}" if self.execution.plan else ""
-            return Outcome.errored(f"given up: {runs} runs of it ended with a restart{planned}")
-        return None
 
-    async def _run(self, action: Action) -> Outcome:
-        value = self._at_hand if self.is_admitted else await self._value()
+class PlainExecution(_Taken[Action]):
+    """An action that plans nothing: it is admitted, and run."""
+
+    __slots__ = ()
+
+    def _hopeless(self) -> Outcome | None:
+        if self._runtime.dry_run and not self.execution.unreadable:
+            return Outcome.warned(f"dry run: {self._action.name} would have been run")
+        return super()._hopeless()
+
+    async def _act(self) -> Outcome:
+        value, notes = await self._values.of(self.execution.trigger, self._entry, self._attempts)
         if self.execution.runs and (
-            refusal := await self._means.guard.still_allowed(self.execution, None)
+            refusal := await self._guard.still_allowed(self.execution, None)
         ):
             raise self._admission.refused(refusal, None)
-        while not self.is_admitted:
-            await self._admission.answered()
-            verdict = await self._admission.verdict(None)
-            if verdict is None:
-                break
-            await self._admission.heed(verdict, None)
-        self.attempts.start_deadline()
-        done = await self.attempts.until_done(action.run, value)
-        return _with_notes(self._means.presentable(done), self._leftovers)
+        await self._admission.until_answered()
+        while objection := await self._admission.try_admit(None):
+            await self._admission.wait_out(objection, None)
+            await self._admission.until_answered()
+        self._attempts.start_deadline()
+        done = await self._attempts.until_done(self._action.run, value)
+        return _with_notes(self._runtime.presentable(done), notes)
 
-    async def _planned(self, action: PlannedAction) -> Outcome:
-        if self._means.dry_run and self.plan:
-            was = f"dry run, but an earlier run may have applied in part: {self.plan}"
-            return Outcome.errored(was)
-        is_by_earlier_process = self.plan is not None
-        async with self._admitted(action) as plan:
-            try:
-                if is_by_earlier_process and not self._failure:
-                    await self._check_again(action, plan)
-                outcome = await self._carried_out(action, plan)
-            except Cancelled:
-                pass
-            except asyncio.CancelledError:
-                if not self._giving_up.is_own_cancel():
-                    raise
-            else:
-                if not self.reason:
-                    return outcome
-            # The targets are still held: nobody acts before they are put back.
-            return await self._own_undo().after_abort(action, plan, self._failure)
+    async def _after_abort(self) -> Outcome:
+        return Outcome.errored(f"{self._cancellation.reason}; what it had done is not known")
 
-    async def _carried_out(self, action: PlannedAction, plan: Plan) -> Outcome:
-        if self._failure:
-            return await self._own_undo().after(self._failure, action, plan)
-        outcome = await self._applied(action, plan)
-        if outcome.is_failure and action.undo_on_failed_verification:
-            await self._keep_failure(outcome)
-            return await self._own_undo().after(outcome, action, plan)
-        return _with_notes(outcome, (*plan.notes, *self._leftovers))
 
-    async def _check_again(self, action: PlannedAction, plan: Plan) -> None:
-        """A plan may be old by now, and what was allowed then may not be any more."""
-        if refusal := await self._means.guard.still_allowed(self.execution, plan):
-            told = self._admission.refused(refusal, plan)
-            await self._keep_failure(told.outcome)
-            raise Told(await self._own_undo().after(told.outcome, action, plan), is_failure=True)
+class PlannedExecution(_Taken[PlannedAction]):
+    """An action that plans: its plan is admitted and stored, applied, verified, and undone if need
+    be, while its targets are locked.
+    """
 
-    @asynccontextmanager
-    async def _admitted(self, action: PlannedAction) -> AsyncGenerator[Plan]:
-        """The plan, admitted and journaled, with its targets held: the stored one, or a new one."""
-        targets = self._means.targets
-        if stored := self.plan:
-            async with self._holding(stored.targets, targets.moment()):
-                yield stored
-            return
-        value = await self._value()
-        while True:
-            await self._admission.answered()
-            self.attempts.start_deadline()
-            since = targets.moment()
-            plan = await self._plan(action, value)
-            async with self._holding(plan.targets, since) as is_stale:
-                if is_stale:
-                    # Others changed the targets while we planned or waited.
-                    self.attempts.start_deadline()
-                    held, plan = plan.targets, await self._plan(action, value)
-                    if not plan.targets <= held:
-                        continue
-                verdict = await self._admission.verdict(plan)
-                if verdict is None:
-                    self.plan = plan
-                    yield plan
-                    return
-            await self._admission.heed(verdict, plan)
+    __slots__ = ("_admitted_plan", "_compensation", "_failure", "_locks", "_waits_for")
 
-    @asynccontextmanager
-    async def _holding(self, targets: frozenset[str], since: int) -> AsyncGenerator[bool]:
-        self.waits_for = targets
-        async with self._means.targets.hold(targets, self.execution.id, since) as is_stale:
-            self.waits_for = ()
-            yield is_stale
-
-    async def _value(self) -> Any:
-        sent, self._leftovers = await self._sent()
-        return self._validated(sent)
-
-    def _validated(self, sent: Any) -> Any:
-        try:
-            return self._entry.value.validate_python({} if sent is None else sent)
-        except ValidationError as error:
-            raise PermanentError(_mistakes(error)) from None
-
-    async def _sent(self) -> tuple[Any, tuple[str, ...]]:
-        """The value meant for this round, and what is told of leftovers in the event's."""
-        means, trigger = self._means, self.execution.trigger
-        if value_of := means.value_of:
-
-            async def fetched(_: Context) -> JSON:
-                return await value_of(trigger)
-
-            return await self.attempts.until_done(fetched), ()
-        if not has_earlier_round(trigger):
-            return trigger.value, ()
-        return await means.insist(
-            lambda: without_leftovers(trigger, self._entry, means.journal.trigger)
+    def __init__(
+        self,
+        execution: Execution,
+        entry: Entry,
+        action: PlannedAction,
+        *,
+        runtime: Runtime,
+        guard: Guard,
+        values: Values,
+        room: WaitingRoom,
+        locks: TargetLocks,
+    ) -> None:
+        super().__init__(
+            execution, entry, action, runtime=runtime, guard=guard, values=values, room=room
         )
+        self._locks = locks
+        self._admitted_plan = execution.plan
+        self._failure = execution.failure
+        self._waits_for: Collection[str] = ()
+        self._compensation: Compensation | None = None
 
-    async def _plan(self, action: PlannedAction, value: Any) -> Plan:
-        return await self.attempts.until_done(action.plan, value)
+    @property
+    def waits_for(self) -> Collection[str]:
+        return self._waits_for
 
-    async def _applied(self, action: PlannedAction, plan: Plan) -> Outcome:
+    @property
+    def _plan(self) -> Plan | None:
+        return self._admitted_plan
+
+    async def _act(self) -> Outcome:
+        if self._runtime.dry_run and self._plan:
+            was = f"dry run, but an earlier run may have applied in part: {self._plan}"
+            return Outcome.errored(was)
+        is_by_earlier_process = self._plan is not None
+        async with self._admitted() as plan:
+            try:
+                with self._cancellation.exit():
+                    if is_by_earlier_process and not self._failure:
+                        await self._check_again(plan)
+                    return await self._carry_out(plan)
+            except Interrupted:
+                # The targets are still locked: nobody acts on them before they are put back.
+                outcome = await self._compensate().after_abort(plan, self._failure)
+                raise Interrupted(outcome) from None
+
+    async def _after_abort(self) -> Outcome:
+        if not (plan := self._plan):
+            return Outcome.errored(f"{self._cancellation.reason}; nothing had been applied")
+        async with self._locks.hold(plan.targets, self.execution.id, self._locks.moment()):
+            return await self._compensate().after_abort(plan, self._failure)
+
+    async def _carry_out(self, plan: Plan) -> Outcome:
+        if self._failure:
+            return await self._compensate().after_failure(self._failure, plan)
+        outcome = await self._applied(plan)
+        if outcome.is_failure and self._action.undo_on_failed_verification:
+            await self._keep_failure(outcome)
+            return await self._compensate().after_failure(outcome, plan)
+        return _with_notes(outcome, (*plan.notes, *self._notes))
+
+    async def _applied(self, plan: Plan) -> Outcome:
+        action, attempts = self._action, self._attempts
         try:
-            with self._giving_up.shielded():
-                await self.attempts.until_done(action.apply, plan)
-            verdict = await self.attempts.until_done(action.verify, plan, seconds=action.deadline)
-            return self._means.presentable(verdict)
+            with self._cancellation.shielded():
+                await attempts.until_done(action.apply, plan)
+            found = await attempts.until_done(action.verify, plan, seconds=action.deadline)
+            return self._runtime.presentable(found)
         except Exception as error:  # noqa: BLE001  what was applied in part must be undone
-            return self._means.presentable(self.attempts.explained(error))
+            return self._runtime.presentable(attempts.explained(error))
+
+    async def _check_again(self, plan: Plan) -> None:
+        """A plan may be old by now, and what was allowed then may not be any more."""
+        if refusal := await self._guard.still_allowed(self.execution, plan):
+            refused = self._admission.refused(refusal, plan)
+            await self._keep_failure(refused.outcome)
+            outcome = await self._compensate().after_failure(refused.outcome, plan)
+            raise NotAdmitted(outcome, is_failure=True)
 
     async def _keep_failure(self, failure: Outcome) -> None:
-        journal = self._means.journal
+        """Store it before the undo begins: a process that dies in between must not apply again."""
+        journal = self._runtime.journal
         self._failure = failure
-        await self._means.insist(lambda: journal.keep_failure(self.execution, failure))
+        await self._runtime.insist(lambda: journal.keep_failure(self.execution, failure))
+
+    @asynccontextmanager
+    async def _admitted(self) -> AsyncGenerator[Plan]:
+        """The admitted plan, with its targets locked: the stored one, or a new one."""
+        locks = self._locks
+        if stored := self._plan:
+            async with self._locked(stored.targets, locks.moment()):
+                yield stored
+            return
+        value, self._notes = await self._values.of(
+            self.execution.trigger, self._entry, self._attempts
+        )
+        while True:
+            await self._admission.until_answered()
+            self._attempts.start_deadline()
+            since = locks.moment()
+            plan = await self._attempts.until_done(self._action.plan, value)
+            async with self._locked(plan.targets, since) as is_stale:
+                if is_stale:
+                    # Others changed the targets while we planned or waited.
+                    self._attempts.start_deadline()
+                    locked = plan.targets
+                    plan = await self._attempts.until_done(self._action.plan, value)
+                    if not plan.targets <= locked:
+                        continue
+                objection = await self._admission.try_admit(plan)
+                if objection is None:
+                    self._admitted_plan = plan
+                    yield plan
+                    return
+            await self._admission.wait_out(objection, plan)
+
+    @asynccontextmanager
+    async def _locked(self, targets: frozenset[str], since: int) -> AsyncGenerator[bool]:
+        self._waits_for = targets
+        async with self._locks.hold(targets, self.execution.id, since) as is_stale:
+            self._waits_for = ()
+            yield is_stale
+
+    def _compensate(self) -> Compensation:
+        """Made when it is due: of thousands under way hardly one has to be undone."""
+        if self._compensation is None:
+            self._compensation = Compensation(
+                self.execution,
+                self._action,
+                self._attempts,
+                self._cancellation,
+                runtime=self._runtime,
+                guard=self._guard,
+            )
+        return self._compensation
+
+    def _aborted(self, outcome: Outcome) -> Ending:
+        return self._with_undo(super()._aborted(outcome), is_left=True)
+
+    def _not_admitted(self, refusal: NotAdmitted) -> Ending:
+        return self._with_undo(super()._not_admitted(refusal), is_left=False)
+
+    def _ended(self, returned: object) -> Ending:
+        return self._with_undo(super()._ended(returned), is_left=True)
+
+    def _with_undo(self, ending: Ending, *, is_left: bool) -> Ending:
+        """The ending with what became of an undo, or with when what was left is to be undone."""
+        undo = self._compensation.ended if self._compensation else None
+        arm = None
+        if is_left and not undo and self._plan:
+            arm = self._guard.arming(self.execution, self._plan)
+        return replace(ending, undo=undo, arm=arm)
 
 
 def _with_notes(outcome: Outcome, notes: Sequence[str]) -> Outcome:
     if outcome.result != "pass" or not notes:
         return outcome
     return replace(outcome, result="warning", message=f"{outcome.message} ({'; '.join(notes)})")
-
-
-def _mistakes(error: ValidationError) -> str:
-    mistakes = error.errors(include_url=False, include_input=False)
-    told = [
-        f"{'.'.join(('value', *map(str, m['loc'])))}: {m['msg'].removeprefix('Value error, ')}"
-        for m in mistakes[:5]
-    ]
-    return "; ".join(told)

@@ -1,4 +1,4 @@
-"""Executions and undos that ignore their deadline: told as ended, while their code goes on here."""
+"""Executions and undos that ignore their deadline: ended for Keptn, while their code runs on."""
 
 from __future__ import annotations
 
@@ -8,32 +8,39 @@ from keptn_remedy.journal import Execution
 
 
 class Overdue:
-    """Who they are, so that nobody waits in vain for what they hold. `on_finished` is told each
-    once that is stored.
-    """
+    """Which they are, so that nobody waits without end for what they hold."""
 
     def __init__(self) -> None:
-        self.on_finished: Callable[[Execution], None] = lambda execution: None
         self._executions: dict[str, Execution] = {}
         self._undos: set[str] = set()
+        self._listeners: list[Callable[[Execution], None]] = []
 
     def __contains__(self, execution_id: object) -> bool:
         return execution_id in self._executions or execution_id in self._undos
 
+    def notify(self, listener: Callable[[Execution], None]) -> None:
+        """Call this with each overdue execution once its end is stored."""
+        self._listeners.append(listener)
+
     def add(self, execution: Execution) -> None:
-        """Note one."""
+        """An execution ignores its deadline."""
         self._executions[execution.id] = execution
 
+    def finished(self, execution: Execution) -> None:
+        """The end of an overdue execution is stored, while its code still runs."""
+        for listener in self._listeners:
+            listener(execution)
+
     def discard(self, execution_id: str) -> None:
-        """Its code has come to an end after all."""
+        """The code of an execution has ended after all."""
         self._executions.pop(execution_id, None)
 
     def add_undo(self, execution_id: str) -> None:
-        """Note the undo of one, which holds its targets and no lane."""
+        """The undo of this execution ignores its deadline. It holds its targets, and no lane."""
         self._undos.add(execution_id)
 
     def discard_undo(self, execution_id: str) -> None:
-        """The undo has come to an end after all."""
+        """The code of an undo has ended after all."""
         self._undos.discard(execution_id)
 
     def in_lane(self, lane: str) -> str | None:

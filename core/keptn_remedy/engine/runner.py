@@ -1,207 +1,128 @@
-"""One execution from start to finish: whatever the action does, an outcome is told to Keptn."""
+"""The runner: one execution from start to finish, with an answer to Keptn in any case."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
 from keptn_remedy.action import Outcome
-from keptn_remedy.engine.admission import TURN
-from keptn_remedy.engine.execution import Steps
-from keptn_remedy.engine.runtime import Runtime
-from keptn_remedy.events import Replies, Report
-from keptn_remedy.journal import Ending, Execution, Unsent
-from keptn_remedy.registry import Registry
+from keptn_remedy.engine.execution import RunningExecution
+from keptn_remedy.engine.reporting import Reporting
+from keptn_remedy.engine.taking import Taking
+from keptn_remedy.engine.watchdog import Watched
+from keptn_remedy.journal import Ending, Execution
 from keptn_remedy.support import logs
 
-WATCH_SECONDS = 5.0
-OVERDUE_SECONDS = 30.0
-ErrorLog = Literal["always", "auto", "never"]
 
-
-@dataclass(frozen=True, slots=True)
 class Runner:
-    """Runs executions. `tell` takes each report once it is stored.
+    """Runs executions: begins, carries out and finishes each."""
 
-    `answers_aborted`: what Keptn has ended is answered all the same.
-    """
-
-    means: Runtime
-    registry: Registry
-    replies: Replies
-    tell: Callable[[Unsent], None]
-    error_log: ErrorLog = "always"
-    answers_aborted: bool = False
-    _running: dict[str, Steps] = field(default_factory=dict[str, Steps])
-    _given_up: dict[str, str] = field(default_factory=dict[str, str])
+    def __init__(self, taking: Taking, reporting: Reporting) -> None:
+        self._taking = taking
+        self._reporting = reporting
+        self._runtime = taking.runtime
+        self._running: dict[str, RunningExecution] = {}
+        # Why they were aborted, for those that do not run yet, or not any more.
+        self._aborted: dict[str, str] = {}
 
     async def run(self, execution: Execution) -> Outcome:
-        """Begin, carry out, finish. Raises only CancelledError, which leaves the execution open."""
-        began = self.means.clock.monotonic()
-        steps = self._steps(execution)
+        """Run one execution. Raises only CancelledError, which leaves the execution open."""
+        began = self._runtime.clock.monotonic()
+        running = self._taking.take(execution)
         try:
-            if not self._reason_to_give_up(execution):
-                await self._begin(execution, steps)
-            attempts = 0
-            if isinstance(steps, str):
-                ended = self._not_taken(execution, steps)
-            else:
-                ended = await self._taken(steps)
-                self._running.pop(execution.id, None)  # what comes now is not cut off
-                attempts = steps.attempts.count
-            await self._finish(execution, ended, attempts)
-            self.means.targets.forget(execution.id)
-            self.means.rests.ring(TURN)
-            self._given_up.pop(execution.id, None)
-            seconds = self.means.clock.monotonic() - began
-            if execution.id not in self.means.overdue:
-                self._sum_up(execution, ended, attempts, seconds)
-            return ended.outcome
+            aborted = self._reason_of_abort(execution)
+            if aborted is None:
+                await self._begin(execution)
+                aborted = self._reason_of_abort(execution)  # it may have come meanwhile
+            self._running[execution.id] = running
+            ending = await running.run(aborted)
+            self._running.pop(execution.id, None)  # from here on nothing interrupts it
+            await self._finish(execution, ending, running.attempts)
+            self._taking.locks.forget(execution.id)
+            self._taking.room.turn()
+            self._aborted.pop(execution.id, None)
+            if execution.id not in self._taking.overdue:
+                seconds = self._runtime.clock.monotonic() - began
+                self._sum_up(execution, ending, running.attempts, seconds)
+            return ending.outcome
         finally:
             self._running.pop(execution.id, None)
-            self.means.overdue.discard(execution.id)
+            self._taking.overdue.discard(execution.id)
 
-    async def watch(self) -> None:
-        """Finish what ignores its deadline: Keptn would wait for ever (contract §4.4). For ever."""
-        while True:
-            await self.means.clock.sleep(WATCH_SECONDS)
-            for steps in list(self._running.values()):
-                overdue = steps.attempts.overdue_seconds
-                if overdue > OVERDUE_SECONDS:
-                    await self._finish_overdue(steps, overdue)
-                elif holder := self._overdue_holder(steps.waits_for):
-                    steps.stop_waiting(holder)
-
-    def _overdue_holder(self, targets: Collection[str]) -> str | None:
-        holders = map(self.means.targets.holder, targets)
-        return next((holder for holder in holders if holder in self.means.overdue), None)
-
-    async def _finish_overdue(self, steps: Steps, seconds: float) -> None:
-        execution = steps.execution
-        self._running.pop(execution.id, None)
-        if steps.task:
-            steps.task.cancel()
-        self.means.overdue.add(execution)
-        why = f"it goes on {seconds:.0f} s after it was cut off, and is not waited for"
-        outcome = self.means.presentable(Outcome.errored(f"{why}{steps.perhaps_applied}"))
-        ended = Ending(outcome, is_failure=True, is_aborted=steps.reason is not None)
-        logs.logger().error(
-            "an execution ignores its deadline",
-            **logs.execution_fields(execution.trigger, execution.action),
-        )
-        await self._finish(execution, ended, steps.attempts.count)
-        self.means.overdue.on_finished(execution)
-        self._sum_up(execution, ended, steps.attempts.count, seconds)
-
-    def give_up(self, execution_id: str, reason: str) -> None:
-        """Stop an execution whose task Keptn has ended; the journal knows of that already."""
-        self._given_up[execution_id] = reason
-        if steps := self._running.get(execution_id):
-            steps.give_up(reason)
-
-    async def reserve_targets(self) -> None:
-        """Keep what plans of the last process touch from being planned for by others.
-
-        Raises:
-            JournalError: the plans can't be read.
-        """
-        for execution in await self.means.journal.planned():
-            if execution.plan:
-                await self.means.targets.reserve(execution.plan.targets, execution.id)
+    def abort(self, execution_id: str, reason: str) -> None:
+        """Stop an execution whose task Keptn has ended. The journal has noted that already."""
+        self._aborted[execution_id] = reason
+        if running := self._running.get(execution_id):
+            running.abort(reason)
 
     async def announce(self, execution: Execution) -> None:
-        """Tell Keptn that an execution will come to its turn.
+        """Report an execution as started that still waits for its turn.
 
         Raises:
             JournalError: nothing was stored.
         """
-        if self._reason_to_give_up(execution):
+        if self._reason_of_abort(execution):
             return
-        started = self.replies.started(execution.trigger, self.means.clock.utc())
-        if unsent := await self.means.journal.announce(execution, started):
-            self.tell(unsent)
+        started = self._reporting.started(execution)
+        if unsent := await self._runtime.journal.announce(execution, started):
+            self._reporting.send(unsent)
 
-    def _steps(self, execution: Execution) -> Steps | str:
-        """Its steps, or why none are taken."""
-        if holder := self.means.overdue.in_lane(execution.lane):
-            return f"its service is held by execution {holder}, which ignores its deadline"
-        entry = self.registry.find(execution.trigger.action)
-        if entry is None or entry.action is None:
-            return f"the action {execution.trigger.action} is not switched on any more"
-        return Steps(self.means, execution, entry, entry.action)
+    async def reserve_targets(self) -> None:
+        """Lock the targets of plans that the last process left, before anything else plans.
 
-    def _not_taken(self, execution: Execution, why: str) -> Ending:
-        reason = self._reason_to_give_up(execution)
-        left = f"; perhaps applied, and left: {execution.plan}" if execution.plan else ""
-        outcome = self.means.presentable(Outcome.errored(f"{reason or why}{left}"))
-        return Ending(outcome, is_failure=not reason, is_aborted=reason is not None)
+        Raises:
+            JournalError: the plans can't be read.
+        """
+        for execution in await self._runtime.journal.planned():
+            if execution.plan:
+                await self._taking.locks.reserve(execution.plan.targets, execution.id)
 
-    def _taken(self, steps: Steps) -> Awaitable[Ending]:
-        steps.task = asyncio.current_task()
-        self._running[steps.execution.id] = steps
-        reason = self._reason_to_give_up(steps.execution)
-        return steps.given_up(reason) if reason else steps.ended()
+    def under_way(self) -> Iterator[Watched]:
+        """The executions that run, for the watchdog."""
+        return (_Running(self, running) for running in list(self._running.values()))
 
-    def _reason_to_give_up(self, execution: Execution) -> str | None:
-        return execution.aborted or self._given_up.get(execution.id)
-
-    async def _begin(self, execution: Execution, steps: Steps | str) -> None:
-        journal, insist = self.means.journal, self.means.insist
-        started = self.replies.started(execution.trigger, self.means.clock.utc())
-        if isinstance(steps, Steps) and (asking := steps.asking()):
-            unsent, steps.is_admitted = await insist(
-                lambda: journal.begin_admitted(execution, started, *asking)
-            )
-        else:
-            unsent = await insist(lambda: journal.begin(execution, started))
-        if unsent:
-            self.tell(unsent)
-
-    async def _finish(self, execution: Execution, ended: Ending, attempts: int) -> None:
-        if ended.is_aborted and not self.answers_aborted:
-            reports: list[Report] = []
-        else:
-            reports = self._reports(execution, ended, attempts)
-        finish = self.means.journal.finish
-        for unsent in await self.means.insist(
-            lambda: finish(execution, ended, attempts=attempts, reports=reports)
-        ):
-            self.tell(unsent)
-
-    def _reports(self, execution: Execution, ended: Ending, attempts: int) -> list[Report]:
-        trigger, now, outcome = execution.trigger, self.means.clock.utc(), ended.outcome
-        details = {**outcome.details, "execution": execution.id, "attempts": str(attempts)}
-        finished = self.replies.finished(
-            trigger,
-            now,
-            status=outcome.status,
-            result=outcome.result,
-            message=outcome.message,
-            details=details,
+    async def abandon(self, running: RunningExecution, why: str) -> None:
+        """Finish an execution whose code still runs, and does not hear that it was cut off."""
+        execution, seconds = running.execution, running.overdue_seconds
+        self._running.pop(execution.id, None)
+        ending = running.abandoned(why)
+        self._taking.overdue.add(execution)
+        logs.logger().error(
+            "an execution ignores its deadline",
+            **logs.execution_fields(execution.trigger, execution.action),
         )
-        if not self._is_logged(ended):
-            return [finished]
-        text = f"{execution.action} {outcome.message} (attempts: {attempts}, {execution.id})"
-        return [finished, self.replies.error_log(trigger, now, text)]
+        await self._finish(execution, ending, running.attempts)
+        self._taking.overdue.finished(execution)
+        self._sum_up(execution, ending, running.attempts, seconds)
 
-    def _is_logged(self, ended: Ending) -> bool:
-        """Whether a log.error follows; Keptn itself logs an errored `finished` (contract §8.3)."""
-        if not ended.is_failure or self.error_log == "never":
-            return False
-        return self.error_log == "always" or ended.outcome.status != "errored"
+    def _reason_of_abort(self, execution: Execution) -> str | None:
+        return execution.aborted or self._aborted.get(execution.id)
 
-    def _sum_up(self, execution: Execution, ended: Ending, attempts: int, seconds: float) -> None:
-        name, outcome = execution.action, ended.outcome
-        status = "aborted" if ended.is_aborted else outcome.status
-        self.means.metrics.finished(name, status, outcome.result).inc()
-        self.means.metrics.duration(name).observe(seconds)
-        if ended.undo and ended.undo.state != "wanted":
-            self.means.metrics.undos(name, ended.undo.state).inc()
+    async def _begin(self, execution: Execution) -> None:
+        journal, started = self._runtime.journal, self._reporting.started(execution)
+        if unsent := await self._runtime.insist(lambda: journal.begin(execution, started)):
+            self._reporting.send(unsent)
+
+    async def _finish(self, execution: Execution, ending: Ending, attempts: int) -> None:
+        journal, reports = (
+            self._runtime.journal,
+            self._reporting.of_end(execution, ending, attempts),
+        )
+        for unsent in await self._runtime.insist(
+            lambda: journal.finish(execution, ending, attempts=attempts, reports=reports)
+        ):
+            self._reporting.send(unsent)
+
+    def _sum_up(self, execution: Execution, ending: Ending, attempts: int, seconds: float) -> None:
+        name, outcome, metrics = execution.action, ending.outcome, self._runtime.metrics
+        status = "aborted" if ending.is_aborted else outcome.status
+        metrics.finished(name, status, outcome.result).inc()
+        metrics.duration(name).observe(seconds)
+        if ending.undo and ending.undo.state != "wanted":
+            metrics.undos(name, ending.undo.state).inc()
         log = logs.logger()
-        tell = log.warning if ended.is_failure else log.info
-        tell(
+        write = log.warning if ending.is_failure else log.info
+        write(
             "execution finished",
             **logs.execution_fields(execution.trigger, name),
             status=status,
@@ -210,3 +131,25 @@ class Runner:
             attempts=attempts,
             seconds=round(seconds, 3),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A running execution as the watchdog sees it."""
+
+    runner: Runner
+    running: RunningExecution
+
+    @property
+    def overdue_seconds(self) -> float:
+        return self.running.overdue_seconds
+
+    @property
+    def waits_for(self) -> Collection[str]:
+        return self.running.waits_for
+
+    def stop_waiting(self, holder: str) -> None:
+        self.running.stop_waiting(holder)
+
+    async def abandon(self, why: str) -> None:
+        await self.runner.abandon(self.running, why)

@@ -1,4 +1,4 @@
-"""What carrying out an execution takes."""
+"""What every part of the engine runs on: the journal, time, HTTP, metrics and the mask."""
 
 from __future__ import annotations
 
@@ -8,20 +8,8 @@ from typing import TypeVar, cast, get_args
 
 from aiohttp import ClientSession
 
-from keptn_remedy.action import (
-    JSON,
-    Denied,
-    Outcome,
-    PermanentError,
-    Result,
-    Status,
-    TemporaryError,
-)
-from keptn_remedy.engine.overdue import Overdue
-from keptn_remedy.engine.target_locks import TargetLocks
-from keptn_remedy.engine.waiting_room import WaitingRoom
-from keptn_remedy.events import ActionTriggered, as_text
-from keptn_remedy.guardrails.guard import Guard
+from keptn_remedy.action import Denied, Outcome, PermanentError, Result, Status, TemporaryError
+from keptn_remedy.events import as_text
 from keptn_remedy.journal import Journal, insist
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.masking import Mask
@@ -32,37 +20,36 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """Who and what an execution calls upon.
-
-    `value_of` finds the value of a trigger elsewhere than in its event, where that is wanted.
-    """
+    """The surroundings of every execution and undo. `http` is the session lent to actions."""
 
     journal: Journal
     http: ClientSession
     metrics: Metrics
     clock: Clock
     mask: Mask
-    targets: TargetLocks
-    guard: Guard
-    rests: WaitingRoom
-    overdue: Overdue
     dry_run: bool = False
-    value_of: Callable[[ActionTriggered], Awaitable[JSON]] | None = None
 
     def presentable(self, returned: object) -> Outcome:
-        """What an author returned, in one line, as text, without secrets, in Keptn's vocabulary."""
+        """What an author returned as an outcome that Keptn understands: in one line, as text,
+        without secrets.
+        """
         try:
             outcome = _checked(returned)
-            message = self.mask.text(" ".join(outcome.message.split()))
+            message = self.mask.text(in_one_line(outcome.message))
             return replace(
                 outcome, message=message, details=self.mask.value(as_text(outcome.details))
             )
-        except Exception as error:  # noqa: BLE001  whatever was returned, Keptn must be told
+        except Exception as error:  # noqa: BLE001  whatever was returned, Keptn needs an outcome
             return Outcome.errored(self.mask.text(f"unusable outcome: {text_of(error)}"))
 
     async def insist(self, write: Callable[[], Awaitable[T]]) -> T:
-        """What must be stored is delayed by a journal that fails, and not lost."""
+        """Write to the journal, again and again while it fails."""
         return await insist(write, self.clock.sleep)
+
+
+def in_one_line(text: str) -> str:
+    """The text with each run of white space replaced by one blank."""
+    return " ".join(text.split())
 
 
 def _checked(returned: object) -> Outcome:
@@ -71,12 +58,12 @@ def _checked(returned: object) -> Outcome:
     if returned.status not in get_args(Status) or returned.result not in get_args(Result):
         raise ValueError(f"Keptn knows no outcome {returned.status}/{returned.result}")
     if not isinstance(cast("object", returned.message), str):
-        raise TypeError("the message is no text")
+        raise TypeError("the message is not a string")
     return returned
 
 
 def text_of(error: BaseException | None) -> str:
-    """An error in a few words; those that authors raise on purpose speak for themselves."""
+    """An error as type and message; only the message where authors raise it on purpose."""
     name = type(error).__name__
     try:
         said = str(error)

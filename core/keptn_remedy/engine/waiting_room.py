@@ -1,81 +1,80 @@
-"""Executions that wait for a person or for their turn: they rest, and take no slot."""
+"""Executions that wait for an approver or for their turn. They take no slot meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
 
+from keptn_remedy.engine.slots import Slots
 from keptn_remedy.support.clock import Clock
 
 
 class WaitingRoom:
-    """Who rests, and for what. `on_rest` is called whenever a slot becomes free by it, `has_room`
-    tells whether one is free.
+    """Two doors lead out: `answered` wakes the execution whose question has its verdict, `turn`
+    wakes whoever has waited longest for a turn. Behind either door a slot is waited for.
     """
 
-    def __init__(self) -> None:
-        self.tasks: set[asyncio.Task[object]] = set()
-        self.on_rest: Callable[[], None] = lambda: None
-        self.has_room: Callable[[], bool] = lambda: True
-        self._for_room: deque[asyncio.Event] = deque()
-        self._bells: dict[str, dict[asyncio.Event, None]] = {}
-        self._is_leaving = False
+    def __init__(self, slots: Slots, clock: Clock) -> None:
+        self._slots = slots
+        self._clock = clock
+        self._for_answers: dict[str, asyncio.Event] = {}
+        # In the order of arrival; a dict, since any of them may leave first.
+        self._for_turns: dict[asyncio.Event, None] = {}
+        self._inside: set[asyncio.Task[object]] = set()
+        self._is_closed = False
 
-    async def until_rung(self, bell: str, seconds: float, clock: Clock) -> None:
-        """Rest until somebody rings, at most that long, and then until there is a slot again."""
-        ringing = asyncio.Event()
-        self._bells.setdefault(bell, {})[ringing] = None
+    def __len__(self) -> int:
+        return len(self._inside)
+
+    async def until_answered(self, execution_id: str, seconds: float) -> None:
+        """Wait until this execution's question has a verdict, at most so long."""
+        called = self._for_answers[execution_id] = asyncio.Event()
         try:
-            with self._resting():
-                await clock.wait(ringing, seconds)
-                await self._until_room()
+            await self._wait(called, seconds)
         finally:
-            waiting = self._bells[bell]
-            del waiting[ringing]
-            if not waiting:
-                del self._bells[bell]
+            del self._for_answers[execution_id]
 
-    def ring(self, bell: str) -> None:
-        """Wake whoever has waited longest for this bell and was not woken yet."""
-        for ringing in self._bells.get(bell, ()):
-            if not ringing.is_set():
-                ringing.set()
+    async def until_turn(self, seconds: float) -> None:
+        """Wait for a turn, at most so long."""
+        called = asyncio.Event()
+        self._for_turns[called] = None
+        try:
+            await self._wait(called, seconds)
+        finally:
+            del self._for_turns[called]
+
+    def answered(self, execution_id: str) -> None:
+        """The question of this execution has a verdict."""
+        if called := self._for_answers.get(execution_id):
+            called.set()
+
+    def turn(self) -> None:
+        """Something ended that others wait for: the next one in order looks whether it may act."""
+        for called in self._for_turns:
+            # One that was called stays in line until it has a slot.
+            if not called.is_set():
+                called.set()
                 return
 
-    def note_room(self) -> None:
-        """A slot has become free: whoever has waited longest for one may take it."""
-        for freed in self._for_room:
-            if not freed.is_set():
-                freed.set()
-                return
-
-    async def _until_room(self) -> None:
-        while not self.has_room():
-            freed = asyncio.Event()
-            self._for_room.append(freed)
-            try:
-                await freed.wait()
-            finally:
-                self._for_room.remove(freed)
-
-    def cut_short(self) -> None:
-        """Cancel who rests, and who is about to: nothing of it has begun."""
-        self._is_leaving = True
-        for task in self.tasks:
+    def close(self) -> None:
+        """Cancel whoever waits, and whoever is about to: none of them has begun to act."""
+        self._is_closed = True
+        for task in self._inside:
             task.cancel()
 
-    @contextmanager
-    def _resting(self) -> Generator[None]:
+    async def _wait(self, called: asyncio.Event, seconds: float) -> None:
         task = asyncio.current_task()
         if task is None:
-            raise RuntimeError("only a task can rest")
-        self.tasks.add(task)
-        self.on_rest()
-        if self._is_leaving:
+            raise RuntimeError("only a task can wait")
+        has_slot = False
+        self._inside.add(task)
+        self._slots.give_back()
+        if self._is_closed:
             task.cancel()
         try:
-            yield
+            await self._clock.wait(called, seconds)
+            await self._slots.retake()
+            has_slot = True
         finally:
-            self.tasks.discard(task)
+            self._inside.discard(task)
+            if not has_slot:
+                self._slots.take()  # the end of the execution gives one back

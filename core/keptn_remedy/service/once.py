@@ -9,10 +9,14 @@ from tempfile import TemporaryDirectory
 
 from keptn_remedy.action import Outcome, Plan
 from keptn_remedy.engine.overdue import Overdue
+from keptn_remedy.engine.reporting import Reporting
 from keptn_remedy.engine.runner import Runner
 from keptn_remedy.engine.runtime import Runtime
+from keptn_remedy.engine.slots import Slots
+from keptn_remedy.engine.taking import Taking
 from keptn_remedy.engine.target_locks import TargetLocks
 from keptn_remedy.engine.undo.undoer import Undoer
+from keptn_remedy.engine.value import Values
 from keptn_remedy.engine.waiting_room import WaitingRoom
 from keptn_remedy.events import ActionTriggered, Replies
 from keptn_remedy.guardrails.defaults import ReplicaSettings
@@ -41,9 +45,18 @@ async def run_once(
     Raises:
         LookupError: no switched-on action has that name.
     """
-    async with _means(actions, clock or Clock(), replicas, dry_run=dry_run) as means:
-        runner = Runner(means, actions, Replies("keptn-remedy"), tell=lambda unsent: None)
-        return await runner.run(await _accepted(means, actions, event))
+    async with _runtime(actions, clock or Clock(), dry_run=dry_run) as runtime:
+        taking = Taking(
+            runtime=runtime,
+            registry=actions,
+            guard=_guard(runtime, replicas),
+            values=Values(runtime),
+            room=WaitingRoom(Slots(1), runtime.clock),
+            locks=TargetLocks(),
+            overdue=Overdue(),
+        )
+        reporting = Reporting(Replies("keptn-remedy"), runtime.clock, send=lambda unsent: None)
+        return await Runner(taking, reporting).run(await _accepted(runtime, actions, event))
 
 
 async def undo_once(
@@ -54,35 +67,35 @@ async def undo_once(
     Raises:
         LookupError: no switched-on action has that name, or there is nothing to undo.
     """
-    async with _means(actions, clock or Clock()) as means:
-        journal = means.journal
-        execution = await _accepted(means, actions, event)
+    async with _runtime(actions, clock or Clock()) as runtime:
+        journal = runtime.journal
+        execution = await _accepted(runtime, actions, event)
         await journal.admit(execution, plan, (), lambda history: None)
         await journal.finish(execution, Ending(Outcome.passed("applied")), attempts=1)
         if why_not := await journal.want_undo(execution.id, "an order", "somebody"):
             raise LookupError(why_not)
-        (due,) = await journal.due_undos(means.clock.now(), 1)
-        await Undoer(means, actions).undo(due)
+        (due,) = await journal.due_undos(runtime.clock.now(), 1)
+        await Undoer(runtime, actions, _guard(runtime), TargetLocks(), Overdue()).undo(due)
         return await journal.undo_of(execution.id) or due
 
 
-async def _accepted(means: Runtime, actions: Registry, event: ActionTriggered) -> Execution:
+async def _accepted(runtime: Runtime, actions: Registry, event: ActionTriggered) -> Execution:
     entry = actions.find(event.action)
     if entry is None:
         raise LookupError(f"no action {event.action!r} is switched on")
-    execution = await means.journal.accept(event, entry.name)
+    execution = await runtime.journal.accept(event, entry.name)
     if execution is None:
         raise LookupError("an empty journal knows the trigger")
     return execution
 
 
+def _guard(runtime: Runtime, replicas: ReplicaSettings | None = None) -> Guard:
+    return Guard.built_in(runtime.journal, runtime.clock, replicas or ReplicaSettings())
+
+
 @asynccontextmanager
-async def _means(
-    actions: Registry,
-    clock: Clock,
-    replicas: ReplicaSettings | None = None,
-    *,
-    dry_run: bool = False,
+async def _runtime(
+    actions: Registry, clock: Clock, *, dry_run: bool = False
 ) -> AsyncGenerator[Runtime]:
     with TemporaryDirectory(prefix="keptn-remedy-") as folder:
         journal = SqliteJournal.open(Path(folder) / "journal.db", now=clock.now)
@@ -94,10 +107,6 @@ async def _means(
                     metrics=Metrics(installed_version()),
                     clock=clock,
                     mask=Mask(secrets_in(actions, KeptnSettings())),
-                    targets=TargetLocks(),
-                    guard=Guard.built_in(journal, clock, replicas or ReplicaSettings()),
-                    rests=WaitingRoom(),
-                    overdue=Overdue(),
                     dry_run=dry_run,
                 )
         finally:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from keptn_remedy.engine.dispatcher import CANCEL_SECONDS, Dispatcher
-from keptn_remedy.engine.orders import Operators
-from keptn_remedy.engine.runner import Runner
+from keptn_remedy.engine.crew import CANCEL_SECONDS
+from keptn_remedy.events import Replies
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.guardrails.policy_file import PolicyFile
 from keptn_remedy.guardrails.rails import paused_words
@@ -23,6 +22,7 @@ from keptn_remedy.keptn.transports.local import Local
 from keptn_remedy.ops.models import Readiness
 from keptn_remedy.ops.port import OpsPort
 from keptn_remedy.registry import Registry
+from keptn_remedy.service.engine import Engine
 from keptn_remedy.settings import Settings
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
@@ -48,9 +48,8 @@ class Service:
     transport: Distributor | Local
     receiver: HttpReceiver
     outbox: Outbox
-    runner: Runner
-    dispatcher: Dispatcher
-    operators: Operators
+    engine: Engine
+    replies: Replies
     aborts: AbortedTasks
     intake: Intake
     sweep: MissedTriggers
@@ -69,13 +68,15 @@ class Service:
 
     async def take_over(self, clock: Clock) -> None:
         """Take up what the last process left, then start executions and send reports, for ever."""
-        await insist(self.operators.reserve_targets, clock.sleep)
+        await insist(self.engine.undos.reserve_targets, clock.sleep)
         await insist(lambda: self.journal.recover(GRACE_SECONDS), clock.sleep)
-        await insist(self.runner.reserve_targets, clock.sleep)
-        self.dispatcher.recover()
+        await insist(self.engine.runner.reserve_targets, clock.sleep)
+        self.engine.dispatcher.recover()
         self.starting = False
         # Not before: what starts now finds the targets of cut-off plans reserved.
-        await asyncio.gather(self.outbox.run(), self.dispatcher.run(), self.operators.undo())
+        await asyncio.gather(
+            self.outbox.run(), self.engine.dispatcher.run(), self.engine.undos.run()
+        )
 
     async def readiness(self) -> Readiness:
         """Whether we have started and can store events, and what someone should look at.
@@ -105,13 +106,12 @@ class Service:
     async def drain(self) -> None:
         """Start nothing new, but store what arrives; let what runs end, and tell Keptn."""
         self.leaving = self.receiver.leaving = True
-        self.dispatcher.stop_starting()
-        self.operators.stop_undoing()
+        self.engine.stop()
         seconds = self.settings.drain_seconds
         try:
             async with asyncio.timeout(seconds - min(CLOSE_SECONDS, seconds / 3)):
                 limits = max(seconds - LEAVE_SECONDS, seconds / 3), min(CANCEL_SECONDS, seconds / 6)
-                await asyncio.gather(self.dispatcher.drain(*limits), self.operators.drain(*limits))
+                await self.engine.drain(*limits)
                 # A Keptn that can't be reached is no reason to stay for the whole drain.
                 async with asyncio.timeout(FLUSH_SECONDS):
                     await self.outbox.flush()

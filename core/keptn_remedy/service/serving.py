@@ -54,7 +54,7 @@ async def serve(
         _spare_the_collector()
         extra = asyncio.create_task(ready(service)) if ready else None
         await stopping.wait()
-        logs.logger().info("leaving", running=service.dispatcher.running)
+        logs.logger().info("leaving", running=service.engine.dispatcher.running)
         if extra:
             extra.cancel()
         await service.drain()

@@ -13,14 +13,9 @@ from typing import Any
 
 from aiohttp import ClientSession
 
-from keptn_remedy.engine.dispatcher import Dispatcher
-from keptn_remedy.engine.orders import Operators
-from keptn_remedy.engine.overdue import Overdue
-from keptn_remedy.engine.runner import Runner
+from keptn_remedy.engine.reporting import Reporting
 from keptn_remedy.engine.runtime import Runtime
-from keptn_remedy.engine.target_locks import TargetLocks
-from keptn_remedy.engine.undo.undoer import Undoer
-from keptn_remedy.engine.waiting_room import WaitingRoom
+from keptn_remedy.engine.value import Values
 from keptn_remedy.events import Replies, Report
 from keptn_remedy.guardrails import watching
 from keptn_remedy.guardrails.defaults import ReplicaSettings
@@ -46,6 +41,7 @@ from keptn_remedy.ops.operator_token import OperatorToken
 from keptn_remedy.ops.port import OpsPort
 from keptn_remedy.registry import Registry
 from keptn_remedy.remediation.entry import value_of
+from keptn_remedy.service.engine import Engine
 from keptn_remedy.service.provider import Service
 from keptn_remedy.settings import KeptnSettings, Settings
 from keptn_remedy.support import logs
@@ -115,14 +111,14 @@ async def running(
             reload=reload or asyncio.Event(),
             operator_token=await _operator_token(config, mask),
         )
-        service = _assembled(base, base.means(http))
+        service = _assembled(base, http)
         service.pauses.journaled = await journal.paused()  # before anything may act
         await service.pauses.look()
         await stack.enter_async_context(service.ops.serve())
         # Before anything else that may fail: what meets a closed port is lost (contract §9.1).
         await stack.enter_async_context(transport.receive(service.intake.accept))
         stack.push_async_callback(service.outbox.close)
-        stack.push_async_callback(service.dispatcher.drain, 0)
+        stack.push_async_callback(service.engine.dispatcher.drain, 0)
         await stack.enter_async_context(_tasks(*_loops(service, clock)))
         yield service
 
@@ -149,21 +145,25 @@ class _Base:
     def rules(self) -> Rules:
         return self.policy.rules
 
-    def means(self, http: ClientSession) -> Runtime:
+    def engine(self, http: ClientSession, reporting: Reporting) -> Engine:
         fetch = self.control_plane.resource
         from_file = self.config.value_source == "remediation.yaml"
-        return Runtime(
+        runtime = Runtime(
             journal=self.journal,
             http=http,
             metrics=self.metrics,
             clock=self.clock,
             mask=self.mask,
-            targets=TargetLocks(),
-            guard=self.guard(),
-            rests=WaitingRoom(),
-            overdue=Overdue(),
             dry_run=self.config.dry_run,
-            value_of=partial(value_of, fetch=fetch) if from_file else None,
+        )
+        return Engine.build(
+            runtime,
+            self.actions,
+            self.guard(),
+            Values(runtime, partial(value_of, fetch=fetch) if from_file else None),
+            reporting,
+            self.pauses,
+            max_concurrent=self.config.max_concurrent,
         )
 
     def guard(self) -> Guard:
@@ -185,28 +185,6 @@ class _Base:
             metrics=self.metrics,
         )
 
-    def dispatcher(self, runner: Runner) -> Dispatcher:
-        return Dispatcher(
-            self.journal,
-            runner.run,
-            runner.announce,
-            max_concurrent=self.config.max_concurrent,
-            rests=runner.means.rests,
-            overdue=runner.means.overdue,
-            clock=self.clock,
-            metrics=self.metrics,
-        )
-
-    def operators(self, means: Runtime) -> Operators:
-        return Operators(
-            self.journal,
-            means.rests,
-            self.pauses,
-            Undoer(means, self.actions),
-            clock=self.clock,
-            metrics=self.metrics,
-        )
-
     def sweep(self, replies: Replies, intake: Intake, outbox: Outbox) -> MissedTriggers:
         keptn = self.keptn
         return MissedTriggers(
@@ -221,7 +199,7 @@ class _Base:
             tell=outbox.offer if self.config.answer_lost else None,
         )
 
-    def ops(self, operators: Operators, readiness: Callable[[], Awaitable[Readiness]]) -> OpsPort:
+    def ops(self, engine: Engine, readiness: Callable[[], Awaitable[Readiness]]) -> OpsPort:
         return OpsPort(
             self.config.ops_host,
             self.config.ops_port,
@@ -232,31 +210,33 @@ class _Base:
             pauses=self.pauses,
             mask=self.mask,
             version=installed_version(),
-            operator_api=self._operator_api(operators),
+            operator_api=self._operator_api(engine),
         )
 
-    def _operator_api(self, operators: Operators) -> OperatorApi | None:
+    def _operator_api(self, engine: Engine) -> OperatorApi | None:
         if (token := self.operator_token) is None:
             return None
-        return OperatorApi(self.journal, token, self.pauses, operators.look, self.mask)
+        return OperatorApi(self.journal, token, self.pauses, engine.look, self.mask)
 
 
-def _assembled(base: _Base, means: Runtime) -> Service:
+def _assembled(base: _Base, http: ClientSession) -> Service:
     config = base.config
     replies = Replies(config.source, config.mirror_outcome)
     outbox = base.outbox(replies)
-    runner = Runner(
-        means, base.actions, replies, outbox.offer, config.error_log, config.answer_aborted
+    engine = base.engine(
+        http,
+        Reporting(replies, base.clock, outbox.offer, config.error_log, config.answer_aborted),
     )
-    dispatcher, operators = base.dispatcher(runner), base.operators(means)
     aborts = AbortedTasks(
         base.journal,
         base.control_plane,
         base.clock,
-        runner.give_up,
+        engine.runner.abort,
         period_seconds=config.watch_seconds,
     )
-    intake = Intake(base.actions, base.journal, base.rules, dispatcher.offer, aborts.aborted_by)
+    intake = Intake(
+        base.actions, base.journal, base.rules, engine.dispatcher.offer, aborts.aborted_by
+    )
     service = Service(
         settings=config,
         registry=base.actions,
@@ -266,29 +246,26 @@ def _assembled(base: _Base, means: Runtime) -> Service:
         transport=base.transport,
         receiver=base.receiver,
         outbox=outbox,
-        runner=runner,
-        dispatcher=dispatcher,
-        operators=operators,
+        engine=engine,
+        replies=replies,
         aborts=aborts,
         intake=intake,
         sweep=base.sweep(replies, intake, outbox),
         reload=base.reload,
-        ops=base.ops(operators, lambda: service.readiness()),  # noqa: PLW0108  made just here
+        ops=base.ops(engine, lambda: service.readiness()),  # noqa: PLW0108  made just here
     )
     return service
 
 
 def _loops(service: Service, clock: Clock) -> list[Coroutine[Any, Any, None]]:
     """What goes on for as long as the service lives."""
-    journal, outbox, dispatcher = service.journal, service.outbox, service.dispatcher
-    replies, metrics = service.runner.replies, service.runner.means.metrics
+    journal, outbox, engine = service.journal, service.outbox, service.engine
+    replies, metrics = service.replies, engine.runtime.metrics
     loops: list[Coroutine[Any, Any, None]] = [
         service.take_over(clock),
-        service.operators.hear(),
+        *engine.loops(),
         watching.watch_pause_file(service.pauses, clock),
-        service.runner.watch(),
-        dispatcher.announce_late_ones(),
-        maintenance.watch(journal, clock, replies, outbox.offer, dispatcher.recover),
+        maintenance.watch(journal, clock, replies, outbox.offer, engine.dispatcher.recover),
         watching.watch_policy(
             service.policy, journal, clock, replies, outbox.offer, metrics, service.reload
         ),

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from keptn_remedy import Outcome, events
 from keptn_remedy.engine.dispatcher import ANNOUNCE_AFTER_SECONDS, Dispatcher
 from keptn_remedy.engine.overdue import Overdue
+from keptn_remedy.engine.slots import Slots
 from keptn_remedy.engine.waiting_room import WaitingRoom
 from keptn_remedy.events import Replies
 from keptn_remedy.journal import Ending, Execution
@@ -42,13 +43,14 @@ class Yard:
         self.hold.set()
         self.ignores_cancellation = False
         self.is_holding = False
+        slots = Slots(max_concurrent)
         self.dispatcher = Dispatcher(
             journal,
             self._run,
             self._announce,
-            max_concurrent=max_concurrent,
             clock=self.clock,
-            rests=WaitingRoom(),
+            slots=slots,
+            room=WaitingRoom(slots, self.clock),
             overdue=Overdue(),
             metrics=Metrics("test"),
         )

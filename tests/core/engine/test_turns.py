@@ -6,11 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
 import pytest_asyncio
 
-from keptn_remedy.engine.waiting_room import WaitingRoom
-from keptn_remedy.support.clock import Clock
 from tests.core.guardrails.railing import Ask, Rig, rigged
 from tests.waiting import until
 
@@ -26,9 +23,9 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
 
 async def waits(rig: Rig, ask: Ask = OTHER) -> str:
     """An execution that has found no place, and rests."""
-    resting = len(rig.service.runner.means.rests.tasks)
+    waiting = len(rig.service.engine.room)
     execution_id = await rig.deliver(ask)
-    await until(lambda: len(rig.service.runner.means.rests.tasks) > resting)
+    await until(lambda: len(rig.service.engine.room) > waiting)
     return execution_id
 
 
@@ -84,35 +81,9 @@ async def test_who_waits_for_a_turn_is_not_waited_for_when_leaving_and_waits_aga
         async with asyncio.timeout(10):
             await service.drain()
     async with rig.serving() as service:
-        await until(lambda: bool(service.runner.means.rests.tasks))
+        await until(lambda: len(service.engine.room) > 0)
         rig.clock.forward(601)
         assert (await rig.ended(second)).result == "pass"
-
-
-async def test_who_begins_to_rest_while_the_process_leaves_is_not_waited_for_either() -> None:
-    rests = WaitingRoom()
-    rests.cut_short()
-    task = asyncio.create_task(rests.until_rung("a bell", 900, Clock()))
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert not rests.tasks
-
-
-async def test_each_slot_that_becomes_free_is_taken_by_another_of_those_who_wait() -> None:
-    rests, looks, rooms = WaitingRoom(), list[bool](), [False]
-
-    def has_room() -> bool:
-        looks.append(rooms[0])
-        return rooms[0]
-
-    rests.has_room = has_room
-    tasks = [asyncio.create_task(rests.until_rung("a bell", 0, Clock())) for _ in range(2)]
-    await until(lambda: len(looks) == 2)
-    rooms[0] = True
-    rests.note_room()
-    rests.note_room()
-    async with asyncio.timeout(10):
-        await asyncio.gather(*tasks)
 
 
 async def test_effects_that_settle_take_places_until_they_have(rig: Rig) -> None:
@@ -131,7 +102,7 @@ async def test_without_a_policy_ten_planned_executions_run_at_once_and_others_wa
     async with rig.serving():
         asks = [Ask((f"knob {n}",), service=f"service {n}") for n in range(12)]
         ids = [await rig.deliver(ask) for ask in asks]
-        await until(lambda: len(rig.service.runner.means.rests.tasks) == 2)
+        await until(lambda: len(rig.service.engine.room) == 2)
         await gate.until_entered(10)
         gate.open()
         assert {(await rig.ended(i)).result for i in ids} == {"pass"}

@@ -215,7 +215,7 @@ class Rig:
 
     def refusals(self, rail: str, rule: str, action: str = "turn") -> float:
         labels = {"rail": rail, "rule": rule, "action": action}
-        registry = self.service.runner.means.metrics.registry
+        registry = self.service.engine.runtime.metrics.registry
         return registry.get_sample_value("remedy_refusals_total", labels) or 0.0
 
     async def asking(self, ask: Ask = ONE) -> str:
@@ -232,11 +232,11 @@ class Rig:
         """What the command line and the operator API do."""
         refused = await self.service.journal.answer(execution_id, verdict, "ann", reason)
         assert refused is None
-        self.service.operators.look()
+        self.service.engine.look()
 
     async def pause(self, reason: str = "release freeze") -> None:
         await self.service.journal.pause("ann", reason)
-        self.service.operators.look()
+        self.service.engine.look()
         await until(self.is_paused)
 
     def is_paused(self) -> bool:
@@ -244,7 +244,7 @@ class Rig:
 
     async def resume(self) -> None:
         await self.service.journal.resume()
-        self.service.operators.look()
+        self.service.engine.look()
         await until(lambda: not self.is_paused())
 
     def _lines(self, execution_id: str) -> list[Line]:

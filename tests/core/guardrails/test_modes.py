@@ -76,7 +76,7 @@ async def test_what_is_left_to_others_is_met_with_silence(rig: Rig) -> None:
 
 async def test_what_was_accepted_before_the_policy_left_it_to_others_is_refused(rig: Rig) -> None:
     async with rig.serving(drain_seconds=2) as service:
-        service.dispatcher.stop_starting()
+        service.engine.dispatcher.stop_starting()
         left = await rig.deliver()
     rig.write("decision: ignore")
     async with rig.serving():
@@ -99,7 +99,7 @@ async def test_a_failure_may_be_told_as_a_warning_and_still_did_not_help(rig: Ri
     async with rig.serving():
         ended = await rig.ask(VAIN)
         assert (ended.status, ended.result) == ("succeeded", "warning")
-        assert ended.message == "in vain; undone; told as a warning, the sequence goes on"
+        assert ended.message == "in vain; undone; reported as a warning, the sequence goes on"
         await rig.refused(Ask(), "suspended", "the rule", executions=1, limit=1)
 
 
@@ -201,7 +201,7 @@ async def test_an_undo_waits_for_who_holds_its_target(rig: Rig) -> None:
         running = await rig.deliver(Ask(service="orders"))
         await gate.until_entered(1)
         assert await service.journal.want_undo(acted.id, **UNDO) is None
-        await until(lambda: service.runner.means.targets._interest["a"] == 2)
+        await until(lambda: service.engine.locks._interest["a"] == 2)
         assert rig.knobs.steps[-1] == "apply"
         gate.open()
         await rig.ended(running)
@@ -220,7 +220,7 @@ async def test_a_pause_that_comes_while_an_undo_waits_for_its_target_holds_it_ba
         running = await rig.deliver(Ask(service="orders"))
         await gate.until_entered(1)
         assert await service.journal.want_undo(acted.id, **UNDO) is None
-        await until(lambda: service.runner.means.targets._interest["a"] == 2)
+        await until(lambda: service.engine.locks._interest["a"] == 2)
         await rig.pause()
         gate.open()
         await rig.ended(running)

@@ -66,7 +66,7 @@ async def test_a_service_that_starts_paused_carries_out_nothing_that_waited_for_
     rig: Rig, action: str
 ) -> None:
     async with rig.serving(drain_seconds=2) as service:
-        service.dispatcher.stop_starting()
+        service.engine.dispatcher.stop_starting()
         left = [await rig.deliver(Ask(action=action, service=f"s {n}")) for n in range(5)]
     await left_paused(rig)
     async with rig.serving():
@@ -141,7 +141,7 @@ async def test_a_pause_is_shown_as_degraded_in_the_metric_and_in_the_log(rig: Ri
         ready = await service.readiness()
         assert ready.ready
         assert ready.degraded[0].startswith("paused by ann")
-        registry = service.runner.means.metrics.registry
+        registry = service.engine.runtime.metrics.registry
         await until(lambda: registry.get_sample_value("remedy_paused") == 1)
         await rig.resume()
         await until(lambda: registry.get_sample_value("remedy_paused") == 0)

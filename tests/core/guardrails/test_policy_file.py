@@ -88,7 +88,7 @@ async def test_a_change_is_taken_while_serving(rig: Rig) -> None:
 async def test_a_bad_change_keeps_the_last_good_policy_and_is_told_once(rig: Rig) -> None:
     rig.policy.write_text(DENIES)
     async with rig.serving() as service:
-        registry = service.runner.means.metrics.registry
+        registry = service.engine.runtime.metrics.registry
         rig.policy.write_text(BAD)
         await until(lambda: registry.get_sample_value("remedy_policy_rejected") == 1)
         for _ in range(5):

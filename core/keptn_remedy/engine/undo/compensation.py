@@ -1,4 +1,4 @@
-"""Undoing what an execution itself has to undo: after a failed verification, or an abort."""
+"""Compensation: undoing within an execution, after a failed verification or an abort."""
 
 from __future__ import annotations
 
@@ -8,65 +8,85 @@ from typing import Literal
 from keptn_remedy.action import Denied, Outcome, Plan, PlannedAction
 from keptn_remedy.engine.attempts import Attempts
 from keptn_remedy.engine.cancellation import Cancellation
-from keptn_remedy.engine.runtime import Runtime, text_of
-from keptn_remedy.guardrails.rails import Refusal
+from keptn_remedy.engine.runtime import Runtime, in_one_line, text_of
+from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.journal import Execution, UndoAtOnce
 
 
 class Compensation:
-    """The undo of one execution in this process. `ended`: what became of it, once it was due."""
+    """The undo of one execution by itself. `ended` is what became of it, once it was due."""
 
-    __slots__ = ("_attempts", "_execution", "_giving_up", "_means", "ended")
+    __slots__ = (
+        "_action",
+        "_attempts",
+        "_cancellation",
+        "_execution",
+        "_guard",
+        "_runtime",
+        "ended",
+    )
 
     def __init__(
-        self, means: Runtime, execution: Execution, attempts: Attempts, giving_up: Cancellation
+        self,
+        execution: Execution,
+        action: PlannedAction,
+        attempts: Attempts,
+        cancellation: Cancellation,
+        *,
+        runtime: Runtime,
+        guard: Guard,
     ) -> None:
         self.ended: UndoAtOnce | None = None
-        self._means = means
         self._execution = execution
+        self._action = action
         self._attempts = attempts
-        self._giving_up = giving_up
+        self._cancellation = cancellation
+        self._runtime = runtime
+        self._guard = guard
 
-    async def after_abort(
-        self, action: PlannedAction, plan: Plan, failure: Outcome | None
-    ) -> Outcome:
-        """Undo what may have been applied, if that is wanted of a sequence that Keptn has ended, or
-        was due before because of a failure.
+    async def after_failure(self, failure: Outcome, plan: Plan) -> Outcome:
+        """Undo what led to the failure.
+
+        Returns:
+            The failure, with what became of the undo in its message.
+
+        Raises:
+            Interrupted: the execution was cancelled meanwhile.
         """
-        self._giving_up.is_putting_back = True
-        reason, guard = self._giving_up.reason, self._means.guard
+        with self._cancellation.shielded():
+            return await self._undone(failure, plan)
+
+    async def after_abort(self, plan: Plan, failure: Outcome | None) -> Outcome:
+        """Undo what may have been applied, if a rule wants that for a sequence that Keptn aborted,
+        or if a `failure` had made it due before. No request interrupts this: the first one stands.
+        """
+        reason = self._cancellation.reason
         if not plan.changes:
             return Outcome.errored(f"{reason}; nothing had been applied")
-        is_wanted = failure or guard.undoes_when_aborted(self._execution, plan)
-        if self._means.dry_run or not is_wanted:
+        is_due = failure or self._guard.undoes_when_aborted(self._execution, plan)
+        if self._runtime.dry_run or not is_due:
             return Outcome.errored(f"{reason}; perhaps applied, and left: {plan}")
-        why = failure.message if failure else ""
-        return await self.after(
-            Outcome.errored("; ".join(filter(None, (reason, why)))), action, plan
-        )
+        why = f"{reason}; {failure.message}" if failure else f"{reason}"
+        return await self._undone(Outcome.errored(why), plan)
 
-    async def after(self, failure: Outcome, action: PlannedAction, plan: Plan) -> Outcome:
-        """The failure, and what became of undoing what led to it."""
-        if pause := await self._means.guard.paused_by_anybody():
-            return self._to_follow(failure, pause)
+    async def _undone(self, failure: Outcome, plan: Plan) -> Outcome:
+        if pause := await self._guard.paused_by_anybody():
+            self.ended = UndoAtOnce("wanted")
+            message = f"{failure.message}; to be undone after the pause: {pause}"
+            return replace(failure, message=message)
         self._attempts.start_deadline()
         try:
-            with self._giving_up.shielded():
-                told = await self._attempts.until_done(action.undo, plan)
+            said = await self._attempts.until_done(self._action.undo, plan)
         except Denied as denied:
             self._end("refused", text_of(denied))
             return replace(failure, message=f"{failure.message}; not undone: {denied}")
-        except Exception as error:  # noqa: BLE001  the worst case must be told most plainly
+        except Exception as error:  # noqa: BLE001  the worst case must be reported most plainly
             why = self._attempts.explained(error).message
             self._end("failed", why)
             return Outcome.errored(f"{failure.message}; UNDO FAILED: {why}", **failure.details)
-        said = str(told or "undone")
-        self._end("done", said)
-        return replace(failure, message=f"{failure.message}; {said}")
+        result = str(said or "undone")
+        self._end("done", result)
+        return replace(failure, message=f"{failure.message}; {result}")
 
-    def _to_follow(self, failure: Outcome, pause: Refusal) -> Outcome:
-        self.ended = UndoAtOnce("wanted")
-        return replace(failure, message=f"{failure.message}; to be undone after the pause: {pause}")
-
-    def _end(self, state: Literal["done", "refused", "failed"], said: str) -> None:
-        self.ended = UndoAtOnce(state, self._means.mask.text(" ".join(said.split())))
+    def _end(self, state: Literal["done", "refused", "failed"], message: str) -> None:
+        self.ended = UndoAtOnce(state, self._runtime.mask.text(in_one_line(message)))

@@ -1,101 +1,119 @@
-"""Undoing what a finished execution did, guarded and journaled as the execution itself was."""
+"""The undoer: the undo of a finished execution, guarded and journaled like the execution itself."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal
 
 from keptn_remedy.action import Denied, Plan, PlannedAction
 from keptn_remedy.engine.attempts import Attempts
-from keptn_remedy.engine.runtime import Runtime, text_of
+from keptn_remedy.engine.overdue import Overdue
+from keptn_remedy.engine.runtime import Runtime, in_one_line, text_of
+from keptn_remedy.engine.target_locks import TargetLocks
+from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.journal import DueUndo, Execution
 from keptn_remedy.registry import Registry
 from keptn_remedy.support import logs
 
 UNDOS_AT_ONCE = 20
-Ending = tuple[Literal["done", "refused", "failed"], str]
+UndoEnding = tuple[Literal["done", "refused", "failed"], str]
 
 
-@dataclass(frozen=True, slots=True)
 class Undoer:
-    """Carries out undos that people, a closed problem or time ask for. `begun` are under way, each
-    with the attempts at it.
+    """Carries out undos of finished executions: those that people order, and those that a closed
+    problem or the time makes due.
     """
 
-    means: Runtime
-    registry: Registry
-    begun: dict[str, Attempts | None] = field(default_factory=dict[str, Attempts | None])
+    def __init__(
+        self,
+        runtime: Runtime,
+        registry: Registry,
+        guard: Guard,
+        locks: TargetLocks,
+        overdue: Overdue,
+    ) -> None:
+        self._runtime = runtime
+        self._registry = registry
+        self._guard = guard
+        self._locks = locks
+        self._overdue = overdue
+        # Those under way by the id of their execution, each with the attempts at it.
+        self._begun: dict[str, Attempts | None] = {}
 
     @property
     def room(self) -> int:
         """How many more may be under way."""
-        return max(0, UNDOS_AT_ONCE - len(self.begun))
+        return max(0, UNDOS_AT_ONCE - len(self._begun))
+
+    def has_begun(self, due: DueUndo) -> bool:
+        """Whether an undo holds its targets, and is under way."""
+        return due.execution.id in self._begun
 
     async def reserve_targets(self) -> list[DueUndo]:
-        """Keep what undos of earlier processes may have left half done from others. These come
-        first: others may wait for their targets.
+        """Lock the targets of undos that an earlier process may have left half done, and return
+        these undos.
 
         Raises:
             JournalError: the undos can't be read.
         """
-        cut_off = await self.means.journal.undos_begun()
+        cut_off = await self._runtime.journal.undos_begun()
         for due in cut_off:
-            await self.means.targets.reserve(touched_by(due), due.execution.id)
+            await self._locks.reserve(touched_by(due), due.execution.id)
         return cut_off
 
     def puts_off(self, due: DueUndo) -> bool:
-        """Whether it waits until it may act, as nobody asked for it."""
-        return not due.by and (self.means.dry_run or self.means.guard.paused() is not None)
+        """Whether it waits until it may act: nobody asked for it."""
+        return not due.by and (self._runtime.dry_run or self._guard.paused() is not None)
 
     async def undo(self, due: DueUndo) -> None:
-        """Undo it, once, unless it is put off or finds no room; one that was cut off needs none.
+        """Undo it once, unless it is put off or finds no room. One that was cut off needs no room.
 
-        Raises only CancelledError, when the next process is to begin it anew, or it was given up.
+        Raises only CancelledError: the next process begins it anew, or it was abandoned.
         """
-        execution_id, targets = due.execution.id, self.means.targets
-        async with targets.hold(touched_by(due), execution_id, targets.moment()):
+        execution_id, locks = due.execution.id, self._locks
+        async with locks.hold(touched_by(due), execution_id, locks.moment()):
             if not self.room and due.state != "running":
                 return
-            self.begun[execution_id] = None
+            self._begun[execution_id] = None
             try:
-                if await self.means.insist(lambda: self.means.journal.begin_undo(execution_id)):
+                journal = self._runtime.journal
+                if await self._runtime.insist(lambda: journal.begin_undo(execution_id)):
                     await self._carry_out(due)
             finally:
-                self.begun.pop(execution_id, None)
-                self.means.overdue.discard_undo(execution_id)
+                self._begun.pop(execution_id, None)
+                self._overdue.discard_undo(execution_id)
 
     def overdue_seconds(self, due: DueUndo) -> float:
-        """For how long it has ignored that it was cut off."""
-        attempts = self.begun.get(due.execution.id)
+        """For how long an undo has ignored that it was cut off; 0 while it is in time."""
+        attempts = self._begun.get(due.execution.id)
         return attempts.overdue_seconds if attempts else 0.0
 
-    async def give_up(self, due: DueUndo, why: str) -> None:
-        """End as failed what goes on all the same; its targets stay held until it really ends."""
-        self.begun.pop(due.execution.id, None)
-        self.means.overdue.add_undo(due.execution.id)
+    async def abandon(self, due: DueUndo, why: str) -> None:
+        """Store an undo as failed while its code runs on, with its targets locked until it ends."""
+        self._begun.pop(due.execution.id, None)
+        self._overdue.add_undo(due.execution.id)
         await self._end(due, ("failed", why))
 
     async def _carry_out(self, due: DueUndo) -> None:
-        journal, execution = self.means.journal, due.execution
-        paused = await self.means.guard.paused_by_anybody()
-        if not due.by and (paused or self.means.dry_run):
-            await self.means.insist(lambda: journal.put_off_undo(execution.id))
+        journal, execution = self._runtime.journal, due.execution
+        paused = await self._guard.paused_by_anybody()
+        if not due.by and (paused or self._runtime.dry_run):
+            await self._runtime.insist(lambda: journal.put_off_undo(execution.id))
         elif paused:
             await self._end(due, ("refused", str(paused)))
         else:
             ending = await self._ending_of_any(execution)
-            if execution.id in self.begun:  # else it was given up
+            if execution.id in self._begun:  # else it was abandoned
                 await self._end(due, ending)
 
-    async def _end(self, due: DueUndo, ending: Ending) -> None:
+    async def _end(self, due: DueUndo, ending: UndoEnding) -> None:
         state, told = ending
-        message = self.means.mask.text(" ".join(told.split()))
-        await self.means.insist(
-            lambda: self.means.journal.end_undo(due.execution.id, state, message)
+        message = self._runtime.mask.text(in_one_line(told))
+        await self._runtime.insist(
+            lambda: self._runtime.journal.end_undo(due.execution.id, state, message)
         )
         self._sum_up(due, state, message)
 
-    async def _ending_of_any(self, execution: Execution) -> Ending:
+    async def _ending_of_any(self, execution: Execution) -> UndoEnding:
         try:
             return await self._ending(execution)
         except Exception as error:  # noqa: BLE001  whatever it is, the undo must come to an end
@@ -103,22 +121,22 @@ class Undoer:
             logs.logger().error("an undo failed unexpectedly", **fields, exc_info=error)
             return "failed", f"unexpected {text_of(error)}"
 
-    async def _ending(self, execution: Execution) -> Ending:
-        entry = self.registry.find(execution.action)
+    async def _ending(self, execution: Execution) -> UndoEnding:
+        entry = self._registry.find(execution.action)
         action = entry.action if entry else None
         if not isinstance(action, PlannedAction):
             return "failed", f"no planned action {execution.action} is switched on"
         if not (plan := execution.plan):
             return "failed", "its plan can't be read"
-        journal = self.means.journal
-        if newer := await self.means.insist(lambda: journal.overtaken(execution.id)):
+        journal = self._runtime.journal
+        if newer := await self._runtime.insist(lambda: journal.overtaken(execution.id)):
             return "refused", f"execution {newer} acted on it since; undo that one first"
-        if self.means.dry_run:
+        if self._runtime.dry_run:
             return "refused", f"dry run: it would have undone {plan}"
         return await self._undone(execution, action, plan)
 
-    async def _undone(self, execution: Execution, action: PlannedAction, plan: Plan) -> Ending:
-        attempts = self.begun[execution.id] = Attempts(self.means, execution, action)
+    async def _undone(self, execution: Execution, action: PlannedAction, plan: Plan) -> UndoEnding:
+        attempts = self._begun[execution.id] = Attempts(self._runtime, execution, action)
         try:
             told = _said(await attempts.until_done(action.undo, plan))
         except Denied as denied:
@@ -129,7 +147,7 @@ class Undoer:
 
     def _sum_up(self, due: DueUndo, state: str, message: str) -> None:
         execution = due.execution
-        self.means.metrics.undos(execution.action, state).inc()
+        self._runtime.metrics.undos(execution.action, state).inc()
         log = logs.logger()
         tell = log.info if state == "done" else log.warning
         tell(

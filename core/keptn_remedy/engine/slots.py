@@ -1,0 +1,59 @@
+"""Slots: how many executions run at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+
+class Slots:
+    """A number of slots. Whoever gave one back to wait for something gets the next free one first,
+    in the order of asking; only then is the dispatcher told of a free slot.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._free = limit
+        self._returning: deque[asyncio.Future[None]] = deque()
+        self._listeners: list[Callable[[], None]] = []
+
+    @property
+    def free(self) -> int:
+        """How many are free, at least 0."""
+        return max(0, self._free)
+
+    def notify(self, listener: Callable[[], None]) -> None:
+        """Call this whenever a slot becomes free that nobody waits for."""
+        self._listeners.append(listener)
+
+    def take(self) -> None:
+        """Take a slot, whether one is free or not: the caller has looked, or is about to end."""
+        self._free -= 1
+
+    def give_back(self) -> None:
+        """Free a slot."""
+        self._free += 1
+        while self._free > 0 and self._returning:
+            returning = self._returning.popleft()
+            if not returning.done():
+                # Handed over here and now: nobody can take it before its new owner runs.
+                self._free -= 1
+                returning.set_result(None)
+                return
+        for listener in self._listeners if self._free > 0 else ():
+            listener()
+
+    async def retake(self) -> None:
+        """Take a slot as soon as one is free. Once cancelled, none is taken."""
+        if self._free > 0 and not self._returning:
+            self._free -= 1
+            return
+        handed_over = asyncio.get_running_loop().create_future()
+        self._returning.append(handed_over)
+        try:
+            await handed_over
+        except asyncio.CancelledError:
+            # The slot may have been handed over in the moment before the cancellation.
+            if handed_over.done() and not handed_over.cancelled():
+                self.give_back()
+            raise

@@ -1,0 +1,75 @@
+"""The value of an execution, from its event or from remediation.yaml, validated for its action."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from keptn_remedy.action import JSON, Context, PermanentError
+from keptn_remedy.engine.attempts import Attempts
+from keptn_remedy.engine.runtime import Runtime
+from keptn_remedy.events import ActionTriggered
+from keptn_remedy.registry import Entry
+from keptn_remedy.remediation.earlier_rounds import has_earlier_round, without_leftovers
+
+MOST_MISTAKES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Finds values. `elsewhere` finds the value of a trigger in another place than its event, where
+    that is configured.
+    """
+
+    runtime: Runtime
+    elsewhere: Callable[[ActionTriggered], Awaitable[JSON]] | None = None
+
+    async def of(
+        self, trigger: ActionTriggered, entry: Entry, attempts: Attempts
+    ) -> tuple[Any, tuple[str, ...]]:
+        """The value for this round as the action's `Value`, and a note for each leftover of earlier
+        rounds that was dropped.
+
+        Raises:
+            PermanentError: the value does not fit, or remediation.yaml has none.
+            TemporaryError: it could not be looked up within all attempts.
+        """
+        sent, leftovers = await self._sent(trigger, entry, attempts)
+        return validated(entry, sent), leftovers
+
+    async def _sent(
+        self, trigger: ActionTriggered, entry: Entry, attempts: Attempts
+    ) -> tuple[JSON, tuple[str, ...]]:
+        if elsewhere := self.elsewhere:
+
+            async def fetched(_: Context) -> JSON:
+                return await elsewhere(trigger)
+
+            return await attempts.until_done(fetched), ()
+        if not has_earlier_round(trigger):
+            return trigger.value, ()
+        journal = self.runtime.journal
+        return await self.runtime.insist(lambda: without_leftovers(trigger, entry, journal.trigger))
+
+
+def validated(entry: Entry, sent: JSON) -> Any:
+    """What was sent, as the action's `Value`; nothing counts as an empty map.
+
+    Raises:
+        PermanentError: it does not fit. The message names at most five mistakes.
+    """
+    try:
+        return entry.value.validate_python({} if sent is None else sent)
+    except ValidationError as error:
+        raise PermanentError(_mistakes(error)) from None
+
+
+def _mistakes(error: ValidationError) -> str:
+    mistakes = error.errors(include_url=False, include_input=False)
+    return "; ".join(
+        f"{'.'.join(('value', *map(str, m['loc'])))}: {m['msg'].removeprefix('Value error, ')}"
+        for m in mistakes[:MOST_MISTAKES]
+    )

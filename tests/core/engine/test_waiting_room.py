@@ -1,0 +1,115 @@
+"""The waiting room: two doors, no slot taken inside, and nobody left in it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+
+import pytest
+
+from keptn_remedy.engine.slots import Slots
+from keptn_remedy.engine.waiting_room import WaitingRoom
+from keptn_remedy.support.clock import Clock
+from tests.waiting import until
+
+
+class Waiters:
+    """Executions in a room; `left` has them in the order in which they left it."""
+
+    def __init__(self, slots: int = 9) -> None:
+        self.slots = Slots(slots)
+        self.room = WaitingRoom(self.slots, Clock())
+        self.left: list[str] = []
+
+    async def enter(self, name: str, wait: Awaitable[None]) -> asyncio.Task[None]:
+        async def run() -> None:
+            self.slots.take()
+            await wait
+            self.left.append(name)
+
+        inside = len(self.room)
+        task = asyncio.create_task(run())
+        await until(lambda: len(self.room) > inside)
+        return task
+
+    async def for_turn(self, name: str) -> asyncio.Task[None]:
+        return await self.enter(name, self.room.until_turn(900))
+
+    async def for_answer(self, name: str) -> asyncio.Task[None]:
+        return await self.enter(name, self.room.until_answered(name, 900))
+
+
+async def test_whoever_has_waited_longest_for_a_turn_is_called_first() -> None:
+    waiters = Waiters()
+    tasks = [await waiters.for_turn(name) for name in ("a", "b", "c")]
+    for _ in tasks:
+        waiters.room.turn()
+    await asyncio.gather(*tasks)
+    assert waiters.left == ["a", "b", "c"]
+
+
+async def test_a_turn_calls_one_at_a_time() -> None:
+    waiters = Waiters()
+    first, second = await waiters.for_turn("a"), await waiters.for_turn("b")
+    waiters.room.turn()
+    await first
+    await asyncio.sleep(0)
+    assert not second.done()
+    second.cancel()
+
+
+async def test_a_turn_is_no_answer_whatever_the_execution_is_called() -> None:
+    waiters = Waiters()
+    asking = await waiters.for_answer("turn")
+    waiting = await waiters.for_turn("b")
+    waiters.room.turn()
+    await waiting
+    assert not asking.done()
+    waiters.room.answered("turn")
+    await asking
+    assert waiters.left == ["b", "turn"]
+
+
+async def test_an_answer_for_nobody_is_no_harm() -> None:
+    Waiters().room.answered("unknown")
+
+
+async def test_who_waits_long_enough_leaves_uncalled() -> None:
+    waiters = Waiters()
+    await asyncio.create_task(waiters.room.until_turn(0))
+    assert len(waiters.room) == 0
+
+
+async def test_who_waits_takes_no_slot_and_takes_one_again_before_it_goes_on() -> None:
+    waiters = Waiters(slots=1)
+    task = await waiters.for_answer("a")
+    assert waiters.slots.free == 1
+    waiters.slots.take()
+    waiters.room.answered("a")
+    await asyncio.sleep(0)
+    assert not task.done()
+    waiters.slots.give_back()
+    await task
+    assert waiters.slots.free == 0
+
+
+async def test_a_closed_room_cancels_who_is_inside_and_who_enters() -> None:
+    waiters = Waiters()
+    inside = await waiters.for_turn("a")
+    waiters.room.close()
+    entering = asyncio.create_task(waiters.room.until_turn(900))
+    for task in (inside, entering):
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert len(waiters.room) == 0
+
+
+async def test_who_is_cancelled_inside_still_has_a_slot_to_give_back_at_its_end() -> None:
+    waiters = Waiters(slots=1)
+    task = await waiters.for_turn("a")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert waiters.slots.free == 0
+    waiters.slots.give_back()
+    assert waiters.slots.free == 1
