@@ -10,6 +10,7 @@ set -euo pipefail
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+trap 'exit 1' INT TERM  # once the command that runs has ended
 "${PYTHON:-python3}" -m venv "$folder/venv"
 "$folder/venv/bin/python" -m pip -qq --disable-pip-version-check install cloudevents==2.2.0
 

