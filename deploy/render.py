@@ -1,4 +1,4 @@
-"""Writes the plain manifests from the chart: `make manifests`."""
+"""Renders the chart into the plain manifests: `make manifests`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import yaml
 
 DEPLOY = Path(__file__).parent
 CHART = DEPLOY / "chart"
-# What a release is called in the manifests, and the namespace whose ServiceAccount gets the rights.
+# The release's name in the manifests, and the namespace of the ServiceAccount that gets the rights.
 NAME, NAMESPACE = "keptn-remedy", "keptn"
 
 SERVICE = (
@@ -32,22 +32,22 @@ MANIFESTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 """Each manifest with the file of its values and the templates that it holds, in that order."""
 
 HEADER = """\
-# Written by `make manifests` from deploy/chart with deploy/values/{values}.yaml: change those.
+# Written by `make manifests`: change deploy/chart or deploy/values/{values}.yaml.
 {use}
 """
 USES = {
     "monitoring.yaml": """\
-# Not in keptn? Replace it in the expressions and the labels of the rules. Then:
+# If you don't install in keptn, replace it in the expressions and labels of the rules. Then:
 # kubectl apply -f deploy/monitoring.yaml -n keptn""",
     "rbac.yaml": """\
-# Replace sockshop-production; for several namespaces, repeat both objects. Not in keptn? Replace
-# `namespace: keptn` under `subjects`, or the rights go to an account that isn't there. Then:
+# Replace sockshop-production; for several namespaces, repeat both objects. If you don't install in
+# keptn, replace `namespace: keptn`, or the rights go to an account that doesn't exist. Then:
 # kubectl apply -f deploy/rbac.yaml""",
 }
 
 
 def templates(values: Mapping[str, Any], namespace: str = NAMESPACE) -> dict[str, str]:
-    """The chart with these values: each template's name and text, without the empty ones."""
+    """Render the chart with these values: the name and text of each template that isn't empty."""
     helm: Any = import_module("helm_python")  # of the group `deploy`, not of `dev`
     with helm.Chart.load(CHART) as chart:
         rendered = chart.render(dict(values), name=NAME, namespace=namespace)

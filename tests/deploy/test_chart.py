@@ -226,13 +226,13 @@ def test_a_variable_of_the_chart_is_not_set_a_second_time(name: str) -> None:
         "unleash": {"url": "http://unleash:4242"},
         "extraEnv": [{"name": name, "value": "mine"}],
     }
-    assert f"extraEnv: {name} is the chart's to set" in refusal(values)
+    assert f"extraEnv: {name} is set by the chart" in refusal(values)
 
 
 @pytest.mark.parametrize("name", ["PUBSUB_TOPIC", "PROJECT_FILTER"])
 def test_a_variable_of_the_distributor_is_not_set_a_second_time(name: str) -> None:
     told = refusal({"distributor": {"extraEnv": [{"name": name, "value": "mine"}]}})
-    assert f"distributor.extraEnv: {name} is the chart's to set" in told
+    assert f"distributor.extraEnv: {name} is set by the chart" in told
 
 
 def test_labels_of_the_chart_are_not_set_a_second_time() -> None:

@@ -137,7 +137,7 @@ def test_it_subscribes_to_what_is_needed(values: Json, topics: list[str]) -> Non
 @pytest.mark.parametrize("wanted", ["problems", "sequenceEnds"])
 def test_a_remote_plane_gets_nothing_but_triggers(wanted: str) -> None:
     values: Json = {**REMOTE, "distributor": {"subscribe": {wanted: True}}}
-    assert "gets nothing but triggered events" in refusal(values)
+    assert "receives only triggered events" in refusal(values)
 
 
 def test_answers_go_to_the_sidecar() -> None:

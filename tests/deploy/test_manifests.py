@@ -143,8 +143,8 @@ def test_the_notes_show_how_to_try_what_is_on(actions: list[str], tried: str) ->
 @pytest.mark.parametrize(
     ("values", "warning"),
     [
-        ({}, "toggle-feature is off, as it has no Unleash token"),
-        ({"unleash": UNLEASH}, "toggle-feature is off, as it isn't told where Unleash is"),
+        ({}, "toggle-feature is off, because it has no Unleash token"),
+        ({"unleash": UNLEASH}, "toggle-feature is off, because it has no Unleash address"),
         ({**VALUES["own rights"]}, "rbac.create is false: the ServiceAccount default"),
         (
             {"policy": ON_CLOSED, **REMOTE},

@@ -1,5 +1,5 @@
-# The kubelet starts the distributor only when this has returned: what it delivers to a port that
-# is still closed is lost, without a word.
+# The kubelet starts the distributor only when this has returned: events that it sends to a closed
+# port are lost silently.
 import socket
 import sys
 import time

@@ -1,4 +1,4 @@
-{{- /* What is switched on, separated by commas; an empty REMEDY_ACTIONS would mean everything. */ -}}
+{{- /* The enabled actions, separated by commas. An empty REMEDY_ACTIONS would enable all. */ -}}
 {{- define "keptn-remedy.actions" -}}
 {{- $on := list -}}
 {{- range $name, $wanted := .Values.actions -}}
@@ -15,7 +15,7 @@
 {{- join "," $on -}}
 {{- end -}}
 
-{{- /* Whether a cluster action is switched on. Booleans of helpers are "true" and "". */ -}}
+{{- /* Whether a cluster action is enabled. Booleans of helpers are "true" and "". */ -}}
 {{- define "keptn-remedy.clusterActions" -}}
 {{- with .Values.actions -}}
 {{- if or .scale .rollback .restart -}}true{{- end -}}
@@ -27,12 +27,12 @@
 {{- if or (include "keptn-remedy.clusterActions" .) .Values.rbac.extraRules -}}true{{- end -}}
 {{- end -}}
 
-{{- /* Whether the Secret is for anybody. */ -}}
+{{- /* Whether an action uses the Unleash Secret. */ -}}
 {{- define "keptn-remedy.unleashSecret" -}}
 {{- if and (index .Values.actions "toggle-feature") .Values.unleash.secret.name -}}true{{- end -}}
 {{- end -}}
 
-{{- /* The least that the switched-on actions need in a namespace; each resource stands once. */ -}}
+{{- /* The rights that the enabled actions need in a namespace, and no more. */ -}}
 {{- define "keptn-remedy.rules" -}}
 {{- $on := .Values.actions -}}
 {{- $rbac := .Values.rbac -}}
@@ -84,7 +84,7 @@
   resources: [replicasets, controllerrevisions]
   verbs: [list]
 {{- if $rbac.argoRollouts }}
-# Whether an aborted update is over.
+# Shows whether an aborted update has ended.
 - apiGroups: [apps]
   resources: [replicasets]
   verbs: [get]

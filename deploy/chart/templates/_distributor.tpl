@@ -5,7 +5,7 @@
 {{- default (ternary "nats://keptn-nats-cluster" "nats://keptn-nats" $isOld) .Values.distributor.pubsubUrl -}}
 {{- end -}}
 
-{{- /* Whose events are ours. */ -}}
+{{- /* The projects, stages and services whose events the provider handles. */ -}}
 {{- define "keptn-remedy.filters" -}}
 {{- with .Values.distributor.filters }}
 {{- include "keptn-remedy.variable" (list "PROJECT_FILTER" (join "," .projects)) }}
@@ -14,13 +14,13 @@
 {{- end }}
 {{- end -}}
 
-{{- /* What is subscribed to. On a remote plane a distributor polls for triggered events only. */ -}}
+{{- /* Event types. On a remote plane a distributor polls for triggered events only. */ -}}
 {{- define "keptn-remedy.topics" -}}
 {{- $topics := list "sh.keptn.event.action.triggered" -}}
 {{- $wanted := .Values.distributor.subscribe -}}
 {{- $isRemote := not (empty .Values.keptn.apiEndpoint) -}}
 {{- if and $isRemote (or $wanted.problems $wanted.sequenceEnds) -}}
-{{- fail "distributor.subscribe: with keptn.apiEndpoint the distributor gets nothing but triggered events" -}}
+{{- fail "distributor.subscribe: with keptn.apiEndpoint the distributor receives only triggered events" -}}
 {{- end -}}
 {{- $undoes := include "keptn-remedy.undoesOnClosed" . -}}
 {{- if or $wanted.problems (and (kindIs "invalid" $wanted.problems) $undoes (not $isRemote)) -}}
@@ -71,7 +71,7 @@
   valueFrom: {fieldRef: {fieldPath: spec.nodeName}}
 {{- end -}}
 
-{{- /* The container; it has no probes: its ports are on loopback, and it ends when it can't register. */ -}}
+{{- /* It has no probes: its ports are on loopback, and it exits if it can't register. */ -}}
 {{- define "keptn-remedy.distributor" -}}
 {{- $d := .Values.distributor -}}
 name: distributor

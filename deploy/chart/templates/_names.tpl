@@ -8,7 +8,7 @@
 {{- $full -}}
 {{- end -}}
 
-{{- /* Two names, as server-side apply can't turn a volume of one kind into one of another. */ -}}
+{{- /* Two names, because server-side apply can't change the kind of a volume. */ -}}
 {{- define "keptn-remedy.journalVolume" -}}
 {{- ternary "journal" "passing-journal" .Values.persistence.enabled -}}
 {{- end -}}
@@ -20,7 +20,7 @@
 {{- define "keptn-remedy.serviceAccount" -}}
 {{- $sa := .Values.serviceAccount -}}
 {{- if and (not (or $sa.create $sa.name)) .Values.rbac.create (include "keptn-remedy.clusterAccess" .) -}}
-{{- fail "the Roles need a ServiceAccount of their own: set serviceAccount.name, or serviceAccount.create to true; else they would be bound to `default`, which every pod has that names none" -}}
+{{- fail "the Roles need a ServiceAccount of their own: set serviceAccount.name, or serviceAccount.create to true; otherwise they would be bound to `default`, which all pods without one share" -}}
 {{- end -}}
 {{- default (ternary (include "keptn-remedy.fullname" .) "default" $sa.create) $sa.name -}}
 {{- end -}}
@@ -30,7 +30,7 @@
 {{- default $plane .Values.distributor.location -}}
 {{- end -}}
 
-{{- /* Takes (list . part): both parts are named alike, as the registration in Keptn asks for. */ -}}
+{{- /* Takes (list . part). Both parts share one name, as Keptn's registration requires. */ -}}
 {{- define "keptn-remedy.selector" -}}
 {{- $root := index . 0 -}}
 app.kubernetes.io/name: {{ include "keptn-remedy.fullname" $root }}
@@ -46,18 +46,18 @@ app.kubernetes.io/component: {{ include "keptn-remedy.location" $root }}
 app.kubernetes.io/version: {{ include "keptn-remedy.version" $root | quote }}
 {{- end -}}
 
-{{- /* The tag as a label takes it: without a digest, and with a letter or digit at both ends. */ -}}
+{{- /* The tag as a label value: without a digest, and with a letter or digit at both ends. */ -}}
 {{- define "keptn-remedy.version" -}}
 {{- $tag := .Values.image.tag | splitList "@" | first | trunc 63 | trimAll "-_." -}}
 {{- default .Chart.AppVersion $tag -}}
 {{- end -}}
 
-{{- /* How Keptn is reached from outside its cluster, as paths can be added to it. */ -}}
+{{- /* Keptn's API as seen from outside its cluster, without a slash at the end. */ -}}
 {{- define "keptn-remedy.apiEndpoint" -}}
 {{- .Values.keptn.apiEndpoint | trimSuffix "/" -}}
 {{- end -}}
 
-{{- /* The secret's keys as files of fixed names. */ -}}
+{{- /* Where the pod mounts its volumes. */ -}}
 {{- define "keptn-remedy.unleashFolder" -}}/etc/keptn-remedy/unleash{{- end -}}
 {{- define "keptn-remedy.keptnFolder" -}}/etc/keptn-remedy/keptn{{- end -}}
 {{- define "keptn-remedy.dropInsFolder" -}}/etc/keptn-remedy/actions{{- end -}}

@@ -1,4 +1,4 @@
-{{- /* Takes the user. */ -}}
+{{- /* Takes the user's id. */ -}}
 {{- define "keptn-remedy.containerSecurity" -}}
 runAsNonRoot: true
 runAsUser: {{ int64 . }}
@@ -37,7 +37,7 @@ priorityClassName: {{ . }}
 {{- define "keptn-remedy.volumes" -}}
 - name: {{ include "keptn-remedy.journalVolume" . }}
   {{- if not .Values.persistence.enabled }}
-  # The journal is lost with the pod, and with it what Keptn was not told yet.
+  # The journal is lost with the pod, and with it every report that was not sent yet.
   emptyDir: {sizeLimit: {{ .Values.persistence.size }}}
   {{- else }}
   persistentVolumeClaim:
@@ -51,14 +51,14 @@ priorityClassName: {{ . }}
     name: {{ . }}
     items: [{key: policy.yaml, path: policy.yaml}]
 {{- end }}
-# Whoever makes this ConfigMap, with the key `pause`, stops everything that acts.
+# Create this ConfigMap, with the key `pause`, to stop all actions.
 - name: pause
   configMap:
     name: {{ include "keptn-remedy.pauseConfigMap" . }}
     optional: true
 {{- with .Values.operator.tokenSecret }}
 {{- if .name }}
-# The fsGroup of the pod may read it, too.
+# The pod's fsGroup may read it, too.
 - name: operator
   secret:
     secretName: {{ .name }}
@@ -67,7 +67,7 @@ priorityClassName: {{ . }}
 {{- end }}
 {{- end }}
 {{- if include "keptn-remedy.clusterAccess" . }}
-# What the API server asks for, as Kubernetes itself would mount it, but for the provider alone.
+# Access to the API server, as Kubernetes itself would mount it, but for the provider alone.
 - name: api-server
   projected:
     sources:

@@ -1,4 +1,4 @@
-{{- /* The policy as it is written into its ConfigMap; empty: there is none. */ -}}
+{{- /* The text of the policy for its ConfigMap; empty if there is none. */ -}}
 {{- define "keptn-remedy.policy" -}}
 {{- with .Values.policy -}}
 {{- if not (kindIs "string" .) -}}{{- toYaml . -}}{{- else if trim . -}}{{- . -}}{{- end -}}
@@ -18,12 +18,12 @@
 {{- default (printf "%s-pause" (include "keptn-remedy.fullname" .)) .Values.pause.configMap -}}
 {{- end -}}
 
-{{- /* Whether a rule undoes something when its problem closes. */ -}}
+{{- /* Whether a rule undoes changes when the problem closes. */ -}}
 {{- define "keptn-remedy.undoesOnClosed" -}}
 {{- $found := "" -}}
 {{- with include "keptn-remedy.policy" . -}}
 {{- $policy := fromYaml . -}}
-{{- with $policy.Error -}}{{- fail (printf "policy: %s; `remedy policy check` tells more" .) -}}{{- end -}}
+{{- with $policy.Error -}}{{- fail (printf "policy: %s; `remedy policy check` says more" .) -}}{{- end -}}
 {{- range (kindIs "slice" $policy.rules | ternary $policy.rules list) -}}
 {{- $undo := (kindIs "map" . | ternary . dict).undo -}}
 {{- if kindIs "map" $undo -}}

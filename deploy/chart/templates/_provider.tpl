@@ -1,4 +1,4 @@
-{{- /* A variable with a value; of an empty one, nothing. Takes (list name value). */ -}}
+{{- /* A variable, or nothing if its value is empty. Takes (list name value). */ -}}
 {{- define "keptn-remedy.variable" -}}
 {{- if and (not (kindIs "invalid" (index . 1))) (ne (toString (index . 1)) "") }}
 - name: {{ index . 0 }}
@@ -6,7 +6,7 @@
 {{- end }}
 {{- end -}}
 
-{{- /* What the chart counts on. Takes (list variables extra where). */ -}}
+{{- /* Variables and extra ones, none of them twice. Takes (list variables extra where). */ -}}
 {{- define "keptn-remedy.withExtra" -}}
 {{- $ours := index . 0 | trim -}}
 {{- $where := index . 2 -}}
@@ -14,7 +14,7 @@
 {{- range fromYamlArray $ours -}}{{- $names = append $names .name -}}{{- end -}}
 {{- range index . 1 -}}
 {{- if or (has .name $names) (regexMatch "^(REMEDY_(ACTIONS|DRAIN_SECONDS|EVENT_URL|HOST|JOURNAL|OPERATOR_TOKEN_FILE|OPS_HOST|OPS_PORT|PAUSE_FILE|POLICY|PORT|TRANSPORT)|(PROJECT|STAGE|SERVICE)_FILTER)(_FILE)?$" .name) -}}
-{{- fail (printf "%s: %s is the chart's to set, or stands there twice" $where .name) -}}
+{{- fail (printf "%s: %s is set by the chart, or listed twice" $where .name) -}}
 {{- end -}}
 {{- $names = append $names .name -}}
 {{- end -}}
@@ -53,8 +53,8 @@
 {{- end }}
 {{- end -}}
 
-{{- /* Where answers go: to the sidecar, or to Keptn's API, as a distributor of another pod can't take
-them: it listens on its own loopback only. */ -}}
+{{- /* Where reports go: to the sidecar, or to Keptn's API if the distributor runs in another pod,
+because it listens on its own loopback only. */ -}}
 {{- define "keptn-remedy.keptnVariables" -}}
 {{- if .Values.distributor.separate }}
 {{- $api := default (trimSuffix "/" .Values.keptn.gateway) (include "keptn-remedy.apiEndpoint" .) }}
@@ -63,7 +63,7 @@ them: it listens on its own loopback only. */ -}}
 {{- include "keptn-remedy.variable" (list "REMEDY_KEPTN_API" $api) }}
 {{- include "keptn-remedy.variable" (list "KEPTN_API_TOKEN_FILE" (printf "%s/api-token" (include "keptn-remedy.keptnFolder" .))) }}
 {{- if not (hasKey .Values.settings "REMEDY_ERROR_LOG") }}
-{{- /* Keptn's API takes log entries without an effect; distributors alone can pass them on. */ -}}
+{{- /* Log entries have no effect in Keptn's API; only distributors forward them. */ -}}
 {{- include "keptn-remedy.variable" (list "REMEDY_ERROR_LOG" "never") }}
 {{- end }}
 {{- else }}
@@ -152,9 +152,9 @@ postStart:
       - "8080"
       - {{ .Values.startupSeconds | quote }}
 {{- if .Values.distributor.separate }}
-# SIGTERM comes after this, when the Service leads here no more.
+# SIGTERM comes after this, when the Service no longer routes here.
 {{- else }}
-# SIGTERM comes after this, when the distributor has left: until then, what it delivers is taken.
+# SIGTERM comes after this, when the distributor has left. Until then its events are accepted.
 {{- end }}
 preStop:
   exec:
