@@ -1,4 +1,4 @@
-"""The YAML of the examples means what it says: nothing in it turns into a boolean or a number."""
+"""The YAML of the examples holds only text: nothing in it turns into a boolean or a number."""
 
 from pathlib import Path
 from typing import Any

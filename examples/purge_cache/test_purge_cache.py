@@ -1,4 +1,4 @@
-"""The test kit runs an action as the service does, against an HTTP server that answers as told."""
+"""The test kit runs an action as the service does, against an HTTP server with scripted answers."""
 
 from pydantic import HttpUrl
 
