@@ -712,7 +712,7 @@ async def test_a_pause_that_comes_as_an_automatic_undo_begins_puts_it_off(
 
         async def begin_and_pause(journal: SqliteJournal, execution_id: str) -> bool:
             has_begun = await begin(journal, execution_id)
-            service.pauses.journaled = await journal.pause("bob", "fire drill")
+            await service.pauses.pause("bob", "fire drill")
             return has_begun
 
         async def is_wanted() -> bool:

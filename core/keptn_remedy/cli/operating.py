@@ -26,7 +26,7 @@ from keptn_remedy.cli.terminal import (
     say_json,
 )
 from keptn_remedy.cli.waiting import when
-from keptn_remedy.guardrails.pauses import Pauses, still_paused_words, unapprovable_words
+from keptn_remedy.guardrails.pauses import PauseFile, still_paused_words, unapprovable_words
 from keptn_remedy.guardrails.units import counted
 from keptn_remedy.journal import Pause, Verdict, WholeRecord
 from keptn_remedy.journal.sqlite import SqliteJournal, is_served
@@ -198,9 +198,7 @@ def _told_resumed(ended: Pause | None) -> str:
 
 
 async def _paused_by_file() -> Pause | None:
-    pauses = Pauses(load(os.environ).pause_file)
-    await pauses.look()
-    return pauses.by_file
+    return await PauseFile(load(os.environ).pause_file).look()
 
 
 async def _why_unapprovable(verdict: Verdict) -> str | None:

@@ -45,18 +45,12 @@ class Orders:
         while True:
             self._wake.clear()
             with suppress(JournalError):
-                await self._hear_pause()
+                await self._pauses.refresh()
                 for execution_id in await self._journal.answered():
                     self._room.answered(execution_id)
             self._report_pause()
             self._metrics.waiting.set(len(self._room))
             await self._clock.wait(self._wake, LOOK_SECONDS)
-
-    async def _hear_pause(self) -> None:
-        known = self._pauses.journaled
-        found = await self._journal.paused()
-        if self._pauses.journaled is known:  # else an order came while the journal was asked
-            self._pauses.journaled = found
 
     def _report_pause(self) -> None:
         pause = self._pauses.current()

@@ -1,4 +1,4 @@
-"""What stops everything that acts: a pause in the journal, or a file."""
+"""The pause in force: one in the journal, or a pause file."""
 
 from __future__ import annotations
 
@@ -6,55 +6,101 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from keptn_remedy.guardrails.files import MountedFile, why_unreadable
-from keptn_remedy.journal import Pause
+from keptn_remedy.journal import Journal, Pause
 
 MAX_REASON_CHARACTERS = 1_000
 MAX_CHARACTERS = 4_096
 _NO = ("false", "no", "off", "0")
 
 
-class Pauses:
-    """The pause that holds now. `journaled` is what the journal said last.
+class PauseFile:
+    """A file that pauses while it exists, unless its text is `false`, `no`, `off` or `0`.
 
-    A file pauses for as long as it is there, unless it says no (`false`, `no`, `off`, `0`); its
-    text is the reason. A key of a mounted ConfigMap is such a file. What counts is how it was when
-    somebody looked last.
+    Its text is the reason. The file may be a key of a mounted ConfigMap. One that exists and can't
+    be read pauses too.
     """
 
-    def __init__(self, file: Path | None = None) -> None:
-        self.journaled: Pause | None = None
-        self._file = MountedFile(file, MAX_CHARACTERS, errors="replace") if file else None
-        self._filed: Pause | None = None
+    def __init__(self, path: Path | None = None) -> None:
+        self._file = MountedFile(path, MAX_CHARACTERS, errors="replace") if path else None
+        self._seen: Pause | None = None
+
+    async def look(self) -> Pause | None:
+        """Read the file now. While its text stays the same, the pause keeps its time."""
+        found = await _pause_of(self._file) if self._file else None
+        if not (found and self._seen and found.reason == self._seen.reason):
+            self._seen = found
+        return self._seen
+
+
+class Pauses:
+    """The pause in force, as known to this process. The journal's pause is written only here."""
+
+    def __init__(self, journal: Journal, file: Path | None = None) -> None:
+        self._journal = journal
+        self._file = PauseFile(file)
+        self._by_file: Pause | None = None
+        self._journaled: Pause | None = None
+        self._orders = 0
 
     def current(self) -> Pause | None:
-        """The pause of the file, else that of the journal; None where nothing is stopped."""
-        return self._filed or self.journaled
+        """The file's pause, else the journal's. None: executions may act."""
+        return self._by_file or self._journaled
 
     @property
     def by_file(self) -> Pause | None:
-        """The pause of the file."""
-        return self._filed
+        """The file's pause, as of the last `look`."""
+        return self._by_file
 
     async def look(self) -> None:
-        """Look at the file."""
-        if self._file is None:
-            return
-        found = await _pause_of(self._file)
-        was, self._filed = self._filed, found
-        if was and found and was.reason == found.reason:
-            self._filed = was  # the same pause
+        """Read the pause file."""
+        self._by_file = await self._file.look()
+
+    async def refresh(self) -> None:
+        """Read the journal's pause: another process may have written or ended it.
+
+        Raises:
+            JournalError: the journal can't be read; the pause known so far stays in force.
+        """
+        orders = self._orders
+        found = await self._journal.paused()
+        # An order that came during the read is newer than what was read.
+        if orders == self._orders:
+            self._journaled = found
+
+    async def pause(self, by: str, reason: str) -> Pause:
+        """Store a pause in the journal, in place of an earlier one; in force on return.
+
+        Raises:
+            JournalError: it was not stored.
+        """
+        pause = await self._journal.pause(by, reason)
+        self._note(pause)
+        return pause
+
+    async def resume(self) -> Pause | None:
+        """End the journal's pause and return it. A file's pause stays in force.
+
+        Raises:
+            JournalError: the pause was not ended.
+        """
+        ended = await self._journal.resume()
+        self._note(None)
+        return ended
+
+    def _note(self, journaled: Pause | None) -> None:
+        self._orders += 1
+        self._journaled = journaled
 
 
 def still_paused_words(by_file: Pause, ended: Pause | None) -> str:
-    """Why resuming was not enough; `ended` is the pause that it did end."""
-    told = f"still paused by {by_file.by}: {by_file.reason}; it goes on once that file is gone"
-    return f"{told} (the pause by {ended.by} has ended)" if ended else told
+    """Why executions stay paused after `resume`; `ended` is the journal's pause that it ended."""
+    why = f"still paused by {by_file.by}: {by_file.reason}; remove that file to resume"
+    return f"{why} (the pause by {ended.by} has ended)" if ended else why
 
 
 def unapprovable_words(by_file: Pause) -> str:
-    """Why nothing is approved meanwhile: it would only be refused."""
-    told = f"nothing may act while {by_file.by} pauses: {by_file.reason}"
-    return f"{told}; approve once that file is gone"
+    """Why an approval is rejected: the guard would refuse the execution at once."""
+    return f"paused by {by_file.by}: {by_file.reason}; remove that file, then approve"
 
 
 async def _pause_of(file: MountedFile) -> Pause | None:
@@ -63,7 +109,7 @@ async def _pause_of(file: MountedFile) -> Pause | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        # Somebody may mean to stop us.
+        # An unreadable file may be meant to pause: refusing is the safer error.
         why = f"it can't be read: {why_unreadable(error)}"
         return Pause(f"file {file.path}", why, datetime.now(UTC))
     reason = " ".join(text.split())[:MAX_REASON_CHARACTERS]

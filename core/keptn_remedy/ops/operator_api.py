@@ -192,11 +192,10 @@ class OperatorApi:
         return record
 
     async def _pause(self, asked: Asked) -> None:
-        self._pauses.journaled = await self._journal.pause(asked.by, asked.reason)
+        await self._pauses.pause(asked.by, asked.reason)
 
     async def _resume(self, _: Asked) -> None:
-        ended = await self._journal.resume()
-        self._pauses.journaled = None
+        ended = await self._pauses.resume()
         await self._pauses.look()
         if by_file := self._pauses.by_file:
             raise Mistake(409, self._mask.text(still_paused_words(by_file, ended)))

@@ -102,7 +102,7 @@ async def running(
             journal=journal,
             control_plane=control_plane,
             policy=policy,
-            pauses=Pauses(config.pause_file),
+            pauses=Pauses(journal, config.pause_file),
             receiver=receiver,
             transport=transport,
             clock=clock,
@@ -112,7 +112,7 @@ async def running(
             operator_token=await _operator_token(config, mask),
         )
         service = _assembled(base, http)
-        service.pauses.journaled = await journal.paused()  # before anything may act
+        await service.pauses.refresh()  # before anything may act
         await service.pauses.look()
         await stack.enter_async_context(service.ops.serve())
         # Before anything else that may fail: what meets a closed port is lost (contract §9.1).

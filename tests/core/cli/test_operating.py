@@ -156,7 +156,7 @@ async def test_what_a_file_pauses_is_told_to_stay_paused(
 ) -> None:
     (tmp_path / "pause").write_text("cluster upgrade")
     said = await say(tmp_path, "resume", REMEDY_PAUSE_FILE="pause")
-    told = "still paused by file pause: cluster upgrade; it goes on once that file is gone"
+    told = "still paused by file pause: cluster upgrade; remove that file to resume"
     assert (said.code, said.out) == (1, "")
     assert said.mistakes == [f"remedy: {told}"]
     await journal.pause("ann@shop", "release freeze")
@@ -285,7 +285,9 @@ async def test_nothing_is_approved_while_a_file_pauses_but_may_be_denied(tmp_pat
     (tmp_path / "pause").write_text("cluster upgrade")
     said = await say(tmp_path, "approve", execution_id, REMEDY_PAUSE_FILE="pause")
     assert (said.code, said.out) == (1, "")
-    assert "nothing may act while file pause pauses: cluster upgrade" in said.mistakes[0]
+    assert (
+        "paused by file pause: cluster upgrade; remove that file, then approve" in said.mistakes[0]
+    )
     assert (await say(tmp_path, "deny", execution_id, REMEDY_PAUSE_FILE="pause")).code == 0
     said = await say(tmp_path, "deny", execution_id, REMEDY_PAUSE_FILE="pause")
     assert re.match(r"denied by \S+ already: ", said.out)

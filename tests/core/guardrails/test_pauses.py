@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from keptn_remedy.guardrails.files import MountedFile
-from keptn_remedy.guardrails.pauses import MAX_REASON_CHARACTERS, Pauses
+from keptn_remedy.guardrails.pauses import MAX_REASON_CHARACTERS, PauseFile, Pauses
 from keptn_remedy.journal import Pause
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.guardrails.railing import Ask, Rig, rigged
@@ -151,13 +152,72 @@ async def test_a_pause_is_shown_as_degraded_in_the_metric_and_in_the_log(rig: Ri
     assert len(rig.log.saying("resumed")) == 1
 
 
+# What is known between two looks
+
+
+@dataclass
+class Desk:
+    """Pauses of a journal that reads at once and answers late, when it is let go."""
+
+    journal: SqliteJournal
+    pauses: Pauses
+    was_read: asyncio.Event
+    let_go: asyncio.Event
+
+    async def order_during_refresh(self, order: Callable[[], Awaitable[object]]) -> None:
+        refresh = asyncio.create_task(self.pauses.refresh())
+        await self.was_read.wait()
+        await order()
+        self.let_go.set()
+        await refresh
+
+
+@pytest_asyncio.fixture
+async def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
+    journal = SqliteJournal.open(tmp_path / "journal.db")
+    desk = Desk(journal, Pauses(journal), asyncio.Event(), asyncio.Event())
+    paused = journal.paused
+
+    async def answered_late() -> Pause | None:
+        found = await paused()
+        desk.was_read.set()
+        await desk.let_go.wait()
+        return found
+
+    monkeypatch.setattr(journal, "paused", answered_late)
+    yield desk
+    await journal.close()
+
+
+async def test_a_pause_set_between_two_looks_is_not_overwritten(desk: Desk) -> None:
+    await desk.order_during_refresh(lambda: desk.pauses.pause("ann", "release freeze"))
+    pause = desk.pauses.current()
+    assert pause
+    assert pause.by == "ann"
+
+
+async def test_a_pause_ended_between_two_looks_does_not_come_back(desk: Desk) -> None:
+    await desk.journal.pause("another process", "release freeze")
+    await desk.order_during_refresh(desk.pauses.resume)
+    assert desk.pauses.current() is None
+
+
+async def test_what_another_process_wrote_is_known_after_a_refresh(desk: Desk) -> None:
+    desk.let_go.set()
+    pause = await desk.journal.pause("another process", "release freeze")
+    assert desk.pauses.current() is None
+    await desk.pauses.refresh()
+    assert desk.pauses.current() == pause
+    await desk.journal.resume()
+    await desk.pauses.refresh()
+    assert desk.pauses.current() is None
+
+
 # The file alone
 
 
 async def pause_of(file: Path) -> Pause | None:
-    pauses = Pauses(file)
-    await pauses.look()
-    return pauses.current()
+    return await PauseFile(file).look()
 
 
 @pytest.mark.parametrize("text", ["false", "No\n", "off", " 0 "])
@@ -194,17 +254,13 @@ async def test_a_file_whose_mount_hangs_pauses_until_it_answers(
     tmp_path: Path, answer_mount: Callable[[], None]
 ) -> None:
     (tmp_path / "pause").write_text("no")
-    pauses = Pauses(tmp_path / "pause")
-    reasons: list[str] = []
-    for _ in range(3):
-        await pauses.look()
-        reasons += [pause.reason] if (pause := pauses.current()) else []
+    file = PauseFile(tmp_path / "pause")
+    reasons = [pause.reason for _ in range(3) if (pause := await file.look())]
     answer_mount()
     assert reasons == ["it can't be read: it takes too long"] * 3
 
     async def is_over() -> bool:
-        await pauses.look()
-        return pauses.current() is None
+        return await file.look() is None
 
     await until(is_over)
 
@@ -225,15 +281,12 @@ async def test_nobody_complains_of_a_failure_that_comes_too_late(
 
 async def test_a_pause_is_the_same_for_as_long_as_its_file_says_the_same(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pause")
-    pauses = Pauses(tmp_path / "pause")
-    await pauses.look()
-    first = pauses.current()
-    await pauses.look()
-    assert pauses.current() == first
+    file = PauseFile(tmp_path / "pause")
+    first = await file.look()
+    assert await file.look() == first
     (tmp_path / "pause").unlink()
     (tmp_path / "pause").write_text("another")
-    await pauses.look()
-    assert pauses.current() != first
+    assert await file.look() != first
 
 
 async def test_a_file_of_a_year_that_no_calendar_has_pauses(

@@ -126,7 +126,7 @@ async def journal(tmp_path: Path) -> AsyncIterator[SqliteJournal]:
 async def desk(tmp_path: Path, journal: SqliteJournal) -> AsyncIterator[Desk]:
     path = tmp_path / "token"
     path.write_text(f"{TOKEN}\n")
-    mask, pauses = Mask(), Pauses(tmp_path / "pause")
+    mask, pauses = Mask(), Pauses(journal, tmp_path / "pause")
     with captured_logs(mask) as log:
         async with ClientSession() as session:
             desk = Desk(journal, pauses, mask, path, session, log)
@@ -255,8 +255,8 @@ async def test_what_a_file_pauses_stays_paused_when_it_is_resumed(
     told = await desk.order("/api/resume")
     assert (told.status, told.headers["Content-Type"]) == (409, PROBLEM)
     assert told.json["title"] == (
-        f"still paused by file {tmp_path / 'pause'}: cluster upgrade; it goes on once that file is"
-        " gone (the pause by operator API from 127.0.0.1 has ended)"
+        f"still paused by file {tmp_path / 'pause'}: cluster upgrade; remove that file to resume"
+        " (the pause by operator API from 127.0.0.1 has ended)"
     )
     paused = (await desk.get("/api/pause")).json
     assert (paused["paused"], paused["reason"]) == (True, "cluster upgrade")
@@ -279,8 +279,7 @@ async def test_nothing_is_approved_while_a_file_pauses_but_may_be_denied(
     told = await desk.order(f"/api/executions/{execution.id}/approve")
     assert (told.status, told.headers["Content-Type"]) == (409, PROBLEM)
     assert told.json["title"] == (
-        f"nothing may act while file {tmp_path / 'pause'} pauses: cluster upgrade; approve once"
-        " that file is gone"
+        f"paused by file {tmp_path / 'pause'}: cluster upgrade; remove that file, then approve"
     )
     assert (await desk.question(execution.id))["verdict"] is None
     assert (await desk.order("/api/executions/unknown/approve")).status == 404
@@ -521,7 +520,7 @@ def test_a_token_in_a_variable_is_a_mistake_that_names_the_file() -> None:
 
 
 async def test_without_a_token_the_routes_are_not_there(journal: SqliteJournal) -> None:
-    port = ops_port(journal, Pauses(), Mask(), None)
+    port = ops_port(journal, Pauses(journal), Mask(), None)
     async with port.serve(), ClientSession() as session:
         url = f"http://127.0.0.1:{port.port}"
         for path in ROUTES:
