@@ -9,7 +9,7 @@ from dataclasses import replace
 from keptn_remedy.action import Outcome, Plan
 from keptn_remedy.engine.runtime import Runtime
 from keptn_remedy.engine.waiting_room import WaitingRoom
-from keptn_remedy.guardrails.guard import Approval, Guard, Rehearsal, Verdict
+from keptn_remedy.guardrails.guard import ApprovalNeeded, DryRun, Guard, Objection
 from keptn_remedy.guardrails.rails import Refusal
 from keptn_remedy.guardrails.units import in_words
 from keptn_remedy.journal import Execution, Question
@@ -95,23 +95,23 @@ class Admission:
         because = {"approved_because": question.reason} if question.reason else {}
         return {"approved_by": question.by, **because}
 
-    async def try_admit(self, plan: Plan | None) -> Verdict | None:
+    async def try_admit(self, plan: Plan | None) -> Objection | None:
         """Admit the plan, and store it; or return what stands in its way, and store nothing."""
         question = self._question
         approved = question is not None and self._is_about(question, plan)
-        return await self._guard.admit(
+        return await self._guard.try_admit(
             self._execution, plan, approved=approved, dry_run=self._runtime.dry_run
         )
 
-    async def wait_out(self, objection: Verdict, plan: Plan | None) -> None:
+    async def wait_out(self, objection: Objection, plan: Plan | None) -> None:
         """Ask an approver, or wait for a turn; then the action plans again.
 
         Raises:
             NotAdmitted: there is nothing to wait for.
         """
-        if isinstance(objection, Rehearsal):
+        if isinstance(objection, DryRun):
             raise NotAdmitted(self._rehearsed(objection, plan), is_failure=False)
-        if isinstance(objection, Approval):
+        if isinstance(objection, ApprovalNeeded):
             await self._ask(objection, plan)
         elif (left := self._turn_left(objection)) > 0:
             with self._waiting():
@@ -139,7 +139,7 @@ class Admission:
             replace(refusal, result=told_as, message=message, details=details), is_failure=True
         )
 
-    async def _ask(self, approval: Approval, plan: Plan | None) -> None:
+    async def _ask(self, approval: ApprovalNeeded, plan: Plan | None) -> None:
         now = self._runtime.clock.now()
         question = Question(
             plan=plan,
@@ -201,7 +201,7 @@ class Admission:
             self._turn_until = now + refusal.turn_within
         return self._turn_until - now
 
-    def _rehearsed(self, rehearsal: Rehearsal, plan: Plan | None) -> Outcome:
+    def _rehearsed(self, rehearsal: DryRun, plan: Plan | None) -> Outcome:
         by = "" if self._runtime.dry_run else f" ({rehearsal.rule})"
         said = str(plan) if plan else f"{self._execution.action} would have been run"
         if rehearsal.refusal:

@@ -1,4 +1,4 @@
-"""Asking the guard-rails about an execution, in the transaction that admits it."""
+"""Checks an execution against the guard-rails, in the transaction that admits it."""
 
 from __future__ import annotations
 
@@ -26,38 +26,39 @@ _STRICTNESS = ("act", "approve", "dry-run")
 
 
 @dataclass(frozen=True, slots=True)
-class Rehearsal:
-    """The plan is to be told and not carried out; `refusal` would have come in its way."""
+class DryRun:
+    """The plan is reported and not applied. `refusal`: why it would not have been admitted."""
 
     rule: str
     refusal: Refusal | None
 
 
 @dataclass(frozen=True, slots=True)
-class Approval:
-    """A person must say yes within `seconds`; otherwise `default` is what was said."""
+class ApprovalNeeded:
+    """A person must approve within `seconds`; without an answer by then, `default` applies."""
 
     rule: str
     seconds: float
     default: Literal["deny", "approve"]
 
 
-Verdict = Refusal | Rehearsal | Approval
+Objection = Refusal | DryRun | ApprovalNeeded
+"""Why a plan is not admitted, or not yet."""
 
 
-class Asking(NamedTuple):
-    """What an execution is about to touch, and what decides whether it may."""
+class AdmissionRequest(NamedTuple):
+    """What an execution would touch. `decide` runs in the admitting transaction; None admits."""
 
     effects: Sequence[Effect]
-    decide: Callable[[History], Verdict | None]
+    decide: Callable[[History], Objection | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guard:
-    """What stands between a plan and its effect.
+    """Decides whether a plan may be applied.
 
-    `rules` are those in force; `pause` is the one that is known of, from wherever; `services` tells
-    how many services a stage has, None where that can't be learnt.
+    `rules` returns the rules in force, `pause` the pause known to this process. `services` returns
+    the number of services of a project's stage, None where it is unknown.
     """
 
     journal: Journal
@@ -68,36 +69,37 @@ class Guard:
 
     @classmethod
     def built_in(cls, journal: Journal, clock: Clock, replicas: ReplicaSettings) -> Guard:
-        """One that knows no policy, no pause and no Keptn."""
+        """A guard without a policy, a pause or a Keptn to ask."""
         rules = replicas.rules(None)
         return cls(
             journal=journal, clock=clock, rules=lambda: rules, pause=lambda: None, services=_unknown
         )
 
-    async def admit(
+    async def try_admit(
         self, execution: Execution, plan: Plan | None, *, approved: bool, dry_run: bool
-    ) -> Verdict | None:
-        """None once the plan is journaled as admitted: from then on it may be applied.
+    ) -> Objection | None:
+        """Store the plan as admitted, unless there is an objection. None: it may be applied.
 
-        Without a plan it is a plain action that asks. The rails and the effects that they count
-        are one transaction, so that no two executions can both be the last one allowed.
+        `plan` is None for a plain action. The journal counts earlier effects and stores the new
+        ones in one transaction, so two executions can't both take the last free place.
         """
         if plan is None and self.rules().is_default:
-            return self.paused()  # nothing is counted for it
+            return self.paused()  # no rail counts plain actions without a policy
         services = await self._services(execution, plan)
-        asking = self._asking(execution, plan, services, approved=approved, dry_run=dry_run)
-        return await insist(lambda: self.journal.admit(execution, plan, *asking), self.clock.sleep)
+        request = self._request(execution, plan, services, approved=approved, dry_run=dry_run)
+        return await insist(lambda: self.journal.admit(execution, plan, *request), self.clock.sleep)
 
-    def asking(self, execution: Execution) -> Asking | None:
-        """What admits a plain action, for the change that begins it; None where nothing is counted
-        for it, or something has to be learnt first.
+    def request(self, execution: Execution) -> AdmissionRequest | None:
+        """The request of a plain action, for the transaction that starts it.
+
+        None where no rail counts it, or where the number of services must be fetched first.
         """
         rules = self.rules()
         if rules.is_default or rules.asks_for_services:
             return None
-        return self._asking(execution, None, None, approved=False, dry_run=False)
+        return self._request(execution, None, None, approved=False, dry_run=False)
 
-    def _asking(
+    def _request(
         self,
         execution: Execution,
         plan: Plan | None,
@@ -105,58 +107,62 @@ class Guard:
         *,
         approved: bool,
         dry_run: bool,
-    ) -> Asking:
+    ) -> AdmissionRequest:
         scopes = list(self._scopes(execution, plan))
         changes_nothing = plan is not None and not plan.changes
         rails = STANDING if changes_nothing else RAILS
         strictest = max((rules for _, rules in scopes), key=_strictness)
 
-        def decide(history: History) -> Verdict | None:
+        def decide(history: History) -> Objection | None:
+            # Another process may have paused since this one last looked.
             pause = self.pause() or history.pause()
             cases = self._cases(execution, plan, scopes, pause, services)
             refusal = first_refusal(cases, history, rails)
             if dry_run or strictest.mode == "dry-run":
                 rule = "REMEDY_DRY_RUN" if dry_run else strictest.rule("mode")
-                return Rehearsal(rule, refusal)
+                return DryRun(rule, refusal)
             if refusal or approved or changes_nothing or strictest.mode == "act":
                 return refusal
-            return _approval(strictest)
+            return _approval_needed(strictest)
 
         context = execution.trigger.context
         effects = [] if changes_nothing else [_effect(*it, context) for it in scopes]
-        return Asking(effects, decide)
+        return AdmissionRequest(effects, decide)
 
     async def still_allowed(self, execution: Execution, plan: Plan | None) -> Refusal | None:
-        """What has come in the way of a plan that an earlier process had admitted."""
+        """Why a plan that an earlier process admitted may no longer be applied; None if it may.
+
+        Rails that count are left out: they count this plan already.
+        """
         pause = await self._pause_in_force()
         cases = self._cases(execution, plan, list(self._scopes(execution, plan)), pause)
         return first_refusal(cases, None, STANDING)
 
     def paused(self) -> Refusal | None:
-        """The refusal of whatever may not be done during a pause, as far as one is known of."""
+        """The refusal of anything that acts during a pause that this process knows of."""
         return _refused_by(self.pause())
 
     async def paused_by_anybody(self) -> Refusal | None:
-        """As `paused`, also by what nobody has heard yet. Undo asks this."""
+        """As `paused`, and reads the journal for a pause of another process."""
         return _refused_by(await self._pause_in_force())
 
     async def _pause_in_force(self) -> Pause | None:
-        # Another process may just have paused, or this one is too young to have heard of it.
+        # Another process may have paused since this one last looked.
         return self.pause() or await insist(self.journal.paused, self.clock.sleep)
 
     def told_as(
         self, execution: Execution, plan: Plan | None, what: Literal["on_refused", "on_failed"]
     ) -> Literal["fail", "warning"]:
-        """How a refusal or a failure is told to Keptn; `fail` where the targets differ."""
+        """The result that a refusal or a failure has in Keptn; `fail` where the targets differ."""
         told = {getattr(rules, what) for rules in self._resolved(execution, plan)}
         return "fail" if "fail" in told else "warning"
 
     def undoes_when_aborted(self, execution: Execution, plan: Plan) -> bool:
-        """Whether what was applied is put back when the sequence is aborted."""
+        """Whether an aborted sequence undoes the plan: one rule of one target is enough."""
         return any(rules.undo_on_abort for rules in self._resolved(execution, plan))
 
     def arming(self, execution: Execution, plan: Plan) -> Arm | None:
-        """When the plan is to be undone later without anybody asking."""
+        """When the plan is undone without an order: the earliest time that a target's rules set."""
         if not plan.changes:
             return None
         resolved = self._resolved(execution, plan)
@@ -178,22 +184,22 @@ class Guard:
         targets = frozenset([scope.target or "" for scope, _ in scopes])
         return [
             Case(
-                scope,
-                rules,
-                scope.target or "",
-                context,
-                now,
-                plan.changes_of(scope.target) if plan else (),
-                targets,
-                plan.replicas if plan else None,
-                pause,
-                services,
+                scope=scope,
+                rules=rules,
+                target=scope.target or "",
+                context=context,
+                now=now,
+                changes=plan.changes_of(scope.target) if plan else (),
+                targets=targets,
+                replicas=plan.replicas if plan else None,
+                pause=pause,
+                services=services,
             )
             for scope, rules in scopes
         ]
 
     async def _services(self, execution: Execution, plan: Plan | None) -> int | None:
-        """How many services the stage has, where a rule asks for a share of them."""
+        """The number of services of the stage, where a rule limits the share of them."""
         if not self.rules().asks_for_services:
             return None
         resolved = self._resolved(execution, plan)
@@ -222,7 +228,7 @@ async def _unknown(project: str, stage: str) -> None:
 
 
 def targets_of(execution: Execution, plan: Plan | None) -> list[str]:
-    """What is counted: the plan's targets; for what names none, the service."""
+    """The targets that rails count: the plan's, or the service where no plan changes anything."""
     trigger = execution.trigger
     if plan and plan.changes:
         return sorted(plan.targets)
@@ -237,8 +243,9 @@ def scope_of(
     *,
     planned: bool = True,
 ) -> Scope:
-    """What rules are matched with; `action` is its name in the registry, `label_names` those of the
-    labels that matter.
+    """What rules are matched against.
+
+    `action` is its name in the registry. Labels that are not in `label_names` are left out.
     """
     return Scope(
         project=trigger.project,
@@ -257,22 +264,25 @@ def _labels(trigger: ActionTriggered, names: Collection[str]) -> tuple[tuple[str
 
 def _effect(scope: Scope, rules: Resolved, context: str) -> Effect:
     return Effect(
-        scope.target or "",
-        scope.action,
-        scope.project,
-        scope.stage,
-        scope.service,
-        context,
-        scope.planned,
-        rules.settle,
+        target=scope.target or "",
+        action=scope.action,
+        project=scope.project,
+        stage=scope.stage,
+        service=scope.service,
+        context=context,
+        planned=scope.planned,
+        settle=rules.settle,
     )
 
 
 def _strictness(rules: Resolved) -> tuple[int, bool, float]:
-    """Where targets differ, the mode that does least holds, and the approval that asks for most."""
-    is_denied_by_silence = rules.approval_default == "deny"
-    return _STRICTNESS.index(rules.mode), is_denied_by_silence, -rules.approve_within
+    """Orders the rules of a plan's targets; the strictest ones apply to the whole plan.
+
+    First the mode: `dry-run`, `approve`, `act`. Then `deny` as the default, then the shorter time.
+    """
+    is_denied_by_default = rules.approval_default == "deny"
+    return _STRICTNESS.index(rules.mode), is_denied_by_default, -rules.approve_within
 
 
-def _approval(rules: Resolved) -> Approval:
-    return Approval(rules.rule("mode"), rules.approve_within, rules.approval_default)
+def _approval_needed(rules: Resolved) -> ApprovalNeeded:
+    return ApprovalNeeded(rules.rule("mode"), rules.approve_within, rules.approval_default)

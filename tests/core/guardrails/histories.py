@@ -12,7 +12,7 @@ from typing import Any, Literal
 from hypothesis import strategies as st
 
 from keptn_remedy import Change, Plan
-from keptn_remedy.guardrails.guard import Guard, Verdict
+from keptn_remedy.guardrails.guard import Guard, Objection
 from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.guardrails.policy import Policy
 from keptn_remedy.guardrails.rails import Refusal
@@ -213,7 +213,7 @@ class World:
             asks = tuple(replace(ask, planned=True) for ask in asks)
         executions = await asyncio.gather(*(self._accepted(ask) for ask in asks))
         if len(asks) == 1 and await self._is_begun_admitted(asks[0], executions[0]):
-            verdicts: list[Verdict | None] = [None]
+            verdicts: list[Objection | None] = [None]
         else:
             verdicts = await asyncio.gather(*map(self._verdict, asks, executions))
         for ask, execution, verdict in zip(asks, executions, verdicts, strict=True):
@@ -242,7 +242,7 @@ class World:
         return execution
 
     async def _is_begun_admitted(self, ask: Ask, execution: Execution) -> bool:
-        asking = None if ask.planned else self._guard.asking(execution)
+        asking = None if ask.planned else self._guard.request(execution)
         if asking is None:
             return False
         started = reports_of(execution, self._clock)[0]
@@ -251,13 +251,13 @@ class World:
             await self._journal.forget([unsent])  # else it would not be pruned
         return is_admitted
 
-    async def _verdict(self, ask: Ask, execution: Execution) -> Verdict | None:
+    async def _verdict(self, ask: Ask, execution: Execution) -> Objection | None:
         plan = Plan(tuple(Change(target, "number", 0, 1) for target in ask.names))
-        return await self._guard.admit(
+        return await self._guard.try_admit(
             execution, plan if ask.planned else None, approved=False, dry_run=False
         )
 
-    def _checked(self, ask: Ask, verdict: Verdict | None) -> Act | None:
+    def _checked(self, ask: Ask, verdict: Objection | None) -> Act | None:
         """No cap is exceeded, and what is refused would have exceeded the one that is told."""
         now = self._clock.time
         reached = self.past.reached(ask, now)

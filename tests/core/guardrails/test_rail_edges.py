@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from keptn_remedy import Change, Plan
-from keptn_remedy.guardrails.guard import Guard, Verdict
+from keptn_remedy.guardrails.guard import Guard, Objection
 from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.guardrails.policy import Policy
 from keptn_remedy.guardrails.rails import RAILS, Refusal
@@ -45,7 +45,7 @@ class Rails:
         assert execution
         return execution
 
-    async def verdict(self, execution: Execution, *changes: Change) -> Verdict | None:
+    async def verdict(self, execution: Execution, *changes: Change) -> Objection | None:
         async def services(project: str, stage: str) -> int | None:
             return self.services
 
@@ -56,7 +56,7 @@ class Rails:
             pause=lambda: None,
             services=services,
         )
-        return await guard.admit(execution, Plan(changes), approved=False, dry_run=False)
+        return await guard.try_admit(execution, Plan(changes), approved=False, dry_run=False)
 
     async def refusal(self, *targets: str, service: str = "carts") -> Refusal | None:
         """Why a new execution may not touch them; None when it was admitted, and goes on."""
