@@ -13,14 +13,16 @@ DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _MINUTES_OF_DAY = 24 * 60
 _HORIZON_SECONDS = 366 * 86_400
 _STEPS = 1_000
-# A weekly hour that is left out when clocks are set forward comes again a week later.
+# Setting clocks forward can skip a weekly hour, which then comes a week later.
 _DAYS_AHEAD = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Hours in which acting is allowed: from `start` to before `end`, in minutes of the day; past
-    midnight where `end` is the earlier one. `days` are those on which it begins, 0 is Monday.
+    """Hours in which acting is allowed, from `start` to before `end`, in minutes of the day.
+
+    It lasts past midnight where `end` is before `start`. `days` are those on which it begins; 0 is
+    Monday.
     """
 
     days: frozenset[int]
@@ -33,7 +35,7 @@ class Window:
         return cls(frozenset(map(DAYS.index, days)), start, end, zone)
 
     def contains(self, now: float) -> bool:
-        """Whether local clocks say that it is open."""
+        """Whether it is open at a Unix time in seconds."""
         local = datetime.fromtimestamp(now, self.zone)
         minute, today = local.hour * 60 + local.minute, local.weekday() in self.days
         if self.start < self.end:
@@ -42,7 +44,7 @@ class Window:
         return (today and minute >= self.start) or (yesterday and minute < self.end)
 
     def opening(self, after: float) -> float | None:
-        """The next moment at which it opens, being closed."""
+        """When a closed window opens next, as a Unix time; None: not within two weeks."""
         today = datetime.fromtimestamp(after, self.zone).date()
         for day in (today + timedelta(days=n) for n in range(_DAYS_AHEAD)):
             start = datetime.combine(day, time(*divmod(self.start, 60)))
@@ -58,7 +60,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Blackout:
-    """A time in which acting is not allowed: from `start` to before `end`, as Unix times."""
+    """A time in which nothing may act, from `start` to before `end`, as Unix times."""
 
     start: float
     end: float
@@ -67,7 +69,7 @@ class Blackout:
 
     @classmethod
     def of(cls, start: datetime, end: datetime, zone: ZoneInfo, reason: str | None) -> Blackout:
-        """Between two local times; the longer time if clocks change just then."""
+        """Between two local times; the longer time where clocks are set back at one of them."""
         return cls(min(_timestamps(start, zone)), max(_timestamps(end, zone)), zone, reason)
 
     def contains(self, now: float) -> bool:
@@ -79,7 +81,7 @@ class Blackout:
 
 
 def closed(windows: Sequence[Window], blackouts: Sequence[Blackout], now: float) -> str | None:
-    """Why acting is not allowed at this moment, and when it will be; None when it is."""
+    """Why nothing may act now, and when it may again; None: acting is allowed."""
     blackout = next((b for b in blackouts if b.contains(now)), None)
     if blackout:
         reason = f" ({blackout.reason})" if blackout.reason else ""
@@ -95,13 +97,15 @@ def _again(
     windows: Sequence[Window], blackouts: Sequence[Blackout], now: float, zone: ZoneInfo
 ) -> str:
     moment = next_opening(windows, blackouts, now)
-    return "not again within a year" if moment is None else f"again from {_local(moment, zone)}"
+    if moment is None:
+        return "not allowed again within a year"
+    return f"allowed again from {_local(moment, zone)}"
 
 
 def next_opening(
     windows: Sequence[Window], blackouts: Sequence[Blackout], now: float
 ) -> float | None:
-    """The first moment from now on at which acting is allowed; None: not within a year."""
+    """When acting is allowed, from `now` on, as a Unix time; None: not within a year."""
     moment = now
     for _ in range(_STEPS):
         if moment > now + _HORIZON_SECONDS:
@@ -118,15 +122,17 @@ def next_opening(
 
 
 def _timestamps(wall: datetime, zone: ZoneInfo) -> tuple[float, float]:
-    """The moments at which local clocks show it: two where clocks are set back, and around the
-    change where they are set forward.
+    """The Unix times at which local clocks show it: twice the same, but where clocks change.
+
+    Two different ones where clocks are set back, and those around the gap where they are set
+    forward.
     """
     early, late = (wall.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1))
     return early, late
 
 
 def _clock_change(day: date, zone: ZoneInfo) -> Iterator[float]:
-    """The moment at which clocks change on that day, if they do."""
+    """The Unix time at which clocks change on that day, if they do."""
     midnights = (datetime.combine(day + timedelta(days=n), time(), zone) for n in (0, 1))
     first, last = (int(midnight.timestamp()) for midnight in midnights)
     before = _offset(first, zone)

@@ -1,4 +1,4 @@
-"""When not to act: the guard-rails, in the order they are asked."""
+"""The guard-rails: each may refuse an execution. They are checked in a fixed order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any, Literal, NamedTuple
 from keptn_remedy.action import Change, Denied
 from keptn_remedy.guardrails import calendar
 from keptn_remedy.guardrails.matching import Rate, Resolved, Scope, alike_in
-from keptn_remedy.guardrails.units import Step, counted, in_words
+from keptn_remedy.guardrails.replica_sizes import broken_limit, sizes
+from keptn_remedy.guardrails.units import counted, in_words
 from keptn_remedy.journal import History, Pause
 
 Number = int | float | str
@@ -20,10 +21,11 @@ GLOBAL_STOP = "global stop"
 
 
 class Case(NamedTuple):
-    """One target that one execution is about to touch, and the rules that hold for it.
+    """One target of one execution, and the rules that apply to it.
 
-    `targets` are those of the whole plan; `replicas` are ordered before and after it. `services`
-    are those of the stage, as far as Keptn told.
+    `now` is Unix time in seconds. `changes` are those of the target, `targets` those of the whole
+    plan. `replicas` are the desired ones before and after the plan. `services` is the number of
+    services of the stage, None where it is unknown.
     """
 
     scope: Scope
@@ -42,8 +44,8 @@ class Case(NamedTuple):
 class No:
     """Why a rail refuses, in words and in numbers.
 
-    `rule` is told where a rail has several. `turn_within`: so many seconds are worth waiting, since
-    others may end.
+    `rule` overrides the rule that set the rail's own setting. `turn_within`: for so many seconds
+    it is worth trying again, because executions that count may end.
     """
 
     why: str
@@ -53,7 +55,7 @@ class No:
 
 
 class Refusal(Denied):
-    """A rail said no, because of a rule. `turn_within` is as in `No`."""
+    """A rail refused an execution because of a rule. `turn_within` is as in `No`."""
 
     def __init__(
         self,
@@ -72,11 +74,15 @@ class Refusal(Denied):
 
 @dataclass(frozen=True, slots=True)
 class Rail:
-    """One guard-rail. `setting` is what switches it on in a rule."""
+    """One guard-rail. `setting` is the rule's setting behind its refusals.
+
+    `check` gets the history of admitted executions; None where `needs_history` is false.
+    """
 
     name: str
     setting: str
-    ask: Callable[[Case, Any], No | None]
+    check: Callable[[Case, Any], No | None]
+    needs_history: bool = True
 
 
 def _pause(case: Case, _: object) -> No | None:
@@ -87,13 +93,13 @@ def _pause(case: Case, _: object) -> No | None:
 def _decision(case: Case, _: object) -> No | None:
     if case.rules.decision == "allow":
         return None
-    return No(f"{case.scope.action} is not allowed on {case.target}")
+    return No(f"decision: deny forbids {case.scope.action} on {case.target}")
 
 
 def _target(case: Case, _: object) -> No | None:
     if case.target.strip():
         return None
-    return No("a change names no target, which could mean all of them", rule="always")
+    return No("a change of the plan names no target; the action must name it", rule="always")
 
 
 def _calendar(case: Case, _: object) -> No | None:
@@ -111,15 +117,17 @@ def _targets(case: Case, _: object) -> No | None:
     if most is None or found <= most:
         return None
     return No(
-        f"it would touch {counted(found, 'target')}, {_allowed(most)}",
+        f"the plan changes {counted(found, 'target')}; the limit is {most}",
         {"targets": found, "limit": most},
     )
 
 
 def _replicas(case: Case, _: object) -> No | None:
-    for before, after in _sizes(case):
-        if no := _size(case, before, after):
-            return no
+    for size in sizes(case.changes, case.replicas):
+        if broken := broken_limit(case.rules, size):
+            why = f"{case.target} would go {size}; limit ({broken.setting}): {broken.limit}"
+            numbers: dict[str, Number] = {"replicas": size.after, "limit": broken.limit}
+            return No(why, numbers, case.rules.rule(broken.setting))
     return None
 
 
@@ -131,9 +139,9 @@ def _suspended(case: Case, history: History) -> No | None:
     if streak < most:
         return None
     return No(
-        f"{counted(streak, 'execution')} of {case.scope.action} on {case.target} in a row did not"
-        f" help, and {most} {_are(most)} enough; remedy resume --target {case.target!r} lets it act"
-        " again",
+        f"{counted(streak, 'execution')} in a row of {case.scope.action} on {case.target} did not"
+        f" solve the problem; the limit is {most}; to let it act again, run remedy resume --target"
+        f" {case.target!r}",
         {"executions": streak, "limit": most},
     )
 
@@ -147,9 +155,9 @@ def _cooldown(case: Case, history: History) -> No | None:
     if ago >= pause:
         return None
     return No(
-        f"{last.action} touched {case.target} {_in_words(ago)} ago (execution"
-        f" {history.execution_id(last)}), and {in_words(pause)} must pass;"
-        f" {_free_again(ended_at + pause)}",
+        f"{last.action} on {case.target} ended {_in_words(ago)} ago (execution"
+        f" {history.execution_id(last)}); the cooldown is {in_words(pause)};"
+        f" {_allowed_again(ended_at + pause)}",
         {"seconds": round(ago, 1), "limit_seconds": pause},
     )
 
@@ -158,14 +166,14 @@ def _settling(case: Case, history: History) -> No | None:
     last = history.last(case.target)
     if last is None:
         return None
-    # Without an end it is being finished just now: whoever acts holds the target.
+    # Without an end it is just finishing: while it acts, it holds the target's lock.
     settled_at = last.settled_at or case.now + case.rules.settle
     left = settled_at - case.now
-    # A clock that was set back must not make it settle where nothing has to.
+    # After a clock is set back, an effect that needs no settling must not seem to settle.
     if left <= 0 or settled_at == last.ended_at:
         return None
     return No(
-        f"{last.action} on {case.target} still settles for {_in_words(left)} (execution"
+        f"{last.action} on {case.target} is settling for another {_in_words(left)} (execution"
         f" {history.execution_id(last)})",
         {"seconds_left": round(left, 1)},
     )
@@ -195,7 +203,7 @@ def _storm(case: Case, history: History) -> No | None:
         return no
     if storm.percent is None or not case.services:
         return None
-    # One or two of a few services are a large share, and no storm.
+    # In a small stage one or two services are a large share, but no storm.
     most = max(2, int(case.services * storm.percent / 100))
     return _spread(case, history, "service", frozenset((case.scope.service,)), most)
 
@@ -208,19 +216,19 @@ def _at_once(case: Case, history: History) -> No | None:
     if unsettled < most:
         return None
     return No(
-        f"{planned_now(unsettled)}, {most} may at once",
+        f"{planned_now(unsettled)}; the limit is {most}",
         {"executions": unsettled, "limit": most},
         turn_within=case.rules.turn_within,
     )
 
 
 RAILS: Sequence[Rail] = (
-    Rail("pause", "", _pause),
-    Rail("decision", "decision", _decision),
-    Rail("target", "", _target),
-    Rail("calendar", "windows", _calendar),
-    Rail("targets", "targets_at_most", _targets),
-    Rail("replicas", "replicas_at_most", _replicas),
+    Rail("pause", "", _pause, needs_history=False),
+    Rail("decision", "decision", _decision, needs_history=False),
+    Rail("target", "", _target, needs_history=False),
+    Rail("calendar", "windows", _calendar, needs_history=False),
+    Rail("targets", "targets_at_most", _targets, needs_history=False),
+    Rail("replicas", "replicas_at_most", _replicas, needs_history=False),
     Rail("suspended", "suspend_after", _suspended),
     Rail("settling", "settle", _settling),
     Rail("cooldown", "cooldown", _cooldown),
@@ -229,20 +237,22 @@ RAILS: Sequence[Rail] = (
     Rail("storm", "storm", _storm),
     Rail("at-once", "at_once", _at_once),
 )
-"""Each target of a plan is asked about in this order; the first rail that refuses is told. What may
-pass comes last, so that nobody waits in vain."""
+"""The order of the checks; the first refusal is reported.
 
-STANDING = RAILS[:6]
-"""What needs no history: asked of a plan that changes nothing, and again of one that an earlier
-process had admitted."""
+`at-once` comes last: only its refusals are worth waiting for, and nobody should wait for a turn and
+then be refused by another rail.
+"""
+
+STANDING = tuple(rail for rail in RAILS if not rail.needs_history)
+"""The rails for a plan that changes nothing, and for one that an earlier process admitted."""
 
 
 def first_refusal(
     cases: Sequence[Case], history: History | None, rails: Sequence[Rail] = RAILS
 ) -> Refusal | None:
-    """The first no, rail by rail."""
+    """The first refusal, rail by rail and for each rail case by case."""
     for rail, case in product(rails, cases):
-        if no := rail.ask(case, history):
+        if no := rail.check(case, history):
             rule = no.rule or case.rules.rule(rail.setting)
             return Refusal(rail.name, rule, no.why, no.numbers, no.turn_within)
     return None
@@ -254,17 +264,9 @@ def paused_words(pause: Pause) -> str:
 
 
 def planned_now(number: int) -> str:
-    """So many planned executions that count at once."""
-    do = "runs or settles" if number == 1 else "run or settle"
-    return f"{counted(number, 'planned execution')} {do}"
-
-
-def _allowed(most: int) -> str:
-    return f"at most {most} {_are(most)} allowed"
-
-
-def _are(number: int) -> str:
-    return "is" if number == 1 else "are"
+    """`10 planned executions are running or settling`."""
+    are = "is" if number == 1 else "are"
+    return f"{counted(number, 'planned execution')} {are} running or settling"
 
 
 def _rate(case: Case, history: History, rate: Rate) -> No | None:
@@ -275,8 +277,8 @@ def _rate(case: Case, history: History, rate: Rate) -> No | None:
     per = " and ".join(f"{name} {getattr(rate.alike, name)}" for name in rate.per)
     last_to_leave = history.admitted_at(case.now - within, rate.alike, found - most)
     return No(
-        f"{counted(found, 'execution')} with the same {per} within {in_words(within)},"
-        f" {_allowed(most)}; {_free_again(math.nextafter(last_to_leave + within, math.inf))}",
+        f"{counted(found, 'execution')} with the same {per} within {in_words(within)}; the limit is"
+        f" {most}; {_allowed_again(math.nextafter(last_to_leave + within, math.inf))}",
         {"executions": found, "limit": most, "within_seconds": within},
         rate.rule,
     )
@@ -292,81 +294,22 @@ def _spread(
     within, stage = case.rules.storm.within_seconds if case.rules.storm else 0.0, case.scope.stage
     window = (case.now - within, case.scope.project, stage)
     if history.effects(*window, most - len(own) + 1) + len(own) <= most:
-        return None  # even if each of them was on something else
+        return None  # even if each effect had a target or service of its own
     found = len(history.distinct(what, *window) | own)
     if found <= most:
         return None
     return No(
-        f"with this one {counted(found, what)} of stage {stage} would be touched within"
-        f" {in_words(within)}, {_allowed(most)}: where everything looks broken, the cause"
-        " is likely elsewhere",
+        f"with this execution, {counted(found, what)} of stage {stage} would be touched within"
+        f" {in_words(within)}; the limit is {most}; look for a cause that they share",
         {f"{what}s": found, "limit": most, "within_seconds": within},
     )
 
 
-def _sizes(case: Case) -> list[tuple[int | None, int]]:
-    """Numbers of replicas, before and after."""
-    if case.replicas:
-        return [case.replicas]
-    found: list[tuple[int | None, int]] = []
-    for change in case.changes:
-        after = _whole(change.after)
-        if "replica" in change.field.partition(" ")[0].lower() and after is not None:
-            found.append((_whole(change.before), after))
-    return found
-
-
-def _whole(value: object) -> int | None:
-    if isinstance(value, str) and value.isascii() and value.isdecimal():
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _size(case: Case, before: int | None, after: int) -> No | None:
-    if after == before:
-        return None
-    rules = case.rules
-    most, least, step = rules.replicas_at_most, rules.replicas_at_least, rules.replicas_step
-    grows, shrinks = before is None or after > before, before is None or after < before
-    checks: tuple[tuple[str, object, bool], ...] = (
-        ("zero_replicas", "0 are not allowed", after == 0 and not rules.zero_replicas),
-        ("replicas_at_most", f"at most {most}", most is not None and grows and after > most),
-        (
-            "replicas_at_least",
-            f"at least {least}",
-            least is not None and shrinks and after < least and not _is_wanted_zero(rules, after),
-        ),
-        ("replicas_step", f"a step of at most {step}", not _is_in_step(step, before, after)),
-    )
-    for setting, limit, is_broken in checks:
-        if is_broken:
-            why = f"{case.target} would go from {_known(before)} to {after} replicas; {limit}"
-            numbers: dict[str, Number] = {"replicas": after, "limit": str(limit)}
-            return No(why, numbers, rules.rule(setting))
-    return None
-
-
-def _is_wanted_zero(rules: Resolved, after: int) -> bool:
-    """Whether a rule of the policy itself lets it go to 0, below any floor."""
-    return after == 0 and rules.zero_replicas and "zero_replicas" in rules.set_by
-
-
-def _is_in_step(step: Step | None, before: int | None, after: int) -> bool:
-    if step is None or before is None:
-        return True
-    fewest, most = step.bounds(before)
-    return fewest <= after <= most
-
-
-def _known(number: int | None) -> str:
-    return "an unknown number" if number is None else str(number)
-
-
-def _free_again(at: float) -> str:
+def _allowed_again(at: float) -> str:
     moment = datetime.fromtimestamp(math.ceil(at), UTC)
-    return f"free again at {moment:%Y-%m-%dT%H:%M:%SZ}"
+    return f"allowed again at {moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _in_words(seconds: float) -> str:
-    """What a clock that was set back makes negative is none."""
+    """Rounded for people; negative times, after a clock was set back, count as 0."""
     return in_words(round(seconds) if seconds > 1 else round(max(0.0, seconds), 1))

@@ -52,7 +52,9 @@ async def test_who_waits_for_a_turn_too_long_is_refused(rig: Rig) -> None:
         rig.clock.forward(301)
         ended = await rig.ended(second)
         rig.is_told(ended, "at-once", "the rule", executions=1, limit=1)
-        assert "runs or settles, 1 may at once; no turn came within 5m; the" in ended.message
+        assert (
+            "is running or settling; the limit is 1; no turn came within 5m; the" in ended.message
+        )
         assert rig.knobs.numbers == {"a": 2}
         gate.open()
 

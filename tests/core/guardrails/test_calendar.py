@@ -77,25 +77,25 @@ def test_a_window_past_midnight_belongs_to_the_day_on_which_it_begins(
 def test_what_is_closed_tells_when_it_opens() -> None:
     assert said(OFFICE, at("2026-11-20T18:30")) == (
         "it is Fri 2026-11-20 18:30 Europe/Berlin, outside mon-fri 08:00-18:00 Europe/Berlin;"
-        " again from Mon 2026-11-23 08:00 Europe/Berlin"
+        " allowed again from Mon 2026-11-23 08:00 Europe/Berlin"
     )
 
 
 def test_a_blackout_tells_its_reason_and_its_end() -> None:
     assert said(CHRISTMAS, at("2026-12-24T18:00")) == (
-        "blackout (Christmas); again from Sun 2027-01-03 00:00 Europe/Berlin"
+        "blackout (Christmas); allowed again from Sun 2027-01-03 00:00 Europe/Berlin"
     )
 
 
 def test_after_a_blackout_the_next_window_is_told() -> None:
     told = said(f"{OFFICE}, {CHRISTMAS}", at("2026-12-24T18:00"))
-    assert told == "blackout (Christmas); again from Mon 2027-01-04 08:00 Europe/Berlin"
+    assert told == "blackout (Christmas); allowed again from Mon 2027-01-04 08:00 Europe/Berlin"
 
 
 def test_blackouts_that_follow_on_each_other_are_told_as_one() -> None:
     two = "blackouts: [{from: 2026-12-24, to: 2026-12-25}, {from: 2026-12-25, to: 2026-12-27}]"
     told = said(two, at("2026-12-24T18:00"))
-    assert told == "blackout; again from Mon 2026-12-28 00:00 Europe/Berlin"
+    assert told == "blackout; allowed again from Mon 2026-12-28 00:00 Europe/Berlin"
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_the_time_at_which_a_blackout_ends_is_not_included() -> None:
 
 def test_a_blackout_over_every_window_of_a_year_has_no_end_to_tell() -> None:
     told = said("blackouts: [{from: 2026-01-01, to: 2028-12-31}]", at("2026-12-24T18:00"))
-    assert told == "blackout; not again within a year"
+    assert told == "blackout; not allowed again within a year"
 
 
 def test_a_window_may_name_a_time_zone_of_its_own() -> None:

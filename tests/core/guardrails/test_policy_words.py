@@ -87,7 +87,7 @@ def test_it_says_for_whom_a_rule_is(match: str, whom: str) -> None:
             "at most 5 targets of a stage, or 33 % of its services, are touched within 10m",
         ),
         ("replicas_step: 50%", "it scales by at most 50% in one execution"),
-        ("at_once: 1", "it waits while 1 planned execution runs or settles"),
+        ("at_once: 1", "it waits while 1 planned execution is running or settling"),
         (
             "replicas_at_most: 80",
             "it never scales up beyond 80 replicas, nor beyond KUBERNETES_MAX_REPLICAS",

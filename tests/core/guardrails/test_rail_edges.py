@@ -145,7 +145,7 @@ async def test_it_is_told_when_a_target_is_free_again(rails: Rails, settings: st
     await rails.acts("a")
     rails.clock.time += 600.5
     refusal = await rails.refusal("a")
-    assert str(refusal).endswith(f"; free again at 1970-01-12T{at}Z")
+    assert str(refusal).endswith(f"; allowed again at 1970-01-12T{at}Z")
     rails.clock.time += 3000
     assert await rails.refusal("a") is None
 
@@ -155,7 +155,7 @@ async def test_what_others_did_to_a_target_since_does_not_count(rails: Rails) ->
     await rails.acts("a")
     rails.clock.time += 600
     await rails.acts("a", action="restart")
-    assert str(await rails.refusal("a")).endswith("; free again at 1970-01-12T14:46:41Z")
+    assert str(await rails.refusal("a")).endswith("; allowed again at 1970-01-12T14:46:41Z")
 
 
 async def test_a_rate_is_free_again_once_few_enough_are_left(rails: Rails) -> None:
@@ -165,7 +165,7 @@ async def test_a_rate_is_free_again_once_few_enough_are_left(rails: Rails) -> No
         rails.clock.time += 600
     rails.set("at_most: [{executions: 2, within: 1h, per: stage}]")
     refusal = await rails.refusal("a")
-    assert str(refusal).endswith("at most 2 are allowed; free again at 1970-01-12T14:56:41Z")
+    assert str(refusal).endswith("the limit is 2; allowed again at 1970-01-12T14:56:41Z")
     rails.clock.time += 2400
     assert await refused_by(rails) == "at-most"
     rails.clock.time += HAIR

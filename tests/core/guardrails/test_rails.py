@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from keptn_remedy.guardrails.rails import RAILS
+from keptn_remedy.guardrails.rails import RAILS, STANDING
 from tests.core.guardrails.railing import ONE, Ask, Rig, rigged
 
+REFERENCE = (Path(__file__).parents[3] / "docs" / "guard-rails.md").read_text("utf-8")
 VAIN = Ask(in_vain=True)
 SERVICES = ("carts", "orders", "users", "payment", *(f"another {n}" for n in range(6)))
 
@@ -57,7 +58,7 @@ CASES = (
         "match: {target: b}, decision: deny",
         knob("b"),
         instead=knob("a"),
-        says="turn is not allowed on b",
+        says="decision: deny forbids turn on b",
     ),
     Case(
         "target",
@@ -73,7 +74,7 @@ CASES = (
         earlier=(Ask(),),
         seconds=8 * 3600,
         later=12 * 3600 + 60,
-        says="it is Mon 2026-03-02 20:00 UTC, outside daily 08:00-18:00 UTC; again from Tue",
+        says="it is Mon 2026-03-02 20:00 UTC, outside daily 08:00-18:00 UTC; allowed again from",
     ),
     Case(
         "calendar: blackout",
@@ -81,7 +82,7 @@ CASES = (
         earlier=(Ask(),),
         seconds=24 * 3600,
         later=48 * 3600,
-        says="blackout (audit); again from Thu 2026-03-05 00:00 UTC",
+        says="blackout (audit); allowed again from Thu 2026-03-05 00:00 UTC",
     ),
     Case(
         "targets",
@@ -89,7 +90,7 @@ CASES = (
         knob("a", "b", "c"),
         instead=knob("a", "b"),
         numbers={"targets": 3, "limit": 2},
-        says="it would touch 3 targets, at most 2 are allowed",
+        says="the plan changes 3 targets; the limit is 2",
     ),
     Case(
         "replicas: ceiling",
@@ -98,7 +99,7 @@ CASES = (
         earlier=(replicas(5),),
         instead=replicas(4),
         numbers={"replicas": 6, "limit": "at most 5"},
-        says="a would go from 5 to 6 replicas",
+        says="a would go from 5 to 6 replicas; limit (replicas_at_most): at most 5",
     ),
     Case(
         "replicas: floor",
@@ -132,7 +133,7 @@ CASES = (
         earlier=(VAIN, VAIN),
         instead=knob("b"),
         numbers={"executions": 2, "limit": 2},
-        says="2 executions of turn on a in a row did not help",
+        says="2 executions in a row of turn on a did not solve the problem; the limit is 2; to let",
     ),
     Case(
         "settling",
@@ -141,7 +142,7 @@ CASES = (
         instead=knob("b"),
         later=601,
         numbers={"seconds_left": 600},
-        says="turn on a still settles for 10m",
+        says="turn on a is settling for another 10m",
     ),
     Case(
         "cooldown",
@@ -151,7 +152,7 @@ CASES = (
         instead=knob("b"),
         later=301,
         numbers={"seconds": 300, "limit_seconds": 600},
-        says="and 10m must pass; free again at 2026-03-02T12:1",
+        says="; the cooldown is 10m; allowed again at 2026-03-02T12:1",
     ),
     Case(
         "once-within",
@@ -160,7 +161,7 @@ CASES = (
         instead=Ask(action="push"),
         later=601,
         numbers=limit(1, 1),
-        says="at most 1 is allowed; free again at 2026-03-02T12:1",
+        says="the limit is 1; allowed again at 2026-03-02T12:1",
     ),
     Case(
         "at-most: per target",
@@ -169,7 +170,7 @@ CASES = (
         instead=knob("b"),
         later=601,
         numbers=limit(2, 2),
-        says="2 executions with the same target a within 10m, at most 2 are allowed",
+        says="2 executions with the same target a within 10m; the limit is 2; allowed again at",
     ),
     Case(
         "at-most: per action",
@@ -209,7 +210,7 @@ CASES = (
         instead=knob("a", "b"),
         later=601,
         numbers={"targets": 3, "limit": 2, "within_seconds": 600},
-        says="with this one 3 targets of stage production would be touched within 10m, at most 2",
+        says="with this execution, 3 targets of stage production would be touched within 10m;",
     ),
     Case(
         "storm: targets of one plan",
@@ -236,7 +237,7 @@ CASES = (
         instead=None,
         later=601,
         numbers={"executions": 1, "limit": 1},
-        says="1 planned execution runs or settles, 1 may at once",
+        says="1 planned execution is running or settling; the limit is 1",
     ),
 )
 
@@ -296,3 +297,21 @@ async def test_a_rail_refuses_the_same_after_a_restart_and_acts_when_its_time_is
 
 def test_every_rail_is_tried() -> None:
     assert {case.rail for case in CASES} | {"pause"} == {rail.name for rail in RAILS}
+
+
+def rails_of(section: str) -> set[str]:
+    """The rails that docs/guard-rails.md names in the tables of a section."""
+    text = REFERENCE.partition(f"### {section}\n")[2].partition("\n#")[0]
+    rows = [line.split("|") for line in text.splitlines() if line.startswith("| `")]
+    return {cells[4].strip(" `") for cells in rows} - {""}
+
+
+def test_the_rails_that_need_a_history_are_those_that_the_reference_says() -> None:
+    counting = rails_of("How often") | rails_of("How many at once")
+    others = rails_of("Whether") | rails_of("How much") | rails_of("When")
+    assert {rail.name for rail in RAILS if rail.needs_history} == counting
+    assert {rail.name for rail in STANDING} == {"pause", "target"} | others - {"approval"}
+
+
+def test_what_needs_no_history_is_checked_first() -> None:
+    assert list(RAILS[: len(STANDING)]) == list(STANDING)
