@@ -1,10 +1,10 @@
-"""What is counted and measured, in Prometheus' terms; units are in the names."""
+"""The metrics of a provider, in Prometheus' terms; units are in the names."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
-from typing import TypeVar
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 from prometheus_client import (
     CollectorRegistry,
@@ -15,134 +15,148 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, choose_encoder, generate_latest
 
-M = TypeVar("M", Counter, Histogram)
 OPENMETRICS = "application/openmetrics-text"
 
 _SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600)
 _COMMIT_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1, 5)
 
 
-def _children(metric: M) -> Callable[..., M]:
-    """The metric's children by their labels, each looked up once."""
-    return cache(metric.labels)
+class _Row(NamedTuple):
+    """One metric, and the attribute of `Metrics` that holds it."""
+
+    attribute: str
+    kind: Callable[..., Any]
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+_TABLE = (
+    _Row(
+        "events",
+        Counter,
+        "remedy_events_received_total",
+        "Events received, by the answer.",
+        ("answer",),
+    ),
+    _Row(
+        "finished",
+        Counter,
+        "remedy_executions_finished_total",
+        "Executions finished, by action, status and result.",
+        ("action", "status", "result"),
+    ),
+    _Row(
+        "duration",
+        partial(Histogram, buckets=_SECONDS),
+        "remedy_execution_duration_seconds",
+        "Time from the start of an execution to its outcome.",
+        ("action",),
+    ),
+    _Row(
+        "refusals",
+        Counter,
+        "remedy_refusals_total",
+        "Executions refused by a guard-rail or by the action itself.",
+        ("rail", "rule", "action"),
+    ),
+    _Row("undos", Counter, "remedy_undos_total", "Undos, by how they ended.", ("action", "state")),
+    _Row("paused", Gauge, "remedy_paused", "1 during a pause: nothing may act."),
+    _Row(
+        "waiting",
+        Gauge,
+        "remedy_executions_waiting",
+        "Executions that wait for an approval or for a free place.",
+    ),
+    _Row(
+        "policy_rejected",
+        Gauge,
+        "remedy_policy_rejected",
+        "1 while the policy file is rejected and an earlier policy is in force.",
+    ),
+    _Row("running", Gauge, "remedy_executions_running", "Executions that are running."),
+    _Row("open", Gauge, "remedy_executions_open", "Executions accepted and not finished."),
+    _Row(
+        "retries",
+        Counter,
+        "remedy_attempts_failed_total",
+        "Attempts that failed and were followed by another.",
+        ("action",),
+    ),
+    _Row(
+        "reports",
+        Counter,
+        "remedy_reports_total",
+        "Attempts to send a report to Keptn, by kind and result.",
+        ("kind", "answer"),
+    ),
+    _Row("unsent", Gauge, "remedy_reports_unsent", "Reports that are still to be sent to Keptn."),
+    _Row("parked", Gauge, "remedy_reports_parked", "Reports that Keptn rejected; kept, not sent."),
+    _Row(
+        "oldest_open",
+        Gauge,
+        "remedy_oldest_open_execution_seconds",
+        "Age of the oldest execution that is not finished; 0 if there is none.",
+    ),
+    _Row(
+        "oldest_unsent",
+        Gauge,
+        "remedy_oldest_unsent_report_seconds",
+        "Age of the oldest report that is still to be sent to Keptn; 0 if there is none.",
+    ),
+    _Row(
+        "commit",
+        partial(Histogram, buckets=_COMMIT_SECONDS),
+        "remedy_journal_commit_seconds",
+        "Time of one commit of the journal, with its fsync.",
+    ),
+    _Row("build", Gauge, "remedy_build_info", "The running version.", ("version",)),
+)
 
 
 class Metrics:
-    """The metrics of one service; a registry of its own, so that two can live in one process.
+    """The metrics of one service, in a registry of its own: two services can share a process.
 
-    One with labels is called with their values.
+    A metric with labels is a function: call it with the labels' values in the table's order.
     """
+
+    events: Callable[[str], Counter]
+    finished: Callable[[str, str, str], Counter]
+    duration: Callable[[str], Histogram]
+    refusals: Callable[[str, str, str], Counter]
+    undos: Callable[[str, str], Counter]
+    paused: Gauge
+    waiting: Gauge
+    policy_rejected: Gauge
+    running: Gauge
+    open: Gauge
+    retries: Callable[[str], Counter]
+    reports: Callable[[str, str], Counter]
+    unsent: Gauge
+    parked: Gauge
+    oldest_open: Gauge
+    oldest_unsent: Gauge
+    commit: Histogram
+    build: Callable[[str], Gauge]
 
     def __init__(self, version: str) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the series
-        registry = self.registry = CollectorRegistry()
-        self.events = _children(
-            Counter(
-                "remedy_events_received_total",
-                "Events by how they were answered.",
-                ["answer"],
-                registry=registry,
-            )
-        )
-        self.finished = _children(
-            Counter(
-                "remedy_executions_finished_total",
-                "Executions by action and outcome.",
-                ["action", "status", "result"],
-                registry=registry,
-            )
-        )
-        self.duration = _children(
-            Histogram(
-                "remedy_execution_duration_seconds",
-                "From the beginning of an execution to its outcome.",
-                ["action"],
-                buckets=_SECONDS,
-                registry=registry,
-            )
-        )
-        self.refusals = _children(
-            Counter(
-                "remedy_refusals_total",
-                "Executions that a guard-rail, or the action itself, refused.",
-                ["rail", "rule", "action"],
-                registry=registry,
-            )
-        )
-        self.undos = _children(
-            Counter(
-                "remedy_undos_total",
-                "Undos by how they ended.",
-                ["action", "state"],
-                registry=registry,
-            )
-        )
-        self.paused = Gauge(
-            "remedy_paused", "1 while everything that acts is stopped.", registry=registry
-        )
-        self.waiting = Gauge(
-            "remedy_executions_waiting",
-            "Executions that wait for a person or for their turn.",
-            registry=registry,
-        )
-        self.policy_rejected = Gauge(
-            "remedy_policy_rejected",
-            "1 while the policy file is not the policy in force.",
-            registry=registry,
-        )
-        self.running = Gauge(
-            "remedy_executions_running", "Executions that run now.", registry=registry
-        )
-        self.open = Gauge(
-            "remedy_executions_open", "Executions accepted and not finished.", registry=registry
-        )
-        self.retries = _children(
-            Counter(
-                "remedy_attempts_failed_total",
-                "Attempts that failed and were followed by another.",
-                ["action"],
-                registry=registry,
-            )
-        )
-        self.reports = _children(
-            Counter(
-                "remedy_reports_total",
-                "Reports by kind and what became of them.",
-                ["kind", "answer"],
-                registry=registry,
-            )
-        )
-        self.unsent = Gauge(
-            "remedy_reports_unsent", "Reports that Keptn must still be told.", registry=registry
-        )
-        self.parked = Gauge(
-            "remedy_reports_parked", "Reports that were refused for good.", registry=registry
-        )
-        self.oldest_open = Gauge(
-            "remedy_oldest_open_execution_seconds",
-            "Since when the oldest unfinished execution is accepted; 0 where none is open.",
-            registry=registry,
-        )
-        self.oldest_unsent = Gauge(
-            "remedy_oldest_unsent_report_seconds",
-            "Since when Keptn must be told the oldest unsent report; 0 where none is.",
-            registry=registry,
-        )
-        self.commit = Histogram(
-            "remedy_journal_commit_seconds",
-            "One commit of the journal, with its fsync.",
-            buckets=_COMMIT_SECONDS,
-            registry=registry,
-        )
-        info = Gauge("remedy_build_info", "The running version.", ["version"], registry=registry)
-        info.labels(version).set(1)
+        self.registry = CollectorRegistry()
+        for row in _TABLE:
+            metric = row.kind(row.name, row.help, row.labels, registry=self.registry)
+            # `labels` is slow, so the result is kept for each combination of values.
+            setattr(self, row.attribute, cache(metric.labels) if row.labels else metric)
+        self.build(version).set(1)
 
     def note_commit(self, seconds: float, _: int) -> None:
-        """One commit of the journal; of how many changes makes no difference here."""
+        """Record one commit of the journal; the number of changes in it is not measured."""
         self.commit.observe(seconds)
 
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
-        """The metrics as text, and its Content-Type, in the format that Accept prefers."""
+        """The metrics as text and the Content-Type, in the format that an Accept header asks for.
+
+        Without OpenMetrics in it: Prometheus' text format.
+        """
         if OPENMETRICS in accept:
             encode, content_type = choose_encoder(OPENMETRICS)
             return encode(self.registry), content_type

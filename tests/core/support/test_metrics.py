@@ -184,3 +184,8 @@ async def test_what_events_say_makes_no_new_series(measured: Measured) -> None:
     names = [{"project": f"p{n}", "stage": f"s{n}", "service": f"v{n}"} for n in range(20)]
     await asyncio.gather(*(measured.run("greet", value={}, **scope) for scope in names))
     assert measured.series() == before
+
+
+def test_every_attribute_has_a_metric_and_every_metric_an_attribute() -> None:
+    metrics = Metrics("1")
+    assert set(vars(metrics)) - {"registry"} == set(Metrics.__annotations__)
