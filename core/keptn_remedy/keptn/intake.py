@@ -9,7 +9,7 @@ from keptn_remedy.events import ActionTriggered, Event
 from keptn_remedy.guardrails.guard import scope_of
 from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.journal import Execution, Journal, JournalError
-from keptn_remedy.keptn.transports import Answer
+from keptn_remedy.keptn.transports import Receipt
 from keptn_remedy.registry import Entry, Registry
 from keptn_remedy.support import logs
 
@@ -35,7 +35,7 @@ class Intake:
         self._offer = offer
         self._aborted_by = aborted_by
 
-    async def accept(self, event: Event) -> Answer:
+    async def accept(self, event: Event) -> Receipt:
         """Store what concerns us. Never raises; never waits for the action."""
         try:
             if event.type != events.TRIGGERED:
@@ -43,12 +43,12 @@ class Intake:
             return await self._trigger(events.trigger_of(event))
         except events.Unusable as error:
             logs.logger().warning("event ignored", event_id=event.id, reason=str(error))
-            return Answer("ignored", str(error))
+            return Receipt("ignored", str(error))
         except JournalError as error:
             logs.logger().error("event not stored", event_id=event.id, reason=str(error))
-            return Answer("unavailable", "the journal can't be written")
+            return Receipt("unavailable", "the journal can't be written")
 
-    async def _trigger(self, trigger: ActionTriggered) -> Answer:
+    async def _trigger(self, trigger: ActionTriggered) -> Receipt:
         entry = self._registry.find(trigger.action)
         if entry is None:
             return _ignored(trigger.id, self._why_not_ours(trigger.action))
@@ -56,9 +56,9 @@ class Intake:
             return _ignored(trigger.id, f"rule {rule!r} leaves it to others")
         execution = await self._journal.accept(trigger, entry.name)
         if execution is None:
-            return Answer("duplicate", trigger.id)
+            return Receipt("duplicate", trigger.id)
         self._offer(execution)
-        return Answer("accepted", trigger.id)
+        return Receipt("accepted", trigger.id)
 
     def _why_not_ours(self, name: str) -> str:
         known = self._registry.entry(name) if name else None
@@ -73,17 +73,17 @@ class Intake:
         resolved = rules.resolve(scope_of(trigger, entry.name, rules.label_names))
         return resolved.rule("decision") if resolved.decision == "ignore" else None
 
-    async def _ending(self, event: Event) -> Answer:
+    async def _ending(self, event: Event) -> Receipt:
         context = events.closed_problem(event)
         if context and (undone := await self._journal.problem_closed(context)):
-            return Answer("noted", f"executions undone when their problem closes: {undone}")
+            return Receipt("noted", f"executions undone when their problem closes: {undone}")
         if given_up := await self._aborted_by(event):
-            return Answer("noted", f"executions given up: {len(given_up)}")
+            return Receipt("noted", f"executions given up: {len(given_up)}")
         if events.tells_an_ending(event.type):
             return _ignored(event.id, "it ends nothing of ours")
         raise events.Unusable(f"type {event.type[:100]} is not {events.TRIGGERED}")
 
 
-def _ignored(event_id: str, reason: str) -> Answer:
+def _ignored(event_id: str, reason: str) -> Receipt:
     logs.logger().info("event ignored", event_id=event_id, reason=reason)
-    return Answer("ignored", reason)
+    return Receipt("ignored", reason)

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from keptn_remedy.events import Replies, Report
 from keptn_remedy.journal import Journal, JournalError, Unsent, insist
-from keptn_remedy.keptn.transports import Refused, Undelivered
+from keptn_remedy.keptn.transports import Rejected, Undelivered
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.metrics import Metrics
@@ -170,7 +170,7 @@ class Outbox:
         except Undelivered as error:
             await self._postpone(unsent, error)
             return False
-        except Refused as error:
+        except Rejected as error:
             await self._park(unsent, str(error))
             return False
         except Exception as error:  # noqa: BLE001  our own mistake must not lose a report

@@ -20,7 +20,7 @@ class Mistake(Exception):
 
     def __init__(self, status: int, title: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(title)
-        self.problem = models.Problem(title=title, status=status)
+        self.problem = models.ProblemDetails(title=title, status=status)
         self.headers = headers or {}
 
 
@@ -32,11 +32,13 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except Mistake as mistake:
         return _problem(mistake.problem, mistake.headers)
     except JournalError:
-        return _problem(models.Problem(title="the journal can't be read", status=503))
+        return _problem(models.ProblemDetails(title="the journal can't be read", status=503))
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        return _problem(models.Problem(title=error.reason, status=error.status), _headers(error))
+        return _problem(
+            models.ProblemDetails(title=error.reason, status=error.status), _headers(error)
+        )
 
 
 def json_answer(
@@ -60,7 +62,9 @@ def _headers(error: web.HTTPException) -> dict[str, str]:
     return {}
 
 
-def _problem(problem: models.Problem, headers: Mapping[str, str] | None = None) -> web.Response:
+def _problem(
+    problem: models.ProblemDetails, headers: Mapping[str, str] | None = None
+) -> web.Response:
     return json_answer(
         problem, status=problem.status, content_type="application/problem+json", headers=headers
     )

@@ -238,7 +238,7 @@ class Readiness(BaseModel):
     degraded: list[str]
 
 
-class Problem(BaseModel):
+class ProblemDetails(BaseModel):
     """An error (RFC 9457)."""
 
     type: str = "about:blank"

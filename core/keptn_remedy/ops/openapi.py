@@ -30,14 +30,14 @@ def _query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any
 _ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
 _STATES = {"type": "string", "enum": ["accepted", "started", "finished"]}
 _WAITING = {"type": "string", "enum": ["approval"]}
-_REFUSED = dict.fromkeys((400, 401, 413, 415, 429, 503), models.Problem)
-_REFUSED_HERE = {**_REFUSED, 404: models.Problem, 409: models.Problem}
+_REFUSED = dict.fromkeys((400, 401, 413, 415, 429, 503), models.ProblemDetails)
+_REFUSED_HERE = {**_REFUSED, 404: models.ProblemDetails, 409: models.ProblemDetails}
 OPERATIONS = {
     ("get", "/healthz"): Operation("Liveness.", {200: models.Health}),
     ("get", "/readyz"): Operation("Readiness.", {200: models.Readiness, 503: models.Readiness}),
     ("get", "/api/executions"): Operation(
         "Executions, newest first.",
-        {200: models.Executions, 400: models.Problem, 503: models.Problem},
+        {200: models.Executions, 400: models.ProblemDetails, 503: models.ProblemDetails},
         (
             _query("state", _STATES, "Only those in this state."),
             _query("waiting", _WAITING, "Only those that wait for an answer."),
@@ -55,12 +55,12 @@ OPERATIONS = {
     ),
     ("get", "/api/executions/{id}"): Operation(
         "One execution.",
-        {200: models.ExecutionDetail, 404: models.Problem, 503: models.Problem},
+        {200: models.ExecutionDetail, 404: models.ProblemDetails, 503: models.ProblemDetails},
         (_ID,),
     ),
     ("get", "/api/actions"): Operation("The actions, on or off.", {200: models.Actions}),
     ("get", "/api/pause"): Operation(
-        "Whether acting is paused.", {200: models.Pause, 503: models.Problem}
+        "Whether acting is paused.", {200: models.Pause, 503: models.ProblemDetails}
     ),
     ("post", "/api/executions/{id}/approve"): Operation(
         "Let an execution act that asks for it.",
@@ -85,7 +85,7 @@ OPERATIONS = {
     ),
     ("post", "/api/resume"): Operation(
         "End the pause; 409 while a file pauses as well.",
-        {200: models.Pause, 409: models.Problem, **_REFUSED},
+        {200: models.Pause, 409: models.ProblemDetails, **_REFUSED},
         order=models.Order,
     ),
 }
@@ -146,5 +146,7 @@ def _answer(status: int, model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _json_of(model: type[BaseModel]) -> dict[str, Any]:
-    media_type = "application/problem+json" if model is models.Problem else "application/json"
+    media_type = (
+        "application/problem+json" if model is models.ProblemDetails else "application/json"
+    )
     return {media_type: {"schema": {"$ref": REF.format(model=model.__name__)}}}

@@ -12,7 +12,7 @@ from keptn_remedy import events
 from keptn_remedy.action import TemporaryError
 from keptn_remedy.events import ActionTriggered, Replies, Report
 from keptn_remedy.keptn.control_plane import ControlPlane
-from keptn_remedy.keptn.control_plane.asking import MAX_ANSWER_BYTES
+from keptn_remedy.keptn.control_plane.client import MAX_ANSWER_BYTES
 from keptn_remedy.testing import FakeKeptn, HttpPeer, http_peer, triggered
 from keptn_remedy.testing.fake_keptn import Release
 

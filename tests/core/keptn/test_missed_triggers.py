@@ -19,7 +19,7 @@ from keptn_remedy.journal import Unsent
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.keptn.control_plane import ControlPlane
 from keptn_remedy.keptn.missed_triggers import SWEEP_SECONDS, Filters, MissedTriggers
-from keptn_remedy.keptn.transports import Answer
+from keptn_remedy.keptn.transports import Receipt
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing import FakeKeptn, registry_of
 from keptn_remedy.testing import triggered as triggered_long_ago
@@ -88,15 +88,15 @@ class Broom:
             tell=self.told.append if answers else None,
         )
 
-    async def accept(self, event: Event) -> Answer:
+    async def accept(self, event: Event) -> Receipt:
         self.asked_to_accept.append(event.id)
         if not self.wanted:
-            return Answer("ignored", "a rule leaves it to others")
+            return Receipt("ignored", "a rule leaves it to others")
         execution = await self.journal.accept(events.trigger_of(event), "greet")
         if execution is None:
-            return Answer("duplicate", event.id)
+            return Receipt("duplicate", event.id)
         self.taken_up.append(event.id)
-        return Answer("accepted", event.id)
+        return Receipt("accepted", event.id)
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from keptn_remedy.events import Replies, Report
 from keptn_remedy.journal import Ending
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.keptn.outbox import Outbox
-from keptn_remedy.keptn.transports import Refused, Undelivered
+from keptn_remedy.keptn.transports import Rejected, Undelivered
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.testing import triggered
@@ -184,7 +184,7 @@ async def test_a_report_refused_for_good_is_parked_told_and_takes_its_finished_a
     tmp_path: Path,
 ) -> None:
     async with desk(tmp_path) as it:
-        it.script = [Refused("401")]
+        it.script = [Rejected("401")]
         await it.finish("1")
         await it.until_empty()
         assert it.sent == [(None, "log.error")]
@@ -196,7 +196,7 @@ async def test_a_report_refused_for_good_is_parked_told_and_takes_its_finished_a
 
 async def test_a_parked_log_entry_makes_no_further_log_entry(tmp_path: Path) -> None:
     async with desk(tmp_path) as it:
-        it.script = [None, None, Refused("400")]
+        it.script = [None, None, Rejected("400")]
         await it.finish("1", logged=True)
         await it.until_empty()
         assert (await it.journal.backlog()).parked == 1

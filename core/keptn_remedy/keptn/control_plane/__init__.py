@@ -18,7 +18,7 @@ from keptn_remedy.action import TemporaryError
 from keptn_remedy.events import TRIGGERED, Report
 from keptn_remedy.keptn.control_plane import answers
 from keptn_remedy.keptn.control_plane.answers import Page, TaskEvent
-from keptn_remedy.keptn.control_plane.asking import Asking, Reply, path_of
+from keptn_remedy.keptn.control_plane.client import ApiClient, Reply, path_of
 
 MAX_PAGES: Final = 20
 # In one page, since each release of Keptn fills every page from the front of the list.
@@ -56,7 +56,7 @@ class ControlPlane:
     """Keptn's control plane as seen by an action provider that sends as `source`."""
 
     def __init__(self, api_url: str, source: str, token: str | None = None) -> None:
-        self._asking = Asking(api_url, token)
+        self._client = ApiClient(api_url, token)
         self._source = source
 
     async def counted(self, report: Report) -> bool:
@@ -139,7 +139,7 @@ class ControlPlane:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._asking.close()
+        await self._client.close()
 
     def _has(self, status: answers.Status, triggered_id: str, report: Report) -> bool:
         if any(task.triggered_id == triggered_id for task in status.previous):
@@ -191,7 +191,7 @@ class ControlPlane:
         return None
 
     async def _page(self, path: str, query: Mapping[str, str], model: type[P]) -> P | None:
-        reply = await self._asking.get(path, query)
+        reply = await self._client.get(path, query)
         if reply.status != 200:
             return None
         try:
@@ -203,7 +203,7 @@ class ControlPlane:
         """The file as the first service that knows of files says; None when it has none."""
         failed: list[str] = []
         for service in _RESOURCES_AT:
-            reply = await self._asking.get(f"{service}/{path}", query)
+            reply = await self._client.get(f"{service}/{path}", query)
             try:
                 return _content(reply)
             except ValidationError:
@@ -229,7 +229,7 @@ def _content(reply: Reply) -> bytes | None:
         ValidationError: it is neither.
     """
     if reply.status == 404:
-        answers.Refusal.model_validate_json(reply.body)
+        answers.ErrorBody.model_validate_json(reply.body)
         return None
     body = reply.body if reply.status == 200 else b""
     return answers.Resource.model_validate_json(body).content

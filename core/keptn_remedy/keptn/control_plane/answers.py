@@ -95,7 +95,7 @@ class Resource(_Answer):
     content: Base64Bytes = Field(alias="resourceContent")
 
 
-class Refusal(_Answer):
+class ErrorBody(_Answer):
     """An error as Keptn's services tell it; a gateway's is no JSON."""
 
     message: str

@@ -13,14 +13,14 @@ AnswerKind = Literal["accepted", "duplicate", "noted", "ignored", "unavailable"]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Receipt:
     """What becomes of an event. `text` is the execution's id, or why it was not taken."""
 
     kind: AnswerKind
     text: str
 
 
-Accept = Callable[[Event], Awaitable[Answer]]
+Accept = Callable[[Event], Awaitable[Receipt]]
 
 
 class Undelivered(Exception):
@@ -33,7 +33,7 @@ class Undelivered(Exception):
         self.retry_after = retry_after
 
 
-class Refused(Exception):
+class Rejected(Exception):
     """A report that was refused for good."""
 
 
@@ -49,6 +49,6 @@ class Transport(Protocol):
 
         Raises:
             Undelivered: it may be sent again.
-            Refused: it never will be taken.
+            Rejected: it never will be taken.
         """
         ...

@@ -19,7 +19,7 @@ from yarl import URL
 
 from keptn_remedy.events import STRUCTURED, Report
 from keptn_remedy.http_client import NOT_TAKEN, is_temporary, retry_after
-from keptn_remedy.keptn.transports import Accept, Refused, Undelivered
+from keptn_remedy.keptn.transports import Accept, Rejected, Undelivered
 from keptn_remedy.keptn.transports.http_receiver import HttpReceiver
 
 ANSWER_SECONDS = 10.0
@@ -54,7 +54,7 @@ class Distributor:
             return
         reason = f"{self._url.with_user(None)} answered {status}"
         if not is_temporary(status):
-            raise Refused(reason)
+            raise Rejected(reason)
         raise Undelivered(
             reason, doubtful=status not in NOT_TAKEN, retry_after=retry_after(headers)
         )

@@ -10,7 +10,7 @@ import orjson
 from aiohttp import web
 
 from keptn_remedy import events
-from keptn_remedy.keptn.transports import Accept, Answer
+from keptn_remedy.keptn.transports import Accept, Receipt
 from keptn_remedy.support import logs
 from keptn_remedy.support.metrics import Metrics
 
@@ -82,7 +82,7 @@ class HttpReceiver:
             return self._invalid(400, f"the body can't be read: {_short(str(error))}")
         return self._told(await accept(event))
 
-    def _told(self, answer: Answer) -> web.Response:
+    def _told(self, answer: Receipt) -> web.Response:
         self._metrics.events(answer.kind).inc()
         if answer.kind == "unavailable":
             headers = {"Retry-After": RETRY_AFTER_SECONDS}

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from keptn_remedy.events import Replies
-from keptn_remedy.keptn.transports import Refused, Undelivered
+from keptn_remedy.keptn.transports import Rejected, Undelivered
 from keptn_remedy.keptn.transports.distributor import Distributor
 from keptn_remedy.keptn.transports.http_receiver import HttpReceiver
 from keptn_remedy.support.metrics import Metrics
@@ -57,7 +57,7 @@ async def test_what_will_never_be_taken_is_refused_and_redirects_are_not_followe
     status: int, peer: HttpPeer, distributor: Distributor
 ) -> None:
     peer.answer(status, headers={"Location": f"{peer.url}/elsewhere"})
-    with pytest.raises(Refused, match=str(status)):
+    with pytest.raises(Rejected, match=str(status)):
         await distributor.send(REPORT)
     assert len(peer.requests) == 1
 

@@ -26,7 +26,7 @@ class Reply:
         return f"answered {self.status}" if self.status else self.body.decode()
 
 
-class Asking:
+class ApiClient:
     """Keptn's API at one address, with its token."""
 
     def __init__(self, api_url: str, token: str | None) -> None:
