@@ -36,7 +36,7 @@ async def provider(
     """A provider with these actions; it is drained before the context is left."""
     config = settings(journal, keptn, **others)
     async with running(config, registry_of(*actions), clock=clock) as service:
-        await until(lambda: not service.starting)
+        await until(lambda: not service.readiness.starting)
         yield service
         await service.drain()
 

@@ -289,7 +289,7 @@ async def test_a_parked_report_degrades_readiness_and_is_shown(ops: Ops) -> None
     ready = await ops.get("/readyz")
     assert (ready.status, ready.json["ready"], ready.json["reasons"]) == (200, True, [])
     (degraded,) = ready.json["degraded"]
-    assert "refused by Keptn for good: 2" in degraded
+    assert "reports that Keptn rejected: 2" in degraded
     undelivered = (await ops.get(f"/api/executions/{execution_id}")).json["undelivered"]
     assert [(report["kind"], report["state"]) for report in undelivered] == [
         ("started", "parked"),

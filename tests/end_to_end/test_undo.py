@@ -738,7 +738,7 @@ async def test_an_undo_under_way_comes_to_its_end_before_the_process_leaves(
         await order(service, execution)
         await Knob.gate.until_entered(1)
         leaving = asyncio.create_task(service.drain())
-        await until(lambda: service.leaving)
+        await until(lambda: service.readiness.leaving)
         Knob.gate.open()
         await leaving
         assert await state_of(service, execution) == "done"

@@ -171,7 +171,7 @@ def _urls(provider: service.Service) -> dict[str, str]:
     config = provider.settings
     ops = _origin(config.ops_host, provider.ops_port)
     return {
-        "events": f"{_origin(config.host, provider.event_port)}/",
+        "events": f"{_origin(config.host, provider.event_port or config.port)}/",
         "executions": f"{ops}/api/executions",
         "actions": f"{ops}/api/actions",
         "metrics": f"{ops}/metrics",

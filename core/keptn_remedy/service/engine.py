@@ -1,12 +1,13 @@
-"""The engine put together: the parts that carry out executions and undos."""
+"""The engine's parts, put together: the only place of the service that names them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from keptn_remedy.action import JSON
 from keptn_remedy.engine.crew import CANCEL_SECONDS
 from keptn_remedy.engine.dispatcher import Dispatcher
 from keptn_remedy.engine.orders import Orders
@@ -22,90 +23,123 @@ from keptn_remedy.engine.undo.undoer import Undoer
 from keptn_remedy.engine.value import Values
 from keptn_remedy.engine.waiting_room import WaitingRoom
 from keptn_remedy.engine.watchdog import Watchdog
+from keptn_remedy.events import ActionTriggered, Replies
 from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.guardrails.pauses import Pauses
+from keptn_remedy.journal import Execution, Unsent, insist
 from keptn_remedy.registry import Registry
+from keptn_remedy.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """The engine of a provider."""
+    """Carries out executions and undos."""
 
     runtime: Runtime
     dispatcher: Dispatcher
     runner: Runner
-    orders: Orders
+    undoer: Undoer
     undos: UndoScheduler
+    orders: Orders
     watchdog: Watchdog
     room: WaitingRoom
     locks: TargetLocks
     overdue: Overdue
 
-    @classmethod
-    def build(
-        cls,
-        runtime: Runtime,
-        registry: Registry,
-        guard: Guard,
-        values: Values,
-        reporting: Reporting,
-        pauses: Pauses,
-        *,
-        max_concurrent: int,
-    ) -> Engine:
-        """Put the parts together; nothing runs yet."""
-        journal, clock, metrics = runtime.journal, runtime.clock, runtime.metrics
-        slots, locks, overdue = Slots(max_concurrent), TargetLocks(), Overdue()
-        room = WaitingRoom(slots, clock)
-        taking = Taking(
-            runtime=runtime,
-            registry=registry,
-            guard=guard,
-            values=values,
-            room=room,
-            locks=locks,
-            overdue=overdue,
-        )
-        runner = Runner(taking, reporting)
-        undos = UndoScheduler(journal, Undoer(runtime, registry, guard, locks, overdue), clock)
-        return cls(
-            runtime=runtime,
-            dispatcher=Dispatcher(
-                journal,
-                runner.run,
-                runner.announce,
-                slots=slots,
-                room=room,
-                overdue=overdue,
-                clock=clock,
-                metrics=metrics,
-            ),
-            runner=runner,
-            orders=Orders(journal, room, pauses, clock=clock, metrics=metrics),
-            undos=undos,
-            watchdog=Watchdog(clock, overdue, locks, runner.under_way, undos.under_way),
-            room=room,
-            locks=locks,
-            overdue=overdue,
-        )
+    def offer(self, execution: Execution) -> None:
+        """Start a stored execution, at once or when its turn comes."""
+        self.dispatcher.offer(execution)
+
+    def recover(self) -> None:
+        """Look in the journal for executions that nobody offered."""
+        self.dispatcher.recover()
+
+    def abort(self, execution_id: str, reason: str) -> None:
+        """Stop an execution whose abort is in the journal."""
+        self.runner.abort(execution_id, reason)
 
     def look(self) -> None:
-        """Look into the journal now: somebody wrote an order into it."""
+        """Look in the journal now for pauses, verdicts and undos."""
         self.orders.look()
         self.undos.look()
 
+    async def reserve_targets(self, sleep: Callable[[float], Awaitable[None]]) -> None:
+        """Lock the targets of undos and plans that the last process left unfinished."""
+        # Undos first: where a plan and an undo share a target, the plan waits for the undo.
+        await insist(self.undos.reserve_targets, sleep)
+        await insist(self.runner.reserve_targets, sleep)
+
+    async def run(self) -> None:
+        """Start executions and undos, those that the last process left first, until cancelled."""
+        self.dispatcher.recover()
+        await asyncio.gather(self.dispatcher.run(), self.undos.run())
+
     def loops(self) -> list[Coroutine[Any, Any, None]]:
-        """What runs from the start, beside what acts."""
+        """What runs beside them, from the start until cancelled."""
         return [self.orders.run(), self.watchdog.run(), self.dispatcher.announce_late_ones()]
 
-    def stop(self) -> None:
-        """Start nothing new; what arrives stays in the journal."""
+    def stop_starting(self) -> None:
+        """Start nothing new; what arrives waits in the journal."""
         self.dispatcher.stop_starting()
         self.undos.stop()
 
     async def drain(self, seconds: float, cancel_seconds: float = CANCEL_SECONDS) -> None:
-        """Let executions and undos end, and cancel those that don't within that time."""
-        await asyncio.gather(
-            self.dispatcher.drain(seconds, cancel_seconds),
-            self.undos.drain(seconds, cancel_seconds),
-        )
+        """Let what runs end; after `seconds` cancel the rest, and wait for that for
+        `cancel_seconds`, at most 2 s.
+        """
+        limits = seconds, min(CANCEL_SECONDS, cancel_seconds)
+        await asyncio.gather(self.dispatcher.drain(*limits), self.undos.drain(*limits))
+
+
+def build_engine(
+    runtime: Runtime,
+    registry: Registry,
+    replies: Replies,
+    report: Callable[[Unsent], None],
+    *,
+    guard: Guard,
+    pauses: Pauses,
+    settings: Settings,
+    value_of: Callable[[ActionTriggered], Awaitable[JSON]] | None = None,
+) -> Engine:
+    """The engine. `report` is called with each report once it is stored; `value_of` finds the value
+    of a trigger outside its event.
+    """
+    journal, clock, metrics = runtime.journal, runtime.clock, runtime.metrics
+    slots, locks, overdue = Slots(settings.max_concurrent), TargetLocks(), Overdue()
+    room = WaitingRoom(slots, clock)
+    taking = Taking(
+        runtime=runtime,
+        registry=registry,
+        guard=guard,
+        values=Values(runtime, value_of),
+        room=room,
+        locks=locks,
+        overdue=overdue,
+    )
+    reporting = Reporting(replies, clock, report, settings.error_log, settings.answer_aborted)
+    runner = Runner(taking, reporting)
+    dispatcher = Dispatcher(
+        journal,
+        runner.run,
+        runner.announce,
+        slots=slots,
+        room=room,
+        overdue=overdue,
+        clock=clock,
+        metrics=metrics,
+    )
+    undoer = Undoer(runtime, registry, guard, locks, overdue)
+    undos = UndoScheduler(journal, undoer, clock)
+    return Engine(
+        runtime=runtime,
+        dispatcher=dispatcher,
+        runner=runner,
+        undoer=undoer,
+        undos=undos,
+        orders=Orders(journal, room, pauses, clock=clock, metrics=metrics),
+        watchdog=Watchdog(clock, overdue, locks, runner.under_way, undos.under_way),
+        room=room,
+        locks=locks,
+        overdue=overdue,
+    )

@@ -1,119 +1,194 @@
-"""A running provider: what it takes over, whether it is ready, and how it leaves."""
+"""A running provider: its parts, built in order, and its life from take-over to drain."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any
 
-from keptn_remedy.engine.crew import CANCEL_SECONDS
+from keptn_remedy.engine.runtime import Runtime
 from keptn_remedy.events import Replies
-from keptn_remedy.guardrails.pauses import Pauses
-from keptn_remedy.guardrails.policy_file import PolicyFile
-from keptn_remedy.guardrails.rails import paused_words
-from keptn_remedy.journal import JournalError, insist
-from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.guardrails import watching
+from keptn_remedy.guardrails.guard import Guard
+from keptn_remedy.guardrails.stages import StageSizes
+from keptn_remedy.journal import JournalError, insist, maintenance
 from keptn_remedy.keptn.aborted_tasks import AbortedTasks
 from keptn_remedy.keptn.intake import Intake
-from keptn_remedy.keptn.missed_triggers import MissedTriggers
+from keptn_remedy.keptn.missed_triggers import Filters, MissedTriggers
 from keptn_remedy.keptn.outbox import GRACE_SECONDS, Outbox
-from keptn_remedy.keptn.transports.distributor import Distributor
-from keptn_remedy.keptn.transports.http_receiver import HttpReceiver
-from keptn_remedy.keptn.transports.local import Local
-from keptn_remedy.ops.models import Readiness
+from keptn_remedy.ops.operator_api import OperatorApi
 from keptn_remedy.ops.port import OpsPort
-from keptn_remedy.registry import Registry
-from keptn_remedy.service.engine import Engine
-from keptn_remedy.settings import Settings
+from keptn_remedy.remediation.entry import value_of
+from keptn_remedy.service.engine import Engine, build_engine
+from keptn_remedy.service.foundation import Foundation, installed_version
+from keptn_remedy.service.readiness import Readiness
 from keptn_remedy.support import logs
-from keptn_remedy.support.clock import Clock
 
-# Kept back of the drain for cancelling executions and for sending what they leave.
+# Kept of the drain for cancelling executions and for sending their reports.
 LEAVE_SECONDS = 5.0
 FLUSH_SECONDS = 3.0
-# For closing connections and actions, which have time-outs of their own.
+# Kept of it for closing connections and actions, which have time-outs of their own.
 CLOSE_SECONDS = 2.0
 
 
-@dataclass(slots=True, kw_only=True)
 class Service:
-    """A running provider. `event_port` and `ops_port` are the ports it really listens on; setting
-    `reload` has the policy file read at once.
-    """
+    """A running provider. Setting `reload` has the policy file read at once."""
 
-    settings: Settings
-    registry: Registry
-    journal: SqliteJournal
-    policy: PolicyFile
-    pauses: Pauses
-    transport: Distributor | Local
-    receiver: HttpReceiver
-    outbox: Outbox
-    engine: Engine
-    replies: Replies
-    aborts: AbortedTasks
-    intake: Intake
-    sweep: MissedTriggers
-    ops: OpsPort
-    reload: asyncio.Event
-    starting: bool = True
-    leaving: bool = False
+    def __init__(self, base: Foundation) -> None:
+        self._base = base
+        self.settings, self.registry, self.reload = base.settings, base.registry, base.reload
+        self.journal, self.policy, self.pauses = base.journal, base.policy, base.pauses
+        self._replies = Replies(base.settings.source, base.settings.mirror_outcome)
+        self.outbox = Outbox(
+            base.journal,
+            base.peer.transport.send,
+            base.peer.control_plane.counted,
+            replies=self._replies,
+            clock=base.clock,
+            metrics=base.metrics,
+        )
+        self.engine = _engine(base, self._replies, self.outbox)
+        self._aborted_tasks = AbortedTasks(
+            base.journal,
+            base.peer.control_plane,
+            base.clock,
+            self.engine.abort,
+            period_seconds=base.settings.watch_seconds,
+        )
+        self.intake = Intake(
+            base.registry,
+            base.journal,
+            base.rules,
+            self.engine.dispatcher.offer,
+            self._aborted_tasks.aborted_by,
+        )
+        self._missed_triggers = _missed_triggers(base, self._replies, self.intake, self.outbox)
+        self.readiness = Readiness(base.journal, base.policy, base.pauses)
+        self.ops = _ops_port(base, self.engine, self.readiness)
 
     @property
-    def event_port(self) -> int:
-        return self.receiver.port
+    def event_port(self) -> int | None:
+        """The port on which events are received; None where the transport listens on none."""
+        return self._base.peer.transport.port
 
     @property
     def ops_port(self) -> int:
+        """The port on which the ops port really listens."""
         return self.ops.port
 
-    async def take_over(self, clock: Clock) -> None:
-        """Take up what the last process left, then start executions and send reports, for ever."""
-        await insist(self.engine.undos.reserve_targets, clock.sleep)
-        await insist(lambda: self.journal.recover(GRACE_SECONDS), clock.sleep)
-        await insist(self.engine.runner.reserve_targets, clock.sleep)
-        self.engine.dispatcher.recover()
-        self.starting = False
-        # Not before: what starts now finds the targets of cut-off plans reserved.
-        await asyncio.gather(
-            self.outbox.run(), self.engine.dispatcher.run(), self.engine.undos.run()
-        )
+    def loops(self) -> list[Coroutine[Any, Any, None]]:
+        """What runs for as long as the service lives."""
+        base, report = self._base, self.outbox.offer
+        loops = [
+            self._take_over_and_run(),
+            *self.engine.loops(),
+            watching.watch_pause_file(base.pauses, base.clock),
+            watching.watch_policy(
+                base.policy,
+                base.journal,
+                base.clock,
+                self._replies,
+                report,
+                base.metrics,
+                base.reload,
+            ),
+            maintenance.watch(
+                base.journal, base.clock, self._replies, report, self.engine.dispatcher.recover
+            ),
+            maintenance.prune(base.journal, base.clock, base.settings.retention_days),
+        ]
+        if base.peer.control_plane.exists:
+            loops += [self._aborted_tasks.run(), self._missed_triggers.run()]
+        return loops
 
-    async def readiness(self) -> Readiness:
-        """Whether we have started and can store events, and what someone should look at.
-
-        Keptn is not asked: what it can't be told yet is kept, and ages in a metric of its own.
-        """
-        # The ops port opens first, to tell how the start goes.
-        reasons = ["starting"] if self.starting else []
-        reasons += ["leaving"] if self.leaving else []
-        degraded: list[str] = []
-        if failure := self.journal.failure:
-            reasons.append(f"the journal can't be written: {failure}")
-        try:
-            parked = (await self.journal.backlog()).parked
-        except JournalError as error:
-            reasons.append(f"the journal can't be read: {error}")
-        else:
-            if parked:
-                degraded.append(f"reports refused by Keptn for good: {parked}")
-        if self.policy.problem:
-            why = self.policy.problem
-            degraded.append(f"the policy was rejected, the last good one holds: {why}")
-        if pause := self.pauses.current():
-            degraded.append(paused_words(pause))
-        return Readiness(ready=not reasons, reasons=reasons, degraded=degraded)
+    async def _take_over_and_run(self) -> None:
+        """Take over what the last process left, then start executions and send reports."""
+        sleep = self._base.clock.sleep
+        await insist(lambda: self.journal.recover(GRACE_SECONDS), sleep)
+        # Before anything starts, which could otherwise take the targets of what was cut off.
+        await self.engine.reserve_targets(sleep)
+        self.readiness.note_started()
+        await asyncio.gather(self.outbox.run(), self.engine.run())
 
     async def drain(self) -> None:
-        """Start nothing new, but store what arrives; let what runs end, and tell Keptn."""
-        self.leaving = self.receiver.leaving = True
-        self.engine.stop()
+        """Start nothing new, but store what arrives; let what runs end, and report it."""
+        self.readiness.note_leaving()
+        self._base.peer.transport.leave()
+        self.engine.stop_starting()
         seconds = self.settings.drain_seconds
         try:
             async with asyncio.timeout(seconds - min(CLOSE_SECONDS, seconds / 3)):
-                limits = max(seconds - LEAVE_SECONDS, seconds / 3), min(CANCEL_SECONDS, seconds / 6)
-                await self.engine.drain(*limits)
-                # A Keptn that can't be reached is no reason to stay for the whole drain.
+                await self.engine.drain(max(seconds - LEAVE_SECONDS, seconds / 3), seconds / 6)
+                # When Keptn can't be reached, waiting for the whole drain would gain nothing.
                 async with asyncio.timeout(FLUSH_SECONDS):
                     await self.outbox.flush()
         except (TimeoutError, JournalError):
             logs.logger().warning("left before every report was sent; the next process sends them")
+
+
+def _engine(base: Foundation, replies: Replies, outbox: Outbox) -> Engine:
+    control_plane, settings = base.peer.control_plane, base.settings
+    from_file = settings.value_source == "remediation.yaml"
+    runtime = Runtime(
+        journal=base.journal,
+        http=base.http,
+        metrics=base.metrics,
+        clock=base.clock,
+        mask=base.mask,
+        dry_run=settings.dry_run,
+    )
+    guard = Guard(
+        journal=base.journal,
+        clock=base.clock,
+        rules=base.rules,
+        pause=base.pauses.current,
+        services=StageSizes(control_plane.services, base.clock).of,
+    )
+    return build_engine(
+        runtime,
+        base.registry,
+        replies,
+        outbox.offer,
+        guard=guard,
+        pauses=base.pauses,
+        settings=settings,
+        value_of=partial(value_of, fetch=control_plane.resource) if from_file else None,
+    )
+
+
+def _missed_triggers(
+    base: Foundation, replies: Replies, intake: Intake, outbox: Outbox
+) -> MissedTriggers:
+    keptn, settings = base.keptn, base.settings
+    return MissedTriggers(
+        base.journal,
+        base.peer.control_plane,
+        base.registry,
+        base.clock,
+        replies,
+        filters=Filters(keptn.project_filter, keptn.stage_filter, keptn.service_filter),
+        rules=base.rules,
+        accept=intake.accept if settings.sweep else None,
+        tell=outbox.offer if settings.answer_lost else None,
+    )
+
+
+def _ops_port(base: Foundation, engine: Engine, readiness: Readiness) -> OpsPort:
+    operator_api = None
+    if base.operator_token:
+        operator_api = OperatorApi(
+            base.journal, base.operator_token, base.pauses, engine.look, base.mask
+        )
+    return OpsPort(
+        base.settings.ops_host,
+        base.settings.ops_port,
+        journal=base.journal,
+        registry=base.registry,
+        metrics=base.metrics,
+        readiness=readiness.look,
+        pauses=base.pauses,
+        mask=base.mask,
+        version=installed_version(),
+        operator_api=operator_api,
+    )

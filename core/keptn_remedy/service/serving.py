@@ -12,8 +12,9 @@ from typing import Any
 from keptn_remedy import registry, settings
 from keptn_remedy.events import Report
 from keptn_remedy.guardrails.defaults import replica_settings
+from keptn_remedy.service.foundation import installed_version, secrets_in
 from keptn_remedy.service.provider import Service
-from keptn_remedy.service.wiring import installed_version, running, secrets_in
+from keptn_remedy.service.wiring import running
 from keptn_remedy.settings import KeptnSettings, Settings
 from keptn_remedy.support import logs, variables
 from keptn_remedy.support.masking import Mask

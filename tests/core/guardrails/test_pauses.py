@@ -139,7 +139,7 @@ async def test_a_file_pauses_for_as_long_as_it_is_there(rig: Rig) -> None:
 async def test_a_pause_is_shown_as_degraded_in_the_metric_and_in_the_log(rig: Rig) -> None:
     async with rig.serving() as service:
         await rig.pause()
-        ready = await service.readiness()
+        ready = await service.readiness.look()
         assert ready.ready
         assert ready.degraded[0].startswith("paused by ann")
         registry = service.engine.runtime.metrics.registry

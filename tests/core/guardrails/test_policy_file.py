@@ -94,14 +94,14 @@ async def test_a_bad_change_keeps_the_last_good_policy_and_is_told_once(rig: Rig
         for _ in range(5):
             rig.clock.forward(2)
             await rig.refused(Ask(), "decision", "stop")
-        ready = await service.readiness()
+        ready = await service.readiness.look()
         assert ready.ready
         assert "the policy was rejected, the last good one holds: line 2" in ready.degraded[0]
         assert "did you mean decision?" in ready.degraded[0]
         rig.policy.write_text(ALLOWS)
         await until(lambda: registry.get_sample_value("remedy_policy_rejected") == 0)
         await rig.acts(Ask())
-        assert (await service.readiness()).degraded == []
+        assert (await service.readiness.look()).degraded == []
     told = [e for e in rig.keptn.received if e.type == LOG_ERROR and "policy" in str(e.data)]
     assert len(told) == len(rig.log.saying("the policy was rejected")) == 1
 
@@ -112,7 +112,7 @@ async def test_the_last_good_policy_holds_across_a_restart_with_a_bad_file(rig: 
         await rig.refused(Ask(), "decision", "stop")
     rig.policy.write_text(BAD)
     async with rig.serving() as service:
-        ready = await service.readiness()
+        ready = await service.readiness.look()
         assert (ready.ready, len(ready.degraded)) == (True, 1)
         await rig.refused(Ask(), "decision", "stop")
         await rig.keptn.wait_until(lambda: any(e.type == LOG_ERROR for e in rig.keptn.received))

@@ -14,7 +14,7 @@ from keptn_remedy import events
 from keptn_remedy.journal import JournalError
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.keptn.aborted_tasks import AbortedTasks
-from keptn_remedy.keptn.control_plane import ControlPlane
+from keptn_remedy.keptn.control_plane.over_http import HttpControlPlane
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing import FakeKeptn, HttpPeer, http_peer, triggered
 from keptn_remedy.testing.fake_keptn import Release
@@ -63,7 +63,7 @@ class Watch:
     def __init__(self, keptn: FakeKeptn | HttpPeer, journal: SqliteJournal, clock: Hands) -> None:
         self.given_up: dict[str, str] = {}
         self.journal, self.clock = journal, clock
-        self.control_plane = ControlPlane(keptn.url, "keptn-remedy")
+        self.control_plane = HttpControlPlane(keptn.url, "keptn-remedy")
         self.aborts = AbortedTasks(
             journal, self.control_plane, clock, self._give_up, period_seconds=PERIOD
         )

@@ -11,8 +11,8 @@ import pytest
 from keptn_remedy import events
 from keptn_remedy.action import TemporaryError
 from keptn_remedy.events import ActionTriggered, Replies, Report
-from keptn_remedy.keptn.control_plane import ControlPlane
 from keptn_remedy.keptn.control_plane.client import MAX_ANSWER_BYTES
+from keptn_remedy.keptn.control_plane.over_http import HttpControlPlane
 from keptn_remedy.testing import FakeKeptn, HttpPeer, http_peer, triggered
 from keptn_remedy.testing.fake_keptn import Release
 
@@ -27,16 +27,16 @@ async def keptn() -> AsyncIterator[HttpPeer]:
 
 
 @pytest.fixture
-async def control_plane(keptn: HttpPeer) -> AsyncIterator[ControlPlane]:
-    asked = ControlPlane(keptn.url, SOURCE, token="a-token")
+async def control_plane(keptn: HttpPeer) -> AsyncIterator[HttpControlPlane]:
+    asked = HttpControlPlane(keptn.url, SOURCE, token="a-token")
     yield asked
     await asked.close()
 
 
 @asynccontextmanager
-async def asked_fake(release: Release = "1.4") -> AsyncIterator[tuple[FakeKeptn, ControlPlane]]:
+async def asked_fake(release: Release = "1.4") -> AsyncIterator[tuple[FakeKeptn, HttpControlPlane]]:
     async with FakeKeptn(release) as keptn:
-        control_plane = ControlPlane(keptn.url, SOURCE)
+        control_plane = HttpControlPlane(keptn.url, SOURCE)
         yield keptn, control_plane
         await control_plane.close()
 
@@ -59,13 +59,13 @@ def counted(event_type: str = events.STARTED, source: str = SOURCE) -> dict[str,
 
 @pytest.mark.parametrize("key", ["sequenceExecutions", "SequenceExecutions"])
 async def test_a_report_is_found_under_either_name_of_the_list(
-    keptn: HttpPeer, control_plane: ControlPlane, key: str
+    keptn: HttpPeer, control_plane: HttpControlPlane, key: str
 ) -> None:
     keptn.answer(json={key: [counted()], "nextPageKey": 0})
     assert await control_plane.counted(started())
 
 
-async def test_the_token_is_sent(keptn: HttpPeer, control_plane: ControlPlane) -> None:
+async def test_the_token_is_sent(keptn: HttpPeer, control_plane: HttpControlPlane) -> None:
     keptn.answer(json={"sequenceExecutions": []})
     await control_plane.counted(started())
     assert keptn.requests[0].headers["x-token"] == "a-token"
@@ -81,21 +81,21 @@ async def test_the_token_is_sent(keptn: HttpPeer, control_plane: ControlPlane) -
     ],
 )
 async def test_what_others_reported_is_not_our_report(
-    keptn: HttpPeer, control_plane: ControlPlane, sequence: dict[str, Any]
+    keptn: HttpPeer, control_plane: HttpControlPlane, sequence: dict[str, Any]
 ) -> None:
     keptn.answer(json={"sequenceExecutions": [sequence]})
     assert not await control_plane.counted(started())
 
 
 async def test_a_task_that_is_over_needs_no_report(
-    keptn: HttpPeer, control_plane: ControlPlane
+    keptn: HttpPeer, control_plane: HttpControlPlane
 ) -> None:
     over = {"status": {"previousTasks": [{"triggeredID": "t1"}], "currentTask": {}}}
     keptn.answer(json={"sequenceExecutions": [over]})
     assert await control_plane.counted(started())
 
 
-async def test_every_page_is_read(keptn: HttpPeer, control_plane: ControlPlane) -> None:
+async def test_every_page_is_read(keptn: HttpPeer, control_plane: HttpControlPlane) -> None:
     keptn.answer(json={"sequenceExecutions": [], "nextPageKey": 20})
     keptn.answer(json={"sequenceExecutions": [counted()], "nextPageKey": 0})
     assert await control_plane.counted(started())
@@ -104,7 +104,7 @@ async def test_every_page_is_read(keptn: HttpPeer, control_plane: ControlPlane) 
 
 @pytest.mark.parametrize("body", [b"not JSON", b"[]", b'{"sequenceExecutions": null}'])
 async def test_an_answer_that_makes_no_sense_teaches_nothing(
-    keptn: HttpPeer, control_plane: ControlPlane, body: bytes
+    keptn: HttpPeer, control_plane: HttpControlPlane, body: bytes
 ) -> None:
     keptn.answer(body=body)
     assert not await control_plane.counted(started())
@@ -141,7 +141,7 @@ async def test_the_whole_list_is_asked_for_at_once() -> None:
 
 
 async def test_a_list_that_is_longer_is_asked_for_again(
-    keptn: HttpPeer, control_plane: ControlPlane
+    keptn: HttpPeer, control_plane: HttpControlPlane
 ) -> None:
     keptn.answer(json=page(1_000, of=1_003, nextPageKey="1000"))
     keptn.answer(json=page(1_003))
@@ -165,14 +165,14 @@ async def test_a_list_that_is_longer_is_asked_for_again(
     ],
 )
 async def test_a_list_that_is_not_whole_teaches_nothing(
-    answer: Any, keptn: HttpPeer, control_plane: ControlPlane
+    answer: Any, keptn: HttpPeer, control_plane: HttpControlPlane
 ) -> None:
     keptn.answer(json=answer, times=None)
     assert await control_plane.open_ids("sockshop") is None
     assert await control_plane.open_triggers() is None
 
 
-async def test_an_empty_list_is_an_answer(keptn: HttpPeer, control_plane: ControlPlane) -> None:
+async def test_an_empty_list_is_an_answer(keptn: HttpPeer, control_plane: HttpControlPlane) -> None:
     keptn.answer(json=page(0))
     assert await control_plane.open_ids("sockshop") == frozenset()
     keptn.answer(json={"events": []})
@@ -180,14 +180,14 @@ async def test_an_empty_list_is_an_answer(keptn: HttpPeer, control_plane: Contro
 
 
 async def test_an_event_without_an_id_is_nobodys(
-    keptn: HttpPeer, control_plane: ControlPlane
+    keptn: HttpPeer, control_plane: HttpControlPlane
 ) -> None:
     keptn.answer(json={"events": [{"id": None}, {}, {"id": 5}, {"id": "t1"}]})
     assert await control_plane.open_ids("sockshop") == frozenset({"t1"})
 
 
 async def test_an_event_that_can_not_be_written_spoils_no_other(
-    keptn: HttpPeer, control_plane: ControlPlane
+    keptn: HttpPeer, control_plane: HttpControlPlane
 ) -> None:
     huge = b"1" * 30
     keptn.answer(body=b'{"events": [{"id": "t1", "data": %b}, {"id": "t2"}]}' % huge)
@@ -259,7 +259,7 @@ async def test_the_services_of_a_stage_are_counted() -> None:
     ],
 )
 async def test_services_are_counted_only_where_the_answer_makes_sense(
-    answer: Any, count: int | None, keptn: HttpPeer, control_plane: ControlPlane
+    answer: Any, count: int | None, keptn: HttpPeer, control_plane: HttpControlPlane
 ) -> None:
     keptn.answer(json=answer)
     assert await control_plane.services("sockshop", "production") == count
@@ -312,7 +312,7 @@ async def test_a_keptn_that_fails_is_no_missing_file() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"not JSON", b"{}", b'{"resourceContent": "x"}', b"[]"])
 async def test_a_file_that_makes_no_sense_is_no_missing_file(
-    body: bytes, keptn: HttpPeer, control_plane: ControlPlane
+    body: bytes, keptn: HttpPeer, control_plane: HttpControlPlane
 ) -> None:
     keptn.answer(body=body, times=None)
     with pytest.raises(TemporaryError, match="can't be asked"):
@@ -324,7 +324,7 @@ async def test_a_file_that_makes_no_sense_is_no_missing_file(
 
 @pytest.mark.parametrize("status", [204, 301, 302, 307, 401, 403, 404, 429, 500, 503])
 async def test_any_answer_but_200_is_unknown(
-    status: int, keptn: HttpPeer, control_plane: ControlPlane
+    status: int, keptn: HttpPeer, control_plane: HttpControlPlane
 ) -> None:
     elsewhere = {"Location": f"{keptn.url}/elsewhere"}
     keptn.answer(status, json=page(0), headers=elsewhere, times=None)
@@ -335,21 +335,21 @@ async def test_any_answer_but_200_is_unknown(
 
 
 async def test_an_answer_without_end_is_refused(
-    keptn: HttpPeer, control_plane: ControlPlane
+    keptn: HttpPeer, control_plane: HttpControlPlane
 ) -> None:
     keptn.answer(body=b'{"events": [' + b" " * MAX_ANSWER_BYTES + b"]}")
     assert await control_plane.open_ids("sockshop") is None
 
 
-async def test_a_keptn_that_is_not_there_is_unknown(control_plane: ControlPlane) -> None:
-    nobody = ControlPlane("http://127.0.0.1:9", SOURCE)
+async def test_a_keptn_that_is_not_there_is_unknown(control_plane: HttpControlPlane) -> None:
+    nobody = HttpControlPlane("http://127.0.0.1:9", SOURCE)
     assert await nobody.open_ids("sockshop") is None
     assert await nobody.open_triggers() is None
     await nobody.close()
 
 
 async def test_the_path_of_the_api_is_kept(keptn: HttpPeer) -> None:
-    control_plane = ControlPlane(f"{keptn.url}/api", SOURCE)
+    control_plane = HttpControlPlane(f"{keptn.url}/api", SOURCE)
     await control_plane.open_ids("sockshop")
     await control_plane.close()
     assert keptn.requests[0].path == f"/api/controlPlane/v1/event/triggered/{events.TRIGGERED}"

@@ -17,7 +17,7 @@ from keptn_remedy.events import STRUCTURED, Event, Replies
 from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.journal import Unsent
 from keptn_remedy.journal.sqlite import SqliteJournal
-from keptn_remedy.keptn.control_plane import ControlPlane
+from keptn_remedy.keptn.control_plane.over_http import HttpControlPlane
 from keptn_remedy.keptn.missed_triggers import SWEEP_SECONDS, Filters, MissedTriggers
 from keptn_remedy.keptn.transports import Receipt
 from keptn_remedy.support.clock import Clock
@@ -66,7 +66,7 @@ class Broom:
         filters: Filters | None = None,
         sweeps: bool = True,
         answers: bool = False,
-        asking: type[ControlPlane] = ControlPlane,
+        asking: type[HttpControlPlane] = HttpControlPlane,
     ) -> None:
         self.asked_to_accept: list[str] = []
         self.taken_up: list[str] = []
@@ -432,7 +432,7 @@ async def test_where_keptn_fails_nothing_happens(
     assert await swept(keptn, journal) == [id_]
 
 
-class ShortOfBreath(ControlPlane):
+class ShortOfBreath(HttpControlPlane):
     """Answers the first question about a sequence, and not the second."""
 
     async def running_tasks(self, project: str, stage: str) -> None:

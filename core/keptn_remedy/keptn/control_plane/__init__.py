@@ -1,36 +1,17 @@
-"""Asking Keptn what it knows, through its API or the sidecar that proxies it.
+"""What Keptn can be asked: which tasks it waits for, what it counted, which files it holds.
 
-Every answer has three values: where Keptn can't be asked, or what it says makes no sense, it is
-None, and None never means no.
+Every answer has three values. None means that Keptn could not be asked, or that its answer made no
+sense; None never means no.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Protocol
 
-import orjson
-from pydantic import ValidationError
-
-from keptn_remedy.action import TemporaryError
-from keptn_remedy.events import TRIGGERED, Report
-from keptn_remedy.keptn.control_plane import answers
-from keptn_remedy.keptn.control_plane.answers import Page, TaskEvent
-from keptn_remedy.keptn.control_plane.client import ApiClient, Reply, path_of
-
-MAX_PAGES: Final = 20
-# In one page, since each release of Keptn fills every page from the front of the list.
-PAGE_SIZE: Final = 1_000
-# How often a list that grows while it is read is read again.
-READINGS: Final = 3
-# resource-service since 0.18.
-_RESOURCES_AT: Final = ("resource-service", "configuration-service")
-_NEWEST: Final[Mapping[str, str]] = {}
-_EXECUTIONS: Final = "controlPlane/v1/sequence-execution"
-T = TypeVar("T")
-P = TypeVar("P", bound=Page[Any])
+from keptn_remedy.events import Report
+from keptn_remedy.keptn.control_plane.answers import TaskEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,184 +33,67 @@ class TaskState:
         return any(e.type == event_type and e.source == source for e in self.events)
 
 
-class ControlPlane:
-    """Keptn's control plane as seen by an action provider that sends as `source`."""
+class ControlPlane(Protocol):
+    """Keptn's control plane as an action provider sees it."""
 
-    def __init__(self, api_url: str, source: str, token: str | None = None) -> None:
-        self._client = ApiClient(api_url, token)
-        self._source = source
+    @property
+    def exists(self) -> bool:
+        """False in local mode: every answer is None, and nothing needs asking regularly."""
+        ...
 
     async def counted(self, report: Report) -> bool:
-        """Whether Keptn has the report, or its task has ended; False where that can't be learnt.
+        """Whether Keptn has the report, or its task has ended; False where that is unknown.
 
-        Keptn counts a report twice when it is sent twice (contract §4.2), so this is asked before
+        Keptn counts a report twice when it is sent twice (contract §4.2). So this is asked before
         a report is repeated whose delivery is in doubt.
         """
-        event = orjson.loads(report.body)
-        triggered_id, data = event.get("triggeredid"), event["data"]
-        query = {"project": data["project"], "keptnContext": event["shkeptncontext"]}
-        sequences = await self._pages(_EXECUTIONS, query, answers.Sequences)
-        if sequences is not None:
-            return any(self._has(s.status, triggered_id, report) for s in sequences)
-        if report.kind != "finished":
-            return False
-        query = {"project": data["project"], "stage": data["stage"], "eventID": triggered_id}
-        listed = await self._listed(TRIGGERED, query)
-        return listed is not None and triggered_id not in _ids(listed)
+        ...
 
-    async def open_triggers(self, project: str | None = None) -> dict[str, bytes] | None:
-        """Every `action.triggered` that Keptn waits for by its id, as `events.read_structured`
-        takes it.
+    async def open_triggers(self, project: str | None = None) -> Mapping[str, bytes] | None:
+        """Every `action.triggered` that Keptn waits for, by its id, in the form that
+        `events.read_structured` takes.
 
-        Of all projects Keptn leaves out those that it fails to read: what is missing then isn't
-        known to be gone.
+        A list of all projects lacks those that Keptn fails to read. A trigger missing from it is
+        not known to be gone.
         """
-        return await self._bodies(TRIGGERED, {"project": project} if project else {})
+        ...
 
     async def open_ids(self, project: str) -> frozenset[str] | None:
         """The ids of all `action.triggered` of a project that Keptn waits for."""
-        listed = await self._listed(TRIGGERED, {"project": project})
-        return None if listed is None else _ids(listed)
+        ...
 
     async def open_trigger(self, project: str, task: TaskState) -> bytes | None:
         """The event that triggered a task; None also where it isn't due yet."""
-        query = {"project": project, "eventID": task.triggered_id}
-        found = await self._bodies(task.event_type, query)
-        return found.get(task.triggered_id) if found else None
+        ...
 
     async def task(self, project: str, context: str, triggered_id: str) -> TaskState | None:
-        """What Keptn counted for a task that is the current one of its sequence; None also where
-        it isn't. Before 1.0 Keptn can't be asked.
-        """
-        tasks = await self._tasks({"project": project, "keptnContext": context})
-        found = (task for task in tasks or () if task.triggered_id == triggered_id)
-        return next(found, None)
+        """What Keptn counted for a task; None also where it isn't the current one of its sequence.
 
-    async def running_tasks(self, project: str, stage: str) -> list[TaskState] | None:
-        """The current task of each sequence of a stage that runs."""
-        tasks = await self._tasks({"project": project, "stage": stage, "status": "started"})
-        return None if tasks is None else [task for task in tasks if task.sequence == "started"]
+        Keptn before 1.0 can't be asked this.
+        """
+        ...
+
+    async def running_tasks(self, project: str, stage: str) -> Sequence[TaskState] | None:
+        """The current task of each running sequence of a stage."""
+        ...
 
     async def services(self, project: str, stage: str) -> int | None:
         """How many services a stage has."""
-        path = path_of("controlPlane", "v1", "project", project, "stage", stage, "service")
-        page = await self._page(path, {}, answers.Services)
-        if page is None:
-            return None
-        return page.total or (len(page.items) if page.is_last else None)
+        ...
 
     async def resource(
         self, project: str, stage: str, service: str, name: str, commit: str
     ) -> bytes | None:
-        """A file as it was at a commit ("" for now), of the service, else the stage, else the
-        project; None where there is none. What is in no level at the commit is looked for as of
-        now.
+        """The content of a file at a commit ("" for the newest): the service's, else the stage's,
+        else the project's. A file that no level has at the commit is looked for in the newest
+        version; None where there is none either.
 
         Raises:
-            TemporaryError: Keptn can't be asked.
+            TemporaryError: Keptn can't be asked now.
+            PermanentError: there is no Keptn to ask.
         """
-        levels = [("stage", stage, "service", service), ("stage", stage), ()]
-        paths = [path_of("v1", "project", project, *lvl, "resource", name) for lvl in levels]
-        for query in [{"gitCommitID": commit}, _NEWEST] if commit else [_NEWEST]:
-            for path in paths:
-                content = await self._resource(path, query)
-                if content is not None:
-                    return content
-        return None
+        ...
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.close()
-
-    def _has(self, status: answers.Status, triggered_id: str, report: Report) -> bool:
-        if any(task.triggered_id == triggered_id for task in status.previous):
-            return True
-        current = status.current
-        return current.triggered_id == triggered_id and any(
-            event.source == self._source and event.type == report.type for event in current.events
-        )
-
-    async def _tasks(self, query: Mapping[str, str]) -> list[TaskState] | None:
-        sequences = await self._pages(_EXECUTIONS, query, answers.Sequences)
-        if sequences is None:
-            return None
-        tasks = ((sequence.status.state, sequence.status.current) for sequence in sequences)
-        return [TaskState(t.name, t.triggered_id, s, t.events) for s, t in tasks if t.triggered_id]
-
-    async def _bodies(self, event_type: str, query: Mapping[str, str]) -> dict[str, bytes] | None:
-        listed = await self._listed(event_type, query)
-        return None if listed is None else dict(_written(listed))
-
-    async def _listed(
-        self, event_type: str, query: Mapping[str, str]
-    ) -> Sequence[Mapping[str, Any]] | None:
-        """The whole list of open triggers of a type, of one moment."""
-        path, size = f"controlPlane/v1/event/triggered/{path_of(event_type)}", PAGE_SIZE
-        for _ in range(READINGS):
-            page = await self._page(path, {**query, "pageSize": str(size)}, answers.Triggers)
-            if page is None:
-                return None
-            if page.is_last and page.total <= len(page.items):
-                return page.items
-            size = max(page.total, size) + PAGE_SIZE
-        return None
-
-    async def _pages(
-        self, path: str, query: Mapping[str, str], model: type[Page[T]]
-    ) -> list[T] | None:
-        """All items of a paged list; None unless each page came with 200 and made sense."""
-        found: list[T] = []
-        next_page: dict[str, str] = {}
-        for _ in range(MAX_PAGES):
-            page = await self._page(path, {**query, **next_page}, model)
-            if page is None:
-                return None
-            found += page.items
-            if page.is_last:
-                return found
-            next_page = {"nextPageKey": page.next}
-        return None
-
-    async def _page(self, path: str, query: Mapping[str, str], model: type[P]) -> P | None:
-        reply = await self._client.get(path, query)
-        if reply.status != 200:
-            return None
-        try:
-            return model.model_validate_json(reply.body)
-        except ValidationError:
-            return None
-
-    async def _resource(self, path: str, query: Mapping[str, str]) -> bytes | None:
-        """The file as the first service that knows of files says; None when it has none."""
-        failed: list[str] = []
-        for service in _RESOURCES_AT:
-            reply = await self._client.get(f"{service}/{path}", query)
-            try:
-                return _content(reply)
-            except ValidationError:
-                failed.append(f"{service} {reply.reason}")
-        raise TemporaryError(f"Keptn can't be asked for a file: {'; '.join(failed)}")
-
-
-def _ids(listed: Sequence[Mapping[str, Any]]) -> frozenset[str]:
-    return frozenset(event["id"] for event in listed if isinstance(event.get("id"), str))
-
-
-def _written(listed: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, bytes]]:
-    for event in listed:
-        # What can't be written again, such as a number beyond 64 bits, nobody could answer.
-        with suppress(orjson.JSONEncodeError):
-            yield str(event.get("id")), orjson.dumps(event)
-
-
-def _content(reply: Reply) -> bytes | None:
-    """The content of a file; None when Keptn itself, not a gateway before it, knows none.
-
-    Raises:
-        ValidationError: it is neither.
-    """
-    if reply.status == 404:
-        answers.ErrorBody.model_validate_json(reply.body)
-        return None
-    body = reply.body if reply.status == 200 else b""
-    return answers.Resource.model_validate_json(body).content
+        ...

@@ -1,4 +1,4 @@
-"""What Keptn's API answers, as far as it is read."""
+"""Responses of Keptn's API: the parts that we read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TaskEvent(_Answer):
 
 
 class Task(_Answer):
-    """A task of a sequence; without an id it is none."""
+    """A task of a sequence; an empty id means that there is none."""
 
     name: str = ""
     triggered_id: str = Field(default="", alias="triggeredID")
@@ -34,7 +34,7 @@ class Task(_Answer):
 
 
 class Status(_Answer):
-    """Where a sequence stands."""
+    """The state of a sequence, its tasks so far, and the current one."""
 
     state: str = ""
     previous: Annotated[tuple[Task, ...], BeforeValidator(_empty_for_null)] = Field(
@@ -46,13 +46,15 @@ class Status(_Answer):
 
 
 class Sequence(_Answer):
-    """An execution of a sequence."""
+    """A sequence execution."""
 
     status: Annotated[Status, BeforeValidator(lambda status: status or {})] = Status()
 
 
 class Page(_Answer, Generic[T]):
-    """One page of a list. Without its list it is some other answer, of a proxy for instance."""
+    """One page of a list. A response without the list comes from something else, such as a proxy,
+    and doesn't validate.
+    """
 
     next: Annotated[str, BeforeValidator(lambda key: key or "")] = Field(
         default="", alias="nextPageKey"
@@ -67,7 +69,7 @@ class Page(_Answer, Generic[T]):
 class Sequences(Page[Sequence]):
     """A page of `sequence-execution`."""
 
-    # In some releases the Go field has no JSON tag, and goes by its own name.
+    # In some releases the Go field has no JSON tag and appears under its own name.
     items: Annotated[tuple[Sequence, ...], BeforeValidator(_empty_for_null)] = Field(
         validation_alias=AliasChoices("sequenceExecutions", "SequenceExecutions")
     )
@@ -96,6 +98,6 @@ class Resource(_Answer):
 
 
 class ErrorBody(_Answer):
-    """An error as Keptn's services tell it; a gateway's is no JSON."""
+    """An error of Keptn's own services; a gateway's isn't JSON."""
 
     message: str

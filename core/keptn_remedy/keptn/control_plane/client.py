@@ -1,4 +1,4 @@
-"""Asking over HTTP: within a time, within a size, and never somewhere else than at Keptn."""
+"""A client of Keptn's HTTP API with limits of time and size, which follows no redirect."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ MAX_ANSWER_BYTES = 32 * 1024**2
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back. Without a status nothing did that can be used, and `body` says why."""
+    """A response. Without a status there was none that could be used, and `body` says why."""
 
     status: int | None
     body: bytes
 
     @property
     def reason(self) -> str:
-        """Why it can't be used."""
+        """Why it is of no use, as the end of a sentence about who answered."""
         return f"answered {self.status}" if self.status else self.body.decode()
 
 
@@ -35,7 +35,7 @@ class ApiClient:
         self._session: ClientSession | None = None
 
     async def get(self, path: str, query: Mapping[str, str]) -> Reply:
-        """The answer to one request. Never raises; redirects are not followed."""
+        """The response to one GET request. Never raises; redirects are not followed."""
         if self._session is None:
             self._session = ClientSession(
                 timeout=ClientTimeout(total=ASK_SECONDS), cookie_jar=DummyCookieJar()
@@ -50,7 +50,6 @@ class ApiClient:
             return Reply(None, repr(error).encode())
 
     async def close(self) -> None:
-        """Close the connections."""
         if self._session:
             await self._session.close()
 
@@ -60,10 +59,10 @@ async def _read(answer: ClientResponse) -> Reply:
     async for chunk in answer.content.iter_any():
         body += chunk
         if len(body) > MAX_ANSWER_BYTES:
-            return Reply(None, b"answered with too much")
+            return Reply(None, b"answered with over 32 MiB")
     return Reply(answer.status, bytes(body))
 
 
 def path_of(*segments: str) -> str:
-    """A path of these segments; a slash within one is no separator."""
+    """A URL path of these segments, each escaped, slashes included."""
     return "/".join(quote(segment, safe="") for segment in segments)

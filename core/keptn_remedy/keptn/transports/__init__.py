@@ -1,4 +1,4 @@
-"""How events come in and reports go out: the seam that hides Keptn's wiring."""
+"""How events come in and reports go out: the seam between the service and Keptn's network."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Literal, Protocol
 
 from keptn_remedy.events import Event, Report
 
-AnswerKind = Literal["accepted", "duplicate", "noted", "ignored", "unavailable"]
+ReceiptKind = Literal["accepted", "duplicate", "noted", "ignored", "unavailable"]
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What becomes of an event. `text` is the execution's id, or why it was not taken."""
+    """What was done with an event. `text` is the execution's id, or why there is none."""
 
-    kind: AnswerKind
+    kind: ReceiptKind
     text: str
 
 
@@ -24,7 +24,10 @@ Accept = Callable[[Event], Awaitable[Receipt]]
 
 
 class Undelivered(Exception):
-    """A report that may be sent again. `doubtful`: Keptn may have it all the same."""
+    """A report that may be sent again. `doubtful`: Keptn may have received it nevertheless.
+
+    `retry_after` is how many seconds the peer asked us to wait, if it did.
+    """
 
     def __init__(self, reason: str, *, doubtful: bool, retry_after: float | None = None) -> None:
         super().__init__(reason)
@@ -34,14 +37,23 @@ class Undelivered(Exception):
 
 
 class Rejected(Exception):
-    """A report that was refused for good."""
+    """A report that Keptn will never take; the message says why."""
 
 
 class Transport(Protocol):
-    """One way to hear of events and to answer them."""
+    """One way to receive events and to send reports. It owns what it listens and sends with."""
+
+    @property
+    def port(self) -> int | None:
+        """The TCP port on which it listens; None where it listens on none."""
+        ...
 
     def receive(self, accept: Accept) -> AbstractAsyncContextManager[None]:
-        """Hand every event to `accept`, from when the context is entered until it is left."""
+        """Pass every event to `accept`, from entering the context until leaving it.
+
+        Entering raises:
+            OSError: the address can't be bound (in use, or not permitted).
+        """
         ...
 
     async def send(self, report: Report) -> None:
@@ -49,6 +61,16 @@ class Transport(Protocol):
 
         Raises:
             Undelivered: it may be sent again.
-            Rejected: it never will be taken.
+            Rejected: it will never be taken.
         """
+        ...
+
+    def leave(self) -> None:
+        """Close each connection after its answer from now on, so that no sender reuses one that
+        ends with this process. Events are still received.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close the connections over which reports are sent."""
         ...

@@ -1,6 +1,6 @@
 """Beside Keptn's distributor: events come in over HTTP, reports go to its `/event`.
 
-Or to `/v1/event` of Keptn's API, which wants a token, where the distributor isn't our sidecar.
+Where the distributor isn't our sidecar, reports go to `/v1/event` of Keptn's API with a token.
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ class Distributor:
         self._headers = {"Content-Type": STRUCTURED, **({"x-token": token} if token else {})}
         self._session: ClientSession | None = None
 
+    @property
+    def port(self) -> int:
+        return self._receiver.port
+
     def receive(self, accept: Accept) -> AbstractAsyncContextManager[None]:
         return self._receiver.receive(accept)
 
@@ -59,8 +63,10 @@ class Distributor:
             reason, doubtful=status not in NOT_TAKEN, retry_after=retry_after(headers)
         )
 
+    def leave(self) -> None:
+        self._receiver.leave()
+
     async def close(self) -> None:
-        """Close the connections."""
         if self._session:
             await self._session.close()
 
@@ -68,7 +74,7 @@ class Distributor:
         if self._session is None:
             self._session = ClientSession(
                 connector=TCPConnector(limit=MAX_CONNECTIONS),
-                # A time-out for the whole would cost a timer for each report.
+                # A total time-out would cost a timer for each report.
                 timeout=ClientTimeout(
                     total=None, sock_connect=CONNECT_SECONDS, sock_read=ANSWER_SECONDS
                 ),

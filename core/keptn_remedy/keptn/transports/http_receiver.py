@@ -30,25 +30,33 @@ Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class HttpReceiver:
-    """Listens on the event port. While `leaving`, connections are closed after their answer."""
+    """Listens on the event port. Port 0 takes a free one, which `port` names while listening."""
 
     def __init__(self, host: str, port: int, metrics: Metrics) -> None:
-        self.leaving = False
-        self.port = port
         self._host = host
+        self._port = port
         self._metrics = metrics
+        self._is_leaving = False
+
+    @property
+    def port(self) -> int:
+        return self._port
+
+    def leave(self) -> None:
+        """Close each connection after its answer from now on."""
+        self._is_leaving = True
 
     @asynccontextmanager
     async def receive(self, accept: Accept) -> AsyncGenerator[None]:
         """Listen until the context is left.
 
         Raises:
-            OSError: the address is not to be had.
+            OSError: the address can't be bound (in use, or not permitted).
         """
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             answer = await self._answer(request, accept)
-            if self.leaving:
+            if self._is_leaving:
                 answer.force_close()
             return answer
 
@@ -56,9 +64,9 @@ class HttpReceiver:
         runner = web.ServerRunner(server, shutdown_timeout=0.3)  # aiohttp may wait twice
         await runner.setup()
         try:
-            site = web.TCPSite(runner, self._host, self.port, reuse_address=True)
+            site = web.TCPSite(runner, self._host, self._port, reuse_address=True)
             await site.start()
-            self.port = _bound_port(runner)
+            self._port = _bound_port(runner)
             yield
         finally:
             await runner.cleanup()
@@ -67,7 +75,7 @@ class HttpReceiver:
         if request.method != "POST":
             return self._invalid(405, "send events with POST", headers={"Allow": "POST"})
         if request.path != "/":
-            return self._invalid(404, "events are taken at /")
+            return self._invalid(404, "post events to /")
         try:
             body = await request.read()
             event = events.read(request.headers, body)
@@ -77,18 +85,18 @@ class HttpReceiver:
             status = 415 if error.unsupported_media_type else 400
             return self._invalid(status, error.reason, error.attribute)
         except (web.RequestPayloadError, ConnectionError, UnicodeError) as error:
-            # Else aiohttp reads on after our answer, and logs the error as one that nobody handled.
+            # Otherwise aiohttp reads on after our answer, and logs the error as unhandled.
             request.content.set_exception(TimeoutError())
             return self._invalid(400, f"the body can't be read: {_short(str(error))}")
-        return self._told(await accept(event))
+        return self._acknowledged(await accept(event))
 
-    def _told(self, answer: Receipt) -> web.Response:
-        self._metrics.events(answer.kind).inc()
-        if answer.kind == "unavailable":
+    def _acknowledged(self, receipt: Receipt) -> web.Response:
+        self._metrics.events(receipt.kind).inc()
+        if receipt.kind == "unavailable":
             headers = {"Retry-After": RETRY_AFTER_SECONDS}
-            return _problem(503, answer.text, headers=headers)
-        status = 202 if answer.kind == "accepted" else 200
-        body = orjson.dumps({_KEYS[answer.kind]: answer.text}) + b"\n"
+            return _problem(503, receipt.text, headers=headers)
+        status = 202 if receipt.kind == "accepted" else 200
+        body = orjson.dumps({_KEYS[receipt.kind]: receipt.text}) + b"\n"
         return web.Response(status=status, body=body, headers=_JSON)
 
     def _invalid(
@@ -113,7 +121,7 @@ class _Server(web.Server):
 
 
 class _Connection(web.RequestHandler):
-    """Answers what isn't even HTTP as clearly as what is no CloudEvent."""
+    """Answers invalid HTTP with a problem too, as it answers an invalid CloudEvent."""
 
     __slots__ = ("_refuse",)
 
@@ -135,9 +143,9 @@ class _Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         if status >= 500 or request.writer.output_size > 0:
             return super().handle_error(request, status, exc, message)
-        # Behind the colon is a piece of the request, which could hold a secret.
+        # After the colon aiohttp quotes the request, which could hold a secret.
         reason = _short((message or "").partition(":")[0])
-        answer = self._refuse(status, f"the request is no valid HTTP: {reason}")
+        answer = self._refuse(status, f"the request is not valid HTTP: {reason}")
         answer.force_close()
         return answer
 
@@ -148,7 +156,7 @@ def _problem(
     attribute: str | None = None,
     headers: dict[str, str] | None = None,
 ) -> web.Response:
-    """An error as RFC 9457 says."""
+    """A problem document (RFC 9457)."""
     problem = {"type": "about:blank", "title": detail, "status": status}
     if attribute:
         problem["attribute"] = attribute
@@ -161,7 +169,7 @@ def _problem(
 
 
 def _short(message: str) -> str:
-    """In one line, without the status that aiohttp puts in front."""
+    """One line, without the status that aiohttp puts in front."""
     return " ".join(message.split()).removeprefix("400, message: ")[:MAX_DETAIL_CHARACTERS]
 
 

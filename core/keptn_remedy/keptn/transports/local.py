@@ -1,4 +1,4 @@
-"""Without Keptn: events come in over HTTP, reports are kept for whoever wants to see them."""
+"""Local mode: events come in over HTTP, reports are kept in memory and shown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ KEPT = 1000
 
 
 class Local:
-    """The transport of `remedy serve --local`: the last reports are kept, each is shown."""
+    """The transport of `remedy serve --local`. `reports` holds the last 1,000 of them, and `show`
+    is called with each.
+    """
 
     def __init__(
         self, receiver: HttpReceiver, show: Callable[[Report], None] = lambda report: None
@@ -23,12 +25,19 @@ class Local:
         self._receiver = receiver
         self._show = show
 
+    @property
+    def port(self) -> int:
+        return self._receiver.port
+
     def receive(self, accept: Accept) -> AbstractAsyncContextManager[None]:
         return self._receiver.receive(accept)
 
     async def send(self, report: Report) -> None:
         self.reports.append(report)
         self._show(report)
+
+    def leave(self) -> None:
+        self._receiver.leave()
 
     async def close(self) -> None:
         """Nothing to close."""

@@ -1,0 +1,46 @@
+"""Keptn as the service sees it: where events come from and reports go, and what can be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from keptn_remedy.events import Report
+from keptn_remedy.keptn.control_plane import ControlPlane
+from keptn_remedy.keptn.control_plane.absent import NoControlPlane
+from keptn_remedy.keptn.control_plane.over_http import HttpControlPlane
+from keptn_remedy.keptn.transports import Transport
+from keptn_remedy.keptn.transports.distributor import Distributor
+from keptn_remedy.keptn.transports.http_receiver import HttpReceiver
+from keptn_remedy.keptn.transports.local import Local
+from keptn_remedy.settings import KeptnSettings, Settings
+from keptn_remedy.support.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A transport and a control plane that belong together."""
+
+    transport: Transport
+    control_plane: ControlPlane
+
+    async def close(self) -> None:
+        """Close the connections of both."""
+        try:
+            await self.transport.close()
+        finally:
+            await self.control_plane.close()
+
+
+def peer_of(
+    settings: Settings, keptn: KeptnSettings, metrics: Metrics, show: Callable[[Report], None]
+) -> Peer:
+    """The peer that `REMEDY_TRANSPORT` names. In local mode `show` is called with each report."""
+    receiver = HttpReceiver(settings.host, settings.port, metrics)
+    if settings.transport == "local":
+        return Peer(Local(receiver, show), NoControlPlane())
+    token = keptn.keptn_api_token.get_secret_value() if keptn.keptn_api_token else None
+    return Peer(
+        Distributor(receiver, str(settings.event_url), token),
+        HttpControlPlane(settings.control_plane_url, settings.source, token),
+    )

@@ -1,0 +1,111 @@
+"""What every part of the service stands on, opened in order and closed in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+
+from aiohttp import ClientSession
+
+from keptn_remedy.events import Report
+from keptn_remedy.guardrails.defaults import ReplicaSettings
+from keptn_remedy.guardrails.matching import Rules
+from keptn_remedy.guardrails.pauses import Pauses
+from keptn_remedy.guardrails.policy_file import PolicyFile
+from keptn_remedy.http_client import lent_session
+from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.keptn.peer import Peer, peer_of
+from keptn_remedy.ops.operator_token import OperatorToken
+from keptn_remedy.registry import Registry
+from keptn_remedy.settings import KeptnSettings, Settings
+from keptn_remedy.support.clock import Clock
+from keptn_remedy.support.masking import Mask, secrets_of
+from keptn_remedy.support.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foundation:
+    """What is opened before any part of the service is built."""
+
+    settings: Settings
+    keptn: KeptnSettings
+    registry: Registry
+    journal: SqliteJournal
+    policy: PolicyFile
+    pauses: Pauses
+    peer: Peer
+    http: ClientSession
+    operator_token: OperatorToken | None
+    clock: Clock
+    metrics: Metrics
+    mask: Mask
+    reload: asyncio.Event
+
+    def rules(self) -> Rules:
+        """The rules in force now."""
+        return self.policy.rules
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings,
+    registry: Registry,
+    *,
+    keptn: KeptnSettings,
+    replicas: ReplicaSettings,
+    clock: Clock,
+    mask: Mask,
+    show: Callable[[Report], None],
+    reload: asyncio.Event,
+) -> AsyncGenerator[Foundation]:
+    """The foundation, until the context is left. Raises as `wiring.running`."""
+    async with AsyncExitStack() as stack:
+        metrics = Metrics(installed_version())
+        journal = SqliteJournal.open(settings.journal, now=clock.now, on_commit=metrics.note_commit)
+        stack.push_async_callback(journal.close)
+        stack.push_async_callback(registry.close)
+        policy = PolicyFile(settings.policy, journal, partial(replicas.rules, names=registry.names))
+        await policy.begin()
+        peer = peer_of(settings, keptn, metrics, show)
+        stack.push_async_callback(peer.close)
+        yield Foundation(
+            settings=settings,
+            keptn=keptn,
+            registry=registry,
+            journal=journal,
+            policy=policy,
+            pauses=Pauses(journal, settings.pause_file),
+            peer=peer,
+            http=await stack.enter_async_context(lent_session()),
+            operator_token=await _operator_token(settings, mask),
+            clock=clock,
+            metrics=metrics,
+            mask=mask,
+            reload=reload,
+        )
+
+
+async def _operator_token(settings: Settings, mask: Mask) -> OperatorToken | None:
+    if settings.operator_token_file is None:
+        return None
+    token = OperatorToken(settings.operator_token_file, mask)
+    await token.begin()
+    return token
+
+
+def installed_version() -> str:
+    """The version of the installed distribution; `0` in a tree that isn't installed."""
+    try:
+        return version("keptn-remedy")
+    except PackageNotFoundError:
+        return "0"
+
+
+def secrets_in(registry: Registry, keptn: KeptnSettings) -> list[str]:
+    """Every secret in the settings of the actions that are on, and in Keptn's."""
+    holders = [entry.action.settings for entry in registry.entries if entry.action]
+    return [secret for holder in (*holders, keptn) for secret in secrets_of(holder)]

@@ -1,0 +1,56 @@
+"""What `/readyz` answers: whether the service can do its work, and what needs a look."""
+
+from __future__ import annotations
+
+from keptn_remedy.guardrails.pauses import Pauses
+from keptn_remedy.guardrails.policy_file import PolicyFile
+from keptn_remedy.guardrails.rails import paused_words
+from keptn_remedy.journal import Journal, JournalError
+from keptn_remedy.ops import models
+
+
+class Readiness:
+    """Ready means: started, not leaving, and able to store events and reports.
+
+    Keptn and the back ends are not asked. Reports that Keptn can't take now are stored, and their
+    age is a metric of its own.
+    """
+
+    def __init__(self, journal: Journal, policy: PolicyFile, pauses: Pauses) -> None:
+        self.starting = True
+        self.leaving = False
+        self._journal = journal
+        self._policy = policy
+        self._pauses = pauses
+
+    def note_started(self) -> None:
+        """What the last process left is taken over."""
+        self.starting = False
+
+    def note_leaving(self) -> None:
+        """The process is going to end."""
+        self.leaving = True
+
+    async def look(self) -> models.Readiness:
+        """Why the service isn't ready, if it isn't; and why it is degraded, if it is."""
+        reasons: list[str] = []
+        # The ops port opens before the event port, to show how the start proceeds.
+        if self.starting:
+            reasons.append("starting")
+        if self.leaving:
+            reasons.append("leaving")
+        if failure := self._journal.failure:
+            reasons.append(f"the journal can't be written: {failure}")
+        degraded: list[str] = []
+        try:
+            parked = (await self._journal.backlog()).parked
+        except JournalError as error:
+            reasons.append(f"the journal can't be read: {error}")
+        else:
+            if parked:
+                degraded.append(f"reports that Keptn rejected: {parked}")
+        if problem := self._policy.problem:
+            degraded.append(f"the policy was rejected, the last good one holds: {problem}")
+        if pause := self._pauses.current():
+            degraded.append(paused_words(pause))
+        return models.Readiness(ready=not reasons, reasons=reasons, degraded=degraded)
