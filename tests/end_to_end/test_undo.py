@@ -419,7 +419,7 @@ async def test_an_undo_waits_for_whoever_holds_the_target(tmp_path: Path) -> Non
     async with FakeKeptn() as keptn, serving(keptn, tmp_path) as service:
         execution = await turned(keptn, service, 5)
         targets = service.engine.locks
-        async with targets.hold(frozenset({"knob"}), "another", targets.moment()):
+        async with targets.hold(frozenset({"knob"}), "another", targets.moment):
             assert await service.journal.want_undo(execution, "order", "ada") is None
             await until(lambda: targets._interest["knob"] == 2)
             assert Knob.undos == []
@@ -522,7 +522,7 @@ async def test_an_undo_of_a_busy_target_holds_up_no_other(tmp_path: Path) -> Non
     async with FakeKeptn() as keptn, serving(keptn, tmp_path) as service:
         busy, free = await lit(keptn, service, "hall"), await lit(keptn, service, "attic")
         targets = service.engine.locks
-        async with targets.hold(frozenset({"hall"}), "another", targets.moment()):
+        async with targets.hold(frozenset({"hall"}), "another", targets.moment):
             await order(service, busy)
             await until(lambda: targets._interest["hall"] == 2)
             assert (await ordered(service, free)).state == "done"
@@ -571,7 +571,7 @@ async def test_undos_that_wait_for_their_target_take_no_room(
     async with FakeKeptn() as keptn, serving(keptn, tmp_path) as service:
         busy, free = await lit(keptn, service, "hall"), await lit(keptn, service, "attic")
         targets = service.engine.locks
-        async with targets.hold(frozenset({"hall"}), "another", targets.moment()):
+        async with targets.hold(frozenset({"hall"}), "another", targets.moment):
             await order(service, busy)
             await until(lambda: targets._interest["hall"] == 2)
             assert (await ordered(service, free)).state == "done"
@@ -586,7 +586,7 @@ async def test_an_undo_that_has_its_target_waits_for_room(
     async with FakeKeptn() as keptn, serving(keptn, tmp_path) as service:
         busy, slow = await lit(keptn, service, "hall"), await lit(keptn, service, "attic")
         targets = service.engine.locks
-        async with targets.hold(frozenset({"hall"}), "another", targets.moment()):
+        async with targets.hold(frozenset({"hall"}), "another", targets.moment):
             await order(service, busy)
             await until(lambda: targets._interest["hall"] == 2)
             await order(service, slow)
@@ -748,7 +748,7 @@ async def test_leaving_waits_for_no_undo_that_has_not_begun(tmp_path: Path) -> N
     async with FakeKeptn() as keptn, serving(keptn, tmp_path) as service:
         execution = await turned(keptn, service, 5)
         targets = service.engine.locks
-        async with targets.hold(frozenset({"knob"}), "another", targets.moment()):
+        async with targets.hold(frozenset({"knob"}), "another", targets.moment):
             await order(service, execution)
             await until(lambda: targets._interest["knob"] == 2)
             async with asyncio.timeout(5):

@@ -104,15 +104,16 @@ class Admission:
         )
 
     async def wait_out(self, objection: Objection, plan: Plan | None) -> None:
-        """Ask an approver, or wait for a turn; then the action plans again.
+        """Ask an approver and wait for the answer, or wait for a turn; then the action plans again.
 
         Raises:
-            NotAdmitted: there is nothing to wait for.
+            NotAdmitted: there is nothing to wait for, or the answer is no.
         """
         if isinstance(objection, DryRun):
             raise NotAdmitted(self._rehearsed(objection, plan), is_failure=False)
         if isinstance(objection, ApprovalNeeded):
             await self._ask(objection, plan)
+            await self.until_answered()
         elif (left := self._turn_left(objection)) > 0:
             with self._waiting():
                 await self._room.until_turn(min(left, LOOK_AGAIN_SECONDS))

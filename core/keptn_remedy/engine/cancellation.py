@@ -88,15 +88,12 @@ class Cancellation:
         try:
             yield
         except Exception:
-            self._check()
-            raise
+            if self.reason is None:
+                raise
         finally:
             self._is_shielded = False
-        self._check()
-
-    def _check(self) -> None:
         if self.reason is not None:
-            raise Interrupted from None
+            raise Interrupted
 
     def _absorb(self) -> bool:
         """Whether nobody but `request` cancelled the task; then the cancellation is over."""

@@ -76,12 +76,10 @@ class Dispatcher:
             return
         if self._arrived is not None:
             self._arrived.append(execution)
-        elif self._backlog or not self._has_room or execution.lane in self._busy_lanes:
+        elif self._backlog or not self._started(execution):
             self._backlog = True
             if self._has_room:  # else the end of an execution wakes us
                 self._wake.set()
-        else:
-            self._start(execution)
 
     async def run(self) -> None:
         """Fetch executions that wait in the journal whenever a slot is free, until cancelled."""
@@ -148,7 +146,7 @@ class Dispatcher:
                 raise
             finally:
                 arrived, self._arrived = self._arrived, None
-            started = [e for e in found if self._may_start(e) and self._start(e)]
+            started = [execution for execution in found if self._started(execution)]
             is_left = waiting > sum(e.seq <= newest for e in started)
             self._unseen |= everything and is_left
             self._backlog = is_left or self._unseen
@@ -157,17 +155,13 @@ class Dispatcher:
             if not started:
                 return
 
-    def _may_start(self, execution: Execution) -> bool:
-        return (
-            self._has_room
-            and execution.id not in self._running
-            and execution.lane not in self._busy_lanes
-        )
-
-    def _start(self, execution: Execution) -> bool:
+    def _started(self, execution: Execution) -> bool:
+        """Start it, unless we drain, its lane is busy, or no slot is free."""
+        is_busy = execution.id in self._running or execution.lane in self._busy_lanes
+        if self._draining or is_busy or not self._slots.try_take():
+            return False
         self._busy_lanes[execution.lane] = execution.id
         self._running[execution.id] = execution
-        self._slots.take()
         self._metrics.running.set(len(self._running))
         self._crew.start(execution, self._run(execution))
         return True

@@ -14,7 +14,7 @@ from keptn_remedy.action import Action, AnyAction, Denied, Outcome, Plan, Planne
 from keptn_remedy.engine.admission import Admission, NotAdmitted
 from keptn_remedy.engine.attempts import Attempts, may_be_repeated
 from keptn_remedy.engine.cancellation import Cancellation, Interrupted
-from keptn_remedy.engine.runtime import Runtime
+from keptn_remedy.engine.runtime import Runtime, checked
 from keptn_remedy.engine.target_locks import TargetLocks
 from keptn_remedy.engine.undo.compensation import Compensation
 from keptn_remedy.engine.value import Values
@@ -181,7 +181,7 @@ class _Taken(RunningExecution, Generic[A]):
 
     @abstractmethod
     async def _act(self) -> Outcome:
-        """Find the value, be admitted, and act."""
+        """Find the value, be admitted, and act. What comes back is not presentable yet."""
 
     @abstractmethod
     async def _after_abort(self) -> Outcome:
@@ -256,13 +256,12 @@ class PlainExecution(_Taken[Action]):
             refusal := await self._guard.still_allowed(self.execution, None)
         ):
             raise self._admission.refused(refusal, None)
-        await self._admission.until_answered()
+        if self.execution.question:
+            await self._admission.until_answered()
         while objection := await self._admission.try_admit(None):
             await self._admission.wait_out(objection, None)
-            await self._admission.until_answered()
         self._attempts.start_deadline()
-        done = await self._attempts.until_done(self._action.run, value)
-        return _with_notes(self._runtime.presentable(done), notes)
+        return _with_notes(await self._attempts.until_done(self._action.run, value), notes)
 
     async def _after_abort(self) -> Outcome:
         return Outcome.errored(f"{self._cancellation.reason}; what it had done is not known")
@@ -323,27 +322,27 @@ class PlannedExecution(_Taken[PlannedAction]):
     async def _after_abort(self) -> Outcome:
         if not (plan := self._plan):
             return Outcome.errored(f"{self._cancellation.reason}; nothing had been applied")
-        async with self._locks.hold(plan.targets, self.execution.id, self._locks.moment()):
+        async with self._locks.hold(plan.targets, self.execution.id, self._locks.moment):
             return await self._compensate().after_abort(plan, self._failure)
 
     async def _carry_out(self, plan: Plan) -> Outcome:
         if self._failure:
             return await self._compensate().after_failure(self._failure, plan)
-        outcome = await self._applied(plan)
+        outcome = checked(await self._applied(plan))
         if outcome.is_failure and self._action.undo_on_failed_verification:
-            await self._keep_failure(outcome)
-            return await self._compensate().after_failure(outcome, plan)
+            failure = self._runtime.presentable(outcome)
+            await self._keep_failure(failure)
+            return await self._compensate().after_failure(failure, plan)
         return _with_notes(outcome, (*plan.notes, *self._notes))
 
-    async def _applied(self, plan: Plan) -> Outcome:
+    async def _applied(self, plan: Plan) -> object:
         action, attempts = self._action, self._attempts
         try:
             with self._cancellation.shielded():
                 await attempts.until_done(action.apply, plan)
-            found = await attempts.until_done(action.verify, plan, seconds=action.deadline)
-            return self._runtime.presentable(found)
+            return await attempts.until_done(action.verify, plan, seconds=action.deadline)
         except Exception as error:  # noqa: BLE001  what was applied in part must be undone
-            return self._runtime.presentable(attempts.explained(error))
+            return attempts.explained(error)
 
     async def _check_again(self, plan: Plan) -> None:
         """A plan may be old by now, and what was allowed then may not be any more."""
@@ -364,16 +363,17 @@ class PlannedExecution(_Taken[PlannedAction]):
         """The admitted plan, with its targets locked: the stored one, or a new one."""
         locks = self._locks
         if stored := self._plan:
-            async with self._locked(stored.targets, locks.moment()):
+            async with self._locked(stored.targets, locks.moment):
                 yield stored
             return
         value, self._notes = await self._values.of(
             self.execution.trigger, self._entry, self._attempts
         )
-        while True:
+        if self.execution.question:
             await self._admission.until_answered()
+        while True:
             self._attempts.start_deadline()
-            since = locks.moment()
+            since = locks.moment
             plan = await self._attempts.until_done(self._action.plan, value)
             async with self._locked(plan.targets, since) as is_stale:
                 if is_stale:
@@ -428,7 +428,8 @@ class PlannedExecution(_Taken[PlannedAction]):
         return replace(ending, undo=undo, arm=arm)
 
 
-def _with_notes(outcome: Outcome, notes: Sequence[str]) -> Outcome:
+def _with_notes(returned: object, notes: Sequence[str]) -> Outcome:
+    outcome = checked(returned)
     if outcome.result != "pass" or not notes:
         return outcome
     return replace(outcome, result="warning", message=f"{outcome.message} ({'; '.join(notes)})")

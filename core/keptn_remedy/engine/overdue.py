@@ -8,9 +8,12 @@ from keptn_remedy.journal import Execution
 
 
 class Overdue:
-    """Which they are, so that nobody waits without end for what they hold."""
+    """Which they are, so that nobody waits without end for what they hold. `lanes` are the lanes of
+    the executions, each with an execution's id.
+    """
 
     def __init__(self) -> None:
+        self.lanes: dict[str, str] = {}
         self._executions: dict[str, Execution] = {}
         self._undos: set[str] = set()
         self._listeners: list[Callable[[Execution], None]] = []
@@ -25,6 +28,7 @@ class Overdue:
     def add(self, execution: Execution) -> None:
         """An execution ignores its deadline."""
         self._executions[execution.id] = execution
+        self.lanes[execution.lane] = execution.id
 
     def finished(self, execution: Execution) -> None:
         """The end of an overdue execution is stored, while its code still runs."""
@@ -33,7 +37,9 @@ class Overdue:
 
     def discard(self, execution_id: str) -> None:
         """The code of an execution has ended after all."""
-        self._executions.pop(execution_id, None)
+        execution = self._executions.pop(execution_id, None)
+        if execution and self.lanes.get(execution.lane) == execution_id:
+            del self.lanes[execution.lane]
 
     def add_undo(self, execution_id: str) -> None:
         """The undo of this execution ignores its deadline. It holds its targets, and no lane."""
@@ -42,10 +48,3 @@ class Overdue:
     def discard_undo(self, execution_id: str) -> None:
         """The code of an undo has ended after all."""
         self._undos.discard(execution_id)
-
-    def in_lane(self, lane: str) -> str | None:
-        """The id of one that holds this lane."""
-        if not self._executions:
-            return None
-        found = (execution.id for execution in self._executions.values() if execution.lane == lane)
-        return next(found, None)

@@ -36,6 +36,7 @@ class Reporting:
         if ending.is_aborted and not self.answers_aborted:
             return []
         trigger, now, outcome = execution.trigger, self.clock.utc(), ending.outcome
+        is_logged = self._is_logged(ending)
         finished = self.replies.finished(
             trigger,
             now,
@@ -44,7 +45,7 @@ class Reporting:
             message=outcome.message,
             details={**outcome.details, "execution": execution.id, "attempts": str(attempts)},
         )
-        if not self._is_logged(ending):
+        if not is_logged:
             return [finished]
         text = f"{execution.action} {outcome.message} (attempts: {attempts}, {execution.id})"
         return [finished, self.replies.error_log(trigger, now, text)]

@@ -10,7 +10,7 @@ from keptn_remedy.engine.execution import RunningExecution
 from keptn_remedy.engine.reporting import Reporting
 from keptn_remedy.engine.taking import Taking
 from keptn_remedy.engine.watchdog import Watched
-from keptn_remedy.journal import Ending, Execution
+from keptn_remedy.journal import Ending, Execution, insist
 from keptn_remedy.support import logs
 
 
@@ -36,18 +36,21 @@ class Runner:
                 aborted = self._reason_of_abort(execution)  # it may have come meanwhile
             self._running[execution.id] = running
             ending = await running.run(aborted)
-            self._running.pop(execution.id, None)  # from here on nothing interrupts it
-            await self._finish(execution, ending, running.attempts)
-            self._taking.locks.forget(execution.id)
+            attempts = running.attempts
+            # Absent if it was abandoned. From here on nothing interrupts it.
+            is_in_time = self._running.pop(execution.id, None) is not None
+            await self._finish(execution, ending, attempts)
+            if execution.runs:
+                self._taking.locks.forget(execution.id)  # reserved for what was cut off
             self._taking.room.turn()
             self._aborted.pop(execution.id, None)
-            if execution.id not in self._taking.overdue:
-                seconds = self._runtime.clock.monotonic() - began
-                self._sum_up(execution, ending, running.attempts, seconds)
+            if is_in_time:
+                self._sum_up(execution, ending, attempts, self._runtime.clock.monotonic() - began)
             return ending.outcome
         finally:
             self._running.pop(execution.id, None)
-            self._taking.overdue.discard(execution.id)
+            if execution.lane in self._taking.overdue.lanes:
+                self._taking.overdue.discard(execution.id)
 
     def abort(self, execution_id: str, reason: str) -> None:
         """Stop an execution whose task Keptn has ended. The journal has noted that already."""
@@ -100,16 +103,15 @@ class Runner:
 
     async def _begin(self, execution: Execution) -> None:
         journal, started = self._runtime.journal, self._reporting.started(execution)
-        if unsent := await self._runtime.insist(lambda: journal.begin(execution, started)):
+        sleep = self._runtime.clock.sleep
+        if unsent := await insist(lambda: journal.begin(execution, started), sleep):
             self._reporting.send(unsent)
 
     async def _finish(self, execution: Execution, ending: Ending, attempts: int) -> None:
-        journal, reports = (
-            self._runtime.journal,
-            self._reporting.of_end(execution, ending, attempts),
-        )
-        for unsent in await self._runtime.insist(
-            lambda: journal.finish(execution, ending, attempts=attempts, reports=reports)
+        journal, sleep = self._runtime.journal, self._runtime.clock.sleep
+        reports = self._reporting.of_end(execution, ending, attempts)
+        for unsent in await insist(
+            lambda: journal.finish(execution, ending, attempts=attempts, reports=reports), sleep
         ):
             self._reporting.send(unsent)
 

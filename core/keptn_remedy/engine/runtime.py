@@ -17,6 +17,8 @@ from keptn_remedy.support.metrics import Metrics
 
 T = TypeVar("T")
 
+STATUSES, RESULTS = get_args(Status), get_args(Result)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
@@ -33,8 +35,8 @@ class Runtime:
         """What an author returned as an outcome that Keptn understands: in one line, as text,
         without secrets.
         """
+        outcome = checked(returned)
         try:
-            outcome = _checked(returned)
             message = self.mask.text(in_one_line(outcome.message))
             return replace(
                 outcome, message=message, details=self.mask.value(as_text(outcome.details))
@@ -52,10 +54,18 @@ def in_one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def checked(returned: object) -> Outcome:
+    """What an author returned, if it is an outcome in Keptn's vocabulary; else an errored one."""
+    try:
+        return _checked(returned)
+    except Exception as error:  # noqa: BLE001  an author's values may fail in any way
+        return Outcome.errored(f"unusable outcome: {text_of(error)}")
+
+
 def _checked(returned: object) -> Outcome:
     if not isinstance(returned, Outcome):
         raise TypeError(f"the action returned {type(returned).__name__} instead of an Outcome")
-    if returned.status not in get_args(Status) or returned.result not in get_args(Result):
+    if returned.status not in STATUSES or returned.result not in RESULTS:
         raise ValueError(f"Keptn knows no outcome {returned.status}/{returned.result}")
     if not isinstance(cast("object", returned.message), str):
         raise TypeError("the message is not a string")

@@ -35,7 +35,7 @@ class Taking:
 
     def take(self, execution: Execution) -> RunningExecution:
         """What carries the execution out."""
-        if holder := self.overdue.in_lane(execution.lane):
+        if holder := self.overdue.lanes.get(execution.lane):
             why = f"its service is held by execution {holder}, which ignores its deadline"
             return NotTaken(execution, self.runtime, why)
         entry = self.registry.find(execution.trigger.action)

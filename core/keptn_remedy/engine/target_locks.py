@@ -10,20 +10,19 @@ REMEMBERED = 10_000
 
 
 class TargetLocks:
-    """Who holds which target. Waiting is in order, and can't end in a deadlock."""
+    """Who holds which target. Waiting is in order, and can't end in a deadlock.
+
+    `moment` counts releases: a point in time, to ask later whether targets were held since.
+    """
 
     def __init__(self) -> None:
         self._locks: dict[str, asyncio.Lock] = {}
         self._interest: dict[str, int] = {}
         self._reserved: dict[str, str] = {}
         self._holders: dict[str, str] = {}
-        self._releases = 0
+        self.moment = 0
         self._released: dict[str, int] = {}
         self._forgotten_until = 0
-
-    def moment(self) -> int:
-        """A point in time, to ask later whether targets were held since."""
-        return self._releases
 
     async def reserve(self, targets: frozenset[str], owner: str) -> None:
         """Hold targets for an execution that a crash cut off, until it holds them itself or ends.
@@ -86,8 +85,8 @@ class TargetLocks:
         return self._released.get(target, self._forgotten_until)
 
     def _note_release(self, target: str) -> None:
-        self._releases += 1
+        self.moment += 1
         if len(self._released) >= REMEMBERED:
             self._released.clear()
-            self._forgotten_until = self._releases
-        self._released[target] = self._releases
+            self._forgotten_until = self.moment
+        self._released[target] = self.moment

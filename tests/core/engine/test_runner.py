@@ -236,7 +236,7 @@ async def test_who_waited_for_a_target_has_all_its_time_again(machine: Machine) 
             return await super().plan(context, value)
 
     timed = machine.with_(registry=registry_of(TimedLamp))
-    async with targets.hold(PLAN.targets, "another", targets.moment()):
+    async with targets.hold(PLAN.targets, "another", targets.moment):
         running = asyncio.create_task(timed.run(await machine.left()))
         await until(lambda: Lamp.steps == ["plan"])
         await clock.sleep(2 * Lamp.deadline)
@@ -255,8 +255,8 @@ async def test_a_new_plan_waits_for_the_targets_that_it_touches_as_well(machine:
             return narrow if self.steps == ["plan"] else wide
 
     grown = machine.with_(registry=registry_of(LampThenFan))
-    async with targets.hold(frozenset({"fan"}), "a third", targets.moment()):
-        async with targets.hold(PLAN.targets, "another", targets.moment()):
+    async with targets.hold(frozenset({"fan"}), "a third", targets.moment):
+        async with targets.hold(PLAN.targets, "another", targets.moment):
             running = asyncio.create_task(grown.run(await machine.left()))
             await until(lambda: Lamp.steps == ["plan"])
         await until(lambda: len(Lamp.steps) >= 3)

@@ -12,15 +12,15 @@ from keptn_remedy.engine.target_locks import TargetLocks
 
 async def test_a_target_that_nobody_held_since_is_fresh() -> None:
     targets = TargetLocks()
-    async with targets.hold(frozenset({"a", "b"}), "me", targets.moment()) as is_stale:
+    async with targets.hold(frozenset({"a", "b"}), "me", targets.moment) as is_stale:
         assert not is_stale
-    async with targets.hold(frozenset({"a"}), "me", targets.moment()) as is_stale:
+    async with targets.hold(frozenset({"a"}), "me", targets.moment) as is_stale:
         assert not is_stale
 
 
 async def test_a_target_that_was_held_and_released_meanwhile_is_stale() -> None:
     targets = TargetLocks()
-    since = targets.moment()
+    since = targets.moment
     async with targets.hold(frozenset({"a"}), "me", since):
         pass
     async with targets.hold(frozenset({"b"}), "me", since) as is_stale:
@@ -32,9 +32,9 @@ async def test_a_target_that_was_held_and_released_meanwhile_is_stale() -> None:
 async def test_what_was_forgotten_counts_as_stale(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("keptn_remedy.engine.target_locks.REMEMBERED", 2)
     targets = TargetLocks()
-    since = targets.moment()
+    since = targets.moment
     for name in "abcd":
-        async with targets.hold(frozenset(name), "me", targets.moment()):
+        async with targets.hold(frozenset(name), "me", targets.moment):
             pass
     assert len(targets._released) <= 2
     async with targets.hold(frozenset("a"), "me", since) as is_stale:
@@ -43,7 +43,7 @@ async def test_what_was_forgotten_counts_as_stale(monkeypatch: pytest.MonkeyPatc
 
 async def test_a_held_target_is_waited_for_in_order() -> None:
     targets, order = TargetLocks(), list[str]()
-    since = targets.moment()
+    since = targets.moment
 
     async def take(name: str) -> None:
         async with targets.hold(frozenset({"a"}), "me", since) as is_stale:
@@ -92,7 +92,7 @@ async def test_what_is_reserved_is_free_for_its_owner_alone() -> None:
     await targets.reserve(frozenset({"a", "b"}), "cut off")
 
     async def take(owner: str) -> None:
-        async with targets.hold(frozenset({"a"}), owner, targets.moment()):
+        async with targets.hold(frozenset({"a"}), owner, targets.moment):
             order.append(owner)
 
     other = asyncio.create_task(take("other"))

@@ -70,7 +70,7 @@ class Undoer:
         Raises only CancelledError: the next process begins it anew, or it was abandoned.
         """
         execution_id, locks = due.execution.id, self._locks
-        async with locks.hold(touched_by(due), execution_id, locks.moment()):
+        async with locks.hold(touched_by(due), execution_id, locks.moment):
             if not self.room and due.state != "running":
                 return
             self._begun[execution_id] = None
