@@ -223,7 +223,7 @@ async def test_an_event_tells_of_the_abort_at_once(tmp_path: Path, policy: Path)
         await Valve.gates["verify"].until_entered(1)
         for told in keptn.abort(event["id"]):
             answer = await keptn.deliver(told, to=event_url(service))
-            assert answer.json == {"noted": "executions given up: 1"}
+            assert answer.json == {"noted": "executions aborted: 1"}
         assert (await ended(service, event["id"])).status == "aborted"
 
 

@@ -324,7 +324,7 @@ async def test_a_closed_problem_undoes_what_a_rule_names(tmp_path: Path, state: 
         execution = await turned(keptn, service, 5)
         told = keptn.problem_closed(execution, state)
         answer = await keptn.deliver(told, to=event_url(service))
-        assert answer.json == {"noted": "executions undone when their problem closes: 1"}
+        assert answer.json == {"noted": "executions to undo, as their problem is closed: 1"}
         undo = await ended(service, execution)
         assert (undo.state, undo.cause) == ("done", "problem closed")
         assert Knob.at == 0

@@ -7,7 +7,7 @@ from keptn_remedy.events.cloud_event import (
     read,
     read_structured,
 )
-from keptn_remedy.events.endings import PROBLEM, closed_problem, tells_an_ending
+from keptn_remedy.events.endings import PROBLEM, closed_problem, is_an_ending
 from keptn_remedy.events.replies import (
     FINISHED,
     LOG_ERROR,
@@ -48,10 +48,10 @@ __all__ = [
     "Unusable",
     "as_text",
     "closed_problem",
+    "is_an_ending",
     "read",
     "read_structured",
     "report_id",
     "stored_trigger",
-    "tells_an_ending",
     "trigger_of",
 ]

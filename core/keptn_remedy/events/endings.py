@@ -1,4 +1,4 @@
-"""Events that tell an ending: of a problem, of a sequence."""
+"""Events about the end of a problem or of a sequence."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _SEQUENCE_PARTS: Final = 6
 _CLOSED: Final = ("CLOSED", "RESOLVED")
 
 
-def tells_an_ending(event_type: str) -> bool:
-    """Whether it is a type that the chart may subscribe to: of problems, of the ends of sequences
-    (six parts; that of a task has five, contract §2.3).
+def is_an_ending(event_type: str) -> bool:
+    """Whether it is one of the other types that the chart may subscribe to: problems, and ends of
+    sequences. Those have six parts; the end of a task has five (contract §2.3).
     """
     parts = event_type.split(".")
     return event_type == PROBLEM or (len(parts) == _SEQUENCE_PARTS and parts[-1] == "finished")
 
 
 def closed_problem(event: Event) -> str | None:
-    """The Keptn context of a problem that closed (contract §15, E11); None for any other event."""
+    """The Keptn context of a closed problem (contract §15, E11); None for any other event."""
     if event.type != PROBLEM or not is_object(event.data):
         return None
     state = str(Problem(event.data).get("state") or "").upper()

@@ -1,4 +1,4 @@
-"""What arrives: ours or not, new or known; stored before it is acknowledged."""
+"""The receive path: which events concern us, and storing these before they are acknowledged."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from keptn_remedy.support import logs
 
 
 class Intake:
-    """Decides on each event. What isn't ours is met with silence towards Keptn.
+    """Decides what is done with each event. Triggers of actions that we don't have get no reply,
+    so several providers can share one Keptn.
 
-    `rules` are those in force, `offer` takes what was stored, and `aborted_by` the end of a
-    sequence: it returns the ids of the executions that are given up for it.
+    `rules` returns the rules in force. `offer` is called with each execution once it is stored.
+    `abort_by_event` aborts the executions whose sequence the event ends, and returns their ids.
     """
 
     def __init__(
@@ -27,20 +28,20 @@ class Intake:
         journal: Journal,
         rules: Callable[[], Rules],
         offer: Callable[[Execution], None],
-        aborted_by: Callable[[Event], Awaitable[Sequence[str]]],
+        abort_by_event: Callable[[Event], Awaitable[Sequence[str]]],
     ) -> None:
         self._registry = registry
         self._journal = journal
         self._rules = rules
         self._offer = offer
-        self._aborted_by = aborted_by
+        self._abort_by_event = abort_by_event
 
     async def accept(self, event: Event) -> Receipt:
-        """Store what concerns us. Never raises; never waits for the action."""
+        """Store an event that concerns us. Never raises, and never waits for an action."""
         try:
             if event.type != events.TRIGGERED:
-                return await self._ending(event)
-            return await self._trigger(events.trigger_of(event))
+                return await self._take_ending(event)
+            return await self._take_trigger(events.trigger_of(event))
         except events.Unusable as error:
             logs.logger().warning("event ignored", event_id=event.id, reason=str(error))
             return Receipt("ignored", str(error))
@@ -48,12 +49,12 @@ class Intake:
             logs.logger().error("event not stored", event_id=event.id, reason=str(error))
             return Receipt("unavailable", "the journal can't be written")
 
-    async def _trigger(self, trigger: ActionTriggered) -> Receipt:
+    async def _take_trigger(self, trigger: ActionTriggered) -> Receipt:
         entry = self._registry.find(trigger.action)
         if entry is None:
             return _ignored(trigger.id, self._why_not_ours(trigger.action))
         if rule := self._ignoring_rule(trigger, entry):
-            return _ignored(trigger.id, f"rule {rule!r} leaves it to others")
+            return _ignored(trigger.id, f"rule {rule!r} leaves it to other providers")
         execution = await self._journal.accept(trigger, entry.name)
         if execution is None:
             return Receipt("duplicate", trigger.id)
@@ -64,7 +65,7 @@ class Intake:
         known = self._registry.entry(name) if name else None
         if known:
             return f"the action {known.name} is off: {known.off}"
-        return f"no action {name!r} here" if name else "no action named"
+        return f"there is no action {name!r} here" if name else "data.action.action is missing"
 
     def _ignoring_rule(self, trigger: ActionTriggered, entry: Entry) -> str | None:
         rules = self._rules()
@@ -73,14 +74,14 @@ class Intake:
         resolved = rules.resolve(scope_of(trigger, entry.name, rules.label_names))
         return resolved.rule("decision") if resolved.decision == "ignore" else None
 
-    async def _ending(self, event: Event) -> Receipt:
+    async def _take_ending(self, event: Event) -> Receipt:
         context = events.closed_problem(event)
         if context and (undone := await self._journal.problem_closed(context)):
-            return Receipt("noted", f"executions undone when their problem closes: {undone}")
-        if given_up := await self._aborted_by(event):
-            return Receipt("noted", f"executions given up: {len(given_up)}")
-        if events.tells_an_ending(event.type):
-            return _ignored(event.id, "it ends nothing of ours")
+            return Receipt("noted", f"executions to undo, as their problem is closed: {undone}")
+        if aborted := await self._abort_by_event(event):
+            return Receipt("noted", f"executions aborted: {len(aborted)}")
+        if events.is_an_ending(event.type):
+            return _ignored(event.id, "it ends no execution of ours")
         raise events.Unusable(f"type {event.type[:100]} is not {events.TRIGGERED}")
 
 

@@ -1,4 +1,4 @@
-"""What was missed: tasks that Keptn waits for, and that never reached the journal."""
+"""The sweep: tasks that Keptn waits for, and that the journal doesn't know."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
 
 SWEEP_SECONDS: Final = 60.0
-# The distributor gives up after 5 s, and a poller looks every 10 s (contract §9.1).
-DELIVERY: Final = timedelta(seconds=30)
-LOST: Final = Outcome.errored("lost by a restart")
+# A younger trigger may still be delivered: the distributor tries for 5 s, and polls every 10 s
+# (contract §9.1).
+DELIVERY_TIME: Final = timedelta(seconds=30)
+LOST: Final = Outcome.errored("lost with an earlier journal")
 _RUNNING: Final = ("triggered", "started")
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Whose triggers are ours, as the distributor is told; nothing is no restriction."""
+    """Whose triggers are ours; the distributor has the same filters. An empty one passes all."""
 
     projects: tuple[str, ...] = ()
     stages: tuple[str, ...] = ()
@@ -51,11 +52,11 @@ class _Missed:
 
 
 class MissedTriggers:
-    """Takes up what was never delivered, and answers what an earlier journal had begun.
+    """Accepts triggers that were never delivered, and finishes executions whose journal was lost.
 
-    `accept` takes an event as if it had been delivered, going by the `rules` in force; None leaves
-    those to Keptn. `tell` is given the answers to executions that were lost with a journal; None
-    leaves those open.
+    `accept` takes an event as if it had been delivered; with None, undelivered triggers are left
+    alone. `report` is called with each stored `finished` of a lost execution; with None, lost
+    executions stay open. `rules` returns the rules in force.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class MissedTriggers:
         filters: Filters,
         rules: Callable[[], Rules],
         accept: Accept | None,
-        tell: Callable[[Unsent], None] | None,
+        report: Callable[[Unsent], None] | None,
     ) -> None:
         self._journal = journal
         self._control_plane = control_plane
@@ -79,23 +80,27 @@ class MissedTriggers:
         self._filters = filters
         self._rules = rules
         self._accept = accept
-        self._tell = tell
-        # Nobody asks twice, by the same rules, about what `accept` did not want.
-        self._unwanted: set[str] = set()
-        self._unwanted_by = rules()
+        self._report = report
+        # Triggers that `accept` ignored under these rules: they are not offered to it again.
+        self._ignored: set[str] = set()
+        self._ignored_under = rules()
 
     async def run(self) -> None:
-        """Look at once and every minute, until cancelled."""
+        """Sweep at once and then every minute, until cancelled."""
         while True:
-            with suppress(JournalError):  # whoever writes to it tells that it fails
+            with suppress(JournalError):  # `journal.maintenance.watch` reports the outage
                 await self.once()
             await self._clock.sleep(SWEEP_SECONDS)
 
     async def once(self) -> None:
-        """Look through what Keptn waits for. Where it can't be asked, nothing happens."""
-        if self._unwanted_by is not (rules := self._rules()):
-            self._unwanted.clear()
-            self._unwanted_by = rules
+        """Go through all tasks that Keptn waits for. Nothing happens where it can't be asked.
+
+        Raises:
+            JournalError: the journal can't be used.
+        """
+        if self._ignored_under is not (rules := self._rules()):
+            self._ignored.clear()
+            self._ignored_under = rules
         listed = await self._control_plane.open_triggers()
         if listed is None:
             return
@@ -105,15 +110,15 @@ class MissedTriggers:
             if task is None:
                 continue
             if self._is_lost(task):
-                await self._answer(missed)
-            elif self._is_unanswered(task) and not await self._may_be_queued(missed):
-                await self._take_up(missed)
+                await self._finish_lost(missed)
+            elif self._is_undelivered(task) and not await self._may_be_queued(missed):
+                await self._accept_late(missed)
 
     async def _missed(self, listed: Mapping[str, bytes]) -> list[_Missed]:
-        """What is unknown to the journal, ours, and old enough; the oldest first."""
-        self._unwanted &= listed.keys()
+        """Those that are ours, unknown to the journal and old enough, oldest first."""
+        self._ignored &= listed.keys()
         known = await self._journal.known(listed.keys())
-        unknown = (listed[id_] for id_ in listed.keys() - known - self._unwanted)
+        unknown = (listed[id_] for id_ in listed.keys() - known - self._ignored)
         missed = filter(None, map(self._read, unknown))
         return sorted(missed, key=lambda missed: missed.triggered_at)
 
@@ -126,37 +131,38 @@ class MissedTriggers:
         entry = self._registry.find(trigger.action)
         if entry is None or not self._filters.let_pass(trigger):
             return None
-        if event.time is None or self._clock.utc() - event.time < DELIVERY:
+        if event.time is None or self._clock.utc() - event.time < DELIVERY_TIME:
             return None
         return _Missed(event, trigger, entry, event.time)
 
     def _is_lost(self, task: TaskState) -> bool:
-        """Whether we began it, and nobody here remembers."""
+        """Whether our source started it and never finished it; this journal doesn't know it."""
         source = self._replies.source
         began = task.has(STARTED, source) and not task.has(FINISHED, source)
-        return self._tell is not None and began
+        return self._report is not None and began
 
-    def _is_unanswered(self, task: TaskState) -> bool:
+    def _is_undelivered(self, task: TaskState) -> bool:
         return self._accept is not None and task.sequence in _RUNNING and not task.events
 
     async def _may_be_queued(self, missed: _Missed) -> bool:
-        """Whether Keptn may hold the trigger back, which its API does not show: it dispatches a
-        task of a stage only when no other sequence runs there (eventdispatcher.go).
+        """Whether Keptn may be holding the trigger back: it dispatches a task of a stage only when
+        no other sequence runs there (eventdispatcher.go), and its API doesn't show that.
         """
         trigger = missed.trigger
         running = await self._control_plane.running_tasks(trigger.project, trigger.stage)
         if running is None:
             return True
         for other in running:
-            if other.triggered_id != trigger.id and await self._goes_first(other, missed):
+            if other.triggered_id != trigger.id and await self._is_before(other, missed):
                 return True
         return False
 
-    async def _goes_first(self, other: TaskState, missed: _Missed) -> bool:
+    async def _is_before(self, other: TaskState, missed: _Missed) -> bool:
+        """Whether the other task runs already, or may be dispatched before the missed one."""
         if other.events:
             return True
         body = await self._control_plane.open_trigger(missed.trigger.project, other)
-        if body is None:  # unknown, or not due yet, such as an evaluation after ten minutes
+        if body is None:  # Keptn didn't answer, or it isn't due yet (a delayed evaluation)
             return True
         try:
             triggered_at = events.read_structured(body).time
@@ -164,18 +170,18 @@ class MissedTriggers:
             return True
         return triggered_at is None or triggered_at < missed.triggered_at
 
-    async def _take_up(self, missed: _Missed) -> None:
+    async def _accept_late(self, missed: _Missed) -> None:
         if self._accept is None:
             return
-        answer = await self._accept(missed.event)
-        if answer.kind == "accepted":
+        receipt = await self._accept(missed.event)
+        if receipt.kind == "accepted":
             fields = logs.execution_fields(missed.trigger, missed.entry.name)
-            logs.logger().warning("taken up a trigger that was not delivered", **fields)
-        elif answer.kind == "ignored":
-            self._unwanted.add(missed.trigger.id)
+            logs.logger().warning("accepted a trigger that was not delivered", **fields)
+        elif receipt.kind == "ignored":
+            self._ignored.add(missed.trigger.id)
 
-    async def _answer(self, missed: _Missed) -> None:
-        """Tell Keptn that the execution is lost; the journal then knows it."""
+    async def _finish_lost(self, missed: _Missed) -> None:
+        """Store the execution as finished with an error, and report that."""
         trigger, name = missed.trigger, missed.entry.name
         report = self._replies.finished(
             trigger,
@@ -187,6 +193,6 @@ class MissedTriggers:
         )
         for unsent in await self._journal.finish_lost(trigger, name, LOST, report):
             fields = logs.execution_fields(trigger, name)
-            logs.logger().error("answered an execution that was lost", **fields)
-            if self._tell:
-                self._tell(unsent)
+            logs.logger().error("finished an execution that was lost", **fields)
+            if self._report:
+                self._report(unsent)

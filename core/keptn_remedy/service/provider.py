@@ -60,8 +60,8 @@ class Service:
             base.registry,
             base.journal,
             base.rules,
-            self.engine.dispatcher.offer,
-            self._aborted_tasks.aborted_by,
+            self.engine.offer,
+            self._aborted_tasks.abort_by_event,
         )
         self._missed_triggers = _missed_triggers(base, self._replies, self.intake, self.outbox)
         self.readiness = Readiness(base.journal, base.policy, base.pauses)
@@ -93,9 +93,7 @@ class Service:
                 base.metrics,
                 base.reload,
             ),
-            maintenance.watch(
-                base.journal, base.clock, self._replies, report, self.engine.dispatcher.recover
-            ),
+            maintenance.watch(base.journal, base.clock, self._replies, report, self.engine.recover),
             maintenance.prune(base.journal, base.clock, base.settings.retention_days),
         ]
         if base.peer.control_plane.exists:
@@ -170,7 +168,7 @@ def _missed_triggers(
         filters=Filters(keptn.project_filter, keptn.stage_filter, keptn.service_filter),
         rules=base.rules,
         accept=intake.accept if settings.sweep else None,
-        tell=outbox.offer if settings.answer_lost else None,
+        report=outbox.offer if settings.answer_lost else None,
     )
 
 

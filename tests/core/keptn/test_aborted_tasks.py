@@ -1,4 +1,4 @@
-"""What Keptn gave up is given up here: when it is gone for sure, and only then."""
+"""Executions whose task Keptn has ended are aborted: once that is certain, and only then."""
 
 import asyncio
 import sqlite3
@@ -58,19 +58,19 @@ async def keptn() -> AsyncIterator[FakeKeptn]:
 
 
 class Watch:
-    """The watch over one journal, and what it gave up."""
+    """The watch over one journal, and what it aborted."""
 
     def __init__(self, keptn: FakeKeptn | HttpPeer, journal: SqliteJournal, clock: Hands) -> None:
-        self.given_up: dict[str, str] = {}
+        self.aborted: dict[str, str] = {}
         self.journal, self.clock = journal, clock
         self.control_plane = HttpControlPlane(keptn.url, "keptn-remedy")
         self.aborts = AbortedTasks(
-            journal, self.control_plane, clock, self._give_up, period_seconds=PERIOD
+            journal, self.control_plane, clock, self._abort, period_seconds=PERIOD
         )
 
-    def _give_up(self, execution_id: str, reason: str) -> None:
-        assert execution_id not in self.given_up
-        self.given_up[execution_id] = reason
+    def _abort(self, execution_id: str, reason: str) -> None:
+        assert execution_id not in self.aborted
+        self.aborted[execution_id] = reason
 
     async def accept(self, event: dict[str, Any]) -> str:
         """An execution of ours that is old enough to be asked about."""
@@ -80,10 +80,10 @@ class Watch:
 
     async def look(self, times: int = 1) -> None:
         for _ in range(times):
-            await self.aborts.look()
+            await self.aborts.compare()
 
     async def hear(self, event: dict[str, Any]) -> list[str]:
-        return await self.aborts.aborted_by(events.read_structured(orjson.dumps(event)))
+        return await self.aborts.abort_by_event(events.read_structured(orjson.dumps(event)))
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ async def running(loop: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task
 
 
 @pytest.mark.parametrize("release", ALL)
-async def test_what_was_listed_and_then_is_missing_twice_is_given_up(
+async def test_what_was_listed_and_then_is_missing_twice_is_aborted(
     release: Release, journal: SqliteJournal, clock: Hands
 ) -> None:
     async with FakeKeptn(release) as keptn:
@@ -116,24 +116,24 @@ async def test_what_was_listed_and_then_is_missing_twice_is_given_up(
         await watch.look()
         keptn.abort(id_)
         await watch.look()
-        assert watch.given_up == {}
+        assert watch.aborted == {}
         await watch.look()
         await watch.control_plane.close()
-    assert watch.given_up == {id_: GONE}
+    assert watch.aborted == {id_: GONE}
     [task] = await journal.open_tasks(clock.now())
     assert task.aborted == GONE
 
 
-async def test_what_is_given_up_is_given_up_once(keptn: FakeKeptn, watch: Watch) -> None:
+async def test_what_is_aborted_is_aborted_once(keptn: FakeKeptn, watch: Watch) -> None:
     id_ = await opened(keptn, watch, triggered("scale"))
     await watch.look()
     [told] = keptn.abort(id_)
     await watch.look(times=4)
     assert await watch.hear(told) == []
-    assert list(watch.given_up) == [id_]
+    assert list(watch.aborted) == [id_]
 
 
-async def test_keptn_is_not_asked_about_what_is_given_up(keptn: FakeKeptn, watch: Watch) -> None:
+async def test_keptn_is_not_asked_about_what_is_aborted(keptn: FakeKeptn, watch: Watch) -> None:
     [told] = keptn.abort(await opened(keptn, watch, triggered("scale")))
     await watch.hear(told)
     asked = list(keptn.asked)
@@ -141,23 +141,23 @@ async def test_keptn_is_not_asked_about_what_is_given_up(keptn: FakeKeptn, watch
     assert keptn.asked == asked
 
 
-async def test_what_timed_out_is_given_up(keptn: FakeKeptn, watch: Watch) -> None:
+async def test_what_timed_out_is_aborted(keptn: FakeKeptn, watch: Watch) -> None:
     id_ = await opened(keptn, watch, triggered("scale"))
     await watch.look()
     keptn.time_out(id_)
     await watch.look(times=2)
-    assert list(watch.given_up) == [id_]
+    assert list(watch.aborted) == [id_]
 
 
-async def test_what_another_provider_finished_is_given_up(keptn: FakeKeptn, watch: Watch) -> None:
+async def test_what_another_provider_finished_is_aborted(keptn: FakeKeptn, watch: Watch) -> None:
     id_ = await opened(keptn, watch, triggered("scale"))
     await watch.look()
     keptn.answer_as("another", "started", id_)
     await watch.look(times=2)
-    assert watch.given_up == {}
+    assert watch.aborted == {}
     keptn.answer_as("another", "finished", id_)
     await watch.look(times=2)
-    assert list(watch.given_up) == [id_]
+    assert list(watch.aborted) == [id_]
 
 
 async def test_what_comes_back_must_be_missing_twice_again(
@@ -171,10 +171,10 @@ async def test_what_comes_back_must_be_missing_twice_again(
         peer.answer(json=missing, times=None)
         flickering = Watch(peer, journal, clock)
         await flickering.look(times=4)
-        assert flickering.given_up == {}
+        assert flickering.aborted == {}
         await flickering.look()
         await flickering.control_plane.close()
-    assert list(flickering.given_up) == [id_]
+    assert list(flickering.aborted) == [id_]
 
 
 async def test_what_is_over_is_not_counted_any_more(keptn: FakeKeptn, watch: Watch) -> None:
@@ -201,10 +201,10 @@ async def test_an_answer_that_fails_neither_counts_nor_resets(
     else:
         keptn.hang_up_at("triggered")
     await watch.look(times=3)
-    assert watch.given_up == {}
+    assert watch.aborted == {}
     keptn.recover("triggered")
     await watch.look()
-    assert list(watch.given_up) == [id_]
+    assert list(watch.aborted) == [id_]
 
 
 async def test_a_project_that_keptn_forgot_changes_nothing(keptn: FakeKeptn, watch: Watch) -> None:
@@ -212,17 +212,17 @@ async def test_a_project_that_keptn_forgot_changes_nothing(keptn: FakeKeptn, wat
     await watch.look()
     keptn.projects.clear()
     await watch.look(times=5)
-    assert watch.given_up == {}
+    assert watch.aborted == {}
 
 
-async def test_what_was_never_listed_is_not_missed(keptn: FakeKeptn, watch: Watch) -> None:
+async def test_what_was_never_listed_is_not_aborted(keptn: FakeKeptn, watch: Watch) -> None:
     keptn.open(triggered("scale"))
     await watch.accept(triggered("scale"))
     await watch.look(times=5)
-    assert watch.given_up == {}
+    assert watch.aborted == {}
 
 
-async def test_what_was_listed_before_a_restart_is_missed_after_it(
+async def test_what_was_listed_before_a_restart_is_aborted_after_it(
     keptn: FakeKeptn, watch: Watch
 ) -> None:
     id_ = await opened(keptn, watch, triggered("scale"))
@@ -231,7 +231,7 @@ async def test_what_was_listed_before_a_restart_is_missed_after_it(
     after = Watch(keptn, watch.journal, watch.clock)
     await after.look(times=2)
     await after.control_plane.close()
-    assert list(after.given_up) == [id_]
+    assert list(after.aborted) == [id_]
 
 
 async def test_a_pause_is_no_abort(keptn: FakeKeptn, watch: Watch) -> None:
@@ -239,7 +239,7 @@ async def test_a_pause_is_no_abort(keptn: FakeKeptn, watch: Watch) -> None:
     await watch.look()
     keptn.pause(id_)
     await watch.look(times=5)
-    assert watch.given_up == {}
+    assert watch.aborted == {}
 
 
 async def test_keptn_is_asked_once_for_all_of_a_project(keptn: FakeKeptn, watch: Watch) -> None:
@@ -266,9 +266,9 @@ async def test_it_looks_on_when_the_journal_works_again(
         async with running(watch.aborts.run()):
             before = watch.clock.time
             await until(lambda: watch.clock.time > before + 3 * PERIOD)
-            assert watch.given_up == {}
+            assert watch.aborted == {}
             other.execute("ALTER TABLE away RENAME TO executions")
-            await until(lambda: id_ in watch.given_up)
+            await until(lambda: id_ in watch.aborted)
 
 
 async def test_a_look_that_fails_for_one_project_ends_when_it_has_ended_for_all(
@@ -305,17 +305,19 @@ async def test_it_looks_every_few_seconds(keptn: FakeKeptn, watch: Watch) -> Non
     async with running(watch.aborts.run()):
         await until(lambda: len(keptn.asked) > 2)
         keptn.abort(id_)
-        await until(lambda: id_ in watch.given_up)
+        await until(lambda: id_ in watch.aborted)
 
 
 # What arrives
 
 
-async def test_the_end_of_an_aborted_sequence_is_heard(keptn: FakeKeptn, watch: Watch) -> None:
+async def test_the_end_of_an_aborted_sequence_aborts_its_executions(
+    keptn: FakeKeptn, watch: Watch
+) -> None:
     id_ = await opened(keptn, watch, triggered("scale"))
     [told] = keptn.abort(id_)
     assert await watch.hear(told) == [id_]
-    assert watch.given_up == {id_: "Keptn aborted the sequence"}
+    assert watch.aborted == {id_: "Keptn aborted the sequence"}
 
 
 @pytest.mark.parametrize(
@@ -335,17 +337,17 @@ async def test_the_end_of_an_aborted_sequence_is_heard(keptn: FakeKeptn, watch: 
         {"data": {"project": "sockshop", "status": "aborted"}},
     ],
 )
-async def test_what_is_no_abort_of_this_round_is_not_heard(
+async def test_what_is_no_abort_of_this_round_aborts_nothing(
     change: dict[str, Any], keptn: FakeKeptn, watch: Watch
 ) -> None:
     id_ = await opened(keptn, watch, triggered("scale"))
     [told] = keptn.abort(id_)
     assert await watch.hear({**told, **change}) == []
-    assert watch.given_up == {}
+    assert watch.aborted == {}
 
 
 @pytest.mark.parametrize("sequence", ["remediation", "delivery"])
-async def test_what_is_heard_is_not_believed_while_keptn_can_not_be_asked(
+async def test_an_event_is_not_believed_while_keptn_can_not_be_asked(
     sequence: str, keptn: FakeKeptn, watch: Watch
 ) -> None:
     id_ = await opened(keptn, watch, triggered("scale"))
@@ -354,13 +356,13 @@ async def test_what_is_heard_is_not_believed_while_keptn_can_not_be_asked(
     keptn.fail_at("triggered", 503)
     told = {**told, "type": f"sh.keptn.event.production.{sequence}.finished"}
     assert await watch.hear(told) == []
-    assert watch.given_up == {}
+    assert watch.aborted == {}
     keptn.recover("triggered")
     await watch.look(times=2)
-    assert watch.given_up == {id_: GONE}
+    assert watch.aborted == {id_: GONE}
 
 
-async def test_a_trigger_without_a_time_may_be_newer_than_what_is_heard(
+async def test_a_trigger_without_a_time_may_be_newer_than_what_aborts_its_executions(
     keptn: FakeKeptn, watch: Watch
 ) -> None:
     id_ = await opened(keptn, watch, {**triggered("scale"), "time": ""})

@@ -103,7 +103,7 @@ async def test_every_page_is_read(keptn: HttpPeer, control_plane: HttpControlPla
 
 
 @pytest.mark.parametrize("body", [b"not JSON", b"[]", b'{"sequenceExecutions": null}'])
-async def test_an_answer_that_makes_no_sense_teaches_nothing(
+async def test_an_answer_that_makes_no_sense_is_no_answer(
     keptn: HttpPeer, control_plane: HttpControlPlane, body: bytes
 ) -> None:
     keptn.answer(body=body)
@@ -164,7 +164,7 @@ async def test_a_list_that_is_longer_is_asked_for_again(
         [],
     ],
 )
-async def test_a_list_that_is_not_whole_teaches_nothing(
+async def test_a_list_that_is_not_whole_is_no_answer(
     answer: Any, keptn: HttpPeer, control_plane: HttpControlPlane
 ) -> None:
     keptn.answer(json=answer, times=None)
@@ -197,7 +197,7 @@ async def test_an_event_that_can_not_be_written_spoils_no_other(
 # Tasks
 
 
-async def test_a_task_tells_its_sequence_and_what_was_counted() -> None:
+async def test_a_task_has_its_sequence_and_what_was_counted() -> None:
     event = triggered("toggle-feature", id="t1")
     async with asked_fake() as (keptn, control_plane):
         keptn.open(event)
@@ -213,7 +213,7 @@ async def test_a_task_tells_its_sequence_and_what_was_counted() -> None:
     assert not task.has(events.FINISHED, "another")
 
 
-async def test_a_task_that_is_complete_is_no_current_one() -> None:
+async def test_a_task_that_is_complete_is_not_the_current_one() -> None:
     event = triggered("toggle-feature", id="t1")
     async with asked_fake() as (keptn, control_plane):
         keptn.open(event)
@@ -222,7 +222,7 @@ async def test_a_task_that_is_complete_is_no_current_one() -> None:
         assert await control_plane.task("sockshop", event["shkeptncontext"], "t1") is None
 
 
-async def test_what_runs_in_a_stage_is_told() -> None:
+async def test_what_runs_in_a_stage_is_known() -> None:
     async with asked_fake() as (keptn, control_plane):
         running = keptn.open(triggered("toggle-feature"))
         keptn.pause(keptn.open(triggered("toggle-feature")))
@@ -299,7 +299,7 @@ async def test_what_is_missing_at_the_commit_alone_is_read_as_of_now() -> None:
         assert await control_plane.resource(*PLACE, FILE, before) == b"now"
 
 
-async def test_a_keptn_that_fails_is_no_missing_file() -> None:
+async def test_a_keptn_that_fails_is_not_a_missing_file() -> None:
     async with asked_fake() as (keptn, control_plane):
         keptn.put_resource(FILE, b"now", *PLACE)
         keptn.fail_at("resource", 503)
@@ -311,7 +311,7 @@ async def test_a_keptn_that_fails_is_no_missing_file() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"not JSON", b"{}", b'{"resourceContent": "x"}', b"[]"])
-async def test_a_file_that_makes_no_sense_is_no_missing_file(
+async def test_a_file_that_makes_no_sense_is_not_a_missing_file(
     body: bytes, keptn: HttpPeer, control_plane: HttpControlPlane
 ) -> None:
     keptn.answer(body=body, times=None)

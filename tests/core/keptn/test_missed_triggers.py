@@ -1,4 +1,4 @@
-"""What Keptn waits for and never delivered is taken up, once, and only when that is sure."""
+"""Triggers that Keptn waits for and never delivered are accepted, once, and only when sure."""
 
 import asyncio
 import sqlite3
@@ -55,7 +55,7 @@ def triggered(action: str = "greet", **scope: str) -> dict[str, Any]:
 
 
 class Broom:
-    """A sweep over one journal, what it took up, and what it told."""
+    """A sweep over one journal, what it accepted and what it reported."""
 
     def __init__(
         self,
@@ -69,9 +69,9 @@ class Broom:
         asking: type[HttpControlPlane] = HttpControlPlane,
     ) -> None:
         self.asked_to_accept: list[str] = []
-        self.taken_up: list[str] = []
-        self.told: list[Unsent] = []
-        self.wanted = True
+        self.accepted: list[str] = []
+        self.reported: list[Unsent] = []
+        self.takes = True
         self.rules = Rules(None)
         self.journal = journal
         self.clock = clock or Hands()
@@ -85,17 +85,17 @@ class Broom:
             filters=filters or Filters(),
             rules=lambda: self.rules,
             accept=self.accept if sweeps else None,
-            tell=self.told.append if answers else None,
+            report=self.reported.append if answers else None,
         )
 
     async def accept(self, event: Event) -> Receipt:
         self.asked_to_accept.append(event.id)
-        if not self.wanted:
-            return Receipt("ignored", "a rule leaves it to others")
+        if not self.takes:
+            return Receipt("ignored", "a rule leaves it to other providers")
         execution = await self.journal.accept(events.trigger_of(event), "greet")
         if execution is None:
             return Receipt("duplicate", event.id)
-        self.taken_up.append(event.id)
+        self.accepted.append(event.id)
         return Receipt("accepted", event.id)
 
 
@@ -111,7 +111,7 @@ async def sweeping(
 async def swept(keptn: FakeKeptn, journal: SqliteJournal, **options: Any) -> list[str]:
     async with sweeping(keptn, journal, **options) as broom:
         await broom.sweep.once()
-    return broom.taken_up
+    return broom.accepted
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ async def keptn() -> AsyncIterator[FakeKeptn]:
 
 
 async def begin(keptn: FakeKeptn, event: dict[str, Any], *, finish: bool = False) -> None:
-    """What a provider under our source tells Keptn of an execution."""
+    """What a provider under our source reports of an execution."""
     trigger, replies = events.stored_trigger(orjson.dumps(event)), Replies(SOURCE)
     now = datetime.now(UTC)
     reports = [replies.started(trigger, now)]
@@ -151,7 +151,7 @@ async def send(keptn: FakeKeptn, body: bytes) -> None:
 # Taken up
 
 
-async def test_what_was_lost_before_we_listened_is_taken_up(
+async def test_what_was_lost_before_we_listened_is_accepted(
     keptn: FakeKeptn, journal: SqliteJournal
 ) -> None:
     event = {**triggered(), "gitcommitid": "7c1de0d3"}
@@ -165,7 +165,7 @@ async def test_what_was_lost_before_we_listened_is_taken_up(
     assert trigger.git_commit_id == "7c1de0d3"
 
 
-async def test_what_was_lost_during_a_restart_is_taken_up_and_what_is_known_is_not(
+async def test_what_was_lost_during_a_restart_is_accepted_and_what_is_known_is_not(
     keptn: FakeKeptn, journal: SqliteJournal
 ) -> None:
     known, lost = triggered(stage="dev"), triggered(stage="prod")
@@ -192,7 +192,7 @@ async def test_it_sweeps_at_once_and_every_minute(keptn: FakeKeptn, journal: Sql
         task = asyncio.create_task(broom.sweep.run())
         await until(lambda: len(keptn.asked) > 1)
         id_ = keptn.open(triggered())
-        await until(lambda: broom.taken_up == [id_])
+        await until(lambda: broom.accepted == [id_])
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     assert set(clock.pauses) == {SWEEP_SECONDS}
@@ -208,9 +208,9 @@ async def test_it_sweeps_on_when_the_journal_works_again(
         async with sweeping(keptn, journal, clock=clock) as broom:
             task = asyncio.create_task(broom.sweep.run())
             await until(lambda: len(clock.pauses) > 2)
-            assert broom.taken_up == []
+            assert broom.accepted == []
             other.execute("ALTER TABLE away RENAME TO executions")
-            await until(lambda: broom.taken_up == [id_])
+            await until(lambda: broom.accepted == [id_])
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
@@ -225,38 +225,38 @@ async def test_what_is_delivered_while_it_is_being_swept_is_one_execution(
         await asyncio.gather(
             broom.sweep.once(), broom.accept(delivered), broom.sweep.once(), broom.sweep.once()
         )
-        assert broom.taken_up == [event["id"]]
+        assert broom.accepted == [event["id"]]
         await broom.accept(delivered)
     assert len(await journal.records()) == 1
 
 
-async def test_what_is_not_wanted_is_not_offered_again(
+async def test_what_is_ignored_is_not_offered_again(
     keptn: FakeKeptn, journal: SqliteJournal
 ) -> None:
     id_ = keptn.open(triggered())
     async with sweeping(keptn, journal) as broom:
-        broom.wanted = False
+        broom.takes = False
         for _ in range(3):
             await broom.sweep.once()
     assert broom.asked_to_accept == [id_]
 
 
-async def test_what_was_not_wanted_is_offered_again_when_other_rules_are_in_force(
+async def test_what_was_ignored_is_offered_again_when_other_rules_are_in_force(
     keptn: FakeKeptn, journal: SqliteJournal
 ) -> None:
     id_ = keptn.open(triggered())
     async with sweeping(keptn, journal) as broom:
-        broom.wanted = False
+        broom.takes = False
         await broom.sweep.once()
-        broom.wanted, broom.rules = True, Rules(None)
+        broom.takes, broom.rules = True, Rules(None)
         await broom.sweep.once()
-    assert broom.taken_up == [id_]
+    assert broom.accepted == [id_]
 
 
 # Left to Keptn and to others
 
 
-async def test_what_may_still_be_delivered_is_not_taken_up(
+async def test_what_may_still_be_delivered_is_not_accepted(
     keptn: FakeKeptn, journal: SqliteJournal
 ) -> None:
     clock = Hands()
@@ -266,14 +266,14 @@ async def test_what_may_still_be_delivered_is_not_taken_up(
     assert len(await swept(keptn, journal, clock=clock)) == 1
 
 
-async def test_a_trigger_without_a_time_is_not_taken_up(
+async def test_a_trigger_without_a_time_is_not_accepted(
     keptn: FakeKeptn, journal: SqliteJournal
 ) -> None:
     keptn.open({**triggered(), "time": ""})
     assert await swept(keptn, journal) == []
 
 
-async def test_what_is_not_ours_is_not_taken_up(keptn: FakeKeptn, journal: SqliteJournal) -> None:
+async def test_what_is_not_ours_is_not_accepted(keptn: FakeKeptn, journal: SqliteJournal) -> None:
     keptn.open(triggered("somebody-elses"))
     keptn.open({**triggered(), "shkeptncontext": ""})
     assert await swept(keptn, journal) == []
@@ -296,14 +296,14 @@ async def test_an_action_is_ours_under_its_other_names_too(
         Filters(projects=("sockshop",), stages=("production",), services=("cart",)),
     ],
 )
-async def test_what_the_distributor_filters_out_is_not_taken_up(
+async def test_what_the_distributor_filters_out_is_not_accepted(
     filters: Filters, keptn: FakeKeptn, journal: SqliteJournal
 ) -> None:
     keptn.open(triggered())
     assert await swept(keptn, journal, filters=filters) == []
 
 
-async def test_what_the_distributor_lets_pass_is_taken_up(
+async def test_what_the_distributor_lets_pass_is_accepted(
     keptn: FakeKeptn, journal: SqliteJournal
 ) -> None:
     keptn.open(triggered())
@@ -311,7 +311,7 @@ async def test_what_the_distributor_lets_pass_is_taken_up(
     assert len(await swept(keptn, journal, filters=filters)) == 1
 
 
-async def test_what_another_provider_answered_is_not_taken_up(
+async def test_what_another_provider_answered_is_not_accepted(
     keptn: FakeKeptn, journal: SqliteJournal
 ) -> None:
     keptn.answer_as("another", "started", keptn.open(triggered()))
@@ -327,7 +327,7 @@ async def test_what_we_answered_before_the_journal_forgot_is_not_run_again(
     assert await swept(keptn, journal) == []
 
 
-async def test_what_is_paused_is_taken_up_only_when_it_is_resumed(
+async def test_what_is_paused_is_accepted_only_when_it_is_resumed(
     keptn: FakeKeptn, journal: SqliteJournal
 ) -> None:
     id_ = keptn.open(triggered())
@@ -337,12 +337,12 @@ async def test_what_is_paused_is_taken_up_only_when_it_is_resumed(
     assert await swept(keptn, journal) == [id_]
 
 
-async def test_what_is_queued_is_not_taken_up(keptn: FakeKeptn, journal: SqliteJournal) -> None:
+async def test_what_is_queued_is_not_accepted(keptn: FakeKeptn, journal: SqliteJournal) -> None:
     keptn.queue(keptn.open(triggered()))
     assert await swept(keptn, journal) == []
 
 
-async def test_what_keptn_ended_is_not_taken_up(keptn: FakeKeptn, journal: SqliteJournal) -> None:
+async def test_what_keptn_ended_is_not_accepted(keptn: FakeKeptn, journal: SqliteJournal) -> None:
     keptn.abort(keptn.open(triggered()))
     keptn.time_out(keptn.open(triggered()))
     assert await swept(keptn, journal) == []
@@ -351,7 +351,7 @@ async def test_what_keptn_ended_is_not_taken_up(keptn: FakeKeptn, journal: Sqlit
 # A stage in which another sequence runs: Keptn holds the trigger back, and does not show it
 
 
-async def test_what_another_sequence_of_the_stage_holds_back_is_not_taken_up(
+async def test_what_another_sequence_of_the_stage_holds_back_is_not_accepted(
     keptn: FakeKeptn, journal: SqliteJournal
 ) -> None:
     running = keptn.open(triggered("somebody-elses", service="orders"))
@@ -362,7 +362,7 @@ async def test_what_another_sequence_of_the_stage_holds_back_is_not_taken_up(
     assert await swept(keptn, journal) == [queued]
 
 
-async def test_what_waits_for_an_evaluation_in_the_stage_is_not_taken_up(
+async def test_what_waits_for_an_evaluation_in_the_stage_is_not_accepted(
     keptn: FakeKeptn, journal: SqliteJournal
 ) -> None:
     keptn.evaluate_afterwards()
@@ -375,7 +375,7 @@ async def test_what_waits_for_an_evaluation_in_the_stage_is_not_taken_up(
     assert await swept(keptn, journal) == [queued]
 
 
-async def test_of_two_in_a_stage_the_older_is_taken_up_first(
+async def test_of_two_in_a_stage_the_older_is_accepted_first(
     keptn: FakeKeptn, journal: SqliteJournal
 ) -> None:
     younger = keptn.open({**triggered(), "time": "2026-01-01T00:00:01Z"})
@@ -439,14 +439,14 @@ class ShortOfBreath(HttpControlPlane):
         return None
 
 
-async def test_what_may_be_held_back_is_not_taken_up(
+async def test_what_may_be_held_back_is_not_accepted(
     keptn: FakeKeptn, journal: SqliteJournal
 ) -> None:
     keptn.open(triggered())
     broom = Broom(keptn, journal, asking=ShortOfBreath)
     await broom.sweep.once()
     await broom.control_plane.close()
-    assert broom.taken_up == []
+    assert broom.accepted == []
 
 
 async def test_a_project_that_keptn_does_not_know_is_left_alone(
@@ -469,17 +469,17 @@ async def test_what_was_begun_and_lost_with_the_volume_is_answered_errored(
     async with sweeping(keptn, journal, answers=True) as broom:
         await broom.sweep.once()
         await broom.sweep.once()
-    [unsent] = broom.told
+    [unsent] = broom.reported
     await send(keptn, unsent.report.body)
     outcome = keptn.outcome(id_)
     assert (outcome.status, outcome.result) == ("errored", "fail")
-    assert "lost by a restart" in keptn.finished(id_)[0].data["message"]
+    assert "lost with an earlier journal" in keptn.finished(id_)[0].data["message"]
     [record] = await journal.records()
     assert (record.id, record.action, record.state) == (id_, "greet", "finished")
-    assert broom.taken_up == []
+    assert broom.accepted == []
 
 
-async def test_a_death_between_storing_and_telling_loses_no_answer_and_makes_no_second(
+async def test_a_death_between_storing_and_reporting_loses_no_answer_and_makes_no_second(
     keptn: FakeKeptn, tmp_path: Path
 ) -> None:
     event = triggered()
@@ -495,7 +495,7 @@ async def test_a_death_between_storing_and_telling_loses_no_answer_and_makes_no_
     [unsent] = await second.unsent(after.clock.now() + 60, 10, [])
     await second.close()
     await send(keptn, unsent.report.body)
-    assert after.told == []
+    assert after.reported == []
     assert keptn.outcome(id_).status == "errored"
 
 
@@ -518,8 +518,8 @@ async def test_it_can_answer_what_was_lost_without_taking_anything_up(
     await begin(keptn, lost)
     async with sweeping(keptn, journal, answers=True, sweeps=False) as broom:
         await broom.sweep.once()
-    assert [unsent.report.execution for unsent in broom.told] == [lost["id"]]
-    assert broom.taken_up == []
+    assert [unsent.report.execution for unsent in broom.reported] == [lost["id"]]
+    assert broom.accepted == []
 
 
 async def test_what_others_began_and_what_is_under_way_is_not_answered(
@@ -535,7 +535,7 @@ async def test_what_others_began_and_what_is_under_way_is_not_answered(
     keptn.answer_as("another", "started", keptn.open(triggered(stage="c")))
     async with sweeping(keptn, journal, answers=True) as broom:
         await broom.sweep.once()
-    assert broom.told == []
+    assert broom.reported == []
 
 
 async def test_what_was_lost_and_is_paused_is_answered_all_the_same(
@@ -547,4 +547,4 @@ async def test_what_was_lost_and_is_paused_is_answered_all_the_same(
     keptn.pause(event["id"])
     async with sweeping(keptn, journal, answers=True) as broom:
         await broom.sweep.once()
-    assert len(broom.told) == 1
+    assert len(broom.reported) == 1
