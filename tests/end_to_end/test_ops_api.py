@@ -231,7 +231,7 @@ async def test_a_parameter_that_makes_no_sense_is_400_and_named(
 ) -> None:
     told = await ops.get("/api/executions", **{name: value})
     assert (told.status, told.media_type) == (400, PROBLEM)
-    assert told.json["title"].startswith(f"{name} is")
+    assert told.json["title"].startswith(f"{name} must be")
 
 
 async def test_one_execution_is_told_whole(ops: Ops) -> None:

@@ -1,4 +1,4 @@
-"""How the ops port answers: models as JSON, and mistakes as RFC 9457 says."""
+"""Responses of the ops port: models as JSON, errors as problem documents (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from keptn_remedy.support.masking import Mask
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Mistake(Exception):
-    """What the caller is told instead of an answer."""
+class HttpError(Exception):
+    """Answered as a problem with this status and title."""
 
     def __init__(self, status: int, title: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(title)
@@ -26,11 +26,11 @@ class Mistake(Exception):
 
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Whatever goes wrong is told as a problem."""
+    """Answer every error as a problem document."""
     try:
         return await handler(request)
-    except Mistake as mistake:
-        return _problem(mistake.problem, mistake.headers)
+    except HttpError as error:
+        return _problem(error.problem, error.headers)
     except JournalError:
         return _problem(models.ProblemDetails(title="the journal can't be read", status=503))
     except web.HTTPException as error:
@@ -49,10 +49,10 @@ def json_answer(
     content_type: str = "application/json",
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
-    """A model as JSON, with `mask` over what people and events say in it."""
-    told = model.model_dump()
-    # pydantic's own JSON writer gives up at fewer levels than what it may have to show.
-    body = orjson.dumps(mask.value(told) if mask else told) + b"\n"
+    """A model as JSON; `mask` hides the secrets in it."""
+    content = model.model_dump()
+    # pydantic's own JSON writer fails at fewer levels than an event may have.
+    body = orjson.dumps(mask.value(content) if mask else content) + b"\n"
     return web.Response(status=status, body=body, content_type=content_type, headers=headers)
 
 

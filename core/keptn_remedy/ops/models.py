@@ -1,4 +1,4 @@
-"""What the ops port's API tells, as pydantic models: the source of `/openapi.json`."""
+"""The API's JSON as pydantic models, from which `/openapi.json` is made."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from keptn_remedy.journal import Record, WholeRecord
 from keptn_remedy.registry import Entry
 
 MAX_REASON_CHARACTERS = 1000
-# Each holds up a sequence and asks a person: there are a handful.
+# More than are ever open: each blocks a sequence until a person answers.
 MAX_ASKING = 10_000
 
 
 def one_line(text: str) -> str:
-    """Without control characters, which could forge a line of a log."""
+    """The text in one line without control characters, so that it can't forge a log line."""
     plain = (" " if c.isspace() else c if c.isprintable() else "\ufffd" for c in text)
     return "".join(plain).strip()
 
 
-def _told(reason: str) -> str:
+def _not_empty(reason: str) -> str:
     if not reason:
-        raise ValueError("say why")
+        raise ValueError("must not be empty")
     return reason
 
 
@@ -63,7 +63,7 @@ class Execution(BaseModel):
     accepted_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    reported_at: datetime | None = Field(description="When Keptn had the outcome.")
+    reported_at: datetime | None = Field(description="When Keptn acknowledged the outcome.")
     attempts: int
     status: Literal["succeeded", "errored", "aborted"] | None
     result: Literal["pass", "warning", "fail"] | None
@@ -78,13 +78,13 @@ class Execution(BaseModel):
 class Question(BaseModel):
     """What an execution asks an operator before it acts."""
 
-    rule: str = Field(description="The rule of the policy that wants it asked.")
+    rule: str = Field(description="The policy rule that requires approval.")
     plan: list[Change] | None
     asked_at: datetime
     expires_at: datetime
     default: Literal["deny", "approve"] = Field(description="The verdict once it has expired.")
     verdict: Literal["approved", "denied"] | None
-    by: str | None = Field(description="Nobody, if it has expired.")
+    by: str | None = Field(description="Null if it expired.")
     reason: str | None
 
     @classmethod
@@ -95,10 +95,10 @@ class Question(BaseModel):
 class Undo(BaseModel):
     """The undo of a finished execution."""
 
-    plan: list[Change] = Field(description="What it changes: the way back.")
+    plan: list[Change] = Field(description="The changes that the undo makes.")
     state: Literal["armed", "wanted", "running", "done", "refused", "failed"]
     on_closed: bool = Field(description="While armed: undone when the problem closes.")
-    due_at: datetime | None = Field(description="While armed: undone then.")
+    due_at: datetime | None = Field(description="While armed: when it is undone.")
     cause: str | None
     by: str | None
     reason: str | None
@@ -108,7 +108,7 @@ class Undo(BaseModel):
 
 
 class ExecutionDetail(Execution):
-    """One execution, whole."""
+    """One execution with everything that is known of it."""
 
     details: dict[str, Any]
     plan: list[Change] | None
@@ -144,7 +144,7 @@ class Executions(BaseModel):
 
 
 class ActionInfo(BaseModel):
-    """An action that exists, on or off."""
+    """An installed action, on or off."""
 
     name: str
     aliases: list[str]
@@ -176,7 +176,7 @@ class Actions(BaseModel):
 
 
 class Pause(BaseModel):
-    """Whether acting is paused, by whom and why."""
+    """Whether actions are paused, by whom and why."""
 
     paused: bool
     by: str | None = None
@@ -189,7 +189,7 @@ class Pause(BaseModel):
 
 
 class AnyOrder(BaseModel):
-    """What every order has."""
+    """What every order holds."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -197,40 +197,39 @@ class AnyOrder(BaseModel):
 
 
 class Order(AnyOrder):
-    """What an operator orders; the reason is told to all who look."""
+    """An operator's order. Everyone who can read the API sees the reason."""
 
     reason: Annotated[str, Field(max_length=MAX_REASON_CHARACTERS), AfterValidator(one_line)] = ""
 
 
 class AnswerOrder(Order):
-    """A verdict. With `asked_at` of the question, it holds for that question alone: the next one
-    may be about another plan.
+    """A verdict. With `asked_at` it applies only to the question that was asked at that time, since
+    the next one may be about another plan.
     """
 
     asked_at: AwareDatetime | None = None
 
 
 class PauseOrder(AnyOrder):
-    """An operator's order to pause; executions that are refused meanwhile tell the reason."""
+    """An operator's order to pause. Executions refused meanwhile give this reason."""
 
     reason: Annotated[
         str,
         Field(max_length=MAX_REASON_CHARACTERS, json_schema_extra={"pattern": r"\S"}),
         AfterValidator(one_line),
-        AfterValidator(_told),
+        AfterValidator(_not_empty),
     ]
 
 
 class Health(BaseModel):
-    """The process lives."""
+    """The process is alive."""
 
     status: Literal["ok"] = "ok"
 
 
 class Readiness(BaseModel):
-    """Whether it has started, isn't leaving and can store events; nothing is said of Keptn.
-
-    `degraded` tells what someone should look at.
+    """Whether the service has started, isn't leaving and can store events. Keptn's state doesn't
+    matter. `degraded` lists what an operator should look at.
     """
 
     ready: bool
@@ -247,7 +246,7 @@ class ProblemDetails(BaseModel):
 
 
 def _asks(record: WholeRecord) -> bool:
-    """Whether nobody has answered it yet."""
+    """Whether it waits for an answer to its question."""
     return record.state != "finished" and bool(record.question and not record.question.verdict)
 
 

@@ -15,7 +15,7 @@ REF = "#/components/schemas/{model}"
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What one is for, its parameters, the model of each status, and of the body of an order."""
+    """A summary, the parameters, the model of each status, and the model of an order's body."""
 
     summary: str
     answers: dict[int, type[BaseModel]]
@@ -30,8 +30,8 @@ def _query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any
 _ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
 _STATES = {"type": "string", "enum": ["accepted", "started", "finished"]}
 _WAITING = {"type": "string", "enum": ["approval"]}
-_REFUSED = dict.fromkeys((400, 401, 413, 415, 429, 503), models.ProblemDetails)
-_REFUSED_HERE = {**_REFUSED, 404: models.ProblemDetails, 409: models.ProblemDetails}
+_ORDER_ERRORS = dict.fromkeys((400, 401, 413, 415, 429, 503), models.ProblemDetails)
+_EXECUTION_ERRORS = {**_ORDER_ERRORS, 404: models.ProblemDetails, 409: models.ProblemDetails}
 OPERATIONS = {
     ("get", "/healthz"): Operation("Liveness.", {200: models.Health}),
     ("get", "/readyz"): Operation("Readiness.", {200: models.Readiness, 503: models.Readiness}),
@@ -40,16 +40,16 @@ OPERATIONS = {
         {200: models.Executions, 400: models.ProblemDetails, 503: models.ProblemDetails},
         (
             _query("state", _STATES, "Only those in this state."),
-            _query("waiting", _WAITING, "Only those that wait for an answer."),
+            _query("waiting", _WAITING, "Only those that wait for approval."),
             _query(
                 "limit",
                 {"type": "integer", "minimum": 1, "maximum": 500, "default": 100},
-                "How many at most.",
+                "The most executions in one page.",
             ),
             _query(
                 "before",
                 {"type": "integer", "minimum": 0, "maximum": 2**53},
-                "`next` of the page before.",
+                "`next` of the previous page.",
             ),
         ),
     ),
@@ -60,32 +60,34 @@ OPERATIONS = {
     ),
     ("get", "/api/actions"): Operation("The actions, on or off.", {200: models.Actions}),
     ("get", "/api/pause"): Operation(
-        "Whether acting is paused.", {200: models.Pause, 503: models.ProblemDetails}
+        "Whether actions are paused.", {200: models.Pause, 503: models.ProblemDetails}
     ),
     ("post", "/api/executions/{id}/approve"): Operation(
-        "Let an execution act that asks for it.",
-        {200: models.ExecutionDetail, **_REFUSED_HERE},
+        "Approve an execution that is waiting for approval.",
+        {200: models.ExecutionDetail, **_EXECUTION_ERRORS},
         (_ID,),
         models.AnswerOrder,
     ),
     ("post", "/api/executions/{id}/deny"): Operation(
-        "Forbid an execution that asks to act.",
-        {200: models.ExecutionDetail, **_REFUSED_HERE},
+        "Deny an execution that is waiting for approval.",
+        {200: models.ExecutionDetail, **_EXECUTION_ERRORS},
         (_ID,),
         models.AnswerOrder,
     ),
     ("post", "/api/executions/{id}/undo"): Operation(
-        "Undo a finished execution. `undo.state` of the execution tells how it goes.",
-        {202: models.ExecutionDetail, **_REFUSED_HERE},
+        "Undo a finished execution. Its `undo.state` shows the progress.",
+        {202: models.ExecutionDetail, **_EXECUTION_ERRORS},
         (_ID,),
         models.Order,
     ),
     ("post", "/api/pause"): Operation(
-        "Refuse to act from now on.", {200: models.Pause, **_REFUSED}, order=models.PauseOrder
+        "Pause: refuse every action until resumed.",
+        {200: models.Pause, **_ORDER_ERRORS},
+        order=models.PauseOrder,
     ),
     ("post", "/api/resume"): Operation(
-        "End the pause; 409 while a file pauses as well.",
-        {200: models.Pause, 409: models.ProblemDetails, **_REFUSED},
+        "End the pause; 409 while the pause file still pauses.",
+        {200: models.Pause, 409: models.ProblemDetails, **_ORDER_ERRORS},
         order=models.Order,
     ),
 }
@@ -93,12 +95,12 @@ _HEADERS = {401: "WWW-Authenticate", 429: "Retry-After"}
 
 
 def document(version: str, *, orders: bool) -> dict[str, Any]:
-    """The OpenAPI 3.1 document, with or without what only operators may do."""
-    there = {key: o for key, o in OPERATIONS.items() if orders or not o.order}
+    """The OpenAPI 3.1 document, with or without the orders."""
+    offered = {key: o for key, o in OPERATIONS.items() if orders or not o.order}
     paths: dict[str, dict[str, Any]] = {}
-    for (method, path), operation in there.items():
+    for (method, path), operation in offered.items():
         paths.setdefault(path, {})[method] = _operation(method, path, operation)
-    components: dict[str, Any] = {"schemas": _schemas(list(there.values()))}
+    components: dict[str, Any] = {"schemas": _schemas(list(offered.values()))}
     if orders:
         components["securitySchemes"] = {"operator": {"type": "http", "scheme": "bearer"}}
     return {

@@ -1,4 +1,6 @@
-"""The routes that order: approve, deny, undo, pause, resume. Each order is logged, also refused."""
+"""The routes for orders: approve, deny, undo, pause, resume. Every order is logged, and every
+refused one.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from pydantic import ValidationError
 from keptn_remedy.guardrails.pauses import Pauses, still_paused_words, unapprovable_words
 from keptn_remedy.journal import Journal, JournalError, Verdict, WholeRecord
 from keptn_remedy.ops import models
-from keptn_remedy.ops.answers import Handler, Mistake, json_answer
+from keptn_remedy.ops.answers import Handler, HttpError, json_answer
 from keptn_remedy.ops.operator_token import OperatorToken
 from keptn_remedy.support import logs, validation
 from keptn_remedy.support.masking import Mask
@@ -28,15 +30,15 @@ MAX_BODY_BYTES = 16 * 1024
 MOST, WITHIN_SECONDS = 5, 10.0
 MAX_LOGGED_CHARACTERS = 200
 EXECUTION = "/api/executions/{id:[^/]+}"
-_WANTED = {"WWW-Authenticate": "Bearer"}
-_TAKEN = "the order was taken, but the execution can't be read now: look at it later"
+_CHALLENGE = {"WWW-Authenticate": "Bearer"}
+_STORED = "the order was stored, but the execution can't be read now; read it again later"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One order: its name, the execution it is about, and who gives it from where."""
+class OrderRequest:
+    """One order: its name, the execution it is about ("" for a pause), and its sender."""
 
-    order: str
+    name: str
     execution: str
     peer: str
     reason: str = ""
@@ -47,19 +49,21 @@ class Asked:
         return f"operator API from {self.peer}"
 
 
-CarryOut = Callable[[Asked], Awaitable[None]]
-Tell = Callable[[Asked], Awaitable[web.Response]]
+CarryOut = Callable[[OrderRequest], Awaitable[None]]
+Show = Callable[[OrderRequest], Awaitable[web.Response]]
 
 
 class OperatorApi:
-    """`heard` is called when something may have been ordered: the service need not poll for it."""
+    """Takes orders from whoever has the token. `look` is called after each order that may have been
+    stored, so that the service acts on it at once.
+    """
 
     def __init__(
         self,
         journal: Journal,
         token: OperatorToken,
         pauses: Pauses,
-        heard: Callable[[], None],
+        look: Callable[[], None],
         mask: Mask,
         *,
         monotonic: Callable[[], float] = time.monotonic,
@@ -67,149 +71,154 @@ class OperatorApi:
         self._journal = journal
         self._token = token
         self._pauses = pauses
-        self._heard = heard
+        self._look = look
         self._mask = mask
-        self._wrong_tokens, self._lines = _Limit(monotonic), _Limit(monotonic)
+        self._wrong_tokens, self._lines = _RateLimit(monotonic), _RateLimit(monotonic)
         self._unlogged = 0
 
     def add_to(self, router: web.UrlDispatcher) -> None:
-        """Open the routes."""
-        told, to_be_done = self._tell_execution, partial(self._tell_execution, status=202)
-        approve = self._order("approve", self._approve, told, models.AnswerOrder)
-        deny = self._order("deny", self._deny, told, models.AnswerOrder)
-        pause = self._order("pause", self._pause, self._tell_pause, models.PauseOrder)
+        """Add the routes."""
+        execution, accepted = self._show_execution, partial(self._show_execution, status=202)
+        approve = self._order("approve", self._approve, execution, models.AnswerOrder)
+        deny = self._order("deny", self._deny, execution, models.AnswerOrder)
+        pause = self._order("pause", self._pause, self._show_pause, models.PauseOrder)
         router.add_post(f"{EXECUTION}/approve", approve)
         router.add_post(f"{EXECUTION}/deny", deny)
-        router.add_post(f"{EXECUTION}/undo", self._order("undo", self._undo, to_be_done))
+        router.add_post(f"{EXECUTION}/undo", self._order("undo", self._undo, accepted))
         router.add_post("/api/pause", pause)
-        router.add_post("/api/resume", self._order("resume", self._resume, self._tell_pause))
+        router.add_post("/api/resume", self._order("resume", self._resume, self._show_pause))
 
     def _order(
         self,
         name: str,
         carry_out: CarryOut,
-        tell: Tell,
+        show: Show,
         model: type[models.AnyOrder] = models.Order,
     ) -> Handler:
         async def handle(request: web.Request) -> web.Response:
-            asked = Asked(name, request.match_info.get("id", ""), request.remote or "unknown")
+            order = OrderRequest(
+                name, request.match_info.get("id", ""), request.remote or "unknown"
+            )
             try:
                 await self._authorize(request)
-                order = await _read(request, model)
-                asked = replace(
-                    asked,
-                    reason=self._mask.text(order.reason),
-                    asked_at=getattr(order, "asked_at", None),
+                body = await _read(request, model)
+                order = replace(
+                    order,
+                    reason=self._mask.text(body.reason),
+                    asked_at=getattr(body, "asked_at", None),
                 )
-                await self._carried_out(asked, carry_out)
-            except Mistake as mistake:
-                self._log_refused(asked, mistake)
+                await self._carry_out(order, carry_out)
+            except HttpError as error:
+                self._log_refused(order, error)
                 raise
-            logs.logger().info("operator order", **_fields(asked), result="taken")
-            return await tell(asked)
+            logs.logger().info("operator order", **_fields(order), result="taken")
+            return await show(order)
 
         return handle
 
     async def _authorize(self, request: web.Request) -> None:
         given = _bearer(request)
         if not given:
-            raise _Stranger(401, "an order needs the operator token", _WANTED)
+            raise _Unauthorized(401, "send the operator token as a bearer token", _CHALLENGE)
         if await self._is_right(given):
             return
         if seconds := self._wrong_tokens.pause_seconds():
             retry = {"Retry-After": str(math.ceil(seconds))}
-            raise _Stranger(429, "there were too many wrong operator tokens", retry)
+            raise _Unauthorized(
+                429, "too many wrong operator tokens; wait as Retry-After says", retry
+            )
         self._wrong_tokens.note()
-        raise _Stranger(401, "this is not the operator token", _WANTED)
+        raise _Unauthorized(401, "the operator token is wrong", _CHALLENGE)
 
     async def _is_right(self, given: str) -> bool:
         try:
             return await self._token.is_right(given)
         except SettingsError as error:
             if not self._lines.pause_seconds():
-                logs.logger().error("no order can be taken", reason=str(error))
-            raise _Stranger(503, "the provider's operator token can't be read") from None
+                logs.logger().error("orders can't be authorized", reason=str(error))
+            raise _Unauthorized(503, "the provider's operator token can't be read") from None
 
-    async def _carried_out(self, asked: Asked, carry_out: CarryOut) -> None:
+    async def _carry_out(self, order: OrderRequest, carry_out: CarryOut) -> None:
         try:
-            await carry_out(asked)
+            await carry_out(order)
         except JournalError as error:
-            raise Mistake(503, "the journal can't be used now; try again") from error
+            raise HttpError(503, "the journal can't be used now; try again") from error
         finally:
-            self._heard()
+            self._look()
 
-    def _log_refused(self, asked: Asked, mistake: Mistake) -> None:
-        if isinstance(mistake, _Stranger):  # a flood of them must not flood the log
+    def _log_refused(self, order: OrderRequest, error: HttpError) -> None:
+        if isinstance(error, _Unauthorized):  # requests without the token must not flood the log
             if self._lines.pause_seconds():
                 self._unlogged += 1
                 return
             self._lines.note()
         unlogged, self._unlogged = self._unlogged, 0
-        problem = mistake.problem
+        problem = error.problem
         result = {"result": problem.title, "status": problem.status, "unlogged": unlogged}
-        logs.logger().warning("operator refused", **_fields(asked), **result)
+        logs.logger().warning("operator refused", **_fields(order), **result)
 
-    async def _approve(self, asked: Asked) -> None:
+    async def _approve(self, order: OrderRequest) -> None:
         await self._pauses.look()
         if by_file := self._pauses.by_file:
-            await self._refuse(asked, self._mask.text(unapprovable_words(by_file)))
-        await self._answer(asked, "approved")
+            await self._refuse(order, self._mask.text(unapprovable_words(by_file)))
+        await self._answer(order, "approved")
 
-    async def _deny(self, asked: Asked) -> None:
-        await self._answer(asked, "denied")
+    async def _deny(self, order: OrderRequest) -> None:
+        await self._answer(order, "denied")
 
-    async def _answer(self, asked: Asked, verdict: Verdict) -> None:
+    async def _answer(self, order: OrderRequest, verdict: Verdict) -> None:
         why_not = await self._journal.answer(
-            asked.execution,
+            order.execution,
             verdict,
-            asked.by,
-            asked.reason,
-            asked_at=asked.asked_at.timestamp() if asked.asked_at else None,
+            order.by,
+            order.reason,
+            asked_at=order.asked_at.timestamp() if order.asked_at else None,
         )
         if why_not:
-            await self._refuse(asked, why_not)
+            await self._refuse(order, why_not)
 
-    async def _undo(self, asked: Asked) -> None:
-        why_not = await self._journal.want_undo(asked.execution, "an order", asked.by, asked.reason)
+    async def _undo(self, order: OrderRequest) -> None:
+        why_not = await self._journal.want_undo(order.execution, "an order", order.by, order.reason)
         if why_not:
-            await self._refuse(asked, why_not)
+            await self._refuse(order, why_not)
 
-    async def _refuse(self, asked: Asked, why_not: str) -> NoReturn:
-        await self._record(asked)
-        raise Mistake(409, why_not)
+    async def _refuse(self, order: OrderRequest, why_not: str) -> NoReturn:
+        """Raise 409, or 404 where there is no such execution."""
+        await self._record(order)
+        raise HttpError(409, why_not)
 
-    async def _tell_execution(self, asked: Asked, *, status: int = 200) -> web.Response:
+    async def _show_execution(self, order: OrderRequest, *, status: int = 200) -> web.Response:
         try:
-            record = await self._record(asked)
+            record = await self._record(order)
         except JournalError:
-            raise Mistake(503, _TAKEN) from None
+            raise HttpError(503, _STORED) from None
         return json_answer(models.ExecutionDetail.of(record), self._mask, status=status)
 
-    async def _record(self, asked: Asked) -> WholeRecord:
-        record = await self._journal.record(asked.execution)
+    async def _record(self, order: OrderRequest) -> WholeRecord:
+        record = await self._journal.record(order.execution)
         if record is None:
-            raise Mistake(404, "there is no such execution")
+            raise HttpError(404, "there is no such execution")
         return record
 
-    async def _pause(self, asked: Asked) -> None:
-        await self._pauses.pause(asked.by, asked.reason)
+    async def _pause(self, order: OrderRequest) -> None:
+        await self._pauses.pause(order.by, order.reason)
 
-    async def _resume(self, _: Asked) -> None:
+    async def _resume(self, _: OrderRequest) -> None:
         ended = await self._pauses.resume()
         await self._pauses.look()
         if by_file := self._pauses.by_file:
-            raise Mistake(409, self._mask.text(still_paused_words(by_file, ended)))
+            raise HttpError(409, self._mask.text(still_paused_words(by_file, ended)))
 
-    async def _tell_pause(self, _: Asked) -> web.Response:
+    async def _show_pause(self, _: OrderRequest) -> web.Response:
         return json_answer(models.Pause.of(self._pauses.current()), self._mask)
 
 
-class _Stranger(Mistake):
-    """Somebody without the token."""
+class _Unauthorized(HttpError):
+    """The sender could not be authorized."""
 
 
-class _Limit:
-    """So many within a while."""
+class _RateLimit:
+    """At most `MOST` in `WITHIN_SECONDS`."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -219,7 +228,7 @@ class _Limit:
         self._times.append(self._monotonic())
 
     def pause_seconds(self) -> float:
-        """How long until the next one may be."""
+        """Seconds until the next one is allowed."""
         if len(self._times) < MOST:
             return 0.0
         return max(0.0, self._times[0] + WITHIN_SECONDS - self._monotonic())
@@ -231,33 +240,37 @@ def _bearer(request: web.Request) -> str:
 
 
 async def _read(request: web.Request, model: type[models.AnyOrder]) -> models.AnyOrder:
-    # A form of another site can send neither this type nor the token.
+    # A form on another site can send neither this type nor the token.
     if request.content_type != "application/json":
-        raise Mistake(415, "an order is application/json")
+        raise HttpError(415, "the Content-Type of an order must be application/json")
     try:
         return model.model_validate(orjson.loads(await request.read()))
     except web.HTTPRequestEntityTooLarge:
-        raise Mistake(413, f"an order has at most {MAX_BODY_BYTES} bytes") from None
+        raise HttpError(
+            413, f"the body of an order must not be over {MAX_BODY_BYTES} bytes"
+        ) from None
     except ValidationError as error:
-        raise Mistake(400, _explained(error)) from None
+        raise HttpError(400, _explained(error)) from None
     except orjson.JSONDecodeError:
-        raise Mistake(400, "the order is no JSON") from None
+        raise HttpError(400, "the body is not JSON") from None
     except (web.RequestPayloadError, ConnectionError):
-        raise Mistake(400, "the order can't be read") from None
+        raise HttpError(400, "the body can't be read") from None
 
 
 def _explained(error: ValidationError) -> str:
     first = error.errors()[0]
     place = ".".join(map(str, first["loc"]))
-    return _short(f"{place}: {validation.told(first)}") if place else "an order is a JSON object"
+    return (
+        _short(f"{place}: {validation.told(first)}") if place else "the body must be a JSON object"
+    )
 
 
-def _fields(asked: Asked) -> dict[str, str]:
+def _fields(order: OrderRequest) -> dict[str, str]:
     return {
-        "order": asked.order,
-        "subject": _short(asked.execution) or "everything",
-        "reason": asked.reason,
-        "peer": asked.peer,
+        "order": order.name,
+        "subject": _short(order.execution) or "everything",
+        "reason": order.reason,
+        "peer": order.peer,
     }
 
 

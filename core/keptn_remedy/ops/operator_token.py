@@ -1,4 +1,4 @@
-"""The token that operators show: a file that is read for each order, since Kubernetes swaps it."""
+"""The operators' bearer token: a file, read for each order because Kubernetes replaces it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FEWEST_CHARACTERS, MOST_CHARACTERS = 16, 4096
 
 
 class OperatorToken:
-    """What the file holds. The mask learns every token that it has held."""
+    """The token in the file. `mask` hides every token that the file has held."""
 
     def __init__(self, path: Path, mask: Mask) -> None:
         self._file = MountedFile(path, MOST_CHARACTERS + 1)
@@ -22,19 +22,18 @@ class OperatorToken:
         self._hidden: str | None = None
 
     async def begin(self) -> None:
-        """See that there is a token.
+        """Check that the file holds a token.
 
         Raises:
-            SettingsError: the file holds none, or can't be read in time.
+            SettingsError: it holds none, or can't be read in time.
         """
         await self._read()
 
     async def is_right(self, given: str) -> bool:
-        """Whether this is the token now.
+        """Whether this is the token that the file holds now.
 
         Raises:
-            SettingsError: the file holds no token any more, so that none is right, or can't be
-                read in time.
+            SettingsError: the file holds no token any more, or can't be read in time.
         """
         token = await self._read()
         return hmac.compare_digest(given.encode("utf-8", "replace"), token.encode())

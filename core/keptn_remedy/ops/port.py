@@ -1,4 +1,4 @@
-"""The handlers of the ops port that look. Those that order are handed in, or aren't there."""
+"""The ops port: its listener, and the handlers that only read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keptn_remedy.action import PlannedAction
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.journal import Execution, Journal, JournalError, Record, State
 from keptn_remedy.ops import models, openapi
-from keptn_remedy.ops.answers import Mistake, json_answer, problems
+from keptn_remedy.ops.answers import HttpError, json_answer, problems
 from keptn_remedy.ops.operator_api import MAX_BODY_BYTES, OperatorApi
 from keptn_remedy.registry import Registry
 from keptn_remedy.support.masking import Mask
@@ -23,8 +23,8 @@ MAX_PAGE, DEFAULT_PAGE = 500, 100
 
 
 class OpsPort:
-    """Serves the ops port. `readiness` is asked on each `/readyz`. Without `operator_api`, nothing
-    can be changed through it.
+    """Serves the ops port. `readiness` is called for each `/readyz`. Without an `operator_api` the
+    port has no route that changes anything. `port` is the real one while it listens.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class OpsPort:
         """Listen until the context is left.
 
         Raises:
-            OSError: the address is not to be had.
+            OSError: the address can't be bound (in use, or not permitted).
         """
         app = web.Application(middlewares=[problems], client_max_size=MAX_BODY_BYTES)
         app.router.add_get("/healthz", self._healthz)
@@ -87,7 +87,7 @@ class OpsPort:
         return json_answer(readiness, self._mask, status=200 if readiness.ready else 503)
 
     async def _get_metrics(self, request: web.Request) -> web.Response:
-        # When the journal fails, the other metrics are wanted most.
+        # The other metrics matter most when the journal fails.
         with suppress(JournalError):
             backlog = await self._journal.backlog()
             self._metrics.open.set(backlog.executions)
@@ -101,9 +101,9 @@ class OpsPort:
     async def _executions(self, request: web.Request) -> web.Response:
         state = request.query.get("state")
         if state is not None and state not in get_args(State):
-            raise Mistake(400, f"state is one of {', '.join(get_args(State))}")
+            raise HttpError(400, f"state must be one of {', '.join(get_args(State))}")
         if request.query.get("waiting", "approval") != "approval":
-            raise Mistake(400, "waiting is approval")
+            raise HttpError(400, "waiting must be approval")
         limit = _number(request, "limit", 1, MAX_PAGE) or DEFAULT_PAGE
         before = _number(request, "before", 0, 2**53)
         asking = await self._journal.questions(models.MAX_ASKING)
@@ -125,7 +125,7 @@ class OpsPort:
     async def _execution(self, request: web.Request) -> web.Response:
         record = await self._journal.record(request.match_info["id"])
         if record is None:
-            raise Mistake(404, "there is no such execution")
+            raise HttpError(404, "there is no such execution")
         return json_answer(models.ExecutionDetail.of(record), self._mask)
 
     async def _actions(self, _: web.Request) -> web.Response:
@@ -155,7 +155,7 @@ def _number(request: web.Request, name: str, least: int, most: int) -> int | Non
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most):
-        raise Mistake(400, f"{name} is a whole number from {least} to {most}")
+        raise HttpError(400, f"{name} must be a whole number from {least} to {most}")
     return int(text)
 
 

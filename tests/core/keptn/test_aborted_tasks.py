@@ -362,7 +362,7 @@ async def test_an_event_is_not_believed_while_keptn_can_not_be_asked(
     assert watch.aborted == {id_: GONE}
 
 
-async def test_a_trigger_without_a_time_may_be_newer_than_what_aborts_its_executions(
+async def test_a_trigger_without_a_time_may_be_newer_than_the_event(
     keptn: FakeKeptn, watch: Watch
 ) -> None:
     id_ = await opened(keptn, watch, {**triggered("scale"), "time": ""})
