@@ -22,20 +22,20 @@ INTRO = f"""\
 
 <!-- Written by `python -m tests.settings_page`; a test fails when it isn't up to date. -->
 
-Settings are environment variables. `{variables.CONFIG}` may name a YAML file that maps the same
-names to values; where both say something, the environment wins. An empty one is unset. Every
-variable can also be given as a file: `<NAME>_FILE` holds the path, and the file's content,
-without white space around it, is the value. That is how secrets are best handed in. None of six
-characters or more is ever logged, reported to Keptn or shown; a shorter one could not be told
-from other text.
+Settings are environment variables. An empty variable counts as unset. `{variables.CONFIG}` may
+name a YAML file that maps the same names to values; the environment wins over the file.
 
-A setting that makes no sense ends `remedy serve` with exit code 2 and one line for each mistake;
-so does a `REMEDY_` variable that doesn't exist. A mistake in an action's settings switches that
-action off instead: `remedy actions` tells why.
+Every variable can also be given as a file: `<NAME>_FILE` holds the path, and the file's content
+without surrounding white space is the value. Use this for secrets. A secret of six characters or
+more is never logged, reported to Keptn or shown; a shorter one can't be recognised in other text.
+
+An invalid setting ends `remedy serve` with exit code 2 and one line for each mistake. So does an
+unknown `REMEDY_` variable. A mistake in an action's settings switches that action off instead;
+`remedy actions` shows why.
 """
 SECTIONS: tuple[tuple[str, str, type[BaseSettings], str], ...] = (
     ("The process", "", Settings, settings.PREFIX),
-    ("Keptn's own names", "As Keptn's manifests set them.", KeptnSettings, ""),
+    ("Keptn's own names", "Keptn's own manifests set these.", KeptnSettings, ""),
     (
         "toggle-feature",
         "Set `UNLEASH_URL` and `UNLEASH_API_TOKEN`, or `FLAGD_FILE`; of both, Unleash wins.",

@@ -1,4 +1,4 @@
-"""The HTTP session lent to actions: error statuses raise, sorted into temporary and permanent."""
+"""The HTTP session lent to actions: an error status raises a temporary or permanent error."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from keptn_remedy.action import PermanentError, TemporaryError
 REQUEST_SECONDS = 30.0
 CONNECT_SECONDS = 5.0
 LONGEST_RETRY_AFTER_SECONDS = 300.0
-# Answered without being acted on; after any other error the request may have had its effect.
+# The server did nothing; after any other error the request may have had its effect.
 NOT_TAKEN = frozenset({425, 429, 503})
 _TEMPORARY = frozenset({408, 425, 429})
 
 
 class Uncertain(TemporaryError):
-    """Trying again may help, but the attempt may have had its effect all the same."""
+    """A retry may help, but the failed attempt may have had its effect."""
 
 
 def lent_session() -> ClientSession:
-    """A session with time-outs and without cookies, to be closed by the caller."""
+    """A session with time-outs and without cookies; the caller closes it."""
     return ClientSession(
         timeout=ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS),
         cookie_jar=DummyCookieJar(),
@@ -39,7 +39,9 @@ def is_temporary(status: int) -> bool:
 def retry_after(
     headers: Mapping[str, str], now: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> float | None:
-    """Seconds that Retry-After asks for, as a number or a date (RFC 9110 §10.2.3), or None."""
+    """Seconds until the time that Retry-After names (RFC 9110 §10.2.3), at most 300; None where it
+    names none.
+    """
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
         seconds = float(text)

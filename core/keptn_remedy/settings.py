@@ -1,4 +1,4 @@
-"""Every setting of the service, with its default, unit and reason."""
+"""The settings of the service, with their defaults, units and reasons."""
 
 from __future__ import annotations
 
@@ -29,76 +29,77 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(FromVariables):
-    """The settings of the process. Variable names are `REMEDY_` and the field's name."""
+    """The settings of the process, each read from `REMEDY_` and the field's name in capitals."""
 
     model_config = SettingsConfigDict(
         extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True
     )
 
     host: str = "127.0.0.1"
-    """Address of the event port. The sidecar shares our pod; nothing else may trigger actions."""
+    """Address of the event port. On loopback only the sidecar in our pod can trigger actions."""
     port: Port = 8080
-    """Event port; 8080 is what Keptn's distributor posts to."""
+    """Event port. Keptn's distributor posts to 8080."""
     ops_host: str = "127.0.0.1"
-    """Address of the ops port: probes, metrics, API."""
+    """Address of the ops port, which serves probes, metrics and the API."""
     ops_port: Port = 8090
     """Ops port."""
     operator_token_file: Path | None = None
-    """File with the bearer token, of at least 16 characters, that orders on the ops port need. It
-    is read for each, so it may be replaced. Default: nothing can be changed through that port."""
+    """File with the bearer token that orders on the ops port must carry, at least 16 characters.
+    It is read for each order, so it can be replaced at any time. Default: the ops port takes no
+    orders."""
     transport: Literal["distributor", "local"] = "distributor"
-    """Where answers go: to Keptn's distributor, or nowhere (`local`: kept and shown)."""
+    """Where reports go: `distributor` sends them to Keptn's, `local` only shows them."""
     event_url: HttpUrl = HttpUrl("http://localhost:8081/event")
-    """Where our events are taken: by the distributor, or at `/v1/event` of Keptn's API."""
+    """Where reports are posted: to the distributor, or to `/v1/event` of Keptn's API."""
     keptn_api: HttpUrl | None = None
-    """Where Keptn is asked what it counted. Default: the origin of `REMEDY_EVENT_URL`, which is the
-    sidecar's API proxy."""
+    """Keptn's API, which is asked for open tasks, counted reports and files. Default: the origin of
+    `REMEDY_EVENT_URL`, where the sidecar proxies the API."""
     sweep: bool = True
-    """Every minute take up what Keptn waits for and did not deliver. Needs Keptn 1.0, which tells
-    what was answered."""
+    """Every minute accept triggers that Keptn waits for and didn't deliver. Needs Keptn 1.0 or
+    newer, whose API shows which reports it counted."""
     watch_seconds: float = Field(default=5.0, gt=0)
-    """Seconds between questions whether Keptn still waits for what is under way."""
+    """Seconds between checks whether Keptn still waits for the open executions."""
     answer_lost: bool = False
-    """Answer what was begun under our `REMEDY_SOURCE` and is not in the journal as errored. Only
-    for a source that no other installation uses."""
+    """Finish executions as errored that `REMEDY_SOURCE` started and that the journal doesn't know.
+    Only for a source that no other installation uses."""
     source: str = Field(default="keptn-remedy", pattern=r"^[A-Za-z0-9._~:/-]+$", max_length=200)
-    """CloudEvents `source` of all we send. Keptn matches `finished` to `started` by it: change it
+    """CloudEvents `source` of all reports. Keptn matches `finished` to `started` by it: change it
     only while no execution is open."""
     journal: Path = Path("var/journal.db")
-    """The journal's file, on a local disk (not NFS)."""
+    """The journal's file. It must be on a local disk, not on NFS."""
     dry_run: bool = False
-    """Plan and report, change nothing."""
+    """Plan and report without changing anything."""
     policy: Path | None = None
-    """The policy file: when not to act (docs/guard-rails.md). It is read again when it changes.
-    Default: the built-in rules."""
+    """The policy file, which says when not to act (docs/guard-rails.md). It is read again when it
+    changes. Default: the built-in rules."""
     pause_file: Path | None = None
-    """While this file is there, nothing acts; its text is the reason. A key of a mounted ConfigMap
-    will do. What says `false`, `no`, `off` or `0` doesn't pause."""
+    """While this file exists, every action is refused, with its text as the reason. It may be a key
+    of a mounted ConfigMap. A file that says `false`, `no`, `off` or `0` doesn't pause."""
     answer_aborted: bool = False
-    """Send `finished` also for an execution whose sequence was aborted, which Keptn ignores."""
+    """Send `finished` also for aborted executions. Keptn ignores it."""
     value_source: Literal["event", "remediation.yaml"] = "event"
-    """Where an action's `value` comes from: the event, which Keptn merges with earlier rounds, or
-    the entry of remediation.yaml, fetched from `REMEDY_KEPTN_API`."""
+    """Where an action's `value` comes from: the event, into which Keptn merges earlier rounds, or
+    the entry of remediation.yaml, fetched through `REMEDY_KEPTN_API`."""
     max_concurrent: int = Field(default=100, ge=1, le=100_000)
-    """Executions that run at once."""
+    """The most executions that run at the same time."""
     drain_seconds: float = Field(default=25.0, ge=2, le=3600)
-    """Seconds from SIGTERM to exit; with the pod's `preStop` below its grace period, which the
-    chart computes."""
+    """Seconds from SIGTERM to exit. Together with the pod's `preStop` they must be below its grace
+    period; the chart sees to that."""
     error_log: Literal["always", "auto", "never"] = "always"
-    """When a failure is also sent as `sh.keptn.log.error`. `auto`: only where Keptn makes no entry
-    of its own."""
+    """When a failure is also sent as `sh.keptn.log.error`. With `auto` only where Keptn itself logs
+    nothing."""
     mirror_outcome: bool = True
-    """Repeat the outcome in `data.action`, where Keptn's documentation expects it."""
+    """Repeat the outcome in `data.action`, where Keptn's documentation puts it."""
     retention_days: float = Field(default=30.0, gt=0)
-    """Days a finished execution is kept. A trigger delivered again after that runs again."""
+    """Days to keep finished executions. A trigger that is delivered again after that runs again."""
     actions: Names = ()
-    """Names of the actions to switch on, separated by commas. Default: all that are configured."""
+    """Names of the actions to switch on, separated by commas. Default: every configured action."""
     actions_dir: Path | None = None
-    """Folder whose `*.py` files are searched for actions, but for `test_*.py` and `conftest.py`."""
+    """Folder with actions of your own: its `*.py` files except `test_*.py` and `conftest.py`."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least severe line that is logged."""
+    """The least severe lines that are logged."""
     log_format: Literal["json", "console"] = "json"
-    """`json`: one object a line; `console`: for people."""
+    """`json` for one object per line, `console` for people."""
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -107,7 +108,7 @@ class Settings(FromVariables):
 
     @property
     def control_plane_url(self) -> str:
-        """Keptn's API without a trailing slash."""
+        """The address of Keptn's API, without a trailing slash."""
         if self.keptn_api is not None:
             return str(self.keptn_api).rstrip("/")
         event_url = urlsplit(str(self.event_url))
@@ -115,17 +116,17 @@ class Settings(FromVariables):
 
 
 class KeptnSettings(FromVariables):
-    """What Keptn's own manifests set, under Keptn's names."""
+    """Settings with Keptn's own variable names, as Keptn's manifests set them."""
 
     model_config = SettingsConfigDict(
         extra="ignore", hide_input_in_errors=True, use_attribute_docstrings=True
     )
 
     keptn_api_token: SecretStr | None = None
-    """Sent as `x-token` to `REMEDY_KEPTN_API` and `REMEDY_EVENT_URL`; the sidecar needs none."""
+    """Sent as `x-token` to `REMEDY_KEPTN_API` and `REMEDY_EVENT_URL`. A sidecar needs none."""
     project_filter: Names = ()
-    """Projects whose triggers are taken up when they were not delivered, separated by commas; the
-    distributor delivers those alone. Default: all."""
+    """Projects whose undelivered triggers are accepted, separated by commas. The distributor has
+    the same filter for those that it delivers. Default: all."""
     stage_filter: Names = ()
     """The same for stages."""
     service_filter: Names = ()

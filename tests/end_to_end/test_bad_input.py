@@ -661,7 +661,7 @@ async def test_data_that_is_no_json_is_ignored_in_binary_mode(
     fields = tuple(field for field in binary(good()).headers if field[0] != "Content-Type")
     answer = await provider.post(Posted(body, (("Content-Type", media_type), *fields)))
     if media_type or not body:
-        assert (answer.status, answer.json) == (200, {"ignored": "data is not an object"})
+        assert (answer.status, answer.json) == (200, {"ignored": "data must be an object"})
         one_warning(provider.log, "event ignored")
     else:
         await refuses(provider, answer, 400)  # without a type it is JSON
@@ -672,7 +672,7 @@ async def test_data_that_is_no_json_is_ignored_in_binary_mode(
 async def test_an_action_that_is_not_ours_is_ignored_quietly(provider: Provider, name: str) -> None:
     answer = await provider.post_event(changed("data.action.action", name))
     assert answer.status == 200
-    assert answer.json["ignored"].startswith("no action")
+    assert answer.json["ignored"].startswith(("there is no action", "data.action.action is missing"))
     assert not provider.log.at("WARNING", "ERROR")
     assert len(provider.log.saying("event ignored")) == 1
     await leaves_nothing(provider)

@@ -1,4 +1,4 @@
-"""The words Keptn speaks: CloudEvents read and written, the trigger, and our replies to it."""
+"""Keptn's events: reading and writing CloudEvents, the trigger, and our replies to it."""
 
 from keptn_remedy.events.cloud_event import (
     STRUCTURED,

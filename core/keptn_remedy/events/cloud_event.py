@@ -1,4 +1,4 @@
-"""CloudEvents read and written: the one door to the SDK, which closes the gaps that it leaves."""
+"""Reading and writing CloudEvents: the only module that uses the SDK, with the checks it lacks."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
 STRUCTURED: Final = "application/cloudevents+json"
-# What is nested less deeply can be read and written by everybody.
+# Every JSON reader and writer handles fewer levels than this.
 SURE_LEVELS: Final = 200
 _BATCH: Final = "application/cloudevents-batch"
+_NO_BATCH: Final = "batches are not supported; send one event per request"
 _REQUIRED: Final = ("specversion", "id", "source", "type")
 _OPTIONAL: Final = ("datacontenttype", "dataschema", "subject", "time")
 _KEPTN: Final = ("shkeptncontext", "shkeptnspecversion", "triggeredid", "gitcommitid")
@@ -37,9 +38,9 @@ _RFC3339: Final = re.compile(
 
 
 class NotACloudEvent(Exception):
-    """A request body that is no CloudEvent.
+    """A request that is not a valid CloudEvent.
 
-    `attribute` names what is wrong; `unsupported_media_type` asks for HTTP 415 rather than 400.
+    `attribute` names the wrong one; `unsupported_media_type` asks for HTTP 415 rather than 400.
     """
 
     def __init__(
@@ -53,10 +54,10 @@ class NotACloudEvent(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A CloudEvent as it came in.
+    """A CloudEvent as it was received.
 
-    `specversion` is the one it was sent with, `body` its structured JSON form (empty for what came
-    in binary mode without a map as `data`: it is of no use).
+    `specversion` is the one it was sent with. `body` is its structured JSON form; it is empty for
+    an event in binary mode whose `data` is not a map, which no one here can use.
     """
 
     id: str
@@ -73,27 +74,30 @@ class Event:
 
     @property
     def time(self) -> datetime | None:
-        """When it was sent, as its body tells: among the attributes the SDK invents a time."""
+        """When it was sent; None where the sender didn't say.
+
+        The body decides, because the SDK puts the current time among the attributes.
+        """
         time = self.attributes.get("time")
-        is_told = bool(self.body and orjson.loads(self.body).get("time"))
-        return time if is_told and isinstance(time, datetime) else None
+        has_time = bool(self.body and orjson.loads(self.body).get("time"))
+        return time if has_time and isinstance(time, datetime) else None
 
 
 def read(headers: Mapping[str, str], body: bytes) -> Event:
     """Read one CloudEvent from an HTTP message, in structured or binary mode.
 
-    `headers` is looked up without regard to case, or has lower-case names. The mode follows from
-    Content-Type first, so that a stray `ce-` header of a mesh can't turn a structured event into a
-    broken binary one (CloudEvents HTTP binding §3).
+    `headers` ignores case, or has lower-case names. Content-Type decides the mode first, so that a
+    `ce-` header added by a mesh can't turn a structured event into a broken binary one (CloudEvents
+    HTTP binding §3).
 
     Raises:
-        NotACloudEvent: with the attribute that is wrong.
+        NotACloudEvent: it is invalid.
     """
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == STRUCTURED:
         return read_structured(body)
     if media_type.startswith(_BATCH):
-        raise NotACloudEvent("batches are not taken, send one event", unsupported_media_type=True)
+        raise NotACloudEvent(_NO_BATCH, unsupported_media_type=True)
     named = {name.lower(): value for name, value in headers.items()}
     if any(name.startswith("ce-") for name in named):
         return _read_binary(named, body)
@@ -108,11 +112,11 @@ def read_structured(body: bytes) -> Event:
     """Read one CloudEvent from its structured JSON form.
 
     Raises:
-        NotACloudEvent: with the attribute that is wrong.
+        NotACloudEvent: it is invalid.
     """
     raw = _json(body)
     if isinstance(raw, list):
-        raise NotACloudEvent("batches are not taken, send one event", unsupported_media_type=True)
+        raise NotACloudEvent(_NO_BATCH, unsupported_media_type=True)
     if not is_object(raw):
         raise NotACloudEvent("the body is not a JSON object")
     version = _check_presence(raw)
@@ -138,12 +142,12 @@ def _read_binary(headers: Mapping[str, str], body: bytes) -> Event:
 
 
 def _is_broken(text: str) -> bool:
-    """Whether it stands for bytes that are no UTF-8, which JSON can't hold."""
+    """Whether it stands for bytes that are not UTF-8, which JSON can't hold."""
     return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _json(body: bytes) -> Any:
-    """The body decoded. What couldn't be written again, such as 300 levels of it, is refused."""
+    """The body decoded; invalid if it couldn't be written again, such as one with 300 levels."""
     try:
         decoded = orjson.loads(body)
         if body.count(b"[") + body.count(b"{") > SURE_LEVELS:
@@ -151,14 +155,15 @@ def _json(body: bytes) -> Any:
     except orjson.JSONDecodeError as error:
         raise NotACloudEvent(f"the body is not JSON: {error}") from None
     except orjson.JSONEncodeError as error:
-        raise NotACloudEvent(f"the body can't be kept: {error}") from None
+        raise NotACloudEvent(f"the body can't be stored: {error}") from None
     return decoded
 
 
 def _check_presence(attributes: dict[str, Any]) -> str:
-    """Drop what is absent in Keptn's sense and refuse what the SDK would invent; keep the version.
+    """Drop attributes without a value, require those that the SDK would make up, and return the
+    specversion.
 
-    Go writes absent attributes as empty text; foreign extension names are none of our business.
+    Go writes an absent attribute as empty text. Extensions with invalid names are dropped too.
     """
     for name in [n for n, v in attributes.items() if not (v and n in _USUAL) and not _kept(n, v)]:
         del attributes[name]
@@ -167,12 +172,12 @@ def _check_presence(attributes: dict[str, Any]) -> str:
             raise NotACloudEvent(f"attribute {name} is missing", name)
     version = attributes["specversion"]
     if version in _LEGACY_VERSIONS:
-        # The SDK knows 0.3, of which 0.2 differs for us only in the name of the content type.
+        # The SDK reads 0.3. For us 0.2 differs only in the name of the content type.
         attributes["specversion"] = "0.3"
         if "contenttype" in attributes:
             attributes.setdefault("datacontenttype", attributes.pop("contenttype"))
     elif version != "1.0":
-        raise NotACloudEvent("specversion is none of 1.0, 0.3, 0.2", "specversion")
+        raise NotACloudEvent("specversion must be 1.0, 0.3 or 0.2", "specversion")
     return str(version)
 
 
@@ -187,7 +192,7 @@ def _kept(name: str, value: Any) -> bool:
 def _sdk(
     build: Callable[[EventFactory | None], BaseCloudEvent], attributes: Mapping[str, Any]
 ) -> BaseCloudEvent:
-    """Let the SDK build and validate the event; its five kinds of exception become one."""
+    """Let the SDK build and validate the event, and raise one kind of exception for its five."""
     factory: EventFactory | None = CloudEvent if attributes["specversion"] == "1.0" else None
     try:
         event = build(factory)
@@ -209,18 +214,18 @@ def _event(event: BaseCloudEvent, version: str, body: bytes) -> Event:
 
 def _time(text: object) -> datetime:
     if not isinstance(text, str) or not _RFC3339.fullmatch(text):
-        raise NotACloudEvent("time is not an RFC 3339 time with a zone", "time")
+        raise NotACloudEvent("time must be an RFC 3339 time with a zone", "time")
     try:
         return datetime.fromisoformat(text.upper())
     except ValueError:
-        raise NotACloudEvent("time is not an RFC 3339 time with a zone", "time") from None
+        raise NotACloudEvent("time must be an RFC 3339 time with a zone", "time") from None
 
 
 def write_structured(attributes: dict[str, Any], data: dict[str, Any], *, legacy: bool) -> bytes:
     body = to_structured_event(CloudEvent(attributes, data), _FORMAT).body
     if not legacy:
         return body
-    # Keptn 0.7 speaks CloudEvents 0.2, which the SDK doesn't write (contract E12).
+    # Keptn 0.7 expects CloudEvents 0.2, which the SDK can't write (contract E12).
     event = orjson.loads(body)
     event["specversion"] = "0.2"
     event["contenttype"] = event.pop("datacontenttype")
@@ -228,7 +233,7 @@ def write_structured(attributes: dict[str, Any], data: dict[str, Any], *, legacy
 
 
 def is_object(decoded: Any) -> TypeGuard[dict[str, Any]]:
-    """Whether it is a JSON object, of which the names are text."""
+    """Whether it is a JSON object."""
     return isinstance(decoded, dict)
 
 
@@ -238,7 +243,7 @@ def is_array(decoded: Any) -> TypeGuard[list[Any]]:
 
 
 class _OrjsonFormat(JSONFormat):
-    """The SDK's JSON format on orjson: refuses NaN and broken data, writes no null attribute."""
+    """The SDK's JSON format with orjson: rejects NaN and broken data, writes no null attribute."""
 
     def read_data(self, body: bytes, datacontenttype: str | None) -> Any:
         if not body:
@@ -254,7 +259,7 @@ class _OrjsonFormat(JSONFormat):
 
 
 class _Known(_OrjsonFormat):
-    """Reads from JSON that was decoded and checked before."""
+    """Reads an event from JSON that is already decoded and checked."""
 
     def __init__(self, raw: dict[str, Any]) -> None:
         self._raw = raw

@@ -1,4 +1,4 @@
-"""Our replies to a trigger: reports, small enough and in the words that every Keptn reads."""
+"""Our replies to a trigger: reports within Keptn's size limit and every release's vocabulary."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keptn_remedy.events.trigger import ActionTriggered
 STARTED: Final = "sh.keptn.event.action.started"
 FINISHED: Final = "sh.keptn.event.action.finished"
 LOG_ERROR: Final = "sh.keptn.log.error"
-# Keptn's gateway and sidecar refuse 64 KB; half of it leaves room for what they add (contract §6).
+# Keptn's gateway and sidecar reject 64 KB; half leaves room for what they add (contract §6).
 MAX_REPORT_BYTES: Final = 32_000
 MAX_MESSAGE_CHARACTERS: Final = 2_000
 _REPORT_IDS: Final = uuid5(NAMESPACE_URL, "https://keptn.sh/keptn-remedy/report")
@@ -31,7 +31,7 @@ _TYPES: Final[Mapping[ReportKind, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """An event we owe Keptn. `execution` is None for what belongs to no trigger."""
+    """An event we owe Keptn. `execution` is None for one that belongs to no trigger."""
 
     kind: ReportKind
     execution: str | None
@@ -39,13 +39,13 @@ class Report:
 
     @property
     def type(self) -> str:
-        """The CloudEvents type."""
+        """The CloudEvents type, such as `sh.keptn.event.action.finished`."""
         return _TYPES[self.kind]
 
 
 @dataclass(frozen=True, slots=True)
 class Replies:
-    """Writes our answers to a trigger, all under one `source`.
+    """Writes our reports for a trigger, all with one `source`.
 
     `mirror_outcome` repeats the outcome in `data.action`, where Keptn's documentation and 0.7
     expect it (contract §3.3).
@@ -55,7 +55,7 @@ class Replies:
     mirror_outcome: bool = True
 
     def started(self, trigger: ActionTriggered, now: datetime) -> Report:
-        """`action.started`, which promises a `finished`."""
+        """`action.started`: from now on Keptn waits for a `finished`."""
         return self._report("started", trigger, now, _scope(trigger))
 
     def finished(
@@ -82,7 +82,7 @@ class Replies:
         return self._report("finished", trigger, now, data)
 
     def error_log(self, trigger: ActionTriggered | None, now: datetime, message: str) -> Report:
-        """`sh.keptn.log.error`; without a trigger in the form that belongs to no sequence."""
+        """`sh.keptn.log.error`; without a trigger it belongs to no sequence."""
         data = {"message": message[:MAX_MESSAGE_CHARACTERS]}
         if trigger is not None:
             data["task"] = "action"
@@ -121,7 +121,7 @@ class Replies:
 
 
 def report_id(trigger_id: str, kind: ReportKind) -> str:
-    """The same for every attempt to send one report (UUIDv5 of the trigger's id and the kind)."""
+    """The id of a report, the same for each attempt to send it (UUIDv5 of kind and trigger)."""
     return str(uuid5(_REPORT_IDS, f"{kind} {trigger_id}"))
 
 
@@ -135,7 +135,7 @@ def _scope(trigger: ActionTriggered) -> dict[str, Any]:
 
 
 def _shrink(data: dict[str, Any]) -> bool:
-    """Cut what may be cut, dearest last; False when nothing is left to cut."""
+    """Cut message, details, then labels; False when nothing is left to cut."""
     if len(data.get("message", "")) > 200:
         data["message"] = data["message"][:200]
     elif data.get("remedy"):
@@ -148,7 +148,9 @@ def _shrink(data: dict[str, Any]) -> bool:
 
 
 def as_text(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Text and maps only: Keptn freezes numbers and concatenates lists (contract §4.5)."""
+    """The map with every value as text or map: Keptn freezes numbers and joins lists of several
+    rounds (contract §4.5).
+    """
     return {str(name): _text_or_map(item) for name, item in value.items()}
 
 

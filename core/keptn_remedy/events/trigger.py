@@ -1,4 +1,4 @@
-"""The trigger: an `action.triggered`, parsed as far as an answer needs it."""
+"""The trigger: an `action.triggered`, parsed as far as our replies need it."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from keptn_remedy.events.cloud_event import Event, is_object, read_structured
 
 TRIGGERED: Final = "sh.keptn.event.action.triggered"
-# What a report must echo; longer ones could not be answered within MAX_REPORT_BYTES.
+# Reports repeat these attributes, so longer ones would not fit into MAX_REPORT_BYTES.
 MAX_ATTRIBUTE_CHARACTERS: Final = 1_024
 KEPTN_SPEC_VERSION: Final = "0.2.4"
 
 
 class Unusable(Exception):
-    """A CloudEvent that nobody could answer: not a trigger, or without what an answer must hold."""
+    """A CloudEvent that can't be answered: not a trigger, or without what a report must hold."""
 
 
 @dataclass(frozen=True, slots=True)
 class ActionTriggered:
     """The trigger: one `sh.keptn.event.action.triggered`, parsed.
 
-    `action` is the name as sent, trimmed; `value` is `data.action.value`, or `values` where that is
-    missing; `labels` are text. What else the event carries is in `data` and `problem`.
+    `action` is the name as sent, trimmed. `value` is `data.action.value`, or `values` where that is
+    missing. `labels` are text. Everything else that the event carries is in `data`.
     """
 
     id: str
@@ -48,18 +48,18 @@ class ActionTriggered:
 
     @property
     def data(self) -> dict[str, Any]:
-        """The whole `data` block, decoded anew on each access."""
+        """The whole `data` block; each access decodes it again."""
         data: dict[str, Any] = orjson.loads(self.body)["data"]
         return data
 
     @property
     def problem(self) -> Problem:
-        """The problem that led here; empty when the sequence was triggered by hand."""
+        """The problem behind the trigger; empty when the sequence was triggered by hand."""
         return Problem(self.data.get("problem"))
 
 
 class Problem:
-    """`data.problem`, looked up without regard to case (contract §5.3)."""
+    """`data.problem`, whose field names are read in any case (contract §5.3)."""
 
     def __init__(self, fields: object) -> None:
         self.fields: Mapping[str, Any] = fields if isinstance(fields, dict) else {}
@@ -101,7 +101,7 @@ def trigger_of(event: Event) -> ActionTriggered:
     """The event as a trigger.
 
     Raises:
-        Unusable: it is no `action.triggered`, or lacks what every answer must hold.
+        Unusable: it is not an `action.triggered`, or lacks what every report must hold.
     """
     if event.type != TRIGGERED:
         raise Unusable(f"type {event.type[:100]} is not {TRIGGERED}")
@@ -111,12 +111,12 @@ def trigger_of(event: Event) -> ActionTriggered:
     if max(len(event.id), len(context)) > MAX_ATTRIBUTE_CHARACTERS:
         raise Unusable(f"id or shkeptncontext is over {MAX_ATTRIBUTE_CHARACTERS} characters")
     if not is_object(event.data):
-        raise Unusable("data is not an object")
+        raise Unusable("data must be an object")
     try:
         data = _DataBlock.model_validate(event.data)
     except ValidationError as error:
         raise Unusable(_first_mistake(error)) from None
-    # The same few names come in thousands of executions: one copy of each is enough.
+    # The same few names occur in thousands of executions: one copy of each saves memory.
     return ActionTriggered(
         id=event.id,
         source=intern(event.text("source")),
@@ -147,7 +147,7 @@ def _first_mistake(error: ValidationError) -> str:
 
 
 def _labels(labels: Any) -> Mapping[str, str]:
-    """Labels as text: the control plane drops an event with any other label (contract §1)."""
+    """Labels as text: Keptn drops an event with any other label (contract §1)."""
     if not is_object(labels):
         return {}
     return {

@@ -1,4 +1,4 @@
-"""The service: put together, served until a signal, or run once for a single trigger."""
+"""The service: its parts put together, served until a signal, or used for a single trigger."""
 
 from keptn_remedy.service.foundation import installed_version
 from keptn_remedy.service.once import run_once, undo_once

@@ -1,4 +1,4 @@
-"""The life of the serving process: from its settings until it is drained after a signal."""
+"""The serving process: from reading its settings to the drain after a signal."""
 
 from __future__ import annotations
 
@@ -28,11 +28,14 @@ async def serve(
     show: Callable[[Report], None] = lambda report: None,
     ready: Callable[[Service], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then drain; a second signal exits at once.
+    """Serve until SIGTERM or SIGINT, then drain. A second signal exits immediately; this is safe,
+    because every commit is already on disk.
+
+    `ready` is started once the service runs, and cancelled when it leaves.
 
     Raises:
         SettingsError, RegistryError: with one line per mistake.
-        PolicyError, JournalUnusable, OSError: as `running`.
+        PolicyError, JournalError, JournalUnusable, OSError: as `running`.
     """
     reload = _on_hangup()
     found = found or variables.read(environ)
@@ -51,7 +54,7 @@ async def serve(
         show=show,
         reload=reload,
     ) as service:
-        _tell_start(service)
+        _log_start(service)
         _spare_the_collector()
         extra = asyncio.create_task(ready(service)) if ready else None
         await stopping.wait()
@@ -67,7 +70,7 @@ def _on_signals() -> asyncio.Event:
 
     def stop() -> None:
         if stopping.is_set():
-            os._exit(1)  # every commit is on disk already
+            os._exit(1)
         stopping.set()
 
     loop = asyncio.get_running_loop()
@@ -83,13 +86,15 @@ def _on_hangup() -> asyncio.Event:
 
 
 def _spare_the_collector() -> None:
-    """What lives since start-up lives for good, and a wave of executions is no garbage."""
+    """Keep objects of the start out of collections, and make those rarer: executions that run are
+    many objects, and none of them garbage.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
 
 
-def _tell_start(service: Service) -> None:
+def _log_start(service: Service) -> None:
     on = [entry.name for entry in service.registry.entries if entry.action]
     for entry in service.registry.entries:
         if entry.off:

@@ -1,4 +1,4 @@
-"""The kit for testing actions: run one for real, with real HTTP peers and a Keptn that counts."""
+"""The kit for testing actions: real runs, real HTTP peers, and a Keptn that counts reports."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = [
 
 
 class ImpatientClock(Clock):
-    """Real time, but pauses end at once and are counted as if they had passed."""
+    """Real time, except that a pause ends at once and the clock moves on by its length."""
 
     def __init__(self) -> None:
         self.slept: list[float] = []
@@ -47,7 +47,7 @@ class ImpatientClock(Clock):
         await super().sleep(0)
 
 
-# What an action's own settings allow is not restricted by rails.
+# Rails must not restrict what an action's own settings allow.
 _ANY_NUMBER = ReplicaSettings(max_replicas=2**31, allow_zero=True)
 
 
@@ -60,10 +60,10 @@ async def run_action(
     dry_run: bool = False,
     clock: Clock | None = None,
 ) -> Outcome:
-    """Run one trigger through an action, with retries, plan, verification and undo as in service.
+    """Carry out one trigger as the service does: with retries, plan, verification and undo.
 
-    `settings` is an instance of the action's `Settings`; `event` replaces the trigger that is made
-    of `value`. Pauses between attempts take no time unless a `clock` is given.
+    `settings` is an instance of the action's `Settings`. `event` replaces the trigger that is made
+    from `value`. Pauses between attempts take no time unless a `clock` is given.
     """
     trigger = _trigger(event or triggered(action.name, value))
     registry = registry_of(action, settings=settings)
@@ -80,7 +80,7 @@ async def run_action(
 
 
 class Undone(NamedTuple):
-    """How an undo ended (`done`, `refused` or `failed`), and what was told."""
+    """How an undo ended (`done`, `refused` or `failed`), and its message."""
 
     state: str
     message: str
@@ -94,10 +94,10 @@ async def undo_action(
     event: Mapping[str, Any] | None = None,
     clock: Clock | None = None,
 ) -> Undone:
-    """Undo what an action did by this plan, with retries, as in service.
+    """Undo a plan that the action has applied, as the service does: with retries.
 
-    The plan comes out of a journal, as it does after a restart. `settings`, `event` and `clock` are
-    as those of `run_action`.
+    The action gets the plan from a journal, as after a restart. `settings`, `event` and `clock` are
+    those of `run_action`.
     """
     trigger = _trigger(event or triggered(action.name))
     registry = registry_of(action, settings=settings)
@@ -113,7 +113,7 @@ def _trigger(event: Mapping[str, Any]) -> events.ActionTriggered:
 
 
 def registry_of(*actions: type[AnyAction], settings: Any = None) -> Registry:
-    """A registry in which these actions are switched on, all with the same settings."""
+    """A registry with these actions switched on, all with the same settings."""
     return Registry(
         Entry(
             cls=action,
@@ -136,7 +136,7 @@ def triggered(
     service: str = "carts",
     **data: Any,
 ) -> dict[str, Any]:
-    """An `action.triggered` as Keptn sends it, each with an id and a context of its own."""
+    """An `action.triggered` as Keptn sends it, with a new id and context at each call."""
     block = {"name": action, "action": action}
     if value is not None:
         block["value"] = value

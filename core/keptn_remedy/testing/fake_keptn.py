@@ -1,4 +1,4 @@
-"""A Keptn control plane for tests: it counts as each release does, and checks our promises."""
+"""A Keptn for tests: it counts reports as each release does, and checks our promises."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Event = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the receiver of a delivered event answered."""
+    """The receiver's response to a delivered event."""
 
     status: int
     body: bytes
@@ -45,8 +45,8 @@ class Answer:
 class FakeKeptn(Sidecar):
     """Keptn's control plane behind the distributor sidecar, on a loopback port.
 
-    An async context manager. Leaving it fails the test when a task was not answered by exactly one
-    `started` and one `finished` per source, or when an event broke a promise.
+    An async context manager. Leaving it fails the test unless each task got exactly one `started`
+    and one `finished` per source, and every event kept our promises.
     """
 
     def __init__(self, release: Release = "1.4") -> None:
@@ -80,10 +80,10 @@ class FakeKeptn(Sidecar):
             self.check()
 
     def check(self) -> None:
-        """What leaving the context asserts."""
+        """Assert what leaving the context asserts."""
         complaints = [*self._imbalances(), *self._unexpected()]
         if complaints:
-            raise AssertionError("Keptn was not answered as promised:\n" + "\n".join(complaints))
+            raise AssertionError("the reports to Keptn broke promises:\n" + "\n".join(complaints))
 
     def _imbalances(self) -> Iterator[str]:
         for trigger_id, task in self._tasks.by_id.items():
@@ -111,7 +111,7 @@ class FakeKeptn(Sidecar):
         return f"{self.url}/event"
 
     async def listen(self) -> None:
-        """Take connections, on the port of before."""
+        """Accept connections, on the same port as before."""
         await self._port.listen(self._application())
 
     async def stop_listening(self) -> None:
@@ -119,7 +119,7 @@ class FakeKeptn(Sidecar):
         await self._port.close()
 
     def _application(self) -> web.Application:
-        application = web.Application(client_max_size=0)  # we refuse what is too long ourselves
+        application = web.Application(client_max_size=0)  # the sidecar itself rejects long bodies
         application.router.add_get("/health", _health)
         application.router.add_post("/event", self.take_event)
         self._api.add_to(application, self.take_log)
@@ -128,19 +128,19 @@ class FakeKeptn(Sidecar):
     # Tasks
 
     def open(self, event: Mapping[str, Any] | bytes | PathLike[str]) -> str:
-        """Open a task without delivering its trigger, as when the distributor loses it, or as a
-        poller finds it; returns its id.
+        """Open a task without delivering its trigger, as if the distributor had lost it; returns
+        its id.
         """
         task = self._tasks.add(decode(_body(event)) or {})
         if task is None:
-            raise ValueError("this is no action.triggered that Keptn would send")
+            raise ValueError("Keptn would not send this as an action.triggered")
         return task.id
 
     async def deliver(self, event: Mapping[str, Any] | bytes | PathLike[str], *, to: str) -> Answer:
         """Post the event once, as the distributor does, after opening the task it triggers.
 
         Raises:
-            aiohttp.ClientError: nobody listens, or the connection was cut.
+            aiohttp.ClientError: the receiver doesn't listen, or closed the connection.
             TimeoutError: no answer within 5 s.
         """
         body = _body(event)
@@ -158,18 +158,26 @@ class FakeKeptn(Sidecar):
             return Answer(response.status, await response.read())
 
     def is_complete(self, trigger_id: str) -> bool:
-        """Whether the task is complete by this release's way of counting."""
+        """Whether the task is complete, as this release counts."""
         return self._task(trigger_id).outcome is not None
 
     def outcome(self, trigger_id: str) -> TaskOutcome:
-        """What this release made of a task that is complete."""
+        """The outcome of a complete task, as this release judges it.
+
+        Raises:
+            LookupError: it is not complete.
+        """
         outcome = self._task(trigger_id).outcome
         if outcome is None:
             raise LookupError(f"task {trigger_id} is not complete; {self._story(trigger_id)}")
         return outcome
 
     async def task_finished(self, trigger_id: str, timeout: float = 10.0) -> TaskOutcome:  # noqa: ASYNC109 - one word in a test
-        """Wait until the task is complete."""
+        """Wait until the task is complete; returns its outcome.
+
+        Raises:
+            TimeoutError: it is still open.
+        """
         try:
             async with asyncio.timeout(timeout):
                 await self._task(trigger_id).done.wait()
@@ -185,18 +193,18 @@ class FakeKeptn(Sidecar):
         story = [f"{event.type} from {event.source}" for event in self.events_of(trigger_id)]
         return f"it got {', '.join(story) or 'nothing'}"
 
-    # What becomes of a sequence. In mode 0.8 these stand for 0.9 to 0.13: 0.8 knew none of them.
+    # The course of a sequence. In release 0.8 these stand for 0.9 to 0.13; 0.8 itself had none.
 
     def pause(self, trigger_id: str) -> None:
         """Pause the sequences of the task's context; the task itself stays listed."""
         self._hold(trigger_id, "paused")
 
     def queue(self, trigger_id: str) -> None:
-        """Keep the task from being dispatched yet; it is listed all the same."""
+        """Hold the task's dispatch back; it is listed nevertheless."""
         self._hold(trigger_id, "waiting")
 
     def resume(self, trigger_id: str) -> None:
-        """Let the sequences of the task's context go on, paused or queued."""
+        """Resume the sequences of the task's context, paused or queued."""
         self._hold(trigger_id, None)
 
     def _hold(self, trigger_id: str, state: Literal["paused", "waiting"] | None) -> None:
@@ -204,10 +212,10 @@ class FakeKeptn(Sidecar):
             task.held = state
 
     def abort(self, trigger_id: str) -> list[Event]:
-        """Abort all sequences of the task's context: open tasks leave the open list.
+        """Abort all sequences of the task's context, which removes open tasks from the open list.
 
-        Returns what Keptn then sends, to be delivered or not: a `<stage>.remediation.finished` for
-        each execution of the context, even for those that were over.
+        Returns the events that Keptn then sends, for the test to deliver: one
+        `<stage>.remediation.finished` for each execution of the context, finished ones included.
         """
         rounds = self._tasks.rounds(self._task(trigger_id))
         for task in rounds:
@@ -215,24 +223,26 @@ class FakeKeptn(Sidecar):
         return [keptn_events.sequence_finished(task, "aborted", "pass") for task in rounds]
 
     def time_out(self, trigger_id: str) -> Event:
-        """End a task that nobody answered in time; returns what Keptn then sends."""
+        """Time out a task without answers; returns the event that Keptn then sends."""
         task = self._task(trigger_id)
         if task.answers:
-            raise ValueError(f"task {trigger_id} was answered: Keptn waits for it without end")
+            raise ValueError(
+                f"task {trigger_id} has answers, so Keptn waits for it without a time-out"
+            )
         self._tasks.end(task, "timedOut")
         return keptn_events.sequence_finished(task, "errored", "fail")
 
     def end_task(self, trigger_id: str, state: Literal["aborted", "timedOut"] = "aborted") -> None:
-        """Keptn itself ends the task: it leaves the open list and need not be answered."""
+        """End the task as Keptn itself does: it leaves the open list and needs no answer."""
         self._tasks.end(self._task(trigger_id), state)
 
     def problem_closed(self, trigger_id: str, state: str = "CLOSED") -> Event:
-        """The event that tells that the problem behind the task is over, to be delivered."""
+        """The event about the end of the problem behind the task, for the test to deliver."""
         return keptn_events.problem_closed(self._task(trigger_id), state)
 
     def evaluate_afterwards(self) -> None:
-        """Leave sequences in their evaluation once the action passed, until `end_sequence`; else
-        they are over at once.
+        """Keep sequences in their evaluation after a passed action, until `end_sequence`. Otherwise
+        they end at once.
         """
         self._tasks.evaluated = False
 
@@ -249,7 +259,7 @@ class FakeKeptn(Sidecar):
         status: str = "succeeded",
         result: str = "pass",
     ) -> None:
-        """Count an answer of another provider, whose balance isn't checked."""
+        """Count an answer of another provider, whose answers need not balance."""
         task = self._task(trigger_id)
         task.others.add(source)
         self._tasks.count(keptn_events.answer_of_another(task, kind, source, status, result))
@@ -257,16 +267,16 @@ class FakeKeptn(Sidecar):
     # What else Keptn knows
 
     def add_services(self, project: str, stage: str, *services: str) -> None:
-        """Services of a stage; opening a task adds its service."""
+        """Add services to a stage; opening a task adds its service."""
         self.projects.add(project)
         self._tasks.services[project, stage].update(services)
 
     def put_resource(
         self, name: str, content: bytes | None, project: str, stage: str = "", service: str = ""
     ) -> str:
-        """Commit a version of a file at the level that is named; None removes the file.
+        """Commit a version of a file of a project, stage or service; None removes the file.
 
-        Returns the commit, as it goes into a trigger's `gitcommitid`.
+        Returns the commit, for a trigger's `gitcommitid`.
         """
         place = tuple(level for level in (project, stage, service) if level)
         return self._api.resources.put(place, name, content)
@@ -274,11 +284,11 @@ class FakeKeptn(Sidecar):
     # Expectations
 
     def expect_unanswered(self, trigger_id: str) -> None:
-        """Leave the task out of the balance check."""
+        """Don't require answers to this task."""
         self._unanswered.add(trigger_id)
 
     def expect_violation(self, containing: str = "") -> None:
-        """Want at least one broken promise whose text contains this, and forgive those."""
+        """Require at least one broken promise whose text contains this, and allow all of those."""
         self._expected_violations.append(containing)
 
     # Faults of the API
@@ -297,12 +307,12 @@ class FakeKeptn(Sidecar):
         self._api.failing[endpoint] = None
 
     def recover(self, endpoint: Endpoint) -> None:
-        """Answer as usual again."""
+        """Answer requests to this endpoint normally again."""
         self._api.failing.pop(endpoint, None)
 
     @property
     def api_status(self) -> int | None:
-        """When set, everything under `/controlPlane` answers this status."""
+        """The status that everything under `/controlPlane` answers; None while it works."""
         return self._api.failing.get("triggered")
 
     @api_status.setter
@@ -312,7 +322,7 @@ class FakeKeptn(Sidecar):
 
     @property
     def sequence_api_status(self) -> int | None:
-        """When set, `sequence-execution` alone answers this status."""
+        """The status that `sequence-execution` answers; None while it works."""
         return self._api.failing.get("sequence-execution")
 
     @sequence_api_status.setter

@@ -1,4 +1,4 @@
-"""A loopback HTTP server for tests of actions: it answers as told, and keeps what it was asked."""
+"""A loopback HTTP server for tests of actions: it follows a script and records the requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aiohttp import web
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request as it arrived; `headers` are looked up without regard to case."""
+    """One request as it arrived; `headers` ignores case."""
 
     method: str
     path: str
@@ -31,14 +31,14 @@ class Request:
 
 @dataclass(slots=True)
 class _Scripted:
-    """An answer and how often it is still given; without a response the connection is closed."""
+    """A response, and how often it is still given; None closes the connection instead."""
 
     times: int | None
     response: Mapping[str, Any] | None
 
 
 class HttpPeer:
-    """What `http_peer()` hands out; answers 200 with an empty body unless told otherwise."""
+    """The server of `http_peer()`. Beyond its script it answers 200 with an empty body."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -57,7 +57,7 @@ class HttpPeer:
         headers: Mapping[str, str] | None = None,
         times: int | None = 1,
     ) -> None:
-        """Give this answer `times` times, after those already scripted; None is for good."""
+        """Append a response to the script, given `times` times; with None it never ends."""
         headers = dict(headers or {})
         if json is not None:
             body = orjson.dumps(json)
@@ -66,12 +66,12 @@ class HttpPeer:
         self._script.append(_Scripted(times, response))
 
     def drop_next(self, *, times: int = 1) -> None:
-        """Close the connection without an answer, after the answers already scripted."""
+        """Append to the script that the connection is closed without a response."""
         self._script.append(_Scripted(times, None))
 
     @contextmanager
     def hold(self) -> Generator[None]:
-        """Let requests arrive, but answer them only when the block is left."""
+        """Receive requests, but answer them only when the block is left."""
         self._free.clear()
         try:
             yield
@@ -84,7 +84,7 @@ class HttpPeer:
             await self._arrived.wait_for(lambda: len(self.requests) >= times)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Remember the request and give the next answer of the script."""
+        """Record the request and give the next response of the script."""
         body = await request.read()
         self.requests.append(
             Request(request.method, request.path, request.query, request.headers, body)
@@ -107,7 +107,7 @@ class HttpPeer:
 
 
 def hang_up(request: web.BaseRequest) -> web.Response:
-    """Close the connection; what is returned never reaches the client."""
+    """Close the connection; the returned response never reaches the client."""
     if request.transport is not None:
         request.transport.close()
     return web.Response()
@@ -117,7 +117,7 @@ def hang_up(request: web.BaseRequest) -> web.Response:
 async def http_peer() -> AsyncGenerator[HttpPeer]:
     """Serve on a free loopback port until the block is left."""
     peer = HttpPeer()
-    # A client may leave in the middle of a held request: no reason to wait for it.
+    # A client may have left during a held request, which nothing should wait for.
     runner = web.ServerRunner(web.Server(peer.handle, access_log=None), shutdown_timeout=0.01)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

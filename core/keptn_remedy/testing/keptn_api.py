@@ -1,4 +1,4 @@
-"""Keptn's API as the sidecar proxies it: what is asked of the control plane, and where it fails."""
+"""Keptn's API as the sidecar proxies it, with endpoints that fail on demand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Handle = Callable[[web.Request], Awaitable[web.Response]]
 
 
 class KeptnApi:
-    """Answers from the record of tasks and of resources, or fails as told.
+    """Answers from the tasks and resources.
 
     `failing` holds the status of each endpoint that fails; None closes the connection.
     """
@@ -55,7 +55,7 @@ class KeptnApi:
             if endpoint not in self.failing:
                 return await handle(request)
             status = self.failing[endpoint]
-            return hang_up(request) if status is None else error(status, "told to fail")
+            return hang_up(request) if status is None else error(status, "set to fail")
 
         return answer
 
@@ -82,8 +82,8 @@ class KeptnApi:
         if project and project not in self._tasks.projects:
             return error(404, "project not found")
         tasks = self._tasks.listed(request.match_info["type"], request.query)
-        # Not a slip: each Keptn release measures the page out where it belongs and then fills it
-        # from the front of the list, so each page repeats the first (eventhandler.go, 0.7 to 1.x).
+        # As in Keptn: every release gives each page its right length and then fills it from the
+        # front of the list, so that each page repeats the first (eventhandler.go, 0.7 to 1.x).
         size, following = _page(request, tasks)
         return _json(
             {
@@ -121,7 +121,7 @@ class KeptnApi:
 
 
 def _page(request: web.Request, items: Sequence[Task | str]) -> tuple[int, str]:
-    """How many of the items the page that is asked for holds, and the key of the next."""
+    """The number of items in the requested page, and the key of the next."""
     size = int(request.query.get("pageSize", DEFAULT_PAGE_SIZE))
     start = int(request.query.get("nextPageKey", 0))
     following = start + size if start + size < len(items) else 0
@@ -133,6 +133,6 @@ def _json(content: dict[str, Any]) -> web.Response:
 
 
 def error(status: int, message: str) -> web.Response:
-    """An error in the form that Keptn's services give it."""
+    """An error in the form of Keptn's services."""
     body = orjson.dumps({"code": status, "message": message})
     return web.Response(status=status, body=body, content_type="application/json")

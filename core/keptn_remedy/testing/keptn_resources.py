@@ -1,15 +1,15 @@
-"""The files of Keptn's projects, with their versions, as its resource-service hands them out."""
+"""The files of Keptn's projects with all their versions, as resource-service serves them."""
 
 from __future__ import annotations
 
 from uuid import uuid4
 
 Place = tuple[str, ...]
-"""Project, stage and service; the last, or the last two, are missing at the higher levels."""
+"""Project, stage and service. A file of a stage has two of them, a file of a project one."""
 
 
 class Resources:
-    """Every commit of every project: what each `put` made."""
+    """Every commit of every project; each `put` makes one."""
 
     def __init__(self) -> None:
         self._commits: dict[str, list[str]] = {}
@@ -23,7 +23,7 @@ class Resources:
         return commit
 
     def get(self, place: Place, name: str, commit: str) -> tuple[bytes, str] | None:
-        """The content as of a commit, else of the newest, and that commit; None if it is absent."""
+        """The content at a commit ("" for the newest), and that commit; None if it is absent."""
         commits = self._commits.get(place[0], [])
         wanted = commit or (commits[-1] if commits else "")
         if wanted not in commits:

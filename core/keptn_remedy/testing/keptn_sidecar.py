@@ -1,4 +1,4 @@
-"""Where events are posted: the distributor's sidecar, which counts, checks, and fails as told."""
+"""The distributor's sidecar: it takes events, checks and counts them, and fails on demand."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _KNOWN_SPECVERSIONS: Final = ("1.0", "0.3", "0.2")
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """A line of Keptn's error log, from a `log.error`, an errored `finished` or the log API."""
+    """An entry of Keptn's error log, from a `log.error`, an errored `finished` or the log API."""
 
     message: str
     task: str
@@ -42,13 +42,13 @@ class _Fault:
 
 
 class Sidecar:
-    """Takes events, and hands to the tasks what the control plane wouldn't drop."""
+    """Takes events, and counts those that the control plane wouldn't drop."""
 
     def __init__(self, tasks: Tasks) -> None:
         self.received: list[Received] = []
         """Every event that the sidecar took, in order, even if the control plane drops it."""
         self.posts = 0
-        """How often `POST /event` was called, whatever became of it."""
+        """How often `POST /event` was called, failed calls included."""
         self.log_entries: list[LogEntry] = []
         self.violations: list[str] = []
         self._tasks = tasks
@@ -60,7 +60,7 @@ class Sidecar:
         self.release()
 
     def events_of(self, trigger_id: str) -> list[Received]:
-        """Every event that names this trigger and was not dropped, in order."""
+        """The events with this `triggeredid` that were not dropped, in order."""
         return list(self._by_trigger.get(trigger_id, ()))
 
     def started(self, trigger_id: str) -> list[Received]:
@@ -70,7 +70,7 @@ class Sidecar:
         return [event for event in self.events_of(trigger_id) if event.type == FINISHED]
 
     async def wait_until(self, predicate: Callable[[], bool], timeout: float = 10.0) -> None:  # noqa: ASYNC109 - one word in a test
-        """Wait for a condition, looked at again whenever something has been posted."""
+        """Wait for a condition, which is checked whenever something is posted."""
         async with asyncio.timeout(timeout), self._arrived:
             await self._arrived.wait_for(predicate)
 
@@ -79,7 +79,7 @@ class Sidecar:
     def answer_next(
         self, status: int, *, times: int = 1, counted: bool = False, event_type: str | None = None
     ) -> None:
-        """Answer the next events (of that type) with this status, counted all the same or not."""
+        """Answer the next events (of that type) with this status, counted nevertheless or not."""
         self._faults.extend([_Fault(event_type, status, counted)] * times)
 
     def drop_next(
@@ -89,18 +89,18 @@ class Sidecar:
         self._faults.extend([_Fault(event_type, None, counted)] * times)
 
     def hold(self, *, counted: bool = True) -> None:
-        """Give no answer until `release()`; what arrives is counted at once, or only then."""
+        """Answer nothing until `release()`; events are counted on arrival, or only then."""
         (self._may_answer if counted else self._may_count).clear()
 
     def release(self) -> None:
-        """Answer what was held, and what comes."""
+        """Answer the held events, and later ones at once."""
         self._may_count.set()
         self._may_answer.set()
 
     # POST /event
 
     async def take_event(self, request: web.Request) -> web.Response:
-        """Take one event, as `POST /event` of the sidecar."""
+        """Handle `POST /event`."""
         body = await request.read()
         self.posts += 1
         event = decode(body)
@@ -128,10 +128,10 @@ class Sidecar:
         return None
 
     def _receive(self, event: Mapping[str, Any] | None, body: bytes) -> int:
-        """Count the event; the status is what the sidecar would answer."""
+        """Count the event; returns the status that the sidecar would answer."""
         if event is None or len(body) > SIDECAR_LIMIT_BYTES:
-            what = "no structured CloudEvent" if event is None else "an event over 64 KB"
-            self.violations.append(f"{what} was posted: {body[:200]!r}")
+            what = "not a structured CloudEvent" if event is None else "over 64 KB"
+            self.violations.append(f"the posted event is {what}: {body[:200]!r}")
             return 500
         received = Received(event, body, time.monotonic())
         self.received.append(received)
@@ -141,7 +141,7 @@ class Sidecar:
         return 200
 
     def _violates(self, received: Received) -> bool:
-        """Note every broken promise; true when the control plane would drop the event."""
+        """Record every broken promise; true when the control plane would drop the event."""
         dropped = list(reasons_to_drop(received))
         task = self._tasks.by_id.get(received.triggeredid)
         for violation in dropped or broken_promises(received, task):
@@ -153,7 +153,7 @@ class Sidecar:
     # The log
 
     def _log(self, received: Received) -> None:
-        """Keep `log.error`, and what the sidecar itself draws from an errored `finished`."""
+        """Log a `log.error`, and an errored `finished`, which the sidecar itself turns into one."""
         event, data = received.event, received.data
         if received.type == LOG_ERROR:
             self._add_log(data, event, "event")
@@ -171,7 +171,7 @@ class Sidecar:
         self.log_entries.append(LogEntry(message, task, context, trigger_id, origin))
 
     async def take_log(self, request: web.Request) -> web.Response:
-        """Take entries of the error log, as the control plane's log API."""
+        """Handle the control plane's log API."""
         for entry in orjson.loads(await request.read())["logs"]:
             self._add_log(entry, entry, "api")
         await self._announce()
@@ -179,7 +179,7 @@ class Sidecar:
 
 
 def decode(body: bytes) -> Mapping[str, Any] | None:
-    """A structured CloudEvent, or None for what the sidecar can't decode."""
+    """The structured CloudEvent in the body; None where the sidecar can't decode it."""
     try:
         event = orjson.loads(body)
     except orjson.JSONDecodeError:

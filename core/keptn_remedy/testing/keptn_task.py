@@ -1,4 +1,4 @@
-"""A task of Keptn's: its trigger, its answers, and how each release counts and judges them."""
+"""A task: its trigger, its answers, and how each release counts and judges them."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class Received:
 
     @property
     def data(self) -> Mapping[str, Any]:
-        """The `data` block; empty where it is no object."""
+        """The `data` block; empty where it isn't an object."""
         return map_of(self.event.get("data"))
 
 
 @dataclass(frozen=True, slots=True)
 class TaskOutcome:
-    """What Keptn makes of all the `finished` of one task."""
+    """What Keptn makes of all `finished` of one task."""
 
     status: str
     result: str
@@ -66,13 +66,13 @@ class TaskOutcome:
 
 
 def text_of(fields: Mapping[str, Any], name: str) -> str:
-    """The field of that name; empty where it is missing or no text."""
+    """The field of that name; empty where it is missing or not text."""
     value = fields.get(name)
     return value if isinstance(value, str) else ""
 
 
 def map_of(value: object) -> Mapping[str, Any]:
-    """The value; empty where it is no map."""
+    """The value; empty where it isn't a map."""
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
@@ -99,7 +99,7 @@ def _counted(answers: Sequence[Received]) -> bool:
 
 
 def _lenient(finished: Sequence[Received]) -> TaskOutcome:
-    """What is missing or unknown counts as a pass."""
+    """Missing and unknown values count as a pass."""
     statuses = {answer.data.get("status") for answer in finished}
     results = {answer.data.get("result") for answer in finished}
     status = "errored" if "errored" in statuses else "succeeded"
@@ -107,7 +107,7 @@ def _lenient(finished: Sequence[Received]) -> TaskOutcome:
 
 
 def _strict(finished: Sequence[Received]) -> TaskOutcome:
-    """What is missing or unknown fails the task."""
+    """Missing and unknown values fail the task."""
     statuses = {answer.data.get("status") for answer in finished}
     results = {answer.data.get("result") for answer in finished}
     status = next((bad for bad in ("errored", "aborted") if bad in statuses), "succeeded")
@@ -120,7 +120,7 @@ def _strict(finished: Sequence[Received]) -> TaskOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """How a release tells that a task is complete, what it makes of it, and what its API shows."""
+    """How a release completes and judges a task, and what its API shows."""
 
     complete: Callable[[Sequence[Received]], bool]
     judge: Callable[[Sequence[Received]], TaskOutcome]
@@ -144,12 +144,12 @@ class Task:
     answers: list[Received] = field(default_factory=list[Received])
     """Each `started` and `finished` of this task in order, late ones included."""
     others: set[str] = field(default_factory=set[str])
-    """Sources that aren't the provider under test; their balance is their own business."""
+    """Other providers' sources, whose answers need not balance."""
     accepted: bool = False
     held: Literal["paused", "waiting"] | None = None
     ended: Literal["aborted", "timedOut"] | None = None
     evaluated: bool = True
-    """Whether the evaluation that follows a passed action is over at once."""
+    """Whether the evaluation that follows a passed action ends at once."""
     outcome: TaskOutcome | None = None
     done: asyncio.Event = field(default_factory=asyncio.Event)
     execution_id: str = field(default_factory=lambda: str(uuid4()))
@@ -175,7 +175,7 @@ class Task:
 
     @contextmanager
     def under_way(self) -> Generator[None]:
-        """While it is being delivered, nobody who looks at the list takes it for lost."""
+        """Hold the task while it is being delivered, so that the sweep doesn't take it for lost."""
         self.held = self.held or "waiting"
         try:
             yield
@@ -186,9 +186,9 @@ class Task:
         return [answer for answer in self.answers if answer.type == event_type]
 
     def imbalances(self) -> Iterator[str]:
-        """What this task got too much or too little of."""
+        """The answers that this task has too many or too few of."""
         if self.accepted and not self.answers:
-            yield f"task {self.id} was accepted with 202, but never answered"
+            yield f"task {self.id} was accepted with 202, but never got an answer"
         for source in dict.fromkeys(a.source for a in self.answers if a.source not in self.others):
             tally = Counter(answer.type for answer in self.answers if answer.source == source)
             if (tally[STARTED], tally[FINISHED]) != (1, 1):
@@ -198,7 +198,7 @@ class Task:
                 )
 
     def listed(self) -> dict[str, Any]:
-        """The trigger in Keptn's own JSON model, which leaves out what is empty."""
+        """The trigger in Keptn's own JSON model, which leaves out empty attributes."""
         event = {name: value for name, value in self.trigger.items() if value not in ("", None)}
         kept = {name: value for name, value in event.items() if name not in _NOT_LISTED}
         return {"contenttype": "application/json", **kept}
@@ -226,7 +226,7 @@ class Task:
 
     @property
     def state(self) -> str:
-        """The sequence's state; an aborted one is merely finished (forceTaskSequenceCompletion)."""
+        """The sequence's state; an aborted one shows as finished (forceTaskSequenceCompletion)."""
         if self.ended:
             return "timedOut" if self.ended == "timedOut" else "finished"
         if self.outcome is None or self._is_evaluated_next():

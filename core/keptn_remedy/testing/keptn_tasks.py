@@ -1,4 +1,4 @@
-"""Keptn's record of its tasks: which are open, what was counted for each, and how they ended."""
+"""Keptn's tasks: which are open, what was counted for each, and how they ended."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Tasks:
         self._by_context: defaultdict[tuple[str, str], list[Task]] = defaultdict(list)
 
     def add(self, trigger: Mapping[str, Any]) -> Task | None:
-        """The task of this trigger, opened unless it is known; None when it triggers none."""
+        """The task of this trigger, opened unless it is known; None when it opens none."""
         task = Task(trigger)
         if task.id in self.by_id:
             return self.by_id[task.id]
@@ -37,17 +37,17 @@ class Tasks:
         return task
 
     def of(self, project: str, context: str) -> Sequence[Task]:
-        """All tasks of a context, or of a project when no context is named."""
+        """All tasks of a context, or with an empty context of the project."""
         if context:
             return self._by_context.get((project, context), [])
         return [task for task in self.by_id.values() if task.scope["project"] == project]
 
     def rounds(self, task: Task) -> Sequence[Task]:
-        """The tasks of all executions of the task's context, itself included."""
+        """The tasks of all rounds of the task's context, itself included."""
         return self.of(task.scope["project"], task.context)
 
     def listed(self, event_type: str, query: Mapping[str, str]) -> list[Task]:
-        """What the list of open triggers shows."""
+        """The tasks in the list of open triggers."""
         if event_type != TRIGGERED:
             return []
         wanted = {name: query[name] for name in SCOPE if query.get(name)}
@@ -56,13 +56,13 @@ class Tasks:
         return [task for task in tasks if wanted.items() <= task.scope.items()]
 
     def end(self, task: Task, state: Literal["aborted", "timedOut"]) -> None:
-        """Keptn itself ends the task, unless it is complete: it leaves the open list."""
+        """End the task as Keptn itself does, unless it is complete: it leaves the open list."""
         if task.outcome is None:
             task.ended = state
             self._open.pop(task.id, None)
 
     def count(self, received: Received) -> None:
-        """Add it to its task, as the controller does: found by project, context and trigger."""
+        """Add an event to its task, which the controller finds by project, context and trigger."""
         task = self.by_id.get(received.triggeredid)
         if task is None or received.type not in (STARTED, FINISHED):
             return

@@ -1,4 +1,4 @@
-"""A loopback port that can be closed for a while without being lost to somebody else."""
+"""A loopback port that can be closed for a while without another process getting it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from aiohttp import web
 
 
 class LoopbackPort:
-    """Serves an application; `number` is the same for good once it has listened."""
+    """Serves an application. `number` stays the same after the first `listen`."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -16,12 +16,12 @@ class LoopbackPort:
         self._reserved: socket.socket | None = None
 
     async def listen(self, application: web.Application) -> None:
-        """Take connections, on the port of before."""
+        """Accept connections, on the same port as before."""
         self.let_go()
         self._runner = web.AppRunner(
             application,
             access_log=None,
-            shutdown_timeout=0.01,  # held requests are cut off, not waited for
+            shutdown_timeout=0.01,  # held requests are cut off
         )
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.number, backlog=1024).start()
@@ -33,13 +33,13 @@ class LoopbackPort:
             return
         await self._runner.cleanup()
         self._runner = None
-        # Bound but not listening: refuses, while nobody else is given the port.
+        # Bound but not listening: connections are refused, and no other process gets the port.
         self._reserved = socket.socket()
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._reserved.bind(("127.0.0.1", self.number))
 
     def let_go(self) -> None:
-        """Give up the port while it is closed."""
+        """Release the port while it is closed."""
         if self._reserved is not None:
             self._reserved.close()
             self._reserved = None

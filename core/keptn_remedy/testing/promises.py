@@ -1,4 +1,4 @@
-"""What every event of ours must hold, as Keptn demands and as we promise."""
+"""What Keptn requires of every event we send, and what we promise besides."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def reasons_to_drop(received: Received) -> Iterator[str]:
     """Why the control plane would drop the event (contract §4.1)."""
     for name in ("id", "source", "type"):
         if not text_of(received.event, name):
-            yield f"{name} is missing or no text"
+            yield f"{name} is missing or not text"
     if not _TIME.fullmatch(text_of(received.event, "time")):
         yield "time is not an RFC 3339 time with a zone"
     if not isinstance(received.event.get("data"), dict):
-        yield "data is no object"
+        yield "data is not an object"
     elif received.type != LOG_ERROR:
         yield from _reasons_in_data(received.data)
 
@@ -29,23 +29,23 @@ def reasons_to_drop(received: Received) -> Iterator[str]:
 def _reasons_in_data(data: Mapping[str, Any]) -> Iterator[str]:
     for name in SCOPE:
         if not text_of(data, name):
-            yield f"data.{name} is missing or no text"
+            yield f"data.{name} is missing or not text"
     for name in ("status", "result", "message"):
         if not isinstance(data.get(name), str | None):
-            yield f"data.{name} is no text"
+            yield f"data.{name} is not text"
     if not isinstance(data.get("labels"), dict | None):
-        yield "data.labels is no map"
+        yield "data.labels is not a map"
     if not all(isinstance(value, str) for value in map_of(data.get("labels")).values()):
-        yield "data.labels holds a value that is no text"
+        yield "data.labels holds a value that is not text"
 
 
 def broken_promises(received: Received, task: Task | None) -> Iterator[str]:
-    """What we promise besides (contract §2.2, §6), and the event doesn't hold."""
+    """Our own promises that the event breaks (contract §2.2, §6)."""
     legacy = task is not None and task.trigger.get("specversion") == "0.2"
     if received.event["specversion"] != ("0.2" if legacy else "1.0"):
-        yield "specversion is not that of an answer"
+        yield "specversion is not the one that the trigger calls for"
     if not text_of(received.event, "time").endswith("Z"):
-        yield "time is not in UTC, written with Z"
+        yield "time is not in UTC with a Z"
     if received.event.get("contenttype" if legacy else "datacontenttype") != "application/json":
         yield "the content type of data is not application/json"
     if len(received.body) > MAX_REPORT_BYTES:
@@ -61,11 +61,11 @@ def broken_promises(received: Received, task: Task | None) -> Iterator[str]:
 
 
 def _foreign_content(data: Mapping[str, Any]) -> Iterator[str]:
-    """All of it is merged into later tasks, where numbers freeze and lists grow (contract §4.5)."""
+    """Keptn merges it all into later tasks, where numbers freeze and lists grow (contract §4.5)."""
     for name in data.keys() - _OUR_KEYS:
-        yield f"data.{name} is not ours to send"
+        yield f"data.{name} must not be sent"
     for name in map_of(data.get("action")).keys() - {"status", "result"}:
-        yield f"data.action.{name} is not ours to send"
+        yield f"data.action.{name} must not be sent"
     if not _is_text_or_map(data):
         yield "data holds more than text and maps of text"
 
@@ -80,18 +80,18 @@ def _unclear_outcome(data: Mapping[str, Any]) -> Iterator[str]:
     if data.get("status") not in ("succeeded", "errored"):
         yield "data.status is neither succeeded nor errored"
     if data.get("result") not in ("pass", "warning", "fail"):
-        yield "data.result is none of pass, warning, fail"
+        yield "data.result is not pass, warning or fail"
 
 
 def _mismatches(received: Received, task: Task) -> Iterator[str]:
     if received.context != task.context:
-        yield "shkeptncontext is not that of the trigger"
+        yield "shkeptncontext differs from the trigger's"
     for name, value in task.scope.items():
         if received.data[name] != value:
-            yield f"data.{name} is not that of the trigger"
+            yield f"data.{name} differs from the trigger's"
     if received.type == FINISHED:
         starters = {answer.source for answer in task.of_type(STARTED)}
         if not starters:
             yield "it came before any started"
         elif received.source not in starters:
-            yield f"source {received.source!r} has not started the task"
+            yield f"source {received.source!r} sent no started for the task"

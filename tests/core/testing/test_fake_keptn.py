@@ -1,4 +1,4 @@
-"""FakeKeptn counts as each release does, and notices when it was not answered as promised."""
+"""FakeKeptn counts as each release does, and notices broken promises."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -185,7 +185,7 @@ async def test_delivering_to_a_closed_port_raises(keptn: FakeKeptn) -> None:
 
 
 def test_a_trigger_that_keptn_would_not_send_is_not_opened() -> None:
-    with pytest.raises(ValueError, match=r"no action\.triggered"):
+    with pytest.raises(ValueError, match=r"not send this as an action\.triggered"):
         FakeKeptn().open(triggered(project=""))
 
 
@@ -362,7 +362,7 @@ async def test_another_source_is_stuck_in_0_8_alone(client: ClientSession) -> No
     trigger = triggered()
     events = (started(trigger, "a"), finished(trigger, "b"))
     stuck = [
-        await is_stuck(release, client, *events, violation="'b' has not started") for release in ALL
+        await is_stuck(release, client, *events, violation="'b' sent no started") for release in ALL
     ]
     assert stuck == [True, False, False, False]
 
@@ -399,7 +399,7 @@ async def test_a_status_that_is_no_text_hangs_the_task(
         ({"specversion": "0.3"}, "specversion"),
         ({"datacontenttype": None}, "content type"),
         ({"shkeptncontext": "another"}, "shkeptncontext"),
-        ({"data": []}, "data is no object"),
+        ({"data": []}, "data is not an object"),
     ],
 )
 async def test_a_wrong_attribute_is_a_violation(
@@ -415,12 +415,12 @@ async def test_a_wrong_attribute_is_a_violation(
     ("changes", "violation"),
     [
         ({"service": ""}, "data.service is missing"),
-        ({"stage": "dev"}, "data.stage is not that of the trigger"),
-        ({"message": 1}, "data.message is no text"),
+        ({"stage": "dev"}, "data.stage differs from the trigger's"),
+        ({"message": 1}, "data.message is not text"),
         ({"labels": None}, "more than text"),
-        ({"result": "failed"}, "data.result is none of"),
-        ({"problem": {}}, "data.problem is not ours"),
-        ({"action": {"value": "2"}}, "data.action.value is not ours"),
+        ({"result": "failed"}, "data.result is not pass"),
+        ({"problem": {}}, "data.problem must not be sent"),
+        ({"action": {"value": "2"}}, "data.action.value must not be sent"),
         ({"remedy": {"replicas": 2}}, "more than text"),
         ({"message": "x" * 40_000}, "bytes are over 32000"),
     ],
@@ -441,7 +441,7 @@ async def test_wrong_data_is_a_violation(
 async def test_what_the_sidecar_cannot_decode_gets_500(
     body: bytes, keptn: FakeKeptn, client: ClientSession
 ) -> None:
-    keptn.expect_violation("no structured CloudEvent")
+    keptn.expect_violation("not a structured CloudEvent")
     assert await post(client, keptn, body) == [500]
     assert keptn.received == []
 
@@ -455,7 +455,7 @@ async def test_an_event_over_64_kb_gets_500(keptn: FakeKeptn, client: ClientSess
 async def test_a_violation_fails_the_test(client: ClientSession) -> None:
     trigger = triggered()
     wrong = with_data(finished(trigger), result="failed")
-    with pytest.raises(AssertionError, match=r"finished .*: data\.result is none of"):
+    with pytest.raises(AssertionError, match=r"finished .*: data\.result is not pass"):
         await answer_a_task(client, started(trigger), wrong)
 
 
@@ -472,7 +472,9 @@ async def test_an_expected_violation_that_never_came_fails_the_test() -> None:
 async def test_a_task_that_was_accepted_but_not_answered_fails_the_test() -> None:
     async with http_peer() as receiver:
         receiver.answer(202)
-        with pytest.raises(AssertionError, match="t1 was accepted with 202, but never answered"):
+        with pytest.raises(
+            AssertionError, match="t1 was accepted with 202, but never got an answer"
+        ):
             async with FakeKeptn() as keptn:
                 await keptn.deliver(triggered(), to=receiver.url)
 

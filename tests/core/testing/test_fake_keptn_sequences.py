@@ -181,7 +181,7 @@ def test_what_was_answered_does_not_time_out() -> None:
     keptn = FakeKeptn()
     id_ = keptn.open(triggered("scale"))
     keptn.answer_as("another", "started", id_)
-    with pytest.raises(ValueError, match="waits for it without end"):
+    with pytest.raises(ValueError, match="waits for it without a time-out"):
         keptn.time_out(id_)
 
 
