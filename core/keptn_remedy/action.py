@@ -1,4 +1,4 @@
-"""Everything an action author needs: the two kinds of action, their context, plans and outcomes."""
+"""The author's API: the two kinds of action, their context, plans and outcomes."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ JSON = Any
 
 
 class TemporaryError(Exception):
-    """Trying again may help.
+    """A failure that another attempt may get past.
 
-    `delay` is the pause before the next attempt in seconds; None leaves it to the action's `retry`.
+    `delay` is the time before the next attempt in seconds; None leaves it to the action's `retry`.
     """
 
     def __init__(self, message: str, delay: float | None = None) -> None:
@@ -35,16 +35,19 @@ class TemporaryError(Exception):
 
 
 class PermanentError(Exception):
-    """Trying again won't help: the execution is finished as errored, with this message."""
+    """A failure that would repeat: the execution is finished as errored, with this message."""
 
 
 class Denied(Exception):
-    """The action must not be carried out; told to Keptn as a failed, not as an errored task."""
+    """The action refuses: Keptn gets a task that is failed, not one that is errored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often and how patiently: `first` and `longest` pause in seconds, with full jitter."""
+    """The number of attempts, and the `first` and `longest` pause between them in seconds.
+
+    Pauses double from attempt to attempt, with full jitter.
+    """
 
     attempts: int = 5
     first: float = 1.0
@@ -57,9 +60,9 @@ Result = Literal["pass", "warning", "fail"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an execution ended, in Keptn's words (design §6).
+    """How an execution ended, in Keptn's terms (design §6).
 
-    `details` travel to Keptn under `data.remedy`, as text and maps of text; put no secrets there.
+    `details` are sent to Keptn under `data.remedy`, as text and maps of text; put no secrets there.
     """
 
     status: Status
@@ -69,17 +72,17 @@ class Outcome:
 
     @classmethod
     def passed(cls, message: str, **details: JSON) -> Outcome:
-        """Done."""
+        """Done; the effect holds. The sequence goes on."""
         return cls("succeeded", "pass", message, details)
 
     @classmethod
     def warned(cls, message: str, **details: JSON) -> Outcome:
-        """Done with restrictions: clamped, already so, or in part. The sequence goes on."""
+        """Done in part, within limits, or nothing was left to do. The sequence goes on."""
         return cls("succeeded", "warning", message, details)
 
     @classmethod
     def failed(cls, message: str, **details: JSON) -> Outcome:
-        """Carried out, but the effect did not hold. The sequence stops."""
+        """Carried out, but the effect did not hold. By default the sequence stops."""
         return cls("succeeded", "fail", message, details)
 
     @classmethod
@@ -94,7 +97,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One field of one target, before and after, both absolute: applying it twice is harmless."""
+    """One field of one target, before and after. Both are absolute, so it can be applied twice."""
 
     target: str
     field: str
@@ -103,7 +106,7 @@ class Change:
 
     @property
     def step(self) -> str:
-        """From what to what."""
+        """The values, as `before -> after`."""
         return f"{_shown(self.before)} -> {_shown(self.after)}"
 
     @property
@@ -119,9 +122,9 @@ class Change:
 class Plan:
     """What a planned action will change.
 
-    `notes` say what was restricted and turn a pass into a warning; `memo` is the action's own
-    (JSON), kept with the plan in the journal for `apply`, `verify` and `undo`. `replicas`, before
-    and after, are for the guard-rails, where the changes don't say them plainly.
+    `notes` say what was restricted, and turn a pass into a warning. `memo` is the action's own data
+    (JSON), stored with the plan for `apply`, `verify` and `undo`. `replicas`, before and after, are
+    for the guard-rails, where the changes don't show them.
     """
 
     changes: tuple[Change, ...]
@@ -139,19 +142,19 @@ class Plan:
 
     @property
     def reversed(self) -> Plan:
-        """What undoing it changes, the last change first."""
+        """The changes of its undo, the last one first."""
         return Plan(tuple(change.reversed for change in reversed(self.changes)))
 
     def __str__(self) -> str:
         return "; ".join((*map(str, self.changes), *self.notes)) or "nothing to change"
 
     def to_json(self) -> bytes:
-        """The form the journal keeps."""
+        """The JSON that the journal stores."""
         return orjson.dumps(self)
 
     @classmethod
     def from_json(cls, text: bytes) -> Plan:
-        """The plan that `to_json` wrote."""
+        """The plan from what `to_json` returned."""
         raw = orjson.loads(text)
         changes = tuple(Change(**change) for change in raw["changes"])
         replicas = raw.get("replicas")
@@ -163,25 +166,25 @@ def _shown(value: JSON) -> str:
 
 
 class Memory(Protocol):
-    """A small durable store of the action's own, kept in the journal. Values are JSON."""
+    """A small durable store for each action, in the journal. Values are JSON."""
 
     async def get(self, key: str) -> JSON:
-        """The value last put under the key, or None."""
+        """The value last put under the key; None if there is none."""
         ...
 
     async def put(self, key: str, value: JSON) -> None:
-        """Keep the value, durably once this returns; None forgets the key."""
+        """Store the value, on disk once this returns; None deletes the key."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What surrounds one attempt.
+    """What an attempt may use.
 
-    `attempt` counts from 1, for each step of a planned action anew. `deadline` is the Unix time, in
-    seconds, at which all attempts are cut off. `http` is a shared session; an error status raises
-    `TemporaryError` (429 and 5xx, with `Retry-After`) or `PermanentError`, unless a request says
-    `raise_for_status=False`.
+    `attempt` counts from 1, and again from 1 in each step of a planned action. `deadline` is the
+    Unix time in seconds after which no attempt goes on. `http` is a shared session: an
+    error status raises `TemporaryError` (429 and 5xx, with `Retry-After`) or `PermanentError`,
+    unless a request says `raise_for_status=False`.
     """
 
     trigger: ActionTriggered
@@ -199,8 +202,8 @@ class Context:
 
 
 class ActionSettings(FromVariables):
-    """An action's settings, read at start-up from `<NAME>_<FIELD>`, or from a file that
-    `<NAME>_<FIELD>_FILE` names. What is missing or wrong turns the action off, by name.
+    """An action's settings, read at start-up from `<NAME>_<FIELD>`, or from the file that
+    `<NAME>_<FIELD>_FILE` names. A missing or invalid one turns the action off; the log names it.
     """
 
     model_config = SettingsConfigDict(
@@ -209,11 +212,11 @@ class ActionSettings(FromVariables):
 
 
 class NoValue(BaseModel):
-    """The value of an action that takes none; whatever is sent is ignored."""
+    """The value of an action that takes none; any value is accepted and ignored."""
 
 
 class BaseAction:
-    """What both kinds of action may declare."""
+    """What both kinds of action can declare."""
 
     name: ClassVar[str]
     """The `action:` of remediation.yaml; compared without case, `-` and `_`."""
@@ -222,7 +225,7 @@ class BaseAction:
     """Replaces `<NAME>_` before the settings' variable names."""
     retry: ClassVar[Retry] = Retry()
     retry_on: ClassVar[tuple[type[Exception], ...]] = ()
-    """Further exceptions that are worth another attempt."""
+    """Other exceptions that count as temporary."""
     timeout: ClassVar[float] = 60.0
     """Seconds for one attempt."""
     deadline: ClassVar[float] = 300.0
@@ -236,69 +239,70 @@ class BaseAction:
         self.settings = settings
 
     async def close(self) -> None:
-        """Called once, when the service stops."""
+        """Release what the action holds; called once, when the service stops."""
 
 
 class Action(BaseAction, ABC):
-    """A plain action: one `run`. It runs at least once per trigger."""
+    """A plain action: one `run`, called at least once for each trigger."""
 
     idempotent: ClassVar[bool] = True
-    """False: a run that may have had its effect (interrupted, timed out, connection lost, 500, 502
-    or 504 from a peer) is finished as errored instead of being repeated."""
+    """False: a run that may have had its effect is not repeated, but finished as errored. Such a
+    run was interrupted, timed out, lost its connection, or got 500, 502 or 504 from a peer."""
 
     @abstractmethod
     async def run(self, context: Context, value: Any) -> Outcome:
-        """Do it.
+        """Do the work, and return how it ended.
 
         Raises:
-            TemporaryError: to be tried again.
-            PermanentError: to be finished as errored.
+            TemporaryError: another attempt may succeed.
+            PermanentError: another attempt would fail, too.
+            Denied: the action refuses.
         """
 
 
 class PlannedAction(BaseAction, ABC):
-    """An action that says what it will change before it changes it.
+    """An action that plans its changes before it makes them.
 
-    The plan is journaled before `apply`; after a crash the same plan is applied again, which is
-    harmless because its changes are absolute or compare-and-set. A dry run stops after `plan`.
+    The plan is in the journal before `apply` begins. After a crash the same plan is applied again:
+    its changes must be absolute or compare-and-set. A dry run stops after `plan`.
     """
 
     undo_on_failed_verification: ClassVar[bool] = True
-    """Whether `undo` follows when `apply` fails or `verify` finds that the effect did not hold."""
+    """Whether `undo` follows when `apply` fails, or when `verify` returns a failed outcome."""
 
     @abstractmethod
     async def plan(self, context: Context, value: Any) -> Plan:
-        """Look, and say what would change. Relative wishes become absolute here."""
+        """Look, and return what would change. Relative values become absolute here."""
 
     def is_same(self, asked: Plan, now: Plan) -> bool:
-        """Whether a person who approved one of the plans has approved the other as well."""
+        """Whether the approval of one plan also covers the other."""
         return asked.changes == now.changes
 
     @abstractmethod
     async def apply(self, context: Context, plan: Plan) -> None:
-        """Make the changes; those already made are no error."""
+        """Make the changes; skip those that are made already."""
 
     @abstractmethod
     async def verify(self, context: Context, plan: Plan) -> Outcome:
-        """Observe until the effect holds, or say in a failed outcome what overrode it."""
+        """Watch until the effect holds, or return a failed outcome that says why it doesn't."""
 
     @abstractmethod
     async def undo(self, context: Context, plan: Plan) -> str | None:
-        """Put back what the plan's changes say was there before.
+        """Restore what the plan's changes say was there before.
 
-        Called after `apply` or `verify` failed, and for finished executions, hours later: somebody
-        else may have changed the targets since, be it a later execution of ours. So it is
-        compare-and-set: only what still is as the plan left it is put back. What is as it was
-        before is no error. It may be called again, after a crash in its middle or after its end.
+        Called after `apply` or `verify` failed, and for finished executions, perhaps hours later.
+        By then others may have changed the targets, or a later execution of ours. So undo is
+        compare-and-set: it restores only what is still as the plan left it, and skips what is as
+        before already. It may be called again, after a crash during the undo or after its end.
 
-        Returns what to tell instead of "undone", where that would not be the whole truth: that it
-        is as it was before, or which of several targets were left alone.
+        Returns a message instead of "undone" where that would not be the whole truth: all was as
+        before already, or some of several targets were left alone.
 
         Raises:
-            Denied: nothing was touched, as every target was changed since or is gone, or as this
-                can't be undone at all. Says what was found and what was expected.
-            TemporaryError: to be tried again.
-            PermanentError: it could not be put back, and needs a person.
+            Denied: nothing was touched, because every target was changed since or is gone, or
+                because this can't be undone at all. Say what was found and what was expected.
+            TemporaryError: another attempt may succeed.
+            PermanentError: it could not be restored, and a person must look.
         """
 
 

@@ -1,4 +1,4 @@
-"""Which actions exist: those of installed packages and of a folder; what is off, and why."""
+"""The actions: those of installed packages and of a folder, and why some are off."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLOSE_SECONDS = 0.3
 
 
 class RegistryError(Exception):
-    """The actions make no sense together; `mistakes` has one line for each."""
+    """The actions can't be used together. `mistakes` has one line for each mistake."""
 
     def __init__(self, mistakes: list[str]) -> None:
         super().__init__("; ".join(mistakes))
@@ -33,7 +33,7 @@ class RegistryError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An action that exists. `action` is None when it is off, and `off` says why."""
+    """A known action. Where it is off, `action` is None and `off` says why."""
 
     cls: type[AnyAction]
     origin: str
@@ -46,7 +46,7 @@ class Entry:
         return self.cls.name
 
     def goes_by(self, name: str) -> bool:
-        """Whether that is its name or one of its aliases."""
+        """Whether `name` is its name or an alias, in any spelling."""
         return key(name) in _keys(self.cls)
 
 
@@ -62,19 +62,19 @@ class Registry:
 
     @property
     def names(self) -> dict[str, tuple[str, ...]]:
-        """Every name that an action answers to, by its own."""
+        """The name and the aliases of each action, by its name."""
         return {entry.name: (entry.name, *entry.cls.aliases) for entry in self.entries}
 
     def find(self, name: str) -> Entry | None:
-        """The switched-on action of that name or alias; None when it isn't ours."""
+        """The action of that name or alias; None if there is none or it is off."""
         return self._by_name.get(key(name))
 
     def entry(self, name: str) -> Entry | None:
-        """The action of that name or alias, on or off."""
+        """The action of that name or alias, on or off; None if there is none."""
         return self._by_key.get(key(name))
 
     async def close(self) -> None:
-        """Close every action, side by side. One that fails or hangs is left behind."""
+        """Close all actions at the same time, in `CLOSE_SECONDS` at most; failures are logged."""
         closing = [_closed(entry.name, entry.action) for entry in self.entries if entry.action]
         await asyncio.gather(*closing)
 
@@ -82,11 +82,13 @@ class Registry:
 def discover(
     variables: Mapping[str, str], *, switched_on: tuple[str, ...] = (), folder: Path | None = None
 ) -> Registry:
-    """All actions of installed packages and of `folder`, with their settings from `variables`.
+    """The actions of installed packages and of `folder`, with their settings from `variables`.
+
+    With `switched_on`, all others are off.
 
     Raises:
-        RegistryError: an action can't be loaded, two claim one name, or `switched_on` names one
-            that isn't there.
+        RegistryError: an action can't be loaded, two claim the same name, or `switched_on` has an
+            unknown name.
     """
     mistakes: list[str] = []
     found: dict[type[AnyAction], str] = {}
@@ -106,7 +108,7 @@ def of(
     *,
     switched_on: tuple[str, ...] = (),
 ) -> Registry:
-    """A registry of these classes, each with its origin."""
+    """A registry of classes; the map's values say where each comes from."""
     wanted = {key(name) for name in switched_on}
     return Registry(_entry(cls, origin, variables, wanted) for cls, origin in classes.items())
 
@@ -116,11 +118,11 @@ async def _closed(name: str, action: AnyAction) -> None:
         async with asyncio.timeout(CLOSE_SECONDS):
             await action.close()
     except Exception as error:  # noqa: BLE001  an author's close may fail in any way
-        logs.logger().warning("an action did not close", action=name, error=repr(error))
+        logs.logger().warning("closing an action failed", action=name, error=repr(error))
 
 
 def key(name: str) -> str:
-    """What two spellings of one name have in common."""
+    """A name in the form that names are compared in: without case, `-` and `_`."""
     return name.strip().lower().replace("-", "").replace("_", "")
 
 
@@ -141,11 +143,11 @@ def _entry(
     try:
         return Entry(cls, origin, cls(settings), None, value)
     except Exception as error:  # noqa: BLE001  an author's __init__ may fail in any way
-        return Entry(cls, origin, None, f"it can't be made: {error!r}", value)
+        return Entry(cls, origin, None, f"its __init__ failed: {error!r}", value)
 
 
 def env_prefix(cls: type[BaseAction]) -> str:
-    """What an action's variable names begin with."""
+    """The prefix of the action's variables."""
     if cls.env_prefix is not None:
         return cls.env_prefix
     return cls.name.upper().replace("-", "_") + "_"
@@ -192,14 +194,14 @@ def _imported(path: Path) -> ModuleType:
 
 
 def _looks_like_an_action(cls: type[Any]) -> TypeGuard[type[AnyAction]]:
-    """Whether it is meant to be one; a nameless abstract class is a base of the author's own."""
+    """Whether it is one; an abstract class without a name is only a base class of others."""
     if not issubclass(cls, (Action, PlannedAction)):
         return False
     return hasattr(cls, "name") or not inspect.isabstract(cls)
 
 
 def _declared(cls: Any, origin: str) -> list[str]:
-    """What is wrong with a declaration, in the author's words."""
+    """What is wrong with a class, one line each; names what its author wrote."""
     if not inspect.isclass(cls) or not issubclass(cls, (Action, PlannedAction)):
         return [f"{origin} is not a subclass of Action or PlannedAction"]
     if inspect.isabstract(cls):
@@ -213,7 +215,7 @@ def _declared(cls: Any, origin: str) -> list[str]:
     try:
         TypeAdapter(cls.Value)
     except Exception as error:  # noqa: BLE001  pydantic has many ways to refuse a type
-        return [f"{origin}: {cls.__name__}.Value is no type that pydantic validates: {error}"]
+        return [f"{origin}: {cls.__name__}.Value is not a type that pydantic can validate: {error}"]
     return []
 
 

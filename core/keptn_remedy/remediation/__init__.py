@@ -1,1 +1,1 @@
-"""What a remediation.yaml means, and what of a value belongs to this round alone."""
+"""Reads remediation.yaml, and drops from a value what earlier rounds left in it."""

@@ -1,8 +1,8 @@
-"""What earlier rounds of a Keptn context left in a trigger's value, found and dropped.
+"""Drops from a trigger's value what earlier rounds of its Keptn context left in it.
 
-Keptn merges the data of all rounds (contract §4.5): the trigger of a later round holds the value of
-its own remediation entry on top of the earlier ones', and what we told as `remedy.execution`.
-docs/decisions/0010 says when something that is there again counts as left over.
+Keptn merges the data of all rounds (contract §4.5). The trigger of a later round has the value of
+its own remediation entry, merged into the values of earlier entries, and the `remedy.execution`
+that we sent. docs/decisions/0010 says when an item counts as left over.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from keptn_remedy.events import ActionTriggered
 from keptn_remedy.events.cloud_event import is_array, is_object
 from keptn_remedy.registry import Entry
 
-# A loop that asks for the same once more, for days; beyond that the value stays as it came.
+# A remediation that repeats one action for days. After so many rounds the value stays as it came.
 MAX_ROUNDS: Final = 1_000
 _NOTHING: Final = object()
 
 Find = Callable[[str], Awaitable[ActionTriggered | None]]
-"""The trigger of an execution, or None: `journal.trigger`."""
+"""Returns the trigger of an execution by id, None if it is unknown: `journal.trigger`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """A value without what was left over, and the names of that."""
+    """A value without its leftovers, and the paths of those."""
 
     value: JSON
     dropped: tuple[str, ...] = ()
@@ -40,7 +40,8 @@ async def without_leftovers(
 ) -> tuple[JSON, tuple[str, ...]]:
     """The trigger's value without leftovers, and a note for each of these.
 
-    A round that repeats the one before means what that one meant, leftovers aside.
+    A round with the same action and value as the round before it has the same leftovers, so it is
+    compared with the newest round that differs.
     """
     latest = trigger
     for _ in range(MAX_ROUNDS):
@@ -61,7 +62,7 @@ async def without_leftovers(
 
 
 def has_earlier_round(trigger: ActionTriggered) -> bool:
-    """Whether there may be a round before, to be looked up."""
+    """Whether the trigger names an execution of an earlier round."""
     return bool(_execution_before(trigger))
 
 
@@ -72,12 +73,12 @@ def cleaned(
     same_action: bool,
     parameters: frozenset[str] = frozenset(),
 ) -> Cleaned:
-    """The value without what it has in common with that of the round before.
+    """The value without what it has in common with the value of the round before.
 
-    Asked for by the same action, nothing but the same is the same wish once more: it stays.
-    `parameters` say how and where, not what; they stay. Numbers and booleans freeze at their oldest
-    value from Keptn 0.14 on: one that is there as before may stand for any other, and is dropped
-    like the rest.
+    It stays as it is where the same action asks for nothing new: that is a repeated request.
+    `parameters` stay as well: they say how and where to act, not what to do. From Keptn 0.14 on,
+    numbers and booleans keep their oldest value in a merge: an equal one may stand for any other,
+    so it is dropped, too.
     """
     once_more = same_action and not _has_news(value, earlier)
     comparison = _Comparison(keeps_same=once_more, parameters=parameters)
@@ -86,7 +87,7 @@ def cleaned(
 
 
 async def _round_before(trigger: ActionTriggered, find: Find) -> ActionTriggered | None:
-    """The trigger of our previous execution of this context; None in a first round."""
+    """The trigger of our previous execution in this context; None in a first round."""
     execution = _execution_before(trigger)
     earlier = await find(execution) if execution else None
     if earlier and earlier.id != trigger.id and _scope(earlier) == _scope(trigger):
@@ -95,7 +96,7 @@ async def _round_before(trigger: ActionTriggered, find: Find) -> ActionTriggered
 
 
 def _execution_before(trigger: ActionTriggered) -> str:
-    # Most triggers are of a first round: they should not be decoded for this once more.
+    # Most triggers are of a first round. This saves decoding their body again.
     if trigger.value is None or b'"remedy"' not in trigger.body:
         return ""
     told = trigger.data.get("remedy")
@@ -113,14 +114,14 @@ def _note(name: str, earlier: ActionTriggered) -> str:
 
 @dataclass(slots=True)
 class _Comparison:
-    """Compares a value with the earlier round's, and notes what is dropped."""
+    """Compares a value with an earlier round's, and notes the paths that it drops."""
 
     keeps_same: bool
     parameters: frozenset[str]
     dropped: list[str] = field(default_factory=list[str])
 
     def left(self, value: JSON, earlier: JSON) -> JSON:
-        """What is not left over; `_NOTHING` when all of it is."""
+        """What is not left over; `_NOTHING` where all of it is."""
         if is_object(value) and is_object(earlier):
             return self._map(value, earlier)
         return self._item(value, earlier)
@@ -159,7 +160,7 @@ class _Comparison:
 
 
 def _own(value: list[JSON], earlier: list[JSON]) -> list[JSON]:
-    """The list without the earlier one, which stands behind (Keptn 0.14: before) its own items."""
+    """The list without the earlier one, which Keptn puts after (0.14: before) the new items."""
     own = len(value) - len(earlier)
     if own <= 0 or not earlier:
         return value
@@ -169,7 +170,7 @@ def _own(value: list[JSON], earlier: list[JSON]) -> list[JSON]:
 
 
 def _has_news(value: JSON, earlier: JSON) -> bool:
-    """Whether it holds what the earlier round did not ask for."""
+    """Whether the value asks for something that the earlier one did not."""
     if is_object(value) and is_object(earlier):
         return any(k not in earlier or _has_news(item, earlier[k]) for k, item in value.items())
     if is_array(value) and is_array(earlier):
@@ -179,7 +180,7 @@ def _has_news(value: JSON, earlier: JSON) -> bool:
 
 
 def _same(value: JSON, other: JSON) -> bool:
-    """Whether both are written alike; in Python, True equals 1."""
+    """Whether both are the same JSON; `==` would not do, as in Python True equals 1."""
     return _written(value) == _written(other)
 
 
@@ -188,7 +189,7 @@ def _written(value: JSON) -> bytes:
 
 
 def _parameters(entry: Entry) -> frozenset[str]:
-    """The names that the action's `Value` declares: of its target and its limits, mostly."""
+    """The field names that the action's `Value` declares, mostly those of targets and limits."""
     try:
         schema = entry.value.json_schema()
     except PydanticInvalidForJsonSchema:

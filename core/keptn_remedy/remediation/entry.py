@@ -1,4 +1,4 @@
-"""Which entry of remediation.yaml a trigger means, and that entry's value (contract §7.4)."""
+"""Finds the entry of remediation.yaml that a trigger came from (contract §7.4)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from keptn_remedy.remediation.file import FILE, Entry, as_map, as_text, entries
 _MOST_LISTED: Final = 10
 
 Fetch = Callable[[str, str, str, str, str], Awaitable[bytes | None]]
-"""From project, stage, service, file name and commit to the content of that resource in Keptn, or
-None where there is none. Raises TemporaryError where Keptn can't be asked.
+"""Fetches a resource from Keptn, by project, stage, service, file name and commit.
+
+None: there is no such resource. Raises TemporaryError where Keptn can't be reached.
 """
 
 
@@ -26,7 +27,7 @@ async def value_of(trigger: ActionTriggered, fetch: Fetch) -> JSON:
 
     Raises:
         TemporaryError: the file can't be fetched now.
-        PermanentError: there is no file, or no single entry of it fits.
+        PermanentError: there is no file, or not exactly one value that fits the trigger.
     """
     return _chosen(entries(await _fetched(trigger, fetch)), _Sought.by(trigger))
 
@@ -41,8 +42,9 @@ async def _fetched(trigger: ActionTriggered, fetch: Fetch) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Sought:
-    """What a trigger tells of its entry; `index` is None from the second round on, where Keptn
-    freezes it (contract §4.6).
+    """What a trigger says about its entry.
+
+    `index` is None from the second round on, where Keptn sends a stale one (contract §4.6).
     """
 
     action: str
@@ -69,7 +71,7 @@ class _Sought:
 
 
 def _index(told: Any) -> int | None:
-    """Where the entry stands; Keptn tells the next one, as `actionIndex` or `ActionIndex`."""
+    """The index of the entry; Keptn sends that of the next, as `actionIndex` or `ActionIndex`."""
     fields = {name.lower(): value for name, value in as_map(told).items()}
     next_one = fields.get("actionindex")
     return int(next_one) - 1 if isinstance(next_one, int | float) else None
@@ -79,7 +81,7 @@ def _chosen(listed: Sequence[Entry], sought: _Sought) -> JSON:
     fitting = [entry for entry in listed if sought.is_met_by(entry)]
     if not fitting:
         there = ", ".join(map(str, listed[:_MOST_LISTED])) or "nothing"
-        raise PermanentError(f"{FILE} has no {sought}; it has {there}")
+        raise PermanentError(f"{FILE} has no entry {sought}; it has {there}")
     for narrowed in (fitting, *_narrowed(fitting, sought)):
         if len({orjson.dumps(e.value, option=orjson.OPT_SORT_KEYS) for e in narrowed}) == 1:
             return narrowed[0].value
@@ -90,7 +92,7 @@ def _chosen(listed: Sequence[Entry], sought: _Sought) -> JSON:
 
 
 def _narrowed(fitting: Sequence[Entry], sought: _Sought) -> Iterator[list[Entry]]:
-    """The entries for the trigger's problem; and the one of these at its index."""
+    """First the entries of the trigger's problem type, then the one of these at its index."""
     of_problem = next(filter(None, (_of_type(fitting, p) for p in sought.problems)), list(fitting))
     yield of_problem
     yield [entry for entry in of_problem if entry.index == sought.index]

@@ -1,4 +1,4 @@
-"""What a remediation.yaml lists, read into the JSON that Keptn makes of it."""
+"""Reads the entries of a remediation.yaml, as the JSON that Keptn makes of them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from keptn_remedy.events.cloud_event import is_array
 
 FILE: Final = "remediation.yaml"
 MAX_BYTES: Final = 64_000
-# Aliases let a short file stand for a very long one.
+# Counted with every alias written out: a short file can stand for a very long one.
 MAX_NODES: Final = 20_000
 _TAG: Final = "tag:yaml.org,2002:"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An action that the file lists for a problem type; `index` counts from 0 within that type."""
+    """One action of a problem type; `index` counts the actions of that type from 0."""
 
     problem_type: str
     index: int
@@ -34,10 +34,10 @@ class Entry:
 
 
 def entries(content: bytes) -> list[Entry]:
-    """The entries of a file in the form of any Keptn release. What has another form is left out.
+    """The entries of a file in the format of any Keptn release; parts in other formats are skipped.
 
     Raises:
-        PermanentError: the file is too large, or is no YAML that JSON can express.
+        PermanentError: the file is too large, is not YAML, or has what JSON can't express.
     """
     document = as_map(_parsed(content))
     remediations = as_map(document.get("spec", document)).get("remediations")
@@ -57,7 +57,7 @@ def entries(content: bytes) -> list[Entry]:
 
 
 def as_map(found: Any) -> Mapping[str, Any]:
-    """A map; anything else counts as an empty one."""
+    """The map; anything else counts as an empty map."""
     return cast("Mapping[str, Any]", found) if isinstance(found, dict) else {}
 
 
@@ -66,7 +66,7 @@ def _list(found: Any) -> Sequence[Any]:
 
 
 def as_text(found: Any) -> str:
-    """Text without surrounding blanks; anything else as its JSON text."""
+    """Text without surrounding white space; None as empty text, anything else as JSON."""
     if found is None:
         return ""
     return (found if isinstance(found, str) else orjson.dumps(found).decode()).strip()
@@ -74,9 +74,9 @@ def as_text(found: Any) -> str:
 
 def _parsed(content: bytes) -> JSON:
     if len(content) > MAX_BYTES:
-        raise PermanentError(f"{FILE} has {len(content)} bytes; {MAX_BYTES} are read at most")
+        raise PermanentError(f"{FILE} has {len(content)} bytes; the limit is {MAX_BYTES}")
     try:
-        # The loader in C would crash the process where nesting is too deep.
+        # The loader in C crashes the process where nesting is too deep.
         node = yaml.compose(content, Loader=yaml.SafeLoader)
         parsed = _Reading().json(node)
         orjson.dumps(parsed)
@@ -86,7 +86,7 @@ def _parsed(content: bytes) -> JSON:
 
 
 class _Reading:
-    """Turns YAML into the JSON that Keptn makes of it: names are text, dates stay text."""
+    """Turns YAML into the JSON that Keptn makes of it: keys become text, dates stay text."""
 
     def __init__(self) -> None:
         self._nodes = 0
@@ -95,7 +95,7 @@ class _Reading:
     def json(self, node: yaml.Node | None) -> JSON:
         self._nodes += 1
         if self._nodes > MAX_NODES:
-            raise ValueError(f"it has more than {MAX_NODES} items")
+            raise ValueError(f"it has more than {MAX_NODES} items, with aliases written out")
         if isinstance(node, yaml.MappingNode):
             return self._map(node)
         if isinstance(node, yaml.SequenceNode):
@@ -121,7 +121,7 @@ class _Reading:
             return None
         if kind == "bool":
             return self._scalars.construct_yaml_bool(node)
-        # 1:30 is a text for Go, and 90 for Python.
+        # Keptn's Go reads 1:30 as text, Python as 90.
         if kind == "int" and ":" not in text:
             return self._scalars.construct_yaml_int(node)
         if kind == "float" and not any(sign in text.lower() for sign in (":", "inf", "nan")):

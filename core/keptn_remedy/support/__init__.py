@@ -1,1 +1,1 @@
-"""What every other package stands on: time, logs, metrics, secrets, variables, validation."""
+"""What every other package may use: clock, logs, metrics, masking, variables, validation."""

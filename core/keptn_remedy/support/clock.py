@@ -1,4 +1,4 @@
-"""Time, handed in so that tests can own it."""
+"""The clock, passed in so that tests can replace it."""
 
 from __future__ import annotations
 
@@ -9,26 +9,25 @@ from datetime import UTC, datetime
 
 
 class Clock:
-    """The real time."""
+    """The system's clock."""
 
     def now(self) -> float:
         """Unix time in seconds."""
         return time.time()
 
     def monotonic(self) -> float:
-        """Seconds that only ever grow, for measuring."""
+        """Seconds that only grow, to measure durations."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
-        """Pause."""
         await asyncio.sleep(seconds)
 
     async def wait(self, event: asyncio.Event, seconds: float) -> None:
-        """Pause until the event is set, at most that long."""
+        """Wait until the event is set, for `seconds` at most."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await event.wait()
 
     def utc(self) -> datetime:
-        """Now, as a time with a zone."""
+        """Now, in UTC."""
         return datetime.fromtimestamp(self.now(), UTC)

@@ -1,4 +1,4 @@
-"""Logs: one JSON object per line on stdout, our own lines and those of foreign libraries alike."""
+"""Logs: one JSON object per line on stdout, for our own lines and those of libraries."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def configure(
     mask: Mask,
     stream: TextIO | None = None,
 ) -> None:
-    """Set the process's logging up, once, at start-up. No line holds what `mask` hides."""
+    """Set up the process's logging, once, at start-up. `mask` is applied to every line."""
     output: TextIO = stream or sys.stdout
     number = logging.getLevelNamesMapping()[level.upper()]
     shared = _processors(keptn_service)
@@ -46,13 +46,13 @@ def configure(
 
 
 def logger() -> FilteringBoundLogger:
-    """A logger for lines that belong to no execution."""
+    """The logger for lines that belong to no execution."""
     found: FilteringBoundLogger = structlog.get_logger()
     return found
 
 
 def execution_fields(trigger: ActionTriggered, action: str) -> dict[str, str]:
-    """What every line of an execution carries (contract §13)."""
+    """The fields of every line about an execution (contract §13)."""
     return {
         "keptnContext": trigger.context,
         "execution": trigger.id,
@@ -65,7 +65,7 @@ def execution_fields(trigger: ActionTriggered, action: str) -> dict[str, str]:
 
 
 def report_fields(report: Report, action: str | None) -> dict[str, str]:
-    """What a line about a report carries: all of the above, if it belongs to an execution."""
+    """The fields of a line about a report: those of its execution too, if it has one."""
     if report.execution is None:
         return {"report": report.kind}
     event = orjson.loads(report.body)
@@ -101,7 +101,7 @@ def _json_renderer(mask: Mask) -> Render:
     def render(_: WrappedLogger, __: str, event: EventDict) -> bytes:
         try:
             line = orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS)
-        except TypeError:  # half a surrogate, an endless number: no reason to fail the caller
+        except TypeError:  # such as half a surrogate; a log line must not fail its caller
             line = orjson.dumps({str(name): mask.text(str(value)) for name, value in event.items()})
         return mask.line(line)
 
@@ -120,7 +120,7 @@ def _console_renderer(mask: Mask) -> Render:
         for name in ("keptnService", "keptnContext", "logLevel", "triggeredId"):
             event.pop(name, None)
         event["level"] = method
-        text = str(event["message"])  # a library's may hold what somebody sent
+        text = str(event["message"])  # a library's message may quote untrusted input
         event["message"] = "".join(c if c.isprintable() else " " for c in text).strip()
         return mask.line(console(logger, method, event).encode("utf-8", "replace"))
 
@@ -147,13 +147,13 @@ def _capture_foreign_loggers(
 
 
 class _Sink:
-    """A full disk or a closed pipe costs lines, never the execution that they tell of."""
+    """A stream whose failures lose lines: a full disk or a closed pipe must not fail the caller."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
 
     def write(self, line: bytes) -> None:
-        with suppress(OSError, ValueError):  # ValueError: it was closed
+        with suppress(OSError, ValueError):  # ValueError: the stream is closed
             self._stream.write(line)
 
     def flush(self) -> None:

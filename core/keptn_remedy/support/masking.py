@@ -1,4 +1,4 @@
-"""Keeps secret values out of whatever leaves the process."""
+"""Replaces secret values in everything that leaves the process."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from urllib.parse import unquote
 from pydantic import AnyUrl, BaseModel, SecretBytes, SecretStr
 
 MASK = "**********"
-# Masking a shorter one would garble innocent text and hide nothing.
+# A shorter secret also occurs in ordinary text: masking it would garble that and hide nothing.
 SHORTEST = 6
 
 
 class Mask:
-    """Replaces each of the secrets by asterisks."""
+    """Replaces each secret with asterisks."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._secrets: list[str] = []
         self.hide(*secrets)
 
     def hide(self, *secrets: str) -> None:
-        """Replace these as well from now on."""
+        """Also replace these from now on; those shorter than `SHORTEST` characters are left out."""
         forms = {form for s in secrets if len(s) >= SHORTEST for form in _forms(s)}
         self._secrets = sorted(forms.union(self._secrets), key=len, reverse=True)
         self._bytes = [form.encode("utf-8", "replace") for form in self._secrets]
 
     def text(self, text: str) -> str:
-        """The text without secrets, and without what can't be written as UTF-8."""
+        """The text without secrets, and with `?` for what UTF-8 can't encode."""
         for secret in self._secrets:
             text = text.replace(secret, MASK)
         return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
     def line(self, line: bytes) -> bytes:
-        """As `text`, for what is encoded already."""
+        """As `text`, for encoded text."""
         for secret in self._bytes:
             line = line.replace(secret, MASK.encode())
         return line
 
     def value(self, value: Any) -> Any:
-        """As `text`, for every text inside maps and lists."""
+        """As `text`, for every text in a JSON value, keys included."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
@@ -52,13 +52,13 @@ class Mask:
 
 
 def _forms(secret: str) -> list[str]:
-    """As it is, as `repr` writes it in error messages, and both as JSON writes them in a line."""
+    """The secret as it is and as `repr` writes it in errors, each also as JSON escapes it."""
     plain = (secret, repr(secret)[1:-1])
     return [*plain, *(json.dumps(form, ensure_ascii=False)[1:-1] for form in plain)]
 
 
 def secrets_of(settings: object) -> list[str]:
-    """The secret values that a settings object holds, lists of them also one by one."""
+    """The secret values in a settings object; a list in one value also item by item."""
     found = list(_secrets_in(settings))
     return found + [part for secret in found for part in secret.replace(",", " ").split()]
 

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a value, in the words of all other messages."""
+"""Pydantic's errors, worded like all other messages."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _WORDS: Mapping[str, str] = {
     "greater_than_equal": "must be {ge} or more",
     "less_than": "must be less than {lt}",
     "less_than_equal": "must be {le} or less",
-    "timezone_aware": "must tell its time zone, such as 2026-03-02T14:03:20Z",
+    "timezone_aware": "must have a time zone, such as 2026-03-02T14:03:20Z",
     "datetime_type": "must be a time, such as 2026-03-02T14:03:20Z",
     "datetime_parsing": "must be a time, such as 2026-03-02T14:03:20Z",
     "datetime_from_date_parsing": "must be a time, such as 2026-03-02T14:03:20Z",
@@ -44,7 +44,7 @@ _WORDS: Mapping[str, str] = {
 
 
 def told(error: Any) -> str:
-    """What one of `ValidationError.errors()` says, without the value."""
+    """The message for one of `ValidationError.errors()`, without the value."""
     words = _WORDS.get(error["type"])
     if words is None:
         return _plain(error["type"], error["msg"])
@@ -52,7 +52,7 @@ def told(error: Any) -> str:
 
 
 def _plain(kind: str, message: str) -> str:
-    if kind in ("value_error", "assertion_error"):  # an author's own words
+    if kind in ("value_error", "assertion_error"):  # a message of ours or of an action's author
         return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
     return re.sub(r"^(\w+ )?[Ii]nput should |^[A-Z]\w* should ", "must ", message)
 

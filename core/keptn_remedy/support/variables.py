@@ -1,4 +1,4 @@
-"""How settings are read: from the environment, a file of variables, and files that hold a value."""
+"""Reads settings from the environment, from a file of variables, and from files with one value."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ S = TypeVar("S", bound=BaseSettings)
 
 
 class SettingsError(Exception):
-    """The settings make no sense; `mistakes` has one line for each, without secret values."""
+    """The settings are invalid. `mistakes` has one line for each mistake, without secret values."""
 
     def __init__(self, mistakes: list[str]) -> None:
         super().__init__("; ".join(mistakes))
@@ -33,9 +33,7 @@ class SettingsError(Exception):
 
 
 class FromVariables(BaseSettings):
-    """Settings that hold only what they are handed: `build` reads the variables, of which the
-    environment is one source.
-    """
+    """Settings that take their values from arguments alone; `build` reads the variables."""
 
     @classmethod
     def settings_customise_sources(
@@ -46,15 +44,15 @@ class FromVariables(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Nothing but the arguments."""
+        """Use no source but the arguments."""
         return (init_settings,)
 
 
 def read(environ: Mapping[str, str]) -> dict[str, str]:
-    """All variables: those of the file `REMEDY_CONFIG`, then the environment, which wins.
+    """All variables: those in the file `REMEDY_CONFIG`, overridden by the environment.
 
     Raises:
-        SettingsError: the file can't be read or is no map of variable names.
+        SettingsError: the file can't be read, or isn't a map of variable names to values.
     """
     path = environ.get(CONFIG)
     if not path:
@@ -70,12 +68,12 @@ def read(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def build(cls: type[S], prefix: str, found: Mapping[str, str]) -> S:
-    """Settings of a class from variables; `<NAME>_FILE` names a file that holds the value.
+    """Make settings from variables. `<NAME>_FILE` names a file that holds the value.
 
     Raises:
-        SettingsError: with one line per mistake, which name the variable and never its value.
+        SettingsError: with one line per mistake, which names the variable and not its value.
     """
-    # Manifests render what isn't configured as an empty value: empty is unset.
+    # Manifests render an unset value as an empty one: empty counts as unset.
     source = EnvSettingsSource(cls, env_prefix=prefix, env_ignore_empty=True)
     complete = _with_files(cls, prefix, found)
     source.env_vars = {name.lower(): v for name, v in complete.items() if v and name.isupper()}
@@ -86,11 +84,11 @@ def build(cls: type[S], prefix: str, found: Mapping[str, str]) -> S:
     except PydanticSettingsError as error:  # a list or map that is not JSON
         field = re.search(r'field "(\w+)"', str(error))
         name = _variable(cls, prefix, field[1]) if field else prefix
-        raise SettingsError([f"{name}: a list or a map is written as JSON"]) from None
+        raise SettingsError([f"{name}: must be JSON, as it is a list or a map"]) from None
 
 
 def _with_files(cls: type[BaseSettings], prefix: str, found: Mapping[str, str]) -> dict[str, str]:
-    """Every `<NAME>_FILE` also as `<NAME>`, unless that is set itself."""
+    """The variables, with `<NAME>` read from `<NAME>_FILE` where only that is set."""
     complete = dict(found)
     mistakes: list[str] = []
     for name in names_of(cls, prefix):
@@ -127,7 +125,7 @@ def _mistake(cls: type[BaseSettings], prefix: str, error: Any) -> str:
 
 
 def _variable(cls: type[BaseSettings], prefix: str, place: str) -> str:
-    """The variable that pydantic means by a field's name or alias."""
+    """The variable of a field, which pydantic names by field or alias."""
     if place in cls.model_fields:
         return _names(cls, prefix, place)[0]
     return place.upper()

@@ -110,7 +110,7 @@ async def test_what_is_not_there_is_told_beside_what_is() -> None:
     with pytest.raises(PermanentError) as error:
         await read(LADDER, trigger("scale", "Less"))
     assert str(error.value).startswith(
-        "remediation.yaml has no scale 'Less'; it has scale 'More' (CPU saturation), scale 'More'"
+        "remediation.yaml has no entry scale 'Less'; it has scale 'More' (CPU saturation)"
     )
 
 

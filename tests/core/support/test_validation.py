@@ -63,7 +63,7 @@ def messages(kind: Any, value: object) -> list[str]:
         (Annotated[float, Field(lt=3600.0)], 1e9, "must be less than 3600"),
         (Annotated[timedelta, Field(le=timedelta(1))], 1e9, "must be 1 day or less"),
         (datetime, "secret", "must be a time, such as 2026-03-02T14:03:20Z"),
-        (AwareDatetime, datetime(2026, 1, 1), "must tell its time zone, such as"),  # noqa: DTZ001
+        (AwareDatetime, datetime(2026, 1, 1), "must have a time zone, such as"),  # noqa: DTZ001
         (_Door, {}, "is missing"),
         (_Door, {"width": 1, "secret": 1}, "there is no such field"),
         (Annotated[int, AfterValidator(_odd)], 2, "Input should be odd"),
