@@ -1,1 +1,1 @@
-"""What holds executions back: the policy, and the rails that ask it."""
+"""When not to act: the policy, the guard-rails that enforce it, and the pause."""

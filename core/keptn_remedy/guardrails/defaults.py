@@ -1,4 +1,4 @@
-"""The limits of replicas that hold without a policy: those that the actions themselves hold to."""
+"""The limits of replicas without a policy: the actions enforce the same ones."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ _PREFIX = "KUBERNETES_"
 
 
 class ReplicaSettings(FromVariables):
-    """`KUBERNETES_MAX_REPLICAS` and `KUBERNETES_ALLOW_ZERO`, which the actions read as well: one
-    place decides both for them and for the guard-rails.
-    """
+    """`KUBERNETES_MAX_REPLICAS` and `KUBERNETES_ALLOW_ZERO`; the actions read the same ones."""
 
     model_config = SettingsConfigDict(extra="ignore", hide_input_in_errors=True)
 
@@ -27,7 +25,7 @@ class ReplicaSettings(FromVariables):
     def rules(
         self, policy: Policy | None, names: Mapping[str, tuple[str, ...]] | None = None
     ) -> Rules:
-        """The rules of a policy above these limits; `names` as in `Rules`."""
+        """The rules of a policy on top of these limits; `names` as in `Rules`."""
         return Rules(
             policy,
             replicas_at_most=self.max_replicas,
@@ -37,7 +35,7 @@ class ReplicaSettings(FromVariables):
 
 
 def replica_settings(variables: Mapping[str, str]) -> ReplicaSettings:
-    """What the variables say; the defaults where they are wrong, which turns the actions off."""
+    """The settings, or the defaults where they are invalid: that turns the actions off anyway."""
     try:
         return build(ReplicaSettings, _PREFIX, variables)
     except SettingsError:

@@ -1,4 +1,4 @@
-"""Reading files that somebody mounted: the beginning, and without being held up by them."""
+"""Reads mounted files: a limited length, in a limited time."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ OVERDUE_SECONDS: Final = 3.0
 
 
 def why_unreadable(error: OSError | UnicodeDecodeError) -> str:
-    """In words, without the system's number and the path."""
+    """The reason in words, without the error number and the path."""
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return "there is no such file"
     return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 class Content(NamedTuple):
-    """What a file says, and its time in Unix seconds."""
+    """The text of a file, and when it was modified, as a Unix time in seconds."""
 
     text: str
     changed_at: float
 
 
 class MountedFile:
-    """A file of which `most` characters are read, in a thread: its mount may hang."""
+    """A file of which at most `most` characters are read, in a thread because mounts may hang."""
 
     def __init__(self, path: Path, most: int, *, errors: str = "strict") -> None:
         self.path = path
@@ -35,15 +35,17 @@ class MountedFile:
         self._reading: asyncio.Task[Content] | None = None
 
     async def read(self, *, anew: bool = False) -> Content:
-        """What it says now. `anew`: what came too late for an earlier call is forgotten.
+        """Read it, within `OVERDUE_SECONDS`.
+
+        A read that takes longer goes on, and a later call returns its result; with `anew`, such a
+        result is thrown away and the file read again.
 
         Raises:
-            OSError: it can't be read, or is no regular file; TimeoutError while that takes too
-                long: it is gone on with by the next call.
-            UnicodeDecodeError: it is no text.
+            OSError: it can't be read, or isn't a regular file. TimeoutError: it takes too long.
+            UnicodeDecodeError: it isn't text.
         """
         if anew and self._reading and self._reading.done():
-            self._reading.exception()  # else asyncio complains that nobody looked
+            self._reading.exception()  # else asyncio logs that nobody retrieved it
             self._reading = None
         reading = self._reading or asyncio.create_task(asyncio.to_thread(self._read))
         self._reading = reading
@@ -57,9 +59,9 @@ class MountedFile:
         with open(self.path, encoding="utf-8", errors=self._errors, opener=_at_once) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise OSError("it is no regular file")
+                raise OSError("it isn't a regular file")
             return Content(file.read(self._most), status.st_mtime)
 
 
 def _at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # else a FIFO waits for somebody who writes
+    return os.open(path, flags | os.O_NONBLOCK)  # else opening a FIFO waits for a writer

@@ -1,4 +1,4 @@
-"""Which rules hold for an execution: the most specific one wins, setting by setting."""
+"""Which rules apply to an execution: the most specific one wins, setting by setting."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from keptn_remedy.guardrails.units import Step
 from keptn_remedy.journal import Alike
 
 REMEMBERED = 10_000
-"""Scopes whose rules are kept at hand."""
+"""The number of scopes whose resolved rules are cached."""
 FIELDS = ("target", "action", "service", "stage", "project")
-"""From the most specific to the least; labels come after them."""
+"""From the most specific to the least specific; labels come after them."""
 
 _GLOB = re.compile(r"[*?\[]")
 _OFF: Mapping[str, Any] = {"windows": (), "blackouts": (), "settle": 0.0, "undo": Undo()}
@@ -28,8 +28,10 @@ Matcher = Callable[[str], object]
 
 
 class Scope(NamedTuple):
-    """What an execution is, as far as rules ask. `planned`: it is a planned action's; `target` is
-    None until there is a plan, and `labels` are in one order.
+    """What rules can match of an execution.
+
+    `planned`: its action is a planned one. `target` is None until there is a plan. `labels` are
+    sorted by name.
     """
 
     project: str
@@ -42,8 +44,9 @@ class Scope(NamedTuple):
 
 
 class Rate(NamedTuple):
-    """At most so many executions within so many seconds of those that are alike: `per` says in
-    what, `alike` in a scope.
+    """At most `executions` within the time, counted over those with the same values of `per`.
+
+    `alike` holds these values for one scope.
     """
 
     executions: int
@@ -55,7 +58,7 @@ class Rate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What holds for a scope. None and `()` are "no such limit"; lengths of time are seconds."""
+    """The settings for one scope. None and `()` mean no limit; durations are in seconds."""
 
     decision: Literal["allow", "deny", "ignore"]
     mode: Literal["act", "dry-run", "approve"]
@@ -80,10 +83,10 @@ class Resolved:
     on_failed: Literal["fail", "warning"]
     undo: Undo
     set_by: Mapping[str, str]
-    """The rule that set each of them, but for what is built in."""
+    """The rule that set each setting; built-in ones are not in it."""
 
     def rule(self, setting: str) -> str:
-        """The name of the rule that set it."""
+        """The name of the rule that set a setting."""
         return self.set_by.get(setting, BUILT_IN)
 
     @property
@@ -100,8 +103,10 @@ class Resolved:
 
 
 class Rules:
-    """The rules of a policy, and beneath them what holds without one. `names` are all by which an
-    action, by its own name, may be called; `label_names` those of the labels that rules match.
+    """The rules of a policy on top of the built-in defaults.
+
+    `names` are the names and aliases of each action, by its name. `label_names` are the labels that
+    rules match.
     """
 
     def __init__(
@@ -123,8 +128,8 @@ class Rules:
         self._cached = lru_cache(REMEMBERED)(self._resolve)
 
     def resolve(self, scope: Scope) -> Resolved:
-        """What holds for the scope."""
-        # Else each event would be a case of its own: labels hold the problem's URL.
+        """The settings for the scope."""
+        # Labels hold the problem's URL: with all of them, every event would be a scope of its own.
         if scope.labels:
             labels = tuple(label for label in scope.labels if label[0] in self.label_names)
             scope = scope._replace(labels=labels)
@@ -145,7 +150,7 @@ class Rules:
 
 
 class _Compiled:
-    """A rule, ready to be compared with scopes."""
+    """A rule with its globs compiled."""
 
     def __init__(self, rule: Rule, zone: str, names: Mapping[str, tuple[str, ...]]) -> None:
         self.rule = rule
@@ -176,8 +181,9 @@ class _Compiled:
 
 
 def alike_in(scope: Scope, per: Iterable[str]) -> Alike:
-    """What is counted per these attributes, with what makes a name unique: a stage is one of a
-    project, a service one of a stage.
+    """The values to count by, and those that make them unique.
+
+    A stage belongs to a project, a service to a stage.
     """
     names = set(per)
     if "service" in names:
@@ -188,25 +194,25 @@ def alike_in(scope: Scope, per: Iterable[str]) -> Alike:
 
 
 def in_order(rules: Iterable[Rule]) -> list[Rule]:
-    """From the least specific rule to the one that wins; of equals the later one wins."""
+    """The rules from the least specific to the most specific; equal ones in the file's order."""
     return sorted(rules, key=lambda rule: _rank(rule.match))
 
 
 def mentioned(match: Match) -> tuple[str, ...]:
-    """The fields that restrict it: `*` says nothing."""
+    """The fields that restrict what matches: `*` doesn't."""
     return tuple(
         field for field in FIELDS if getattr(match, field) and "*" not in globs_of(match, field)
     )
 
 
 def globs_of(match: Match, field: str) -> tuple[str, ...]:
-    """The globs of one field."""
+    """The globs of a field."""
     found: tuple[str, ...] = getattr(match, field)
     return found
 
 
 def _rank(match: Match) -> tuple[int, ...]:
-    """How specific it is: which fields are mentioned, then which of them without a glob."""
+    """How specific it is: first the fields it mentions, then those of them without a glob."""
     fields = mentioned(match)
     names = [field in fields for field in FIELDS]
     plain = [field in fields and not has_glob(globs_of(match, field)) for field in FIELDS]
@@ -215,7 +221,7 @@ def _rank(match: Match) -> tuple[int, ...]:
 
 
 def has_glob(globs: Iterable[str]) -> bool:
-    """Whether one of them is more than a name."""
+    """Whether one of them is a pattern, not a plain name."""
     return any(_GLOB.search(glob) for glob in globs)
 
 
@@ -229,7 +235,7 @@ def _glob(glob: str) -> Matcher:
 
 
 def _action_glob(glob: str) -> str:
-    """A glob on what all spellings of an action's name have in common."""
+    """The glob in the form in which the names of actions are compared."""
     parts = re.split(r"(\[[^\]]*\])", glob.lower())
     return "".join(part if part.startswith("[") else registry.key(part) for part in parts)
 
@@ -239,7 +245,7 @@ def _any(matchers: Iterable[Matcher], value: str) -> bool:
 
 
 def _values(rule: Rule, zone: str) -> dict[str, Any]:
-    """What a rule sets, in the form in which it holds; at_most is merged apart."""
+    """What a rule sets, as `Resolved` has it. `_merge` handles `at_most`."""
     found = {name: getattr(rule, name) for name in rule.settings - {"at_most"}}
     if rule.windows:
         found["windows"] = tuple(
@@ -268,7 +274,7 @@ _BASE_RATES = (Rate(6, 3600.0, ("target",), BUILT_IN),)
 
 
 def _base(replicas_at_most: int, *, zero_replicas: bool) -> dict[str, Any]:
-    """What holds without a policy; `at_most` apart, see `_BASE_RATES`."""
+    """The built-in defaults; those of `at_most` are `_BASE_RATES`."""
     unset = dict.fromkeys(set(Rule.model_fields) - {"name", "match", "at_most"})
     defaults = {name: Rule.model_fields[name].default for name in unset}
     return {

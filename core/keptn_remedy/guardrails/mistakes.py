@@ -1,4 +1,4 @@
-"""What is wrong with a policy, in one line each: where it stands, and what to write instead."""
+"""Words the mistakes in a policy: one line each, with the place and what to write instead."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ _WORDS = {
 }
 
 
-def told(document: Document, error: ValidationError, keys: Keys) -> list[str]:
-    """The mistakes, in the order in which they stand in the file.
+def lines(document: Document, error: ValidationError, keys: Keys) -> list[str]:
+    """The mistakes, in the order of the file.
 
-    `keys` are those that may stand in the maps of a path.
+    `keys` are the keys that a map at a path may have.
     """
     errors = _without_echoes(error.errors())
     found = [(document.line(_place(one)), one) for one in errors]
     found.sort(key=lambda pair: pair[0])
-    return [f"line {line}: {_told(document, one, keys)}" for line, one in found]
+    return [f"line {line}: {_line(document, one, keys)}" for line, one in found]
 
 
 def _without_echoes(errors: Sequence[Any]) -> list[Any]:
-    """Pydantic also calls a list too short whose entries are all wrong."""
+    """Leaves out that a list is too short where its entries have mistakes: pydantic says both."""
     wrong_inside = {error["loc"][:n] for error in errors for n in range(len(error["loc"]))}
     return [e for e in errors if e["type"] != "too_short" or e["loc"] not in wrong_inside]
 
 
-def _told(document: Document, error: Any, keys: Keys) -> str:
+def _line(document: Document, error: Any, keys: Keys) -> str:
     place = _place(error)
     if error["type"] == "extra_forbidden":
         return _unknown(document, place, keys)
@@ -54,7 +54,7 @@ def _told(document: Document, error: Any, keys: Keys) -> str:
 
 
 def _place(error: Any) -> Place:
-    """Where it is; a check of several entries tells in `below` which one it means."""
+    """Where it is. A check of several entries names in `below` the one it means."""
     below = error.get("ctx", {}).get("below", ())
     return tuple(part for part in (*error["loc"], *below) if part != "[key]")
 
@@ -71,7 +71,7 @@ def _unknown(document: Document, place: Place, keys: Keys) -> str:
 def _wrong(error: Any) -> str:
     written = error["input"]
     if written is None:
-        return "has no value; give it one, or leave it out"
+        return "has no value; give it one, or remove it"
     if error["type"] == "literal_error":
         return _no_choice(error)
     said = _WORDS.get(error["type"]) or validation.told(error)

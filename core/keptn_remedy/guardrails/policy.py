@@ -1,4 +1,4 @@
-"""The policy file: what a rule may match and set, and what is wrong with one, in words."""
+"""The policy file: what a rule may match and set."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BUILT_IN = "built-in defaults"
 
 
 class PolicyError(Exception):
-    """The policy makes no sense; `mistakes` has one line for each."""
+    """The policy is invalid. `mistakes` has one line for each mistake."""
 
     def __init__(self, mistakes: list[str]) -> None:
         super().__init__("; ".join(mistakes))
@@ -51,8 +51,8 @@ class _Entry(BaseModel):
 
 
 class Match(_Entry):
-    """What a rule is about: each field that stands here must match. A field is a glob or a list of
-    them (`*`, `?`, `[abc]`); a list matches when one of its globs does.
+    """The executions that a rule applies to: all given fields must match. A field is a glob (`*`,
+    `?`, `[abc]`) or a list of globs, of which one must match.
     """
 
     project: Globs = ()
@@ -64,14 +64,14 @@ class Match(_Entry):
     action: Globs = ()
     """Names of actions, compared without case, `-` and `_`."""
     target: Globs = ()
-    """What the plan would change, as plans name it: `deployments.apps/shop/cart`. It is known only
-    once there is a plan."""
+    """What the plan would change, as plans name it: `deployments.apps/shop/cart`. Known only once
+    there is a plan."""
     labels: Annotated[dict[Name, Globs], Field(max_length=100)] = {}
-    """Labels of the event, each of which must be there and match."""
+    """Labels of the event; each must exist and match."""
 
 
 class Limit(_Entry):
-    """A rate: so many executions within a length of time."""
+    """A rate: a number of executions within a time."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -83,11 +83,11 @@ class Limit(_Entry):
     )
 
     executions: Count | None
-    """How many at most; null lifts a less specific rule's limit with the same `per`."""
+    """The limit; null removes a less specific rule's limit with the same `per`."""
     within: Positive | None = None
-    """The length of time, which ends now."""
+    """The time before now in which executions are counted."""
     per: Per
-    """What executions must have in common to be counted together."""
+    """Executions with the same values of these are counted together."""
 
     @model_validator(mode="after")
     def _has_a_window(self) -> Self:
@@ -97,14 +97,14 @@ class Limit(_Entry):
 
 
 class Storm(_Entry):
-    """When so much of a stage is touched that the cause is likely elsewhere."""
+    """Refuses when so much of a stage is touched that the cause is likely elsewhere."""
 
     targets: Annotated[Count, Field(le=500)]
-    """Distinct targets of one stage that may be touched."""
+    """The number of distinct targets of one stage that may be touched."""
     percent: Annotated[float, Field(gt=0, le=100)] | None = None
-    """Share of the stage's services that may be touched."""
+    """The share of the stage's services that may be touched."""
     within_seconds: Positive = Field(alias="within")
-    """The length of time, which ends now."""
+    """The time before now in which they are counted."""
 
 
 class Window(_Entry):
@@ -113,11 +113,11 @@ class Window(_Entry):
     days: Days = DAYS
     """The days on which it opens."""
     start: TimeOfDay = Field(alias="from")
-    """When it opens, on local clocks."""
+    """When it opens, in local time."""
     end: TimeOfDay = Field(alias="to")
-    """When it closes, on local clocks; at or before `from` means on the next day."""
+    """When it closes, in local time; at or before `from` means on the next day."""
     timezone: Zone | None = None
-    """Whose clocks; the policy's `timezone` if it isn't given."""
+    """The time zone; by default the policy's `timezone`."""
 
     @model_validator(mode="after")
     def _is_open(self) -> Self:
@@ -132,13 +132,13 @@ class Blackout(_Entry):
     """Days or hours in which acting is not allowed."""
 
     start: Moment = Field(alias="from")
-    """The first day, or the moment it begins."""
+    """The first day, or the time at which it begins."""
     end: Moment = Field(alias="to")
-    """The last day, which is included, or the moment it ends."""
+    """The last day, included, or the time at which it ends."""
     reason: Name | None = None
-    """Told in refusals."""
+    """Shown in refusals."""
     timezone: Zone | None = None
-    """Whose clocks; the policy's `timezone` if it isn't given."""
+    """The time zone; by default the policy's `timezone`."""
 
     @model_validator(mode="after")
     def _lasts(self) -> Self:
@@ -148,42 +148,42 @@ class Blackout(_Entry):
 
 
 class Undo(_Entry):
-    """When what was done is put back without anybody asking."""
+    """When changes are undone without an order."""
 
     on_abort: bool = False
     """When the sequence is aborted while the execution is open."""
     on_closed: bool = False
     """When the problem closes."""
     after: Positive | None = None
-    """So long after the execution's end."""
+    """This long after the execution's end."""
 
 
 class Rule(_Entry):
-    """What holds for some executions. `null` switches a less specific rule's setting off."""
+    """Settings for some executions. `null` switches off what a less specific rule sets."""
 
     name: Name
-    """Told in every refusal."""
+    """Shown in every refusal."""
     match: Match = Match()
-    """Which executions; all of them if it isn't given."""
+    """The executions it applies to; by default all."""
     decision: Literal["allow", "deny", "ignore"] = "allow"
-    """`deny`: refused. `ignore`: no answer at all, as for an action we don't have."""
+    """`deny`: refused. `ignore`: Keptn gets no reply, as for an action we don't have."""
     mode: Literal["act", "dry-run", "approve"] = "act"
-    """`dry-run`: the plan is told and not carried out. `approve`: a person is asked."""
+    """`dry-run`: the plan is reported, not applied. `approve`: a person must approve it first."""
     approve_within: Positive = 900.0
-    """How long a person may take; after that `approval_default` holds."""
+    """How long an approver has; after that `approval_default` applies."""
     approval_default: Literal["deny", "approve"] = "deny"
-    """What silence means."""
+    """What happens without an answer."""
     cooldown: Positive | None = None
-    """Rest of a target after the end of the last execution that touched it."""
+    """The least time between the end of an execution on a target and the next one."""
     once_within: Positive | None = None
     """The same action on the same target only once within this time."""
     at_most: Annotated[tuple[Limit, ...], Field(min_length=1, max_length=100), Many] | None = None
-    """Rates. One replaces a less specific rule's with the same `per`; others stay."""
+    """Rates. One replaces a less specific rule's rate with the same `per`; others stay."""
     suspend_after: Annotated[int, Field(ge=1, le=50)] | None = None
-    """Executions in a row, of the same action on the same target, that did not help; then it is
-    refused until a person resumes it."""
+    """Executions in a row, of one action on one target, that did not solve the problem; after so
+    many it is refused until a person resumes it."""
     storm: Storm | None = None
-    """When so much of a stage is touched that the cause is likely elsewhere: it is refused."""
+    """Refuses when so much of a stage is touched that the cause is likely elsewhere."""
     replicas_at_most: Count | None = None
     """No scaling up beyond this number of replicas."""
     replicas_at_least: Count | None = None
@@ -193,7 +193,7 @@ class Rule(_Entry):
     replicas_step: Step | None = None
     """How far one execution may scale, up or down: `x2`, `50%`, or a number of replicas."""
     targets_at_most: Count | None = None
-    """Targets (flags, workloads) of one execution."""
+    """The number of targets (flags, workloads) that one execution may change."""
     windows: Annotated[tuple[Window, ...], Field(min_length=1, max_length=100), Many] | None = None
     """Acts only inside one of them."""
     blackouts: Annotated[tuple[Blackout, ...], Field(min_length=1, max_length=100), Many] | None = (
@@ -201,34 +201,34 @@ class Rule(_Entry):
     )
     """Acts in none of them."""
     at_once: Count | None = None
-    """Planned executions that may run or settle at the same time, counted over all."""
+    """The number of planned executions that may run or settle at the same time, over all."""
     settle: Duration | None = None
-    """So long after its end an execution still counts as running."""
+    """How long after its end an execution still counts as running."""
     turn_within: Duration = 300.0
-    """How long to wait for `at_once` before refusing."""
+    """How long an execution waits for `at_once` before it is refused."""
     on_refused: Literal["fail", "warning"] = "fail"
-    """What a refusal is told to Keptn as."""
+    """The result that a refusal has in Keptn."""
     on_failed: Literal["fail", "warning"] = "fail"
-    """What a failure is told to Keptn as."""
+    """The result that a failure has in Keptn."""
     undo: Undo | None = None
-    """When what was done is put back without anybody asking."""
+    """When changes are undone without an order."""
 
     @property
     def settings(self) -> frozenset[str]:
-        """What it sets, `null` included."""
+        """The names of what it sets, with those set to `null`."""
         return frozenset(self.model_fields_set - {"name", "match"})
 
     @field_validator("name")
     @classmethod
     def _is_free(cls, name: str) -> str:
         if name == BUILT_IN or not name.isprintable():
-            raise ValueError("must be one line of text, and not what holds without a policy")
+            raise ValueError(f"must be one line of text, and not '{BUILT_IN}'")
         return name
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         if not self.settings:
-            raise ValueError("it sets nothing")
+            raise ValueError("it sets nothing; add a setting or remove the rule")
         if self.decision == "ignore" and self.match.target:
             raise ValueError(
                 "decision: ignore can't go with match: target, which is known only after planning"
@@ -243,12 +243,12 @@ class Rule(_Entry):
 
 
 class Policy(_Entry):
-    """When executions are held back, and how (REMEDY_POLICY)."""
+    """When executions may act, and how (REMEDY_POLICY)."""
 
     version: Literal[1]
     """The version of this format."""
     timezone: Zone = "UTC"
-    """Of windows and blackouts that name none."""
+    """The time zone of windows and blackouts without one."""
     rules: Annotated[tuple[Rule, ...], Field(max_length=1_000), Many] = ()
     """In any order: the most specific one wins, setting by setting."""
 
@@ -259,13 +259,13 @@ class Policy(_Entry):
         for index, rule in enumerate(rules):
             if rule.name in seen:
                 place = {"below": (index, "name")}
-                raise PydanticCustomError("name_taken", "another rule is called so", place)
+                raise PydanticCustomError("name_taken", "another rule has this name", place)
             seen.add(rule.name)
         return rules
 
     @classmethod
     def load(cls, text: str) -> Policy:
-        """The policy that a file's text holds.
+        """Parse the text of a policy file.
 
         Raises:
             PolicyError: with one line per mistake.
@@ -279,7 +279,7 @@ class Policy(_Entry):
         try:
             return cls.model_validate(document.value)
         except ValidationError as error:
-            raise PolicyError(mistakes.told(document, error, KEYS)) from None
+            raise PolicyError(mistakes.lines(document, error, KEYS)) from None
 
 
 _MODELS: Mapping[tuple[str, ...], type[BaseModel]] = {
@@ -296,7 +296,7 @@ KEYS = {
     path: frozenset(field.alias or name for name, field in model.model_fields.items())
     for path, model in _MODELS.items()
 }
-"""What may stand where, for who misspells it."""
+"""The keys that each map may have, for hints on misspelt ones."""
 
 
 def json_schema() -> dict[str, Any]:
@@ -306,7 +306,7 @@ def json_schema() -> dict[str, Any]:
 
 
 class _Schema(GenerateJsonSchema):
-    """Without null and lists as defaults: they are not what holds when nothing is written."""
+    """Leaves out defaults that are null or lists: what applies then is in no single value."""
 
     def default_schema(self, schema: Any) -> JsonSchemaValue:
         made = super().default_schema(schema)

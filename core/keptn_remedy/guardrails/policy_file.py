@@ -1,4 +1,4 @@
-"""The policy in force: read again when its file changes; a bad one changes nothing."""
+"""The policy in force: its file is read again when it changes; an invalid one is rejected."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from keptn_remedy.guardrails.reading import MAX_BYTES
 from keptn_remedy.journal import Journal
 
 SHA256_SHOWN = 12
-# Whose memory in the journal holds the last good policy; no action can have this name.
+# The last valid policy is in the journal's memory, under a name that no action can have.
 _OWNER, _KEY = "", "policy"
 
 
 class _Found(NamedTuple):
-    """The file's text; None and why where it can't be read."""
+    """The file's text, or None and why it can't be read."""
 
     text: str | None
     why: str = ""
 
 
 class PolicyFile:
-    """The rules in force, and why the file is not what they were made of, if it isn't.
+    """The rules in force. `problem` says why the file was rejected; None: its rules are in force.
 
-    `make` makes rules of a policy, and of none. `in_force` tells log lines which policy that is.
+    `make` makes the rules of a policy, or of None. `in_force` are log fields that identify the
+    policy in force.
     """
 
     def __init__(
@@ -46,11 +47,11 @@ class PolicyFile:
         self._tried: _Found | None = None
 
     async def begin(self) -> None:
-        """Take what the file says; if it is no good, what was in force last.
+        """Put the file's policy in force; if it is invalid, the last valid one from the journal.
 
         Raises:
-            PolicyError: neither is to be had.
-            JournalError: what was in force last can't be read.
+            PolicyError: the file is invalid, and the journal has no earlier policy.
+            JournalError: the earlier policy can't be read.
         """
         if self._file is None:
             return
@@ -66,12 +67,12 @@ class PolicyFile:
             self.problem = str(error)
 
     async def look(self, *, at_once: bool = False) -> bool:
-        """Take what the file says if it has changed; whether it was tried.
+        """Put the file's policy in force if it changed. True: there is something new to log.
 
-        Unless `at_once`, a change must be seen twice: the text could be half written.
+        Unless `at_once`, a change must be seen in two reads: the first may see half of it.
 
         Raises:
-            JournalError: it is in force, and could not be kept for the next process.
+            JournalError: the policy is in force, but could not be stored for the next process.
         """
         if self._file is None:
             return False
@@ -95,7 +96,7 @@ class PolicyFile:
         await self._journal.remember(_OWNER, _KEY, found.text)
 
     async def _put_in_force(self, text: str) -> None:
-        # A long file takes seconds.
+        # In a thread: a long file takes seconds.
         policy, self.rules = await asyncio.to_thread(self._made, text)
         self.in_force = {
             "policy": str(self._path),

@@ -1,4 +1,4 @@
-"""YAML from a person: what it says and on which line, within bounds, without YAML 1.1's traps."""
+"""Reads YAML written by people: limited in size, with line numbers, without YAML 1.1's traps."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ import yaml
 
 MAX_BYTES = 256 * 1024
 MAX_NODES = 100_000
-"""How much may be said in all, with every alias written out."""
-
+"""The limit of nodes, counted with every alias written out."""
 
 _TAG = "tag:yaml.org,2002:"
 _TEXT = f"{_TAG}str"
 
 
 class DocumentError(Exception):
-    """It can't be read; `mistakes` has one line for each."""
+    """The text can't be read. `mistakes` has one line for each mistake."""
 
     def __init__(self, mistakes: list[str]) -> None:
         super().__init__("; ".join(mistakes))
@@ -26,8 +25,9 @@ class DocumentError(Exception):
 
 
 class _Loader(yaml.SafeLoader):
-    """Only `true`, `false`, `null` and plain numbers are more than text: `on` and `no` are words,
-    18:00 is no number of base 60, and a date is what was written.
+    """Reads everything as text but `true`, `false`, `null` and plain numbers.
+
+    `on` and `no` stay words, 18:00 is not read in base 60, and dates stay as written.
     """
 
     yaml_implicit_resolvers: ClassVar[Any] = {}  # type: ignore[misc]  # PyYAML keeps it there
@@ -44,13 +44,13 @@ for tag, form, first in (
 
 
 class Document:
-    """What a text in YAML says, and where it says it."""
+    """A text in YAML as its value, with the lines of its parts."""
 
     def __init__(self, text: str) -> None:
-        """Read it.
+        """Parse the text.
 
         Raises:
-            DocumentError: it is no YAML, too much, or says something twice.
+            DocumentError: it isn't YAML, is too large, or has a key twice in one map.
         """
         if len(text.encode("utf-8", "replace")) > MAX_BYTES:
             raise DocumentError([f"it is larger than {MAX_BYTES // 1024} KiB"])
@@ -70,7 +70,7 @@ class Document:
         return isinstance(self._root, yaml.MappingNode)
 
     def line(self, path: Sequence[str | int]) -> int:
-        """The line, from 1, of what is at the path, or of the nearest thing around it."""
+        """The line, counted from 1, of the path, or of the nearest existing part around it."""
         node, line = self._root, 1
         for place in path:
             found = _below(node, place)
@@ -82,7 +82,7 @@ class Document:
 
 def _below(node: Any, place: str | int) -> tuple[int, Any] | None:
     if isinstance(node, yaml.MappingNode):
-        for key, value in reversed(node.value):  # what is merged in comes first
+        for key, value in reversed(node.value):  # merged keys come first
             if key.value == str(place):
                 return key.start_mark.line + 1, value
     if isinstance(node, yaml.SequenceNode) and isinstance(place, int) and place < len(node.value):
@@ -91,32 +91,36 @@ def _below(node: Any, place: str | int) -> tuple[int, Any] | None:
 
 
 class _Check:
-    """Refuses keys that stand twice, tags, and aliases that would unfold into too much."""
+    """Rejects duplicate keys, tags, and aliases that would expand to too many nodes."""
 
     def __init__(self, loader: Any) -> None:
         self._loader = loader
         self._sizes: dict[int, int] = {}
 
     def node(self, node: yaml.Node) -> int:
-        """How many nodes it is, written out."""
+        """The number of nodes, with aliases written out."""
         if id(node) not in self._sizes:
-            self._sizes[id(node)] = MAX_NODES  # what it counts for inside itself: too much
+            self._sizes[id(node)] = (
+                MAX_NODES  # an alias inside itself would never end: over the limit
+            )
             size = 1 + sum(map(self.node, self._children(node)))
             if size > MAX_NODES:
-                raise _mistake(node, "with its aliases written out, it says too much")
+                raise _mistake(
+                    node, f"it has more than {MAX_NODES} nodes, with aliases written out"
+                )
             self._sizes[id(node)] = size
         return self._sizes[id(node)]
 
     def _children(self, node: yaml.Node) -> list[yaml.Node]:
         if node.tag not in (_TEXT, self._plain_tag(node)):
-            raise _mistake(node, f"it is no {node.tag.removeprefix(_TAG)}")
+            raise _mistake(node, f"tag {node.tag.removeprefix(_TAG)} is not allowed; remove it")
         if isinstance(node, yaml.MappingNode):
             _check_keys(node)
             return [part for pair in node.value for part in pair]
         return [*node.value] if isinstance(node, yaml.SequenceNode) else []
 
     def _plain_tag(self, node: yaml.Node) -> object:
-        """What it would be if it were written without quotes and without a tag."""
+        """The tag that the node would have without quotes and without an explicit tag."""
         return self._loader.resolve(type(node), node.value, (True, False))
 
 
@@ -126,7 +130,7 @@ def _check_keys(node: yaml.MappingNode) -> None:
         if not isinstance(key, yaml.ScalarNode) or key.tag not in (_TEXT, f"{_TAG}merge"):
             raise _mistake(key, "a key must be a word; numbers, true and false need quotes")
         if key.value in seen:
-            raise _mistake(key, f"{key.value} stands here twice")
+            raise _mistake(key, f"{key.value} is in this map twice")
         seen.add(key.value)
 
 
@@ -138,4 +142,4 @@ def _told(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or str(error)
     line = f"line {mark.line + 1}: " if mark else ""
-    return f"{line}it is no YAML: {' '.join(problem.split())}"
+    return f"{line}it isn't YAML: {' '.join(problem.split())}"

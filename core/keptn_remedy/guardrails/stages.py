@@ -1,4 +1,4 @@
-"""How many services a stage has, as Keptn told not long ago."""
+"""How many services a stage has: fetched from Keptn and cached for a while."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST_STAGES = 1_000
 
 
 class StageSizes:
-    """Remembers what Keptn told. Where it can't be asked, what it told before holds."""
+    """Caches the numbers. While Keptn can't be reached, the last known number stays valid."""
 
     def __init__(self, ask: Callable[[str, str], Awaitable[int | None]], clock: Clock) -> None:
         self._ask = ask
@@ -21,7 +21,7 @@ class StageSizes:
         self._known: dict[tuple[str, str], tuple[int | None, float]] = {}
 
     async def of(self, project: str, stage: str) -> int | None:
-        """The number of services; None where Keptn never told."""
+        """The number of services; None while Keptn never answered."""
         known, until = self._known.get((project, stage), (None, 0.0))
         if self._clock.monotonic() < until:
             return known
@@ -32,7 +32,7 @@ class StageSizes:
         size = known if told is None else told
         if size is None:
             logs.logger().warning(
-                "storm.percent holds nothing back: how many services a stage has is not known",
+                "storm.percent refuses nothing: the number of services of the stage is unknown",
                 project=project,
                 stage=stage,
             )

@@ -1,4 +1,4 @@
-"""How a policy writes lengths of time, steps, times of day and dates."""
+"""The notations of a policy for durations, steps, times of day and dates."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How far one execution may move a number of replicas, up and down; one replica is always
-    near enough, or a small workload could never be scaled.
+    """How far one execution may change the number of replicas, up or down.
+
+    One replica is always allowed, or a small workload could never be scaled.
     """
 
     kind: Literal["times", "percent", "replicas"]
     amount: float
 
     def bounds(self, before: int) -> tuple[int, int]:
-        """The fewest and the most replicas that may follow on `before`."""
+        """The fewest and the most replicas allowed after `before`."""
         if self.kind == "times":
             least, most = before / self.amount, before * self.amount
         else:
@@ -44,24 +45,24 @@ class Step:
 
 
 def seconds(written: Any) -> float:
-    """A length of time: `90s`, `15m`, `1h30m`, `2d`, or a number of seconds.
+    """A duration in seconds, from `90s`, `15m`, `1h30m`, `2d`, or a number of seconds.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a duration from 0 to 366d.
     """
     if isinstance(written, str) and re.fullmatch(DURATION, written):
         length = float(sum(int(n) * _UNITS[u] for n, u in re.findall(r"(\d+)([dhms])", written)))
     elif isinstance(written, int | float) and not isinstance(written, bool):
         length = float(written)
     else:
-        raise ValueError("must be a length of time: 90s, 15m, 1h30m, 2d, or a number of seconds")
+        raise ValueError("must be a duration: 90s, 15m, 1h30m, 2d, or a number of seconds")
     if not 0 <= length <= LONGEST_SECONDS:
-        raise ValueError("must be a length of time from 0 to 366d")
+        raise ValueError("must be a duration from 0 to 366d")
     return length
 
 
 def in_words(length: float) -> str:
-    """A length of time as a policy writes it."""
+    """A duration in seconds, as a policy writes it."""
     parts: list[str] = []
     for unit, size in _UNITS.items():
         whole, length = divmod(length, size)
@@ -72,22 +73,26 @@ def in_words(length: float) -> str:
 
 
 def counted(number: int, what: str) -> str:
-    """So many of something."""
+    """A number and its noun, with an `s` unless it is one."""
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def more_than_zero(length: float) -> float:
-    """The length of time, which must not be 0."""
+    """The duration itself.
+
+    Raises:
+        ValueError: it is 0.
+    """
     if length <= 0:
         raise ValueError("must be longer than 0")
     return length
 
 
 def step(written: Any) -> Step:
-    """A step: `x2`, `50%`, or a number of replicas.
+    """A step, from `x2`, `50%`, or a number of replicas.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a step.
     """
     made = _step(written)
     if made is None:
@@ -110,10 +115,10 @@ def _step(written: Any) -> Step | None:
 
 
 def minute_of_day(written: Any) -> int:
-    """A time of day, `08:00` to `24:00`, in minutes since midnight.
+    """Minutes since midnight, from `00:00` to `24:00`.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a time of day.
     """
     if not isinstance(written, str) or not re.fullmatch(TIME_OF_DAY, written):
         raise ValueError('must be a time of day, such as "08:00"; "24:00" ends a day')
@@ -123,7 +128,7 @@ def minute_of_day(written: Any) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A local date, or a local date and time: where a blackout begins or ends."""
+    """The start or end of a blackout: a local date, or a local date and time."""
 
     wall: datetime
     is_date: bool
@@ -134,7 +139,7 @@ class Moment:
 
     @property
     def end(self) -> datetime:
-        """The first moment after it: a date is included, a time is not."""
+        """The first moment after the blackout: a date is included, a time is not."""
         return self.wall + timedelta(days=1) if self.is_date else self.wall
 
     def __str__(self) -> str:
@@ -142,10 +147,10 @@ class Moment:
 
 
 def moment(written: Any) -> Moment:
-    """A date, `2026-12-23`, or a date and time, `2026-12-23T18:00`.
+    """A moment, from a date `2026-12-23` or a date and time `2026-12-23T18:00`.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is neither.
     """
     mistake = "must be a date, 2026-12-23, or a date and time, 2026-12-23T18:00"
     if not isinstance(written, str) or not re.fullmatch(MOMENT, written):

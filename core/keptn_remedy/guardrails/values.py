@@ -1,4 +1,4 @@
-"""The types of a policy's settings: how each is read, and what its JSON Schema says."""
+"""The types of a policy's settings: how each is parsed, and its JSON Schema."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ATTRIBUTES: tuple[Attribute, ...] = get_args(Attribute)
 
 
 def _many(written: Any) -> Any:
-    """A list as it is kept; what isn't one is left to pydantic to refuse."""
+    """A list as a tuple; pydantic rejects anything else."""
     return tuple(cast("list[object]", written)) if isinstance(written, list) else written
 
 

@@ -1,4 +1,4 @@
-"""Watching the files that people mount: the policy and the pause file."""
+"""Watches the mounted files: the policy and the pause file."""
 
 from __future__ import annotations
 
@@ -27,17 +27,20 @@ async def watch_policy(
     metrics: Metrics,
     reload: asyncio.Event,
 ) -> None:
-    """Read the policy file when it changes, and report a rejected one to Keptn, until cancelled.
+    """Put the policy file in force when it changes, until cancelled.
 
-    Setting `reload` has it read at once. `tell` takes each report once it is stored.
+    A rejected file is reported to Keptn; `tell` gets the report once it is stored. Setting `reload`
+    reads the file at once.
     """
     is_news = is_owed = policy.problem is not None
     while True:
         if is_news:
             _log(policy)
-        with suppress(JournalError):  # tried again; `journal.maintenance.watch` reports the outage
+        with suppress(
+            JournalError
+        ):  # the next pass tries again; `journal.maintenance.watch` logs the outage
             if is_owed and policy.problem:
-                text = f"the policy was rejected, the last good one holds: {policy.problem}"
+                text = f"the policy was rejected, an earlier one stays in force: {policy.problem}"
                 tell(await journal.owe(replies.error_log(None, clock.utc(), text)))
             is_owed = False
         metrics.policy_rejected.set(1 if policy.problem else 0)
@@ -51,7 +54,7 @@ async def watch_policy(
 
 
 async def watch_pause_file(pauses: Pauses, clock: Clock) -> None:
-    """Look at the pause file twice a second, until cancelled."""
+    """Read the pause file twice a second, until cancelled."""
     while True:
         await pauses.look()
         await clock.sleep(PAUSE_SECONDS)

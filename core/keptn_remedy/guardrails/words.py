@@ -1,4 +1,4 @@
-"""A policy in plain English: what holds for whom, in the order in which it wins."""
+"""A policy in words: which settings apply to whom, those that win first."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ORDER = (
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one rule says: its name, for whom, and what holds for them, in sentences."""
+    """One rule in words: its name, what it applies to, and a sentence for each setting."""
 
     rule: str
     applies_to: str
@@ -39,18 +39,18 @@ class Part:
 
 
 def explain(policy: Policy) -> list[Part]:
-    """The rules, those that win first; at the end what is built in and still holds somewhere."""
+    """The rules, those that win first; then the built-in defaults that no rule replaces for all."""
     winners_first = in_order(policy.rules)[::-1]
     parts = [Part(rule.name, whom(rule.match), _sentences(rule, policy)) for rule in winners_first]
     for_all = [rule for rule in policy.rules if not _restricts(rule.match)]
     if defaults := tuple(_defaults(for_all)):
-        where = "whatever the rules above leave open" if policy.rules else "everything"
+        where = "what the rules above leave open" if policy.rules else "everything"
         parts.append(Part(BUILT_IN, where, defaults))
     return parts
 
 
 def whom(match: Match) -> str:
-    """What a rule is about: `action scale, stage prod or staging`."""
+    """What a rule applies to: `action scale, stage prod or staging`."""
     words = [f"{field} {_or(globs_of(match, field))}" for field in mentioned(match)]
     words += [f"label {name} {_or(globs)}" for name, globs in match.labels.items()]
     return ", ".join(words) or "everything"
@@ -66,45 +66,41 @@ def _sentences(rule: Rule, policy: Policy) -> tuple[str, ...]:
         if setting in rule.settings:
             value = getattr(rule, setting)
             found += (
-                _LISTS[setting](value, policy) if setting in _LISTS else [_told(setting, value)]
+                _LISTS[setting](value, policy) if setting in _LISTS else [_sentence(setting, value)]
             )
     return tuple(found)
 
 
-def _told(setting: str, value: Any) -> str:
-    return _NOTHING[setting] if value is None else _SAID[setting](value)
+def _sentence(setting: str, value: Any) -> str:
+    return _WITHOUT[setting] if value is None else _WITH[setting](value)
 
 
 def _decision(decision: str) -> str:
     return {
         "allow": "it may act",
         "deny": "it may not act: each execution is refused",
-        "ignore": "it is ignored: Keptn gets no answer, as for an action that we don't have",
+        "ignore": "it is ignored: Keptn gets no reply, as for an action that we don't have",
     }[decision]
 
 
 def _mode(mode: str) -> str:
     return {
-        "act": "it acts without asking",
-        "dry-run": "it tells its plan and changes nothing",
+        "act": "it acts without approval",
+        "dry-run": "it reports its plan and changes nothing",
         "approve": "it acts only after a person approved the plan",
     }[mode]
 
 
-def _silence(verdict: str) -> str:
+def _default(verdict: str) -> str:
     return f"without an answer in time it is {'denied' if verdict == 'deny' else 'approved'}"
 
 
-def _refused(told: str) -> str:
-    if told == "warning":
-        return "a refusal is told as warning: the sequence goes on and its evaluation judges"
-    return "a refusal is told as fail: the sequence stops here"
+def _refused(result: str) -> str:
+    return f"a refusal has the result {result}: {_THEN[result]}"
 
 
-def _failed(told: str) -> str:
-    if told == "warning":
-        return "a failure is told as warning: the sequence goes on and its evaluation judges"
-    return "a failure is told as fail: the sequence stops here"
+def _failed(result: str) -> str:
+    return f"a failure has the result {result}: {_THEN[result]}"
 
 
 def _storm(storm: Storm) -> str:
@@ -117,17 +113,17 @@ def _undo(undo: Undo) -> str:
     causes = ["when the sequence is aborted"] if undo.on_abort else []
     causes += ["when the problem closes"] if undo.on_closed else []
     causes += [f"{in_words(undo.after)} after its end"] if undo.after else []
-    return f"it is undone {', '.join(causes)}" if causes else _NOTHING["undo"]
+    return f"it is undone {', '.join(causes)}" if causes else _WITHOUT["undo"]
 
 
 def _limits(limits: Sequence[Limit] | None, _: Policy) -> list[str]:
-    return [_limit(limit) for limit in limits] if limits else ["no limit on how often"]
+    return [_limit(limit) for limit in limits] if limits else ["no limit on how often it acts"]
 
 
 def _limit(limit: Limit) -> str:
     same = " and ".join(limit.per)
     if limit.executions is None or limit.within is None:
-        return f"no limit on how often with the same {same}"
+        return f"no limit on how often it acts with the same {same}"
     often = counted(limit.executions, "execution")
     return f"at most {often} with the same {same} within {in_words(limit.within)}"
 
@@ -162,16 +158,22 @@ def _replicas(number: int) -> str:
     return counted(number, "replica")
 
 
-_SAID: Mapping[str, Callable[[Any], str]] = {
+_THEN = {
+    "fail": "the sequence stops here",
+    "warning": "the sequence goes on, and its evaluation decides",
+}
+_WITH: Mapping[str, Callable[[Any], str]] = {
     "decision": _decision,
     "mode": _mode,
-    "approve_within": lambda length: f"a person has {in_words(length)} to approve",
-    "approval_default": _silence,
-    "cooldown": lambda length: f"a target rests {in_words(length)} after an execution",
-    "once_within": lambda length: f"the same action on the same target once in {in_words(length)}",
+    "approve_within": lambda length: f"an approver has {in_words(length)}",
+    "approval_default": _default,
+    "cooldown": lambda length: f"at least {in_words(length)} between executions on a target",
+    "once_within": lambda length: (
+        f"the same action on the same target only once within {in_words(length)}"
+    ),
     "suspend_after": lambda n: (
-        f"after {counted(n, 'execution')} in a row that did not help it is suspended until a"
-        " person resumes it"
+        f"after {counted(n, 'execution')} in a row that did not solve the problem, it is suspended"
+        " until a person resumes it"
     ),
     "storm": _storm,
     "replicas_at_most": lambda n: (
@@ -182,8 +184,8 @@ _SAID: Mapping[str, Callable[[Any], str]] = {
     "replicas_step": lambda step: f"it scales by at most {step} in one execution",
     "targets_at_most": lambda n: f"at most {counted(n, 'target')} in one execution",
     "at_once": lambda n: f"it waits while {planned_now(n)}",
-    "settle": lambda length: f"its effect settles for {in_words(length)} after its end",
-    "turn_within": lambda length: f"it waits up to {in_words(length)} for its turn",
+    "settle": lambda length: f"it counts as running for {in_words(length)} after its end",
+    "turn_within": lambda length: f"it waits up to {in_words(length)} for a free place",
     "on_refused": _refused,
     "on_failed": _failed,
     "undo": _undo,
@@ -193,40 +195,40 @@ _LISTS: Mapping[str, Callable[[Any, Policy], list[str]]] = {
     "windows": _windows,
     "blackouts": _blackouts,
 }
-SETTINGS = _SAID.keys() | _LISTS.keys()
-"""What there are words for."""
+SETTINGS = _WITH.keys() | _LISTS.keys()
+"""The settings that have words here."""
 
-_NOTHING: Mapping[str, str] = {
-    "cooldown": "no rest between executions",
-    "once_within": "the same action on the same target as often as asked",
+_WITHOUT: Mapping[str, str] = {
+    "cooldown": "no cooldown between executions",
+    "once_within": "no limit on repeating an action on a target",
     "suspend_after": "it is never suspended",
     "storm": "no limit on how much of a stage is touched",
-    "replicas_at_most": "no limit to scaling up but the action's own",
-    "replicas_at_least": "no limit to scaling down but the action's own",
-    "replicas_step": "it scales by any number",
-    "targets_at_most": "any number of targets in one execution",
+    "replicas_at_most": "no limit to scaling up but KUBERNETES_MAX_REPLICAS",
+    "replicas_at_least": "no limit to scaling down",
+    "replicas_step": "no limit to the step by which it scales",
+    "targets_at_most": "no limit to the targets of one execution",
     "at_once": "it does not wait for other executions",
-    "settle": "its effect counts as settled at its end",
-    "undo": "it is undone only by order",
+    "settle": "it counts as running until its end",
+    "undo": "it is undone only by an order",
 }
 
 
 def _defaults(for_all: Sequence[Rule]) -> Iterator[str]:
-    """What is built in, but for what a rule for everything replaces."""
+    """The built-in defaults, without those that a rule for everything replaces."""
     replaced = {setting for rule in for_all for setting in rule.settings - {"at_most"}}
     said = {
         "decision": "it may act",
-        "mode": "it acts without asking",
-        "approve_within": "where a person is asked, there are 15m to approve",
-        "approval_default": _silence("deny"),
+        "mode": "it acts without approval",
+        "approve_within": "where a rule requires approval, an approver has 15m",
+        "approval_default": _default("deny"),
         "at_most": "planned actions: at most 6 executions with the same target within 1h",
         "replicas_at_most": "it never scales up beyond 50 replicas, or KUBERNETES_MAX_REPLICAS",
         "zero_replicas": "it never scales to 0, unless KUBERNETES_ALLOW_ZERO is set",
-        "at_once": "planned actions: it waits while 10 planned executions run or settle",
-        "turn_within": "it waits up to 5m for its turn",
+        "at_once": f"planned actions: it waits while {planned_now(10)}",
+        "turn_within": "it waits up to 5m for a free place",
         "on_refused": _refused("fail"),
         "on_failed": _failed("fail"),
-        "undo": _NOTHING["undo"],
+        "undo": _WITHOUT["undo"],
     }
     if any(_replaces_limit(rule) for rule in for_all):
         replaced.add("at_most")

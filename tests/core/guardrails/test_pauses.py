@@ -247,7 +247,7 @@ async def test_a_file_that_waits_for_a_writer_pauses_at_once(tmp_path: Path) -> 
     os.mkfifo(tmp_path / "pause")
     pause = await pause_of(tmp_path / "pause")
     assert pause
-    assert pause.reason == "it can't be read: it is no regular file"
+    assert pause.reason == "it can't be read: it isn't a regular file"
 
 
 async def test_a_file_whose_mount_hangs_pauses_until_it_answers(

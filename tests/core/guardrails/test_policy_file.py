@@ -197,7 +197,7 @@ async def test_a_file_that_waits_for_a_writer_is_an_error_at_once(
     file: Path, journal: SqliteJournal
 ) -> None:
     os.mkfifo(file)
-    with pytest.raises(PolicyError, match="it is no regular file"):
+    with pytest.raises(PolicyError, match="it isn't a regular file"):
         await policy_of(file, journal).begin()
 
 

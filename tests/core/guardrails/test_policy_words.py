@@ -72,15 +72,15 @@ def test_it_says_for_whom_a_rule_is(match: str, whom: str) -> None:
         ("decision: deny", "it may not act: each execution is refused"),
         ("mode: approve", "it acts only after a person approved the plan"),
         ("approval_default: approve", "without an answer in time it is approved"),
-        ("cooldown: 90", "a target rests 1m30s after an execution"),
-        ("cooldown: null", "no rest between executions"),
+        ("cooldown: 90", "at least 1m30s between executions on a target"),
+        ("cooldown: null", "no cooldown between executions"),
         (
             "at_most: [{executions: 1, within: 1h, per: target}]",
             "at most 1 execution with the same target within 1h",
         ),
         (
             "at_most: [{executions: null, per: [stage, action]}]",
-            "no limit on how often with the same stage and action",
+            "no limit on how often it acts with the same stage and action",
         ),
         (
             "storm: {targets: 5, percent: 33, within: 10m}",
@@ -104,13 +104,13 @@ def test_it_says_for_whom_a_rule_is(match: str, whom: str) -> None:
         ),
         (
             "on_refused: warning",
-            "a refusal is told as warning: the sequence goes on and its evaluation judges",
+            "a refusal has the result warning: the sequence goes on, and its evaluation decides",
         ),
         (
             "undo: {on_abort: true, after: 30m}",
             "it is undone when the sequence is aborted, 30m after its end",
         ),
-        ("undo: {}", "it is undone only by order"),
+        ("undo: {}", "it is undone only by an order"),
     ],
 )
 def test_a_setting_is_a_sentence(settings: str, sentence: str) -> None:

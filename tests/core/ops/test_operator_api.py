@@ -452,7 +452,7 @@ async def test_a_token_that_would_have_to_be_waited_for_is_not(desk: Desk) -> No
     desk.token_file.unlink()
     os.mkfifo(desk.token_file)
     assert (await desk.order("/api/resume")).status == 503
-    assert "it is no regular file" in desk.log.at("ERROR")[0]["reason"]
+    assert "it isn't a regular file" in desk.log.at("ERROR")[0]["reason"]
 
 
 async def test_a_mount_that_hangs_holds_up_nobody_and_is_heard_once_it_answers(
