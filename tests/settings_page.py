@@ -65,14 +65,16 @@ def _section(section: tuple[str, str, type[BaseSettings], str]) -> Iterator[str]
     yield "|---|---|---|"
     properties = cls.model_json_schema(by_alias=False)["properties"]
     for name, field in cls.model_fields.items():
-        yield _row(_variables(prefix, name, field), properties[name])
+        spelled = " or ".join(f"`{variable}`" for variable in variables_of(prefix, name, field))
+        yield _row(spelled, properties[name])
     yield ""
 
 
-def _variables(prefix: str, name: str, field: FieldInfo) -> str:
+def variables_of(prefix: str, name: str, field: FieldInfo) -> list[str]:
+    """The variables that a field is read from."""
     alias = field.validation_alias
     choices = alias.choices if isinstance(alias, AliasChoices) else [f"{prefix}{name}"]
-    return " or ".join(f"`{str(choice).upper()}`" for choice in choices)
+    return [str(choice).upper() for choice in choices]
 
 
 def _row(variables: str, schema: Mapping[str, Any]) -> str:
