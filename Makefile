@@ -19,7 +19,7 @@ NPM = PATH="$(NODE_HOME)/bin:$$PATH" $(NODE) $(NODE_HOME)/lib/node_modules/npm/b
 UV_LOCK = .venv/bin/uv pip compile --no-config --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade)
 
-.PHONY: help install run test lint bench lock tools unleash test-cluster \
+.PHONY: help install run test coverage lint bench lock tools unleash test-cluster \
 	deploy-tools manifests
 
 help: ## Show these lines.
@@ -31,7 +31,12 @@ run: install ## Serve in local mode, play one problem through it, print the addr
 	@exec .venv/bin/remedy serve --local --demo
 
 test: install ## Run every test (ARGS="-k outbox" to choose, WORKERS=0 for one process).
-	@.venv/bin/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	@$(if $(COVERAGE),.venv/bin/coverage erase)
+	@.venv/bin/$(if $(COVERAGE),coverage run,python) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+coverage: install ## Print the branch coverage that `make test COVERAGE=1` measured.
+	@.venv/bin/coverage combine --quiet
+	@.venv/bin/python -m tests.tools.branch_coverage
 
 test-cluster: install ## Run the tests on a cluster on the one that KUBECONFIG names.
 	@.venv/bin/python -m tests.cluster.which

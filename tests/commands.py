@@ -13,6 +13,7 @@ import orjson
 
 REMEDY = Path(sys.executable).with_name("remedy")
 SECONDS = 60.0
+COVERAGE = "COVERAGE_PROCESS_CONFIG"  # how coverage tells the processes that are started
 FREE_PORTS = {"REMEDY_PORT": "0", "REMEDY_OPS_PORT": "0"}
 
 
@@ -46,8 +47,9 @@ def remedy(folder: Path, *arguments: object, **variables: str) -> Said:
 
 
 def clean(folder: Path, variables: dict[str, str]) -> dict[str, str]:
-    """An environment without what surrounds the tests."""
-    return {"PATH": os.defpath, "HOME": str(folder), **variables}
+    """An environment without what surrounds the tests, but for what measures their coverage."""
+    kept = {name: os.environ[name] for name in (COVERAGE,) if name in os.environ}
+    return {"PATH": os.defpath, "HOME": str(folder), **kept, **variables}
 
 
 @dataclass

@@ -1,16 +1,23 @@
 """Fixtures for all tests."""
 
+import os
 from collections.abc import AsyncIterator
 
+import hypothesis
 import pytest
 import pytest_asyncio
 
+from tests.commands import COVERAGE
 from tests.left_out import LeftOut
 from tests.unleash_server import RunningUnleash, start_unleash, unleash_available
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(LeftOut(config))
+    if COVERAGE in os.environ:  # what is measured is slow
+        slow = [hypothesis.HealthCheck.too_slow]
+        hypothesis.settings.register_profile("slow", deadline=None, suppress_health_check=slow)
+        hypothesis.settings.load_profile("slow")
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads its marks in the same hook
