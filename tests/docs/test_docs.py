@@ -12,7 +12,7 @@ import typer
 
 from keptn_remedy import events
 from keptn_remedy.cli.commands import app
-from keptn_remedy.cli.serving import LOCAL
+from keptn_remedy.cli.serve_command import LOCAL
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import typer
+
+from keptn_remedy.cli.usage import Command, WrongUsage, one_of, whole_number
 
 app = typer.Typer(
     name="remedy",
@@ -16,79 +18,93 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 journal_app = typer.Typer(
-    help="Look into the journal, also while the service runs.", no_args_is_help=True
+    help="Read the journal of executions, also while the service runs.", no_args_is_help=True
 )
 app.add_typer(journal_app, name="journal")
 
 
 State = Literal["accepted", "started", "finished"]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
-ExecutionId = Annotated[str, typer.Argument(metavar="ID", help="The execution's id.")]
+JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
+ExecutionId = Annotated[
+    str, typer.Argument(metavar="ID", help="The execution's id, from remedy journal list.")
+]
 Reason = Annotated[
-    str, typer.Option(metavar="TEXT", help="Why; it is kept and told to all who look.")
+    str, typer.Option(metavar="TEXT", help="Why; stored, and shown with the execution.")
 ]
 
 
-@app.command()
+@app.command(cls=Command)
 def serve(
     local: Annotated[
         bool,
         typer.Option(
             "--local",
-            help="Without Keptn: flags in var/flags.json, answers shown here. What UNLEASH_URL and "
-            "KUBECONFIG name is acted on, unless --demo is given.",
+            help="Run without Keptn: flags are kept in var/flags.json, and reports are printed "
+            "here. Unleash and Kubernetes are still changed if their settings are given.",
         ),
     ] = False,
     demo: Annotated[
         bool,
-        typer.Option("--demo", help="With --local: first play a problem that switches a flag off."),
+        typer.Option(
+            "--demo",
+            help="With --local: first play a problem that switches a flag off. Ignores the "
+            "settings of Unleash and Kubernetes.",
+        ),
     ] = False,
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C. Settings come from variables: REMEDY_PORT and so on."""
+    """Run the service until SIGTERM or Ctrl-C.
+
+    Settings are environment variables, such as REMEDY_PORT.
+    """
     if demo and not local:
-        raise typer.BadParameter("goes with --local", param_hint="--demo")
-    from keptn_remedy.cli import serving
+        raise WrongUsage("--demo works only together with --local")
+    from keptn_remedy.cli import serve_command
 
-    raise typer.Exit(serving.serve(local=local, demo=demo))
+    raise typer.Exit(serve_command.serve(local=local, demo=demo))
 
 
-@app.command()
+@app.command(cls=Command)
 def send(
     event: Annotated[
         Path,
         typer.Argument(metavar="EVENT.json", help="A file with one CloudEvent in structured JSON."),
     ],
     to: Annotated[
-        str, typer.Option(metavar="URL", help="The event port.")
+        str, typer.Option(metavar="URL", help="The service's event port.")
     ] = "http://127.0.0.1:8080/",
     new_id: Annotated[
-        bool, typer.Option("--new-id", help="Give it a fresh id, so that it isn't a duplicate.")
+        bool,
+        typer.Option("--new-id", help="Give the event a new id, so that it is not a duplicate."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Send an event to a running provider, as the distributor would."""
-    from keptn_remedy.cli import sending
+    """Send an event to a running service, as Keptn's distributor does.
 
-    raise typer.Exit(sending.send(event, to, new_id=new_id, as_json=as_json))
+    The service's answer is printed. Exit code: 0 if the service took the event, 1 if not.
+    """
+    from keptn_remedy.cli import send_command
+
+    raise typer.Exit(send_command.send(event, to, new_id=new_id, as_json=as_json))
 
 
-@app.command()
+@app.command(cls=Command)
 def actions(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Tell all about this one.")
+        str | None,
+        typer.Argument(metavar="NAME", help="Show this action's value and settings, too."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the actions: which are on, which are off and why."""
-    from keptn_remedy.cli import acting
+    """List the actions: which are on, and why the others are off."""
+    from keptn_remedy.cli import actions_command
 
-    raise typer.Exit(acting.list_actions(name, as_json=as_json))
+    raise typer.Exit(actions_command.list_actions(name, as_json=as_json))
 
 
-@app.command(name="try")
+@app.command(name="try", cls=Command)
 def try_action(
-    action: Annotated[str, typer.Argument(metavar="ACTION", help="Its name or an alias.")],
+    action: Annotated[str, typer.Argument(metavar="ACTION", help="The action's name or alias.")],
     value: Annotated[
         str, typer.Option(metavar="JSON", help="The `value:` of remediation.yaml.")
     ] = "null",
@@ -96,156 +112,182 @@ def try_action(
     stage: Annotated[str, typer.Option(metavar="NAME", help="Keptn stage.")] = "stage",
     service: Annotated[str, typer.Option(metavar="NAME", help="Keptn service.")] = "service",
     apply: Annotated[
-        bool, typer.Option("--apply", help="Carry it out; otherwise a dry run.")
+        bool, typer.Option("--apply", help="Make the changes; without it, only plan them.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Try an action once, without Keptn. Changes nothing unless --apply is given.
+    """Run an action once, without Keptn. Changes nothing without --apply.
 
-    Its journal is thrown away: nothing is known of earlier rollbacks, nor remembered of this one.
-    The built-in guard-rails hold; neither the policy nor a pause is looked at.
+    It uses a temporary journal: the action sees no earlier executions, and the service will not
+    see this one. The built-in guard-rails apply; the policy and a pause do not.
 
     Example: remedy try toggle-feature --value '{"PromotionCampaign": "off"}'
     """
-    from keptn_remedy.cli import acting
+    from keptn_remedy.cli import try_command
 
     scope = {"project": project, "stage": stage, "service": service}
-    raise typer.Exit(acting.try_action(action, value, scope, apply=apply, as_json=as_json))
+    raise typer.Exit(try_command.try_action(action, value, scope, apply=apply, as_json=as_json))
 
 
-@app.command()
-def pause(reason: Reason, as_json: Json = False) -> None:
-    """Stop acting until remedy resume.
+@app.command(cls=Command)
+def pause(
+    reason: Annotated[
+        str, typer.Option(metavar="TEXT", help="Why; shown with each refused execution.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Refuse all executions until remedy resume.
 
-    Executions are refused, and tell who paused and why; what is being carried out goes on to its
-    end. A service that starts later is paused too. There is one pause: a second one replaces the
-    first one's reason and time.
+    Each refused execution reports who paused and why. Executions that are already acting run to
+    their end. The pause survives a restart. There is only one: a second pause replaces the first.
     """
-    from keptn_remedy.cli import operating
+    from keptn_remedy.cli import pause_commands
 
-    raise typer.Exit(operating.pause(reason, as_json=as_json))
+    raise typer.Exit(pause_commands.pause(reason, as_json=as_json))
 
 
-@app.command()
+@app.command(cls=Command)
 def resume(
     target: Annotated[
         str | None,
         typer.Option(
-            metavar="TARGET", help="Not the pause: let this suspended target be acted on."
+            metavar="TARGET", help="Resume this suspended target; a pause stays in force."
         ),
     ] = None,
     suspended: Annotated[
-        bool, typer.Option("--suspended", help="Not the pause: let all suspended targets be.")
+        bool,
+        typer.Option("--suspended", help="Resume all suspended targets; a pause stays in force."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Act again: after a pause, or on targets that are suspended.
+    """End a pause, or the suspension of targets.
 
-    A rule may suspend a target where executions did not help. What was refused stays refused.
-    The pause of a file (REMEDY_PAUSE_FILE) ends with that file; until then the exit code is 1.
+    A policy can suspend a target on which executions failed in a row. Executions that were refused
+    stay refused. A pause by REMEDY_PAUSE_FILE ends when that file is removed; until then the exit
+    code is 1.
     """
     if suspended and target is not None:
-        raise typer.BadParameter("goes without --target", param_hint="--suspended")
-    from keptn_remedy.cli import operating
+        raise WrongUsage("give either --target or --suspended, not both")
+    from keptn_remedy.cli import pause_commands
 
     if suspended or target is not None:
-        raise typer.Exit(operating.resume_targets(target, as_json=as_json))
-    raise typer.Exit(operating.resume(as_json=as_json))
+        raise typer.Exit(pause_commands.resume_targets(target, as_json=as_json))
+    raise typer.Exit(pause_commands.resume(as_json=as_json))
 
 
-@app.command()
+@app.command(cls=Command)
 def approve(execution: ExecutionId, reason: Reason = "", as_json: Json = False) -> None:
-    """Let an execution act that asks for it.
+    """Approve an execution that is waiting for approval.
 
-    remedy journal show ID tells what it will do. It plans again, and asks again if that changed.
-    The command returns once the service goes on with it.
+    remedy journal show ID shows its plan. The service plans again before it acts; if the plan has
+    changed, it asks again. The command returns once the service has continued the execution.
 
-    Exit code: 0 when it is approved, also by somebody before; 1 when it is not (it asks nothing,
-    was denied, is unknown, a pause holds), or asks again; 2 for wrong usage.
+    Exit code: 0 if the execution is approved, also by someone else before; 1 if it does not exist,
+    is not waiting for approval, was denied or asks again, or if a pause is in force; 2 for wrong
+    usage.
     """
-    from keptn_remedy.cli import operating
+    from keptn_remedy.cli import approval_commands
 
-    raise typer.Exit(operating.answer(execution, "approved", reason, as_json=as_json))
+    raise typer.Exit(approval_commands.answer(execution, "approved", reason, as_json=as_json))
 
 
-@app.command()
+@app.command(cls=Command)
 def deny(execution: ExecutionId, reason: Reason = "", as_json: Json = False) -> None:
-    """Forbid an execution that asks to act; it ends as refused.
+    """Deny an execution that is waiting for approval.
 
-    Exit code: 0 when it is denied, also by somebody before; 1 when it is not (it asks nothing, was
-    approved, is unknown); 2 for wrong usage.
+    The execution ends as refused.
+
+    Exit code: 0 if the execution is denied, also by someone else before; 1 if it does not exist, is
+    not waiting for approval or was approved; 2 for wrong usage.
     """
-    from keptn_remedy.cli import operating
+    from keptn_remedy.cli import approval_commands
 
-    raise typer.Exit(operating.answer(execution, "denied", reason, as_json=as_json))
+    raise typer.Exit(approval_commands.answer(execution, "denied", reason, as_json=as_json))
 
 
-@app.command()
+@app.command(cls=Command)
 def undo(execution: ExecutionId, reason: Reason = "", as_json: Json = False) -> None:
-    """Put back what a finished execution changed.
+    """Undo what a finished execution changed.
 
-    The running service does it; the command waits for that. It is refused where someone has
-    changed the target since.
+    The running service does it, and the command waits for the end. The service refuses if the
+    target has been changed since.
     """
-    from keptn_remedy.cli import operating
+    from keptn_remedy.cli import undo_command
 
-    raise typer.Exit(operating.undo(execution, reason, as_json=as_json))
+    raise typer.Exit(undo_command.undo(execution, reason, as_json=as_json))
 
 
-@journal_app.command(name="list")
+@journal_app.command(name="list", cls=Command)
 def journal_list(
-    state: Annotated[State | None, typer.Option(help="Only those in this state.")] = None,
+    state: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STATE",
+            help="Only executions in this state: accepted, started or finished.",
+            parser=one_of("--state", "accepted", "started", "finished"),
+        ),
+    ] = None,
     limit: Annotated[
-        int, typer.Option(min=1, max=100_000, metavar="N", help="How many at most.")
+        int,
+        typer.Option(
+            metavar="N",
+            help="At most this many, up to 100000.",
+            parser=whole_number("--limit", 1, 100_000),
+        ),
     ] = 20,
     waiting: Annotated[
-        bool, typer.Option("--waiting", help="Only those that wait, and for what.")
+        bool, typer.Option("--waiting", help="Only executions that wait, and for what.")
     ] = False,
     as_json: JsonLines = False,
 ) -> None:
-    """The newest executions.
+    """List the newest executions.
 
-    They wait for approval, or behind another one of their project, stage and service. Those that
-    wait for room or a turn, which the service alone knows, are listed as started or accepted.
+    An execution waits for approval, or behind another one of the same project, stage and service.
+    Only the service knows which ones wait for a slot or a target: those are listed as accepted or
+    started.
     """
     if waiting and state == "finished":
-        raise typer.BadParameter("what is finished waits for nothing", param_hint="--waiting")
-    from keptn_remedy.cli import looking
+        raise WrongUsage("--waiting lists open executions: --state finished does not go with it")
+    from keptn_remedy.cli import journal_commands
 
-    raise typer.Exit(looking.list_executions(state, limit, waiting=waiting, as_json=as_json))
+    shown = cast("State | None", state)
+    raise typer.Exit(
+        journal_commands.list_executions(shown, limit, waiting=waiting, as_json=as_json)
+    )
 
 
-@journal_app.command(name="show")
+@journal_app.command(name="show", cls=Command)
 def journal_show(execution: ExecutionId, as_json: Json = False) -> None:
-    """One execution, whole."""
-    from keptn_remedy.cli import looking
+    """Show everything about one execution."""
+    from keptn_remedy.cli import journal_commands
 
-    raise typer.Exit(looking.show_execution(execution, as_json=as_json))
+    raise typer.Exit(journal_commands.show_execution(execution, as_json=as_json))
 
 
-@journal_app.command(name="tail")
+@journal_app.command(name="tail", cls=Command)
 def journal_tail(as_json: JsonLines = False) -> None:
-    """Follow executions as their state, or what they wait for, changes; until Ctrl-C.
+    """Follow executions as they change, until Ctrl-C.
 
-    The first column is when it was accepted. What happens after its end, such as an undo, is not
-    followed: see journal list.
+    An execution is shown again when its state changes, or what it waits for. The first column is
+    the time of acceptance. Changes after the end, such as an undo, are not followed: see remedy
+    journal list.
     """
-    from keptn_remedy.cli import looking
+    from keptn_remedy.cli import journal_commands
 
-    raise typer.Exit(looking.follow(as_json=as_json))
+    raise typer.Exit(journal_commands.follow(as_json=as_json))
 
 
-@journal_app.command(name="export")
+@journal_app.command(name="export", cls=Command)
 def journal_export() -> None:
-    """Every execution, oldest first, one JSON object a line."""
-    from keptn_remedy.cli import looking
+    """Print all executions, oldest first, one JSON object per line."""
+    from keptn_remedy.cli import journal_commands
 
-    raise typer.Exit(looking.export())
+    raise typer.Exit(journal_commands.export())
 
 
-@app.command()
+@app.command(cls=Command)
 def version(as_json: Json = False) -> None:
-    """The version of keptn-remedy."""
+    """Print the version of keptn-remedy."""
     from importlib.metadata import version as installed
 
     number = installed("keptn-remedy")
@@ -253,28 +295,28 @@ def version(as_json: Json = False) -> None:
 
 
 policy_app = typer.Typer(
-    help="What a policy (REMEDY_POLICY) may say, and says.", no_args_is_help=True
+    help="Check and explain a policy, the file that REMEDY_POLICY names.", no_args_is_help=True
 )
 app.add_typer(policy_app, name="policy")
 
 
-@policy_app.command(name="schema")
+@policy_app.command(name="schema", cls=Command)
 def policy_schema() -> None:
     """Print the JSON Schema of a policy, for editors and pipelines."""
-    from keptn_remedy.cli import policies
+    from keptn_remedy.cli import policy_commands
 
-    raise typer.Exit(policies.schema())
+    raise typer.Exit(policy_commands.schema())
 
 
-@policy_app.command(name="check")
+@policy_app.command(name="check", cls=Command)
 def policy_check(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A policy, in YAML.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The policy file, in YAML.")],
     as_json: Json = False,
 ) -> None:
-    """Say what is wrong with a policy or, in words, what holds for whom.
+    """Check a policy: list its mistakes, or say in words what it means.
 
-    Exit code: 0 for a good policy, 1 for a bad one, 2 where there is none to read.
+    Exit code: 0 for a valid policy, 1 for one with mistakes, 2 if the file can't be read.
     """
-    from keptn_remedy.cli import policies
+    from keptn_remedy.cli import policy_commands
 
-    raise typer.Exit(policies.check(file, as_json=as_json))
+    raise typer.Exit(policy_commands.check(file, as_json=as_json))

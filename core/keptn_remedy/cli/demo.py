@@ -1,4 +1,4 @@
-"""A problem to play with: one `action.triggered` goes through a running provider."""
+"""`remedy serve --demo`: plays one problem, whose remediation switches a flag off."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from uuid import uuid4
 import orjson
 from aiohttp import ClientError
 
-from keptn_remedy.cli.sending import post
+from keptn_remedy.cli.send_command import post, why_unanswered
+from keptn_remedy.cli.terminal import reason
 from keptn_remedy.events import TRIGGERED
 from keptn_remedy.journal import JournalError
 from keptn_remedy.service import Service
@@ -22,14 +23,14 @@ _SCHEMA = "https://flagd.dev/schema/v0/flags.json"
 
 
 class DemoFailed(Exception):
-    """The problem could not be played to its end; the message says why."""
+    """The problem was not played to its end; the message says why."""
 
 
 def seed_flags(path: Path) -> None:
-    """A flag file to play with, unless there is one.
+    """Create a flag file for the demonstration, unless there is one.
 
     Raises:
-        OSError: it can't be written.
+        OSError: the file can't be written.
     """
     if not path.exists():
         _write(path, {"$schema": _SCHEMA, "flags": {FLAG: _on(), "Recommendations": _on()}})
@@ -39,7 +40,7 @@ async def play(provider: Service, event_url: str, flags: Path) -> None:
     """Switch the flag on, send the problem that switches it off, and wait for the outcome.
 
     Raises:
-        DemoFailed: it wasn't accepted, or has not ended in time.
+        DemoFailed: the event was not accepted, or no outcome was reported within 30 s.
     """
     _begin_with_flag_on(flags)
     event_id = str(uuid4())
@@ -48,7 +49,9 @@ async def play(provider: Service, event_url: str, flags: Path) -> None:
         async with asyncio.timeout(WAIT_SECONDS):
             await _reported(provider, event_id)
     except TimeoutError:
-        raise DemoFailed(f"{event_id} has not ended within {WAIT_SECONDS:g} s") from None
+        raise DemoFailed(
+            f"no outcome of {event_id} was reported within {WAIT_SECONDS:g} s"
+        ) from None
     except JournalError as error:
         raise DemoFailed(f"the journal can't be read: {error}") from None
 
@@ -59,10 +62,10 @@ def _begin_with_flag_on(path: Path) -> None:
         content["flags"][FLAG] = _on()
         _write(path, content)
     except OSError as error:
-        raise DemoFailed(f"{path}: {error.strerror}") from None
+        raise DemoFailed(f"can't use the flags in {reason(error)}") from None
     except (ValueError, KeyError, TypeError):
         raise DemoFailed(
-            f"{path} is not a flagd file; remove it, the next start makes one"
+            f"{path} is not a flagd file; remove it: the next start creates one"
         ) from None
 
 
@@ -70,7 +73,7 @@ async def _send(event_url: str, event_id: str) -> None:
     try:
         status, text = await post(event_url, orjson.dumps(event(event_id)))
     except (ClientError, TimeoutError) as error:
-        raise DemoFailed(f"{event_url}: {str(error) or type(error).__name__}") from None
+        raise DemoFailed(f"can't send to {event_url}: {why_unanswered(error)}") from None
     if status != 202:
         raise DemoFailed(f"{event_url} answered {status} {text}")
 
@@ -84,7 +87,7 @@ async def _reported(provider: Service, event_id: str) -> None:
 
 
 def event(event_id: str) -> dict[str, Any]:
-    """What Keptn sends when the remediation of a problem comes to toggle-feature."""
+    """The event that Keptn sends when a remediation reaches toggle-feature."""
     return {
         "specversion": "1.0",
         "id": event_id,

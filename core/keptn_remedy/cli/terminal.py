@@ -1,11 +1,14 @@
-"""How the commands speak: tables for people, JSON for programs, mistakes on stderr."""
+"""How commands print: text for people, JSON for programs, mistakes on standard error."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -20,16 +23,17 @@ if TYPE_CHECKING:
     from structlog.typing import EventDict, WrappedLogger
 
 GOOD, FAILED, WRONG_USAGE = 0, 1, 2
+NAME = "remedy: "
 _COLOURS = {"pass": "green", "on": "green", "warning": "yellow", "fail": "red", "errored": "red"}
 
 
 def is_terminal() -> bool:
-    """Whether people read standard output."""
+    """Whether standard output is a terminal: people read it."""
     return sys.stdout.isatty()
 
 
 def console() -> Console:
-    """Standard output of a terminal."""
+    """Standard output, for colours and tables."""
     return Console(highlight=False)
 
 
@@ -63,14 +67,37 @@ def printable(value: object) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
+def when(moment: datetime) -> str:
+    """A moment in UTC, in the form that settings and the API take."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def clean_up_on_interrupt() -> None:
     """From here on Ctrl-C raises KeyboardInterrupt."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def say(line: str) -> None:
-    """Print a line."""
     typer.echo(line)
+
+
+def say_folded(text: str, first: str = "", rest: str = "") -> None:
+    """Print a paragraph: folded into a terminal's width, or one line for programs. `first` goes
+    before its first line, `rest` before the others.
+    """
+    say(folded(text, first, rest) if is_terminal() else first + printable(text))
+
+
+def folded(text: str, first: str = "", rest: str = "") -> str:
+    """A paragraph in a terminal's width. Words stay whole, so that ids and paths can be copied."""
+    return textwrap.fill(
+        printable(text),
+        shutil.get_terminal_size().columns,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def say_json(value: Any) -> None:
@@ -79,7 +106,7 @@ def say_json(value: Any) -> None:
 
 
 def show_json(value: Any) -> None:
-    """Print a value as JSON that people read."""
+    """Print a value as indented JSON."""
     lines = _json(value, orjson.OPT_INDENT_2).split("\n")
     text = "\n".join(map(_escaped, lines))
     if is_terminal():
@@ -89,13 +116,16 @@ def show_json(value: Any) -> None:
 
 
 def complain(lines: Iterable[str]) -> None:
-    """Print mistakes, a line each."""
+    """Print mistakes on standard error: a line each, folded into a terminal's width."""
     for line in lines:
-        typer.echo(f"remedy: {printable(line)}", err=True)
+        if sys.stderr.isatty():
+            typer.echo(folded(line, NAME, " " * len(NAME)), err=True)
+        else:
+            typer.echo(NAME + printable(line), err=True)
 
 
 def leave_summaries_out() -> None:
-    """Drop the log lines that tell outcomes, where the outcomes themselves are shown."""
+    """Drop the log lines that repeat outcomes, where the outcomes themselves are shown."""
 
     def drop(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
         if line["event"] == "execution finished":
@@ -106,8 +136,8 @@ def leave_summaries_out() -> None:
 
 
 def reason(error: OSError) -> str:
-    """What the operating system refused, without its number."""
-    said = error.strerror or str(error) or type(error).__name__
+    """What the operating system said: the file, if it named one, and the error without number."""
+    said = error.strerror or str(error) or "the system gave no reason"
     return f"{error.filename}: {said}" if error.filename else said
 
 

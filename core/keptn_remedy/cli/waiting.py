@@ -1,4 +1,4 @@
-"""What open executions wait for, as far as the journal knows: a person's answer, or their lane."""
+"""What open executions wait for, as far as the journal knows: an approval, or their lane."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from keptn_remedy.cli.terminal import when
 from keptn_remedy.events import ActionTriggered
 from keptn_remedy.journal import Execution, Record, State
 from keptn_remedy.journal.sqlite import SqliteJournal
@@ -14,17 +15,19 @@ from keptn_remedy.ops.models import MAX_ASKING
 
 PAGE = 500
 _OPEN: tuple[State, ...] = ("accepted", "started")
+# What an approval's default makes of an execution that nobody answers.
+VERDICTS = {"deny": "denied", "approve": "approved"}
 Lane = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """What one waits for: an answer `until` then, after which `default` holds; or the end of the
-    execution that it is `behind`.
+    """What an execution waits for: an answer, `until` then, after which it is `unanswered` (denied
+    or approved); or the end of the execution that it is `behind`.
     """
 
     until: datetime | None = None
-    default: str | None = None
+    unanswered: str | None = None
     behind: str | None = None
 
     @property
@@ -33,20 +36,20 @@ class Wait:
 
     def __str__(self) -> str:
         if self.until:
-            return f"until {when(self.until)}, then {self.default}"
+            return f"until {when(self.until)}, then {self.unanswered}"
         return f"behind {self.behind}"
 
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Which executions wait. Whose turn it is, the service alone knows."""
+    """Which executions wait. Waiting for a slot or a target is known to the service alone."""
 
     asking: Mapping[str, Wait]
     first: Mapping[Lane, str]
 
     @classmethod
     async def of(cls, journal: SqliteJournal) -> Waits:
-        """As it is now."""
+        """Read from the journal; the picture ages from then on."""
         asking = await journal.questions(MAX_ASKING)
         first, _ = await journal.waiting(sys.maxsize, busy=(), running=(), upto=0)
         return cls(
@@ -55,14 +58,14 @@ class Waits:
         )
 
     def of_one(self, record: Record) -> Wait | None:
-        """What it waits for; None where that isn't known, or nothing."""
+        """What this execution waits for; None if for nothing that the journal knows."""
         if record.state == "finished":
             return None
         first = self.first.get(_lane(record), record.id)
         return self.asking.get(record.id) or (Wait(behind=first) if first != record.id else None)
 
     async def newest(self, journal: SqliteJournal, state: State | None, limit: int) -> list[Record]:
-        """The newest that wait."""
+        """The newest executions that wait, at most `limit` of them."""
         found: list[Record] = []
         for open_state in _OPEN if state is None else (state,):
             found += await self._open(journal, open_state, limit)
@@ -78,11 +81,6 @@ class Waits:
         return found
 
 
-def when(moment: datetime) -> str:
-    """A moment as people copy it."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 async def _newest_first(journal: SqliteJournal, state: State) -> AsyncIterator[Record]:
     before: int | None = None
     while page := await journal.records(state=state, before=before, limit=PAGE):
@@ -95,7 +93,8 @@ def _answer(execution: Execution) -> Wait:
     question = execution.question
     if question is None:
         raise LookupError(f"the execution {execution.id} asks nothing")
-    return Wait(until=datetime.fromtimestamp(question.expires_at, UTC), default=question.default)
+    until = datetime.fromtimestamp(question.expires_at, UTC)
+    return Wait(until=until, unanswered=VERDICTS[question.default])
 
 
 def _lane(of: ActionTriggered | Record) -> Lane:

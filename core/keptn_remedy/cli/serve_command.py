@@ -1,4 +1,4 @@
-"""`remedy serve`: the provider beside Keptn, or alone (`--local`), with a problem to play."""
+"""`remedy serve`: the service beside Keptn or, with `--local`, alone in a terminal."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ from keptn_remedy.cli.terminal import (
     leave_summaries_out,
     printable,
     reason,
+    say,
+    say_folded,
 )
 from keptn_remedy.events import Report
 from keptn_remedy.guardrails.policy import PolicyError
@@ -37,9 +39,9 @@ from keptn_remedy.support import logs, variables
 from keptn_remedy.support.variables import SettingsError
 
 LOCAL = {"REMEDY_JOURNAL": "var/local-journal.db", "FLAGD_FILE": "var/flags.json"}
-# People see the reports themselves; what goes wrong is logged beside them.
+# A terminal shows the reports themselves; only warnings and errors are logged beside them.
 FOR_PEOPLE = {"REMEDY_LOG_FORMAT": "console", "REMEDY_LOG_LEVEL": "warning"}
-# A demonstration must not touch flags or workloads that someone lives on.
+# A demonstration must not touch flags or workloads that are in use.
 WITHOUT_THE_WORLD = dict.fromkeys(
     (
         "UNLEASH_URL",
@@ -84,6 +86,10 @@ def _serve_with(config: Settings, found: Mapping[str, str], *, local: bool, demo
     try:
         if local and flags.name:
             demonstration.seed_flags(flags)
+    except OSError as error:
+        complain([f"FLAGD_FILE: can't create {flags}: {error.strerror}; name a file elsewhere"])
+        return FAILED
+    try:
         _run(_serve(config, found, local=local, demo=flags if demo else None))
     except OSError as error:
         complain([_explained(error, config)])
@@ -102,10 +108,9 @@ async def _serve(
         try:
             if demo:
                 await _play(provider, demo)
-            tell = _show_addresses if for_people else _log_addresses
-            tell(provider)
+            (_show_addresses if for_people else _log_addresses)(provider)
             await asyncio.Event().wait()
-        finally:  # stopped, at whatever moment
+        finally:  # stopped, or even cancelled while the demonstration plays
             if for_people:
                 _show_end(provider)
 
@@ -116,7 +121,7 @@ async def _serve(
         show=_show_report if for_people else lambda report: None,
         ready=ready if local else None,
     )
-    # An action that swallows its cancellation, or blocks a thread, would be waited for without end.
+    # Without this, an action that swallows its cancellation or blocks a thread keeps us alive.
     sys.stdout.flush()
     os._exit(GOOD)
 
@@ -142,8 +147,9 @@ def _explained(error: OSError, config: Settings) -> str:
         ("REMEDY_OPS_PORT", config.ops_host, config.ops_port),
     ):
         if error.errno == errno.EADDRINUSE and re.search(rf", {port}\b", str(error)):
-            return f"port {port} of {host} is in use; stop what listens there, or set {name}"
-    return f"can't listen at {config.host} and {config.ops_host}: {reason(error)}"
+            return f"port {port} on {host} is in use; stop the process there, or set {name}"
+    hosts = f"REMEDY_HOST ({config.host}) and REMEDY_OPS_HOST ({config.ops_host})"
+    return f"can't listen: {reason(error)}; check {hosts}"
 
 
 async def _play(provider: service.Service, flags: Path) -> None:
@@ -164,7 +170,7 @@ def _show_report(report: Report) -> None:
         )
     console().print(line, soft_wrap=True)
     if message := data.get("message"):
-        console().print(Text(f"    {printable(message)}"), soft_wrap=True)
+        say_folded(message, "    ", "    ")
 
 
 def _urls(provider: service.Service) -> dict[str, str]:
@@ -188,10 +194,11 @@ def _show_addresses(provider: service.Service) -> None:
     urls, remedy = _urls(provider), _as_called()
     lines = [
         "",
-        "keptn-remedy serves without Keptn. Ctrl-C stops it.",
+        "keptn-remedy is running without Keptn. Ctrl-C stops it.",
         *(f"  {name:<10}  {url}" for name, url in urls.items()),
         "In another terminal:",
-        f"  {remedy} send examples/events/toggle-feature.json --new-id --to {urls['events']}",
+        f"  {remedy} send examples/events/toggle-feature.json --new-id \\",
+        f"    --to {urls['events']}",
         f"  REMEDY_JOURNAL={journal} {remedy} journal list",
         "",
     ]
@@ -200,7 +207,7 @@ def _show_addresses(provider: service.Service) -> None:
 
 
 def _as_called() -> str:
-    """How to call the command again from here: it need not be on the PATH."""
+    """The command as one can type it here, even if it is not on the PATH."""
     command = Path(sys.argv[0]).absolute()
     try:
         return str(command.relative_to(Path.cwd()))
@@ -210,10 +217,13 @@ def _as_called() -> str:
 
 def _show_end(provider: service.Service) -> None:
     running = provider.engine.dispatcher.running
-    waiting = (
-        f" once {running} executions have ended; Ctrl-C again stops at once" if running else ""
-    )
-    console().print(f"\nStopping{waiting}.", markup=False)
+    if not running:
+        say("\nStopping.")
+        return
+    executions = "1 execution" if running == 1 else f"{running} executions"
+    seconds = f"{provider.settings.drain_seconds:g}"
+    say("")
+    say_folded(f"Stopping when {executions} have ended, within {seconds} s. Ctrl-C stops at once.")
 
 
 def _log_addresses(provider: service.Service) -> None:

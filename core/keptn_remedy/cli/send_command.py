@@ -1,4 +1,4 @@
-"""`remedy send`: an event goes to a running provider, as the distributor would send it."""
+"""`remedy send`: posts one event to a running service, as Keptn's distributor does."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from keptn_remedy.cli.terminal import (
     GOOD,
     WRONG_USAGE,
     complain,
-    printable,
     reason,
-    say,
+    say_folded,
     say_json,
 )
 from keptn_remedy.events import STRUCTURED
@@ -29,39 +28,48 @@ ANSWER_SECONDS = 5.0
 
 
 def send(path: Path, to: str, *, new_id: bool, as_json: bool) -> int:
-    """Send the event of a file and tell the answer; returns the exit code."""
+    """Send the event of a file and show the answer; returns the exit code."""
     if urlsplit(to).scheme not in ("http", "https"):
-        complain([f"--to: {to!r} is not an address like http://127.0.0.1:8080/"])
+        complain([f"--to: {to!r} is not an HTTP address, such as http://127.0.0.1:8080/"])
         return WRONG_USAGE
     try:
         body = _event(path, new_id=new_id)
     except OSError as error:
-        complain([f"can't read an event from {reason(error)}"])
+        complain([f"can't read the event: {reason(error)}"])
         return WRONG_USAGE
-    except (ValueError, TypeError) as error:
-        complain([f"can't give the event of {path} a new id: {error}"])
+    except ValueError as error:
+        complain([f"--new-id: {path} must hold one event as a JSON object: {error}"])
         return WRONG_USAGE
     try:
         status, text = asyncio.run(post(to, body))
     except (ClientError, TimeoutError) as error:
-        complain([_unanswered(to, error)])
+        how = "start the service with remedy serve, or name its event port with --to"
+        complain([f"can't send to {to}: {why_unanswered(error)}; {how}"])
         return FAILED
     if as_json:
         say_json({"status": status, "answer": _parsed(text)})
     else:
-        say(f"{status} {printable(text)}")
+        say_folded(f"{status} {text}")
     return GOOD if status < 300 else FAILED
 
 
 def _event(path: Path, *, new_id: bool) -> bytes:
     body = path.read_bytes()
-    return orjson.dumps({**orjson.loads(body), "id": str(uuid4())}) if new_id else body
+    if not new_id:
+        return body
+    event = orjson.loads(body)
+    if not isinstance(event, dict):
+        raise ValueError("it holds something else")  # noqa: TRY004  a mistake in the file
+    return orjson.dumps({**event, "id": str(uuid4())})
 
 
-def _unanswered(to: str, error: Exception) -> str:
+def why_unanswered(error: Exception) -> str:
+    """What `post` met instead of an answer."""
     if isinstance(error, ClientConnectorError):
-        return f"nothing listens at {to} ({_refusal(error.os_error)}); start it with remedy serve"
-    return f"{to} did not answer: {str(error) or type(error).__name__}"
+        return _refusal(error.os_error)
+    if isinstance(error, TimeoutError):
+        return f"no answer within {ANSWER_SECONDS:g} s"
+    return str(error) or "the connection broke before an answer"
 
 
 def _refusal(error: OSError) -> str:
@@ -78,7 +86,11 @@ def _parsed(text: str) -> Any:
 
 
 async def post(to: str, body: bytes) -> tuple[int, str]:
-    """The status and the text of the answer to one event."""
+    """Post one event; returns the status and the text of the answer.
+
+    Raises:
+        ClientError, TimeoutError: no answer came within 5 s.
+    """
     async with (
         ClientSession(timeout=ClientTimeout(total=ANSWER_SECONDS)) as session,
         session.post(to, data=body, headers={"Content-Type": STRUCTURED}) as answer,

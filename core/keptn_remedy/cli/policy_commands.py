@@ -1,10 +1,8 @@
-"""`remedy policy`: a policy file, checked and explained in words."""
+"""`remedy policy`: checks a policy file, and says in words what it means."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.metadata import entry_points
@@ -16,10 +14,9 @@ from keptn_remedy.cli.terminal import (
     GOOD,
     WRONG_USAGE,
     complain,
-    is_terminal,
-    printable,
     reason,
     say,
+    say_folded,
     say_json,
     show_json,
 )
@@ -44,10 +41,10 @@ def check(path: Path, *, as_json: bool) -> int:
     try:
         policy = Policy.load(path.read_text("utf-8"))
     except OSError as error:
-        complain([f"can't read a policy from {reason(error)}"])
+        complain([f"can't read the policy: {reason(error)}"])
         return WRONG_USAGE
     except UnicodeDecodeError:
-        return _bad([f"{path} is not text in UTF-8"], as_json=as_json)
+        return _bad([f"{path} is not UTF-8 text"], as_json=as_json)
     except PolicyError as error:
         return _bad([f"{path}: {mistake}" for mistake in error.mistakes], as_json=as_json)
     notes = list(_notes(policy))
@@ -64,25 +61,25 @@ def _bad(mistakes: list[str], *, as_json: bool) -> int:
 
 
 def _notes(policy: Policy) -> Iterator[str]:
-    """Actions that rules name and nobody has."""
+    """What is no mistake but looks like one: rules that name actions which do not exist."""
     not_installed = list(_not_installed(policy))
     if not not_installed:
         return  # and nothing had to be imported to find that out
     try:
         found = _found()
     except (SettingsError, RegistryError) as error:
-        yield f"the actions can't be loaded, so which names are wrong is not known: {error}"
+        yield f"the rules' action names are unchecked, as the actions can't be loaded: {error}"
         return
     for rule, action in not_installed:
         if found.entry(action) is None:
             yield (
-                f"there is no action {action!r}, as rule {rule!r} says, in an installed package or"
-                f" {_FOLDER}: it matches nothing"
+                f"rule {rule!r} names the action {action!r}, which neither an installed package nor"
+                f" {_FOLDER} provides: that name matches nothing"
             )
 
 
 def _not_installed(policy: Policy) -> Iterator[tuple[str, str]]:
-    """Rules and their actions, but for names by which packages register theirs."""
+    """Rules and the actions they name, except those that an installed package registers."""
     installed = {registry.key(point.name) for point in entry_points(group=registry.ENTRY_POINTS)}
     for rule in policy.rules:
         for action in rule.match.action:
@@ -102,19 +99,9 @@ def _explain(path: Path, parts: list[words.Part], notes: list[str], *, as_json: 
         explained = list(map(asdict, parts))
         say_json({"good": True, "mistakes": [], "notes": notes, "explained": explained})
         return
-    _say_folded(f"{path} is good. {words.ORDER}")
+    say_folded(f"{path} is valid. {words.ORDER}")
     for number, part in enumerate(parts, 1):
         say("")
-        _say_folded(f"{number}. {part.rule}: {part.applies_to}")
+        say_folded(f"{number}. {part.rule}: {part.applies_to}", rest="   ")
         for sentence in part.holds:
-            _say_folded(sentence, "  - ")
-
-
-def _say_folded(text: str, bullet: str = "") -> None:
-    """Within a terminal's width; as one line for programs."""
-    line = bullet + printable(text)
-    if not is_terminal():
-        say(line)
-        return
-    width = shutil.get_terminal_size().columns
-    say(textwrap.fill(line, width, subsequent_indent=" " * len(bullet), break_on_hyphens=False))
+            say_folded(sentence, "  - ", "    ")

@@ -1,0 +1,158 @@
+"""`remedy actions`: which actions there are, which of them are on, and what each one takes."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Iterator
+
+import orjson
+from pydantic import AliasChoices
+from pydantic.fields import FieldInfo
+from rich.table import Table
+from rich.text import Text
+
+from keptn_remedy import registry
+from keptn_remedy.action import AnyAction, PlannedAction
+from keptn_remedy.cli import value_fields
+from keptn_remedy.cli.found_actions import discover, unknown
+from keptn_remedy.cli.terminal import (
+    FAILED,
+    GOOD,
+    WRONG_USAGE,
+    coloured,
+    complain,
+    console,
+    is_terminal,
+    printable,
+    say,
+    say_folded,
+    say_json,
+    table,
+)
+from keptn_remedy.ops.models import ActionInfo
+from keptn_remedy.registry import Entry, Registry, RegistryError
+from keptn_remedy.support.variables import SettingsError
+
+
+def list_actions(name: str | None, *, as_json: bool) -> int:
+    """Show all actions, or everything about one; returns the exit code."""
+    try:
+        found = discover(os.environ)
+    except (SettingsError, RegistryError) as error:
+        complain(error.mistakes)
+        return WRONG_USAGE
+    if name is None:
+        _show_all(found, as_json=as_json)
+        return GOOD
+    entry = found.entry(name)
+    if entry is None:
+        complain([unknown(found, name)])
+        return FAILED
+    _show_one(entry, as_json=as_json)
+    return GOOD
+
+
+def _info(entry: Entry) -> ActionInfo:
+    return ActionInfo.of(entry, planned=issubclass(entry.cls, PlannedAction))
+
+
+def _show_all(found: Registry, *, as_json: bool) -> None:
+    infos = [_info(entry) for entry in found.entries]
+    if as_json:
+        say_json([info.model_dump() for info in infos])
+    elif is_terminal():
+        _show_for_people(infos)
+    else:
+        table(
+            ("ACTION", "STATE", "ALIASES", "WHAT IT DOES"),
+            [(info.name, _state(info), ", ".join(info.aliases), _summary(info)) for info in infos],
+        )
+
+
+def _show_for_people(infos: list[ActionInfo]) -> None:
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    made.add_column("ACTION", overflow="fold")
+    made.add_column("STATE")
+    made.add_column("WHAT IT DOES", overflow="fold")
+    for info in infos:
+        lines = [_summary(info)]
+        lines += [] if info.on else [f"Off: {info.off_because}"]
+        lines += [f"Aliases: {', '.join(info.aliases)}"] if info.aliases else []
+        state = coloured("on" if info.on else "off")
+        made.add_row(info.name, state, Text("\n".join(map(printable, lines))))
+    console().print(made)
+
+
+def _show_one(entry: Entry, *, as_json: bool) -> None:
+    info = _info(entry)
+    if as_json:
+        say_json(info.model_dump())
+        return
+    facts = [
+        ("action", info.name),
+        ("state", _state(info)),
+        ("kind", info.kind),
+        ("aliases", ", ".join(info.aliases) or "none"),
+        ("from", info.origin),
+        ("value", value_fields.in_words(info.value_schema)),
+    ]
+    table(("", ""), facts)
+    say("")
+    for paragraph in inspect.cleandoc(info.description).split("\n\n"):
+        say_folded(" ".join(paragraph.split()))
+    if rows := value_fields.fields(info.value_schema):
+        say("")
+        table(("FIELD OF THE VALUE", "TYPE", "DEFAULT", ""), rows)
+    _show_settings(list(_settings(entry.cls)))
+    say("")
+    say_folded(f"remedy actions {info.name} --json prints the JSON Schema of the value.")
+
+
+def _show_settings(rows: list[tuple[str, str, str]]) -> None:
+    if not rows:
+        return
+    say("")
+    if not is_terminal():
+        table(("SETTING", "DEFAULT", ""), rows)
+        return
+    console().print("SETTING", style="bold")
+    for names, default, description in rows:
+        say_folded(f"{names} ({default})" if default == "required" else _with(names, default))
+        if description:
+            say_folded(description, "    ", "    ")
+
+
+def _with(names: str, default: str) -> str:
+    return f"{names} (default: {default})" if default else names
+
+
+def _summary(info: ActionInfo) -> str:
+    """The first paragraph of its description."""
+    return " ".join(info.description.partition("\n\n")[0].split())
+
+
+def _state(info: ActionInfo) -> str:
+    return "on" if info.on else f"off: {info.off_because}"
+
+
+def _settings(cls: type[AnyAction]) -> Iterator[tuple[str, str, str]]:
+    """Each setting's variables, its default and what it is for."""
+    prefix = registry.env_prefix(cls)
+    for name, field in cls.Settings.model_fields.items():
+        alias = field.validation_alias
+        choices = alias.choices if isinstance(alias, AliasChoices) else [alias or prefix + name]
+        names = " or ".join(str(choice).upper() for choice in choices)
+        yield names, _default(field), field.description or ""
+
+
+def _default(field: FieldInfo) -> str:
+    """As one writes it in a variable."""
+    if field.is_required():
+        return "required"
+    default = field.get_default()
+    if isinstance(default, float):
+        return f"{default:g}"
+    if isinstance(default, bool | list | tuple | dict):
+        return orjson.dumps(default, default=str).decode() if default not in ([], (), {}) else ""
+    return "" if default is None else str(default)

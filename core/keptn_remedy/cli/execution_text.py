@@ -1,0 +1,190 @@
+"""How `remedy journal` shows executions: as rows and paragraphs, one whole, or as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from rich.text import Text
+
+from keptn_remedy.cli.terminal import (
+    coloured,
+    console,
+    folded,
+    is_terminal,
+    printable,
+    say,
+    say_json,
+    show_json,
+    table,
+    when,
+)
+from keptn_remedy.cli.waiting import VERDICTS, Wait, Waits
+from keptn_remedy.journal import Record, Undelivered, WholeRecord
+from keptn_remedy.ops.models import Execution, ExecutionDetail, Undo
+
+_COLUMNS = ("ACCEPTED", "STATE", "ACTION", "PROJECT/STAGE/SERVICE", "EXECUTION", "OUTCOME")
+_MOMENT_WIDTH = len("2026-03-02T14:03:20Z")
+_STATE_WIDTH = len("waits for approval")
+_INDENT = " " * 4
+# How an undo ended, and how the message of an execution says so of its own undo.
+_UNDO_ENDED = {
+    "done": ("undone", "; undone"),
+    "refused": ("undo refused", "; not undone: "),
+    "failed": ("undo failed", "; UNDO FAILED: "),
+}
+
+
+def show_all(records: Iterable[Record], waits: Waits, *, as_json: bool) -> None:
+    """Print many: a paragraph each for people, a line each for programs."""
+    if as_json:
+        for record in records:
+            say_short(record, waits.of_one(record))
+    elif is_terminal():
+        heading = "  ".join(("ACCEPTED".ljust(_MOMENT_WIDTH), "STATE".ljust(_STATE_WIDTH)))
+        console().print(f"{heading}  EXECUTION", style="bold", soft_wrap=True)
+        for record in records:
+            show_paragraph(record, waits.of_one(record))
+    else:
+        table(_COLUMNS, [_row(record, waits.of_one(record)) for record in records])
+
+
+def show_short(record: Record, wait: Wait | None, *, as_json: bool) -> None:
+    """Print one of many: a paragraph for people, a line for programs."""
+    if as_json:
+        say_short(record, wait)
+    elif is_terminal():
+        show_paragraph(record, wait)
+    else:
+        say("  ".join(printable(cell) for cell in _row(record, wait)).rstrip())
+
+
+def say_short(record: Record, wait: Wait | None) -> None:
+    """Print one line of JSON, with what the execution waits for."""
+    known = Execution.of(record, asks=bool(wait and wait.until)).model_dump()
+    until, behind = (wait.until, wait.behind) if wait else (None, None)
+    say_json({**known, "waiting_until": until, "waiting_behind": behind})
+
+
+def show_paragraph(record: Record, wait: Wait | None) -> None:
+    """Print it for people. The id is what they copy, so it stays in one piece."""
+    ended = record.result if record.status == "succeeded" else record.status
+    state = coloured((ended or _state(record, wait)).ljust(_STATE_WIDTH), ended or "")
+    accepted = when(record.accepted_at).ljust(_MOMENT_WIDTH)
+    line = Text.assemble(accepted, "  ", state, "  ", printable(record.id))
+    console().print(line, soft_wrap=True)
+    message = _with_undo(record, record.message or "") or str(wait or "")
+    for text in filter(None, (f"{record.action} for {_scope(record)}", message)):
+        say(folded(text, _INDENT, _INDENT))
+
+
+def show_whole(record: WholeRecord, wait: Wait | None) -> None:
+    """Print all that the journal knows of one execution."""
+    detail = ExecutionDetail.of(record)
+    facts = [
+        ("execution", record.id),
+        ("action", record.action),
+        ("for", _scope(record)),
+        ("state", _state(record, wait)),
+        ("behind", wait and wait.behind),
+        ("outcome", _outcome(record)),
+        ("aborted", record.aborted),
+        *_answer(record),
+        *_question(detail),
+        *_asked_about(record),
+        ("undo", _undo(detail.undo)),
+        *((name, when(at)) for name, at in _moments(record)),
+        ("attempts", record.attempts),
+        *(("plan", change) for change in (record.plan.changes if record.plan else ())),
+        *(("note", note) for note in detail.notes),
+        *(("undelivered", _undelivered(report)) for report in record.undelivered),
+    ]
+    table(("", ""), [(name, value) for name, value in facts if value])
+    if record.details:
+        say("\nDetails:")
+        show_json(record.details)
+    say("\nThe event as received:")
+    show_json(detail.trigger)
+
+
+def _answer(record: WholeRecord) -> Iterator[tuple[str, str]]:
+    """Who approved or denied it; an approval is also among the details of the outcome."""
+    question, details = record.question, record.details
+    if question and question.verdict and question.by:
+        yield question.verdict, f"by {question.by}{_because(question.reason)}"
+    elif by := details.get("approved_by"):
+        because = details.get("approved_because")
+        yield "approved", f"by {by}{_because(because if isinstance(because, str) else None)}"
+
+
+def _question(detail: ExecutionDetail) -> Iterator[tuple[str, str]]:
+    question = detail.question
+    if question and not question.by:
+        due = when(question.expires_at)
+        asked = f"asked at {when(question.asked_at)} by the rule {question.rule}"
+        yield "approval", f"{asked}; {VERDICTS[question.default]} unless answered by {due}"
+
+
+def _asked_about(record: WholeRecord) -> Iterator[tuple[str, object]]:
+    """The plan that needs approval, unless a plan was already admitted."""
+    if record.plan or not (record.question and record.question.plan):
+        return
+    name = "would have done" if record.state == "finished" else "would do"
+    yield from ((name, change) for change in record.question.plan.changes)
+
+
+def _undo(undo: Undo | None) -> str:
+    if undo is None:
+        return ""
+    if undo.state == "armed":
+        moments = ["when the problem closes"] if undo.on_closed else []
+        moments += [f"at {when(undo.due_at)}"] if undo.due_at else []
+        return f"will run {' or '.join(moments)}"
+    state = "requested" if undo.state == "wanted" else undo.state
+    ended = f" at {when(undo.ended_at)}: {undo.message}" if undo.ended_at else ""
+    by = f" by {undo.by}" if undo.by else ""
+    return f"{state}{ended} ({undo.cause}{by}{_because(undo.reason)})"
+
+
+def _because(reason: str | None) -> str:
+    return f": {reason}" if reason else ""
+
+
+def _undelivered(report: Undelivered) -> str:
+    tries = "1 attempt" if report.attempts == 1 else f"{report.attempts} attempts"
+    return f"{report.kind}: {report.state} after {tries}{_because(report.reason)}"
+
+
+def _moments(record: Record) -> Iterator[tuple[str, datetime]]:
+    for name in ("accepted", "started", "finished", "reported"):
+        if at := getattr(record, f"{name}_at"):
+            yield name, at
+
+
+def _row(record: Record, wait: Wait | None) -> tuple[object, ...]:
+    return (
+        when(record.accepted_at),
+        _state(record, wait),
+        record.action,
+        _scope(record),
+        record.id,
+        wait or _with_undo(record, _outcome(record)),
+    )
+
+
+def _state(record: Record, wait: Wait | None) -> str:
+    return wait.state if wait else record.state
+
+
+def _outcome(record: Record) -> str:
+    return f"{record.status}/{record.result}: {record.message}" if record.status else ""
+
+
+def _with_undo(record: Record, outcome: str) -> str:
+    """The outcome and how its undo ended. The message may say so already."""
+    ended, said = _UNDO_ENDED.get(record.undone or "", ("", ""))
+    return outcome if not ended or said in outcome else f"{outcome}; {ended}"
+
+
+def _scope(record: Record) -> str:
+    return f"{record.project}/{record.stage}/{record.service}"

@@ -1,0 +1,25 @@
+"""The actions as the service would find them, for the commands that name one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from keptn_remedy import registry, settings
+from keptn_remedy.registry import Registry
+from keptn_remedy.support import variables
+
+
+def discover(environ: Mapping[str, str]) -> Registry:
+    """All actions of the installed packages and of `REMEDY_ACTIONS_DIR`.
+
+    Raises:
+        SettingsError, RegistryError: with one line per mistake.
+    """
+    config, found = settings.load(environ), variables.read(environ)
+    return registry.discover(found, switched_on=config.actions, folder=config.actions_dir)
+
+
+def unknown(found: Registry, name: str) -> str:
+    """The mistake of naming an action that does not exist."""
+    names = ", ".join(entry.name for entry in found.entries)
+    return f"there is no action {name!r}; the actions are {names}"

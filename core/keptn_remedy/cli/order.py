@@ -1,0 +1,89 @@
+"""What every order of an operator shares: who gives it, why, and the journal that carries it."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from keptn_remedy.cli.opened_journal import journal_path, with_journal
+from keptn_remedy.cli.terminal import WRONG_USAGE, complain, say_json
+from keptn_remedy.guardrails.pauses import PauseFile
+from keptn_remedy.journal import Pause, WholeRecord
+from keptn_remedy.journal.sqlite import SqliteJournal, is_served
+from keptn_remedy.ops import models
+from keptn_remedy.settings import load
+from keptn_remedy.support import validation
+
+LOOK_SECONDS = 0.1
+LIST_HINT = "remedy journal list shows all executions"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order: the service that runs from this journal reads it there within a second."""
+
+    journal: SqliteJournal
+    path: Path
+    by: str
+    reason: str
+    as_json: bool
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether a service is running with this journal."""
+        return is_served(self.path)
+
+    @property
+    def unheard(self) -> str:
+        return f"no service is running with the journal {self.path}"
+
+
+CarryOut = Callable[[Order], Awaitable[int]]
+
+
+def ordered(
+    carry_out: CarryOut,
+    reason: str = "",
+    model: type[models.AnyOrder] = models.Order,
+    *,
+    as_json: bool,
+) -> int:
+    """Check the reason and carry the order out; returns the exit code."""
+    try:
+        why = model(reason=reason).reason
+    except ValidationError as error:
+        complain([f"--reason: {validation.told(error.errors()[0])}"])
+        return WRONG_USAGE
+
+    async def use(journal: SqliteJournal) -> int:
+        return await carry_out(Order(journal, journal_path(), _who(), why, as_json))
+
+    return with_journal(use, SqliteJournal.beside)
+
+
+def say_execution(record: WholeRecord) -> None:
+    """Print it as JSON, as `remedy journal show ID --json` does."""
+    say_json(models.ExecutionDetail.of(record).model_dump())
+
+
+def show_hint(execution_id: str) -> str:
+    return f"see remedy journal show {execution_id}"
+
+
+async def paused_by_file() -> Pause | None:
+    """The pause that REMEDY_PAUSE_FILE holds now."""
+    return await PauseFile(load(os.environ).pause_file).look()
+
+
+def _who() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # the user of a container has no name
+        user = f"uid {os.getuid()}"
+    return models.one_line(f"{user}@{socket.gethostname()}")

@@ -1,0 +1,106 @@
+"""`remedy try`: one action runs once, without Keptn and without a service."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import orjson
+
+from keptn_remedy import events, service
+from keptn_remedy.action import Outcome
+from keptn_remedy.cli.found_actions import discover, unknown
+from keptn_remedy.cli.terminal import (
+    FAILED,
+    GOOD,
+    WRONG_USAGE,
+    clean_up_on_interrupt,
+    complain,
+    leave_summaries_out,
+    say_folded,
+    say_json,
+    show_json,
+)
+from keptn_remedy.guardrails.defaults import replica_settings
+from keptn_remedy.registry import Registry, RegistryError
+from keptn_remedy.support import logs, variables
+from keptn_remedy.support.masking import Mask, secrets_of
+from keptn_remedy.support.variables import SettingsError
+
+DRY_RUN_SECONDS = 30.0
+
+
+def try_action(
+    name: str, value: str, scope: Mapping[str, str], *, apply: bool, as_json: bool
+) -> int:
+    """Run an action once and show its outcome; returns the exit code."""
+    try:
+        parsed = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        complain([f"--value is not JSON: {error}", """put text in double quotes: '"off"'"""])
+        return WRONG_USAGE
+    try:
+        found = discover(os.environ)
+    except (SettingsError, RegistryError) as error:
+        complain(error.mistakes)
+        return WRONG_USAGE
+    entry = found.entry(name)
+    if entry is None or entry.off:
+        off = f"the action {entry.name} is off: {entry.off}" if entry else ""
+        complain([off or unknown(found, name)])
+        return FAILED
+    _log_to_stderr(found)
+    trigger = events.stored_trigger(_event(name, parsed, scope))
+    clean_up_on_interrupt()
+    outcome = asyncio.run(_run(found, trigger, dry_run=not apply))
+    _show_outcome(outcome, as_json=as_json)
+    return FAILED if outcome.is_failure else GOOD
+
+
+def _log_to_stderr(found: Registry) -> None:
+    """Warnings, such as attempts that failed, without the secrets of the settings."""
+    settings_in_use = [entry.action.settings for entry in found.entries if entry.action]
+    mask = Mask(secret for holder in settings_in_use for secret in secrets_of(holder))
+    logs.configure("warning", "console", "keptn-remedy", mask, stream=sys.stderr)
+    leave_summaries_out()
+
+
+async def _run(found: Registry, trigger: events.ActionTriggered, *, dry_run: bool) -> Outcome:
+    try:
+        # A dry run changes nothing, so it may be cut off; what is applied must run to its end.
+        async with asyncio.timeout(DRY_RUN_SECONDS if dry_run else None):
+            replicas = replica_settings(variables.read(os.environ))
+            return await service.run_once(found, trigger, dry_run=dry_run, replicas=replicas)
+    except TimeoutError:
+        return Outcome.errored(
+            f"no plan within {DRY_RUN_SECONDS:g} s; a running service would keep trying"
+        )
+    finally:
+        await found.close()
+
+
+def _event(name: str, value: object, scope: Mapping[str, str]) -> bytes:
+    return orjson.dumps(
+        {
+            "specversion": "1.0",
+            "id": str(uuid4()),
+            "source": "remedy-try",
+            "type": events.TRIGGERED,
+            "time": datetime.now(UTC).isoformat(),
+            "shkeptncontext": str(uuid4()),
+            "data": {**scope, "action": {"action": name, "value": value}},
+        }
+    )
+
+
+def _show_outcome(outcome: Outcome, *, as_json: bool) -> None:
+    if as_json:
+        say_json(outcome)
+        return
+    say_folded(f"{outcome.status}/{outcome.result}: {outcome.message}")
+    if outcome.details:
+        show_json(outcome.details)

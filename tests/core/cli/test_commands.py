@@ -1,0 +1,86 @@
+"""The commands as a user first meets them: help, version and wrong usage."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from keptn_remedy.cli.commands import app
+from tests.commands import REMEDY, SECONDS, clean, remedy
+
+COMMANDS = (
+    ["serve"],
+    ["send"],
+    ["actions"],
+    ["try"],
+    ["version"],
+    ["pause"],
+    ["resume"],
+    ["approve"],
+    ["deny"],
+    ["undo"],
+    ["journal"],
+    ["journal", "list"],
+    ["journal", "show"],
+    ["journal", "tail"],
+    ["journal", "export"],
+    ["policy"],
+    ["policy", "schema"],
+    ["policy", "check"],
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_each_command_has_help(command: list[str]) -> None:
+    said = CliRunner().invoke(app, [*command, "--help"])
+    assert said.exit_code == 0
+    assert said.output.startswith(f"Usage: remedy {' '.join(command)}")
+
+
+def test_what_is_not_there_yet_is_not_in_the_help() -> None:
+    said = CliRunner().invoke(app, ["--help"])
+    commands = re.findall(r"^  (\w+)  ", said.output.partition("Commands:")[2], re.MULTILINE)
+    assert set(commands) == {
+        "serve",
+        "send",
+        "actions",
+        "try",
+        "journal",
+        "version",
+        "policy",
+        "pause",
+        "resume",
+        "approve",
+        "deny",
+        "undo",
+    }
+
+
+def test_a_command_that_does_not_exist_is_wrong_usage() -> None:
+    assert CliRunner().invoke(app, ["lunch"]).exit_code == 2
+
+
+def test_help_does_not_wait_for_heavy_modules(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", REMEDY, "--help"],
+        env=clean(tmp_path, {}),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=SECONDS,
+    )
+    imported = {
+        line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.split("\n")
+    }
+    assert "typer" in imported
+    assert not imported & {"aiohttp", "kubernetes", "pydantic"}
+
+
+def test_the_version_is_that_of_the_distribution(tmp_path: Path) -> None:
+    number = remedy(tmp_path, "version").out.strip()
+    assert re.fullmatch(r"\d+\.\d+\.\d+", number)
+    assert json.loads(remedy(tmp_path, "version", "--json").out) == {"version": number}
