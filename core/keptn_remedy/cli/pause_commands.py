@@ -61,7 +61,7 @@ def resume_targets(target: str | None, *, as_json: bool) -> int:
             say_json({"targets": count})
         elif count:
             targets = "1 target" if count == 1 else f"{count} targets"
-            say(f"resumed {targets}: earlier failures no longer count")
+            say(f"resumed: earlier failures on {targets} no longer count")
         else:
             say("no target was suspended")
         return GOOD

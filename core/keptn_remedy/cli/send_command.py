@@ -25,11 +25,13 @@ from keptn_remedy.events import STRUCTURED
 
 # The distributor gives us as long (contract §9.1).
 ANSWER_SECONDS = 5.0
+_WRONG_PORT = "this is not the event port; name it with --to"
+_NOT_ACCEPTED = "the service did not accept the event; its answer says why"
 
 
 def send(path: Path, to: str, *, new_id: bool, as_json: bool) -> int:
     """Send the event of a file and show the answer; returns the exit code."""
-    if urlsplit(to).scheme not in ("http", "https"):
+    if not _is_address(to):
         complain([f"--to: {to!r} is not an HTTP address, such as http://127.0.0.1:8080/"])
         return WRONG_USAGE
     try:
@@ -50,7 +52,18 @@ def send(path: Path, to: str, *, new_id: bool, as_json: bool) -> int:
         say_json({"status": status, "answer": _parsed(text)})
     else:
         say_folded(f"{status} {text}")
-    return GOOD if status < 300 else FAILED
+    if status < 300:
+        return GOOD
+    complain([_WRONG_PORT if status in (404, 405) else _NOT_ACCEPTED])
+    return FAILED
+
+
+def _is_address(to: str) -> bool:
+    try:
+        parts = urlsplit(to)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port beyond 65535, or a broken IPv6 address
+        return False
 
 
 def _event(path: Path, *, new_id: bool) -> bytes:

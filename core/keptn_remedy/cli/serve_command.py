@@ -223,7 +223,9 @@ def _show_end(provider: service.Service) -> None:
     executions = "1 execution" if running == 1 else f"{running} executions"
     seconds = f"{provider.settings.drain_seconds:g}"
     say("")
-    say_folded(f"Stopping when {executions} have ended, within {seconds} s. Ctrl-C stops at once.")
+    say_folded(
+        f"Stopping: up to {seconds} s are left for {executions} to end. Ctrl-C stops at once."
+    )
 
 
 def _log_addresses(provider: service.Service) -> None:

@@ -27,7 +27,7 @@ def undo(execution_id: str, reason: str, *, as_json: bool) -> int:
             complain([f"{execution_id!r} is not undone: {why_not}; {LIST_HINT}"])
             return FAILED
         if is_terminal() and not order.as_json:
-            say_folded("waiting for the service to undo it; Ctrl-C ends only this waiting")
+            say_folded("waiting for the service to undo it; Ctrl-C stops the waiting, not the undo")
         return _show_undo(order, await _undo_ended(order, execution_id))
 
     return ordered(carry_out, reason, as_json=as_json)

@@ -127,7 +127,8 @@ def _limits(schema: Schema) -> str:
 
 def _or(words: Sequence[str]) -> str:
     *others, last = words or ["any value"]
-    return f"{', '.join(others)} or {last}" if others else last
+    comma = "," if " of " in last else ""
+    return f"{', '.join(others)}{comma} or {last}" if others else last
 
 
 def _json(value: Any) -> str:

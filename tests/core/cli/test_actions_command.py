@@ -5,7 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from keptn_remedy.cli import actions_command, terminal
+from keptn_remedy.cli.commands import app
 from tests.commands import (
     remedy,
 )
@@ -34,7 +37,7 @@ def test_all_about_an_action_by_name_or_alias_also_when_it_is_off(
     assert said.code == 0
     assert "off: set UNLEASH_URL" in said.out
     assert re.search(r"^UNLEASH_PROJECT +default", said.out, re.MULTILINE)
-    value = r"^value +text or map of true, false, text or whole numbers$"
+    value = r"^value +text, or map of true, false, text or whole numbers$"
     assert re.search(value, said.out, re.MULTILINE)
 
 
@@ -63,3 +66,15 @@ def test_a_broken_drop_in_is_one_line_for_every_command(tmp_path: Path) -> None:
         said = remedy(tmp_path, *command, REMEDY_ACTIONS_DIR=".")
         assert (said.code, len(said.mistakes)) == (2, 1)
         assert "broken.py can't be loaded" in said.err
+
+
+@pytest.mark.parametrize("arguments", [[], ["scale"], ["toggle-feature"]], ids=" ".join)
+def test_people_get_no_line_beyond_80_columns(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    for module in (actions_command, terminal):
+        monkeypatch.setattr(module, "is_terminal", lambda: True)
+    said = CliRunner().invoke(app, ["actions", *arguments], env={"COLUMNS": "80"})
+    assert said.exit_code == 0
+    assert max(map(len, said.output.splitlines())) <= 80
+    assert "HorizontalPodAutoscaler" in said.output or "Switch feature flags" in said.output

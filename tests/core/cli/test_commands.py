@@ -64,6 +64,30 @@ def test_a_command_that_does_not_exist_is_wrong_usage() -> None:
     assert CliRunner().invoke(app, ["lunch"]).exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("option", "mistake"),
+    [
+        (["--state", "open"], "--state takes accepted, started or finished"),
+        (["--limit", "0"], "--limit takes a whole number from 1 to 100000"),
+        (["--limit", "many"], "--limit takes a whole number from 1 to 100000"),
+    ],
+    ids=str,
+)
+def test_an_option_says_what_it_takes(option: list[str], mistake: str) -> None:
+    said = CliRunner().invoke(app, ["journal", "list", *option])
+    assert said.exit_code == 2
+    assert said.stderr.splitlines()[-1] == f"Error: {mistake}"
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, []], ids=" ".join)
+def test_help_is_whole_in_80_columns(command: list[str]) -> None:
+    said = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "80"})
+    assert max(map(len, said.output.splitlines())) <= 80
+    assert not re.search(
+        r"\w\.\.\.$|<str>|<path>|\{", said.output.replace("'{\"", ""), re.MULTILINE
+    )
+
+
 def test_help_does_not_wait_for_heavy_modules(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", REMEDY, "--help"],

@@ -17,6 +17,8 @@ from tests.core.cli.folders import look, saved
 from tests.core.cli.orders import show
 from tests.ordering import PLAN, TARGET, asking, begun, ended, say
 
+ASKED = r"^approval +asked at 2\S+Z by the rule production; denied unless answered by 2\S+Z$"
+
 
 def test_what_an_event_brought_can_not_steer_the_terminal(tmp_path: Path) -> None:
     event = triggered("toggle-feature", {"\x1b[2J\x9b": "off"}, service="\x1b]0;pwned\x07")
@@ -25,9 +27,6 @@ def test_what_an_event_brought_can_not_steer_the_terminal(tmp_path: Path) -> Non
         running.stop()
     shown = look(tmp_path, "show", event["id"]) + look(tmp_path, "list") + look(tmp_path, "export")
     assert shown.replace("\n", "").isprintable()
-
-
-ASKED = r"^approval +asked at 2\S+Z by the rule production; denied unless answered by 2\S+Z$"
 
 
 async def test_people_see_an_errored_execution_as_errored(
@@ -156,6 +155,18 @@ async def test_an_undo_that_the_outcome_tells_is_not_told_twice(
     )
     listed = (await say(tmp_path, "journal", "list")).out
     assert listed.endswith(f"  succeeded/fail: no better; {told}\n")
+
+
+async def test_people_get_whole_ids_and_no_line_beyond_80_columns(
+    tmp_path: Path, journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution_text, "is_terminal", lambda: True)
+    await ended(journal, Outcome.failed("the CDN rejects the purge of zone shop-frontend: " * 3))
+    execution = await asking(journal)
+    listed = (await say(tmp_path, "journal", "list", COLUMNS="80")).out
+    assert max(map(len, listed.splitlines())) <= 80
+    assert f"  waits for approval  {execution.id}\n    scale for sockshop/" in listed
+    assert " zone shop-frontend: the CDN" in " ".join(listed.split())
 
 
 async def test_an_aborted_execution_is_shown_as_such(

@@ -113,7 +113,7 @@ async def test_a_suspended_target_is_resumed_and_the_pause_stays(
     await ended(journal, Outcome.failed("no better"))
     said = await say(tmp_path, "resume", "--target", TARGET)
     assert (said.code, said.err) == (0, "")
-    assert said.out == "resumed 1 target: earlier failures no longer count\n"
+    assert said.out == "resumed: earlier failures on 1 target no longer count\n"
     assert (await say(tmp_path, "resume", "--suspended")).out == "no target was suspended\n"
     assert await journal.paused()
 

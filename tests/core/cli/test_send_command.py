@@ -53,6 +53,7 @@ def test_what_the_provider_refuses_failed(tmp_path: Path, provider: LocalProvide
     said = remedy(tmp_path, "send", saved(tmp_path, {"id": "x"}), "--to", provider.events)
     assert said.code == 1
     assert said.out.startswith("400 ")
+    assert said.mistakes == ["remedy: the service did not accept the event; its answer says why"]
 
 
 def test_a_provider_that_does_not_listen_is_told_in_one_line(tmp_path: Path) -> None:
@@ -72,7 +73,15 @@ def test_an_event_that_can_not_be_sent_is_wrong_usage(tmp_path: Path) -> None:
         (["missing.json"], "missing.json: No such file"),
         ([no_json, "--new-id"], "must hold one event as a JSON object"),
         ([no_json, "--to", "localhost:8080"], "is not an HTTP address"),
+        ([no_json, "--to", "http://localhost:80800/"], "is not an HTTP address"),
     ):
         said = remedy(tmp_path, "send", *arguments)
         assert (said.code, len(said.mistakes)) == (2, 1)
         assert hint in said.err
+
+
+def test_what_is_no_event_port_is_said(tmp_path: Path, provider: LocalProvider) -> None:
+    ops = provider.log[-1]["executions"]
+    said = remedy(tmp_path, "send", saved(tmp_path, triggered("x")), "--to", ops)
+    assert (said.code, said.out[:4]) == (1, "405 ")
+    assert said.mistakes == ["remedy: this is not the event port; name it with --to"]

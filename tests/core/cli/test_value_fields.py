@@ -40,7 +40,7 @@ def schema(kind: Any) -> dict[str, Any]:
         (bool, "true or false"),
         (None, "null"),
         (int | float, "number"),
-        (dict[str, bool | str] | int, "whole number or map of true, false or text"),
+        (dict[str, bool | str] | int, "whole number, or map of true, false or text"),
         (list[int], "list of whole numbers"),
         (list[Any], "list"),
         (Literal["on", 1], '"on" or 1'),
