@@ -672,7 +672,9 @@ async def test_data_that_is_no_json_is_ignored_in_binary_mode(
 async def test_an_action_that_is_not_ours_is_ignored_quietly(provider: Provider, name: str) -> None:
     answer = await provider.post_event(changed("data.action.action", name))
     assert answer.status == 200
-    assert answer.json["ignored"].startswith(("there is no action", "data.action.action is missing"))
+    assert answer.json["ignored"].startswith(
+        ("there is no action", "data.action.action is missing")
+    )
     assert not provider.log.at("WARNING", "ERROR")
     assert len(provider.log.saying("event ignored")) == 1
     await leaves_nothing(provider)
