@@ -118,7 +118,7 @@ async def _serve(
         found,
         config=config,
         found=found,
-        show=_show_report if for_people else lambda report: None,
+        show=_show_report if for_people else None,
         ready=ready if local else None,
     )
     # Without this, an action that swallows its cancellation or blocks a thread keeps us alive.

@@ -37,10 +37,9 @@ class Runtime:
         """
         outcome = checked(returned)
         try:
+            details = as_text(outcome.details)
             message = self.mask.text(in_one_line(outcome.message))
-            return replace(
-                outcome, message=message, details=self.mask.value(as_text(outcome.details))
-            )
+            return replace(outcome, message=message, details=self.mask.value(details))
         except Exception as error:  # noqa: BLE001  whatever was returned, Keptn needs an outcome
             return Outcome.errored(self.mask.text(f"unusable outcome: {text_of(error)}"))
 

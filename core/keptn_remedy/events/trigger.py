@@ -116,6 +116,10 @@ def trigger_of(event: Event) -> ActionTriggered:
         data = _DataBlock.model_validate(event.data)
     except ValidationError as error:
         raise Unusable(_first_mistake(error)) from None
+    keptn_spec_version = event.text("shkeptnspecversion")[:64] or KEPTN_SPEC_VERSION
+    git_commit_id = event.text("gitcommitid")[:MAX_ATTRIBUTE_CHARACTERS]
+    traceparent = event.text("traceparent")[:MAX_ATTRIBUTE_CHARACTERS]
+    tracestate = event.text("tracestate")[:MAX_ATTRIBUTE_CHARACTERS]
     # The same few names occur in thousands of executions: one copy of each saves memory.
     return ActionTriggered(
         id=event.id,
@@ -128,10 +132,10 @@ def trigger_of(event: Event) -> ActionTriggered:
         action=intern(data.action.action),
         value=data.action.values if data.action.value is None else data.action.value,
         labels=_labels(data.labels),
-        keptn_spec_version=intern(event.text("shkeptnspecversion")[:64] or KEPTN_SPEC_VERSION),
-        git_commit_id=intern(event.text("gitcommitid")[:MAX_ATTRIBUTE_CHARACTERS]),
-        traceparent=event.text("traceparent")[:MAX_ATTRIBUTE_CHARACTERS],
-        tracestate=event.text("tracestate")[:MAX_ATTRIBUTE_CHARACTERS],
+        keptn_spec_version=intern(keptn_spec_version),
+        git_commit_id=intern(git_commit_id),
+        traceparent=traceparent,
+        tracestate=tracestate,
         body=event.body,
     )
 

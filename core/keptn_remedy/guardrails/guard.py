@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from keptn_remedy.action import Plan
 from keptn_remedy.events import ActionTriggered
 from keptn_remedy.guardrails.defaults import ReplicaSettings
-from keptn_remedy.guardrails.matching import Resolved, Rules, Scope
+from keptn_remedy.guardrails.matching import Fixed, InForce, Resolved, Scope
 from keptn_remedy.guardrails.rails import (
     GLOBAL_STOP,
     RAILS,
@@ -57,22 +57,22 @@ class AdmissionRequest(NamedTuple):
 class Guard:
     """Decides whether a plan may be applied.
 
-    `rules` returns the rules in force, `pause` the pause known to this process. `services` returns
-    the number of services of a project's stage, None where it is unknown.
+    `policy` holds the rules in force, `pause` returns the pause known to this process. `services`
+    returns the number of services of a project's stage, None where it is unknown.
     """
 
     journal: Journal
     clock: Clock
-    rules: Callable[[], Rules]
+    policy: InForce
     pause: Callable[[], Pause | None]
     services: Callable[[str, str], Awaitable[int | None]]
 
     @classmethod
     def built_in(cls, journal: Journal, clock: Clock, replicas: ReplicaSettings) -> Guard:
         """A guard without a policy, a pause or a Keptn to ask."""
-        rules = replicas.rules(None)
+        policy = Fixed(replicas.rules(None))
         return cls(
-            journal=journal, clock=clock, rules=lambda: rules, pause=lambda: None, services=_unknown
+            journal=journal, clock=clock, policy=policy, pause=lambda: None, services=_unknown
         )
 
     async def try_admit(
@@ -83,7 +83,7 @@ class Guard:
         `plan` is None for a plain action. The journal counts earlier effects and stores the new
         ones in one transaction, so two executions can't both take the last free place.
         """
-        if plan is None and self.rules().is_default:
+        if plan is None and self.policy.rules.is_default:
             return self.paused()  # no rail counts plain actions without a policy
         services = await self._services(execution, plan)
         request = self._request(execution, plan, services, approved=approved, dry_run=dry_run)
@@ -94,7 +94,7 @@ class Guard:
 
         None where no rail counts it, or where the number of services must be fetched first.
         """
-        rules = self.rules()
+        rules = self.policy.rules
         if rules.is_default or rules.asks_for_services:
             return None
         return self._request(execution, None, None, approved=False, dry_run=False)
@@ -163,7 +163,7 @@ class Guard:
 
     def arming(self, execution: Execution, plan: Plan) -> Arm | None:
         """When the plan is undone without an order: the earliest time that a target's rules set."""
-        if not plan.changes:
+        if not (plan.changes and self.policy.rules.may_arm_undos):
             return None
         resolved = self._resolved(execution, plan)
         on_closed = any(rules.undo_on_closed for rules in resolved)
@@ -200,7 +200,7 @@ class Guard:
 
     async def _services(self, execution: Execution, plan: Plan | None) -> int | None:
         """The number of services of the stage, where a rule limits the share of them."""
-        if not self.rules().asks_for_services:
+        if not self.policy.rules.asks_for_services:
             return None
         resolved = self._resolved(execution, plan)
         if not any(rules.storm and rules.storm.percent for rules in resolved):
@@ -211,7 +211,7 @@ class Guard:
         return [rules for _, rules in self._scopes(execution, plan)]
 
     def _scopes(self, execution: Execution, plan: Plan | None) -> Iterator[tuple[Scope, Resolved]]:
-        rules, trigger, planned = self.rules(), execution.trigger, plan is not None
+        rules, trigger, planned = self.policy.rules, execution.trigger, plan is not None
         for target in targets_of(execution, plan):
             scope = scope_of(trigger, execution.action, rules.label_names, target, planned=planned)
             yield scope, rules.resolve(scope)

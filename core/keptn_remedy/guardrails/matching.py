@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
 from keptn_remedy import registry
@@ -125,6 +125,7 @@ class Rules:
         self.label_names = {name for rule in rules for name in rule.match.labels}
         self.may_ignore = any(rule.decision == "ignore" for rule in rules)
         self.asks_for_services = any(rule.storm and rule.storm.percent for rule in rules)
+        self.may_arm_undos = any(rule.undo is not None for rule in rules)
         self._cached = lru_cache(REMEMBERED)(self._resolve)
 
     def resolve(self, scope: Scope) -> Resolved:
@@ -284,3 +285,17 @@ def _base(replicas_at_most: int, *, zero_replicas: bool) -> dict[str, Any]:
         "replicas_at_most": replicas_at_most,
         "zero_replicas": zero_replicas,
     }
+
+
+class InForce(Protocol):
+    """Holds the rules in force. They may be exchanged at any time."""
+
+    @property
+    def rules(self) -> Rules: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """Rules that stay in force."""
+
+    rules: Rules

@@ -104,6 +104,8 @@ def _target(case: Case, _: object) -> No | None:
 
 def _calendar(case: Case, _: object) -> No | None:
     rules = case.rules
+    if not (rules.windows or rules.blackouts):
+        return None
     why = calendar.closed(rules.windows, rules.blackouts, case.now)
     if why is None:
         return None

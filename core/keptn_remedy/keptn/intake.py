@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from keptn_remedy import events
 from keptn_remedy.events import ActionTriggered, Event
 from keptn_remedy.guardrails.guard import scope_of
-from keptn_remedy.guardrails.matching import Rules
+from keptn_remedy.guardrails.matching import InForce
 from keptn_remedy.journal import Execution, Journal, JournalError
 from keptn_remedy.keptn.transports import Receipt
 from keptn_remedy.registry import Entry, Registry
@@ -18,7 +18,7 @@ class Intake:
     """Decides what is done with each event. Triggers of actions that we don't have get no reply,
     so several providers can share one Keptn.
 
-    `rules` returns the rules in force. `offer` is called with each execution once it is stored.
+    `policy` holds the rules in force. `offer` is called with each execution once it is stored.
     `abort_by_event` aborts the executions whose sequence the event ends, and returns their ids.
     """
 
@@ -26,13 +26,13 @@ class Intake:
         self,
         registry: Registry,
         journal: Journal,
-        rules: Callable[[], Rules],
+        policy: InForce,
         offer: Callable[[Execution], None],
         abort_by_event: Callable[[Event], Awaitable[Sequence[str]]],
     ) -> None:
         self._registry = registry
         self._journal = journal
-        self._rules = rules
+        self._policy = policy
         self._offer = offer
         self._abort_by_event = abort_by_event
 
@@ -68,7 +68,7 @@ class Intake:
         return f"there is no action {name!r} here" if name else "data.action.action is missing"
 
     def _ignoring_rule(self, trigger: ActionTriggered, entry: Entry) -> str | None:
-        rules = self._rules()
+        rules = self._policy.rules
         if not rules.may_ignore:
             return None
         resolved = rules.resolve(scope_of(trigger, entry.name, rules.label_names))

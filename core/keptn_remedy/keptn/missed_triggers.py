@@ -11,7 +11,7 @@ from typing import Final
 from keptn_remedy import events
 from keptn_remedy.action import Outcome
 from keptn_remedy.events import FINISHED, STARTED, ActionTriggered, Event, Replies
-from keptn_remedy.guardrails.matching import Rules
+from keptn_remedy.guardrails.matching import InForce
 from keptn_remedy.journal import Journal, JournalError, Unsent
 from keptn_remedy.keptn.control_plane import ControlPlane, TaskState
 from keptn_remedy.keptn.transports import Accept
@@ -56,7 +56,7 @@ class MissedTriggers:
 
     `accept` takes an event as if it had been delivered; with None, undelivered triggers are left
     alone. `report` is called with each stored `finished` of a lost execution; with None, lost
-    executions stay open. `rules` returns the rules in force.
+    executions stay open. `policy` holds the rules in force.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class MissedTriggers:
         replies: Replies,
         *,
         filters: Filters,
-        rules: Callable[[], Rules],
+        policy: InForce,
         accept: Accept | None,
         report: Callable[[Unsent], None] | None,
     ) -> None:
@@ -78,12 +78,12 @@ class MissedTriggers:
         self._clock = clock
         self._replies = replies
         self._filters = filters
-        self._rules = rules
+        self._policy = policy
         self._accept = accept
         self._report = report
         # Triggers that `accept` ignored under these rules: they are not offered to it again.
         self._ignored: set[str] = set()
-        self._ignored_under = rules()
+        self._ignored_under = policy.rules
 
     async def run(self) -> None:
         """Sweep at once and then every minute, until cancelled."""
@@ -98,7 +98,7 @@ class MissedTriggers:
         Raises:
             JournalError: the journal can't be used.
         """
-        if self._ignored_under is not (rules := self._rules()):
+        if self._ignored_under is not (rules := self._policy.rules):
             self._ignored.clear()
             self._ignored_under = rules
         listed = await self._control_plane.open_triggers()

@@ -33,7 +33,10 @@ class Peer:
 
 
 def peer_of(
-    settings: Settings, keptn: KeptnSettings, metrics: Metrics, show: Callable[[Report], None]
+    settings: Settings,
+    keptn: KeptnSettings,
+    metrics: Metrics,
+    show: Callable[[Report], None] | None,
 ) -> Peer:
     """The peer that `REMEDY_TRANSPORT` names. In local mode `show` is called with each report."""
     receiver = HttpReceiver(settings.host, settings.port, metrics)

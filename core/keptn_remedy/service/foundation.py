@@ -13,7 +13,6 @@ from aiohttp import ClientSession
 
 from keptn_remedy.events import Report
 from keptn_remedy.guardrails.defaults import ReplicaSettings
-from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.guardrails.policy_file import PolicyFile
 from keptn_remedy.http_client import lent_session
@@ -45,10 +44,6 @@ class Foundation:
     mask: Mask
     reload: asyncio.Event
 
-    def rules(self) -> Rules:
-        """The rules in force now."""
-        return self.policy.rules
-
 
 @asynccontextmanager
 async def opened(
@@ -59,7 +54,7 @@ async def opened(
     replicas: ReplicaSettings,
     clock: Clock,
     mask: Mask,
-    show: Callable[[Report], None],
+    show: Callable[[Report], None] | None,
     reload: asyncio.Event,
 ) -> AsyncGenerator[Foundation]:
     """The foundation, until the context is left. Raises as `wiring.running`."""

@@ -59,7 +59,7 @@ class Service:
         self.intake = Intake(
             base.registry,
             base.journal,
-            base.rules,
+            base.policy,
             self.engine.offer,
             self._aborted_tasks.abort_by_event,
         )
@@ -139,7 +139,7 @@ def _engine(base: Foundation, replies: Replies, outbox: Outbox) -> Engine:
     guard = Guard(
         journal=base.journal,
         clock=base.clock,
-        rules=base.rules,
+        policy=base.policy,
         pause=base.pauses.current,
         services=StageSizes(control_plane.services, base.clock).of,
     )
@@ -166,7 +166,7 @@ def _missed_triggers(
         base.clock,
         replies,
         filters=Filters(keptn.project_filter, keptn.stage_filter, keptn.service_filter),
-        rules=base.rules,
+        policy=base.policy,
         accept=intake.accept if settings.sweep else None,
         report=outbox.offer if settings.answer_lost else None,
     )

@@ -25,7 +25,7 @@ async def serve(
     *,
     config: Settings | None = None,
     found: Mapping[str, str] | None = None,
-    show: Callable[[Report], None] = lambda report: None,
+    show: Callable[[Report], None] | None = None,
     ready: Callable[[Service], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain. A second signal exits immediately; this is safe,

@@ -28,7 +28,7 @@ async def running(
     replicas: ReplicaSettings | None = None,
     clock: Clock | None = None,
     mask: Mask | None = None,
-    show: Callable[[Report], None] = lambda report: None,
+    show: Callable[[Report], None] | None = None,
     reload: asyncio.Event | None = None,
 ) -> AsyncGenerator[Service]:
     """A provider that serves until the context is left; what isn't drained by then is cancelled.

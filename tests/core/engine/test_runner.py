@@ -26,7 +26,7 @@ from keptn_remedy.engine.waiting_room import WaitingRoom
 from keptn_remedy.events import Replies
 from keptn_remedy.guardrails.defaults import ReplicaSettings
 from keptn_remedy.guardrails.guard import Guard
-from keptn_remedy.guardrails.matching import Rules
+from keptn_remedy.guardrails.matching import Fixed, Rules
 from keptn_remedy.guardrails.policy import Policy
 from keptn_remedy.http_client import lent_session
 from keptn_remedy.journal import Execution, Question, Unsent
@@ -82,7 +82,7 @@ class Machine:
     def under(self, settings: str) -> Machine:
         """The same, with a policy of one rule."""
         rules = Rules(Policy.load(f"version: 1\nrules: [{{name: the rule, {settings}}}]"))
-        return self.with_(guard=replace(self.taking.guard, rules=lambda: rules))
+        return self.with_(guard=replace(self.taking.guard, policy=Fixed(rules)))
 
     def on(self, **changes: Any) -> Machine:
         """The same, with another runtime."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from keptn_remedy import Change, Plan
 from keptn_remedy.guardrails.guard import Guard, Objection
-from keptn_remedy.guardrails.matching import Rules
+from keptn_remedy.guardrails.matching import Fixed, Rules
 from keptn_remedy.guardrails.policy import Policy
 from keptn_remedy.guardrails.rails import Refusal
 from keptn_remedy.journal import Ending, Execution
@@ -167,7 +167,7 @@ class World:
         self._guard = Guard(
             journal=self._journal,
             clock=self._clock,
-            rules=lambda: self._rules,
+            policy=Fixed(self._rules),
             pause=lambda: None,  # heard of too late: the transaction itself must see it
             services=_services,
         )

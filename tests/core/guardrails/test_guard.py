@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from keptn_remedy import Change, Plan
 from keptn_remedy.guardrails.guard import ApprovalNeeded, DryRun, Guard, Objection
-from keptn_remedy.guardrails.matching import Rules
+from keptn_remedy.guardrails.matching import Fixed, Rules
 from keptn_remedy.guardrails.policy import Policy
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.journals import SetClock, trigger
@@ -37,7 +37,7 @@ async def objection(journal: SqliteJournal, **settings: str) -> Objection | None
     guard = Guard(
         journal=journal,
         clock=SetClock(),
-        rules=lambda: policy,
+        policy=Fixed(policy),
         pause=lambda: None,
         services=unknown,
     )

@@ -52,7 +52,7 @@ class Rails:
         guard = Guard(
             journal=self.journal,
             clock=self.clock,
-            rules=lambda: self.rules,
+            policy=self,
             pause=lambda: None,
             services=services,
         )

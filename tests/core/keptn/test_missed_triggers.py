@@ -83,7 +83,7 @@ class Broom:
             self.clock,
             Replies(SOURCE),
             filters=filters or Filters(),
-            rules=lambda: self.rules,
+            policy=self,
             accept=self.accept if sweeps else None,
             report=self.reported.append if answers else None,
         )

@@ -19,7 +19,7 @@ class Local:
     """
 
     def __init__(
-        self, receiver: HttpReceiver, show: Callable[[Report], None] = lambda report: None
+        self, receiver: HttpReceiver, show: Callable[[Report], None] | None = None
     ) -> None:
         self.reports: deque[Report] = deque(maxlen=KEPT)
         self._receiver = receiver
@@ -34,7 +34,8 @@ class Local:
 
     async def send(self, report: Report) -> None:
         self.reports.append(report)
-        self._show(report)
+        if self._show:
+            self._show(report)
 
     def leave(self) -> None:
         self._receiver.leave()
