@@ -491,7 +491,7 @@ async def test_what_may_not_be_put_back_during_a_pause_is_put_back_after_it(
     async with FakeKeptn() as keptn, serving(keptn, tmp_path, policy=policy) as service:
         execution = await held_at("verify", keptn, service)
         await service.journal.pause("bob", "drill")
-        await until(lambda: service.pauses.current() is not None)
+        await until(lambda: service.pauses.current is not None)
         keptn.abort(execution)
         record = await ended(service, execution)
         assert record.message

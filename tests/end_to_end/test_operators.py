@@ -167,7 +167,7 @@ async def test_an_undo_over_http_is_told_by_the_execution(shop: Shop) -> None:
 async def test_nothing_is_done_or_undone_while_paused(shop: Shop) -> None:
     before = await shop.turned(3)
     assert (await say(shop.folder, "pause", "--reason", "release freeze")).code == 0
-    await until(lambda: shop.service.pauses.current() is not None)
+    await until(lambda: shop.service.pauses.current is not None)
     told = await shop.ended(await shop.turn(5, "dev"))
     assert told["result"] == "fail"
     assert "release freeze" in told["message"]

@@ -251,7 +251,7 @@ async def test_an_undo_that_a_pause_held_back_follows_it(tmp_path: Path) -> None
 
         async def pause() -> None:
             await service.journal.pause("bob", "fire drill")
-            await until(lambda: service.pauses.current() is not None)
+            await until(lambda: service.pauses.current is not None)
 
         Knob.once_applied = [pause]
         execution = await turned(keptn, service, 5)
@@ -310,7 +310,7 @@ async def test_a_pause_refuses_an_order(tmp_path: Path) -> None:
     async with FakeKeptn() as keptn, serving(keptn, tmp_path) as service:
         execution = await turned(keptn, service, 5)
         await service.journal.pause("bob", "fire drill")
-        await until(lambda: service.pauses.current() is not None)
+        await until(lambda: service.pauses.current is not None)
         undo = await ordered(service, execution)
         assert undo.state == "refused"
         assert undo.message
@@ -393,7 +393,7 @@ async def test_an_automatic_undo_waits_for_the_end_of_a_pause(tmp_path: Path) ->
     ):
         execution = await turned(keptn, service, 5)
         pause.write_text("fire drill")
-        await until(lambda: service.pauses.current() is not None)
+        await until(lambda: service.pauses.current is not None)
         await keptn.deliver(keptn.problem_closed(execution), to=event_url(service))
         await looked(service)
         assert await state_of(service, execution) == "wanted"
@@ -653,7 +653,7 @@ async def test_the_target_of_an_undo_that_was_cut_off_is_kept_for_it(
             later = triggered("knob", 9)
             await keptn.deliver(later, to=event_url(service))
             await until(lambda: service.engine.locks._interest["knob"] == 2)
-        Knob.gate = None
+        gate = Knob.gate = Gate()
         find, may_begin = SqliteJournal.due_undos, asyncio.Event()
 
         async def find_late(journal: SqliteJournal, now: float, limit: int) -> list[DueUndo]:
@@ -663,6 +663,7 @@ async def test_the_target_of_an_undo_that_was_cut_off_is_kept_for_it(
         monkeypatch.setattr(SqliteJournal, "due_undos", find_late)
         async with serving(keptn, tmp_path) as service:
             await until(lambda: service.engine.locks._interest.get("knob") == 2)
+            gate.open()
             may_begin.set()
             assert (await ended(service, execution)).state == "done"
             await keptn.task_finished(later["id"])
@@ -721,7 +722,7 @@ async def test_a_pause_that_comes_as_an_automatic_undo_begins_puts_it_off(
         monkeypatch.setattr(SqliteJournal, "begin_undo", begin_and_pause)
         execution = await turned(keptn, service, 5, shkeptncontext="first")
         await service.journal.problem_closed("first")
-        await until(lambda: service.pauses.current() is not None)
+        await until(lambda: service.pauses.current is not None)
         await until(is_wanted)
         monkeypatch.undo()
         assert Knob.undos == []

@@ -30,7 +30,8 @@ class NotAdmitted(Exception):
 
 class Admission:
     """The way of one execution past the guard. `is_same` tells whether two plans of its action are
-    the same one.
+    the same one. `approval` says who approved, for the details of the outcome; it is empty where
+    nobody had to.
     """
 
     __slots__ = (
@@ -42,6 +43,7 @@ class Admission:
         "_room",
         "_runtime",
         "_turn_until",
+        "approval",
     )
 
     def __init__(
@@ -61,6 +63,7 @@ class Admission:
         self._question = execution.question
         self._is_waiting = False
         self._turn_until: float | None = None
+        self.approval = _approval(execution.question)
 
     @property
     def is_waiting(self) -> bool:
@@ -85,15 +88,7 @@ class Admission:
             self._log_answer(question)
         if question and question.verdict == "denied":
             raise self.refused(_denial(question), question.plan)
-
-    @property
-    def approval(self) -> dict[str, str]:
-        """Who approved, for the details of the outcome; empty where nobody had to."""
-        question = self._question
-        if question is None or question.verdict != "approved" or not question.by:
-            return {}
-        because = {"approved_because": question.reason} if question.reason else {}
-        return {"approved_by": question.by, **because}
+        self.approval = _approval(question)
 
     async def try_admit(self, plan: Plan | None) -> Objection | None:
         """Admit the plan, and store it; or return what stands in its way, and store nothing."""
@@ -213,6 +208,13 @@ class Admission:
 def described(plan: Plan) -> dict[str, str]:
     """The changes of a plan, for the details of an outcome."""
     return {f"{change.target} {change.field}": change.step for change in plan.changes}
+
+
+def _approval(question: Question | None) -> dict[str, str]:
+    if question is None or question.verdict != "approved" or not question.by:
+        return {}
+    because = {"approved_because": question.reason} if question.reason else {}
+    return {"approved_by": question.by, **because}
 
 
 def _denial(question: Question) -> Refusal:

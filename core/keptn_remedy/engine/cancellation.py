@@ -21,25 +21,21 @@ class Interrupted(BaseException):
 
 
 class Cancellation:
-    """The cancellation of one execution. `reason` is why, once it is requested; the first reason
-    stands. `is_answered`: Keptn still waits for an answer.
+    """The cancellation of one execution, which `task` carries out. `reason` is why, once a request
+    came; the first reason stands. `is_answered`: Keptn still waits for an answer.
 
-    `requested` may come at any await. Whatever the code inside `exit` does about it, `exit` ends in
+    A request may come at any await. Whatever the code inside `exit` does about it, `exit` ends in
     `Interrupted`: that is the one way out.
     """
 
     __slots__ = ("_has_cancelled", "_is_shielded", "_task", "is_answered", "reason")
 
-    def __init__(self) -> None:
-        self.reason: str | None = None
+    def __init__(self, task: asyncio.Task[Any] | None, reason: str | None = None) -> None:
+        self.reason = reason
         self.is_answered = False
-        self._task: asyncio.Task[Any] | None = None
+        self._task = task
         self._is_shielded = False
         self._has_cancelled = False
-
-    def bind(self, task: asyncio.Task[Any] | None) -> None:
-        """Name the task that carries out the execution, which a request cancels from now on."""
-        self._task = task
 
     def request(self, reason: str, *, is_answered: bool = False) -> None:
         """Stop the execution as soon as that is safe."""

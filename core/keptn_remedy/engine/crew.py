@@ -45,12 +45,20 @@ class Crew(Generic[T]):
             if which(thing):
                 task.cancel()
 
-    async def drain(self, seconds: float, cancel_seconds: float = CANCEL_SECONDS) -> None:
-        """Wait so long for all work to end, cancel what is left, and wait so long for that. What is
-        still at work then is stuck: its end is still reported to `ended`.
+    async def drain(
+        self,
+        seconds: float,
+        cancel_seconds: float = CANCEL_SECONDS,
+        *,
+        waits_for: Callable[[T], bool] = lambda thing: True,
+    ) -> None:
+        """Wait so long for the work on these things to end, and cancel all other work at once; then
+        cancel what is left, and wait so long for that. What is still at work then is stuck: its end
+        is still reported to `ended`.
         """
-        if self._at_work:
-            await asyncio.wait(self._at_work, timeout=seconds)
+        self.cancel(lambda thing: not waits_for(thing))
+        if awaited := [task for task, thing in self._at_work.items() if waits_for(thing)]:
+            await asyncio.wait(awaited, timeout=seconds)
         self.cancel(lambda thing: True)
         if not self._at_work:
             return

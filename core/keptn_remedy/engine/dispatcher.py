@@ -182,4 +182,5 @@ class Dispatcher:
         if error:
             fields = logs.execution_fields(execution.trigger, execution.action)
             logs.logger().error("the runner failed", **fields, exc_info=error)
-        self._slots.give_back()
+        if self._slots.give_back():
+            self._note_free_slot()

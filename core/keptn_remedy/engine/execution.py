@@ -99,6 +99,8 @@ class NotTaken(RunningExecution):
 class _Taken(RunningExecution, Generic[A]):
     """What plain and planned executions have in common: everything but how they act."""
 
+    _cancellation: Cancellation  # from `run` on
+
     __slots__ = (
         "_action",
         "_admission",
@@ -127,7 +129,6 @@ class _Taken(RunningExecution, Generic[A]):
         self._guard = guard
         self._values = values
         self._attempts = Attempts(runtime, execution, action)
-        self._cancellation = Cancellation()
         is_same = action.is_same if isinstance(action, PlannedAction) else eq
         self._admission = Admission(execution, is_same, runtime=runtime, guard=guard, room=room)
         self._notes: tuple[str, ...] = ()
@@ -154,10 +155,9 @@ class _Taken(RunningExecution, Generic[A]):
         return Ending(outcome, is_failure=True, is_aborted=is_aborted)
 
     async def run(self, aborted: str | None) -> Ending:
+        self._cancellation = Cancellation(asyncio.current_task(), aborted)
         if aborted:
-            self._cancellation.request(aborted)
             return await self._interrupted(None)
-        self._cancellation.bind(asyncio.current_task())
         try:
             with self._cancellation.exit():
                 returned = self._hopeless() or await self._act()
@@ -261,7 +261,7 @@ class PlainExecution(_Taken[Action]):
         while objection := await self._admission.try_admit(None):
             await self._admission.wait_out(objection, None)
         self._attempts.start_deadline()
-        return _with_notes(await self._attempts.until_done(self._action.run, value), notes)
+        return _with_notes(checked(await self._attempts.until_done(self._action.run, value)), notes)
 
     async def _after_abort(self) -> Outcome:
         return Outcome.errored(f"{self._cancellation.reason}; what it had done is not known")
@@ -333,7 +333,8 @@ class PlannedExecution(_Taken[PlannedAction]):
             failure = self._runtime.presentable(outcome)
             await self._keep_failure(failure)
             return await self._compensate().after_failure(failure, plan)
-        return _with_notes(outcome, (*plan.notes, *self._notes))
+        notes = (*plan.notes, *self._notes)
+        return _with_notes(outcome, notes) if notes else outcome
 
     async def _applied(self, plan: Plan) -> object:
         action, attempts = self._action, self._attempts
@@ -363,7 +364,9 @@ class PlannedExecution(_Taken[PlannedAction]):
         """The admitted plan, with its targets locked: the stored one, or a new one."""
         locks = self._locks
         if stored := self._plan:
-            async with self._locked(stored.targets, locks.moment):
+            self._waits_for = stored.targets
+            async with locks.hold(stored.targets, self.execution.id, locks.moment):
+                self._waits_for = ()
                 yield stored
             return
         value, self._notes = await self._values.of(
@@ -375,7 +378,9 @@ class PlannedExecution(_Taken[PlannedAction]):
             self._attempts.start_deadline()
             since = locks.moment
             plan = await self._attempts.until_done(self._action.plan, value)
-            async with self._locked(plan.targets, since) as is_stale:
+            self._waits_for = plan.targets
+            async with locks.hold(plan.targets, self.execution.id, since) as is_stale:
+                self._waits_for = ()
                 if is_stale:
                     # Others changed the targets while we planned or waited.
                     self._attempts.start_deadline()
@@ -389,13 +394,6 @@ class PlannedExecution(_Taken[PlannedAction]):
                     yield plan
                     return
             await self._admission.wait_out(objection, plan)
-
-    @asynccontextmanager
-    async def _locked(self, targets: frozenset[str], since: int) -> AsyncGenerator[bool]:
-        self._waits_for = targets
-        async with self._locks.hold(targets, self.execution.id, since) as is_stale:
-            self._waits_for = ()
-            yield is_stale
 
     def _compensate(self) -> Compensation:
         """Made when it is due: of thousands under way hardly one has to be undone."""
@@ -428,8 +426,7 @@ class PlannedExecution(_Taken[PlannedAction]):
         return replace(ending, undo=undo, arm=arm)
 
 
-def _with_notes(returned: object, notes: Sequence[str]) -> Outcome:
-    outcome = checked(returned)
+def _with_notes(outcome: Outcome, notes: Sequence[str]) -> Outcome:
     if outcome.result != "pass" or not notes:
         return outcome
     return replace(outcome, result="warning", message=f"{outcome.message} ({'; '.join(notes)})")

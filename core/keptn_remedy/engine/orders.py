@@ -53,7 +53,7 @@ class Orders:
             await self._clock.wait(self._wake, LOOK_SECONDS)
 
     def _report_pause(self) -> None:
-        pause = self._pauses.current()
+        pause = self._pauses.current
         self._metrics.paused.set(1 if pause else 0)
         if pause == self._reported:
             return

@@ -27,10 +27,6 @@ class Reporting:
     error_log: ErrorLog = "always"
     answers_aborted: bool = False
 
-    def started(self, execution: Execution) -> Report:
-        """The `started` of an execution."""
-        return self.replies.started(execution.trigger, self.clock.utc())
-
     def of_end(self, execution: Execution, ending: Ending, attempts: int) -> list[Report]:
         """The `finished` of an execution, and the `log.error` that follows where one is due."""
         if ending.is_aborted and not self.answers_aborted:

@@ -4,14 +4,69 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 
-from keptn_remedy.action import Outcome
-from keptn_remedy.engine.execution import RunningExecution
+from keptn_remedy.action import Outcome, PlannedAction
+from keptn_remedy.engine.execution import (
+    NotTaken,
+    PlainExecution,
+    PlannedExecution,
+    RunningExecution,
+)
+from keptn_remedy.engine.overdue import Overdue
 from keptn_remedy.engine.reporting import Reporting
-from keptn_remedy.engine.taking import Taking
+from keptn_remedy.engine.runtime import Runtime
+from keptn_remedy.engine.target_locks import TargetLocks
+from keptn_remedy.engine.value import Values
+from keptn_remedy.engine.waiting_room import WaitingRoom
 from keptn_remedy.engine.watchdog import Watched
+from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.journal import Ending, Execution, insist
+from keptn_remedy.registry import Registry
 from keptn_remedy.support import logs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taking:
+    """What executions share in this process."""
+
+    runtime: Runtime
+    registry: Registry
+    guard: Guard
+    values: Values
+    room: WaitingRoom
+    locks: TargetLocks
+    overdue: Overdue
+
+    def take(self, execution: Execution) -> RunningExecution:
+        """What carries the execution out."""
+        if holder := self.overdue.lanes.get(execution.lane):
+            why = f"its service is held by execution {holder}, which ignores its deadline"
+            return NotTaken(execution, self.runtime, why)
+        entry = self.registry.find(execution.trigger.action)
+        if entry is None or entry.action is None:
+            why = f"the action {execution.trigger.action} is not switched on any more"
+            return NotTaken(execution, self.runtime, why)
+        if isinstance(entry.action, PlannedAction):
+            return PlannedExecution(
+                execution,
+                entry,
+                entry.action,
+                runtime=self.runtime,
+                guard=self.guard,
+                values=self.values,
+                room=self.room,
+                locks=self.locks,
+            )
+        return PlainExecution(
+            execution,
+            entry,
+            entry.action,
+            runtime=self.runtime,
+            guard=self.guard,
+            values=self.values,
+            room=self.room,
+        )
 
 
 class Runner:
@@ -30,10 +85,10 @@ class Runner:
         began = self._runtime.clock.monotonic()
         running = self._taking.take(execution)
         try:
-            aborted = self._reason_of_abort(execution)
+            aborted = execution.aborted or self._aborted.get(execution.id)
             if aborted is None:
                 await self._begin(execution)
-                aborted = self._reason_of_abort(execution)  # it may have come meanwhile
+                aborted = self._aborted.get(execution.id)  # an abort may have come meanwhile
             self._running[execution.id] = running
             ending = await running.run(aborted)
             attempts = running.attempts
@@ -64,9 +119,9 @@ class Runner:
         Raises:
             JournalError: nothing was stored.
         """
-        if self._reason_of_abort(execution):
+        if execution.aborted or execution.id in self._aborted:
             return
-        started = self._reporting.started(execution)
+        started = self._reporting.replies.started(execution.trigger, self._runtime.clock.utc())
         if unsent := await self._runtime.journal.announce(execution, started):
             self._reporting.send(unsent)
 
@@ -98,20 +153,17 @@ class Runner:
         self._taking.overdue.finished(execution)
         self._sum_up(execution, ending, running.attempts, seconds)
 
-    def _reason_of_abort(self, execution: Execution) -> str | None:
-        return execution.aborted or self._aborted.get(execution.id)
-
     async def _begin(self, execution: Execution) -> None:
-        journal, started = self._runtime.journal, self._reporting.started(execution)
-        sleep = self._runtime.clock.sleep
-        if unsent := await insist(lambda: journal.begin(execution, started), sleep):
+        journal, clock = self._runtime.journal, self._runtime.clock
+        started = self._reporting.replies.started(execution.trigger, clock.utc())
+        if unsent := await insist(partial(journal.begin, execution, started), clock.sleep):
             self._reporting.send(unsent)
 
     async def _finish(self, execution: Execution, ending: Ending, attempts: int) -> None:
         journal, sleep = self._runtime.journal, self._runtime.clock.sleep
         reports = self._reporting.of_end(execution, ending, attempts)
         for unsent in await insist(
-            lambda: journal.finish(execution, ending, attempts=attempts, reports=reports), sleep
+            partial(journal.finish, execution, ending, attempts=attempts, reports=reports), sleep
         ):
             self._reporting.send(unsent)
 

@@ -37,9 +37,9 @@ class Runtime:
         """
         outcome = checked(returned)
         try:
-            details = as_text(outcome.details)
-            message = self.mask.text(in_one_line(outcome.message))
-            return replace(outcome, message=message, details=self.mask.value(details))
+            message, details = in_one_line(outcome.message), as_text(outcome.details)
+            message, details = self.mask.text(message), self.mask.value(details)
+            return replace(outcome, message=message, details=details)
         except Exception as error:  # noqa: BLE001  whatever was returned, Keptn needs an outcome
             return Outcome.errored(self.mask.text(f"unusable outcome: {text_of(error)}"))
 

@@ -23,7 +23,7 @@ class Slots:
         return max(0, self._free)
 
     def notify(self, listener: Callable[[], None]) -> None:
-        """Call this whenever a slot becomes free that nobody waits for."""
+        """Call this whenever a slot is lent that nobody waits for."""
         self._listeners.append(listener)
 
     def try_take(self) -> bool:
@@ -37,8 +37,8 @@ class Slots:
         """Take a slot, whether one is free or not: the caller is about to end."""
         self._free -= 1
 
-    def give_back(self) -> None:
-        """Free a slot."""
+    def give_back(self) -> bool:
+        """Free a slot, and return whether it stays free: nobody waits to take one again."""
         self._free += 1
         while self._free > 0 and self._returning:
             returning = self._returning.popleft()
@@ -46,9 +46,13 @@ class Slots:
                 # Handed over here and now: nobody can take it before its new owner runs.
                 self._free -= 1
                 returning.set_result(None)
-                return
-        for listener in self._listeners if self._free > 0 else ():
-            listener()
+        return self._free > 0
+
+    def lend(self) -> None:
+        """Free a slot for as long as its owner waits, and tell the listeners if it stays free."""
+        if self.give_back():
+            for listener in self._listeners:
+                listener()
 
     async def retake(self) -> None:
         """Take a slot as soon as one is free. Once cancelled, none is taken."""

@@ -13,7 +13,7 @@ from keptn_remedy.engine.attempts import Attempts
 from keptn_remedy.engine.runtime import Runtime
 from keptn_remedy.events import ActionTriggered
 from keptn_remedy.registry import Entry
-from keptn_remedy.remediation.earlier_rounds import has_earlier_round, without_leftovers
+from keptn_remedy.remediation.earlier_rounds import without_leftovers
 
 MOST_MISTAKES = 5
 
@@ -49,7 +49,8 @@ class Values:
                 return await elsewhere(trigger)
 
             return await attempts.until_done(fetched), ()
-        if not has_earlier_round(trigger):
+        # Most triggers are of a first round, and are not decoded once more for this.
+        if b'"remedy"' not in trigger.body:
             return trigger.value, ()
         journal = self.runtime.journal
         return await self.runtime.insist(lambda: without_leftovers(trigger, entry, journal.trigger))

@@ -67,7 +67,7 @@ class WaitingRoom:
             raise RuntimeError("only a task can wait")
         has_slot = False
         self._inside.add(task)
-        self._slots.give_back()
+        self._slots.lend()
         if self._is_closed:
             task.cancel()
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, NamedTuple, cast
 from uuid import NAMESPACE_URL, uuid5
 
 import orjson
@@ -29,8 +29,7 @@ _TYPES: Final[Mapping[ReportKind, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """An event we owe Keptn. `execution` is None for one that belongs to no trigger."""
 
     kind: ReportKind

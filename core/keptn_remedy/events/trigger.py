@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from sys import intern
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -152,9 +152,9 @@ def _first_mistake(error: ValidationError) -> str:
 
 def _labels(labels: Any) -> Mapping[str, str]:
     """Labels as text: Keptn drops an event with any other label (contract §1)."""
-    if not is_object(labels):
+    if not isinstance(labels, dict):
         return {}
     return {
         name: value if isinstance(value, str) else orjson.dumps(value).decode()
-        for name, value in labels.items()
+        for name, value in cast("dict[str, Any]", labels).items()
     }

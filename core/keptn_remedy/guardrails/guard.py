@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from itertools import groupby
+from operator import attrgetter
+from typing import Literal, NamedTuple, Protocol
 
-from keptn_remedy.action import Plan
+from keptn_remedy.action import Change, Plan
 from keptn_remedy.events import ActionTriggered
 from keptn_remedy.guardrails.defaults import ReplicaSettings
 from keptn_remedy.guardrails.matching import Fixed, InForce, Resolved, Scope
@@ -53,27 +55,47 @@ class AdmissionRequest(NamedTuple):
     decide: Callable[[History], Objection | None]
 
 
+class Touched(NamedTuple):
+    """A target that an execution is about to touch, the rules for it, and its changes."""
+
+    scope: Scope
+    rules: Resolved
+    changes: tuple[Change, ...]
+
+
+class KnowsPause(Protocol):
+    """Knows the pause in force. It may change at any time."""
+
+    @property
+    def current(self) -> Pause | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class NoPause:
+    """Knows of no pause, and never will."""
+
+    current: None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guard:
     """Decides whether a plan may be applied.
 
-    `policy` holds the rules in force, `pause` returns the pause known to this process. `services`
-    returns the number of services of a project's stage, None where it is unknown.
+    `policy` holds the rules in force, `pauses` knows the pause, as far as this process does.
+    `services` returns the number of services of a project's stage, None where it is unknown.
     """
 
     journal: Journal
     clock: Clock
     policy: InForce
-    pause: Callable[[], Pause | None]
+    pauses: KnowsPause
     services: Callable[[str, str], Awaitable[int | None]]
 
     @classmethod
     def built_in(cls, journal: Journal, clock: Clock, replicas: ReplicaSettings) -> Guard:
         """A guard without a policy, a pause or a Keptn to ask."""
         policy = Fixed(replicas.rules(None))
-        return cls(
-            journal=journal, clock=clock, policy=policy, pause=lambda: None, services=_unknown
-        )
+        return cls(journal=journal, clock=clock, policy=policy, pauses=NoPause(), services=_unknown)
 
     async def try_admit(
         self, execution: Execution, plan: Plan | None, *, approved: bool, dry_run: bool
@@ -108,15 +130,15 @@ class Guard:
         approved: bool,
         dry_run: bool,
     ) -> AdmissionRequest:
-        scopes = list(self._scopes(execution, plan))
+        touched = self._touched(execution, plan)
         changes_nothing = plan is not None and not plan.changes
         rails = STANDING if changes_nothing else RAILS
-        strictest = max((rules for _, rules in scopes), key=_strictness)
+        strictest = max((each.rules for each in touched), key=_strictness)
 
         def decide(history: History) -> Objection | None:
             # Another process may have paused since this one last looked.
-            pause = self.pause() or history.pause()
-            cases = self._cases(execution, plan, scopes, pause, services)
+            pause = self.pauses.current or history.pause()
+            cases = self._cases(execution, plan, touched, pause, services)
             refusal = first_refusal(cases, history, rails)
             if dry_run or strictest.mode == "dry-run":
                 rule = "REMEDY_DRY_RUN" if dry_run else strictest.rule("mode")
@@ -126,7 +148,7 @@ class Guard:
             return _approval_needed(strictest)
 
         context = execution.trigger.context
-        effects = [] if changes_nothing else [_effect(*it, context) for it in scopes]
+        effects = [] if changes_nothing else [_effect(each, context) for each in touched]
         return AdmissionRequest(effects, decide)
 
     async def still_allowed(self, execution: Execution, plan: Plan | None) -> Refusal | None:
@@ -135,12 +157,12 @@ class Guard:
         Rails that count are left out: they count this plan already.
         """
         pause = await self._pause_in_force()
-        cases = self._cases(execution, plan, list(self._scopes(execution, plan)), pause)
+        cases = self._cases(execution, plan, self._touched(execution, plan), pause)
         return first_refusal(cases, None, STANDING)
 
     def paused(self) -> Refusal | None:
         """The refusal of anything that acts during a pause that this process knows of."""
-        return _refused_by(self.pause())
+        return _refused_by(self.pauses.current)
 
     async def paused_by_anybody(self) -> Refusal | None:
         """As `paused`, and reads the journal for a pause of another process."""
@@ -148,7 +170,7 @@ class Guard:
 
     async def _pause_in_force(self) -> Pause | None:
         # Another process may have paused since this one last looked.
-        return self.pause() or await insist(self.journal.paused, self.clock.sleep)
+        return self.pauses.current or await insist(self.journal.paused, self.clock.sleep)
 
     def told_as(
         self, execution: Execution, plan: Plan | None, what: Literal["on_refused", "on_failed"]
@@ -176,26 +198,26 @@ class Guard:
         self,
         execution: Execution,
         plan: Plan | None,
-        scopes: Collection[tuple[Scope, Resolved]],
+        touched: Sequence[Touched],
         pause: Pause | None,
         services: int | None = None,
     ) -> list[Case]:
         now, context = self.clock.now(), execution.trigger.context
-        targets = frozenset([scope.target or "" for scope, _ in scopes])
+        targets = frozenset([each.scope.target or "" for each in touched])
         return [
             Case(
-                scope=scope,
-                rules=rules,
-                target=scope.target or "",
+                scope=each.scope,
+                rules=each.rules,
+                target=each.scope.target or "",
                 context=context,
                 now=now,
-                changes=plan.changes_of(scope.target) if plan else (),
+                changes=each.changes,
                 targets=targets,
                 replicas=plan.replicas if plan else None,
                 pause=pause,
                 services=services,
             )
-            for scope, rules in scopes
+            for each in touched
         ]
 
     async def _services(self, execution: Execution, plan: Plan | None) -> int | None:
@@ -208,13 +230,16 @@ class Guard:
         return await self.services(execution.trigger.project, execution.trigger.stage)
 
     def _resolved(self, execution: Execution, plan: Plan | None) -> list[Resolved]:
-        return [rules for _, rules in self._scopes(execution, plan)]
+        return [each.rules for each in self._touched(execution, plan)]
 
-    def _scopes(self, execution: Execution, plan: Plan | None) -> Iterator[tuple[Scope, Resolved]]:
+    def _touched(self, execution: Execution, plan: Plan | None) -> list[Touched]:
         rules, trigger, planned = self.policy.rules, execution.trigger, plan is not None
-        for target in targets_of(execution, plan):
-            scope = scope_of(trigger, execution.action, rules.label_names, target, planned=planned)
-            yield scope, rules.resolve(scope)
+        action, labels = execution.action, rules.label_names
+        scopes = {
+            scope_of(trigger, action, labels, target, planned=planned): changes
+            for target, changes in targets_of(execution, plan).items()
+        }
+        return [Touched(scope, rules.resolve(scope), scopes[scope]) for scope in scopes]
 
 
 def _refused_by(pause: Pause | None) -> Refusal | None:
@@ -227,12 +252,15 @@ async def _unknown(project: str, stage: str) -> None:
     return None
 
 
-def targets_of(execution: Execution, plan: Plan | None) -> list[str]:
-    """The targets that rails count: the plan's, or the service where no plan changes anything."""
-    trigger = execution.trigger
+def targets_of(execution: Execution, plan: Plan | None) -> dict[str, tuple[Change, ...]]:
+    """The targets that rails count, in order, each with its changes: the plan's, or the service
+    where no plan changes anything.
+    """
     if plan and plan.changes:
-        return sorted(plan.targets)
-    return [f"service {trigger.project}/{trigger.stage}/{trigger.service}"]
+        by_target = sorted(plan.changes, key=attrgetter("target"))
+        return {t: tuple(changes) for t, changes in groupby(by_target, attrgetter("target"))}
+    trigger = execution.trigger
+    return {f"service {trigger.project}/{trigger.stage}/{trigger.service}": ()}
 
 
 def scope_of(
@@ -262,7 +290,8 @@ def _labels(trigger: ActionTriggered, names: Collection[str]) -> tuple[tuple[str
     return tuple(sorted(label for label in trigger.labels.items() if label[0] in names))
 
 
-def _effect(scope: Scope, rules: Resolved, context: str) -> Effect:
+def _effect(touched: Touched, context: str) -> Effect:
+    scope = touched.scope
     return Effect(
         target=scope.target or "",
         action=scope.action,
@@ -271,7 +300,7 @@ def _effect(scope: Scope, rules: Resolved, context: str) -> Effect:
         service=scope.service,
         context=context,
         planned=scope.planned,
-        settle=rules.settle,
+        settle=touched.rules.settle,
     )
 
 

@@ -33,7 +33,10 @@ class PauseFile:
 
 
 class Pauses:
-    """The pause in force, as known to this process. The journal's pause is written only here."""
+    """The pause in force, as known to this process. The journal's pause is written only here.
+
+    `current` is the file's pause, else the journal's. None: executions may act.
+    """
 
     def __init__(self, journal: Journal, file: Path | None = None) -> None:
         self._journal = journal
@@ -41,10 +44,7 @@ class Pauses:
         self._by_file: Pause | None = None
         self._journaled: Pause | None = None
         self._orders = 0
-
-    def current(self) -> Pause | None:
-        """The file's pause, else the journal's. None: executions may act."""
-        return self._by_file or self._journaled
+        self.current: Pause | None = None
 
     @property
     def by_file(self) -> Pause | None:
@@ -54,6 +54,7 @@ class Pauses:
     async def look(self) -> None:
         """Read the pause file."""
         self._by_file = await self._file.look()
+        self.current = self._by_file or self._journaled
 
     async def refresh(self) -> None:
         """Read the journal's pause: another process may have written or ended it.
@@ -65,7 +66,7 @@ class Pauses:
         found = await self._journal.paused()
         # An order that came during the read is newer than what was read.
         if orders == self._orders:
-            self._journaled = found
+            self._know(found)
 
     async def pause(self, by: str, reason: str) -> Pause:
         """Store a pause in the journal, in place of an earlier one; in force on return.
@@ -89,7 +90,11 @@ class Pauses:
 
     def _note(self, journaled: Pause | None) -> None:
         self._orders += 1
+        self._know(journaled)
+
+    def _know(self, journaled: Pause | None) -> None:
         self._journaled = journaled
+        self.current = self._by_file or journaled
 
 
 def still_paused_words(by_file: Pause, ended: Pause | None) -> str:

@@ -10,7 +10,7 @@ from keptn_remedy.guardrails.guard import scope_of
 from keptn_remedy.guardrails.matching import InForce
 from keptn_remedy.journal import Execution, Journal, JournalError
 from keptn_remedy.keptn.transports import Receipt
-from keptn_remedy.registry import Entry, Registry
+from keptn_remedy.registry import Registry
 from keptn_remedy.support import logs
 
 
@@ -53,9 +53,10 @@ class Intake:
         entry = self._registry.find(trigger.action)
         if entry is None:
             return _ignored(trigger.id, self._why_not_ours(trigger.action))
-        if rule := self._ignoring_rule(trigger, entry):
+        action = entry.name
+        if rule := self._ignoring_rule(trigger, action):
             return _ignored(trigger.id, f"rule {rule!r} leaves it to other providers")
-        execution = await self._journal.accept(trigger, entry.name)
+        execution = await self._journal.accept(trigger, action)
         if execution is None:
             return Receipt("duplicate", trigger.id)
         self._offer(execution)
@@ -67,11 +68,11 @@ class Intake:
             return f"the action {known.name} is off: {known.off}"
         return f"there is no action {name!r} here" if name else "data.action.action is missing"
 
-    def _ignoring_rule(self, trigger: ActionTriggered, entry: Entry) -> str | None:
+    def _ignoring_rule(self, trigger: ActionTriggered, action: str) -> str | None:
         rules = self._policy.rules
         if not rules.may_ignore:
             return None
-        resolved = rules.resolve(scope_of(trigger, entry.name, rules.label_names))
+        resolved = rules.resolve(scope_of(trigger, action, rules.label_names))
         return resolved.rule("decision") if resolved.decision == "ignore" else None
 
     async def _take_ending(self, event: Event) -> Receipt:

@@ -210,7 +210,7 @@ class OperatorApi:
             raise HttpError(409, self._mask.text(still_paused_words(by_file, ended)))
 
     async def _show_pause(self, _: OrderRequest) -> web.Response:
-        return json_answer(models.Pause.of(self._pauses.current()), self._mask)
+        return json_answer(models.Pause.of(self._pauses.current), self._mask)
 
 
 class _Unauthorized(HttpError):

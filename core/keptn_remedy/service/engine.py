@@ -13,10 +13,9 @@ from keptn_remedy.engine.dispatcher import Dispatcher
 from keptn_remedy.engine.orders import Orders
 from keptn_remedy.engine.overdue import Overdue
 from keptn_remedy.engine.reporting import Reporting
-from keptn_remedy.engine.runner import Runner
+from keptn_remedy.engine.runner import Runner, Taking
 from keptn_remedy.engine.runtime import Runtime
 from keptn_remedy.engine.slots import Slots
-from keptn_remedy.engine.taking import Taking
 from keptn_remedy.engine.target_locks import TargetLocks
 from keptn_remedy.engine.undo.scheduler import UndoScheduler
 from keptn_remedy.engine.undo.undoer import Undoer
@@ -26,7 +25,7 @@ from keptn_remedy.engine.watchdog import Watchdog
 from keptn_remedy.events import ActionTriggered, Replies
 from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.guardrails.pauses import Pauses
-from keptn_remedy.journal import Execution, Unsent, insist
+from keptn_remedy.journal import Unsent, insist
 from keptn_remedy.registry import Registry
 from keptn_remedy.settings import Settings
 
@@ -45,10 +44,6 @@ class Engine:
     room: WaitingRoom
     locks: TargetLocks
     overdue: Overdue
-
-    def offer(self, execution: Execution) -> None:
-        """Start a stored execution, at once or when its turn comes."""
-        self.dispatcher.offer(execution)
 
     def recover(self) -> None:
         """Look in the journal for executions that nobody offered."""

@@ -60,7 +60,7 @@ class Service:
             base.registry,
             base.journal,
             base.policy,
-            self.engine.offer,
+            self.engine.dispatcher.offer,
             self._aborted_tasks.abort_by_event,
         )
         self._missed_triggers = _missed_triggers(base, self._replies, self.intake, self.outbox)
@@ -140,7 +140,7 @@ def _engine(base: Foundation, replies: Replies, outbox: Outbox) -> Engine:
         journal=base.journal,
         clock=base.clock,
         policy=base.policy,
-        pause=base.pauses.current,
+        pauses=base.pauses,
         services=StageSizes(control_plane.services, base.clock).of,
     )
     return build_engine(

@@ -51,6 +51,6 @@ class Readiness:
                 degraded.append(f"reports that Keptn rejected: {parked}")
         if problem := self._policy.problem:
             degraded.append(f"the policy was rejected, the last good one holds: {problem}")
-        if pause := self._pauses.current():
+        if pause := self._pauses.current:
             degraded.append(paused_words(pause))
         return models.Readiness(ready=not reasons, reasons=reasons, degraded=degraded)

@@ -62,6 +62,18 @@ async def test_some_can_be_cancelled_alone() -> None:
     await work.crew.drain(0)
 
 
+async def test_a_drain_does_not_wait_for_what_is_not_worth_it() -> None:
+    work = Work()
+    work.crew.start("deaf", work.hear_nothing())
+    work.crew.start("a", work.wait())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await work.crew.drain(60, cancel_seconds=0, waits_for=lambda thing: False)
+    await until(lambda: work.ended == [("a", "None")])
+    work.gate.set()
+    await until(lambda: len(work.ended) == 2)
+
+
 async def test_what_ignores_its_cancellation_is_waited_for_once_and_its_end_is_noted() -> None:
     work = Work()
     work.crew.start("deaf", work.hear_nothing())

@@ -16,10 +16,9 @@ from keptn_remedy import Action, Change, Context, Outcome, Plan, PlannedAction, 
 from keptn_remedy.engine.execution import MAX_RUNS
 from keptn_remedy.engine.overdue import Overdue
 from keptn_remedy.engine.reporting import Reporting
-from keptn_remedy.engine.runner import Runner
+from keptn_remedy.engine.runner import Runner, Taking
 from keptn_remedy.engine.runtime import Runtime
 from keptn_remedy.engine.slots import Slots
-from keptn_remedy.engine.taking import Taking
 from keptn_remedy.engine.target_locks import TargetLocks
 from keptn_remedy.engine.value import Values
 from keptn_remedy.engine.waiting_room import WaitingRoom

@@ -43,16 +43,24 @@ async def test_nobody_who_comes_later_overtakes_one_who_waits() -> None:
     second.cancel()
 
 
-async def test_listeners_hear_only_of_slots_that_nobody_waits_for() -> None:
+async def test_listeners_hear_only_of_lent_slots_that_nobody_waits_for() -> None:
     slots, heard = Slots(0), list[int]()
     slots.notify(lambda: heard.append(slots.free))
     waiting = asyncio.create_task(slots.retake())
     await asyncio.sleep(0)
-    slots.give_back()
+    slots.lend()
     await waiting
     assert heard == []
-    slots.give_back()
+    slots.lend()
     assert heard == [1]
+
+
+async def test_who_gives_a_slot_back_hears_whether_it_stays_free() -> None:
+    slots = Slots(0)
+    waiting = asyncio.create_task(slots.retake())
+    await asyncio.sleep(0)
+    assert [slots.give_back(), slots.give_back()] == [False, True]
+    await waiting
 
 
 @pytest.mark.parametrize("is_handed_over", [False, True])

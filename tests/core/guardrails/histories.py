@@ -12,7 +12,7 @@ from typing import Any, Literal
 from hypothesis import strategies as st
 
 from keptn_remedy import Change, Plan
-from keptn_remedy.guardrails.guard import Guard, Objection
+from keptn_remedy.guardrails.guard import Guard, NoPause, Objection
 from keptn_remedy.guardrails.matching import Fixed, Rules
 from keptn_remedy.guardrails.policy import Policy
 from keptn_remedy.guardrails.rails import Refusal
@@ -168,7 +168,7 @@ class World:
             journal=self._journal,
             clock=self._clock,
             policy=Fixed(self._rules),
-            pause=lambda: None,  # heard of too late: the transaction itself must see it
+            pauses=NoPause(),  # heard of too late: the transaction itself must see it
             services=_services,
         )
 

@@ -240,7 +240,7 @@ class Rig:
         await until(self.is_paused)
 
     def is_paused(self) -> bool:
-        return self.service.pauses.current() is not None
+        return self.service.pauses.current is not None
 
     async def resume(self) -> None:
         await self.service.journal.resume()

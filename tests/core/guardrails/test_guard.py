@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from keptn_remedy import Change, Plan
-from keptn_remedy.guardrails.guard import ApprovalNeeded, DryRun, Guard, Objection
+from keptn_remedy.guardrails.guard import ApprovalNeeded, DryRun, Guard, NoPause, Objection
 from keptn_remedy.guardrails.matching import Fixed, Rules
 from keptn_remedy.guardrails.policy import Policy
 from keptn_remedy.journal.sqlite import SqliteJournal
@@ -38,7 +38,7 @@ async def objection(journal: SqliteJournal, **settings: str) -> Objection | None
         journal=journal,
         clock=SetClock(),
         policy=Fixed(policy),
-        pause=lambda: None,
+        pauses=NoPause(),
         services=unknown,
     )
     execution = await journal.accept(trigger(), "scale")

@@ -185,7 +185,7 @@ async def test_an_undo_that_nobody_asked_for_waits_for_the_end_of_a_pause(rig: R
         await rig.pause()
     rig.clock.forward(1801)
     async with rig.serving() as service:
-        await until(lambda: service.pauses.current() is not None)
+        await until(lambda: service.pauses.current is not None)
         assert rig.knobs.numbers == {"a": 2}
         rig.clock.forward(1)
         await rig.resume()

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from keptn_remedy import Change, Plan
-from keptn_remedy.guardrails.guard import Guard, Objection
+from keptn_remedy.guardrails.guard import Guard, NoPause, Objection
 from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.guardrails.policy import Policy
 from keptn_remedy.guardrails.rails import RAILS, Refusal
@@ -53,7 +53,7 @@ class Rails:
             journal=self.journal,
             clock=self.clock,
             policy=self,
-            pause=lambda: None,
+            pauses=NoPause(),
             services=services,
         )
         return await guard.try_admit(execution, Plan(changes), approved=False, dry_run=False)

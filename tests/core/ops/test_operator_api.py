@@ -232,11 +232,11 @@ async def test_a_pause_is_told_until_it_is_resumed(desk: Desk) -> None:
 
 async def test_a_pause_holds_from_its_answer_on(desk: Desk) -> None:
     await desk.order("/api/pause", {"reason": "release freeze"})
-    pause = desk.pauses.current()
+    pause = desk.pauses.current
     assert pause
     assert pause.reason == "release freeze"
     await desk.order("/api/resume")
-    assert desk.pauses.current() is None
+    assert desk.pauses.current is None
 
 
 async def test_a_pause_of_another_process_is_told_at_once(desk: Desk) -> None:
@@ -303,7 +303,7 @@ async def test_a_pause_is_not_forgotten_by_who_looked_before_it(
     await desk.order("/api/pause", {"reason": "release freeze"})
     goes_on.set()
     assert (await look).json["paused"] is False
-    assert desk.pauses.current()
+    assert desk.pauses.current
 
 
 async def test_resuming_what_is_not_paused_is_no_mistake(desk: Desk) -> None:

@@ -64,11 +64,10 @@ class UndoScheduler:
 
     async def drain(self, seconds: float, cancel_seconds: float = CANCEL_SECONDS) -> None:
         """Let undos under way end, and cancel those that don't within that time: the next process
-        repeats them. Those that have not begun are cancelled at once.
+        repeats them. Those that have not begun, or were abandoned, are cancelled at once.
         """
         self.stop()
-        self._crew.cancel(lambda due: not self._undoer.has_begun(due))
-        await self._crew.drain(seconds, cancel_seconds)
+        await self._crew.drain(seconds, cancel_seconds, waits_for=self._undoer.has_begun)
 
     def under_way(self) -> Iterator[Watched]:
         """The undos under way, for the watchdog."""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from keptn_remedy.events import Event, Report
 
 ReceiptKind = Literal["accepted", "duplicate", "noted", "ignored", "unavailable"]
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """What was done with an event. `text` is the execution's id, or why there is none."""
 
     kind: ReceiptKind
