@@ -19,6 +19,11 @@ def with_journal(
     open_at: Callable[[Path], SqliteJournal] = SqliteJournal.read_only,
 ) -> int:
     """Run a command on the journal; returns the command's exit code, or that of the mistake."""
+    try:
+        path = journal_path()
+    except SettingsError as error:
+        complain(error.mistakes)
+        return WRONG_USAGE
 
     async def opened() -> int:
         journal = open_at(path)
@@ -28,11 +33,7 @@ def with_journal(
             await journal.close()
 
     try:
-        path = journal_path()
         return asyncio.run(opened())
-    except SettingsError as error:
-        complain(error.mistakes)
-        return WRONG_USAGE
     except JournalUnusable as error:
         complain([str(error)])
         return FAILED

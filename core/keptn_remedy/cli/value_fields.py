@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import orjson
 
@@ -107,7 +107,7 @@ def _of_kind(kind: str, schema: Schema, root: Schema) -> list[str]:
 def _collection(name: str, held: Any, root: Schema) -> str:
     if not isinstance(held, dict) or not held:
         return name
-    return f"{name} of {_plural(_or(_types(held, root)))}"
+    return f"{name} of {_plural(_or(_types(cast('Schema', held), root)))}"
 
 
 def _plural(words: str) -> str:
