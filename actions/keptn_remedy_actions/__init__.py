@@ -1,1 +1,1 @@
-"""The actions that keptn-remedy brings along."""
+"""The built-in actions of keptn-remedy."""

@@ -1,4 +1,4 @@
-"""restart: new pods for a workload, as `kubectl rollout restart` has them made, and watched."""
+"""restart: replaces the pods of a workload, like `kubectl rollout restart`, and watches them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keptn_remedy_actions.cluster import (
     Workload,
     annotations_of,
     argo,
-    events,
+    kube_events,
     rollout,
     spec_of,
     stateful,
@@ -30,15 +30,15 @@ from keptn_remedy_actions.cluster.targets import TargetValue, resolve
 
 
 class _Memo(Target):
-    """What the plan keeps: what is to be restarted, and the time that makes it one restart."""
+    """The plan's memo: the workload, and the time that identifies this restart."""
 
     at: str
     before: str | None
-    """What stood there: it may lie in the future, where clocks differ or a restart is scheduled."""
+    """The time that was there. It may be in the future: a skewed clock or a scheduled restart."""
 
 
 class Restart(ClusterAction):
-    """Replace all pods of a workload, one after the other, as its update strategy says."""
+    """Replace all pods of a workload, as its update strategy says."""
 
     name = "restart"
     aliases = ("rollout-restart", "restart-pods")
@@ -49,7 +49,7 @@ class Restart(ClusterAction):
 
     async def plan(self, context: Context, value: TargetValue) -> Plan:
         workload = await resolve(self.api, self.settings, context, value)
-        if workload.ref.kind != ROLLOUT:  # whose controller restarts pods by itself, paused or not
+        if workload.ref.kind != ROLLOUT:  # its controller also restarts the pods of a paused one
             rollout.check_follows_its_template(workload, "a restart would not begin")
         before = restarted_at(workload)
         at = _now(besides=before)
@@ -64,8 +64,10 @@ class Restart(ClusterAction):
         workload = await self._again(memo)
         if not _is_restarted(memo, workload):
             await self.api.patch(memo.workload, MERGE_PATCH, _order(memo))
-        told = f"restarted at {memo.at}"
-        await events.tell(self.api, context, memo.workload, workload.live, "RemedyRestarted", told)
+        message = f"restarted at {memo.at}"
+        await kube_events.record(
+            self.api, context, memo.workload, workload.live, "RemedyRestarted", message
+        )
 
     async def verify(self, context: Context, plan: Plan) -> Outcome:
         memo = _Memo.model_validate(plan.memo)
@@ -74,7 +76,7 @@ class Restart(ClusterAction):
             workload = await self._again(memo)
             if not _is_restarted(memo, workload):
                 who = who_set(workload.live, "/spec/template", memo.at)
-                return Outcome.failed(f"overridden: {who} took the restart of {memo.workload} back")
+                return Outcome.failed(f"overridden: {who} reverted the restart of {memo.workload}")
             how = _progress(workload)
             if how.state != "waiting":
                 break
@@ -84,19 +86,19 @@ class Restart(ClusterAction):
         return Outcome.failed(f"{memo.workload} is not available after its restart: {why}")
 
     def is_same(self, asked: Plan, now: Plan) -> bool:
-        # `restartedAt` is the time of the plan.
+        # `restartedAt` is the time of the plan, which differs.
         return [change.target for change in asked.changes] == [c.target for c in now.changes]
 
     async def put_back(self, context: Context, plan: Plan, live: Object) -> bool:
         memo = _Memo.model_validate(plan.memo)
         if restarted_at(Workload(memo.workload, live)) == memo.before:
-            return False  # it never came to the restart
-        raise Denied("a restart can't be undone: the pods of before are gone")
+            return False  # it was never restarted
+        raise Denied("a restart can't be undone: the old pods are gone")
 
     async def _again(self, memo: _Memo) -> Workload:
         live = await self.api.get(memo.workload)
         if uid_of(live) != memo.uid:
-            raise AnotherTemplate(f"{memo.workload} was deleted and made anew meanwhile")
+            raise AnotherTemplate(f"{memo.workload} was deleted and recreated meanwhile")
         return Workload(memo.workload, live)
 
     async def _reasons(self, memo: _Memo, workload: Workload, how: Progress) -> str:
@@ -105,7 +107,7 @@ class Restart(ClusterAction):
 
 
 def restarted_at(workload: Workload) -> str | None:
-    """When somebody wanted it restarted last."""
+    """The time of the last order to restart it."""
     spec = spec_of(workload.live)
     if workload.ref.kind == ROLLOUT:
         return spec.get("restartAt")
@@ -113,20 +115,28 @@ def restarted_at(workload: Workload) -> str | None:
 
 
 def _now(besides: str | None) -> str:
-    """The time in whole seconds; a second later, if it was restarted within this one."""
+    """The time in whole seconds, or a second later if it would be equal to `besides`.
+
+    An equal time would restart nothing.
+    """
     now = datetime.now(UTC)
-    told = [f"{each:%Y-%m-%dT%H:%M:%SZ}" for each in (now, now + timedelta(seconds=1))]
-    return told[told[0] == besides]
+    if _rfc3339(now) == besides:
+        now += timedelta(seconds=1)
+    return _rfc3339(now)
+
+
+def _rfc3339(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _is_restarted(memo: _Memo, workload: Workload) -> bool:
-    """Whether it was told so, by us or by somebody after us; kubectl writes local time."""
-    told = restarted_at(workload)
-    if told is None or told in (memo.before, memo.at):
-        return told == memo.at
+    """Whether it has our order to restart, or a later one; kubectl writes local time."""
+    ordered = restarted_at(workload)
+    if ordered is None or ordered in (memo.before, memo.at):
+        return ordered == memo.at
     try:
-        return datetime.fromisoformat(told) > datetime.fromisoformat(memo.at)
-    except (ValueError, TypeError):  # no time, or one without a zone
+        return datetime.fromisoformat(ordered) > datetime.fromisoformat(memo.at)
+    except (ValueError, TypeError):  # not a time, or one without a zone
         return False
 
 
@@ -137,7 +147,7 @@ def _order(memo: _Memo) -> Object:
 
 
 def _progress(workload: Workload) -> Progress:
-    """A Rollout's controller notes the restart when the last pod is new."""
+    """How far the restart is; a Rollout's status has it once the last pod is new."""
     if workload.ref.kind != ROLLOUT:
         return rollout.progress(workload)
     done = status_of(workload.live).get("restartedAt")
@@ -146,6 +156,6 @@ def _progress(workload: Workload) -> Progress:
             "waiting",
             "its controller restarts pods only while all of its ReplicaSets are available",
         )
-    if argo.is_held(workload.live):  # by an update, which is another story
+    if argo.is_held(workload.live):  # by an update, which the restart doesn't wait for
         return rollout.availability(workload.live, workload.live)
     return rollout.progress(workload)

@@ -1,4 +1,4 @@
-"""rollback: back to the newest revision of a workload that was healthy, as far as can be seen."""
+"""rollback: returns a workload to the newest revision that was seen healthy."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from keptn_remedy_actions.cluster import (
     Ref,
     Workload,
     argo,
-    events,
     known,
+    kube_events,
     owners,
     rollout,
     stateful,
@@ -45,7 +45,7 @@ _Step = Literal["abort", "swap", "none"]
 
 
 class RollbackValue(TargetValue):
-    """Of what, and to which revision, if not to the one that the action finds."""
+    """The workload, and the revision to return to; by default the action chooses one."""
 
     revision: int | None = Field(default=None, ge=1)
 
@@ -58,7 +58,7 @@ class RollbackValue(TargetValue):
 
 
 class _Memo(Target):
-    """What the plan keeps: names of history objects. Their templates may hold secrets."""
+    """The plan's memo: names of history objects, as their templates may hold secrets."""
 
     former: str
     wanted: str
@@ -68,7 +68,7 @@ class _Memo(Target):
 
 
 class Rollback(ClusterAction):
-    """Go back to the newest revision of a workload that was healthy, as far as can be seen."""
+    """Return a workload to the newest revision that was seen healthy."""
 
     name = "rollback"
     aliases = ("rollout-undo", "undo-rollout")
@@ -89,12 +89,15 @@ class Rollback(ClusterAction):
         else:
             wanted = numbered(history.revisions, value.revision)
         if wanted.is_same_program(live):
-            return Plan((), (f"{workload.ref} is at {live} already", *notes))
+            return Plan((), (f"{workload.ref} is already at {live}", *notes))
         if rollout.is_empty(workload):
-            notes = (*notes, f"{workload.ref} has no pods, so {wanted} can't be seen available")
-        told = _told(wanted, shared(history.revisions, remembered.good))
+            notes = (
+                *notes,
+                f"{workload.ref} has no pods, so nothing shows whether {wanted} is available",
+            )
+        after = _described(wanted, shared(history.revisions, remembered.good))
         targets = [each.ref.target for each in history.touched]
-        changes = tuple(Change(target, "template", str(live), told) for target in targets)
+        changes = tuple(Change(target, "template", str(live), after) for target in targets)
         return Plan(changes, notes, _memo(workload, live, wanted).model_dump(mode="json"))
 
     async def apply(self, context: Context, plan: Plan) -> None:
@@ -103,7 +106,7 @@ class Rollback(ClusterAction):
         memo = _Memo.model_validate(plan.memo)
         go_back = partial(self._go_back, context, memo)
         history, _ = await changed(self.api, memo.workload, memo.uid, go_back)
-        await self._tell(context, history, "RemedyRolledBack", memo.step)
+        await self._record(context, history, "RemedyRolledBack", memo.step)
 
     async def verify(self, context: Context, plan: Plan) -> Outcome:
         if not plan.changes:
@@ -136,7 +139,7 @@ class Rollback(ClusterAction):
             expected = memo.step.rpartition(" -> ")[2]
             raise Denied(f"{error}, and {expected} was expected: it is left alone") from None
         except NotFound as error:
-            raise Denied(f"it is gone, or what has its template is: {error}") from None
+            raise Denied(f"it is gone, or the object with its template is: {error}") from None
         remembered.forgive(memo.former, history.revisions)
         await known.keep(context, memo.workload, remembered, history.revisions)
         return is_put_back
@@ -144,9 +147,9 @@ class Rollback(ClusterAction):
     async def _go_back(self, context: Context, memo: _Memo, history: History) -> None:
         remembered = await known.recall(context, memo.workload, memo.uid)
         if remembered.last == context.trigger.id:
-            return  # done before a crash; who changed it since then is left, and told by `verify`
+            return  # done before a crash; `verify` reports who changed it since
         step = _next_step(memo, history)
-        # Before the patch: however that ends, what had a problem is not gone back to.
+        # Before the patch: however it ends, no later rollback returns to the bad revision.
         remembered.note_bad(memo.former, history.revisions)
         remembered.begun = context.trigger.id
         await known.keep(context, memo.workload, remembered, history.revisions)
@@ -166,8 +169,8 @@ class Rollback(ClusterAction):
         rollout.check_follows_its_template(history.workload, "its former template has no effect")
         if history.named(memo.former) is None:
             raise Denied(
-                f"{memo.former}, which had the former template, is not in the history of"
-                f" {memo.workload} any more: deploy what is wanted instead"
+                f"{memo.former}, which had the former template, is no longer in the history of"
+                f" {memo.workload}: deploy the version that you want"
             )
         await put(self.api, history, memo.former)
         return True
@@ -195,22 +198,22 @@ class Rollback(ClusterAction):
             remembered.note_good(memo.wanted, history.revisions)
             await known.keep(context, memo.workload, remembered, history.revisions)
 
-    async def _tell(self, context: Context, history: History, reason: str, told: str) -> None:
+    async def _record(self, context: Context, history: History, reason: str, message: str) -> None:
         workload = history.workload
-        await events.tell(self.api, context, workload.ref, workload.live, reason, told)
+        await kube_events.record(self.api, context, workload.ref, workload.live, reason, message)
 
 
 def _recorded(history: History) -> Revision:
     live = history.live
     if live is None or not history.is_observed:
         raise TemporaryError(
-            f"the controller of {history.workload.ref} has not recorded its present template yet"
+            f"the controller of {history.workload.ref} has not recorded its current template yet"
         )
     return live
 
 
-def _told(wanted: Revision, seen_available: Mapping[str, str]) -> str:
-    """What has no pods tells nothing; the next one up is taken on trust, and this says so."""
+def _described(wanted: Revision, seen_available: Mapping[str, str]) -> str:
+    """The revision, and what is known of its health: one without pods shows none."""
     if wanted.health == "serving":
         return str(wanted)
     if when := seen_available.get(wanted.name):
@@ -235,7 +238,11 @@ def _memo(workload: Workload, live: Revision, wanted: Revision) -> _Memo:
 
 
 def _next_step(memo: _Memo, history: History) -> _Step:
-    """What is to be done now, if what was planned for is still there."""
+    """What is left to do.
+
+    Raises:
+        AnotherTemplate: the template is neither that of the plan nor the wanted one.
+    """
     former, wanted, since = memo.former, memo.wanted, memo.planned_at
     if memo.by_abort and argo.is_updating(history.workload.live):
         check_holds(history, former, instead_of=wanted, since=since)
@@ -246,27 +253,29 @@ def _next_step(memo: _Memo, history: History) -> _Step:
 
 
 def _is_as_left(memo: _Memo, history: History, *, is_ours: bool) -> bool:
-    """Whether the template is the one that the rollback left; False if it is that of before.
+    """Whether the template is the one that the rollback left; False if it is the one before.
 
     Raises:
         AnotherTemplate: it is neither, or was restarted since.
-        TemporaryError: it is not recorded yet what it is.
+        TemporaryError: the controller has not recorded it yet.
     """
     if history.is_at(memo.former):
         return False
-    # What aborted an update wrote no template, unless there was nothing left to abort.
+    # Aborting an update writes no template, unless there was nothing left to abort.
     by_us = not memo.by_abort or history.is_written_by_us
     if by_us and (history.is_at(memo.wanted) or (is_ours and history.grew_from(memo.wanted))):
         return True
     if history.runs(memo.former) or (is_ours and history.grew_from(memo.former)):
         return False
     if not history.is_observed:
-        raise TemporaryError(f"the controller has not recorded what {history.workload.ref} has now")
+        raise TemporaryError(
+            f"the controller of {history.workload.ref} has not recorded its current template yet"
+        )
     raise another(history, memo.wanted, since=memo.planned_at)
 
 
 def _is_aborted(memo: _Memo, history: History) -> bool:
-    """Whether what was planned as an abort was, and still is, one."""
+    """Whether the rollback aborted an update, and the update still is aborted."""
     live = history.workload.live
     is_former = history.live is not None and history.live.name == memo.former
     return memo.by_abort and is_former and argo.is_aborted(live)

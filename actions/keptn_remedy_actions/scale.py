@@ -1,4 +1,4 @@
-"""scale: another number of replicas, through whatever decides about them."""
+"""scale: sets the number of replicas of a workload, or the bounds of its autoscaler."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from keptn_remedy_actions.cluster import (
     Object,
     Ref,
     Workload,
-    events,
+    kube_events,
     meta_of,
     owners,
     replicas,
@@ -29,7 +29,7 @@ from keptn_remedy_actions.cluster.compare_and_set import (
     compare_and_set,
 )
 from keptn_remedy_actions.cluster.managers import who_set
-from keptn_remedy_actions.cluster.quantity import EXAMPLES, Limits, Wish, read_wish
+from keptn_remedy_actions.cluster.quantity import EXAMPLES, Limits, Quantity, read_quantity
 from keptn_remedy_actions.cluster.replicas import Replicas
 from keptn_remedy_actions.cluster.targets import TargetValue, resolve
 
@@ -44,11 +44,11 @@ Bound = Annotated[int | None, BeforeValidator(_no_switch, json_schema_input_type
 
 
 class ScaleValue(TargetValue):
-    """How many, between which bounds, and of what."""
+    """How many replicas, within which bounds, and of which workload."""
 
     replicas: Annotated[
         Any,
-        BeforeValidator(read_wish, json_schema_input_type=int | float | str),
+        BeforeValidator(read_quantity, json_schema_input_type=int | float | str),
         Described(description=EXAMPLES),
     ]
     min: Bound = Described(default=None, ge=0)
@@ -62,16 +62,19 @@ class ScaleValue(TargetValue):
 
 
 def _as_object(sent: Any) -> Any:
-    """A scalar says how many and nothing else."""
+    """A value that is no map is the number of replicas."""
     if not isinstance(sent, dict):
         return {"replicas": sent}
     if "replicas" not in sent:
-        raise ValueError(f"must say how many replicas: {EXAMPLES}")
+        raise ValueError(f"must give the number of replicas: {EXAMPLES}")
     return sent  # pyright: ignore[reportUnknownVariableType]  # the model reads it
 
 
 class _Memo(Target):
-    """What the plan keeps: which fields of what were to be set for which workload."""
+    """The plan's memo: which fields of which object are set for which workload.
+
+    `ordered` are the desired replicas before, `wanted` those after the plan.
+    """
 
     holder: Ref
     subresource: str
@@ -88,11 +91,11 @@ class _Memo(Target):
 
 
 class Scale(ClusterAction):
-    """Set how many replicas a workload has, also under a HorizontalPodAutoscaler or KEDA."""
+    """Set the number of replicas of a workload, also under a HorizontalPodAutoscaler or KEDA."""
 
     name = "scale"
     aliases = ("scaling", "scale-replicas")
-    deadline = 600.0  # a cluster that grows for it takes minutes
+    deadline = 600.0  # new nodes for it take minutes
 
     Value: ClassVar[Any] = Annotated[
         ScaleValue, BeforeValidator(_as_object, json_schema_input_type=int | str | ScaleValue)
@@ -106,15 +109,15 @@ class Scale(ClusterAction):
         lever = await find_lever(self.api, workload, scale)
         wanted, limits = self._sized(context, value, lever.ordered)
         notes = (*limits, *value.notes)
-        if wanted == 0 and lever.ref.kind == HPA:  # which can't go below 1
+        if wanted == 0 and lever.ref.kind == HPA:  # an HPA can't go below 1
             lever = direct(workload, scale)
         if wanted == lever.ordered:
-            limits = limits or (f"it had {wanted} already",)
+            limits = limits or (f"it already has {wanted} replicas",)
             return Plan((), (*limits, *value.notes), _memo(workload, lever, [], wanted))
         if lever.high and lever.least <= wanted < lever.ordered:
             raise Denied(
-                f"{lever.ref} chose {lever.ordered} replicas, of {lever.least} at least:"
-                f" {wanted} would be a fight against it"
+                f"{lever.ref} chose {lever.ordered} replicas (its minimum is {lever.least}) and"
+                f" would revert {wanted}; change the autoscaler instead"
             )
         fields = lever.fields(wanted)
         changes = tuple(_change(workload.ref, lever.ref, field) for field in fields)
@@ -127,7 +130,7 @@ class Scale(ClusterAction):
             return
         live = await self.api.get(memo.workload)
         await compare_and_set(self.api, memo.holder, memo.fields, memo.subresource)
-        await events.tell(self.api, context, memo.workload, live, "RemedyScaled", str(plan))
+        await kube_events.record(self.api, context, memo.workload, live, "RemedyScaled", str(plan))
 
     async def verify(self, context: Context, plan: Plan) -> Outcome:
         memo = _Memo.model_validate(plan.memo)
@@ -164,28 +167,28 @@ class Scale(ClusterAction):
     def _sized(
         self, context: Context, value: ScaleValue, ordered: int
     ) -> tuple[int, tuple[str, ...]]:
-        """The replicas wanted, and what was restricted."""
-        wish: Wish = value.replicas
-        settings = self.settings
-        bare_adds = _spelled(context.trigger.action) == "scaling"
-        wished = wish.comes_to(ordered, bare_adds=bare_adds)
-        if wished == ordered:
+        """The number of replicas to set, and how `value` was restricted."""
+        quantity: Quantity = value.replicas
+        # Keptn's helm-service adds the number of its `scaling` action (docs/keptn.md#k39).
+        bare_adds = self.own_spelling(context.trigger.action) == "scaling"
+        asked = quantity.of(ordered, bare_adds=bare_adds)
+        if asked == ordered:
             return ordered, ()
-        if wish.is_zero(bare_adds=bare_adds) and not settings.allow_zero:
-            raise Denied("0 replicas are refused: KUBERNETES_ALLOW_ZERO is not set")
+        if quantity.is_zero(bare_adds=bare_adds) and not self.settings.allow_zero:
+            raise Denied("scaling to 0 is not allowed; to allow it, set KUBERNETES_ALLOW_ZERO")
         limits = self._limits(value)
-        wanted = limits.clamped(wished, ordered)
-        if wanted == wished:
+        wanted = limits.clamped(asked, ordered)
+        if wanted == asked:
             return wanted, ()
-        by = limits.most_by if wished > limits.most else limits.least_by
-        left = "so it is left at" if wanted == ordered else "so it gets"
-        return wanted, (f"{wished} wished for, but {by}: {left} {wanted}",)
+        by = limits.most_by if asked > limits.most else limits.least_by
+        left = "left at" if wanted == ordered else "set to"
+        return wanted, (f"asked for {asked} replicas, but {by}: {left} {wanted}",)
 
     def _limits(self, value: ScaleValue) -> Limits:
         settings = self.settings
         least, least_by = (1, "0 needs KUBERNETES_ALLOW_ZERO")
         if settings.allow_zero:
-            least, least_by = 0, "0 is the least"
+            least, least_by = 0, "there can't be fewer than 0"
         if value.min is not None and value.min > least:
             least, least_by = value.min, f"min is {value.min}"
         most, most_by = settings.max_replicas, f"KUBERNETES_MAX_REPLICAS is {settings.max_replicas}"
@@ -196,7 +199,7 @@ class Scale(ClusterAction):
         return Limits(least, most, least_by, most_by)
 
     async def _overridden(self, memo: _Memo, live: Object) -> str | None:
-        """Who set another value since, if somebody did."""
+        """Who set another value since; None if nobody did."""
         holder = await self.api.get(memo.holder, memo.subresource)
         for field in memo.fields:
             if (seen := field.seen_in(holder)) != field.after:
@@ -206,26 +209,26 @@ class Scale(ClusterAction):
         return None
 
     async def _not_reached(self, memo: _Memo) -> Outcome:
-        """A failure, unless some of what was added is there: nobody wants that taken away again."""
+        """A failure, but a warning if some new replicas are ready: an undo would remove those."""
         seen = await replicas.look(self.api, memo.workload)
         workload = Workload(memo.workload, seen.live)
         why = await trouble.reasons(self.api, workload, labels=seen.selector, since=memo.planned_at)
-        told = f"{memo.workload}: {seen.ready} replicas are ready, {memo.wanted} were to be"
-        told = f"{told}: {why}" if why else told
+        message = f"{memo.workload}: {seen.ready} replicas are ready, {memo.wanted} are wanted"
+        message = f"{message}: {why}" if why else message
         is_partly = memo.ordered < seen.ready < memo.wanted
-        return Outcome.warned(told) if is_partly else Outcome.failed(told)
+        return Outcome.warned(message) if is_partly else Outcome.failed(message)
 
 
 def _reached(memo: _Memo, seen: Replicas) -> Outcome:
-    """An autoscaler may order more than it has to."""
+    """The outcome once the effect holds; an autoscaler may set more replicas than its minimum."""
     steps = f"{memo.workload}: replicas {memo.ordered} -> {seen.ordered}"
     if seen.ordered == memo.wanted:
         return Outcome.passed(f"{steps}, all ready")
     if not memo.is_fewer:
-        return Outcome.passed(f"{steps}, {memo.wanted} were to be ready at least")
+        return Outcome.passed(f"{steps}, at least {memo.wanted} are ready")
     return Outcome.warned(
-        f"{memo.holder} may go down to {memo.wanted} replicas of {memo.workload} now, and"
-        f" orders {seen.ordered} still"
+        f"{memo.holder} may now scale {memo.workload} down to {memo.wanted} replicas; so far it"
+        f" keeps {seen.ordered}"
     )
 
 
@@ -259,13 +262,8 @@ def _memo(workload: Workload, lever: Lever, fields: list[Field], wanted: int) ->
 
 
 def _change(workload: Ref, holder: Ref, field: Field) -> Change:
-    """The workload is what is touched, through whatever object: nothing else may touch it now."""
+    """A change of the workload, whichever object holds the field: the workload must be locked."""
     where = (
         field.name if holder == workload else f"{field.name} of {holder.kind.name} {holder.name}"
     )
     return Change(workload.target, where, field.before, field.after)
-
-
-def _spelled(name: str) -> str:
-    """An action's name as the registry compares it."""
-    return name.strip().lower().replace("-", "").replace("_", "")

@@ -36,42 +36,42 @@ from keptn_remedy_actions.flag_backends.unleash_api import UnleashApi
 _ON = ("on", "true", "yes", "enabled", "1")
 _OFF = ("off", "false", "no", "disabled", "0")
 _EXAMPLE = '{"PromotionCampaign": "off"}'
-# Ignoring it would switch one flag less than wanted where it is but misspelt.
+# An error, not a note: it may be a misspelt flag, which would not be switched.
 _FOREIGN = "if another action left it there, set REMEDY_VALUE_SOURCE=remediation.yaml"
-# Left of an execution's time when looking ends, so that what was seen can still be told.
-_TO_TELL_SECONDS = 2.0
+# Looking ends this long before the deadline, so that its result can still be reported.
+_REPORT_SECONDS = 2.0
 
-Wishes = Mapping[Any, Any]
+Pairs = Mapping[Any, Any]
 
 
 class ToggleFeatureSettings(ActionSettings):
-    """Where the flags are. Unleash wins where both are set."""
+    """Where the flags are. Unleash is used where both are set."""
 
     unleash_url: HttpUrl | None = Field(
         default=None, validation_alias=AliasChoices("unleash_url", "unleash_server_url")
     )
-    """The address that people open; one that ends in `/api` will do too."""
+    """The address of Unleash, with or without `/api` at its end."""
     unleash_api_token: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("unleash_api_token", "unleash_token")
     )
-    """A service account's token; UPDATE_FEATURE_ENVIRONMENT is enough for switching off."""
+    """The token of a service account. To switch off, UPDATE_FEATURE_ENVIRONMENT is enough."""
     unleash_project: str = "default"
     """The Unleash project that holds the flags."""
     unleash_environment: str = ""
-    """One for all stages, or `stage=environment` pairs; a stage's own name where it isn't named."""
+    """One for all stages, or `stage=environment` pairs; other stages use their own name."""
     unleash_client_token: SecretStr | None = None
-    """Applications' tokens, one for each environment; turns looking through their eyes on."""
+    """Applications' tokens, one for each environment: `verify` then looks at what they see, too."""
     unleash_timeout_seconds: float = Field(default=10.0, gt=0, le=30)
-    """Seconds for one request."""
+    """Seconds until a request times out."""
     unleash_verify_seconds: float = Field(default=20.0, gt=0, le=240)
-    """Seconds that applications may take to see it; they ask every 15 s, unless told otherwise."""
+    """Seconds that applications may take to see a change; by default they poll every 15 s."""
     flagd_file: Path | None = None
-    """flagd's JSON file of flags, used where no Unleash is configured; replaced as a whole."""
+    """flagd's JSON file of flags, used where no Unleash is set; its folder must be writable."""
 
     @model_validator(mode="before")
     @classmethod
     def _empty_is_unset(cls, given: Any) -> Any:
-        # Manifests render what isn't configured as an empty value.
+        # Manifests render an unset value as an empty one.
         return {name: value for name, value in given.items() if value not in ("", None)}
 
     @field_validator("unleash_url")
@@ -107,7 +107,7 @@ class ToggleFeatureSettings(ActionSettings):
 
     @property
     def unleash(self) -> str:
-        """The address without what clients of old put at its end."""
+        """The address without the `/api` that old clients need at its end."""
         return str(self.unleash_url).rstrip("/").removesuffix("/api")
 
     @property
@@ -122,7 +122,7 @@ class ToggleFeatureSettings(ActionSettings):
 
 
 def _environments(text: str) -> Mapping[str, str]:
-    """Environments by stage; under "" the one for all stages."""
+    """Environments by stage; the one for all stages is under ""."""
     if not text or "=" not in text:
         return {"": text.strip()} if text.strip() else {}
     pairs = [pair.partition("=") for pair in text.split(",")]
@@ -131,50 +131,50 @@ def _environments(text: str) -> Mapping[str, str]:
     return {stage.strip(): environment.strip() for stage, _, environment in pairs}
 
 
-def _read_switch(wish: Any) -> Any:
-    """On or off in any of the words that YAML and people have for them."""
-    word = str(wish).strip().lower()
-    if isinstance(wish, str | int) and word in _ON + _OFF:
+def _read_switch(sent: Any) -> Any:
+    """On or off, in any of the words that YAML and people use for them."""
+    word = str(sent).strip().lower()
+    if isinstance(sent, str | int) and word in _ON + _OFF:
         return word in _ON
     raise ValueError(f"must be on or off; {_FOREIGN}")
 
 
 def _read_pairs(value: Any) -> Any:
-    """Keptn 0.6 wrote `Name:on`; several are separated by commas."""
+    """Reads `Name:on` of Keptn 0.6 too; several are separated by commas (docs/keptn.md#k38)."""
     if not isinstance(value, str):
         return value
     pairs = [pair.rpartition(":") for pair in value.split(",")]
     if not all(name.strip() and ":" not in name for name, _, _ in pairs):
         raise ValueError('must be a map, or a text such as "PromotionCampaign:off"')
-    return _each_once([(name, wish) for name, _, wish in pairs])
+    return _each_once([(name, switch) for name, _, switch in pairs])
 
 
 def _each_once(pairs: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    wishes = {name.strip(): wish for name, wish in pairs}
-    if len(wishes) < len(pairs):
+    switches = {name.strip(): switch for name, switch in pairs}
+    if len(switches) < len(pairs):
         raise ValueError("names a flag more than once")
-    for name in wishes:
+    for name in switches:
         if not name or not name.isprintable():
-            raise ValueError(f"{name!r} is no name of a flag")
-    return wishes
+            raise ValueError(f"{name!r} is not the name of a flag")
+    return switches
 
 
-def _is_map(value: Any) -> TypeGuard[Wishes]:
+def _is_map(value: Any) -> TypeGuard[Pairs]:
     return isinstance(value, Mapping)
 
 
-def _read_wishes(value: Any) -> Any:
-    wishes = _read_pairs(value)
-    if not _is_map(wishes) or not wishes:
+def _read_switches(value: Any) -> Any:
+    pairs = _read_pairs(value)
+    if not _is_map(pairs) or not pairs:
         raise ValueError(f"must map at least one flag to on or off, such as {_EXAMPLE}")
-    return _each_once([(str(name), wish) for name, wish in wishes.items()])
+    return _each_once([(str(name), switch) for name, switch in pairs.items()])
 
 
-Wish = Annotated[bool, BeforeValidator(_read_switch, json_schema_input_type=bool | str | int)]
+OnOrOff = Annotated[bool, BeforeValidator(_read_switch, json_schema_input_type=bool | str | int)]
 
 
 class _Memo(BaseModel):
-    """What the plan keeps: where the flags are, and what they were."""
+    """The plan's memo: where the flags are, and how they were."""
 
     store: Literal["unleash", "flagd"]
     project: str = ""
@@ -188,12 +188,12 @@ class ToggleFeature(PlannedAction):
 
     name = "toggle-feature"
     aliases = ("featuretoggle", "togglefeature", "feature-toggle")
-    env_prefix = ""  # UNLEASH_URL is what everybody calls it
+    env_prefix = ""  # UNLEASH_URL is the common name
 
     Settings: ClassVar[Any] = ToggleFeatureSettings
     Value: ClassVar[Any] = Annotated[
-        dict[str, Wish],
-        BeforeValidator(_read_wishes, json_schema_input_type=dict[str, Wish] | str),
+        dict[str, OnOrOff],
+        BeforeValidator(_read_switches, json_schema_input_type=dict[str, OnOrOff] | str),
     ]
 
     settings: ToggleFeatureSettings
@@ -201,7 +201,7 @@ class ToggleFeature(PlannedAction):
     async def plan(self, context: Context, value: Mapping[str, bool]) -> Plan:
         memo = self._memo(context)
         store = self._store(context, memo)
-        # All are looked at before the first is changed: one that can't be switched stops them all.
+        # All are read before the first is changed: one that can't be switched stops them all.
         memo.switches = [Switch(await store.find(name, on=on), on=on) for name, on in value.items()]
         return Plan(
             changes=tuple(_change(switch) for switch in memo.switches if switch.changes),
@@ -220,19 +220,19 @@ class ToggleFeature(PlannedAction):
     async def verify(self, context: Context, plan: Plan) -> Outcome:
         memo = _Memo.model_validate(plan.memo)
         store = self._store(context, memo)
-        left = context.deadline - time.time() - _TO_TELL_SECONDS
-        seconds = max(0.0, min(self.settings.unleash_verify_seconds, left))
-        verdict = await store.verify(memo.switches, seconds=seconds)
+        remaining = context.deadline - time.time() - _REPORT_SECONDS
+        seconds = max(0.0, min(self.settings.unleash_verify_seconds, remaining))
+        evaluation = await store.verify(memo.switches, seconds=seconds)
         for switch in memo.switches:
-            if image := verdict.left.get(switch.flag.name):
+            if image := evaluation.left.get(switch.flag.name):
                 kept = {"execution": context.trigger.id, "image": image}
                 await context.memory.put(_left_at(switch), kept)
-        details = {"seen": dict(verdict.seen)} if verdict.seen else {}
-        if not verdict.holds:
-            return Outcome.failed(verdict.contrary, **details)
+        details = {"seen": dict(evaluation.seen)} if evaluation.seen else {}
+        if not evaluation.holds:
+            return Outcome.failed(evaluation.contrary, **details)
         done = f"{', '.join(map(str, memo.switches))} in {store.place}"
-        if verdict.doubt:
-            return Outcome.warned(f"{done}; what applications see: {verdict.doubt}", **details)
+        if evaluation.doubt:
+            return Outcome.warned(f"{done}; what applications see: {evaluation.doubt}", **details)
         return Outcome.passed(done, **details)
 
     async def undo(self, context: Context, plan: Plan) -> str | None:
@@ -258,12 +258,14 @@ class ToggleFeature(PlannedAction):
         return _Memo(store="flagd", file=settings.flagd_file or Path())
 
     def _store(self, context: Context, memo: _Memo) -> FlagStore:
-        """Where the plan was made for, whatever the settings say by now."""
+        """The store that the plan was made for, whatever the settings say now."""
         if memo.store == "flagd":
             return FlagdFile(memo.file)
         settings = self.settings
         if not settings.unleash_url or not settings.unleash_api_token:
-            raise PermanentError("this was planned for Unleash: set UNLEASH_URL again")
+            raise PermanentError(
+                "this was planned for Unleash, which is no longer configured: set UNLEASH_URL"
+            )
         api = UnleashApi(
             http=context.http,
             url=settings.unleash,
@@ -276,12 +278,12 @@ class ToggleFeature(PlannedAction):
 
 
 def _left_at(switch: Switch) -> str:
-    """Where the newest after-image of a flag is kept."""
+    """The key in the action's memory for the newest after-image of a flag."""
     return f"left {switch.flag.target}"
 
 
 async def _left(context: Context, switch: Switch) -> Any:
-    """The flag's after-image, if no later execution left another."""
+    """The flag's after-image, unless a later execution left another."""
     kept: Mapping[str, Any] = await context.memory.get(_left_at(switch)) or {}
     return kept.get("image") if kept.get("execution") == context.trigger.id else None
 

@@ -54,13 +54,18 @@ class Retry:
     longest: float = 30.0
 
 
+def key(name: str) -> str:
+    """The name of an action in the form that names are compared in: without case, `-` and `_`."""
+    return name.strip().lower().replace("-", "").replace("_", "")
+
+
 Status = Literal["succeeded", "errored"]
 Result = Literal["pass", "warning", "fail"]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an execution ended, in Keptn's terms (design §6).
+    """How an execution ended, in Keptn's terms (docs/keptn.md#k15).
 
     `details` are sent to Keptn under `data.remedy`, as text and maps of text; put no secrets there.
     """
@@ -237,6 +242,11 @@ class BaseAction:
 
     def __init__(self, settings: Any = None) -> None:
         self.settings = settings
+
+    @classmethod
+    def own_spelling(cls, name: str) -> str:
+        """The action's `name` or alias that `name` means; `name` itself if it is none of them."""
+        return next((own for own in (cls.name, *cls.aliases) if key(own) == key(name)), name)
 
     async def close(self) -> None:
         """Release what the action holds; called once, when the service stops."""

@@ -16,6 +16,7 @@ from typing import Any, TypeGuard
 from pydantic import TypeAdapter
 
 from keptn_remedy.action import Action, AnyAction, BaseAction, PlannedAction
+from keptn_remedy.action import key as key  # noqa: PLC0414  others call it registry.key
 from keptn_remedy.support import logs
 from keptn_remedy.support.variables import SettingsError, build
 
@@ -119,11 +120,6 @@ async def _closed(name: str, action: AnyAction) -> None:
             await action.close()
     except Exception as error:  # noqa: BLE001  an author's close may fail in any way
         logs.logger().warning("closing an action failed", action=name, error=repr(error))
-
-
-def key(name: str) -> str:
-    """A name in the form that names are compared in: without case, `-` and `_`."""
-    return name.strip().lower().replace("-", "").replace("_", "")
 
 
 def _keys(cls: type[AnyAction]) -> set[str]:

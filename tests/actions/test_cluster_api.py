@@ -208,7 +208,7 @@ async def test_an_api_server_that_has_just_come_back_is_not_believed_that_nothin
     peer.answer(404, json=refusal(404, "not found"), times=None)
     with pytest.raises(aiohttp.ClientConnectionError):
         await cluster.get(CARTS)
-    with pytest.raises(TemporaryError, match="lost a moment ago"):
+    with pytest.raises(TemporaryError, match="unreachable a moment ago"):
         await cluster.get(CARTS)
     monkeypatch.setattr(api, "_STARTING_SECONDS", 0)
     with pytest.raises(NotFound):
@@ -239,7 +239,7 @@ async def test_a_kubeconfig_that_is_none_is_told_in_one_line(tmp_path: Path, con
     path = tmp_path / "kubeconfig"
     path.write_text(content)
     cluster = ClusterApi(KubernetesSettings(kubeconfig=str(path)))
-    with pytest.raises(PermanentError, match="no way to the cluster: ") as caught:
+    with pytest.raises(PermanentError, match="can't connect to the cluster: ") as caught:
         await cluster.get(CARTS)
     assert "\n" not in str(caught.value)
 

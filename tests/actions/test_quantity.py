@@ -1,4 +1,4 @@
-"""What a wish for replicas comes to."""
+"""The number of replicas that a value asks for."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from keptn_remedy_actions.cluster.quantity import Limits, read_wish
+from keptn_remedy_actions.cluster.quantity import Limits, read_quantity
 from keptn_remedy_actions.scale import Scale
 
 VALUE: TypeAdapter[Any] = TypeAdapter(Scale.Value)
@@ -43,39 +43,39 @@ def mistake(value: Any) -> str:
 def test_a_bare_number_is_absolute_for_scale_and_an_increment_for_scaling(
     sent: Any, as_scale: int, as_scaling: int
 ) -> None:
-    wish = VALUE.validate_python(sent).replicas
-    assert wish.comes_to(3, bare_adds=False) == as_scale
-    assert wish.comes_to(3, bare_adds=True) == as_scaling
+    quantity = VALUE.validate_python(sent).replicas
+    assert quantity.of(3, bare_adds=False) == as_scale
+    assert quantity.of(3, bare_adds=True) == as_scaling
 
 
 def test_percentages_are_exact_before_they_are_rounded_up() -> None:
-    assert read_wish("110%").comes_to(100, bare_adds=False) == 110
+    assert read_quantity("110%").of(100, bare_adds=False) == 110
 
 
 @pytest.mark.parametrize(
     ("sent", "reason"),
     [
-        (None, "none is no number of replicas"),
-        (True, "true is no number of replicas"),
-        (False, "false is no number of replicas"),
-        ("", "must say how many replicas"),
-        ("  ", "must say how many replicas"),
-        ({}, "must say how many replicas"),
-        ([], "must say how many replicas"),
-        ([3], "must say how many replicas"),
-        (2.5, "2.5 is no whole number"),
-        ("2.5", "'2.5' is no number of replicas"),
-        (float("nan"), "nan is no whole number"),
-        (float("inf"), "inf is no whole number"),
-        ("many", "'many' is no number of replicas"),
-        ("x-2", "'x-2' is no number of replicas"),
-        ("1e3", "'1e3' is no number of replicas"),
-        ("1_000", "'1_000' is no number of replicas"),
-        ("٣", "is no number of replicas"),
-        (3_000_000_000, "more than Kubernetes can count"),
-        ("+3000000000", "more than Kubernetes can count"),
-        ({"replicas": None}, "none is no number of replicas"),
-        ({"replica": 3}, "must say how many replicas"),
+        (None, "none is not a number of replicas"),
+        (True, "true is not a number of replicas"),
+        (False, "false is not a number of replicas"),
+        ("", "must give the number of replicas"),
+        ("  ", "must give the number of replicas"),
+        ({}, "must give the number of replicas"),
+        ([], "must give the number of replicas"),
+        ([3], "must give the number of replicas"),
+        (2.5, "2.5 is not a whole number"),
+        ("2.5", "'2.5' is not a number of replicas"),
+        (float("nan"), "nan is not a whole number"),
+        (float("inf"), "inf is not a whole number"),
+        ("many", "'many' is not a number of replicas"),
+        ("x-2", "'x-2' is not a number of replicas"),
+        ("1e3", "'1e3' is not a number of replicas"),
+        ("1_000", "'1_000' is not a number of replicas"),
+        ("٣", "is not a number of replicas"),
+        (3_000_000_000, "must not be more than 2147483647"),
+        ("+3000000000", "must not be more than 2147483647"),
+        ({"replicas": None}, "none is not a number of replicas"),
+        ({"replica": 3}, "must give the number of replicas"),
         ({"replicas": 3, "namspace": "x"}, "no 'namspace'; did you mean 'namespace'?"),
         ({"replicas": 3, "min": 5, "max": 4}, "min 5 is above max 4"),
         ({"replicas": 3, "name": " "}, "must not be empty"),
@@ -83,7 +83,7 @@ def test_percentages_are_exact_before_they_are_rounded_up() -> None:
         ({"replicas": 3, "max": False}, "must be a number of replicas"),
         ({"replicas": 3, "min": -1}, "greater than or equal to 0"),
         ({"replicas": 3, "max": 0}, "greater than or equal to 1"),
-        (1e300, "more than Kubernetes can count"),
+        (1e300, "must not be more than 2147483647"),
     ],
 )
 def test_what_is_no_number_of_replicas_is_refused_with_the_reason(sent: Any, reason: str) -> None:
@@ -92,9 +92,9 @@ def test_what_is_no_number_of_replicas_is_refused_with_the_reason(sent: Any, rea
 
 @pytest.mark.parametrize("sent", ["0", 0, "x0", "0%", "-100%"])
 def test_none_at_all_is_told_from_fewer(sent: Any) -> None:
-    assert read_wish(sent).is_zero(bare_adds=False)
-    assert not read_wish("-3").is_zero(bare_adds=False)
-    assert not read_wish(0).is_zero(bare_adds=True)  # an increment of nothing
+    assert read_quantity(sent).is_zero(bare_adds=False)
+    assert not read_quantity("-3").is_zero(bare_adds=False)
+    assert not read_quantity(0).is_zero(bare_adds=True)  # an increment of nothing
 
 
 @pytest.mark.parametrize(
@@ -103,12 +103,14 @@ def test_none_at_all_is_told_from_fewer(sent: Any) -> None:
         (7, 3, 7),
         (70, 3, 50),
         (1, 3, 2),
-        (62, 60, 60),  # above the ceiling already: a wish for more must not take any away
+        (62, 60, 60),  # above the ceiling already: asking for more must not remove any
         (55, 60, 50),
-        (0, 1, 1),  # and below the floor a wish for fewer must not add any
+        (0, 1, 1),  # and below the floor asking for fewer must not add any
     ],
 )
-def test_a_wish_is_clamped_but_never_turned_around(wanted: int, ordered: int, clamped: int) -> None:
+def test_a_number_is_clamped_but_never_turned_around(
+    wanted: int, ordered: int, clamped: int
+) -> None:
     assert Limits(2, 50).clamped(wanted, ordered) == clamped
 
 
@@ -116,7 +118,7 @@ replicas = st.integers(0, 1000)
 
 
 @given(replicas, replicas, replicas, replicas)
-def test_no_wish_leads_past_a_limit_or_against_its_direction(
+def test_no_number_leads_past_a_limit_or_against_its_direction(
     wanted: int, ordered: int, fewest: int, more: int
 ) -> None:
     most = fewest + more

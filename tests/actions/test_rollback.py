@@ -94,7 +94,7 @@ def test_only_bad_revisions_are_refused_with_the_reason_of_each() -> None:
         "every other revision is known to be bad:"
         " revision 2 (image carts:2) was rolled back from at 2026-01-01T00:00:00Z;"
         " revision 1 (image carts:1) has pods, and none of them is ready;"
-        ' to take one nevertheless, name it in `value`: {"revision": 2}'
+        ' to use one anyway, name it in `value`: {"revision": 2}'
     )
 
 

@@ -44,7 +44,7 @@ def steps(plan: Plan) -> list[str]:
     return [str(change) for change in plan.changes]
 
 
-async def test_a_relative_wish_becomes_absolute(cluster: Cluster) -> None:
+async def test_a_relative_value_becomes_absolute(cluster: Cluster) -> None:
     async with cluster({(DEPLOYMENT, "carts"): replicas(3)}) as drive:
         plan = await drive.plan("+2")
     assert steps(plan) == ["deployments.apps/sockshop-production/carts replicas: 3 -> 5"]
@@ -82,7 +82,7 @@ async def test_an_hpa_is_changed_within_the_ceiling(cluster: Cluster) -> None:
         f"{target} minReplicas {of}: 2 -> 6",
         f"{target} maxReplicas {of}: 4 -> 6",
     ]
-    assert plan.notes == ("9 wished for, but KUBERNETES_MAX_REPLICAS is 6: so it gets 6",)
+    assert plan.notes == ("asked for 9 replicas, but KUBERNETES_MAX_REPLICAS is 6: set to 6",)
 
 
 async def test_an_hpa_of_another_workload_is_none_of_our_business(cluster: Cluster) -> None:
@@ -125,11 +125,11 @@ async def test_more_than_keda_would_go_to_by_itself_raises_its_maximum(cluster: 
 @pytest.mark.parametrize(
     ("value", "wanted", "note"),
     [
-        (200, 50, "200 wished for, but KUBERNETES_MAX_REPLICAS is 50: so it gets 50"),
-        ({"replicas": 9, "max": 4}, 4, "9 wished for, but max is 4: so it gets 4"),
-        ({"replicas": 1, "min": 2}, 2, "1 wished for, but min is 2: so it gets 2"),
-        ("-7", 1, "-4 wished for, but 0 needs KUBERNETES_ALLOW_ZERO: so it gets 1"),
-        ({"replicas": 4, "max": 2}, None, "4 wished for, but max is 2: so it is left at 3"),
+        (200, 50, "asked for 200 replicas, but KUBERNETES_MAX_REPLICAS is 50: set to 50"),
+        ({"replicas": 9, "max": 4}, 4, "asked for 9 replicas, but max is 4: set to 4"),
+        ({"replicas": 1, "min": 2}, 2, "asked for 1 replicas, but min is 2: set to 2"),
+        ("-7", 1, "asked for -4 replicas, but 0 needs KUBERNETES_ALLOW_ZERO: set to 1"),
+        ({"replicas": 4, "max": 2}, None, "asked for 4 replicas, but max is 2: left at 3"),
     ],
 )
 async def test_the_limit_that_acted_is_named(
@@ -168,7 +168,7 @@ async def test_what_an_earlier_round_left_in_the_value_is_told_and_ignored(
     async with cluster({(DEPLOYMENT, "carts"): replicas(3)}) as drive:
         plan = await drive.plan({"replicas": 4, "PromotionCampaign": "off"})
     assert [change.after for change in plan.changes] == [4]
-    assert plan.notes == ("not for this action, and ignored, in value: PromotionCampaign",)
+    assert plan.notes == ("ignored in value, as it is not for this action: PromotionCampaign",)
 
 
 @pytest.mark.parametrize(
@@ -198,5 +198,5 @@ def test_a_kubeconfig_that_does_not_exist_is_refused_at_the_start(tmp_path: Path
 
 
 def test_without_a_cluster_it_is_off() -> None:
-    with pytest.raises(ValueError, match="this is no pod, and KUBECONFIG is not set"):
+    with pytest.raises(ValueError, match="this is not a pod, and KUBECONFIG is not set"):
         Scale.Settings()

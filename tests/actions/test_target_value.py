@@ -36,7 +36,7 @@ def test_none_means_what_the_templates_say(action: Any, sent: Any) -> None:
 def test_what_was_meant_for_the_action_of_an_earlier_round_is_told(
     action: Any, sent: Any, told: str
 ) -> None:
-    assert read(action, sent).notes == (f"not for this action, and ignored, in value: {told}",)
+    assert read(action, sent).notes == (f"ignored in value, as it is not for this action: {told}",)
 
 
 @both

@@ -23,7 +23,9 @@ from pydantic import TypeAdapter, ValidationError
 from keptn_remedy import Denied, PermanentError, TemporaryError
 from keptn_remedy.registry import of
 from keptn_remedy_actions.flag_backends import Switch
-from keptn_remedy_actions.flag_backends.flagd import FIELDS, FlagdFile
+from keptn_remedy_actions.flag_backends.flagd import FlagdFile
+from keptn_remedy_actions.flag_backends.flagd_definition import FIELDS
+from keptn_remedy_actions.flag_backends.flagd_file import FlagsFile
 from keptn_remedy_actions.toggle_feature import ToggleFeature, ToggleFeatureSettings
 from tests.actions.driving import driven
 
@@ -76,8 +78,8 @@ def test_an_unknown_wish_is_refused_naming_the_flag(wish: object) -> None:
         ("", "must be a map"),
         ({"A": "on", " A ": "off"}, "more than once"),
         ("A:on,A:off", "more than once"),
-        ({"": "on"}, "is no name of a flag"),
-        ({"a\nb": "on"}, "is no name of a flag"),
+        ({"": "on"}, "is not the name of a flag"),
+        ({"a\nb": "on"}, "is not the name of a flag"),
     ],
 )
 def test_a_value_that_names_no_flag_is_refused(value: object, message: str) -> None:
@@ -408,19 +410,24 @@ async def test_a_flag_that_was_switched_back_fails_verification(tmp_path: Path) 
     assert "Promo is state DISABLED, left to the callers' defaults" in outcome.message
 
 
-async def test_an_edit_while_we_write_is_not_lost(tmp_path: Path) -> None:
+async def test_an_edit_while_we_write_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = written(tmp_path, {"Promo": flag()})
     theirs = json.dumps({"flags": {"Promo": flag(), "Theirs": flag()}})
 
-    class Raced(FlagdFile):
-        def _read(self) -> str:
-            found = super()._read()
-            path.write_text(theirs)  # right after we have read it
-            return found
+    read = FlagsFile.read
+
+    def raced(file: FlagsFile) -> str:
+        found = read(file)
+        path.write_text(theirs)  # right after we have read it
+        return found
 
     switch = Switch(await FlagdFile(path).find("Promo", on=False), on=False)
-    with pytest.raises(TemporaryError, match="is being written by somebody else"):
-        await Raced(path).switch([switch])
+    with monkeypatch.context() as patched:
+        patched.setattr(FlagsFile, "read", raced)
+        with pytest.raises(TemporaryError, match="is being written by somebody else"):
+            await FlagdFile(path).switch([switch])
     assert path.read_text() == theirs
     assert names_in(tmp_path) == ["flags.json"]
     await FlagdFile(path).switch([switch])
@@ -440,7 +447,7 @@ async def test_a_file_held_by_another_process_is_tried_again_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = written(tmp_path, {"Promo": flag()})
-    monkeypatch.setattr(FlagdFile, "LOCK_SECONDS", 0.02)
+    monkeypatch.setattr(FlagsFile, "LOCK_SECONDS", 0.02)
     async with driven(toggler(path)) as drive:
         plan = await drive.plan({"Promo": "off"})
         with held(tmp_path), pytest.raises(TemporaryError, match="another process holds"):

@@ -75,7 +75,7 @@ async def test_a_cluster_that_is_not_the_mounted_one_is_not_trusted(
     await mount(namespace, tmp_path)
     api, carts = in_pod(namespace, tmp_path), Ref(DEPLOYMENT, namespace.name, "carts")
     (tmp_path / "ca.crt").write_text("no certificate")
-    with pytest.raises(PermanentError, match="no way to the cluster"):
+    with pytest.raises(PermanentError, match="can't connect to the cluster"):
         await api.get(carts)
     (tmp_path / "ca.crt").write_text(WORLD_OUTSIDE)
     with pytest.raises(ClientConnectorCertificateError):

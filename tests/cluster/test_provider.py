@@ -74,7 +74,7 @@ async def test_a_value_that_keptn_inherited_from_an_earlier_round_is_no_obstacle
     carts = await updated_twice(namespace)
     told = await outcome(keptn, provider, "rollback", {"PromotionCampaign": "off"})
     assert told["result"] == "warning"
-    assert "ignored, in value: PromotionCampaign" in told["message"]
+    assert "ignored in value, as it is not for this action: PromotionCampaign" in told["message"]
     assert await carts.image() == IMAGES[1]
 
 

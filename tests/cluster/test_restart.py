@@ -106,7 +106,7 @@ async def test_a_workload_that_was_made_anew_is_not_restarted(
     await carts.delete()
     await carts.until(lambda it: not it)
     carts = await namespace.deployment()
-    with pytest.raises(AnotherTemplate, match="was deleted and made anew"):
+    with pytest.raises(AnotherTemplate, match="was deleted and recreated"):
         await drive.apply(plan)
     assert "annotations" not in (await carts.live())["spec"]["template"]["metadata"]
 
@@ -132,7 +132,7 @@ async def test_a_restart_that_was_taken_back_is_told(drive: Driven, namespace: N
     await carts.patch({"spec": {"template": {"metadata": {"annotations": None}}}})
     outcome = await drive.verify(plan)
     assert outcome.result == "fail"
-    assert "took the restart of Deployment carts" in outcome.message
+    assert "reverted the restart of Deployment carts" in outcome.message
 
 
 async def test_nothing_is_planned_for_a_paused_deployment(

@@ -165,7 +165,7 @@ async def test_rollouts_and_keda_are_granted_where_they_are_asked_for(
     rollout = await namespace.rollout(replicas=1)
     await namespace.scaled_object(rollout, 1, 3)
     async with acting(Scale, namespace, kubeconfig) as drive:
-        assert "(rollouts we may not see)" in await drive.refusal(2)
+        assert "(no right to read rollouts)" in await drive.refusal(2)
         await grant(namespace, account, rules_for("scale", argoRollouts=True, keda=True))
         plan = await drive.plan(2)
         await drive.apply(plan)

@@ -85,7 +85,7 @@ async def test_the_number_of_the_live_revision_changes_nothing(
     outcome = await rolled_back(drive, revision=1)
     assert (outcome.result, outcome.message) == (
         "warning",
-        f"Deployment carts in {namespace.name} is at revision 1 (image {IMAGES[0]}) already",
+        f"Deployment carts in {namespace.name} is already at revision 1 (image {IMAGES[0]})",
     )
     assert (await carts.live())["metadata"]["generation"] == 1
 
@@ -98,7 +98,7 @@ async def test_without_a_history_there_is_nothing_to_go_back_to(
     drive: Driven, namespace: Namespace, kind: str
 ) -> None:
     await getattr(namespace, kind)()
-    with pytest.raises(Denied, match=r"no other revision than revision 1 \(image .*let it go"):
+    with pytest.raises(Denied, match=r"no other revision than revision 1 \(image .*removed it"):
         await drive.plan({})
 
 

@@ -179,5 +179,5 @@ async def test_a_template_in_a_deployment_is_put_there(drive: Driven, namespace:
 async def test_a_template_in_another_kind_is_refused(drive: Driven, namespace: Namespace) -> None:
     reference = {"apiVersion": "v1", "kind": "PodTemplate", "name": "carts"}
     await namespace.rollout(workloadRef=reference)
-    with pytest.raises(Denied, match="takes its template from a PodTemplate"):
+    with pytest.raises(Denied, match="has its template in a PodTemplate"):
         await drive.plan({})

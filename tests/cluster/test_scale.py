@@ -79,7 +79,7 @@ async def test_what_is_clamped_is_a_warning(drive: Driven, namespace: Namespace)
     workload = await namespace.deployment(replicas=2)
     outcome = await drive.run({"replicas": "x10", "max": 4})
     assert outcome.result == "warning"
-    assert "20 wished for, but max is 4: so it gets 4" in outcome.message
+    assert "asked for 20 replicas, but max is 4: set to 4" in outcome.message
     assert await workload.ready() == 4
 
 
@@ -98,7 +98,7 @@ async def test_what_is_so_already_is_a_warning_and_changes_nothing(
     version = (await workload.live())["metadata"]["resourceVersion"]
     outcome = await drive.run(2)
     assert outcome.result == "warning"
-    assert "it had 2 already" in outcome.message
+    assert "it already has 2 replicas" in outcome.message
     assert (await workload.live())["metadata"]["resourceVersion"] == version
 
 
@@ -148,7 +148,7 @@ async def test_what_somebody_else_scaled_meanwhile_is_left_to_them(
     workload = await namespace.deployment(replicas=2)
     plan = await drive.plan("+2")
     await workload.scale(7)
-    with pytest.raises(ChangedMeanwhile, match="is 7 now, and not 2"):
+    with pytest.raises(ChangedMeanwhile, match="is 7, and 2 was expected"):
         await drive.apply(plan)
     with pytest.raises(Denied, match="is 7, and 4 was expected"):
         await drive.undo(plan)
@@ -170,7 +170,7 @@ async def test_what_changes_after_the_last_look_is_not_overwritten(
         return seen
 
     monkeypatch.setattr(ClusterApi, "get", look_then_be_overtaken)
-    with pytest.raises(ChangedMeanwhile, match="is 7 now"):
+    with pytest.raises(ChangedMeanwhile, match="is 7, and"):
         await drive.apply(plan)
     assert await workload.ordered() == 7
 
@@ -236,7 +236,7 @@ async def test_a_quota_is_told_and_the_scaling_undone(namespace: Namespace, kind
         assert await drive.undo(plan) == "undone"
     assert outcome.result == "fail"
     assert "exceeded quota" in outcome.message
-    assert "1 replicas are ready, 4 were to be" in outcome.message
+    assert "1 replicas are ready, 4 are wanted" in outcome.message
     assert await workload.ordered() == 1
 
 
@@ -246,7 +246,7 @@ async def test_what_became_ready_of_more_is_kept_and_the_rest_told(namespace: Na
     async with acting(Scale, namespace, seconds=8) as drive:
         outcome = await scaled(drive, 5, once=lambda: _is_over_quota(workload, 3))
     assert outcome.result == "warning"
-    assert "3 replicas are ready, 5 were to be" in outcome.message
+    assert "3 replicas are ready, 5 are wanted" in outcome.message
     assert await workload.ordered() == 5
 
 

@@ -53,14 +53,14 @@ async def test_fewer_than_an_hpa_wants_would_be_a_fight(
 ) -> None:
     workload = await namespace.deployment(replicas=4)
     await namespace.autoscaler(workload, 2, 9)
-    with pytest.raises(Denied, match="chose 4 replicas, of 2 at least: 3 would be a fight"):
+    with pytest.raises(Denied, match=r"chose 4 replicas \(its minimum is 2\) and would revert 3"):
         await drive.plan(3)
     plan = await drive.plan(1)
     assert [change.after for change in plan.changes] == [1]
     await drive.apply(plan)
     outcome = await drive.verify(plan)  # its controller, without metrics, keeps the 4
     assert outcome.result == "warning"
-    assert outcome.message.endswith("and orders 4 still")
+    assert outcome.message.endswith("so far it keeps 4")
 
 
 async def test_zero_past_an_hpa_that_has_not_acted_yet_is_no_conflict(namespace: Namespace) -> None:

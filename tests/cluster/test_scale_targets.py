@@ -45,9 +45,12 @@ async def test_a_missing_workload_is_answered_with_similar_names(
 @pytest.mark.parametrize(
     ("settings", "refusal"),
     [
-        ({"workload_template": "{labels[tier]}"}, "wants labels[tier], which the event lacks"),
-        ({"workload_template": "../{service}"}, "'../carts' is no name of a workload"),
-        ({"namespace_template": "{stage}/{project}"}, "is no name of a namespace"),
+        (
+            {"workload_template": "{labels[tier]}"},
+            "needs labels[tier], which the event doesn't have",
+        ),
+        ({"workload_template": "../{service}"}, "'../carts' is not a valid name of a workload"),
+        ({"namespace_template": "{stage}/{project}"}, "is not a valid name of a namespace"),
     ],
 )
 async def test_a_target_that_is_no_name_is_refused(
@@ -65,10 +68,10 @@ async def test_a_target_that_is_no_name_is_refused(
         ({"apiVersion": "apps/v1"}, "needs value.kind"),
         ({"kind": "Widget", "apiVersion": "example.com/v1"}, "the cluster has no example.com/v1"),
         ({"kind": "DaemonSet", "apiVersion": "apps/v9"}, "the cluster has no apps/v9"),
-        ({"kind": "Widget", "apiVersion": "../../v1"}, "is no apiVersion"),
+        ({"kind": "Widget", "apiVersion": "../../v1"}, "is not an apiVersion"),
         ({"kind": "ControllerRevision", "apiVersion": "apps/v1"}, "has no ControllerRevision with"),
-        ({"name": "a/b"}, "'a/b' is no name"),
-        ({"namespace": "UPPER"}, "'UPPER' is no name"),
+        ({"name": "a/b"}, "'a/b' is not a valid name"),
+        ({"namespace": "UPPER"}, "'UPPER' is not a valid name"),
     ],
 )
 async def test_a_target_that_cannot_be_scaled_is_refused(

@@ -238,7 +238,7 @@ async def test_an_autoscaler_that_is_gone_is_told_on_the_workload(
         await scale.undo(plan)
     assert await told(namespace) == [("Warning", "RemedyUndoRefused", f"not undone: {gone}")]
     await namespace.autoscaler(workload, 2, 9)
-    with pytest.raises(Denied, match=r"^Horizontal.* was deleted and made anew since"):
+    with pytest.raises(Denied, match=r"^Horizontal.* was deleted and recreated since"):
         await scale.undo(plan)
     assert (await namespace.get(HPAS, "carts"))["spec"]["minReplicas"] == 2
 
@@ -322,7 +322,7 @@ async def test_a_namesake_of_the_target_is_left_alone(
     await carts.until(lambda it: not it)
     carts = await namespace.deployment(image=IMAGES[1], replicas=replicas)
     there = await version(carts)
-    with pytest.raises(Denied, match="was deleted and made anew since, so it is left alone"):
+    with pytest.raises(Denied, match="was deleted and recreated since, so it is left alone"):
         await driven.undo(plan)
     assert await version(carts) == there
     assert [reason for _, reason, _ in await told(namespace)] == ["RemedyUndoRefused"]
@@ -472,7 +472,7 @@ async def test_a_template_that_left_the_history_can_not_be_put_back(
         namespace.path("replicasets"), lambda it: len(it.get("items", ())) == 1
     )
     there = await version(carts)
-    with pytest.raises(Denied, match="is not in the history of Deployment carts"):
+    with pytest.raises(Denied, match="is no longer in the history of Deployment carts"):
         await driven.undo(plan)
     assert await version(carts) == there
 
@@ -529,7 +529,7 @@ async def test_a_restart_can_not_be_undone(drive: Drive, namespace: Namespace, k
     restart = await drive(Restart)
     plan = await carried_out(restart, {})
     there = await version(carts)
-    why = "a restart can't be undone: the pods of before are gone"
+    why = "a restart can't be undone: the old pods are gone"
     for _ in range(2):
         with pytest.raises(Denied, match=f"^{why}$"):
             await restart.undo(plan)

@@ -1,4 +1,4 @@
-"""What scale, rollback and restart share: the words for objects of a Kubernetes cluster."""
+"""What scale, rollback and restart share: the objects of a Kubernetes cluster, as values."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 from urllib.parse import quote
 
 Object = Mapping[str, Any]
-"""An object as the API server sent it. Fields newer than any model of ours survive in it."""
+"""An object as the API server sent it, with the fields that we don't know."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of object, and where the API server has it."""
+    """A kind of object, and its place in the API."""
 
     name: str
     group: str
@@ -26,7 +26,7 @@ class Kind:
 
     @property
     def resource(self) -> str:
-        """As RBAC and kubectl call it: `deployments.apps`."""
+        """The name in RBAC and kubectl: `deployments.apps`."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     def path(self, namespace: str) -> str:
@@ -49,7 +49,7 @@ EVENT = Kind("Event", "", "v1", "events")
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """Which object."""
+    """The kind, namespace and name of an object."""
 
     kind: Kind
     namespace: str
@@ -64,30 +64,29 @@ class Ref:
 
     @property
     def target(self) -> str:
-        """Its name among the targets of all plans."""
+        """Its name as a target: `deployments.apps/shop/carts`."""
         return f"{self.kind.resource}/{self.namespace}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A workload, and how it was when it was looked at."""
+    """A workload as it was read."""
 
     ref: Ref
     live: Object
 
 
 def meta_of(found: Object) -> Object:
-    """The metadata of an object."""
     return found.get("metadata") or {}
 
 
 def spec_of(found: Object) -> Object:
-    """What is ordered."""
+    """The desired state of an object."""
     return found.get("spec") or {}
 
 
 def status_of(found: Object) -> Object:
-    """What is."""
+    """The observed state of an object."""
     return found.get("status") or {}
 
 
@@ -110,7 +109,7 @@ def uid_of(found: Object) -> str:
 
 
 def is_controlled_by(found: Object, owner: Object) -> bool:
-    """Whether the owner's controller made the object, and not only its labels match."""
+    """Whether the owner controls the object; matching labels are not enough."""
     return any(
         reference.get("controller") and reference.get("uid") == uid_of(owner)
         for reference in meta_of(found).get("ownerReferences") or ()
@@ -118,6 +117,6 @@ def is_controlled_by(found: Object, owner: Object) -> bool:
 
 
 def is_ready(pod: Object) -> bool:
-    """Whether a pod serves."""
+    """Whether a pod is ready."""
     conditions = status_of(pod).get("conditions") or ()
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)

@@ -1,4 +1,4 @@
-"""What scale, rollback and restart have in common: a cluster, patience, and time to look."""
+"""The base of scale, rollback and restart: the connection, the retries, undo, and polling."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import Any, ClassVar
 from pydantic import BaseModel
 
 from keptn_remedy import Context, Denied, Plan, PlannedAction, Retry
-from keptn_remedy_actions.cluster import Object, Ref, events, meta_of
+from keptn_remedy_actions.cluster import Object, Ref, kube_events, meta_of
 from keptn_remedy_actions.cluster.api import ClusterApi, NotFound
 from keptn_remedy_actions.cluster.settings import KubernetesSettings
 
-# Seconds between looks: soon at first, and no burden for the API server when it takes long.
+# Seconds between looks: short at first, longer later to spare the API server.
 FIRST_LOOK_SECONDS, LONGEST_LOOK_SECONDS, LOOK_GROWTH = 0.25, 3.0, 1.2
-# Left of an execution's time when looking ends, so that what was seen can still be told.
-_TO_TELL_SECONDS = 5.0
+# Looking ends this long before the deadline, so that its result can still be reported.
+_REPORT_SECONDS = 5.0
 
 AS_BEFORE = "it is as it was before"
 
 
 class Target(BaseModel):
-    """What the memo of every plan holds: the workload; those of old plans lack its uid."""
+    """What the memo of every plan has: the workload. Old plans lack its uid."""
 
     workload: Ref
     uid: str = ""
@@ -57,27 +57,29 @@ class ClusterAction(PlannedAction, ABC):
             check_same(target.workload, live, target.uid)
             is_put_back = await self.put_back(context, plan, live)
         except Denied as error:
-            told = f"not undone: {error}"
-            await events.warn(self.api, context, target.workload, live, "RemedyUndoRefused", told)
+            why = f"not undone: {error}"
+            await kube_events.warn(
+                self.api, context, target.workload, live, "RemedyUndoRefused", why
+            )
             raise
-        # Also where it was put back before a crash, which may have left that untold.
-        told = f"undone: {'; '.join(map(str, plan.changes))}" if is_put_back else AS_BEFORE
-        await events.tell(self.api, context, target.workload, live, "RemedyUndone", told)
+        # Also where it was as before already: a crash may have come between the undo and its Event.
+        message = f"undone: {'; '.join(map(str, plan.changes))}" if is_put_back else AS_BEFORE
+        await kube_events.record(self.api, context, target.workload, live, "RemedyUndone", message)
         return None if is_put_back else AS_BEFORE
 
     @abstractmethod
     async def put_back(self, context: Context, plan: Plan, live: Object) -> bool:
-        """Undo, by compare-and-set, what was done to the live workload; False when it is so.
+        """Undo the plan by compare-and-set; False where the workload is as before already.
 
         Raises:
-            Denied: it isn't as the plan left it, and was left alone.
+            Denied: it isn't as the plan left it, so it was left alone.
         """
 
     async def there(self, ref: Ref) -> Object:
         """The object.
 
         Raises:
-            Denied: there is none any more.
+            Denied: it is gone.
         """
         try:
             return await self.api.get(ref)
@@ -86,17 +88,21 @@ class ClusterAction(PlannedAction, ABC):
 
 
 def check_same(ref: Ref, live: Object, uid: str) -> None:
-    """Refuse a namesake that came after what was planned for."""
+    """Refuse another object of the same name.
+
+    Raises:
+        Denied: the object was deleted and recreated since the plan.
+    """
     if uid and meta_of(live).get("uid") != uid:
-        raise Denied(f"{ref} was deleted and made anew since, so it is left alone")
+        raise Denied(f"{ref} was deleted and recreated since, so it is left alone")
 
 
 async def looks(context: Context) -> AsyncIterator[None]:
-    """Again and again, at once for the first time, until it is time to tell what was seen."""
+    """Yields when it is time to look: immediately, then at intervals until near the deadline."""
     pause = FIRST_LOOK_SECONDS
     while True:
         yield
-        if time.time() + pause > context.deadline - _TO_TELL_SECONDS:
+        if time.time() + pause > context.deadline - _REPORT_SECONDS:
             return
         await asyncio.sleep(pause)
         pause = min(pause * LOOK_GROWTH, LONGEST_LOOK_SECONDS)

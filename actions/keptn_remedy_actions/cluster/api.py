@@ -1,4 +1,4 @@
-"""The API server behind one door: JSON in and out, time-outs, and errors in an action's words."""
+"""The API server: JSON in and out, time-outs, and errors as actions raise them."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 
 FAILURES = (PermanentError, TemporaryError, ClientError, TimeoutError)
-"""All that a call may raise."""
+"""Everything that a call may raise."""
 
 _TEMPORARY = frozenset({408, 425, 429})
-# A token that was replaced is mounted, and an authenticator is back, within seconds.
+# Within seconds a replaced token is mounted, and an authenticator has restarted.
 _UNAUTHORIZED_SECONDS = 15.0
 _FORGOTTEN_SECONDS = 60.0
 _LONGEST_REASON = 300
-# An API server that has just started knows neither all rights nor all custom resources yet.
+# An API server that has just started may lack some rights and custom resources for a while.
 _STARTING_SECONDS = 10.0
 
 
 class NotFound(PermanentError):
-    """404: there is no such object, or no such resource."""
+    """404: there is no such object or resource."""
 
 
 class Forbidden(PermanentError):
-    """403: RBAC or an admission webhook says no."""
+    """403: RBAC or an admission webhook refuses."""
 
 
 class Conflict(TemporaryError):
@@ -46,7 +46,7 @@ class Conflict(TemporaryError):
 
 
 class Unprocessable(PermanentError):
-    """422: a failed `test` of a JSON patch, or an object that makes no sense."""
+    """422: a failed `test` of a JSON patch, or an invalid object."""
 
 
 _NAMED: Mapping[int, Callable[[str], Exception]] = {
@@ -58,10 +58,10 @@ _NAMED: Mapping[int, Callable[[str], Exception]] = {
 
 
 class ClusterApi:
-    """One cluster. Connects at the first call; objects are plain JSON.
+    """One cluster. It connects at the first call; objects are plain JSON.
 
-    All calls raise TemporaryError, PermanentError or one of the above; connection errors of aiohttp
-    and TimeoutError pass through, the runner knows them.
+    Calls raise TemporaryError, PermanentError or one of the above. Connection errors of aiohttp and
+    TimeoutError are passed on: the runner treats them as temporary.
     """
 
     def __init__(self, settings: KubernetesSettings, account: Path = SERVICE_ACCOUNT) -> None:
@@ -75,7 +75,7 @@ class ClusterApi:
     async def list(
         self, kind: Kind, namespace: str, *, labels: str = "", fields: str = ""
     ) -> list[Object]:
-        """All objects of a kind in a namespace that the selectors match."""
+        """All objects of a kind in a namespace that match the selectors."""
         query = {"limit": str(PAGE)}
         query |= {"labelSelector": labels} if labels else {}
         query |= {"fieldSelector": fields} if fields else {}
@@ -88,7 +88,7 @@ class ClusterApi:
             query["continue"] = more
 
     async def patch(self, ref: Ref, how: str, body: Any, subresource: str = "") -> Object:
-        """Change an object; `how` is one of the media types above."""
+        """Patch an object; `how` is one of the media types above."""
         query = {"fieldManager": FIELD_MANAGER}
         return await self._call("patch", "PATCH", ref, subresource, query, body, how)
 
@@ -97,11 +97,11 @@ class ClusterApi:
         return await self._call("create", "POST", Ref(kind, namespace, ""), query=query, body=body)
 
     async def delete(self, ref: Ref, uid: str) -> None:
-        """Delete this very object, and no namesake that came after it."""
+        """Delete the object with this uid; another one of the same name stays."""
         await self._call("delete", "DELETE", ref, body={"preconditions": {"uid": uid}})
 
     async def resources(self, api_version: str) -> Sequence[Object]:
-        """What the API server has under a group and version (API discovery)."""
+        """The resources of a group and version (API discovery)."""
         root = "apis" if "/" in api_version else "api"
         status, delay, answer = await self._request("GET", f"/{root}/{api_version}", {}, None, None)
         if status == 404:
@@ -130,7 +130,9 @@ class ClusterApi:
         if status < 300:
             return answer
         if status in (403, 404) and time.monotonic() < self._lost_at + _STARTING_SECONDS:
-            raise TemporaryError(f"the API server was lost a moment ago, and answers {status}", 1)
+            raise TemporaryError(
+                f"the API server was unreachable a moment ago, and answers {status}", 1
+            )
         resource = ref.kind.resource + (f"/{subresource}" if subresource else "")
         where = f"{verb} {resource} {ref.name}".rstrip() + f" in {ref.namespace}"
         raise _error(status, delay, answer, where)
@@ -143,7 +145,7 @@ class ClusterApi:
         body: Any,
         content_type: str | None,
     ) -> tuple[int, float | None, Object]:
-        """Status, the pause that was asked for, and the answer."""
+        """Status, the `Retry-After` in seconds, and the answer."""
         try:
             async with self._connection.client() as client:
                 _, url, headers, body, _ = await client.param_serialize(
@@ -167,7 +169,7 @@ class ClusterApi:
         return status, _seconds(response.headers.get("Retry-After")), _parsed(text)
 
     def _check_authorized(self, status: int) -> None:
-        """Tokens are replaced while we run: the next call reads them again, but not for ever."""
+        """Raise for a 401: temporary at first, as tokens are replaced while we run."""
         if status != 401:
             self._unauthorized = None
             return
@@ -183,19 +185,18 @@ class ClusterApi:
 
 def _error(status: int, delay: float | None, answer: Object, where: str) -> Exception:
     said = _reason(answer)
-    told = f"{where}: {said}"
     if named := _NAMED.get(status):
-        return named(f"not allowed: {told}" if status == 403 else told)
-    # What the API server says of a custom resource that lacks its field of replicas.
+        return named(f"{'not allowed: ' if status == 403 else ''}{where}: {said}")
+    # The answer for a custom resource without its replicas field, which no retry would add.
     is_missing = status == 500 and "replicas" in said and "does not exist" in said
-    told = f"{where}: the API server answered {status}: {said}"
+    message = f"{where}: the API server answered {status}: {said}"
     if (status >= 500 and not is_missing) or status in _TEMPORARY:
-        return TemporaryError(told, delay)
-    return PermanentError(told)
+        return TemporaryError(message, delay)
+    return PermanentError(message)
 
 
 def _reason(status: Object) -> str:
-    """Why not, of a Status object. What is long may echo the whole object, secrets included."""
+    """The reason in a Status object. A long one may quote a whole object, secrets included."""
     details: Object = status.get("details") or {}
     causes: Sequence[Object] = details.get("causes") or ()
     said = "; ".join(f"{cause.get('field')}: {cause.get('message')}" for cause in causes)
@@ -206,7 +207,7 @@ def _reason(status: Object) -> str:
 def _parsed(text: bytes) -> Object:
     try:
         answer: Object = json.loads(text)
-    except ValueError:  # a proxy's page
+    except ValueError:  # such as the page of a proxy
         return {"message": text.decode(errors="replace")[:_LONGEST_REASON]}
     return answer
 

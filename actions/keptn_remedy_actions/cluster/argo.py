@@ -1,4 +1,4 @@
-"""Argo Rollouts: what their status means, and how an update of one is aborted."""
+"""Argo Rollouts: what their status means, and how their updates are aborted."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _EPHEMERAL = "rollout.argoproj.io/ephemeral-metadata"
 
 
 def is_updating(rollout: Object) -> bool:
-    """Whether another template is on its way, and hasn't been aborted (kubectl-argo's `abort`)."""
+    """Whether an update is under way and was not aborted."""
     status = status_of(rollout)
     stable = status.get("stableRS")
     return bool(stable) and stable != status.get("currentPodHash") and not is_aborted(rollout)
 
 
 def is_observed(rollout: Object, holder: Object) -> bool:
-    """Whether the status tells of the live template, wherever that is (`isGenerationObserved`).
+    """Whether the status is about the live template in `holder` (`isGenerationObserved`).
 
-    The generations are text in it; releases before 0.10 had a hash there.
+    The status has generations as text; releases before 0.10 had a hash there.
     """
     status = status_of(rollout)
     observed = status.get("observedGeneration")
@@ -40,7 +40,7 @@ def is_observed(rollout: Object, holder: Object) -> bool:
 
 
 def covers(observed: Any, found: Object) -> bool:
-    """Whether an observed generation, a number or its text, is the object's present one."""
+    """Whether an observed generation, a number or its text, is the object's current one."""
     text = str(observed)
     return not text.isdecimal() or int(text) >= meta_of(found).get("generation", 0)
 
@@ -50,13 +50,13 @@ def is_aborted(rollout: Object) -> bool:
 
 
 def has_aborted(rollout: Object) -> bool:
-    """Whether its controller has acted on it; Degraded it may have been before."""
+    """Whether the controller carried out the abort; it may have been Degraded before."""
     status = status_of(rollout)
     return status.get("phase") == "Degraded" and bool(status.get("abortedAt"))
 
 
 def is_held(rollout: Object) -> bool:
-    """Whether its pause ends only when somebody promotes it."""
+    """Whether it is paused until somebody promotes it."""
     strategy: Object = spec_of(rollout).get("strategy") or {}
     blue_green: Object = strategy.get("blueGreen") or {}
     ends_by_itself = {
@@ -68,7 +68,7 @@ def is_held(rollout: Object) -> bool:
 
 
 def _pause(rollout: Object) -> Object:
-    """The present step of a canary, if that is a pause."""
+    """The current step of a canary, if it is a pause."""
     strategy: Object = spec_of(rollout).get("strategy") or {}
     canary: Object = strategy.get("canary") or {}
     steps: Sequence[Object] = canary.get("steps") or ()
@@ -77,13 +77,13 @@ def _pause(rollout: Object) -> Object:
 
 
 def is_stable(rollout: Object, replica_set: str) -> bool:
-    """Whether the ReplicaSet of this name, which ends with its hash, was promoted last."""
+    """Whether this ReplicaSet was promoted last; its name ends with its hash."""
     stable = status_of(rollout).get("stableRS")
     return bool(stable) and replica_set.endswith(f"-{stable}")
 
 
 async def set_abort(api: ClusterApi, rollout: Ref, live: Object, *, abort: bool) -> None:
-    """Abort the update, or take that back, unless the Rollout was changed since it was read."""
+    """Abort the update, or end the abort, unless the Rollout was changed since it was read."""
     version = {"resourceVersion": meta_of(live)["resourceVersion"]}
     body = {"metadata": version, "status": {"abort": abort}}
     try:
@@ -93,7 +93,7 @@ async def set_abort(api: ClusterApi, rollout: Ref, live: Object, *, abort: bool)
 
 
 def without_ephemeral(replica_set: Object, template: Object) -> Object:
-    """The template without what `canaryMetadata` and `stableMetadata` lent to its pods."""
+    """The template without what `canaryMetadata` and `stableMetadata` added to it."""
     lent = _parsed(annotations_of(replica_set).get(_EPHEMERAL, ""))
     meta: dict[str, Any] = dict(meta_of(template))
     for field in ("labels", "annotations"):

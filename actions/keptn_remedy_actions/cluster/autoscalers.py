@@ -1,4 +1,4 @@
-"""Who decides how many replicas a workload has: its scale subresource, an HPA, or KEDA."""
+"""What sets the number of replicas of a workload: its scale subresource, an HPA, or KEDA."""
 
 from __future__ import annotations
 
@@ -23,19 +23,23 @@ from keptn_remedy_actions.cluster.compare_and_set import Field
 
 PAUSED = "autoscaling.keda.sh/paused"
 PAUSED_REPLICAS = "autoscaling.keda.sh/paused-replicas"
-# `maxReplicaCount` where a ScaledObject has none.
+# The default of `maxReplicaCount` of a ScaledObject.
 _KEDA_MOST = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Lever:
-    """The fields to change. `high` belongs to autoscalers, which decide between it and `low`."""
+    """The fields that set the number of replicas.
+
+    An autoscaler chooses between `low` and `high`; `replicas` is the value of `low`, `most` that of
+    `high`.
+    """
 
     ref: Ref
     low: str
     replicas: int | str | None
     ordered: int
-    """Replicas that are wished for now, whether they are there yet or not."""
+    """The desired replica count, whether these replicas exist yet or not."""
     subresource: str = ""
     high: str = ""
     most: int | None = None
@@ -46,7 +50,7 @@ class Lever:
         return int(self.replicas or 0)
 
     def fields(self, wanted: int) -> list[Field]:
-        """What to set, so that so many replicas are ordered."""
+        """The fields to set for a number of replicas."""
         value = str(wanted) if isinstance(self.replicas, str) else wanted
         fields = [Field(self.low, self.replicas, value, omits_zero=self.subresource == "scale")]
         if self.high and wanted > (self.most or _KEDA_MOST):
@@ -55,10 +59,10 @@ class Lever:
 
 
 async def find_lever(api: ClusterApi, workload: Workload, scale: Object) -> Lever:
-    """What is to be changed for another number of replicas.
+    """Find what sets the workload's number of replicas.
 
     Raises:
-        Denied: several autoscalers claim the workload, or its one is switched off.
+        Denied: several autoscalers claim the workload, or its autoscaler is switched off.
     """
     ordered = spec_of(scale).get("replicas") or 0
     scaled_object = await _only(api, SCALED_OBJECT, workload)
@@ -69,14 +73,14 @@ async def find_lever(api: ClusterApi, workload: Workload, scale: Object) -> Leve
         return direct(workload, scale)
     if not ordered:
         raise Denied(
-            f"{workload.ref} has 0 replicas, which switches its HorizontalPodAutoscaler off:"
-            " whoever did that must switch it on again"
+            f"{workload.ref} has 0 replicas, which switches its HorizontalPodAutoscaler off;"
+            " scale it up by hand to switch it on again"
         )
     return _of_hpa(workload, hpa, ordered)
 
 
 def direct(workload: Workload, scale: Object) -> Lever:
-    """The workload's own scale subresource, whatever an autoscaler says."""
+    """The workload's own scale subresource, without regard to an autoscaler."""
     ordered = spec_of(scale).get("replicas") or 0
     uid = _uid(workload.live)
     return Lever(workload.ref, "/spec/replicas", ordered, ordered, subresource="scale", uid=uid)
@@ -86,7 +90,9 @@ def _of_hpa(workload: Workload, hpa: Object, ordered: int) -> Lever:
     ref = Ref(HPA, workload.ref.namespace, name_of(hpa))
     if owners := [o for o in meta_of(hpa).get("ownerReferences") or () if o.get("controller")]:
         owner = f"{owners[0]['kind']} {owners[0]['name']}"
-        raise Denied(f"{ref} belongs to {owner}, which we may not see and would revert us")
+        raise Denied(
+            f"{ref} belongs to {owner}, which would revert the change and which we can't read"
+        )
     least, most = spec_of(hpa).get("minReplicas"), spec_of(hpa)["maxReplicas"]
     return Lever(
         ref,
@@ -100,7 +106,7 @@ def _of_hpa(workload: Workload, hpa: Object, ordered: int) -> Lever:
 
 
 def _of_keda(workload: Workload, found: Object, ordered: int) -> Lever | None:
-    """None where KEDA is paused and leaves the number of replicas to others."""
+    """The fields of a ScaledObject; None where KEDA is paused without a number of replicas."""
     ref = Ref(SCALED_OBJECT, workload.ref.namespace, name_of(found))
     notes, spec = annotations_of(found), spec_of(found)
     if (paused_at := notes.get(PAUSED_REPLICAS, "")).isdecimal():
@@ -141,7 +147,7 @@ async def _all(api: ClusterApi, kind: Kind, workload: Workload) -> Sequence[Obje
     except Forbidden:
         if kind == HPA:
             raise
-        return ()  # where there is KEDA, its HPA tells
+        return ()  # with KEDA, its HPA names the ScaledObject
 
 
 def _claims(autoscaler: Object, ref: Ref) -> bool:

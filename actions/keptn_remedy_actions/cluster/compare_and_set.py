@@ -1,4 +1,4 @@
-"""Change fields of one object, but only from the values that were recorded."""
+"""Changes fields of an object, but only from the values that a plan recorded."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _MOST_CONFLICTS = 10
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field by its JSON pointer (RFC 6901); None stands for one that isn't there."""
+    """A field by its JSON pointer (RFC 6901), before and after; None stands for an absent one."""
 
     pointer: str
     before: int | str | None
     after: int | str | None
     omits_zero: bool = False
-    """A Scale has no `replicas` where it has none."""
+    """Whether 0 is written as an absent field, like `replicas` of a Scale."""
 
     @property
     def name(self) -> str:
@@ -32,7 +32,7 @@ class Field:
         return Field(self.pointer, self.after, self.before, self.omits_zero)
 
     def seen_in(self, live: Object) -> Any:
-        """Its value in an object."""
+        """Its value in an object; None if it is absent."""
         value: Any = live
         for part in self.pointer.split("/")[1:]:
             inside: Object = value or {}
@@ -41,11 +41,12 @@ class Field:
 
 
 class ChangedMeanwhile(PermanentError):
-    """Somebody else changed a field; nothing was done."""
+    """Somebody else changed a field, so nothing was set."""
 
     def __init__(self, ref: Ref, field: Field, seen: Any) -> None:
         super().__init__(
-            f"{field.name} of {ref} is {seen} now, and not {field.before}: left to who set it"
+            f"{field.name} of {ref} is {seen}, and {field.before} was expected: it was changed"
+            " since, so it is left alone"
         )
         self.field = field
         self.seen = seen
@@ -54,11 +55,13 @@ class ChangedMeanwhile(PermanentError):
 async def compare_and_set(
     api: ClusterApi, ref: Ref, fields: Sequence[Field], subresource: str = "", *, uid: str = ""
 ) -> bool:
-    """Set the fields in one patch; False when they were so already (after a crash, say). With a
-    `uid`, of no namesake.
+    """Set the fields in one patch; False where they are so already, such as after a crash.
+
+    With `uid`, another object of the same name is not changed.
 
     Raises:
-        ChangedMeanwhile: one has neither its recorded nor its wanted value.
+        ChangedMeanwhile: a field has neither its recorded nor its wanted value.
+        Conflict: the object kept changing.
     """
     rejected: Unprocessable | None = None
     for _ in range(_MOST_CONFLICTS):
@@ -68,7 +71,7 @@ async def compare_and_set(
         for field in fields:
             if (seen := field.seen_in(live)) != field.before:
                 raise ChangedMeanwhile(ref, field, seen)
-        if rejected:  # not by a `test`: the values are as recorded
+        if rejected:  # for another reason than a `test`: the values are as recorded
             raise rejected
         try:
             await api.patch(ref, JSON_PATCH, _operations(fields, uid), subresource)
@@ -78,20 +81,20 @@ async def compare_and_set(
             rejected = error
             continue
         return True
-    raise Conflict(f"{ref} was changed {_MOST_CONFLICTS} times while we looked")
+    raise Conflict(f"{ref} was changed {_MOST_CONFLICTS} times while we read it")
 
 
 def _operations(fields: Sequence[Field], uid: str) -> list[dict[str, Any]]:
-    """A JSON patch (RFC 6902): all tests, then what is to be set."""
+    """A JSON patch (RFC 6902): first all tests, then the values."""
     tests, sets = list[dict[str, Any]](), list[dict[str, Any]]()
     if uid:
         tests.append({"op": "test", "path": "/metadata/uid", "value": uid})
     for field in fields:
-        # null stands for a field that isn't there
+        # null stands for an absent field
         recorded = None if field.omits_zero and field.before == 0 else field.before
         tests.append({"op": "test", "path": field.pointer, "value": recorded})
         if field.after is None:
             sets.append({"op": "remove", "path": field.pointer})
-        else:  # `add` replaces what is there
+        else:  # `add` replaces an existing value
             sets.append({"op": "add", "path": field.pointer, "value": field.after})
     return tests + sets

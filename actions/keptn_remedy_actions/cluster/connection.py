@@ -1,4 +1,4 @@
-"""The connection to the API server: made when it is needed, and anew when credentials change."""
+"""The connection to the API server: made when needed, and again when credentials change."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ USER_AGENT = "keptn-remedy"
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 Client = Any
-"""An `ApiClient` of `kubernetes.aio`, which must not be imported before it is used."""
+"""An `ApiClient` of `kubernetes.aio`, which is imported only when it is used."""
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class _Lent:
 
 
 class Connection:
-    """The way to one cluster. In a pod the token is read again each minute (by the client)."""
+    """The connection to one cluster. In a pod, the client reads the token again each minute."""
 
     def __init__(self, settings: KubernetesSettings, account: Path = SERVICE_ACCOUNT) -> None:
         self._settings = settings
@@ -40,10 +40,10 @@ class Connection:
 
     @asynccontextmanager
     async def client(self) -> AsyncGenerator[Client]:
-        """The client, which stays open as long as it is used here.
+        """The client; it stays open while it is used.
 
         Raises:
-            PermanentError: there is no way to the cluster.
+            PermanentError: the configuration of the cluster can't be used.
         """
         async with self._connecting:
             if self._present is None:
@@ -53,7 +53,7 @@ class Connection:
         try:
             yield lent.client
         except ClientConnectorCertificateError:
-            lent.retired = True  # the cluster's certificates were replaced: read ours again
+            lent.retired = True  # the cluster's certificates were replaced: read the CA again
             raise
         finally:
             lent.users -= 1
@@ -61,7 +61,7 @@ class Connection:
                 await self._retire(lent)
 
     async def renew(self, client: Client) -> None:
-        """Read the credentials again after this client was refused; calls under way may end."""
+        """Read the credentials again after this client got a 401; its open calls may end."""
         if self._present and self._present.client is client:
             await self._retire(self._present)
 
@@ -78,7 +78,7 @@ class Connection:
 
 
 async def _connect(settings: KubernetesSettings, account: Path) -> Client:
-    # A third of a second of imports, which must not hold up the event loop.
+    # The imports take a third of a second, which must not block the event loop.
     await asyncio.to_thread(_import)
     from kubernetes.aio.client.api_client import ApiClient
     from kubernetes.aio.client.configuration import Configuration
@@ -89,12 +89,12 @@ async def _connect(settings: KubernetesSettings, account: Path) -> Client:
             await _load_kubeconfig(settings.kubeconfig, configuration)
         else:
             _load_in_cluster(settings, account, configuration)
-        # As lenient as kubectl with a cluster's CA: Python 3.13 asks for extensions that many lack.
+        # As lenient as kubectl: Python 3.13 demands extensions that the CAs of many clusters lack.
         configuration.disable_strict_ssl_verification = True
         client = ApiClient(configuration)
     except Exception as error:  # noqa: BLE001  a kubeconfig may be wrong in any way
         why = " ".join(str(error).split())
-        raise PermanentError(f"no way to the cluster: {why}") from None
+        raise PermanentError(f"can't connect to the cluster: {why}") from None
     client.user_agent = USER_AGENT
     return client
 
@@ -112,7 +112,7 @@ async def _load_kubeconfig(path: str, configuration: Any) -> None:
 
 
 def _load_in_cluster(settings: KubernetesSettings, account: Path, configuration: Any) -> None:
-    """What `load_incluster_config` does, with our variables; tokens are read again each minute."""
+    """Like `load_incluster_config`, with our variables; tokens are read again each minute."""
     from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 
     loader: Any = InClusterConfigLoader
@@ -124,5 +124,5 @@ def _load_in_cluster(settings: KubernetesSettings, account: Path, configuration:
             "KUBERNETES_SERVICE_PORT": settings.service_port,
         },
     ).load_and_set(configuration)
-    # HTTP_PROXY is for the world outside; the client would send cluster traffic there.
+    # HTTP_PROXY is for traffic out of the cluster; the client would use it for the API server.
     configuration.client_session_kwargs = {"trust_env": False}

@@ -1,4 +1,4 @@
-"""A workload's history as the cluster keeps it: ReplicaSets or ControllerRevisions."""
+"""A workload's history in the cluster: its ReplicaSets or ControllerRevisions."""
 
 from __future__ import annotations
 
@@ -45,8 +45,9 @@ _REVISION = "deployment.kubernetes.io/revision"
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A workload, the one that holds its template (itself, but for a Rollout's `workloadRef`),
-    and its revisions, the newest first.
+    """A workload, the holder of its template, and its revisions, the newest first.
+
+    The holder is the workload itself, or what the `workloadRef` of a Rollout names.
     """
 
     workload: Workload
@@ -59,12 +60,12 @@ class History:
 
     @property
     def touched(self) -> Sequence[Workload]:
-        """What a rollback concerns, each once."""
+        """The objects that a rollback changes or affects."""
         return (self.workload,) if self.holder == self.workload else (self.workload, self.holder)
 
     @property
     def is_observed(self) -> bool:
-        """Whether its controller has seen, and recorded, the live template."""
+        """Whether the controller has recorded the live template."""
         if self.workload.ref.kind == ROLLOUT:
             return argo.is_observed(self.workload.live, self.holder.live)
         return is_observed(self.workload.live)
@@ -73,22 +74,23 @@ class History:
         return next((each for each in self.revisions if each.name == name), None)
 
     def holds(self, name: str, *, instead_of: str) -> bool:
-        """Whether this revision's program is live, or what became of it when we put it there."""
+        """Whether this revision's program is live, possibly with defaults added after we set it."""
         revision = self.named(name)
         if revision is None or self.runs(name) or self.runs(instead_of):
             return self.runs(name)
         return self.is_written_by_us and contains(self.template, revision.template)
 
     def is_at(self, name: str) -> bool:
-        """Whether this very revision is live: a restart makes another."""
+        """Whether exactly this revision is live; a restart makes another revision."""
         revision, live = self.named(name), self.live
         if revision and revision.template == self.template:
             return True
         return live is not None and live.name == name
 
     def grew_from(self, name: str) -> bool:
-        """Whether this revision is live as we put it there, with what defaults and webhooks added;
-        only for who put it there last.
+        """Whether this revision is live as we set it, with what defaults and webhooks added.
+
+        Only true for the execution that set it last.
         """
         revision = self.named(name)
         if revision is None or restarted_at(revision.template) != restarted_at(self.template):
@@ -97,11 +99,11 @@ class History:
 
     @property
     def is_written_by_us(self) -> bool:
-        """Whether we wrote to the template, and nobody did after us."""
+        """Whether we were the last to write to the template."""
         return wrote_last(self.holder.live, "/spec/template")
 
     def runs(self, name: str) -> bool:
-        """Whether this revision's program is live, recorded as such already or not."""
+        """Whether this revision's program is live, recorded by the controller or not yet."""
         revision, live = self.named(name), self.live
         if revision and is_same_program(revision.template, self.template):
             return True
@@ -109,17 +111,17 @@ class History:
 
     @property
     def live(self) -> Revision | None:
-        """The revision of the live template; None if it is not recorded yet."""
+        """The revision of the live template; None while it is not recorded."""
         if self.workload.ref.kind == ROLLOUT and self.is_observed:
-            # A Rollout's template lacks the defaults that its ReplicaSets' have.
+            # A Rollout's template lacks the defaults in those of its ReplicaSets: compare hashes.
             return self._of_hash(status_of(self.workload.live).get("currentPodHash", ""))
         equal = [each for each in self.revisions if each.template == self.template]
         if equal:
             return equal[0]
         if self.workload.ref.kind in (DEPLOYMENT, ROLLOUT) or not self.is_observed:
             return None
-        # A newer API server may have defaults that the controller's record lacks; the controllers
-        # of StatefulSets and DaemonSets give the live one the highest number.
+        # A newer API server may add defaults that the recorded template lacks. The controllers of
+        # StatefulSets and DaemonSets give the live revision the highest number.
         return self.revisions[0] if self.revisions else None
 
     def _of_hash(self, pod_hash: str) -> Revision | None:
@@ -128,7 +130,7 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class _Pods:
-    """Of a revision: how many it is to have, has, and how many of them serve."""
+    """The pods of a revision: how many are desired, exist, and are available."""
 
     number: int
     ordered: int
@@ -145,10 +147,10 @@ class _Pods:
 
 
 async def read(api: ClusterApi, workload: Workload, *, with_health: bool = False) -> History:
-    """The history as it is now; who wants to know the revisions' health, has all pods listed.
+    """Read the history. `with_health` also lists the pods, for the health of the revisions.
 
     Raises:
-        Denied: the template is in a kind of object that keeps none.
+        Denied: the template is in an object of a kind that has no history.
     """
     holder = await template_holder(api, workload)
     if workload.ref.kind in (DEPLOYMENT, ROLLOUT):
@@ -160,14 +162,14 @@ async def read(api: ClusterApi, workload: Workload, *, with_health: bool = False
 
 
 async def template_holder(api: ClusterApi, workload: Workload) -> Workload:
-    """The workload itself, or what a Rollout's `workloadRef` names."""
+    """The workload itself, or the Deployment that a Rollout's `workloadRef` names."""
     reference = spec_of(workload.live).get("workloadRef")
     if workload.ref.kind != ROLLOUT or not reference:
         return workload
     if reference.get("kind") != DEPLOYMENT.name:
         raise Denied(
-            f"{workload.ref} takes its template from a {reference.get('kind')}; only from a"
-            " Deployment, or in itself, it can be rolled back"
+            f"{workload.ref} has its template in a {reference.get('kind')}; it can be rolled back"
+            " only with a template of its own or in a Deployment"
         )
     ref = Ref(DEPLOYMENT, workload.ref.namespace, reference["name"])
     return Workload(ref, await api.get(ref))
@@ -203,7 +205,7 @@ def _number(found: Object, annotation: str) -> int:
 
 
 def _replica_set_pods(found: Object, annotation: str) -> _Pods:
-    """One that is ready, but not for long, is not broken."""
+    """Its pods; one that is ready but not yet available doesn't count as broken."""
     status = status_of(found)
     return _Pods(
         number=_number(found, annotation),
@@ -238,15 +240,17 @@ async def _controller_revisions(
 
 
 def _revision_pods(revision: Object, pods: Sequence[Object]) -> _Pods:
-    # A StatefulSet's pods have the whole name of their revision.
+    # A StatefulSet's pods are labelled with the whole name of their revision.
     pod_hash = labels_of(revision).get(REVISION_HASH) or name_of(revision)
     its = [pod for pod in pods if labels_of(pod).get(REVISION_HASH) == pod_hash]
     return _Pods(revision["revision"], len(its), len(its), sum(map(is_ready, its)))
 
 
 def _last_complete(seen: Mapping[str, _Pods], is_recorded: Callable[[str], bool]) -> int:
-    """The number of the last revision that was complete: the one that is recorded as such, or the
-    oldest that has pods, for when one is complete the older ones have none left.
+    """The number of the last revision that was complete.
+
+    It is the one recorded as such, or else the oldest one with pods: once a revision is complete,
+    older ones have no pods left.
     """
     recorded = [pods.number for name, pods in seen.items() if is_recorded(name)]
     oldest = [pods.number for pods in seen.values() if pods.ordered]

@@ -1,4 +1,4 @@
-"""What is remembered of a workload's revisions from one rollback to the next."""
+"""What rollbacks remember about the revisions of a workload."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ from keptn_remedy_actions.cluster.revisions import Revision
 
 
 class Known(BaseModel):
-    """By the names of the history objects, which hold a hash of the template; and since when."""
+    """Good and bad revisions: the names of history objects, each with the time of the note."""
 
     uid: str = ""
-    """Of the workload: one that was made anew has another history."""
+    """The uid of the workload: a recreated one has another history."""
     last: str = ""
-    """The execution that went back last."""
+    """The execution that finished a rollback last."""
     begun: str = ""
-    """The one that began to."""
+    """The execution that began one last."""
     bad: dict[str, str] = {}
-    """Those that were rolled back from."""
+    """The revisions that were rolled back from."""
     good: dict[str, str] = {}
-    """Those that were seen fully available."""
+    """The revisions that were seen fully available."""
 
     def note_bad(self, name: str, history: Sequence[Revision]) -> None:
-        """The program of a revision is bad, whenever it was restarted."""
+        """Note a revision as bad, with all others that differ only by a restart."""
         for each in _of_same_program(name, history):
             self.bad[each.name] = _now()
             self.good.pop(each.name, None)
 
     def note_good(self, name: str, history: Sequence[Revision]) -> None:
-        """It is bad no longer, if it was: then a person had named it."""
+        """Note a revision as good. It may have been bad: a person can name it in `value`."""
         self.good[name] = _now()
         self.forgive(name, history)
 
     def forgive(self, name: str, history: Sequence[Revision]) -> None:
-        """A person wanted it back."""
+        """No longer note a revision as bad: its rollback was undone."""
         for each in _of_same_program(name, history):
             self.bad.pop(each.name, None)
 
 
 async def recall(context: Context, workload: Ref, uid: str) -> Known:
-    """What was kept of this very workload."""
+    """What is stored about the workload with this uid."""
     known = Known.model_validate(await context.memory.get(workload.target) or {})
     return known if known.uid == uid else Known(uid=uid)
 
 
 async def keep(context: Context, workload: Ref, known: Known, history: Sequence[Revision]) -> None:
-    """Keep what is known of revisions that the cluster still has."""
+    """Store what is known of the revisions that the cluster still has."""
     names = {revision.name for revision in history}
     kept = Known(
         uid=known.uid,

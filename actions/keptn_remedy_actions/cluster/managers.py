@@ -1,4 +1,4 @@
-"""Who set a field, as the API server's record of field managers tells."""
+"""Who set a field, by the API server's record of field managers."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from keptn_remedy_actions.cluster.api import FIELD_MANAGER
 
 
 def who_set(live: Object, pointer: str, since: str) -> str:
-    """The manager that last wrote a field (by its JSON pointer) since a time (RFC 3339, UTC, whole
-    seconds), or "somebody": releases before 1.22 don't record what came through a subresource.
+    """The manager that last wrote a field since a time, or "somebody" if none is recorded.
+
+    `pointer` is a JSON pointer, `since` RFC 3339 in UTC and whole seconds. Kubernetes before 1.22
+    doesn't record writes through a subresource.
     """
     entries: list[Object] = meta_of(live).get("managedFields") or []
     owners = [e for e in entries if _owns(e, pointer) and (e.get("time") or "") >= since]
     if not owners:
         return "somebody"
-    # Within one second, who came after us is meant.
+    # Times have whole seconds: of writers in the same second, prefer another than us.
     newest = max(owners, key=lambda e: (e["time"], e.get("manager") != FIELD_MANAGER))
     return str(newest.get("manager"))
 
 
 def wrote_last(live: Object, pointer: str) -> bool:
-    """Whether we wrote a field (by its JSON pointer), and nobody did after us."""
+    """Whether we were the last to write a field; `pointer` is a JSON pointer."""
     entries: list[Object] = meta_of(live).get("managedFields") or []
     writers = [entry for entry in entries if _owns(entry, pointer)]
     ours = [e.get("time") or "" for e in writers if e.get("manager") == FIELD_MANAGER]

@@ -1,4 +1,4 @@
-"""Who stands above a workload, and would revert, or be surprised by, a change of it."""
+"""The owners of a workload: they would revert a change of it, or don't know of it."""
 
 from __future__ import annotations
 
@@ -18,47 +18,47 @@ _NAMES: Mapping[Owner, str] = {"argocd": "Argo CD", "flux": "Flux", "helm": "Hel
 _EFFECTS: Mapping[Owner, str] = {
     "argocd": "which reverts what is not in Git; roll back there",
     "flux": "which reverts what is not in Git; roll back there",
-    "helm": "whose next upgrade is not aware of this; `helm rollback` is",
+    "helm": "whose next upgrade doesn't know of this; use `helm rollback`",
     "controller": "which reverts what is not in that object; roll back there",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """An owner, and the label, annotation or reference that tells."""
+    """An owner, and the label, annotation or reference that names it."""
 
     owner: Owner
     evidence: str
 
 
 def owners_of(live: Object) -> list[Ownership]:
-    """Those who would revert, or be surprised by, a change of the object."""
+    """The owners of the object, found by labels, annotations and references."""
     return [*_argocd(live), *_flux(live), *_helm(live), *_controllers(live)]
 
 
 def reverts(live: Object) -> bool:
-    """Whether an owner would put back within minutes what it disagrees with."""
+    """Whether an owner would revert a change within minutes."""
     return any(found.owner != "helm" for found in owners_of(live))
 
 
 def judge(settings: KubernetesSettings, workloads: Sequence[Workload]) -> tuple[str, ...]:
-    """What is to be told of the owners, by KUBERNETES_OWNER_POLICY.
+    """Notes about the owners, by KUBERNETES_OWNER_POLICY.
 
     Raises:
-        Denied: an owner would revert it, and the policy is to refuse then.
+        Denied: the policy for one of the owners is `refuse`.
     """
     notes: dict[str, None] = {}
     for workload in workloads:
         for found in owners_of(workload.live):
             policy = settings.policy(found.owner)
-            told = (
+            note = (
                 f"{workload.ref} belongs to {_NAMES.get(found.owner, 'another controller')}"
                 f" ({found.evidence}), {_EFFECTS[found.owner]}"
             )
             if policy == "refuse":
-                raise Denied(f"{told}, or set KUBERNETES_OWNER_POLICY to {found.owner}=warn")
+                raise Denied(f"{note}, or set KUBERNETES_OWNER_POLICY to {found.owner}=warn")
             if policy == "warn":
-                notes[told] = None
+                notes[note] = None
     return tuple(notes)
 
 
@@ -69,7 +69,7 @@ def _argocd(live: Object) -> Iterator[Ownership]:
     elif instance := labels.get(_ARGOCD_LABEL):
         yield Ownership("argocd", f"label {_ARGOCD_LABEL}: {instance}")
     elif (instance := labels.get(_INSTANCE)) and (manager := _argocd_manager(live)):
-        # The label alone is everybody's; Argo CD's own is this one, too, unless configured.
+        # Others set this label, too; by default it is also Argo CD's own.
         yield Ownership("argocd", f"label {_INSTANCE}: {instance}, fields managed by {manager}")
 
 

@@ -1,4 +1,4 @@
-"""How many replicas a workload has: ordered, there, and ready."""
+"""How many replicas a workload has: desired, existing, and ready."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCALABLE = (DEPLOYMENT, STATEFUL_SET, ROLLOUT)
 
 @dataclass(frozen=True, slots=True)
 class Replicas:
-    """One look at a workload's replicas; `live` is the workload at that moment."""
+    """A workload's replicas at one moment: desired (`ordered`), existing (`there`) and ready."""
 
     live: Object
     ordered: int
@@ -32,7 +32,7 @@ class Replicas:
     selector: str = ""
 
     def are(self, wanted: int, *, fewer: bool) -> bool:
-        """Whether the controllers did what was ordered; for `fewer`, that none is left over."""
+        """Whether `wanted` or more are desired and ready; with `fewer`, that no others exist."""
         if not is_observed(self.live) or self.ordered < wanted or self.ready < wanted:
             return False
         return not (fewer and self.there > self.ordered)
@@ -50,7 +50,7 @@ async def look(api: ClusterApi, ref: Ref) -> Replicas:
 
 
 async def _ready(api: ClusterApi, ref: Ref, live: Object, scale: Object) -> int:
-    """Of a kind that does not tell, its ready pods; without a selector, what is there."""
+    """The ready replicas: from the status, else by counting pods, else those that exist."""
     if ref.kind in SCALABLE:
         return status_of(live).get("readyReplicas") or 0
     if selector := status_of(scale).get("selector"):
@@ -59,6 +59,6 @@ async def _ready(api: ClusterApi, ref: Ref, live: Object, scale: Object) -> int:
 
 
 def is_observed(live: Object) -> bool:
-    """Whether the controller has seen the newest order, as far as its kind tells."""
+    """Whether the controller has seen the current spec; kinds without that field count as seen."""
     observed = status_of(live).get("observedGeneration")
     return observed is None or argo.covers(observed, live)

@@ -1,4 +1,4 @@
-"""The revisions of a workload, and which of them to go back to: by health, not by number."""
+"""The revisions of a workload, and which one to return to: by health, not by number."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from keptn_remedy import Denied, PermanentError
 from keptn_remedy_actions.cluster import Object, annotations_of, labels_of, meta_of, spec_of
 
 Health = Literal["serving", "unknown", "unfinished", "broken"]
-"""What can be seen of a revision now: the last one that was complete serves, newer ones never got
-so far, and one that has no pods any more shows nothing.
+"""What shows of a revision: the last complete one is serving, newer ones are unfinished, one with
+pods of which none is available is broken, and one without pods is unknown.
 """
 
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
@@ -20,7 +20,7 @@ _HASHES = frozenset({"pod-template-hash", "rollouts-pod-template-hash"})
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A former or the present template of a workload; `name` is the history object's."""
+    """A former or the current template of a workload; `name` is that of the history object."""
 
     number: int
     name: str
@@ -40,19 +40,19 @@ class Revision:
 
 
 def images_of(template: Object) -> str:
-    """In words."""
+    """The images of the containers, in words."""
     containers: Sequence[Object] = spec_of(template).get("containers") or ()
     images = [container.get("image", "") for container in containers]
     return f"image{'s' * (len(images) != 1)} {', '.join(images)}"
 
 
 def restarted_at(template: Object) -> str | None:
-    """When `kubectl rollout restart`, or we, had its pods replaced last."""
+    """The time of the last restart, by `kubectl rollout restart` or by us."""
     return annotations_of(template).get(RESTARTED_AT)
 
 
 def is_same_program(one: Object, other: Object) -> bool:
-    """Whether plain templates differ by nothing, or by a restart, which makes a revision, too."""
+    """Whether two plain templates are equal but for a restart, which makes a revision, too."""
     return _program(one) == _program(other)
 
 
@@ -66,7 +66,7 @@ def plain(template: Object) -> Object:
 
 
 def contains(live: Any, wanted: Any) -> bool:
-    """Whether all that is wanted is there, whatever defaults and webhooks added to it."""
+    """Whether everything wanted is there; defaults and webhooks may have added more."""
     if type(live) is not type(wanted):
         return False
     if isinstance(wanted, dict):
@@ -81,27 +81,27 @@ def contains(live: Any, wanted: Any) -> bool:
 def choose(
     history: Sequence[Revision], live: Revision, bad: Mapping[str, str], good: Mapping[str, str]
 ) -> Revision:
-    """The other revision that serves now, or else the newest that was seen available, or else the
-    newest that is not known to be bad.
+    """The other revision that is serving, else the newest that was seen available, else the newest
+    that is not known to be bad.
 
-    `history` has the newest first; `bad` says of names when they were rolled back from, `good` when
-    they were seen available.
+    `history` has the newest first. `bad` has the times at which revisions were rolled back from,
+    `good` those at which they were seen available, by name.
 
     Raises:
-        Denied: there is none.
+        Denied: there is no such revision.
     """
     others = [each for each in history if not each.is_same_program(live)]
     if not others:
         raise Denied(
             f"there is no other revision than {live}: it never had one, or revisionHistoryLimit"
-            " let it go; deploy what is wanted instead"
+            " removed it; deploy the version that you want"
         )
     doubts = _doubts(history, bad)
     left = [each for each in others if each.name not in doubts]
     if not left:
-        told = "; ".join(f"{each} {doubts[each.name]}" for each in others)
+        known = "; ".join(f"{each} {doubts[each.name]}" for each in others)
         raise Denied(
-            f"every other revision is known to be bad: {told}; to take one nevertheless, name it"
+            f"every other revision is known to be bad: {known}; to use one anyway, name it"
             f' in `value`: {{"revision": {others[0].number}}}'
         )
     seen = shared(history, good)
@@ -112,17 +112,17 @@ def numbered(history: Sequence[Revision], number: int) -> Revision:
     """The revision of this number.
 
     Raises:
-        PermanentError: there is none; says which there are.
+        PermanentError: there is no such revision; lists those that exist.
     """
     for each in history:
         if each.number == number:
             return each
-    told = ", ".join(str(each) for each in history) or "none"
-    raise PermanentError(f"there is no revision {number}; there are: {told}")
+    known = ", ".join(str(each) for each in history) or "none"
+    raise PermanentError(f"there is no revision {number}; there are: {known}")
 
 
 def shared(history: Sequence[Revision], noted: Mapping[str, str]) -> Mapping[str, str]:
-    """What is noted of a revision is true of all that have its program: a restart makes another."""
+    """The notes, for all revisions with the program of a noted one: a restart makes another."""
     marked = [each for each in history if each.name in noted]
     return {
         each.name: noted[one.name]
@@ -133,7 +133,7 @@ def shared(history: Sequence[Revision], noted: Mapping[str, str]) -> Mapping[str
 
 
 def _rank(revision: Revision, good: Mapping[str, str]) -> int:
-    """The lower, the surer it is that it was once fully available."""
+    """Lower for a revision that is more surely a good one."""
     if revision.health == "serving":
         return 0
     if revision.name in good:
@@ -142,7 +142,7 @@ def _rank(revision: Revision, good: Mapping[str, str]) -> int:
 
 
 def _doubts(history: Sequence[Revision], bad: Mapping[str, str]) -> Mapping[str, str]:
-    """Why not, by name."""
+    """Why revisions are bad, by name."""
     doubts = {
         each.name: "has pods, and none of them is ready"
         for each in history

@@ -1,4 +1,4 @@
-"""Whether a workload has become what is ordered, as `kubectl rollout status` decides it."""
+"""Whether a workload is rolled out, decided as `kubectl rollout status` does."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ State = Literal["complete", "waiting", "stuck"]
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far it is; `why` says what is missing."""
+    """How far a rollout is; `why` says what is missing."""
 
     state: State
     why: str = ""
 
     def because(self, *reasons: str) -> str:
-        """What is missing, and the reasons of it; they may say it again."""
-        told = "; ".join(filter(None, reasons))
-        return told if self.why in told else "; ".join(filter(None, (self.why, told)))
+        """What is missing and why; left out where the reasons say it, too."""
+        given = "; ".join(filter(None, reasons))
+        return given if self.why in given else "; ".join(filter(None, (self.why, given)))
 
 
 COMPLETE = Progress("complete")
-_NOT_OBSERVED = Progress("waiting", "its controller has not looked at it yet")
+_NOT_OBSERVED = Progress("waiting", "its controller has not seen the change yet")
 
 
 def progress(
     workload: Workload, *, holder: Object | None = None, replica_set: str = ""
 ) -> Progress:
-    """How far a workload is; `holder` has its template, if it has none itself.
+    """How far a workload is. `holder` has its template, if it has none itself.
 
-    A deadline that was exceeded by another ReplicaSet than the one that is named doesn't count.
+    With `replica_set`, only that ReplicaSet's exceeded deadline counts.
     """
     kind, live = workload.ref.kind, workload.live
     if kind == ROLLOUT:
@@ -57,8 +57,9 @@ def progress(
 
 
 def abort_progress(rollout: Object, holder: Object, stable: Object) -> Progress:
-    """An aborted update is over once the stable ReplicaSet has all pods again; the phase is
-    Degraded by then, and stays so.
+    """How far an aborted update is: it ends when the stable ReplicaSet has all pods again.
+
+    The phase is Degraded by then, and stays so.
     """
     if not argo.is_observed(rollout, holder):
         return _NOT_OBSERVED
@@ -68,7 +69,7 @@ def abort_progress(rollout: Object, holder: Object, stable: Object) -> Progress:
 
 
 def availability(rollout: Object, pods: Object) -> Progress:
-    """Whether a Rollout, or one of its ReplicaSets, has all pods that the Rollout is to have."""
+    """Whether `pods`, a Rollout or one of its ReplicaSets, has all pods that the Rollout wants."""
     ordered, available = _ordered(rollout), _count(pods, "availableReplicas")
     if available < ordered:
         return _waiting(f"{available} of {ordered} pods are available")
@@ -76,21 +77,21 @@ def availability(rollout: Object, pods: Object) -> Progress:
 
 
 def is_observed(live: Object) -> bool:
-    """Whether the status tells of what is ordered now."""
+    """Whether the status is about the current spec."""
     observed: int = status_of(live).get("observedGeneration", 0)
     generation: int = meta_of(live).get("generation", 0)
     return observed >= generation
 
 
 def is_empty(workload: Workload) -> bool:
-    """Whether no pod is ordered, so that nothing can be seen of any template."""
+    """Whether no pods are desired, so that no template can be seen at work."""
     if workload.ref.kind == DAEMON_SET:
         return not status_of(workload.live).get("desiredNumberScheduled")
     return _ordered(workload.live) == 0
 
 
 def check_follows_its_template(workload: Workload, effect: str) -> None:
-    """Refuse what would not act on a new template; `effect` says what paused ones lack.
+    """Refuse a workload whose pods don't follow its template; `effect` is what a pause prevents.
 
     Raises:
         Denied: it is paused, or waits until somebody deletes its pods.
@@ -100,15 +101,15 @@ def check_follows_its_template(workload: Workload, effect: str) -> None:
         raise Denied(f"{ref} is paused, so {effect}; resume it first")
     if ref.kind in (STATEFUL_SET, DAEMON_SET) and _strategy(live).get("type") == "OnDelete":
         raise Denied(
-            f"{ref} has updateStrategy OnDelete: a new template reaches only pods that somebody"
-            " deletes, and nothing says when it is done; set RollingUpdate"
+            f"{ref} has updateStrategy OnDelete: it replaces a pod only after somebody deletes it;"
+            " set RollingUpdate"
         )
 
 
 def _of_deployment(live: Object, replica_set: str) -> Progress:
     ordered, updated = _ordered(live), _count(live, "updatedReplicas")
-    if told := _exceeded(live, replica_set):
-        return Progress("stuck", told)
+    if exceeded := _exceeded(live, replica_set):
+        return Progress("stuck", exceeded)
     if updated < ordered:
         return _waiting(f"{updated} of {ordered} pods have its template")
     if old := max(_count(live, "replicas") - updated, 0):
@@ -119,18 +120,18 @@ def _of_deployment(live: Object, replica_set: str) -> Progress:
 
 
 def _exceeded(live: Object, replica_set: str) -> str:
-    """What the controller says of its progressDeadlineSeconds.
+    """The controller's message about an exceeded progressDeadlineSeconds; empty if it is not.
 
-    After a rollback the condition stays as it was until there is progress; its message names the
-    ReplicaSet it is about (`SetDeploymentCondition` keeps an equal reason's message).
+    After a rollback the old condition stays until there is progress; its message names the
+    ReplicaSet that it is about (`SetDeploymentCondition` keeps the message of an equal reason).
     """
     for condition in status_of(live).get("conditions") or ():
-        told: str = condition.get("message", "")
-        about_ours = not told.startswith("ReplicaSet ") or f'"{replica_set}"' in told
+        message: str = condition.get("message", "")
+        about_ours = not message.startswith("ReplicaSet ") or f'"{replica_set}"' in message
         if condition.get("reason") == "ProgressDeadlineExceeded" and (
             about_ours or not replica_set
         ):
-            return told or "its progress deadline is exceeded"
+            return message or "its progress deadline is exceeded"
     return ""
 
 
@@ -153,7 +154,7 @@ def _of_stateful_set(live: Object) -> Progress:
         if (updated := _count(live, "updatedReplicas")) < due:
             return _waiting(f"{updated} of {due} pods have its template")
         return COMPLETE
-    # In a reversed update both revisions are the same from the start, and say nothing.
+    # When an update is reversed, both revisions are the same from the start and show nothing.
     is_one = status.get("updateRevision") == status.get("currentRevision")
     updated = _count(live, "updatedReplicas")
     updated = max(updated, _count(live, "currentReplicas")) if is_one else updated
@@ -163,17 +164,17 @@ def _of_stateful_set(live: Object) -> Progress:
 
 
 def _of_rollout(live: Object, holder: Object) -> Progress:
-    """By the phase that its controller (1.0 and newer) computes."""
+    """How far a Rollout is, by the phase in its status (Argo Rollouts 1.0 and newer)."""
     if not argo.is_observed(live, holder):
         return _NOT_OBSERVED
     status = status_of(live)
-    phase, told = status.get("phase", "Progressing"), status.get("message", "")
+    phase, message = status.get("phase", "Progressing"), status.get("message", "")
     if phase == "Healthy":
         return COMPLETE
     if argo.is_held(live):
-        told = "; ".join(filter(None, (told, "promote it, or set rollbackWindow")))
+        message = "; ".join(filter(None, (message, "promote it, or set rollbackWindow")))
     state: State = "stuck" if phase == "Degraded" or argo.is_held(live) else "waiting"
-    return Progress(state, f"{phase}: {told}" if told else phase)
+    return Progress(state, f"{phase}: {message}" if message else phase)
 
 
 def _waiting(why: str) -> Progress:

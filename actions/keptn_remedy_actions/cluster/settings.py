@@ -1,4 +1,4 @@
-"""The settings that scale, rollback and restart share: which cluster, which target, what limits."""
+"""The settings of scale, rollback and restart: the cluster, the target, the limits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Policy = Literal["refuse", "warn", "proceed"]
 
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _KNOWN = re.compile(r"project|stage|service|labels\[[^\[\]]+\]")
-# Who reverts within minutes, and who only is surprised at the next upgrade.
+# Refuse where the owner reverts a change within minutes; Helm does at its next upgrade only.
 _DEFAULT_POLICY: Mapping[str, Policy] = {
     "argocd": "refuse",
     "flux": "refuse",
@@ -25,33 +25,33 @@ _DEFAULT_POLICY: Mapping[str, Policy] = {
     "helm": "warn",
 }
 _SETTLE_SECONDS = 5.0
-# A HorizontalPodAutoscaler looks every 15 s, Argo CD heals after 5 s.
+# A HorizontalPodAutoscaler decides every 15 s, Argo CD reverts after 5 s.
 _CONTESTED_SETTLE_SECONDS = 20.0
 
 
 class KubernetesSettings(ActionSettings):
-    """The cluster, where its workloads are, and what must not be done to them."""
+    """The cluster, how its workloads are found, and the limits of what is done to them."""
 
     kubeconfig: str | None = Field(default=None, validation_alias=AliasChoices("kubeconfig"))
-    """A kubeconfig file; without it, the cluster whose pod this is."""
+    """A kubeconfig file. By default the cluster in which this pod runs."""
     service_host: str = ""
     """Set by Kubernetes in every pod."""
     service_port: str = ""
     """Set by Kubernetes in every pod."""
     namespace_template: str = "{project}-{stage}"
-    """Namespace of a trigger's workload; knows {project}, {stage}, {service} and {labels[x]}."""
+    """The workload's namespace, of {project}, {stage}, {service} and {labels[x]} of the trigger."""
     workload_template: str = "{service}"
-    """Name of a trigger's workload; Keptn's blue-green deployments want {service}-primary."""
+    """The workload's name. For Keptn's blue-green deployments: {service}-primary."""
     max_replicas: int = Field(default=50, ge=1)
-    """Never more replicas than this."""
+    """The most replicas that `scale` sets."""
     allow_zero: bool = False
-    """Whether `scale` may go to 0 replicas."""
+    """Whether `scale` may scale to 0 replicas."""
     owner_policy: str = ""
     """What a rollback does where an owner would revert it: `refuse`, `warn` or `proceed`, or pairs
-    over the default, which is `argocd=refuse,flux=refuse,controller=refuse,helm=warn`."""
+    that change the default, `argocd=refuse,flux=refuse,controller=refuse,helm=warn`."""
     settle_seconds: float | None = Field(default=None, ge=0, le=240)
-    """Seconds that the effect must hold. Default: 5; under an autoscaler, Argo CD, Flux or
-    another controller 20."""
+    """Seconds that the effect must hold. Default: 5, or 20 under an autoscaler, Argo CD, Flux or
+    another controller."""
 
     @field_validator("namespace_template", "workload_template")
     @classmethod
@@ -70,7 +70,7 @@ class KubernetesSettings(ActionSettings):
     @field_validator("kubeconfig")
     @classmethod
     def _is_there(cls, paths: str | None) -> str | None:
-        """As kubectl takes it: several files may be named, and not all need to exist."""
+        """Like kubectl: several files may be named, and one of them must exist."""
         files = [Path(path) for path in (paths or "").split(os.pathsep) if path]
         if files and not any(file.is_file() for file in files):
             raise ValueError(f"{paths} does not exist")
@@ -79,15 +79,15 @@ class KubernetesSettings(ActionSettings):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if not self.kubeconfig and not (self.service_host and self.service_port):
-            raise ValueError("there is no cluster: this is no pod, and KUBECONFIG is not set")
+            raise ValueError("there is no cluster: this is not a pod, and KUBECONFIG is not set")
         return self
 
     def policy(self, owner: Owner) -> Policy:
-        """What to do about a workload of this owner."""
+        """What a rollback does to a workload of this owner."""
         return _policies(self.owner_policy)[owner]
 
     def settle(self, *, contested: bool) -> float:
-        """Seconds that an effect must hold; more where another controller has a will of its own."""
+        """Seconds that an effect must hold; more where another controller may change it."""
         if self.settle_seconds is not None:
             return self.settle_seconds
         return _CONTESTED_SETTLE_SECONDS if contested else _SETTLE_SECONDS

@@ -1,4 +1,4 @@
-"""Ordered StatefulSets: they wait for pods that never get ready, unless somebody deletes them."""
+"""Ordered StatefulSets: they wait for a broken pod until somebody deletes it."""
 
 from __future__ import annotations
 
@@ -25,20 +25,21 @@ from keptn_remedy_actions.cluster.api import FAILURES, ClusterApi, Conflict, Not
 from keptn_remedy_actions.cluster.history import REVISION_HASH
 from keptn_remedy_actions.cluster.trouble import selector
 
-# A pod that was unready for less may be back in a moment: quorum stores lose no more than needed.
+# A pod that is unready for a shorter time may recover: quorum stores must not lose one needlessly.
 STUCK_SECONDS = 10.0
 
 
 def is_ordered(workload: Workload) -> bool:
-    """Whether it touches no further pod while one is not ready."""
+    """Whether its controller touches no other pod while one is not ready."""
     policy = spec_of(workload.live).get("podManagementPolicy", "OrderedReady")
     return workload.ref.kind == STATEFUL_SET and policy == "OrderedReady"
 
 
 async def delete_stuck(api: ClusterApi, workload: Workload) -> str | None:
-    """Delete the pod that it waits for, if that is of another revision than the live one ("Forced
-    rollback" in Kubernetes' documentation); not below the partition, where it would come back as it
-    was. Returns its name.
+    """Delete the pod that it waits for, if the pod is of another revision than the live one.
+
+    Kubernetes' documentation calls this a forced rollback. A pod below the partition stays: it
+    would come back unchanged. Returns the pod's name, None if none was deleted.
     """
     live = workload.live
     pod = await _awaited(api, workload)
@@ -46,14 +47,14 @@ async def delete_stuck(api: ClusterApi, workload: Workload) -> str | None:
         return None
     if labels_of(pod).get(REVISION_HASH) == status_of(live).get("updateRevision"):
         return None
-    with suppress(NotFound, Conflict):  # gone, or a namesake that came after it
+    with suppress(NotFound, Conflict):  # it is gone, or there is another pod of that name
         await api.delete(Ref(POD, workload.ref.namespace, name_of(pod)), uid_of(pod))
         return name_of(pod)
     return None
 
 
 async def obstacle(api: ClusterApi, workload: Workload) -> str:
-    """Which pod an ordered StatefulSet waits for, in words; empty if none, or none can be seen."""
+    """Which pod an ordered StatefulSet waits for, in words; empty if there is none to see."""
     pod = None
     if is_ordered(workload):
         with suppress(*FAILURES):
@@ -64,8 +65,9 @@ async def obstacle(api: ClusterApi, workload: Workload) -> str:
 
 
 async def _awaited(api: ClusterApi, workload: Workload) -> Object | None:
-    """The first pod that is not ready, or on its way out: before that one is back, the controller
-    makes, updates and deletes no other (`processReplica`).
+    """The first pod that is not ready or is being deleted.
+
+    Until it is ready, the controller creates, updates and deletes no other (`processReplica`).
     """
     pods = await api.list(POD, workload.ref.namespace, labels=selector(workload.live))
     ours = [pod for pod in pods if is_controlled_by(pod, workload.live)]
@@ -95,7 +97,7 @@ def _ordinal(pod: Object) -> int:
 
 
 def _partition(live: Object) -> int:
-    """Ordinals count from `spec.ordinals.start` (1.31)."""
+    """The lowest ordinal to update. Ordinals count from `spec.ordinals.start` (1.31)."""
     strategy: Object = spec_of(live).get("updateStrategy") or {}
     rolling: Object = strategy.get("rollingUpdate") or {}
     ordinals: Object = spec_of(live).get("ordinals") or {}

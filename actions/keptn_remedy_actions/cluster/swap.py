@@ -1,4 +1,4 @@
-"""Putting a recorded template in the place of the live one, by compare-and-set."""
+"""Replaces the live template with a recorded one, by compare-and-set."""
 
 from __future__ import annotations
 
@@ -26,22 +26,27 @@ _MOST_CONFLICTS = 10
 
 
 class AnotherTemplate(PermanentError):
-    """What was to be replaced is not there any more."""
+    """The template that was to be replaced is no longer live."""
 
 
 async def read_again(api: ClusterApi, ref: Ref, uid: str) -> History:
-    """The history of the very workload that a plan was made for."""
+    """The history of the workload that a plan was made for.
+
+    Raises:
+        AnotherTemplate: the workload was deleted and recreated.
+    """
     live = await api.get(ref)
     if uid_of(live) != uid:
-        raise AnotherTemplate(f"{ref} was deleted and made anew meanwhile")
+        raise AnotherTemplate(f"{ref} was deleted and recreated meanwhile")
     return await read(api, Workload(ref, live))
 
 
 async def changed(
     api: ClusterApi, ref: Ref, uid: str, change: Callable[[History], Awaitable[T]]
 ) -> tuple[History, T]:
-    """Change a workload as it is now, and again where its controller was faster: its status, too,
-    makes a new resourceVersion. Returns what was there before, and what the change returned.
+    """Read the workload and change it; again after a conflict, as each status update causes one.
+
+    Returns the history before the change, and what `change` returned.
     """
     for _ in range(_MOST_CONFLICTS):
         history = await read_again(api, ref, uid)
@@ -50,15 +55,15 @@ async def changed(
         except Conflict:
             continue
         return history, result
-    raise Conflict(f"{ref} was changed {_MOST_CONFLICTS} times while we looked")
+    raise Conflict(f"{ref} was changed {_MOST_CONFLICTS} times while we read it")
 
 
 def is_due(history: History, *, former: str, wanted: str, since: str) -> bool:
-    """Whether the template of the revision `former` is still to be replaced by that of `wanted`.
+    """Whether the template of `former` is live and still to be replaced by that of `wanted`.
 
     Raises:
         AnotherTemplate: neither is live.
-        TemporaryError: what is live is not recorded yet.
+        TemporaryError: the controller has not recorded the live template yet.
     """
     if history.holds(wanted, instead_of=former):
         return False
@@ -67,14 +72,14 @@ def is_due(history: History, *, former: str, wanted: str, since: str) -> bool:
 
 
 async def put(api: ClusterApi, history: History, wanted: str) -> None:
-    """Make the template of this revision the live one.
+    """Make the template of the revision `wanted` the live one.
 
     Raises:
-        Conflict: somebody was faster.
+        Conflict: somebody else changed the workload first.
     """
     revision = history.named(wanted)
     if revision is None:
-        raise PermanentError(f"{wanted} is not in the history of {history.workload.ref} any more")
+        raise PermanentError(f"{wanted} is no longer in the history of {history.workload.ref}")
     holder = history.holder
     try:
         await api.patch(holder.ref, JSON_PATCH, _patch(history, revision))
@@ -85,16 +90,23 @@ async def put(api: ClusterApi, history: History, wanted: str) -> None:
 
 
 def check_holds(history: History, name: str, *, instead_of: str, since: str) -> None:
-    """Let pass only while the live template is of this revision."""
+    """Check that the live template is that of the revision `name`.
+
+    Raises:
+        AnotherTemplate: it is another one.
+        TemporaryError: the controller has not recorded it yet.
+    """
     if history.holds(name, instead_of=instead_of):
         return
     if history.live is None:
-        raise TemporaryError(f"the controller has not recorded what {history.workload.ref} has now")
+        raise TemporaryError(
+            f"the controller of {history.workload.ref} has not recorded its current template yet"
+        )
     raise another(history, name, since=since)
 
 
 def another(history: History, expected: str, *, since: str) -> AnotherTemplate:
-    """What to raise where another template is live than that of the expected revision."""
+    """The error for a live template that is not that of the expected revision."""
     holder, revision = history.holder, history.named(expected)
     who = who_set(holder.live, "/spec/template", since)
     if revision and is_same_program(revision.template, history.template):
@@ -104,16 +116,16 @@ def another(history: History, expected: str, *, since: str) -> AnotherTemplate:
 
 
 def _patch(history: History, revision: Revision) -> list[dict[str, Any]]:
-    """`kubectl rollout undo` has no test, and drops annotations that the history doesn't have."""
+    """The JSON patch: unlike `kubectl rollout undo`, it tests the version and keeps annotations."""
     live = history.holder.live
     operations: list[dict[str, Any]] = [
         {"op": "test", "path": "/metadata/resourceVersion", "value": _version(live)},
         {"op": "replace", "path": "/spec/template", "value": revision.template},
     ]
     if history.workload.ref.kind == ROLLOUT:
-        return operations  # Argo Rollouts knows no change cause
+        return operations  # Argo Rollouts has no change cause
     if history.live is None or history.live.cause != annotations_of(live).get(CAUSE):
-        return operations  # the present cause is in no history: it could not be put back
+        return operations  # the current cause is in no history, so undo could not restore it
     return [*operations, *_cause(annotations_of(live), revision.cause)]
 
 

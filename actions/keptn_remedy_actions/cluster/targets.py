@@ -1,4 +1,4 @@
-"""Which workload a trigger means: templates, `value`, and a look whether it is there, once."""
+"""Finds the workload that a trigger means, by templates and `value`."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from keptn_remedy_actions.cluster.settings import PLACEHOLDER, KubernetesSetting
 KINDS = (DEPLOYMENT, STATEFUL_SET, DAEMON_SET, ROLLOUT)
 _SHORT = {"deploy": DEPLOYMENT, "sts": STATEFUL_SET, "ds": DAEMON_SET, "ro": ROLLOUT}
 _BY_NAME = {name: kind for kind in KINDS for name in (kind.name.lower(), kind.plural)} | _SHORT
-# RFC 1123, which Kubernetes demands of namespaces (labels) and of workloads (subdomains).
+# RFC 1123: namespaces are labels, workloads are subdomains.
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
 _API_VERSION = re.compile(r"([a-z0-9]([-.a-z0-9]*[a-z0-9])?/)?v[0-9][a-z0-9]*")
 _MOST_SIMILAR = 5
-_LONGEST_TOLD = 40
+_LONGEST_SHOWN = 40
 
 
 class TargetValue(BaseModel):
-    """What `value` may say of the target; what it doesn't, the templates do.
+    """What `value` may say about the target; the templates give the rest.
 
-    Keptn merges the values of a sequence's rounds (`GetNextTriggeredEventData`): what an action of
-    an earlier round was given is passed on to us. It is kept apart in `foreign`, to be told.
+    Keptn merges the values of a sequence's rounds (docs/keptn.md#k23), so `value` may have fields
+    of other actions. Their names are kept in `foreign` and reported in notes.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -50,7 +50,7 @@ class TargetValue(BaseModel):
     foreign: SkipJsonSchema[tuple[str, ...]] = ()
     namespace: str | None = None
     kind: str | None = None
-    """Deployment, StatefulSet, DaemonSet or Rollout; with `apiVersion` any other."""
+    """Deployment, StatefulSet, DaemonSet or Rollout; with `apiVersion` any other kind."""
     name: str | None = None
     api_version: str | None = Field(default=None, alias="apiVersion")
 
@@ -58,7 +58,7 @@ class TargetValue(BaseModel):
     @classmethod
     def _without_foreign(cls, sent: Any) -> Any:
         if not isinstance(sent, dict):
-            return {} if sent is None else {"foreign": (f"{sent!r}"[:_LONGEST_TOLD],)}
+            return {} if sent is None else {"foreign": (f"{sent!r}"[:_LONGEST_SHOWN],)}
         value = cast("Object", sent)
         known = {field.alias or name for name, field in cls.model_fields.items()} - {"foreign"}
         foreign = tuple(str(key) for key in value if key not in known)
@@ -76,10 +76,10 @@ class TargetValue(BaseModel):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was left aside."""
+        """Which fields were ignored."""
         if not self.foreign:
             return ()
-        return (f"not for this action, and ignored, in value: {', '.join(self.foreign)}",)
+        return (f"ignored in value, as it is not for this action: {', '.join(self.foreign)}",)
 
 
 async def resolve(
@@ -91,10 +91,10 @@ async def resolve(
     *,
     or_any_scalable: bool = False,
 ) -> Workload:
-    """The one workload that is meant: of these kinds, or whatever `value` names that can be scaled.
+    """The workload, of one of these kinds; with `or_any_scalable` any kind that `value` names.
 
     Raises:
-        PermanentError: there is none of that name, or more than one, or the name is none.
+        PermanentError: there is no workload of that name, or more than one, or the name is invalid.
     """
     trigger = context.trigger
     namespace = asked.namespace or _filled(settings.namespace_template, trigger)
@@ -116,14 +116,18 @@ async def resolve(
 
 
 def _filled(template: str, trigger: Any) -> str:
-    """The template with its placeholders replaced; one that is empty is refused."""
+    """The template with its placeholders replaced.
+
+    Raises:
+        PermanentError: the event has nothing for a placeholder.
+    """
 
     def replaced(match: re.Match[str]) -> str:
         word = match[1]
         label = word.removeprefix("labels[").removesuffix("]")
         text = trigger.labels.get(label) if label != word else getattr(trigger, word)
         if not text:
-            raise PermanentError(f"{template!r} wants {word}, which the event lacks")
+            raise PermanentError(f"{template!r} needs {word}, which the event doesn't have")
         return str(text)
 
     return PLACEHOLDER.sub(replaced, template)
@@ -131,15 +135,15 @@ def _filled(template: str, trigger: Any) -> str:
 
 def _check(what: str, name: str, pattern: re.Pattern[str]) -> None:
     if not pattern.fullmatch(name):
-        raise PermanentError(f"{name!r} is no name of a {what} (RFC 1123)")
+        raise PermanentError(f"{name!r} is not a valid name of a {what} (RFC 1123)")
 
 
 async def _kind(
     api: ClusterApi, asked: TargetValue, kinds: Sequence[Kind], *, or_any_scalable: bool
 ) -> Kind:
-    """The kind that `value` names; others than ours are found by API discovery."""
+    """The kind that `value` names; unknown ones are looked up by API discovery."""
     if not asked.kind:
-        raise PermanentError("value.apiVersion needs value.kind beside it")
+        raise PermanentError("value.apiVersion needs value.kind as well")
     known = _BY_NAME.get(asked.kind.lower())
     if known and asked.api_version in (None, known.api_version):
         if known in kinds:
@@ -148,13 +152,13 @@ async def _kind(
     if not or_any_scalable:
         raise PermanentError(f"a {asked.kind} can't be the target of this action")
     if not asked.api_version:
-        raise PermanentError(f"value.kind {asked.kind!r} needs value.apiVersion beside it")
+        raise PermanentError(f"value.kind {asked.kind!r} needs value.apiVersion as well")
     return await _discovered(api, asked.kind, asked.api_version)
 
 
 async def _discovered(api: ClusterApi, kind: str, api_version: str) -> Kind:
     if not _API_VERSION.fullmatch(api_version):
-        raise PermanentError(f"{api_version!r} is no apiVersion such as example.com/v1")
+        raise PermanentError(f"{api_version!r} is not an apiVersion such as example.com/v1")
     resources = await api.resources(api_version)
     names = {resource["name"] for resource in resources}
     for resource in resources:
@@ -165,20 +169,20 @@ async def _discovered(api: ClusterApi, kind: str, api_version: str) -> Kind:
 
 
 async def _found(api: ClusterApi, refs: Sequence[Ref]) -> tuple[list[Workload], list[Kind]]:
-    """The workloads that are there, and the kinds that we may not see."""
+    """The workloads that exist, and the kinds that we have no right to read."""
     looks = await asyncio.gather(*(_look(api, ref) for ref in refs))
     refused = [look for look in looks if isinstance(look, Forbidden)]
     if len(refused) == len(refs):
         raise refused[0]
     unseen = [r.kind for r, look in zip(refs, looks, strict=True) if isinstance(look, Forbidden)]
     found = [look for look in looks if isinstance(look, Workload)]
-    # A Rollout with a `workloadRef` stands above the Deployment whose template it uses.
+    # A Rollout with a `workloadRef` uses a Deployment's template: then the Rollout is the target.
     lent = {_lent(workload.live) for workload in found if workload.ref.kind == ROLLOUT}
     return [each for each in found if (each.ref.kind.name, each.ref.name) not in lent], unseen
 
 
 async def _look(api: ClusterApi, ref: Ref) -> Workload | Forbidden | None:
-    """A kind that we may not see is left out, as long as another is found."""
+    """The workload, None if there is none, or the error where we have no right to read it."""
     try:
         return Workload(ref, await api.get(ref))
     except NotFound:
@@ -195,18 +199,18 @@ def _lent(rollout: Object) -> tuple[str, str]:
 async def _absence(
     api: ClusterApi, namespace: str, name: str, kinds: Sequence[Kind], unseen: Sequence[Kind]
 ) -> str:
-    """What was looked for, and what is there instead."""
+    """What was looked for, and which similar workloads exist."""
     sought = " or ".join(kind.name for kind in kinds)
     said = f"no {sought} named {name} in {namespace}"
     if unseen:
-        said += f" ({', '.join(kind.plural for kind in unseen)} we may not see)"
+        said += f" (no right to read {', '.join(kind.plural for kind in unseen)})"
     there = [each for kind in kinds for each in await _names(api, kind, namespace)]
     if not there:
-        return f"{said}, which has none at all or does not exist"
+        return f"{said}; the namespace has none, or doesn't exist"
     similar = get_close_matches(name, [each for _, each in there], n=_MOST_SIMILAR, cutoff=0.5)
     similar += [each for _, each in there if name in each]
-    told = [f"{kind} {each}" for kind, each in there if each in similar][:_MOST_SIMILAR]
-    return f"{said}; similar: {', '.join(told)}" if told else f"{said}; nothing there is similar"
+    shown = [f"{kind} {each}" for kind, each in there if each in similar][:_MOST_SIMILAR]
+    return f"{said}; similar: {', '.join(shown)}" if shown else f"{said}; none has a similar name"
 
 
 async def _names(api: ClusterApi, kind: Kind, namespace: str) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Why a workload does not become ready, as its conditions, its pods and its events tell."""
+"""Why a workload does not become ready, by its conditions, its pods and its events."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _WAITING_WELL = frozenset({"ContainerCreating", "PodInitializing"})
 
 
 async def reasons(api: ClusterApi, workload: Workload, *, labels: str = "", since: str = "") -> str:
-    """The first few different ones; empty when nothing tells. What can't be seen is not told.
+    """The first few different reasons; empty if none is found. What can't be read is left out.
 
-    `labels` select its pods, if its own selector is of no common form; `since` is the time
-    (RFC 3339, UTC) from which on events count.
+    `labels` select its pods, if its own selector has an uncommon form. Events before `since`
+    (RFC 3339, UTC) don't count.
     """
     ref, labels = workload.ref, labels or selector(workload.live)
     found = [*_of_conditions(workload.live)]
-    if labels:  # without, all pods of the namespace would answer
+    if labels:  # without labels, the list would have all pods of the namespace
         with suppress(*FAILURES):
             found += _of_pods(await api.list(POD, ref.namespace, labels=labels))
     with suppress(*FAILURES):
@@ -42,7 +42,7 @@ async def reasons(api: ClusterApi, workload: Workload, *, labels: str = "", sinc
 
 
 def selector(live: Object) -> str:
-    """The label selector of a workload's pods as a query has it; empty for other forms."""
+    """The label selector of a workload's pods, as a query parameter; empty for uncommon forms."""
     wanted: Any = spec_of(live).get("selector")
     if not isinstance(wanted, dict):
         return ""
@@ -82,40 +82,40 @@ def _of_pods(pods: Sequence[Object]) -> Iterator[str]:
                 yield f"pod {name_of(pod)}: {condition.get('message') or 'not scheduled'}"
         for statuses in ("initContainerStatuses", "containerStatuses"):
             for container in status.get(statuses) or ():
-                if told := _of_container(container):
-                    yield f"pod {name_of(pod)}: {told}"
+                if why := _of_container(container):
+                    yield f"pod {name_of(pod)}: {why}"
 
 
 def _of_container(container: Object) -> str:
-    """Why it does not serve; empty where it does, has ended well, or only takes its time."""
+    """Why a container is not ready; empty if it is, ended without error, or is just starting."""
     state: Object = container.get("state") or {}
     waiting: Object = state.get("waiting") or {}
     before: Object = container.get("lastState") or {}
     ended: Object = state.get("terminated") or before.get("terminated") or {}
-    told: list[str] = []
+    found: list[str] = []
     if (reason := waiting.get("reason")) and reason not in _WAITING_WELL:
-        told.append(f"{reason}: {waiting.get('message', '')}".rstrip(": "))
+        found.append(f"{reason}: {waiting.get('message', '')}".rstrip(": "))
     if ended.get("exitCode"):
-        told.append(f"ended with {ended['exitCode']} ({ended.get('reason', 'no reason')})")
-    if not told and "running" in state and not container.get("ready"):
-        told.append(f"container {container['name']} runs, but is not ready")
-    return ", ".join(told)
+        found.append(f"ended with {ended['exitCode']} ({ended.get('reason', 'no reason')})")
+    if not found and "running" in state and not container.get("ready"):
+        found.append(f"container {container['name']} runs, but is not ready")
+    return ", ".join(found)
 
 
 async def _events(api: ClusterApi, ref: Ref) -> Sequence[Object]:
-    """Warnings about the workload itself; a StatefulSet's quota failures are nowhere else."""
+    """Warnings about the workload itself: the only place for quota failures of a StatefulSet."""
     fields = f"involvedObject.kind={ref.kind.name},involvedObject.name={ref.name},type=Warning"
     return await api.list(EVENT, ref.namespace, fields=fields)
 
 
 def _is_about(event: Object, live: Object, since: str) -> bool:
-    """Whether it is about this very object, and no old story."""
+    """Whether the event is about this very object, and not from before `since`."""
     about: Object = event.get("involvedObject") or {}
     return about.get("uid") in (None, uid_of(live)) and _when(event) >= since[:19]
 
 
 def _when(event: Object) -> str:
-    """Its last time; newer reporters write `eventTime` and `series` (events.k8s.io/v1)."""
+    """The event's last time; newer reporters use `eventTime` and `series` (events.k8s.io/v1)."""
     series: Object = event.get("series") or {}
     times = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
     return next((time[:19] for time in times if time), "")

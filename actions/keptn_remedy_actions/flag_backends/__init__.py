@@ -1,4 +1,4 @@
-"""The seam between toggling and the places that keep flags."""
+"""What toggle-feature needs of the stores of feature flags."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any, Protocol
 class Flag:
     """A flag as it was found: the before-image.
 
-    `enabled` is True or False where that holds for every caller, else text that says what decides.
-    `image` is what only its store understands: JSON, enough to put everything back.
+    `enabled` is True or False where that is so for every caller, else text that says what decides.
+    `image` is JSON that only its store reads: enough to restore the flag.
     """
 
     name: str
@@ -23,7 +23,7 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """A flag as it was found, and whether it shall be on."""
+    """A flag as it was found, and whether it is to be on."""
 
     flag: Flag
     on: bool
@@ -37,12 +37,11 @@ class Switch:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether all switches hold.
+class Evaluation:
+    """Whether the flags evaluate as they were switched.
 
-    `contrary` says what was seen to be otherwise, `doubt` what could not be seen, and `seen` what
-    each flag looked like. `left` is of flags that were given more than was asked for: the
-    after-image of that, which only its store understands (JSON).
+    `contrary` says which don't, `doubt` what could not be seen, and `seen` how each flag evaluates.
+    `left` has the after-images of what a store added to flags: JSON that only the store reads.
     """
 
     contrary: str = ""
@@ -56,14 +55,14 @@ class Verdict:
 
 
 class LeftAlone(Exception):
-    """A flag isn't as it was left, or is gone; says what was found, and what was expected."""
+    """A flag was changed since, or is gone. Says what was found and what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What became of flags that were to be put back; those in neither list were so already.
+    """What an undo did to the flags; those in no list were as before already.
 
-    `put_back` are names, `left_alone` says why of each, `remarks` tell what stays of others.
+    `put_back` are names, `left_alone` has a reason for each, and `remarks` say what else stays.
     """
 
     put_back: Sequence[str]
@@ -72,30 +71,30 @@ class Restored:
 
 
 class FlagStore(Protocol):
-    """A place that keeps flags.
+    """A store of feature flags.
 
     Every method raises `TemporaryError` or `PermanentError` of the author's API.
     """
 
     @property
     def place(self) -> str:
-        """Where the flags are, as people say it: `production (Unleash project default)`."""
+        """The store in words: `production (Unleash project default)`."""
         ...
 
     async def find(self, name: str, *, on: bool) -> Flag:
-        """The before-image of a flag, once it is sure that it can be switched that way."""
+        """The before-image of a flag. Raises PermanentError if it can't be switched that way."""
         ...
 
     async def switch(self, switches: Sequence[Switch]) -> None:
-        """Make them so; those already so are no error."""
+        """Switch the flags; those that are so already are skipped."""
         ...
 
-    async def verify(self, switches: Sequence[Switch], *, seconds: float) -> Verdict:
-        """Look until all are so, at the longest for that time."""
+    async def verify(self, switches: Sequence[Switch], *, seconds: float) -> Evaluation:
+        """Look until all flags evaluate as switched, for `seconds` at most."""
         ...
 
     async def restore(self, switches: Sequence[Switch], left: Mapping[str, Any]) -> Restored:
-        """Put back what still is as `switch` left it; `left` is what `verify` said of that."""
+        """Restore the flags that are still as `switch` left them; `left` is from `verify`."""
         ...
 
 

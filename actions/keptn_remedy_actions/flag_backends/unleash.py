@@ -1,4 +1,4 @@
-"""Flags in Unleash: switched by its admin API, verified through applications' eyes."""
+"""Flags in Unleash: switched by its admin API, verified by what applications see."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from hashlib import sha256
 from typing import Any, ClassVar
 
 from keptn_remedy import PermanentError, TemporaryError
-from keptn_remedy_actions.flag_backends import Flag, LeftAlone, Restored, Switch, Verdict
+from keptn_remedy_actions.flag_backends import Evaluation, Flag, LeftAlone, Restored, Switch
 from keptn_remedy_actions.flag_backends.unleash_api import FlagState, Gone, Strategy, UnleashApi
 
 
 @dataclass(frozen=True, slots=True)
 class Unleash:
-    """A `FlagStore` over one environment of one project.
+    """A `FlagStore` in one environment of one Unleash project.
 
-    `client_tokens` are those of applications; with one for this environment, `verify` also looks
-    at what applications are told.
+    `client_tokens` are those of applications. With one for this environment, `verify` also looks at
+    what applications see.
     """
 
     api: UnleashApi
     client_tokens: Collection[str] = ()
 
     POLL_SECONDS: ClassVar[int] = 1
-    """How often `verify` asks what applications are told."""
+    """The interval at which `verify` looks at what applications see."""
 
     @property
     def place(self) -> str:
@@ -41,11 +41,11 @@ class Unleash:
         for switch in switches:
             await self.api.switch(switch.flag.name, on=switch.on)
 
-    async def verify(self, switches: Sequence[Switch], *, seconds: float) -> Verdict:
+    async def verify(self, switches: Sequence[Switch], *, seconds: float) -> Evaluation:
         states = [(switch, await self.api.read(switch.flag.name)) for switch in switches]
         contrary = [str(switch) for switch, state in states if state.enabled is not switch.on]
         if contrary:
-            return Verdict(f"no longer {', '.join(contrary)} in {self.place}: switched back")
+            return Evaluation(f"no longer {', '.join(contrary)} in {self.place}: switched back")
         left = {
             switch.flag.name: _image(added[0])
             for switch, state in states
@@ -53,13 +53,13 @@ class Unleash:
         }
         return replace(await self._seen(switches, seconds), left=left)
 
-    async def _seen(self, switches: Sequence[Switch], seconds: float) -> Verdict:
+    async def _seen(self, switches: Sequence[Switch], seconds: float) -> Evaluation:
         if not self.client_tokens:
-            return Verdict()
+            return Evaluation()
         token = _token_for(self.api.environment, self.client_tokens)
         if token is None:
             unseen = f"no token in UNLEASH_CLIENT_TOKEN is for {self.api.environment}"
-            return Verdict(seen={switch.flag.name: unseen for switch in switches})
+            return Evaluation(seen={switch.flag.name: unseen for switch in switches})
         return await self._as_applications_see_it(switches, token, seconds)
 
     async def restore(self, switches: Sequence[Switch], left: Mapping[str, Any]) -> Restored:
@@ -70,7 +70,7 @@ class Unleash:
             try:
                 state = await self.api.read(name)
                 if state.enabled is not switch.on:
-                    continue  # never switched, or put back already, by us or by somebody else
+                    continue  # never switched, or switched back already, by us or by somebody else
                 remarks += await self._restore(switch, state, left.get(name))
                 put_back.append(name)
             except LeftAlone as error:
@@ -78,16 +78,16 @@ class Unleash:
             except Gone as error:
                 left_alone.append(f"{name} is gone: {error}")
             except (PermanentError, TemporaryError) as error:
-                # One flag that can't be put back must not keep the others as they are.
+                # Go on: one flag that can't be restored must not keep the others from it.
                 failures.append(error)
         if failures:
-            # A temporary one first: trying again may help.
+            # A temporary error first: another attempt may restore the flag.
             raise min(failures, key=lambda failure: isinstance(failure, PermanentError))
         return Restored(put_back, left_alone, remarks)
 
     async def _restore(self, switch: Switch, state: FlagState, left: Any) -> Sequence[str]:
-        """What stays of what it was given."""
-        # Before switching off: after a crash in between, the flag must still be seen as ours.
+        """Switch the flag back, and say what stays of what Unleash added to it."""
+        # Before switching off: after a crash in between, the next undo must find the flag still on.
         remarks = await self._remove_default_strategy(switch, state, left)
         await self.api.switch(switch.flag.name, on=not switch.on)
         return remarks
@@ -95,7 +95,7 @@ class Unleash:
     async def _remove_default_strategy(
         self, switch: Switch, state: FlagState, left: Any
     ) -> Sequence[str]:
-        """Remove the strategy that Unleash added, as it was left, if that is known."""
+        """Remove the strategy that Unleash added, unless it was changed since."""
         name, added = switch.flag.name, _added(switch, state)
         if left:
             added = [strategy for strategy in added if strategy.id == left["id"]]
@@ -107,18 +107,20 @@ class Unleash:
         if not added:
             return ()
         if len(added) > 1:
-            return [f"{name} has got {len(added)} strategies since in {self.place}, which stay"]
+            return [
+                f"{len(added)} strategies were added to {name} in {self.place} since; they stay"
+            ]
         try:
             await self.api.delete_strategy(name, added[0].id)
         except PermanentError as error:
-            # Without that permission the flag can still be switched off, which matters more.
+            # Without this permission the flag can still be switched off, which matters more.
             return [f"the strategy that Unleash added to {name} stays: {error}"]
         return ()
 
     async def _as_applications_see_it(
         self, switches: Sequence[Switch], token: str, seconds: float
-    ) -> Verdict:
-        # UnleashClient takes 0.3 s and 40 MB to import: only those pay who verify with it.
+    ) -> Evaluation:
+        # Imported here: UnleashClient takes 0.3 s and 40 MB.
         from keptn_remedy_actions.flag_backends import unleash_view
 
         sights = await unleash_view.watch(
@@ -134,20 +136,21 @@ class Unleash:
         disagreeing = {name: sight for name, sight in sights.items() if not sight.agrees}
         contrary = [f"{name} {sight.said}" for name, sight in disagreeing.items() if sight.is_known]
         if not contrary:
-            # What the admin API confirms is not undone because nobody could look further.
+            # The admin API confirmed the switch: a look that failed is no reason to undo it.
             doubts = [f"{name} {sight.said}" for name, sight in disagreeing.items()]
-            return Verdict(doubt=", ".join(doubts), seen=seen)
-        wished = ", ".join(map(str, switches))
-        return Verdict(
-            f"{wished} in {self.place}, but after {seconds:g} s applications still see:"
+            return Evaluation(doubt=", ".join(doubts), seen=seen)
+        asked = ", ".join(map(str, switches))
+        return Evaluation(
+            f"{asked} in {self.place}, but after {seconds:g} s applications still see:"
             f" {', '.join(contrary)}",
             seen=seen,
         )
 
 
 def _added(switch: Switch, state: FlagState) -> list[Strategy]:
-    """What came to the strategies of a flag that had no active one: when such a flag is switched
-    on, Unleash adds one.
+    """The strategies that were added since to a flag that had no active one.
+
+    Unleash adds a default strategy to such a flag when it is switched on.
     """
     before = [Strategy.model_validate(strategy) for strategy in switch.flag.image]
     if not switch.on or not all(strategy.disabled for strategy in before):
@@ -157,7 +160,7 @@ def _added(switch: Switch, state: FlagState) -> list[Strategy]:
 
 
 def _image(strategy: Strategy) -> Any:
-    """Enough to see whether somebody changed it; constraints may name people."""
+    """Enough to see a change. A digest, because constraints may name people."""
     return {"id": strategy.id, "sha256": sha256(strategy.model_dump_json().encode()).hexdigest()}
 
 

@@ -1,4 +1,4 @@
-"""Unleash's admin API: the four calls that toggling needs, and what each refusal means."""
+"""Unleash's admin API: the calls that toggle-feature needs, and what each refusal means."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _LONGEST_QUOTE: Final = 300
 
 
 class Gone(PermanentError):
-    """The flag is not there, or not any more."""
+    """The flag doesn't exist, or no longer."""
 
 
 class Strategy(BaseModel):
-    """A rule that says for whom a flag is on."""
+    """An activation strategy: for whom a flag is on."""
 
     id: str
     disabled: bool | None = False
@@ -36,7 +36,7 @@ class Strategy(BaseModel):
 
 
 class FlagState(BaseModel):
-    """A flag in one environment, whose name this is."""
+    """A flag in one environment; `name` is that of the environment."""
 
     name: str
     enabled: bool
@@ -63,7 +63,7 @@ class _Answer:
     def refusal(self) -> _Refusal:
         try:
             return _Refusal.model_validate_json(self.body)
-        except ValidationError:  # a proxy's page, for instance
+        except ValidationError:  # such as the page of a proxy
             return _Refusal()
 
     def __str__(self) -> str:
@@ -73,7 +73,10 @@ class _Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnleashApi:
-    """One environment of one project, as the admin API shows it to one token."""
+    """The admin API for one environment of one project.
+
+    Calls raise TemporaryError, PermanentError or `Gone`, which say what to do.
+    """
 
     http: ClientSession
     url: str
@@ -103,16 +106,16 @@ class UnleashApi:
         raise self._no_environment(found)
 
     async def switch(self, flag: str, *, on: bool) -> None:
-        """Switch it; a flag that is so already is no error, and leaves no event in Unleash."""
+        """Switch the flag. One that is so already stays, without an event in Unleash."""
         await self._send("POST", flag, "environments", self.environment, "on" if on else "off")
 
     async def delete_strategy(self, flag: str, strategy: str) -> None:
-        """Delete it; Unleash switches a flag off with its last strategy."""
+        """Delete a strategy; with the last one, Unleash switches the flag off."""
         where = ("environments", self.environment, "strategies", strategy)
         await self._send("DELETE", flag, *where, or_missing=True)
 
     async def _missing(self, flag: str, answer: _Answer) -> PermanentError:
-        # An archived flag is gone, while its environments still answer.
+        # An archived flag answers 404, but its environments still answer 200.
         where = ("environments", self.environment)
         if (await self._send("GET", flag, *where, or_missing=True)).status == 200:
             return self._archived(flag)
@@ -137,7 +140,7 @@ class UnleashApi:
             URL(f"{self.url}/api/admin/{'/'.join(map(_segment, path))}", encoded=True),
             headers={"Authorization": self.token},
             timeout=ClientTimeout(self.timeout_seconds),
-            allow_redirects=False,  # a redirected POST would arrive as a GET
+            allow_redirects=False,  # a redirected POST arrives as a GET
             raise_for_status=False,
         ) as response:
             return _Answer(response.status, response.headers, await response.read())
@@ -156,7 +159,7 @@ class UnleashApi:
             return f"Unleash at {self.url} limits the rate of requests: {answer}"
         if "maintenance" in answer.refusal.message:
             return f"Unleash at {self.url} is in maintenance mode: {answer}"
-        return f"Unleash at {self.url} is not able to answer: {answer}"
+        return f"Unleash at {self.url} can't answer: {answer}"
 
     def _refused(self, flag: str, answer: _Answer) -> str:
         if answer.status == 401:
@@ -176,8 +179,8 @@ class UnleashApi:
         permissions = answer.refusal.permissions
         if "SKIP_CHANGE_REQUEST" in permissions:
             return (
-                f"{refused}: change requests are required there; give the account of"
-                " UNLEASH_API_TOKEN the permission SKIP_CHANGE_REQUEST, or end them there"
+                f"{refused}: change requests are required there; switch them off, or give the"
+                " account of UNLEASH_API_TOKEN the permission SKIP_CHANGE_REQUEST"
             )
         if permissions:
             needed = " or ".join(permissions)
@@ -193,7 +196,7 @@ class UnleashApi:
         return Gone(f"flag {flag} of Unleash project {self.project} is archived")
 
     def _unknown(self, flag: str, answer: _Answer) -> PermanentError:
-        # Unleash's own message also tells when another project has the flag.
+        # Unleash's own message also says when another project has the flag.
         return Gone(
             f"flag {flag} is unknown in {self.place}: {answer}"
             " (UNLEASH_PROJECT and UNLEASH_ENVIRONMENT say where to look)"
@@ -202,16 +205,16 @@ class UnleashApi:
     def _no_environment(self, found: Sequence[FlagState]) -> PermanentError:
         names = ", ".join(state.name for state in found) or "none"
         return PermanentError(
-            f"Unleash project {self.project} has no environment {self.environment}, but {names};"
-            " UNLEASH_ENVIRONMENT maps Keptn's stages to them"
+            f"Unleash project {self.project} has no environment {self.environment}; it has {names};"
+            " set UNLEASH_ENVIRONMENT, which maps Keptn's stages to them"
         )
 
 
 def _segment(name: str) -> str:
-    """A name as one part of a path, whatever is in it."""
+    """A name, escaped as one part of a path."""
     if name in {"", ".", ".."}:
-        # They can't be escaped: servers and proxies on the way may read %2E as a dot.
-        raise PermanentError(f"{name!r} is no name that Unleash could know")
+        # Escaping doesn't help: servers and proxies on the way may read %2E as a dot.
+        raise PermanentError(f"{name!r} can't be the name of a flag, project or environment")
     return quote(name, safe="")
 
 

@@ -1,4 +1,4 @@
-"""What applications are told about Unleash flags, seen through the client that they use."""
+"""What applications see of Unleash flags, looked at through the client that they use."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from UnleashClient.utils import InstanceAllowType
 from keptn_remedy_actions.flag_backends import on_or_off
 
 SAMPLED_USERS = 100
+_UNSEEN = "unknown (nothing could be fetched with UNLEASH_CLIENT_TOKEN)"
 
-# It logs a traceback for each poll that fails; what it saw, or didn't, is told in the outcome.
+# It logs a traceback for each failed poll; the outcome says what was seen.
 logging.getLogger("UnleashClient").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What applications are told about one flag, and whether that is what was wished.
+    """What applications see of one flag, and whether that agrees with what was asked for.
 
-    `is_known` is False when it could not be found out.
+    `is_known` is False where it could not be fetched.
     """
 
     agrees: bool
@@ -36,7 +37,7 @@ class Sight:
 
 
 class _Memory(BaseCache):
-    """The default cache is a file, from which an old answer could come."""
+    """A cache in memory. The default one is a file, which may hold an old answer."""
 
     def __init__(self) -> None:
         self._values: dict[str, Any] = {}
@@ -80,8 +81,8 @@ class _Strategy(BaseModel):
         return f"{self.name}{rollout}{constraints}"
 
 
-class _Told(BaseModel):
-    """A flag as applications are told about it."""
+class _Feature(BaseModel):
+    """A flag as applications fetch it."""
 
     name: str
     enabled: bool
@@ -94,13 +95,13 @@ class _Told(BaseModel):
 
 
 class _Payload(BaseModel):
-    features: list[_Told]
+    features: list[_Feature]
 
 
-def _told(event: UnleashFetchedEvent) -> Mapping[str, _Told]:
+def _features(event: UnleashFetchedEvent) -> Mapping[str, _Feature]:
     try:
         payload = _Payload.model_validate_json(event.raw_features)
-    except ValidationError:  # somebody else's answer, such as a page to log in
+    except ValidationError:  # not Unleash's answer, such as a log-in page
         return {}
     return {feature.name: feature for feature in payload.features}
 
@@ -115,46 +116,31 @@ async def watch(
     url: str,
     token: str,
     environment: str,
-    wishes: Mapping[str, bool],
+    wanted: Mapping[str, bool],
     *,
     seconds: float,
     poll_seconds: int,
     request_seconds: float,
 ) -> Mapping[str, Sight]:
-    """What applications see, once that agrees with all wishes or the time is over."""
+    """What applications see: the first look that agrees with all of `wanted`, or the last one.
+
+    Looking ends after `seconds`. Applications are not told that we look: no metrics are sent.
+    """
     fetched: asyncio.Queue[UnleashFetchedEvent] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
-
-    def heard(event: BaseEvent) -> None:  # on a thread of the client's
-        if isinstance(event, UnleashFetchedEvent):
-            loop.call_soon_threadsafe(fetched.put_nowait, event)
-
-    client = AsyncUnleashClient(
-        url,
-        app_name="keptn-remedy",
-        environment=environment,
-        custom_headers={"Authorization": token},
-        refresh_interval=poll_seconds,
-        request_timeout=math.ceil(request_seconds),
-        request_retries=0,
-        # Our looking must not count as a use of the flags.
-        disable_metrics=True,
-        disable_registration=True,
-        cache=_Memory(),
-        multiple_instance_mode=InstanceAllowType.SILENTLY_ALLOW,
-        event_callback=heard,
+    client = _client(
+        url, token, environment, fetched, poll_seconds=poll_seconds, request_seconds=request_seconds
     )
     evaluator = cast("_Evaluates", client)
-    unseen = "unknown (nothing could be fetched with UNLEASH_CLIENT_TOKEN)"
-    sights: Mapping[str, Sight] = {name: Sight(False, unseen, is_known=False) for name in wishes}
+    sights: Mapping[str, Sight] = {name: Sight(False, _UNSEEN, is_known=False) for name in wanted}
     try:
         async with asyncio.timeout(seconds):
             await client.initialize_client()
             while not all(sight.agrees for sight in sights.values()):
-                # The client says False for what it could not fetch: only a fetch is believed.
-                told = _told(await fetched.get())
+                # The client answers False where it fetched nothing: wait for a fetch.
+                found = _features(await fetched.get())
                 sights = {
-                    name: _sight(evaluator, name, told.get(name), on) for name, on in wishes.items()
+                    name: _sight(evaluator, name, found.get(name), on)
+                    for name, on in wanted.items()
                 }
     except TimeoutError:
         pass
@@ -163,14 +149,47 @@ async def watch(
     return sights
 
 
-def _sight(client: _Evaluates, name: str, told: _Told | None, on: bool) -> Sight:
-    if told is None:
+def _client(
+    url: str,
+    token: str,
+    environment: str,
+    fetched: asyncio.Queue[UnleashFetchedEvent],
+    *,
+    poll_seconds: int,
+    request_seconds: float,
+) -> AsyncUnleashClient:
+    """A client that puts each fetch into the queue."""
+    loop = asyncio.get_running_loop()
+
+    def note(event: BaseEvent) -> None:  # called on a thread of the client
+        if isinstance(event, UnleashFetchedEvent):
+            loop.call_soon_threadsafe(fetched.put_nowait, event)
+
+    return AsyncUnleashClient(
+        url,
+        app_name="keptn-remedy",
+        environment=environment,
+        custom_headers={"Authorization": token},
+        refresh_interval=poll_seconds,
+        request_timeout=math.ceil(request_seconds),
+        request_retries=0,
+        # Looking must not count as a use of the flags.
+        disable_metrics=True,
+        disable_registration=True,
+        cache=_Memory(),
+        multiple_instance_mode=InstanceAllowType.SILENTLY_ALLOW,
+        event_callback=note,
+    )
+
+
+def _sight(client: _Evaluates, name: str, found: _Feature | None, on: bool) -> Sight:
+    if found is None:
         unknown = "unknown (UNLEASH_CLIENT_TOKEN does not show this flag)"
         return Sight(False, unknown, is_known=False)
     is_on = client.is_enabled(name)
-    if not (on and told.enabled) or told.is_for_everyone:
-        return Sight(told.enabled is on and is_on is on, on_or_off(is_on))
+    if not (on and found.enabled) or found.is_for_everyone:
+        return Sight(found.enabled is on and is_on is on, on_or_off(is_on))
     users = [{"userId": f"keptn-remedy-{number}"} for number in range(SAMPLED_USERS)]
     reached = sum(client.is_enabled(name, user) for user in users)
-    strategies = ", ".join(map(str, told.strategies))
+    strategies = ", ".join(map(str, found.strategies))
     return Sight(True, f"on for {reached} of {SAMPLED_USERS} sampled users ({strategies})")

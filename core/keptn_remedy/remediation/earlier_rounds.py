@@ -1,7 +1,7 @@
 """Drops from a trigger's value what earlier rounds of its Keptn context left in it.
 
-Keptn merges the data of all rounds (contract §4.5). The trigger of a later round has the value of
-its own remediation entry, merged into the values of earlier entries, and the `remedy.execution`
+Keptn merges the data of all rounds (docs/keptn.md#k23). The trigger of a later round has the value
+of its own remediation entry, merged into the values of earlier entries, and the `remedy.execution`
 that we sent. docs/decisions/0010 says when an item counts as left over.
 """
 

@@ -1,4 +1,4 @@
-"""Finds the entry of remediation.yaml that a trigger came from (contract §7.4)."""
+"""Finds the entry of remediation.yaml that a trigger came from (docs/keptn.md#k37)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def _fetched(trigger: ActionTriggered, fetch: Fetch) -> bytes:
 class _Sought:
     """What a trigger says about its entry.
 
-    `index` is None from the second round on, where Keptn sends a stale one (contract §4.6).
+    `index` is None from the second round on, where Keptn sends a stale one (docs/keptn.md#k23).
     """
 
     action: str

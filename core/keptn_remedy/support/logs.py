@@ -52,7 +52,7 @@ def logger() -> FilteringBoundLogger:
 
 
 def execution_fields(trigger: ActionTriggered, action: str) -> dict[str, str]:
-    """The fields of every line about an execution (contract §13)."""
+    """The fields of every line about an execution (docs/keptn.md#k28)."""
     return {
         "keptnContext": trigger.context,
         "execution": trigger.id,

@@ -84,7 +84,7 @@ async def value_of(
     return await without_leftovers(trigger, entry(action), rounds.find)
 
 
-# The merge of keptn/shipyard-controller, release by release (contract §4.5).
+# The merge of keptn/shipyard-controller, release by release (docs/keptn.md#k22).
 
 
 def is_number(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""A Kubernetes Event on the object that was touched, for those who look there first."""
+"""Kubernetes Events on the touched object, for people who look there first."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from keptn_remedy import Context
 from keptn_remedy_actions.cluster import EVENT, Object, Ref, uid_of
 from keptn_remedy_actions.cluster.api import FAILURES, ClusterApi, Conflict
 
-_LONGEST_MESSAGE = 1024  # the API server refuses more
+_LONGEST_MESSAGE = 1024  # the API server rejects more
 _LONGEST_NAME = 200
 
 
-async def tell(
+async def record(
     api: ClusterApi, context: Context, ref: Ref, live: Object, reason: str, message: str
 ) -> None:
-    """Write one Event per execution and reason, best effort: whoever may not, goes without."""
+    """Write an Event, one per execution and reason. A failure to write it is only logged."""
     execution = context.trigger.id
     await _write(api, context, ref, _event(execution, ref, live, reason, message))
 
@@ -25,8 +25,8 @@ async def tell(
 async def warn(
     api: ClusterApi, context: Context, ref: Ref, live: Object, reason: str, message: str
 ) -> None:
-    """Write a Warning, best effort: one per execution, reason and message."""
-    event = _event(context.trigger.id, ref, live, reason, message, told="Warning", apart=message)
+    """Write a Warning, one per execution, reason and message. A failure is only logged."""
+    event = _event(context.trigger.id, ref, live, reason, message, kind="Warning", apart=message)
     await _write(api, context, ref, event)
 
 
@@ -36,7 +36,7 @@ async def _write(api: ClusterApi, context: Context, ref: Ref, event: Object) -> 
     except Conflict:  # written before a crash
         return
     except FAILURES as error:
-        context.log.info("no Kubernetes Event was written", error=str(error))
+        context.log.info("the Kubernetes Event was not written", error=str(error))
 
 
 def _event(
@@ -46,7 +46,7 @@ def _event(
     reason: str,
     message: str,
     *,
-    told: Literal["Normal", "Warning"] = "Normal",
+    kind: Literal["Normal", "Warning"] = "Normal",
     apart: str = "",
 ) -> Object:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -60,7 +60,7 @@ def _event(
             "name": ref.name,
             "uid": uid_of(live),
         },
-        "type": told,
+        "type": kind,
         "reason": reason,
         "message": f"{message} (keptn-remedy execution {execution})"[:_LONGEST_MESSAGE],
         "source": {"component": "keptn-remedy"},
