@@ -1,4 +1,4 @@
-"""Drives an action, by the real runner or step by step, to look between the steps."""
+"""Runs an action by the real runner, or step by step to look between the steps."""
 
 import time
 from collections.abc import AsyncIterator
@@ -40,7 +40,7 @@ class Driven:
     async def plan(self, value: Any) -> Plan:
         read: Any = TypeAdapter(self.action.Value).validate_python(value)
         plan = await self.action.plan(self.context, read)
-        return Plan.from_json(plan.to_json())  # what the journal gives back
+        return Plan.from_json(plan.to_json())  # as the journal returns it
 
     async def apply(self, plan: Plan) -> None:
         await self.action.apply(self.context, plan)
@@ -49,11 +49,11 @@ class Driven:
         return await self.action.verify(self.context, plan)
 
     async def undo(self, plan: Plan) -> str:
-        """What the runner would tell."""
+        """The message that the runner would report."""
         return await self.action.undo(self.context, plan) or "undone"
 
     async def run(self, value: Any, *, dry_run: bool = False) -> Outcome:
-        """All of it, by the real runner."""
+        """The whole action, by the real runner."""
         return await run_action(
             type(self.action),
             settings=self.action.settings,
@@ -62,7 +62,7 @@ class Driven:
         )
 
     async def refusal(self, value: Any) -> str:
-        """The message of a run that could not be carried out."""
+        """The message of a run that is errored."""
         outcome = await self.run(value)
         assert outcome.status == "errored"
         return outcome.message

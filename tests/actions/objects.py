@@ -1,4 +1,4 @@
-"""An API server that shows a handful of objects and changes none: enough for making plans."""
+"""A read-only API server with a few objects: enough for making plans."""
 
 from __future__ import annotations
 

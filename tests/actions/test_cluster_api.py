@@ -1,4 +1,4 @@
-"""The door to the API server, as a peer that answers what real ones seldom do."""
+"""`ClusterApi` against a peer that answers what real API servers seldom do."""
 
 import asyncio
 import ssl
@@ -195,7 +195,7 @@ async def test_a_connection_that_is_replaced_is_not_closed_under_those_who_use_i
 async def test_a_lost_connection_is_the_runners_business(
     cluster: ClusterApi, peer: HttpPeer
 ) -> None:
-    peer.drop_next(times=2)  # aiohttp tries once again itself
+    peer.drop_next(times=2)  # aiohttp repeats a request once by itself
     with pytest.raises(aiohttp.ClientConnectionError):
         await cluster.get(CARTS)
 

@@ -1,4 +1,4 @@
-"""When replicas are there, and that they must stay so for a while."""
+"""When replicas count as reached, and for how long they must stay so."""
 
 import time
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ UNSEEN = {"metadata": {"generation": 3}, "status": {"observedGeneration": 2}}
         (Replicas(UNSEEN, ordered=3, there=3, ready=3), False, False),
         (Replicas(AS_TEXT, ordered=3, there=3, ready=3), False, True),  # a Rollout
         (Replicas(AS_HASH, ordered=3, there=3, ready=3), False, True),  # one before 0.10
-        (Replicas({}, ordered=3, there=3, ready=3), False, True),  # a kind that tells nothing
+        (Replicas({}, ordered=3, there=3, ready=3), False, True),  # a kind without that field
     ],
 )
 def test_replicas_are_there_when_the_controller_did_what_was_ordered(
@@ -43,7 +43,7 @@ def test_replicas_are_there_when_the_controller_did_what_was_ordered(
 
 
 class Looks:
-    """Answers of one look after the other, the last one for good."""
+    """The answers of one look after the other; the last one is repeated."""
 
     def __init__(self, *ready: int) -> None:
         self._ready: Iterator[int] = iter(ready)
@@ -79,7 +79,7 @@ def memo(**others: Any) -> dict[str, Any]:
 
 
 async def verified(looks: Looks, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> float:
-    """Seconds from the last change to the verdict."""
+    """Seconds from the last change to the outcome."""
 
     async def nobody(*_: Any) -> None:
         return None

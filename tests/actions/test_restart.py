@@ -1,4 +1,4 @@
-"""What of a restart needs no cluster to be seen."""
+"""The parts of a restart that need no cluster."""
 
 from __future__ import annotations
 

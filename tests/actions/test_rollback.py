@@ -32,7 +32,7 @@ def revision(
 
 
 def chosen(*history: Revision, bad: tuple[int, ...] = (), good: tuple[int, ...] = ()) -> int:
-    """Of a history whose first is live."""
+    """The choice in a history whose first revision is live."""
     return choose(history, history[0], noted(bad), noted(good)).number
 
 

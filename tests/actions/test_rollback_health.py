@@ -1,4 +1,4 @@
-"""What can be seen of a workload's revisions: which one was complete, and which never was."""
+"""The health of a workload's revisions: which one was complete, and which never was."""
 
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ Objects = dict[tuple[Kind, str], Any]
 
 
 async def health(folder: Path, kind: Kind, objects: Objects, **status: Any) -> dict[int, Health]:
-    """Of the revisions, by number."""
+    """The health of the revisions, by number."""
     live = {"metadata": {"uid": "ours"}, "spec": {"template": TEMPLATE}, "status": status}
     workload = Workload(Ref(kind, "sockshop-production", "carts"), live)
     async with showing(folder, objects) as kubeconfig:
@@ -42,7 +42,7 @@ async def health(folder: Path, kind: Kind, objects: Objects, **status: Any) -> d
 
 
 def replica_sets(*counts: tuple[int, int], prefix: str = "deployment.kubernetes.io") -> Objects:
-    """One per revision, from the first: how many pods it is to have, and has available."""
+    """One per revision, from the first: how many pods it wants, and has available."""
     return {
         (REPLICA_SET, f"carts-{number}"): {
             "metadata": {

@@ -1,4 +1,4 @@
-"""Who stands above a workload, and what the policy says about it."""
+"""The owners of a workload, and what KUBERNETES_OWNER_POLICY does about them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""When a workload is what is ordered, as rollback and restart decide it."""
+"""When rollback and restart count a workload as rolled out."""
 
 from typing import Any
 

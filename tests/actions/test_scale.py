@@ -1,4 +1,4 @@
-"""The plans that `scale` makes; what comes of them, the tests on a cluster see."""
+"""The plans that `scale` makes; tests/cluster carries them out."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -92,7 +92,7 @@ async def test_an_hpa_of_another_workload_is_none_of_our_business(cluster: Clust
 
 
 async def test_an_hpa_that_somebody_else_keeps_is_left_alone(cluster: Cluster) -> None:
-    """KEDA's, for one, where its ScaledObjects may not be seen."""
+    """Such as KEDA's, where we have no right to read ScaledObjects."""
     kept = {"ownerReferences": [{"controller": True, "kind": "ScaledObject", "name": "carts"}]}
     of_keda = {"metadata": {"name": "keda-hpa-carts", **kept}, **hpa(1, 9)}
     objects = {(DEPLOYMENT, "carts"): replicas(3), (HPA, "keda-hpa-carts"): of_keda}

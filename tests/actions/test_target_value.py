@@ -1,4 +1,4 @@
-"""What is read from the value of an action that may do without one."""
+"""The optional value that names a target."""
 
 from typing import Any
 

@@ -198,7 +198,7 @@ def flagd_provider(path: Path) -> Iterator[FlagdProvider]:
 
 
 def evaluated(path: Path, *, otherwise: bool, name: str = "Promo") -> FlagResolutionDetails[bool]:
-    """What an application sees whose own default, in its code, is `otherwise`."""
+    """What an application gets whose default in code is `otherwise`."""
     with flagd_provider(path) as provider:
         who = EvaluationContext("me", {"email": "me@example.com"})
         return provider.resolve_boolean_details(name, otherwise, who)
@@ -537,7 +537,7 @@ def as_nobody() -> Iterator[None]:
 
 async def test_a_watching_application_sees_every_write_however_fast(tmp_path: Path) -> None:
     path = written(tmp_path, {"Promo": flag()})
-    future = time.time_ns() + 3_600 * 10**9  # an edit by a machine with another clock
+    future = time.time_ns() + 3_600 * 10**9  # an edit by a machine whose clock is ahead
     os.utime(path, ns=(future, future))
     with flagd_provider(path) as provider:
         async with driven(toggler(path)) as drive:

@@ -1,4 +1,4 @@
-"""toggle-feature against servers that answer badly: what is tried again, and what is said."""
+"""toggle-feature against servers that fail: what is retried, and what the message says."""
 
 import asyncio
 import threading
@@ -373,7 +373,7 @@ async def test_a_plan_for_unleash_is_not_carried_out_elsewhere(peer: HttpPeer) -
             await drive.apply(plan)
 
 
-# --- through applications' eyes ------------------------------------------------------------------
+# --- what applications see -----------------------------------------------------------------------
 
 
 def told(*, enabled: bool) -> dict[str, Any]:
@@ -383,7 +383,7 @@ def told(*, enabled: bool) -> dict[str, Any]:
 
 
 async def verified(peer: HttpPeer, wish: str, **settings: Any) -> Any:
-    """Plan, then verify with what the peer is told to answer next."""
+    """Plan, then verify against the answers that the peer gives next."""
     async with driving(peer.url, unleash_client_token=CLIENT_TOKEN, **settings) as drive:
         return await drive.verify(await drive.plan({"Promo": wish}))
 

@@ -52,7 +52,7 @@ class OneFlag:
         return [strategy["id"] for strategy in state["strategies"]]
 
     async def history(self) -> list[str]:
-        """The types of what happened to it, the newest first."""
+        """The types of its events in Unleash, the newest first."""
         events = (await admin(self.unleash, "GET", f"events/{self.name}"))["events"]
         return [event["type"] for event in events]
 
@@ -242,8 +242,10 @@ async def maintenance(unleash: RunningUnleash) -> AsyncIterator[None]:
 
 
 async def switched(unleash: RunningUnleash, *, maintained: bool) -> bool:
-    """Ordered, and in force: Unleash keeps for a minute what its scheduler read just before the
-    order was stored (`MaintenanceService.toggleMaintenanceMode`).
+    """Switch the mode and wait until it is in force.
+
+    Unleash caches for a minute what its scheduler read just before the order was stored
+    (`MaintenanceService.toggleMaintenanceMode`).
     """
     await admin(unleash, "POST", "maintenance", {"enabled": maintained})
     headers = {"Authorization": unleash.admin_token}
@@ -291,7 +293,9 @@ async def test_when_one_fails_those_already_switched_are_put_back(
         with pytest.raises(PermanentError, match="is archived"):
             await drive.apply(plan)
         assert await flag.is_on()
-        told = await drive.undo(plan)  # what can be put back is, whatever becomes of the others
+        told = await drive.undo(
+            plan
+        )  # what can be restored is restored, whatever happens to the others
         assert told.startswith(f"undone, but: {archived.name} is gone: flag {archived.name} of")
     assert not await flag.is_on()
     assert await flag.strategies() == []
@@ -411,7 +415,7 @@ async def test_undo_after_a_crash_between_its_two_steps_ends_it(
     assert await flag.strategies() == []
 
 
-# --- through applications' eyes ------------------------------------------------------------------
+# --- what applications see -----------------------------------------------------------------------
 
 
 def seeing(flag: OneFlag, **settings: Any) -> Any:

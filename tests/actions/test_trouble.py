@@ -1,4 +1,4 @@
-"""What is told of a workload that does not become ready."""
+"""The reasons given for a workload that does not become ready."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager

@@ -18,7 +18,7 @@ TOKEN_SECONDS = 3600
 async def service_account(
     namespace: Namespace, rules: list[Json] | None = None, *, name: str = "remedy"
 ) -> str:
-    """Make one with exactly these rights in the namespace, effective already; gives its name."""
+    """Make an account with exactly these rights; returns its name once they are in effect."""
     await namespace.create("serviceaccounts", name)
     if rules:
         await grant(namespace, name, rules)
@@ -26,7 +26,7 @@ async def service_account(
 
 
 async def grant(namespace: Namespace, account: str, rules: list[Json]) -> None:
-    """Bind a new Role of these rules, and wait until the API server goes by it."""
+    """Bind a new Role of these rules, and wait until the API server applies it."""
     role = f"{account}-{uuid4().hex[:6]}"
     subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace.name}
     reference = {"apiGroup": RBAC, "kind": "Role", "name": role}
@@ -65,7 +65,7 @@ async def may(
     *,
     object_name: str = "",
 ) -> bool:
-    """What the API server would say if the account asked for this in the namespace."""
+    """Whether the API server would allow the account this in the namespace."""
     asked = {
         "namespace": namespace.name,
         "verb": verb,

@@ -1,4 +1,4 @@
-"""A cluster that tests use, spoken to in plain JSON."""
+"""A client of the cluster that tests use, in plain JSON."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ APPLY_PATCH = "application/apply-patch+yaml"
 
 
 class ApiError(Exception):
-    """An answer of the API server that is no success."""
+    """An answer of the API server that is an error."""
 
     def __init__(self, status: int, body: Json) -> None:
         super().__init__(f"{status}: {body.get('message')}")
@@ -33,9 +33,9 @@ class ApiError(Exception):
 
 
 class Cluster:
-    """An API server, and who we are to it; paths are those of its REST API.
+    """An API server and our credentials; paths are those of its REST API.
 
-    What is not answered raises aiohttp's errors or a TimeoutError, as it came.
+    A lost connection raises aiohttp's errors, a late answer TimeoutError.
     """
 
     def __init__(self, api: ApiClient, kubeconfig: Path) -> None:
@@ -137,7 +137,7 @@ class Cluster:
     def write_kubeconfig(
         self, path: Path, *, token: str | None = None, server: str | None = None
     ) -> Path:
-        """For who we are, or the token's owner; `server` is another address of the same cluster."""
+        """For our own credentials or a token; `server` is another address of the same cluster."""
         user = {"token": token} if token else self._ourselves()
         config = {
             "apiVersion": "v1",

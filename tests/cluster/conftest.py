@@ -1,4 +1,4 @@
-"""Fixtures for tests on a real API server; without one they are left out, with one reason."""
+"""Fixtures for tests on a real API server; without one these are skipped."""
 
 import os
 from collections.abc import AsyncIterator

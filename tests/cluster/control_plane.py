@@ -1,4 +1,4 @@
-"""A control plane that a test has for itself: kill its API server, bring it back."""
+"""A control plane of one test: its API server can be killed and started again."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PR_SET_PDEATHSIG = 1
 
 
 class ControlPlaneError(Exception):
-    """It did not start; carries the ends of its logs."""
+    """The control plane did not start; holds the ends of its logs."""
 
 
 class PrivateControlPlane:
@@ -96,7 +96,7 @@ class PrivateControlPlane:
         self.stop()
 
     def stop(self) -> None:
-        """Stop what runs of it; its objects stay."""
+        """Stop its processes; its objects stay."""
         if self._kubelet is not None:
             self._kubelet.kill()
             self._kubelet.wait()
@@ -165,7 +165,7 @@ def _all_ready(nodes: Json) -> bool:
 
 
 def _terminate(script: subprocess.Popen[bytes]) -> None:
-    """As the script wants it: it stops its children in order."""
+    """Stop it by the signal on which the script stops its children in order."""
     script.terminate()
     try:
         script.wait(STOP_SECONDS)

@@ -1,4 +1,4 @@
-"""A TCP way to an API server that a test cuts, or lets lose the answers, at a certain moment."""
+"""A TCP proxy before an API server: a test cuts it, or drops answers, at a chosen moment."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class CuttingProxy:
     """Use as `async with CuttingProxy.before(kubeconfig, tmp_path) as proxy`."""
 
     def __init__(self, host: str, port: int) -> None:
-        self.kubeconfig = Path()  # of the same user as before, by this way
+        self.kubeconfig = Path()  # of the same user, through the proxy
         self.accepted = 0  # connections so far, those that were cut at once among them
         self._upstream = host, port
         self._way = Way.OPEN
@@ -106,7 +106,7 @@ class CuttingProxy:
 
     async def _answers(self, connection: _Connection, far: StreamReader) -> None:
         while data := await far.read(CHUNK):
-            # The server's part of a TLS handshake comes before any request: it is no answer.
+            # The server's part of a TLS handshake comes before any request, so it is not an answer.
             if self._way is Way.LOSES_ANSWERS and connection.has_asked:
                 connection.lost = True
             else:
@@ -115,7 +115,7 @@ class CuttingProxy:
 
 
 class _Connection:
-    """The two ends of one, and what passed: TLS records, as far as their headers tell."""
+    """The two ends of a connection, and the TLS records that passed, by their headers."""
 
     def __init__(self, near: StreamWriter, far: StreamWriter) -> None:
         self.near, self.far = near, far

@@ -20,7 +20,7 @@ LOOK_SECONDS = 0.05
 
 
 class Patient(Driven):
-    """Tries again what may heal, as the runner would: controllers take their time."""
+    """Repeats steps after temporary errors, as the runner would: controllers need time."""
 
     async def plan(self, value: Any) -> Plan:
         planned = super().plan

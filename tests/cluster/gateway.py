@@ -1,4 +1,4 @@
-"""A plain HTTP way to an API server, on which a test holds the patches, or loses them."""
+"""A plain HTTP proxy before an API server: a test holds patches there, or drops them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aiohttp import web
 from keptn_remedy.testing.http_peer import hang_up
 from tests.cluster.client import ApiError, Cluster
 
-# A test of the outage itself loses the API server; whoever asked is told by a cut connection.
+# Tests of outages kill the API server: then the client's connection is cut, too.
 LOST = (aiohttp.ClientError, TimeoutError)
 
 
@@ -46,7 +46,7 @@ class Gateway:
         """A gateway to the server that the kubeconfig names."""
         async with Cluster.connected(kubeconfig) as cluster:
             gateway = cls(cluster)
-            # Whoever is killed may leave requests behind: no reason to wait for them.
+            # A killed provider may leave requests open: don't wait for them.
             server = web.Server(gateway._serve, access_log=None)
             runner = web.ServerRunner(server, shutdown_timeout=0.01)
             await runner.setup()

@@ -27,7 +27,7 @@ async def _register(cluster: Cluster, crd: Json) -> None:
         try:
             await cluster.create(CRDS, crd)
         except ApiError as error:
-            if error.status != 409:  # somebody else was faster
+            if error.status != 409:  # another worker was faster
                 raise
     await cluster.until(f"{CRDS}/{name}", _is_established)
     served = f"/apis/{spec['group']}/v1alpha1/{spec['names']['plural']}"

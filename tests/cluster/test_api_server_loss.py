@@ -1,4 +1,4 @@
-"""The API server is lost in the middle of a scaling, or its answer: scaled all the same, once."""
+"""The API server, or one answer of it, is lost during a scaling: it scales once all the same."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -24,7 +24,7 @@ ACTIONS: Mapping[type[ClusterAction], Json] = {
 
 
 async def listable(namespace: Namespace) -> list[str]:
-    """The path of every resource in the namespace that can be listed, as discovery tells."""
+    """The path of every resource in the namespace that can be listed, by API discovery."""
     cluster = namespace.cluster
     groups = (await cluster.get("/apis"))["groups"]
     roots = ["/api/v1", *(f"/apis/{group['preferredVersion']['groupVersion']}" for group in groups)]
@@ -46,7 +46,7 @@ async def versions(namespace: Namespace, paths: list[str]) -> dict[str, str]:
         f"{path}/{item['metadata']['name']}": item["metadata"]["resourceVersion"]
         for path, items in zip(paths, lists, strict=True)
         for item in items
-        if "resourceVersion" in item["metadata"]  # what is only computed has none
+        if "resourceVersion" in item["metadata"]  # computed objects have none
         if not path.endswith("/events") or "keptn-remedy" in json.dumps(item)
     }
 
@@ -56,7 +56,7 @@ async def settled(namespace: Namespace, paths: list[str]) -> dict[str, str]:
     seen = [await versions(namespace, paths)]
 
     async def is_quiet() -> bool:
-        await asyncio.sleep(1.2)  # nothing tells when it has looked
+        await asyncio.sleep(1.2)  # nothing shows when it has looked
         seen.append(await versions(namespace, paths))
         return seen[-1] == seen[-2]
 
@@ -65,7 +65,7 @@ async def settled(namespace: Namespace, paths: list[str]) -> dict[str, str]:
 
 
 async def workloads(namespace: Namespace, kind: str) -> None:
-    """`carts`, which has a past, and beside it a Deployment under an HPA."""
+    """`carts`, which has former revisions, and another Deployment under an HPA."""
     await updated_twice(namespace, kind)
     user = await namespace.deployment("user", replicas=2)
     await user.update_template({"metadata": {"annotations": {"flag": "on"}}})

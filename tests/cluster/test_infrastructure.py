@@ -1,4 +1,4 @@
-"""What the tests on a cluster stand on does what it says."""
+"""The helpers of the tests on a cluster do what they say."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A real API server takes the manifests of `deploy/` as they are."""
+"""A real API server accepts the manifests of `deploy/` unchanged."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The Roles of `deploy/` are enough for what they are for, and for nothing else."""
+"""The Roles of `deploy/` grant what their actions need, and nothing else."""
 
 from collections.abc import Mapping
 from pathlib import Path

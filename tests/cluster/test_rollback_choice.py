@@ -22,7 +22,7 @@ async def drive(namespace: Namespace) -> AsyncIterator[Driven]:
 
 
 async def planned(drive: Driven) -> str:
-    """What a rollback would go to."""
+    """What a rollback would return to."""
     return str((await drive.plan({})).changes[0].after)
 
 

@@ -32,7 +32,7 @@ def remembered(drive: Driven) -> dict[str, Any]:
 
 
 async def another_second() -> None:
-    """The API server tells in whole seconds who wrote what."""
+    """The API server records writers with times in whole seconds."""
     await asyncio.sleep(1 - time.time() % 1)
 
 

@@ -1,4 +1,4 @@
-"""Pods that an ordered StatefulSet waits for in vain, and which of them a rollback deletes."""
+"""Broken pods that an ordered StatefulSet waits for, and which of them a rollback deletes."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime

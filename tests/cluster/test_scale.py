@@ -33,7 +33,7 @@ def named(drive: Driven, action: str) -> None:
 async def scaled(
     drive: Driven, value: Any, *, once: Callable[[], Awaitable[bool]] | None = None
 ) -> Any:
-    """What the action sees of its order, once this holds."""
+    """What the action sees of its change, once this condition holds."""
     plan = await drive.plan(value)
     await drive.apply(plan)
     if once:
@@ -293,12 +293,12 @@ async def _is_over_quota(workload: Workload, ready: int) -> bool:
 
 
 async def _has_reported_pods(workload: Workload, count: int) -> bool:
-    """Whether a kubelet has said something of so many."""
+    """Whether a kubelet has reported on this number of pods."""
     pods = await workload.pods()
     return sum("containerStatuses" in pod["status"] for pod in pods) == count
 
 
-# The trace it leaves
+# The Kubernetes Events it leaves
 
 
 async def test_one_event_tells_what_was_done_on_whose_order(

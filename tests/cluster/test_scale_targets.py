@@ -1,4 +1,4 @@
-"""Which workload `scale` takes on a real API server."""
+"""Which workload `scale` chooses on a real API server."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -83,7 +83,7 @@ async def test_a_target_that_cannot_be_scaled_is_refused(
 async def test_any_kind_with_a_scale_subresource_will_do(
     drive: Driven, namespace: Namespace
 ) -> None:
-    """A ReplicaSet of nobody, which the action knows nothing about but by API discovery."""
+    """A ReplicaSet without an owner, which the action knows only by API discovery."""
     pod = {"containers": [{"name": "main", "image": "pause:3.9"}]}
     template = {"metadata": {"labels": {"app": "lone"}}, "spec": pod}
     spec = {"replicas": 1, "selector": {"matchLabels": {"app": "lone"}}, "template": template}

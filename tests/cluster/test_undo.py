@@ -33,7 +33,7 @@ AS_BEFORE = "it is as it was before"
 CAUSE = "kubernetes.io/change-cause"
 KINDS = pytest.mark.parametrize("kind", ["deployment", "stateful_set", "daemon_set"])
 HPAS = "horizontalpodautoscalers"
-# What a write, a controller or kubectl's own history leaves behind, whatever was written.
+# What writes, controllers and kubectl's history leave behind, whatever was written.
 _BOOKKEEPING = ("managedFields", "resourceVersion", "generation")
 _COUNTED = ("deployment.kubernetes.io/revision", "deprecated.daemonset.template.generation")
 # Where autoscaling/v1 keeps what later releases have as status.
@@ -68,7 +68,7 @@ def later(driven: Driven) -> Driven:
 
 
 def kept(live: Json) -> Json:
-    """All of an object that an undo has to put back."""
+    """The parts of an object that an undo must restore."""
     metadata = {name: live["metadata"][name] for name in live["metadata"]}
     notes = metadata.get("annotations") or {}
     theirs = _COUNTED + _OBSERVED
@@ -172,7 +172,7 @@ async def test_scaling_by_somebody_else_since_is_left_alone(
     await workload.scale(4)
     there = await version(workload)
     where = f"Deployment carts in {namespace.name}"
-    # Who it was, this release of the API server does not record of a scale subresource.
+    # This release of the API server doesn't record who wrote through a scale subresource.
     why = rf"^replicas of {where} is 4, and 3 was expected: \S+ changed it since, so it is left"
     with pytest.raises(Denied, match=why) as denied:
         await scale.undo(plan)
@@ -512,7 +512,7 @@ async def test_a_stable_template_that_followed_an_abort_of_ours_is_somebody_else
     rollback = await drive(Rollback)
     plan = await rollback.plan({})
     await rollback.apply(plan)
-    await carts.set_image(IMAGES[0])  # the update is taken back where it came from
+    await carts.set_image(IMAGES[0])  # the update is reverted at its source
     await reconciled(carts, currentPodHash="hash1", abort=False, phase="Healthy")
     there = (await carts.live())["metadata"]["resourceVersion"]
     with pytest.raises(Denied, match=f"gave Rollout carts .* image {IMAGES[0]}"):

@@ -1,4 +1,4 @@
-"""What rollbacks are tested on: workloads with a past."""
+"""Workloads with former revisions, for tests of rollbacks."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def before_the_next_patch(drive: Driven, happens: Callable[[], Awaitable[Any]]) 
 
 
 async def stuck(carts: Workload, image: str) -> None:
-    """Give it an image that gets no pod available, until its controller tries no more."""
+    """Give it an image with which no pod becomes available, until its controller gives up."""
     hurry = {"op": "add", "path": "/spec/progressDeadlineSeconds", "value": 1}
     await carts.patch([hurry, {"op": "replace", "path": IMAGE, "value": image}])
     await carts.until(_is_given_up)
@@ -63,7 +63,7 @@ def _is_given_up(live: Json) -> bool:
 
 
 async def runs_only(carts: Workload, image: str) -> None:
-    """Wait until all pods that are to stay have this image."""
+    """Wait until all remaining pods have this image."""
 
     async def runs_nothing_else() -> bool:
         pods = [pod for pod in await carts.pods() if "deletionTimestamp" not in pod["metadata"]]
@@ -76,7 +76,7 @@ async def runs_only(carts: Workload, image: str) -> None:
 
 
 async def replica_set(carts: Workload, number: int, image: str, replicas: int = 1) -> str:
-    """The ReplicaSet of a revision, named by what stands for its hash."""
+    """The ReplicaSet of a revision, named by its hash."""
     live = await carts.live()
     labels = {"app": "carts", ROLLOUT_HASH: f"hash{number}"}
     owner = {

@@ -26,7 +26,7 @@ def named() -> Path:
 
 
 async def told(kubeconfig: Path, context: str) -> None:
-    """Which it is, and that it answers."""
+    """Print which cluster it is, or exit if it doesn't answer."""
     async with Cluster.connected(kubeconfig) as cluster:
         sys.stdout.write(f"Testing on the cluster of context {context} at {cluster.server}\n")
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""A workload that a test made: change it, wait for it, read what it says of itself."""
+"""A workload of a test: change it, wait for it, read its state."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Workload:
         return await self.patch({"spec": {"replicas": replicas}}, "scale")
 
     async def set_status(self, status: Json) -> Json:
-        """Say what a controller would."""
+        """Write the status that a controller would."""
         return await self.patch({"status": status}, "status")
 
     async def delete(self) -> Json:
@@ -88,7 +88,7 @@ class Workload:
     # What it says
 
     async def ordered(self) -> int:
-        """How many replicas are asked for."""
+        """How many replicas are desired."""
         return int((await self.live())["spec"].get("replicas", 1))
 
     async def ready(self) -> int:
@@ -121,7 +121,7 @@ def revision(history: Json) -> int:
 
 
 def is_observed(live: Json) -> bool:
-    """Whether the status tells of what is ordered now."""
+    """Whether the status is about the current spec."""
     observed: int = live.get("status", {}).get("observedGeneration", 0)
     return observed >= int(live.get("metadata", {}).get("generation", 1))
 

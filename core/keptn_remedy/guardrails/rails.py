@@ -241,8 +241,7 @@ RAILS: Sequence[Rail] = (
 )
 """The order of the checks; the first refusal is reported.
 
-`at-once` comes last: only its refusals are worth waiting for, and nobody should wait for a turn and
-then be refused by another rail.
+`at-once` comes last: an execution waits for it, and should not wait only to be refused by another.
 """
 
 STANDING = tuple(rail for rail in RAILS if not rail.needs_history)

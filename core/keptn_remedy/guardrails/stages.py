@@ -25,11 +25,11 @@ class StageSizes:
         known, until = self._known.get((project, stage), (None, 0.0))
         if self._clock.monotonic() < until:
             return known
-        told = await self._ask(project, stage)
-        fresh = FRESH_SECONDS if told is not None else ASK_AGAIN_SECONDS
+        answer = await self._ask(project, stage)
+        fresh = FRESH_SECONDS if answer is not None else ASK_AGAIN_SECONDS
         if len(self._known) >= MOST_STAGES:
             self._known.clear()
-        size = known if told is None else told
+        size = known if answer is None else answer
         if size is None:
             logs.logger().warning(
                 "storm.percent refuses nothing: the number of services of the stage is unknown",

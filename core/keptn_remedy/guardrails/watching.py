@@ -23,14 +23,14 @@ async def watch_policy(
     journal: Journal,
     clock: Clock,
     replies: Replies,
-    tell: Callable[[Unsent], None],
+    offer: Callable[[Unsent], None],
     metrics: Metrics,
     reload: asyncio.Event,
 ) -> None:
     """Put the policy file in force when it changes, until cancelled.
 
-    A rejected file is reported to Keptn; `tell` gets the report once it is stored. Setting `reload`
-    reads the file at once.
+    A rejected file is reported to Keptn: `offer` gets the report once it is stored. Setting
+    `reload` reads the file at once.
     """
     is_news = is_owed = policy.problem is not None
     while True:
@@ -41,7 +41,7 @@ async def watch_policy(
         ):  # the next pass tries again; `journal.maintenance.watch` logs the outage
             if is_owed and policy.problem:
                 text = f"the policy was rejected, an earlier one stays in force: {policy.problem}"
-                tell(await journal.owe(replies.error_log(None, clock.utc(), text)))
+                offer(await journal.owe(replies.error_log(None, clock.utc(), text)))
             is_owed = False
         metrics.policy_rejected.set(1 if policy.problem else 0)
         await clock.wait(reload, POLICY_SECONDS)

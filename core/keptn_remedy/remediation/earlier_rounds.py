@@ -99,8 +99,8 @@ def _execution_before(trigger: ActionTriggered) -> str:
     # Most triggers are of a first round. This saves decoding their body again.
     if trigger.value is None or b'"remedy"' not in trigger.body:
         return ""
-    told = trigger.data.get("remedy")
-    execution = told.get("execution") if is_object(told) else None
+    sent = trigger.data.get("remedy")
+    execution = sent.get("execution") if is_object(sent) else None
     return execution if isinstance(execution, str) else ""
 
 

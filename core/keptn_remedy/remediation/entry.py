@@ -70,9 +70,9 @@ class _Sought:
         return f"{self.action} {self.name!r}"
 
 
-def _index(told: Any) -> int | None:
+def _index(sent: Any) -> int | None:
     """The index of the entry; Keptn sends that of the next, as `actionIndex` or `ActionIndex`."""
-    fields = {name.lower(): value for name, value in as_map(told).items()}
+    fields = {name.lower(): value for name, value in as_map(sent).items()}
     next_one = fields.get("actionindex")
     return int(next_one) - 1 if isinstance(next_one, int | float) else None
 

@@ -1,4 +1,4 @@
-"""What the caps are, in plain lists: an oracle that knows neither the rails nor the journal."""
+"""The caps, computed from plain lists: an oracle that uses neither the rails nor the journal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 Judged = Literal["helped", "failed", "aborted"]
 
 ORDER = ("pause", "suspended", "settling", "cooldown", "once-within", "at-most", "storm", "at-once")
-"""In which rails are asked; the first that refuses is told."""
+"""The order of the rails; the first one that refuses is reported."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Limits:
-    """What holds for one action. Times are seconds."""
+    """The limits of one action. Times are seconds."""
 
     rates: tuple[Rate, ...] = ()
     once_within: int | None = None
@@ -57,7 +57,7 @@ class Limits:
     suspend_after: int | None = None
 
     def rule(self, name: str, **match: str) -> dict[str, Any]:
-        """As a policy says it."""
+        """The same as a rule of a policy."""
         storm = self.storm
         return {
             "name": name,
@@ -97,7 +97,7 @@ class Act:
         self.ended, self.judged = now, judged
 
     def settles_until(self, now: float, settle: float) -> float:
-        """`settle` is what holds for whoever asks while this one runs."""
+        """`settle` is that of the execution that asks while this one runs."""
         return now + settle if self.ended is None else self.ended + self.settle
 
     def has(self, attributes: dict[str, str]) -> bool:
@@ -107,7 +107,7 @@ class Act:
 
 
 class Past:
-    """All that was admitted and is still remembered, and what follows for who asks."""
+    """Everything that was admitted and is still kept, and what it means for the next one."""
 
     def __init__(self, limits: dict[str, Limits], services: int) -> None:
         self.acts: list[Act] = []

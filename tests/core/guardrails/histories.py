@@ -1,4 +1,4 @@
-"""Histories of a provider, made by hypothesis: what is asked and ends, time, restarts, people."""
+"""Histories of a provider, made by hypothesis: executions, time, restarts, people."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Burst:
 
 @dataclass(frozen=True)
 class AskAgain:
-    """One asks that asked before, as after a restart, or when it waits for its turn."""
+    """An execution that asks again, after a restart or while it waits for a free place."""
 
     which: int
 
@@ -258,7 +258,7 @@ class World:
         )
 
     def _checked(self, ask: Ask, verdict: Objection | None) -> Act | None:
-        """No cap is exceeded, and what is refused would have exceeded the one that is told."""
+        """No cap is exceeded, and a refusal names the one that would have been."""
         now = self._clock.time
         reached = self.past.reached(ask, now)
         if verdict is None:

@@ -1,4 +1,4 @@
-"""A provider behind a policy, with knobs to turn, and what it tells when a guard-rail refuses."""
+"""A provider with a policy and knobs to turn, and what it reports when a guard-rail refuses."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ ONE = Ask()
 
 @dataclass(frozen=True)
 class Ended:
-    """An execution as Keptn, the log and the API tell it."""
+    """An execution as Keptn, the log and the API show it."""
 
     id: str
     status: str
@@ -194,7 +194,7 @@ class Rig:
             assert ended.message.startswith("in vain" if ask.in_vain else expected), ended.message
 
     async def refused(self, ask: Ask, rail: str, rule: str, **numbers: Any) -> Ended:
-        """It is refused without a trace, and everyone who looks is told by what and why."""
+        """It is refused and changes nothing; message, log, event and API say by what and why."""
         before = dict(self.knobs.numbers)
         counted = self.refusals(rail, rule, ask.action)
         ended = await self.ask(ask)
@@ -253,7 +253,7 @@ class Rig:
 
 
 def _rounded(text: str) -> str:
-    """A number of seconds is one of real time, too."""
+    """Seconds are rounded: some of them are of real time."""
     return str(round(float(text))) if text.replace(".", "", 1).isdecimal() else text
 
 

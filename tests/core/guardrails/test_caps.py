@@ -40,7 +40,7 @@ def runner() -> Iterator[asyncio.Runner]:
 
 @pytest.fixture
 def _no_pause_between_commits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is to be gathered by waiting for it: thousands of small journals are written."""
+    """Commits are not delayed to gather more changes: thousands of small journals are written."""
     monkeypatch.setattr(group_commit, "PACE_SECONDS", 0.0)
 
 

@@ -150,8 +150,9 @@ PATTERNS = {
 
 @st.composite
 def specific_pairs(draw: st.DrawFn) -> tuple[Match, Match]:
-    """Two matches of which the second is strictly more specific: it says all that the first says,
-    with names in place of some of its globs, and more besides.
+    """Two matches, of which the second is strictly more specific.
+
+    It has all fields of the first, some with names instead of globs, and others besides.
     """
     less = {
         name: draw(st.sampled_from(patterns))

@@ -1,4 +1,4 @@
-"""What else a policy sets: dry runs, silence, how a refusal or a failure is told; and undoing."""
+"""Other settings of a policy: dry runs, `ignore`, the results of refusals and failures, undo."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def test_one_target_in_a_dry_run_keeps_the_whole_plan_from_being_applied(r
         await rig.acts(Ask(("a",)))
 
 
-# Silence
+# No reply
 
 
 async def test_what_is_left_to_others_is_met_with_silence(rig: Rig) -> None:
@@ -83,7 +83,7 @@ async def test_what_was_accepted_before_the_policy_left_it_to_others_is_refused(
         rig.is_told(await rig.ended(left), "decision", "the rule")
 
 
-# How it is told
+# The results of refusals and failures
 
 
 async def test_a_refusal_may_be_told_as_a_warning(rig: Rig) -> None:
@@ -110,7 +110,7 @@ async def test_where_targets_differ_a_refusal_is_told_as_a_failure(rig: Rig) -> 
         assert (await rig.ask(Ask(("a", "b")))).result == "fail"
 
 
-# People forgive
+# Suspensions that people end
 
 
 async def test_a_suspended_target_acts_again_once_a_person_resumes_it(rig: Rig) -> None:

@@ -1,4 +1,4 @@
-"""The global stop: in the journal or as a file, it refuses whatever would act, and says who."""
+"""A pause, in the journal or by a file, refuses everything that would act, and says who paused."""
 
 from __future__ import annotations
 
@@ -292,7 +292,7 @@ async def test_a_pause_is_the_same_for_as_long_as_its_file_says_the_same(tmp_pat
 async def test_a_file_of_a_year_that_no_calendar_has_pauses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not each file system takes such a time."""
+    """Simulated: not every file system can store such a time."""
     (tmp_path / "pause").write_text("stop")
     found = (tmp_path / "pause").stat()
     for late in (1e13, 1e300):

@@ -1,4 +1,4 @@
-"""The policy file: what it may say, and what is said about one that makes no sense."""
+"""The policy file: what it may say, and the mistakes that are reported."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ rules:
     assert three.windows == one.windows
 
 
-# What other readers of YAML take for something else
+# What other YAML readers read as something else
 
 
 def test_times_and_dates_need_no_quotes() -> None:
@@ -146,7 +146,7 @@ def test_yes_is_a_word_and_not_true() -> None:
     )
 
 
-# What makes no sense
+# Mistakes
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The policy in force: taken when its file changes, and a bad one changes nothing."""
+"""The policy in force: read when its file changes; an invalid one is rejected."""
 
 from __future__ import annotations
 

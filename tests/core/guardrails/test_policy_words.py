@@ -1,4 +1,4 @@
-"""A policy in plain English."""
+"""A policy in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each guard-rail: what it lets act, what it refuses and how; a restart changes neither."""
+"""Each guard-rail: what it allows and what it refuses; a restart changes neither."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many services a stage has: asked now and then, and remembered where Keptn is silent."""
+"""How many services a stage has: fetched now and then, and cached while Keptn doesn't answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.core.journals import SetClock
 
 
 class Stages:
-    """Tells `size`, and counts how often it was asked."""
+    """Returns `size`, and counts how often it was called."""
 
     size: int | None = 7
     asked = 0

@@ -1,4 +1,4 @@
-"""What Keptn's merging leaves of earlier rounds in a value is dropped, and only that."""
+"""What earlier rounds left in a value by Keptn's merging is dropped, and nothing else."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CONTEXT = "9a0f6a59-2a6b-4f57-8d1c-7d1a7b0a55d3"
 
 
 class Toggle(Action):
-    """Its keys are wishes, each for itself."""
+    """Each of its keys is a request of its own."""
 
     name = "toggle-feature"
     aliases = ("featuretoggle",)
@@ -34,7 +34,7 @@ class Toggle(Action):
 
 
 class Where(BaseModel):
-    """Which workload, and how many of it."""
+    """A workload and its number of replicas."""
 
     name: str = ""
     max: int | None = None
@@ -59,7 +59,7 @@ class Rounds:
         self.asked: list[str] = []
 
     def add(self, action: str, value: Any = None, **others: Any) -> ActionTriggered:
-        """The next round, whose event carries what we told at the end of the one before."""
+        """The next round; its event has what we sent at the end of the one before."""
         told = {"execution": list(self.triggers)[-1]} if self.triggers else None
         event = triggered(action, value, **{"remedy": told, **others})
         event["shkeptncontext"] = CONTEXT

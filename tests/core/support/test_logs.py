@@ -1,4 +1,4 @@
-"""The log: one JSON object a line, whoever wrote it, and one line that tells how it ended."""
+"""The log: one JSON object a line, whoever wrote it, and one line for the end of an execution."""
 
 import logging
 import os

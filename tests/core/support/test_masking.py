@@ -1,4 +1,4 @@
-"""Secrets stay in the process, in whatever form they would leave it."""
+"""Secrets don't leave the process, in whatever form."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -39,7 +39,7 @@ class KeeperSettings(ActionSettings):
 
 
 class Keeper(Action):
-    """Tells its secrets to everybody who listens."""
+    """Writes its secrets wherever it can."""
 
     name = "keeper"
     Settings = KeeperSettings
@@ -194,6 +194,6 @@ async def test_no_secret_leaves_in_logs_reports_or_outcomes(
 
 
 def _is_clean(written: bytes) -> bool:
-    """Whether no telling part of a secret is there, however quotes may be written."""
+    """Whether no part of a secret is in it, however quotes are written."""
     text = written.decode()
     return not any(part in text for part in ("hunter2", "backslashes", FIRST, SECOND))

@@ -1,4 +1,4 @@
-"""What is wrong with a value is told in plain words, without the value."""
+"""Messages about invalid values are in plain words, without the value."""
 
 from __future__ import annotations
 
