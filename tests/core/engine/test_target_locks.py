@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 
 import pytest
 
 from keptn_remedy.engine.target_locks import TargetLocks
+
+
+class Listed(frozenset[str]):
+    """Targets that come in the order they are listed in, as those of a set may by chance."""
+
+    def __new__(cls, *names: str) -> Listed:
+        return super().__new__(cls, names)
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
 
 
 async def test_a_target_that_nobody_held_since_is_fresh() -> None:
@@ -70,6 +84,44 @@ async def test_overlapping_targets_never_lock_each_other_out() -> None:
 
     async with asyncio.timeout(10):
         await asyncio.gather(take("a", "b", "c"), take("c", "a"), take("b", "c"), take("b", "a"))
+
+
+async def test_two_holders_at_a_gate_do_not_lock_each_other_out() -> None:
+    targets, order = TargetLocks(), list[str]()
+
+    async def take(owner: str, *names: str) -> None:
+        async with targets.hold(Listed(*names), owner, targets.moment):
+            order.append(owner)
+
+    async with targets.hold(frozenset({"gate"}), "gatekeeper", targets.moment):
+        takers = [
+            asyncio.create_task(take("first", "before", "gate", "past")),
+            asyncio.create_task(take("second", "past", "gate", "before")),
+        ]
+        await asyncio.sleep(0)
+        assert order == []
+    async with asyncio.timeout(5):
+        await asyncio.gather(*takers)
+    assert order == ["first", "second"]
+    assert not targets._locks
+
+
+async def test_who_waits_for_one_target_does_not_hold_those_that_sort_after_it() -> None:
+    targets = TargetLocks()
+
+    async def take() -> None:
+        async with targets.hold(Listed("c", "b", "a"), "waiting", targets.moment):
+            pass
+
+    async with targets.hold(frozenset({"b"}), "holding", targets.moment):
+        waiter = asyncio.create_task(take())
+        await asyncio.sleep(0)
+        assert {name: targets.holder(name) for name in "abc"} == {
+            "a": "waiting",
+            "b": "holding",
+            "c": None,
+        }
+    await waiter
 
 
 async def test_a_cancelled_waiter_leaves_nothing_held() -> None:
