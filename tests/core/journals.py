@@ -9,7 +9,8 @@ import orjson
 
 from keptn_remedy import Change, Outcome, Plan, events
 from keptn_remedy.events import ActionTriggered, Replies, Report
-from keptn_remedy.journal import Effect, Ending, Execution, History
+from keptn_remedy.journal import Effect, Ending, Execution, History, Unsent
+from keptn_remedy.journal.claims import Claims
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing import triggered
@@ -95,6 +96,14 @@ async def done(
     execution = await admitted(journal, event_id, *targets, **other)
     await journal.finish(execution, Ending(outcome, is_failure=outcome.is_failure), attempts=1)
     return execution
+
+
+async def due_reports(journal: SqliteJournal) -> list[Unsent]:
+    """The reports that the next process could claim now."""
+    journal._in_hand = Claims()
+    found = await journal.claim_reports(9)
+    journal._in_hand = Claims()
+    return list(found.items)
 
 
 async def asked(journal: SqliteJournal, question: Callable[[History], T]) -> T:

@@ -20,7 +20,7 @@ from keptn_remedy.cli.terminal import (
     when,
 )
 from keptn_remedy.cli.waiting import VERDICTS, Wait, Waits
-from keptn_remedy.journal import Record, Undelivered, WholeRecord
+from keptn_remedy.journal import OpenReport, Record, WholeRecord
 from keptn_remedy.ops.models import Execution, ExecutionDetail, Undo
 
 _COLUMNS = ("ACCEPTED", "STATE", "ACTION", "PROJECT/STAGE/SERVICE", "EXECUTION", "OUTCOME")
@@ -150,7 +150,7 @@ def _because(reason: str | None) -> str:
     return f": {reason}" if reason else ""
 
 
-def _undelivered(report: Undelivered) -> str:
+def _undelivered(report: OpenReport) -> str:
     tries = "1 attempt" if report.attempts == 1 else f"{report.attempts} attempts"
     return f"{report.kind}: {report.state} after {tries}{_because(report.reason)}"
 

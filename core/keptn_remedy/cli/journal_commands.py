@@ -18,8 +18,7 @@ from keptn_remedy.cli.terminal import (
     say_json,
 )
 from keptn_remedy.cli.waiting import PAGE, Wait, Waits
-from keptn_remedy.journal import Record, State
-from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.journal import Cursor, Looks, Record, Since, State, open_read_only
 from keptn_remedy.ops.models import ExecutionDetail
 
 FIRST_SHOWN = 10
@@ -29,7 +28,7 @@ FOLLOW_SECONDS = 0.5
 def list_executions(state: State | None, limit: int, *, waiting: bool, as_json: bool) -> int:
     """Show the newest executions, or the newest that wait; returns the exit code."""
 
-    async def show(journal: SqliteJournal) -> int:
+    async def show(journal: Looks) -> int:
         waits = await Waits.of(journal)
         if waiting:
             records = await waits.newest(journal, state, limit)
@@ -41,13 +40,13 @@ def list_executions(state: State | None, limit: int, *, waiting: bool, as_json: 
             show_all(records, waits, as_json=as_json)
         return GOOD
 
-    return with_journal(show)
+    return with_journal(show, open_read_only)
 
 
 def show_execution(execution_id: str, *, as_json: bool) -> int:
     """Show all that the journal knows of one execution; returns the exit code."""
 
-    async def show(journal: SqliteJournal) -> int:
+    async def show(journal: Looks) -> int:
         record = await journal.record(execution_id)
         if record is None:
             complain([f"there is no execution {execution_id!r}; remedy journal list shows the ids"])
@@ -58,33 +57,33 @@ def show_execution(execution_id: str, *, as_json: bool) -> int:
             show_whole(record, (await Waits.of(journal)).of_one(record))
         return GOOD
 
-    return with_journal(show)
+    return with_journal(show, open_read_only)
 
 
 def follow(*, as_json: bool) -> int:
     """Show the newest executions, then each change, until Ctrl-C; returns the exit code."""
 
-    async def show(journal: SqliteJournal) -> int:
+    async def show(journal: Looks) -> int:
         async for record, wait in _changes(journal):
             show_short(record, wait, as_json=as_json)
         return GOOD
 
     clean_up_on_interrupt()
     with suppress(KeyboardInterrupt):
-        return with_journal(show)
+        return with_journal(show, open_read_only)
     return GOOD
 
 
 def export() -> int:
     """Print every execution, oldest first; returns the exit code."""
 
-    async def show(journal: SqliteJournal) -> int:
-        async for record in _since(journal, 0):
+    async def show(journal: Looks) -> int:
+        async for record in _oldest_first(journal):
             if whole := await journal.record(record.id):  # it may have been pruned meanwhile
                 say_json(ExecutionDetail.of(whole).model_dump())
         return GOOD
 
-    return with_journal(show)
+    return with_journal(show, open_read_only)
 
 
 def _none(state: State | None, *, waiting: bool) -> str:
@@ -93,32 +92,41 @@ def _none(state: State | None, *, waiting: bool) -> str:
     return f"no execution has the state {state}" if state else "the journal holds no executions yet"
 
 
-async def _since(journal: SqliteJournal, after: int) -> AsyncIterator[Record]:
-    """Executions with a `seq` above `after`, oldest first."""
+async def _oldest_first(journal: Looks) -> AsyncIterator[Record]:
+    after: Cursor | None = None
     while page := await journal.records_after(after, PAGE):
         for record in page:
             yield record
-        after = page[-1].seq
+        after = page[-1].cursor
 
 
-async def _changes(journal: SqliteJournal) -> AsyncIterator[tuple[Record, Wait | None]]:
-    """The newest executions, then each that is new, has changed or waits for something else, for
-    ever.
+async def _changes(journal: Looks) -> AsyncIterator[tuple[Record, Wait | None]]:
+    """The newest executions, then each that is new, has changed or waits for something else, until
+    cancelled.
     """
-    newest = await journal.records(limit=FIRST_SHOWN)
-    after = newest[-1].seq - 1 if newest else 0
-    seen: dict[int, tuple[State, Wait | None]] = {}
+    _, since = await journal.changes(None, PAGE)
+    changed = await journal.records(limit=FIRST_SHOWN)
+    shown: dict[Cursor, tuple[State, Wait | None]] = {}
+    still_open: dict[Cursor, Record] = {}
     while True:
         waits = await Waits.of(journal)
-        async for record in _since(journal, after):
+        still_open |= {record.cursor: record for record in changed}
+        # In the order of acceptance. What they wait for may change without any change of state.
+        for cursor, record in sorted(still_open.items()):
             stands = record.state, waits.of_one(record)
-            if seen.get(record.seq) != stands:
-                seen[record.seq] = stands
+            if shown.get(cursor) != stands:
+                shown[cursor] = stands
                 yield record, stands[1]
-        # What is finished changes no more: look again from the oldest that is open.
-        after = min(
-            (seq - 1 for seq, (state, _) in seen.items() if state != "finished"),
-            default=max(seen, default=after),
-        )
-        seen = {seq: stands for seq, stands in seen.items() if seq > after}
+            if record.state == "finished":
+                del still_open[cursor], shown[cursor]
         await asyncio.sleep(FOLLOW_SECONDS)
+        changed, since = await _all_changes(journal, since)
+
+
+async def _all_changes(journal: Looks, since: Since) -> tuple[list[Record], Since]:
+    found: list[Record] = []
+    while True:
+        page, since = await journal.changes(since, PAGE)
+        found += page
+        if len(page) < PAGE:
+            return found, since

@@ -6,18 +6,17 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 from keptn_remedy import settings
 from keptn_remedy.cli.terminal import FAILED, WRONG_USAGE, complain
-from keptn_remedy.journal import JournalError, JournalUnusable
-from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.journal import JournalError, JournalUnusable, Looks
 from keptn_remedy.support.variables import SettingsError
 
+J = TypeVar("J", bound=Looks)
 
-def with_journal(
-    use: Callable[[SqliteJournal], Awaitable[int]],
-    open_at: Callable[[Path], SqliteJournal] = SqliteJournal.read_only,
-) -> int:
+
+def with_journal(use: Callable[[J], Awaitable[int]], open_at: Callable[[Path], J]) -> int:
     """Run a command on the journal; returns the command's exit code, or that of the mistake."""
     try:
         path = journal_path()

@@ -14,8 +14,7 @@ from pydantic import ValidationError
 from keptn_remedy.cli.opened_journal import journal_path, with_journal
 from keptn_remedy.cli.terminal import WRONG_USAGE, complain, say_json
 from keptn_remedy.guardrails.pauses import PauseFile
-from keptn_remedy.journal import Pause, WholeRecord
-from keptn_remedy.journal.sqlite import SqliteJournal, is_served
+from keptn_remedy.journal import Journal, Pause, WholeRecord, is_served, open_beside
 from keptn_remedy.ops import models
 from keptn_remedy.settings import load
 from keptn_remedy.support import validation
@@ -28,7 +27,7 @@ LIST_HINT = "remedy journal list shows all executions"
 class Order:
     """An order: the service that runs from this journal reads it there within a second."""
 
-    journal: SqliteJournal
+    journal: Journal
     path: Path
     by: str
     reason: str
@@ -61,10 +60,10 @@ def ordered(
         complain([f"--reason: {validation.told(error.errors()[0])}"])
         return WRONG_USAGE
 
-    async def use(journal: SqliteJournal) -> int:
+    async def use(journal: Journal) -> int:
         return await carry_out(Order(journal, journal_path(), _who(), why, as_json))
 
-    return with_journal(use, SqliteJournal.beside)
+    return with_journal(use, open_beside)
 
 
 def say_execution(record: WholeRecord) -> None:

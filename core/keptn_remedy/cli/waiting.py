@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from keptn_remedy.cli.terminal import when
 from keptn_remedy.events import ActionTriggered
-from keptn_remedy.journal import Execution, Record, State
-from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.journal import Cursor, Execution, Looks, Record, State
 from keptn_remedy.ops.models import MAX_ASKING
 
 PAGE = 500
@@ -48,10 +46,10 @@ class Waits:
     first: Mapping[Lane, str]
 
     @classmethod
-    async def of(cls, journal: SqliteJournal) -> Waits:
+    async def of(cls, journal: Looks) -> Waits:
         """Read from the journal; the picture ages from then on."""
         asking = await journal.questions(MAX_ASKING)
-        first, _ = await journal.waiting(sys.maxsize, busy=(), running=(), upto=0)
+        first = await journal.next_in_lanes()
         return cls(
             {execution.id: _answer(execution) for execution in asking},
             {_lane(execution.trigger): execution.id for execution in first},
@@ -64,14 +62,14 @@ class Waits:
         first = self.first.get(_lane(record), record.id)
         return self.asking.get(record.id) or (Wait(behind=first) if first != record.id else None)
 
-    async def newest(self, journal: SqliteJournal, state: State | None, limit: int) -> list[Record]:
+    async def newest(self, journal: Looks, state: State | None, limit: int) -> list[Record]:
         """The newest executions that wait, at most `limit` of them."""
         found: list[Record] = []
         for open_state in _OPEN if state is None else (state,):
             found += await self._open(journal, open_state, limit)
-        return sorted(found, key=lambda record: -record.seq)[:limit]
+        return sorted(found, key=lambda record: -record.cursor)[:limit]
 
-    async def _open(self, journal: SqliteJournal, state: State, limit: int) -> list[Record]:
+    async def _open(self, journal: Looks, state: State, limit: int) -> list[Record]:
         found: list[Record] = []
         async for record in _newest_first(journal, state):
             if self.of_one(record):
@@ -81,12 +79,12 @@ class Waits:
         return found
 
 
-async def _newest_first(journal: SqliteJournal, state: State) -> AsyncIterator[Record]:
-    before: int | None = None
+async def _newest_first(journal: Looks, state: State) -> AsyncIterator[Record]:
+    before: Cursor | None = None
     while page := await journal.records(state=state, before=before, limit=PAGE):
         for record in page:
             yield record
-        before = page[-1].seq
+        before = page[-1].cursor
 
 
 def _answer(execution: Execution) -> Wait:

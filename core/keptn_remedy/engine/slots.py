@@ -26,15 +26,8 @@ class Slots:
         """Call this whenever a slot is lent that nobody waits for."""
         self._listeners.append(listener)
 
-    def try_take(self) -> bool:
-        """Take a slot if one is free."""
-        if self._free <= 0:
-            return False
-        self._free -= 1
-        return True
-
     def take(self) -> None:
-        """Take a slot, whether one is free or not: the caller is about to end."""
+        """Take a slot, free or not: the caller has looked, or is about to end."""
         self._free -= 1
 
     def give_back(self) -> bool:

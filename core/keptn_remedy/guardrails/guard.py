@@ -111,16 +111,6 @@ class Guard:
         request = self._request(execution, plan, services, approved=approved, dry_run=dry_run)
         return await insist(lambda: self.journal.admit(execution, plan, *request), self.clock.sleep)
 
-    def request(self, execution: Execution) -> AdmissionRequest | None:
-        """The request of a plain action, for the transaction that starts it.
-
-        None where no rail counts it, or where the number of services must be fetched first.
-        """
-        rules = self.policy.rules
-        if rules.is_default or rules.asks_for_services:
-            return None
-        return self._request(execution, None, None, approved=False, dry_run=False)
-
     def _request(
         self,
         execution: Execution,

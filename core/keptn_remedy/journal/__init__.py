@@ -4,25 +4,39 @@ rails count, what people said, and what is to be undone.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
-
-from keptn_remedy.journal.protocol import History, Journal
+from keptn_remedy.journal.errors import PAUSE_SECONDS, JournalError, JournalUnusable, insist
+from keptn_remedy.journal.protocol import (
+    Admissions,
+    Executions,
+    History,
+    Journal,
+    Looks,
+    Memory,
+    Questions,
+    Reports,
+    Tasks,
+    Undos,
+    Upkeep,
+)
+from keptn_remedy.journal.sqlite import is_served, open_beside, open_journal, open_read_only
 from keptn_remedy.journal.values import (
     Alike,
     Arm,
     Backlog,
+    Claimed,
+    Cursor,
     DueUndo,
     Effect,
     Ending,
     Execution,
     Last,
+    OpenReport,
     OpenTask,
     Pause,
     Question,
     Record,
+    Since,
     State,
-    Undelivered,
     Undo,
     UndoAtOnce,
     UndoState,
@@ -34,51 +48,46 @@ from keptn_remedy.journal.values import (
 
 __all__ = [
     "PAUSE_SECONDS",
+    "Admissions",
     "Alike",
     "Arm",
     "Backlog",
+    "Claimed",
+    "Cursor",
     "DueUndo",
     "Effect",
     "Ending",
     "Execution",
+    "Executions",
     "History",
     "Journal",
     "JournalError",
     "JournalUnusable",
     "Last",
+    "Looks",
+    "Memory",
+    "OpenReport",
     "OpenTask",
     "Pause",
     "Question",
+    "Questions",
     "Record",
+    "Reports",
+    "Since",
     "State",
-    "Undelivered",
+    "Tasks",
     "Undo",
     "UndoAtOnce",
     "UndoState",
+    "Undos",
     "Unsent",
+    "Upkeep",
     "Verdict",
     "WholeRecord",
     "insist",
+    "is_served",
     "lane",
+    "open_beside",
+    "open_journal",
+    "open_read_only",
 ]
-
-T = TypeVar("T")
-
-PAUSE_SECONDS = 1.0
-
-
-class JournalError(Exception):
-    """The journal can't be written or read now; nothing of the refused change was stored."""
-
-
-class JournalUnusable(Exception):
-    """The journal can't be opened by this process; the message says what to do."""
-
-
-async def insist(write: Callable[[], Awaitable[T]], sleep: Callable[[float], Awaitable[None]]) -> T:
-    """What must be stored, tried again for as long as the journal fails."""
-    while True:
-        try:
-            return await write()
-        except JournalError:
-            await sleep(PAUSE_SECONDS)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Literal
 
-from keptn_remedy.journal import Alike, Effect
+from keptn_remedy.journal.values import Alike, Effect
 
 MAX_KNOWN = 10_000
 

@@ -10,11 +10,12 @@ from functools import cache
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from keptn_remedy.action import Plan
-from keptn_remedy.events import Report
-from keptn_remedy.journal import Alike, Effect, Execution, History, Last, Pause, Unsent, rows
+from keptn_remedy.journal import rows
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.bounds import Bounds, Counted
-from keptn_remedy.journal.sqlite_file import SqliteFile, owed
+from keptn_remedy.journal.protocol import History
+from keptn_remedy.journal.sqlite_file import SqliteFile
+from keptn_remedy.journal.values import Alike, Effect, Execution, Last, Pause
 
 T = TypeVar("T")
 
@@ -42,7 +43,7 @@ class _Raised:
     error: Exception
 
 
-class Effects(SqliteFile):
+class SqliteEffects(SqliteFile):
     """The part of the journal that keeps effects, and the pause."""
 
     _admitted_at = 0.0
@@ -59,7 +60,7 @@ class Effects(SqliteFile):
         decide: Callable[[History], T | None],
     ) -> T | None:
         def admit(cursor: sqlite3.Cursor) -> T | _Raised | None:
-            found = cursor.execute(sql.IS_ADMITTED, (execution.seq,)).fetchone()
+            found = cursor.execute(sql.IS_ADMITTED, (execution.handle,)).fetchone()
             if found is None:
                 return _Raised(LookupError(f"the execution {execution.id} is not open"))
             is_admitted, is_asking = found
@@ -71,7 +72,7 @@ class Effects(SqliteFile):
                 self._add(cursor, execution, effects)
                 if plan or is_asking:
                     text = plan.to_json() if plan else None
-                    cursor.execute(sql.ADMIT, (text, execution.seq))
+                    cursor.execute(sql.ADMIT, (text, execution.handle))
             return said
 
         said = await self._run(admit)
@@ -79,39 +80,12 @@ class Effects(SqliteFile):
             raise said.error
         return said
 
-    async def begin_admitted(
-        self,
-        execution: Execution,
-        started: Report,
-        effects: Sequence[Effect],
-        decide: Callable[[History], object | None],
-    ) -> tuple[Unsent | None, bool]:
-        now = self._now()
-
-        def begin(cursor: sqlite3.Cursor) -> tuple[int, bool]:
-            cursor.execute(sql.OWE_STARTED, (*owed(started, now), execution.seq))
-            is_first, report = bool(cursor.rowcount), cursor.lastrowid or 0
-            cursor.execute(sql.BEGIN, (now, 1, execution.seq))
-            if not is_first:
-                return 0, False
-            history = SqliteHistory(cursor, self._bounds)
-            if _decided(decide, history) is not None:
-                return report, False
-            self._add(cursor, execution, effects)
-            return report, True
-
-        report, is_admitted = await self._run(begin)
-        if not report:
-            return None, False
-        unsent = Unsent(report, started, created_at=now, action=execution.action)
-        return unsent, is_admitted
-
     def _add(self, cursor: sqlite3.Cursor, execution: Execution, effects: Sequence[Effect]) -> None:
         now = self._admitted_at = _just_after(self._admitted_at, self._now())
         for number, effect in enumerate(effects):
             leads = number == 0
             self._bounds.add(effect)
-            cursor.execute(sql.ADD_EFFECT, (execution.seq, *effect, leads, now))
+            cursor.execute(sql.ADD_EFFECT, (execution.handle, *effect, leads, now))
 
     async def forgive(self, target: str | None, by: str) -> int:
         # Counted by reading: a long history must not keep the service from writing.
@@ -173,7 +147,7 @@ class SqliteHistory:
         return newest.last if newest else None
 
     def execution_id(self, last: Last) -> str:
-        row = self._cursor.execute(sql.EXECUTION_ID, (last.execution,)).fetchone()
+        row = self._cursor.execute(sql.ID_OF, (last.execution,)).fetchone()
         return str(row[0])
 
     def effects(self, since: float, project: str, stage: str, limit: int | None = None) -> int:

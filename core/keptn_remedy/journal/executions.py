@@ -10,31 +10,62 @@ import orjson
 
 from keptn_remedy.action import Outcome
 from keptn_remedy.events import ActionTriggered, NotACloudEvent, Report, Unusable, stored_trigger
-from keptn_remedy.journal import (
+from keptn_remedy.journal import rows
+from keptn_remedy.journal import statements as sql
+from keptn_remedy.journal.claims import Claims
+from keptn_remedy.journal.group_commit import Statement
+from keptn_remedy.journal.reports import SqliteReports
+from keptn_remedy.journal.sqlite_file import json_list, owed
+from keptn_remedy.journal.undos import ABORTED, FAILED_VERIFICATION, PROBLEM_CLOSED
+from keptn_remedy.journal.values import (
+    Claimed,
     Ending,
     Execution,
     OpenTask,
-    Record,
-    State,
     Unsent,
-    WholeRecord,
     lane,
-    rows,
 )
-from keptn_remedy.journal import statements as sql
-from keptn_remedy.journal.group_commit import Statement
-from keptn_remedy.journal.reports import Reports
-from keptn_remedy.journal.sqlite_file import json_list, owed
-from keptn_remedy.journal.undos import ABORTED, FAILED_VERIFICATION, PROBLEM_CLOSED
 from keptn_remedy.support import logs
 
+# How many may be accepted while the journal is asked, without anything counting as left there.
+STRANGERS = 100
+_Claimable = tuple[str, str, Execution | None]
 
-class Executions(Reports):
+
+class SqliteExecutions(SqliteReports):
     """The part of the journal that keeps executions."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._claims = Claims[str]()
 
     async def accept(self, trigger: ActionTriggered, action: str) -> Execution | None:
         written = await self._write((sql.ACCEPT, _accepted(trigger, action, self._now())))
-        return Execution(written.last_row, trigger, action) if written.rows else None
+        if not written.rows:
+            return None
+        # A look may have been quicker: then the execution is its to start.
+        is_claimed = self._claims.take_alone(lane(trigger), trigger.id)
+        return Execution(written.last_row, trigger, action, is_claimed=is_claimed)
+
+    async def claim(self, limit: int) -> Claimed[Execution]:
+        # Written out here: in the reading thread the claims may have changed.
+        look = {"busy": json_list(self._claims.groups), "limit": limit}
+        rest = {"held": json_list(self._claims.held), "limit": limit + STRANGERS}
+
+        def read(reader: sqlite3.Connection) -> tuple[list[_Claimable], list[tuple[str, str]]]:
+            found = rows.claimable(reader.execute(sql.NEXT_IN_LANES, look))
+            return found, reader.execute(sql.UNCLAIMED, rest).fetchall()
+
+        found, unclaimed = await self._read_at_once(read)
+        # What cannot be read is held too: it would be found again and again.
+        taken = [execution for name, key, execution in found if self._claims.take_alone(name, key)]
+        is_left = len(unclaimed) == rest["limit"] or not all(
+            self._claims.holds(name, key) for name, key in unclaimed
+        )
+        return Claimed([execution for execution in taken if execution], is_left)
+
+    def release(self, execution: Execution) -> None:
+        self._claims.drop(execution.lane, execution.id)
 
     async def begin(self, execution: Execution, started: Report) -> Unsent | None:
         return await self._start(execution, started, runs=1)
@@ -45,18 +76,18 @@ class Executions(Reports):
     async def _start(self, execution: Execution, started: Report, *, runs: int) -> Unsent | None:
         now = self._now()
         written = await self._write(
-            (sql.OWE_STARTED, (*owed(started, now), execution.seq)),
-            (sql.BEGIN, (now, runs, execution.seq)),
+            (sql.OWE_STARTED, (*owed(started, now), execution.handle)),
+            (sql.BEGIN, (now, runs, execution.handle)),
         )
         if not written.rows:
             return None
-        return Unsent(written.last_row, started, created_at=now, action=execution.action)
+        return self._claimed_report(written.last_row, started, now, execution.action)
 
     async def keep_failure(self, execution: Execution, failure: Outcome) -> None:
         await self._write(
             (
                 "UPDATE executions SET failure = ? WHERE seq = ?",
-                (orjson.dumps(failure), execution.seq),
+                (orjson.dumps(failure), execution.handle),
             )
         )
 
@@ -64,7 +95,7 @@ class Executions(Reports):
         self, execution: Execution, ending: Ending, *, attempts: int, reports: Sequence[Report] = ()
     ) -> list[Unsent]:
         now = self._now()
-        finish = (now, attempts, *_ended_as(ending), execution.seq)
+        finish = (now, attempts, *_ended_as(ending), execution.handle)
         owe: list[Statement] = [(sql.OWE_IF_CHANGED, owed(report, now)) for report in reports]
         is_refused = execution.id in self._refused
         if is_refused:
@@ -72,9 +103,10 @@ class Executions(Reports):
         last = _consequences(execution, ending, now)
         written = await self._write((sql.FINISH, finish), *owe, *last)
         self._refused.discard(execution.id)
+        self._claims.drop(execution.lane, execution.id)
         if not written.rows or is_refused:
-            return []  # what isn't parked is fetched by `unsent`
-        return _unsent(reports, written.last_row, now, execution.action)
+            return []  # what isn't parked is claimed at the next look
+        return self._claimed_reports(reports, written.last_row, now, execution.action)
 
     async def finish_lost(
         self, trigger: ActionTriggered, action: str, outcome: Outcome, report: Report
@@ -84,24 +116,9 @@ class Executions(Reports):
         written = await self._write(
             (sql.FINISH_LOST, bound), (sql.OWE_IF_CHANGED, owed(report, now))
         )
-        return _unsent([report], written.last_row, now, action) if written.rows else []
-
-    async def waiting(
-        self, limit: int, *, busy: Collection[str], running: Collection[int], upto: int
-    ) -> tuple[list[Execution], int]:
-        # Written out here: in the reading thread the collections may have changed.
-        busy_lanes, running_seqs = json_list(busy), json_list(running)
-
-        def read(reader: sqlite3.Connection) -> tuple[list[Execution], int]:
-            reader.execute("BEGIN")  # both of one moment
-            try:
-                found = reader.execute(sql.WAITING, (busy_lanes, limit)).fetchall()
-                waiting = reader.execute(sql.COUNT_WAITING, (upto, running_seqs)).fetchone()[0]
-            finally:
-                reader.execute("COMMIT")
-            return rows.executions(found), waiting
-
-        return await self._read(read)
+        if not written.rows:
+            return []
+        return self._claimed_reports([report], written.last_row, now, action)
 
     async def planned(self) -> list[Execution]:
         return rows.executions(await self._rows(sql.PLANNED, ()))
@@ -132,29 +149,6 @@ class Executions(Reports):
                 )
         return None
 
-    async def records(
-        self, *, state: State | None = None, before: int | None = None, limit: int = 100
-    ) -> list[Record]:
-        # What is open has an index of its own, and may lie far back in a long history.
-        look = sql.OPEN_RECORDS if state in ("accepted", "started") else sql.RECORDS
-        newest = 2**62 if before is None else before
-        return [rows.record(row) for row in await self._rows(look, (newest, state, limit))]
-
-    async def records_after(self, after: int, limit: int) -> list[Record]:
-        """Executions, oldest first, with a `seq` above `after`."""
-        return [rows.record(row) for row in await self._rows(sql.RECORDS_AFTER, (after, limit))]
-
-    async def record(self, execution_id: str) -> WholeRecord | None:
-        def read(reader: sqlite3.Connection) -> WholeRecord | None:
-            row = reader.execute(sql.WHOLE, (execution_id,)).fetchone()
-            if row is None:
-                return None
-            undelivered = reader.execute(sql.UNDELIVERED, (execution_id,)).fetchall()
-            undone = reader.execute(sql.UNDO_OF, (execution_id,)).fetchone()
-            return rows.whole_record(row, undelivered, undone)
-
-        return await self._read(read)
-
     async def prune(self, before: float, limit: int) -> int:
         def prune(cursor: sqlite3.Cursor) -> int:
             found = [row[0] for row in cursor.execute(sql.PRUNABLE, (before, limit))]
@@ -183,15 +177,15 @@ def _accepted(trigger: ActionTriggered, action: str, now: float) -> tuple[Any, .
 def _consequences(execution: Execution, ending: Ending, now: float) -> list[Statement]:
     """What the end of an execution changes besides the execution."""
     judged = "aborted" if ending.is_aborted else "failed" if ending.is_failure else "helped"
-    found: list[Statement] = [(sql.END_EFFECTS, (now, now, judged, execution.seq))]
+    found: list[Statement] = [(sql.END_EFFECTS, (now, now, judged, execution.handle))]
     if ending.is_aborted:
-        found.append((sql.DROP_QUESTION, (execution.seq,)))
+        found.append((sql.DROP_QUESTION, (execution.handle,)))
     if arm := ending.arm:
-        bound = (arm.on_closed, arm.due_at, PROBLEM_CLOSED, now, execution.seq)
+        bound = (arm.on_closed, arm.due_at, PROBLEM_CLOSED, now, execution.handle)
         found.append((sql.ARM, bound))
     if undo := ending.undo:
         cause = ABORTED if ending.is_aborted else FAILED_VERIFICATION
-        found.append((sql.UNDO_AT_ONCE, (*undo, cause, now, execution.seq)))
+        found.append((sql.UNDO_AT_ONCE, (*undo, cause, now, execution.handle)))
     return found
 
 
@@ -203,12 +197,3 @@ def _ended_as(ending: Ending) -> tuple[Any, ...]:
 def _outcome(outcome: Outcome) -> tuple[Any, ...]:
     details = orjson.dumps(outcome.details, default=str, option=orjson.OPT_NON_STR_KEYS)
     return (outcome.status, outcome.result, outcome.message, details)
-
-
-def _unsent(reports: Sequence[Report], last: int, now: float, action: str) -> list[Unsent]:
-    """The reports as stored in one go; `last` is the last one's row."""
-    seqs = range(last - len(reports) + 1, last + 1)
-    return [
-        Unsent(seq, report, created_at=now, action=action)
-        for seq, report in zip(seqs, reports, strict=True)
-    ]

@@ -12,7 +12,7 @@ from threading import Thread
 from time import perf_counter, sleep
 from typing import Any, NamedTuple, TypeVar
 
-from keptn_remedy.journal import JournalError
+from keptn_remedy.journal.errors import JournalError
 
 Statement = tuple[str, Sequence[Any]]
 T = TypeVar("T")

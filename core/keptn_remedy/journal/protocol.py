@@ -1,4 +1,8 @@
-"""What the service needs of a journal, and what rails ask it about the past."""
+"""What the service needs of a journal, in roles, and what rails ask it about the past.
+
+Every write is durable once it returns. Every method raises `JournalError` when the journal can't be
+used; nothing is half done then.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,8 @@ from keptn_remedy.events import ActionTriggered, Report
 from keptn_remedy.journal.values import (
     Alike,
     Backlog,
+    Claimed,
+    Cursor,
     DueUndo,
     Effect,
     Ending,
@@ -19,6 +25,7 @@ from keptn_remedy.journal.values import (
     Pause,
     Question,
     Record,
+    Since,
     State,
     Undo,
     Unsent,
@@ -87,50 +94,92 @@ class History(Protocol):
         ...
 
 
-class Journal(Protocol):
-    """What the service needs of a journal. Each write is durable once it returns.
-
-    Every method raises `JournalError` when the journal can't be used; nothing is half done then.
-    """
-
-    @property
-    def failure(self) -> str | None:
-        """Why the last write failed; None once one succeeded again."""
-        ...
-
-    def take_failure(self) -> str | None:
-        """Why a write failed since this was asked last, even if one succeeded again."""
-        ...
+class Tasks(Protocol):
+    """What Keptn asks for, and what it ends."""
 
     async def accept(self, trigger: ActionTriggered, action: str) -> Execution | None:
-        """Store a trigger; None when its id is known."""
+        """Store a trigger; None when its id is known.
+
+        The execution is claimed by the same step, unless another of its lane is: then it waits in
+        the journal until `claim` finds it.
+        """
         ...
 
-    async def begin(self, execution: Execution, started: Report) -> Unsent | None:
-        """Note that a run begins. The report is stored, and returned, only the first time. A run
-        that only waits for an answer to a question does not count.
+    async def known(self, ids: Collection[str]) -> set[str]:
+        """Those of the ids that were accepted once."""
+        ...
+
+    async def trigger(self, execution_id: str) -> ActionTriggered | None:
+        """The trigger of an execution; None when it is unknown or can't be read."""
+        ...
+
+    async def finish_lost(
+        self, trigger: ActionTriggered, action: str, outcome: Outcome, report: Report
+    ) -> list[Unsent]:
+        """Store what an earlier journal lost, as finished; empty when its id is known."""
+        ...
+
+    async def open_tasks(self, before: float) -> list[OpenTask]:
+        """Open executions that were accepted before that Unix time."""
+        ...
+
+    async def note_listed(self, ids: Collection[str]) -> None:
+        """Store that Keptn lists these as open."""
+        ...
+
+    async def note_abort(self, execution_id: str, reason: str) -> bool:
+        """Store why an execution is aborted. False: that is stored already, or it is not open."""
+        ...
+
+
+class Executions(Protocol):
+    """The life of an execution after it was accepted."""
+
+    async def claim(self, limit: int) -> Claimed[Execution]:
+        """Claim the oldest open execution of each lane in which nothing is claimed, at most so
+        many; those with a plan come first.
         """
+        ...
+
+    def release(self, execution: Execution) -> None:
+        """End its claim, if it has one: it may be claimed anew, unless it has finished."""
+        ...
+
+    async def planned(self) -> list[Execution]:
+        """Open executions that have a plan."""
+        ...
+
+    async def unannounced(self, before: float, limit: int) -> list[Execution]:
+        """Executions accepted before that Unix time whose `started` was not stored yet."""
         ...
 
     async def announce(self, execution: Execution, started: Report) -> Unsent | None:
         """As `begin`, for an execution that still waits for its turn."""
         ...
 
-    async def begin_admitted(
-        self,
-        execution: Execution,
-        started: Report,
-        effects: Sequence[Effect],
-        decide: Callable[[History], object | None],
-    ) -> tuple[Unsent | None, bool]:
-        """As `begin`, and then `admit` for what has no plan, in one change; and whether it is
-        admitted. What else was said, or raised, is not told: whoever asks again hears it.
+    async def begin(self, execution: Execution, started: Report) -> Unsent | None:
+        """Store that a run begins. The report is stored, and returned, only the first time. A run
+        that only waits for an answer to a question does not count.
         """
         ...
 
     async def keep_failure(self, execution: Execution, failure: Outcome) -> None:
         """Store that the plan is being undone, and the outcome that this leads to."""
         ...
+
+    async def finish(
+        self, execution: Execution, ending: Ending, *, attempts: int, reports: Sequence[Report] = ()
+    ) -> list[Unsent]:
+        """Store how an execution ended, and what Keptn must be told of it, once; empty when it has
+        already finished. Its claim ends.
+
+        An aborted one gets the status aborted and the result fail. Its question is dropped.
+        """
+        ...
+
+
+class Admissions(Protocol):
+    """What lets executions act, and what stops them."""
 
     async def admit(
         self,
@@ -150,114 +199,6 @@ class Journal(Protocol):
         """
         ...
 
-    async def finish(
-        self, execution: Execution, ending: Ending, *, attempts: int, reports: Sequence[Report] = ()
-    ) -> list[Unsent]:
-        """Store how an execution ended, and what Keptn must be told of it, once; empty when it has
-        already finished.
-
-        An aborted one gets the status aborted and the result fail. Its question is dropped.
-        """
-        ...
-
-    async def finish_lost(
-        self, trigger: ActionTriggered, action: str, outcome: Outcome, report: Report
-    ) -> list[Unsent]:
-        """Store what an earlier journal lost, as finished; empty when its id is known."""
-        ...
-
-    async def waiting(
-        self, limit: int, *, busy: Collection[str], running: Collection[int], upto: int
-    ) -> tuple[list[Execution], int]:
-        """The oldest open execution of each lane that isn't `busy`; and how many executions with a
-        `seq` of at most `upto` are open and not `running`.
-        """
-        ...
-
-    async def planned(self) -> list[Execution]:
-        """Open executions that have a plan."""
-        ...
-
-    async def unannounced(self, before: float, limit: int) -> list[Execution]:
-        """Executions accepted before that time whose `started` was not stored yet."""
-        ...
-
-    async def unsent(self, now: float, limit: int, busy: Collection[str]) -> list[Unsent]:
-        """Reports that are due, the first of each execution, but for those executions."""
-        ...
-
-    async def next_due(
-        self, known: Collection[int], busy: Collection[str]
-    ) -> tuple[bool, float | None]:
-        """Whether there are unsent reports but for those with these `seq`s; and when the next is
-        due, but for those executions.
-        """
-        ...
-
-    async def forget(self, delivered: Sequence[Unsent]) -> None:
-        """Forget reports that Keptn has."""
-        ...
-
-    async def postpone(self, unsent: Unsent, due_at: float, reason: str) -> None:
-        """Store the attempt, its doubt and when to try again."""
-        ...
-
-    async def park(
-        self, unsent: Unsent, reason: str, log_entry: Report | None = None
-    ) -> Unsent | None:
-        """Keep a report that was refused for good, and what would follow it, out of the way; the
-        log entry that tells of it is stored along, and returned.
-        """
-        ...
-
-    async def owe(self, report: Report) -> Unsent:
-        """Store a report that belongs to no trigger."""
-        ...
-
-    async def recover(self, grace: float) -> None:
-        """Take over from the last process: its unsent reports are in doubt, and due after `grace`
-        seconds.
-        """
-        ...
-
-    async def recall(self, action: str, key: str) -> JSON:
-        """What an action remembered under a key, or None."""
-        ...
-
-    async def remember(self, action: str, key: str, value: JSON) -> None:
-        """Keep a value for an action; None forgets the key."""
-        ...
-
-    async def records(
-        self, *, state: State | None = None, before: int | None = None, limit: int = 100
-    ) -> list[Record]:
-        """Executions, newest first, with a `seq` below `before`."""
-        ...
-
-    async def record(self, execution_id: str) -> WholeRecord | None:
-        """One execution."""
-        ...
-
-    async def known(self, ids: Collection[str]) -> set[str]:
-        """Those of the ids that were accepted once."""
-        ...
-
-    async def trigger(self, execution_id: str) -> ActionTriggered | None:
-        """The trigger of an execution; None when it is unknown or can't be read."""
-        ...
-
-    async def open_tasks(self, before: float) -> list[OpenTask]:
-        """Open executions that were accepted before that time."""
-        ...
-
-    async def note_listed(self, ids: Collection[str]) -> None:
-        """Note that Keptn told these as open."""
-        ...
-
-    async def note_abort(self, execution_id: str, reason: str) -> bool:
-        """Note that an execution is given up. False: it was noted before, or is not open."""
-        ...
-
     async def forgive(self, target: str | None, by: str) -> int:
         """Let what did not help on a target, or on all, count no more. Returns on how many targets
         something failed or was asked for again; of a given one, whether anything was carried out.
@@ -275,6 +216,44 @@ class Journal(Protocol):
     async def paused(self) -> Pause | None:
         """The pause, if there is one."""
         ...
+
+
+class Reports(Protocol):
+    """What Keptn must be told, until it has it."""
+
+    async def claim_reports(self, limit: int) -> Claimed[Unsent]:
+        """Claim the first unsent report of each execution of which none is claimed, as far as they
+        are due, at most so many. A report that was just stored and returned is claimed already.
+        """
+        ...
+
+    def release_report(self, unsent: Unsent) -> None:
+        """End its claim, if it has one: it may be claimed anew."""
+        ...
+
+    async def forget(self, delivered: Sequence[Unsent]) -> None:
+        """Delete reports that Keptn has, and end their claims."""
+        ...
+
+    async def postpone(self, unsent: Unsent, due_at: float, reason: str) -> None:
+        """Store the attempt, its doubt and when to try again, and end the claim."""
+        ...
+
+    async def park(
+        self, unsent: Unsent, reason: str, log_entry: Report | None = None
+    ) -> Unsent | None:
+        """Keep a report that was refused for good, and what would follow it, out of the way, and
+        end the claim; the log entry that tells of it is stored along, and returned.
+        """
+        ...
+
+    async def owe(self, report: Report) -> Unsent:
+        """Store a report that belongs to no trigger."""
+        ...
+
+
+class Questions(Protocol):
+    """What executions ask of people."""
 
     async def ask(self, execution: Execution, question: Question) -> None:
         """Store a question, instead of an earlier one; runs so far count no more."""
@@ -308,6 +287,10 @@ class Journal(Protocol):
         """Open executions that wait for a verdict, oldest first."""
         ...
 
+
+class Undos(Protocol):
+    """Undoing what finished executions changed."""
+
     async def want_undo(
         self, execution_id: str, cause: str, by: str | None = None, reason: str | None = None
     ) -> str | None:
@@ -331,8 +314,8 @@ class Journal(Protocol):
         ...
 
     async def begin_undo(self, execution_id: str) -> bool:
-        """Note that an undo begins, perhaps anew; False when it has ended, has to wait for another,
-        or none was armed or wanted.
+        """Store that an undo begins, perhaps anew; False when it has ended, has to wait for
+        another, or none was armed or wanted.
         """
         ...
 
@@ -343,7 +326,7 @@ class Journal(Protocol):
     async def end_undo(
         self, execution_id: str, state: Literal["done", "refused", "failed"], message: str
     ) -> None:
-        """Note how an undo ended, once."""
+        """Store how an undo ended, once."""
         ...
 
     async def overtaken(self, execution_id: str) -> str | None:
@@ -354,16 +337,104 @@ class Journal(Protocol):
         """The undo of an execution, armed, under way or ended."""
         ...
 
+
+class Memory(Protocol):
+    """What an action, or the policy file, keeps between executions."""
+
+    async def recall(self, action: str, key: str) -> JSON:
+        """What an action remembered under a key, or None."""
+        ...
+
+    async def remember(self, action: str, key: str, value: JSON) -> None:
+        """Keep a value for an action; None forgets the key."""
+        ...
+
+
+class Looks(Protocol):
+    """Reading for people: never in the way of the service, which may run in another process."""
+
+    async def records(
+        self,
+        *,
+        state: State | None = None,
+        asking: bool = False,
+        before: Cursor | None = None,
+        limit: int = 100,
+    ) -> list[Record]:
+        """Executions, newest first, from before that one on; `asking`: which wait for a verdict."""
+        ...
+
+    async def records_after(self, after: Cursor | None, limit: int) -> list[Record]:
+        """Executions, oldest first, after that one or from the oldest on."""
+        ...
+
+    async def record(self, execution_id: str) -> WholeRecord | None:
+        """One execution, whole."""
+        ...
+
+    async def changes(
+        self, after: Since | None, limit: int, *, from_start: bool = False
+    ) -> tuple[list[Record], Since]:
+        """Executions that are new or changed their state, at most so many; and where to go on. None
+        begins now, or with `from_start` at the oldest execution.
+
+        Each state that an execution has at a look is reported at least once, however late the look;
+        states that came and went between two looks are skipped, and what was pruned is not
+        reported. What changed comes first, in the order of acceptance, then what is new.
+        """
+        ...
+
+    async def next_in_lanes(self) -> list[Execution]:
+        """The oldest open execution of each lane."""
+        ...
+
+    async def questions(self, limit: int) -> list[Execution]:
+        """As in `Questions`."""
+        ...
+
+    async def paused(self) -> Pause | None:
+        """As in `Admissions`."""
+        ...
+
     async def backlog(self) -> Backlog:
         """How much is open."""
         ...
 
+    async def close(self) -> None:
+        """Let go of the journal."""
+        ...
+
+
+class Upkeep(Protocol):
+    """Looking after the journal itself."""
+
+    @property
+    def failure(self) -> str | None:
+        """Why the last write failed; None once one succeeded again."""
+        ...
+
+    def take_failure(self) -> str | None:
+        """Why a write failed since this was asked last, even if one succeeded again."""
+        ...
+
+    async def recover(self, grace: float) -> None:
+        """Take over from the last process: its unsent reports are in doubt, and due after `grace`
+        seconds.
+        """
+        ...
+
     async def prune(self, before: float, limit: int) -> int:
-        """Forget executions finished before that time, and their effects, at most `limit`; returns
-        how many. Those whose undo is wanted, under way or has its time are kept.
+        """Delete executions finished before that Unix time, and their effects, at most `limit`;
+        returns how many. Those whose undo is wanted, under way or has its time are kept.
         """
         ...
 
     async def close(self) -> None:
         """Store what is under way and let go of the journal."""
         ...
+
+
+class Journal(
+    Tasks, Executions, Admissions, Reports, Questions, Undos, Memory, Looks, Upkeep, Protocol
+):
+    """All that the service needs of a journal."""

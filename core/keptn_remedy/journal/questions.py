@@ -7,20 +7,21 @@ from dataclasses import replace
 
 import orjson
 
-from keptn_remedy.journal import Execution, Question, State, Verdict, rows
+from keptn_remedy.journal import rows
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.sqlite_file import SqliteFile
+from keptn_remedy.journal.values import Execution, Question, State, Verdict
 
 # Times that went through text are not exact.
 SAME_SECONDS = 0.001
 _BY_SILENCE: dict[str, Verdict] = {"approve": "approved", "deny": "denied"}
 
 
-class Questions(SqliteFile):
+class SqliteQuestions(SqliteFile):
     """The part of the journal that keeps questions."""
 
     async def ask(self, execution: Execution, question: Question) -> None:
-        await self._write((sql.ASK, (orjson.dumps(question), execution.seq)))
+        await self._write((sql.ASK, (orjson.dumps(question), execution.handle)))
 
     async def answer(
         self,
@@ -58,7 +59,7 @@ class Questions(SqliteFile):
             if question is None or question.verdict:
                 return question
             closed = replace(question, verdict=_BY_SILENCE[question.default])
-            cursor.execute(sql.ANSWER, (orjson.dumps(closed), execution.seq))
+            cursor.execute(sql.ANSWER, (orjson.dumps(closed), execution.handle))
             return closed
 
         return await self._run(close)

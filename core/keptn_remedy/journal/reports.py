@@ -2,78 +2,113 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import sqlite3
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 from keptn_remedy.events import Report
-from keptn_remedy.journal import Backlog, JournalError, Unsent, rows
+from keptn_remedy.journal import rows
 from keptn_remedy.journal import statements as sql
+from keptn_remedy.journal.claims import Claims
+from keptn_remedy.journal.errors import JournalError
 from keptn_remedy.journal.group_commit import Statement
 from keptn_remedy.journal.sqlite_file import SqliteFile, json_list, owed
+from keptn_remedy.journal.values import Claimed, Unsent, chain
+
+# How many may be stored while the journal is asked, without anything counting as left there.
+STRANGERS = 100
 
 
-class Reports(SqliteFile):
+class SqliteReports(SqliteFile):
     """The part of the journal that keeps reports."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         # Executions whose `started` was refused for good.
         self._refused: set[str] = set()
+        self._in_hand = Claims[int]()
 
-    async def unsent(self, now: float, limit: int, busy: Collection[str]) -> list[Unsent]:
-        found = await self._rows(sql.UNSENT, (now, json_list(busy), limit))
-        return [rows.unsent(row) for row in found]
+    async def claim_reports(self, limit: int) -> Claimed[Unsent]:
+        held = json_list(self._in_hand.held)
+        look = {"held": held, "busy": json_list(self._in_hand.groups), "now": self._now()}
+        rest = {"held": held, "limit": limit + STRANGERS}
 
-    async def next_due(
-        self, known: Collection[int], busy: Collection[str]
-    ) -> tuple[bool, float | None]:
-        found = await self._rows(sql.NEXT_DUE, (json_list(busy), json_list(known)))
-        return bool(found[0][0]), found[0][1]
+        def read(
+            reader: sqlite3.Connection,
+        ) -> tuple[list[Unsent], float | None, list[tuple[str | None, int]]]:
+            found = reader.execute(sql.DUE_REPORTS, {**look, "limit": limit})
+            due = [rows.unsent(row) for row in found]
+            next_due = reader.execute(sql.NEXT_DUE, look).fetchone()
+            unclaimed = reader.execute(sql.UNCLAIMED_REPORTS, rest).fetchall()
+            return due, next_due[0] if next_due else None, unclaimed
+
+        due, due_at, unclaimed = await self._read_at_once(read)
+        taken = [u for u in due if self._in_hand.take_alone(u.chain, u.handle)]
+        is_left = len(unclaimed) == rest["limit"] or not all(
+            self._in_hand.holds(chain(execution, handle), handle) for execution, handle in unclaimed
+        )
+        return Claimed(taken, is_left, due_at)
+
+    def release_report(self, unsent: Unsent) -> None:
+        self._in_hand.drop(unsent.chain, unsent.handle)
 
     async def forget(self, delivered: Sequence[Unsent]) -> None:
         finished = [u.report.execution or "" for u in delivered if u.report.kind == "finished"]
         await self._write(
-            (sql.FORGET, (json_list([unsent.seq for unsent in delivered]),)),
+            (sql.FORGET, (json_list([unsent.handle for unsent in delivered]),)),
             (sql.REPORTED, (self._now(), json_list(finished))),
         )
+        for unsent in delivered:
+            self.release_report(unsent)
 
     async def postpone(self, unsent: Unsent, due_at: float, reason: str) -> None:
         await self._write(
             (
                 sql.POSTPONE,
-                (unsent.attempts, unsent.doubtful, due_at, reason, unsent.seq),
+                (unsent.attempts, unsent.doubtful, due_at, reason, unsent.handle),
             )
         )
+        self.release_report(unsent)
 
     async def park(
         self, unsent: Unsent, reason: str, log_entry: Report | None = None
     ) -> Unsent | None:
         report, now = unsent.report, self._now()
         statements: list[Statement] = [
-            (sql.PARK, (reason, unsent.seq, report.execution, report.kind)),
+            (sql.PARK, (reason, unsent.handle, report.execution, report.kind)),
         ]
         if log_entry:
             statements.append((sql.OWE, owed(log_entry, now)))
         if report.kind == "started" and report.execution:
             self._refused.add(report.execution)
         written = await self._write(*statements)
+        self.release_report(unsent)
         with suppress(JournalError):  # it is stored: whoever insists must not store it twice
             if await self._rows(sql.IS_FINISHED, (report.execution,)):
                 self._refused.discard(report.execution or "")
-        return Unsent(written.last_row, log_entry, created_at=now) if log_entry else None
+        return self._claimed_report(written.last_row, log_entry, now) if log_entry else None
 
     async def owe(self, report: Report) -> Unsent:
         now = self._now()
         written = await self._write((sql.OWE, owed(report, now)))
-        return Unsent(written.last_row, report, created_at=now)
+        return self._claimed_report(written.last_row, report, now)
 
     async def recover(self, grace: float) -> None:
         await self._write((sql.DOUBT, (self._now() + grace,)))
         self._refused = {row[0] for row in await self._rows(sql.REFUSED, ())}
 
-    async def backlog(self) -> Backlog:
-        *counts, opened_at, owed_at = (await self._rows(sql.BACKLOG, ()))[0]
-        now = self._now()
-        ages = (0.0 if at is None else max(0.0, now - at) for at in (opened_at, owed_at))
-        return Backlog(*counts, *ages)
+    def _claimed_reports(
+        self, reports: Sequence[Report], last: int, now: float, action: str
+    ) -> list[Unsent]:
+        """The reports as stored in one go; `last` is the last one's row."""
+        handles = range(last - len(reports) + 1, last + 1)
+        stored = zip(handles, reports, strict=True)
+        return [self._claimed_report(handle, report, now, action) for handle, report in stored]
+
+    def _claimed_report(
+        self, handle: int, report: Report, now: float, action: str | None = None
+    ) -> Unsent:
+        # A look may have been quicker: then the report is its to deliver.
+        is_claimed = self._in_hand.take(chain(report.execution, handle), handle)
+        return Unsent(handle, report, created_at=now, action=action, is_claimed=is_claimed)

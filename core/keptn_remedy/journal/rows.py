@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -14,11 +14,11 @@ from keptn_remedy.events import NotACloudEvent, Report, Unusable, stored_trigger
 from keptn_remedy.journal.values import (
     DueUndo,
     Execution,
+    OpenReport,
     OpenTask,
     Pause,
     Question,
     Record,
-    Undelivered,
     Undo,
     Unsent,
     WholeRecord,
@@ -30,23 +30,32 @@ T = TypeVar("T")
 EXECUTION = ("seq", "event", "action", "runs", "plan", "failure", "question", "aborted")
 """The columns of an open execution."""
 RECORD = tuple(field.name for field in fields(Record))
-"""The columns of a record, in short; the last one is looked up in another table."""
+"""A record, in short; its cursor is the `seq`, and the last one is looked up in another table."""
 UNDO = ("state", "on_closed", "due_at", "cause", "who", "reason", "asked_at", "ended_at", "message")
 """The columns of an undo."""
 
 
-def executions(rows: Iterable[Sequence[Any]]) -> list[Execution]:
+def executions(rows: Iterable[Sequence[Any]], *, is_claimed: bool = False) -> list[Execution]:
     """Open executions. One that can't be read at all stays open, and stops none of the others."""
     found: list[Execution] = []
     for row in rows:
         try:
-            found.append(_execution(row))
+            found.append(_execution(row, is_claimed=is_claimed))
         except (NotACloudEvent, Unusable) as error:
             logs.logger().error("an execution can't be read", seq=row[0], reason=str(error))
     return found
 
 
-def _execution(row: Sequence[Any]) -> Execution:
+def claimable(rows: Iterable[Sequence[Any]]) -> list[tuple[str, str, Execution | None]]:
+    """Open executions to be claimed, each with its lane and id; None for one that can't be read."""
+    found: list[tuple[str, str, Execution | None]] = []
+    for lane, execution_id, *row in rows:
+        readable = executions([row], is_claimed=True)
+        found.append((lane, execution_id, readable[0] if readable else None))
+    return found
+
+
+def _execution(row: Sequence[Any], *, is_claimed: bool) -> Execution:
     seq, event, action, runs, plan, failure, asked, aborted = row
     trigger = stored_trigger(event)
     try:
@@ -59,9 +68,11 @@ def _execution(row: Sequence[Any]) -> Execution:
             Outcome(**orjson.loads(failure)) if failure else None,
             question=_question(asked) if asked else None,
             aborted=aborted,
+            is_claimed=is_claimed,
         )
     except (KeyError, TypeError, ValueError) as error:
-        return Execution(seq, trigger, action, runs, unreadable=repr(error), aborted=aborted)
+        broken = Execution(seq, trigger, action, runs, unreadable=repr(error), aborted=aborted)
+        return replace(broken, is_claimed=is_claimed)
 
 
 def plan_of(text: bytes | None) -> Plan | None:
@@ -107,10 +118,10 @@ def due_undos(rows: Iterable[Sequence[Any]]) -> list[DueUndo]:
 
 
 def unsent(row: Sequence[Any]) -> Unsent:
-    """A report of the outbox."""
+    """A report of the outbox, claimed."""
     seq, kind, execution_id, event, attempts, doubtful, created_at, action = row
     report = Report(kind, execution_id, event)
-    return Unsent(seq, report, attempts, bool(doubtful), created_at, action)
+    return Unsent(seq, report, attempts, bool(doubtful), created_at, action, is_claimed=True)
 
 
 def record(row: Sequence[Any]) -> Record:
@@ -128,7 +139,7 @@ def whole_record(
         details=orjson.loads(details) if details else {},
         plan=plan_of(plan),
         undelivered=tuple(
-            Undelivered(k, s, a, _known(due_at), r) for k, s, a, due_at, r in undelivered
+            OpenReport(k, s, a, _known(due_at), r) for k, s, a, due_at, r in undelivered
         ),
         event=event,
         question=question_of(asked),

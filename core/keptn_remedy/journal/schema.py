@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from keptn_remedy.journal import JournalUnusable
+from keptn_remedy.journal.errors import JournalUnusable
 
 VERSION_1 = """
 CREATE TABLE executions (

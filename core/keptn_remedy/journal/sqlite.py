@@ -6,6 +6,7 @@ import fcntl
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,21 @@ from typing import Any
 import orjson
 
 from keptn_remedy.action import JSON
-from keptn_remedy.journal import JournalUnusable
 from keptn_remedy.journal import statements as sql
-from keptn_remedy.journal.effects import Effects
-from keptn_remedy.journal.executions import Executions
+from keptn_remedy.journal.effects import SqliteEffects
+from keptn_remedy.journal.errors import JournalUnusable
+from keptn_remedy.journal.executions import SqliteExecutions
 from keptn_remedy.journal.group_commit import GroupCommit
-from keptn_remedy.journal.questions import Questions
+from keptn_remedy.journal.looks import SqliteLooks
+from keptn_remedy.journal.protocol import Journal, Looks
+from keptn_remedy.journal.questions import SqliteQuestions
 from keptn_remedy.journal.schema import migrate, require_this_version
-from keptn_remedy.journal.undos import Undos
+from keptn_remedy.journal.undos import SqliteUndos
 
 LOCK_TRIES, LOCK_PAUSE_SECONDS = 5, 0.01
 
 
-class SqliteJournal(Executions, Effects, Questions, Undos):
+class SqliteJournal(SqliteExecutions, SqliteEffects, SqliteQuestions, SqliteUndos, SqliteLooks):
     """The journal of one service process: `open` for serving, `beside` for a word to a service that
     may be running, `read_only` for looking.
     """
@@ -95,6 +98,42 @@ class SqliteJournal(Executions, Effects, Questions, Undos):
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def open_journal(
+    path: Path,
+    *,
+    now: Callable[[], float] = time.time,
+    on_commit: Callable[[float, int], None] = lambda seconds, changes: None,
+) -> Journal:
+    """Open the journal for serving, making or migrating it; one process at a time may.
+
+    `now` is the Unix time in seconds. `on_commit` takes the seconds that a commit took, and how
+    many changes it held.
+
+    Raises:
+        JournalUnusable: it can't be opened, is newer than we are, or is in use.
+    """
+    return SqliteJournal.open(path, now=now, on_commit=on_commit)
+
+
+def open_beside(path: Path) -> Journal:
+    """Open the journal for writing beside a service that may be running; it is neither made nor
+    migrated.
+
+    Raises:
+        JournalUnusable: there is none, it can't be opened, or has another version.
+    """
+    return SqliteJournal.beside(path)
+
+
+def open_read_only(path: Path) -> Looks:
+    """Open the journal for reading alone, beside a service that may be running.
+
+    Raises:
+        JournalUnusable: there is none.
+    """
+    return SqliteJournal.read_only(path)
 
 
 def is_served(path: Path) -> bool:

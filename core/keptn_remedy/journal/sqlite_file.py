@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import orjson
 
 from keptn_remedy.events import Report
-from keptn_remedy.journal import JournalError
+from keptn_remedy.journal.errors import JournalError
 from keptn_remedy.journal.group_commit import GroupCommit, Statement
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ class SqliteFile:
         uri = f"{self._path.absolute().as_uri()}?mode=ro"
         return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
 
-    async def _rows(self, look: str, bound: Sequence[Any]) -> list[Any]:
+    async def _rows(self, look: str, bound: Sequence[Any] | Mapping[str, Any]) -> list[Any]:
         return await self._read(lambda reader: reader.execute(look, bound).fetchall())
 
     async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
@@ -92,6 +92,18 @@ class SqliteFile:
                 raise JournalError(str(error)) from error
 
         return await asyncio.get_running_loop().run_in_executor(self._reading, attempt)
+
+    async def _read_at_once(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        """As `_read`, with all that is read from one moment."""
+
+        def read_in_transaction(reader: sqlite3.Connection) -> T:
+            reader.execute("BEGIN")
+            try:
+                return read(reader)
+            finally:
+                reader.execute("COMMIT")
+
+        return await self._read(read_in_transaction)
 
     def _forget_reader(self) -> None:
         if self._reader is not None:

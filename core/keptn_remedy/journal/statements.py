@@ -7,7 +7,7 @@ from keptn_remedy.journal import rows
 # What `rows` makes an execution of, and a record.
 _EXECUTION = ", ".join(rows.EXECUTION)
 _UNDONE = "(SELECT state FROM undos WHERE execution = seq)"
-_RECORD = ", ".join((*rows.RECORD[:-1], _UNDONE))
+_RECORD = ", ".join(("seq", *rows.RECORD[1:-1], _UNDONE))
 
 ACCEPT = """
 INSERT INTO executions (id, lane, action, context, project, stage, service, accepted_at, event)
@@ -45,15 +45,15 @@ INSERT INTO reports (execution, kind, event, created_at, due_at) VALUES (?, ?, ?
 FORGET = "DELETE FROM reports WHERE seq IN (SELECT value FROM json_each(?))"
 REPORTED = """
 UPDATE executions SET reported_at = ? WHERE id IN (SELECT value FROM json_each(?))"""
-WAITING = f"""
-SELECT {_EXECUTION} FROM executions WHERE seq IN (
+NEXT_IN_LANES = f"""
+SELECT lane, id, {_EXECUTION} FROM executions WHERE seq IN (
     SELECT min(seq) FROM executions WHERE state <> 'finished'
-        AND lane NOT IN (SELECT value FROM json_each(?)) GROUP BY lane)
-ORDER BY plan IS NULL, seq LIMIT ?"""  # noqa: S608  our names
+        AND lane NOT IN (SELECT value FROM json_each(:busy)) GROUP BY lane)
+ORDER BY plan IS NULL, seq LIMIT :limit"""  # noqa: S608  our names
 # Without the hint SQLite walks through the whole history, by seq.
-COUNT_WAITING = """
-SELECT count(*) FROM executions INDEXED BY executions_open
-WHERE state <> 'finished' AND seq <= ? AND seq NOT IN (SELECT value FROM json_each(?))"""
+UNCLAIMED = """
+SELECT lane, id FROM executions INDEXED BY executions_open
+WHERE state <> 'finished' AND id NOT IN (SELECT value FROM json_each(:held)) LIMIT :limit"""
 PLANNED = f"""
 SELECT {_EXECUTION} FROM executions INDEXED BY executions_open
 WHERE state <> 'finished' AND plan IS NOT NULL ORDER BY seq"""  # noqa: S608
@@ -61,18 +61,21 @@ UNANNOUNCED = f"""
 SELECT {_EXECUTION} FROM executions INDEXED BY executions_open
 WHERE state <> 'finished' AND state = 'accepted' AND aborted IS NULL AND accepted_at < ?
 ORDER BY seq LIMIT ?"""  # noqa: S608
-UNSENT = """
+# The first of each execution, and of no execution of which one is held.
+_FREE = """state = 'unsent' AND seq NOT IN (SELECT value FROM json_each(:held))
+    AND (execution IS NULL OR execution NOT IN (SELECT value FROM json_each(:busy)))
+    AND NOT EXISTS (SELECT 1 FROM reports AS earlier WHERE earlier.execution = report.execution
+        AND earlier.seq < report.seq AND earlier.state = 'unsent')"""
+DUE_REPORTS = f"""
 SELECT seq, kind, execution, event, attempts, doubtful, created_at,
     (SELECT action FROM executions WHERE id = report.execution) FROM reports AS report
-WHERE state = 'unsent' AND due_at <= ?
-    AND (execution IS NULL OR execution NOT IN (SELECT value FROM json_each(?)))
-    AND NOT EXISTS (SELECT 1 FROM reports AS earlier WHERE earlier.execution = report.execution
-        AND earlier.seq < report.seq AND earlier.state = 'unsent')
-ORDER BY due_at, seq LIMIT ?"""
-NEXT_DUE = """
-SELECT count(*), min(due_at) FILTER (WHERE execution IS NULL
-    OR execution NOT IN (SELECT value FROM json_each(?))) FROM reports
-WHERE state = 'unsent' AND seq NOT IN (SELECT value FROM json_each(?))"""
+WHERE {_FREE} AND due_at <= :now ORDER BY due_at, seq LIMIT :limit"""  # noqa: S608
+NEXT_DUE = f"""
+SELECT due_at FROM reports AS report
+WHERE {_FREE} AND due_at > :now ORDER BY due_at LIMIT 1"""  # noqa: S608
+UNCLAIMED_REPORTS = """
+SELECT execution, seq FROM reports
+WHERE state = 'unsent' AND seq NOT IN (SELECT value FROM json_each(:held)) LIMIT :limit"""
 # A `finished` that follows a refused `started` would never balance (contract §4.4): they go
 # together. A log entry stands for itself.
 PARK = """
@@ -115,7 +118,18 @@ WHERE seq < ? AND state = coalesce(?, state) ORDER BY seq DESC LIMIT ?"""  # noq
 OPEN_RECORDS = f"""
 SELECT {_RECORD} FROM executions INDEXED BY executions_open
 WHERE state <> 'finished' AND seq < ? AND state = ? ORDER BY seq DESC LIMIT ?"""  # noqa: S608
+ASKING_RECORDS = f"""
+SELECT {_RECORD} FROM executions INDEXED BY executions_asking
+WHERE question IS NOT NULL AND state <> 'finished' AND {_VERDICT} IS NULL
+    AND seq < ? AND state = coalesce(?, state) ORDER BY seq DESC LIMIT ?"""  # noqa: S608
 RECORDS_AFTER = f"SELECT {_RECORD} FROM executions WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608
+RECORDS_OF = f"""
+SELECT {_RECORD} FROM executions
+WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq"""  # noqa: S608
+NEWEST = "SELECT seq, id FROM executions ORDER BY seq DESC LIMIT 1"
+STATES = """
+SELECT seq, state FROM executions INDEXED BY executions_open
+WHERE state <> 'finished' AND seq <= ?"""
 WHOLE = f"""
 SELECT {_RECORD}, details, plan, event, question, aborted FROM executions
 WHERE id = ?"""  # noqa: S608
@@ -155,7 +169,7 @@ OF_ACTION = f"""
 SELECT context, judged, admitted_at FROM effects INDEXED BY effects_of_target
 WHERE target = ? AND action = ? {_NEWEST} LIMIT 50"""  # noqa: S608
 FORGIVEN_AT = "SELECT max(at) FROM forgiven WHERE target IN (?, '')"
-EXECUTION_ID = "SELECT id FROM executions WHERE seq = ?"
+ID_OF = "SELECT id FROM executions WHERE seq = ?"
 OF_STAGE = """
 SELECT count(*) FROM effects INDEXED BY effects_of_stage
 WHERE project = ? AND stage = ? AND admitted_at >= ?"""

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from keptn_remedy.journal import DueUndo, Undo, rows
+from keptn_remedy.journal import rows
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.sqlite_file import SqliteFile
+from keptn_remedy.journal.values import DueUndo, Undo
 
 PROBLEM_CLOSED = "problem closed"
 TIME_IS_UP = "time is up"
@@ -17,7 +18,7 @@ FAILED_VERIFICATION = "failed verification"
 ABORTED = "aborted"
 
 
-class Undos(SqliteFile):
+class SqliteUndos(SqliteFile):
     """The part of the journal that keeps undos."""
 
     async def want_undo(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Generic, Literal, NamedTuple, NewType, Protocol, TypeVar
 
 from keptn_remedy.action import JSON, Outcome, Plan
 from keptn_remedy.events import ActionTriggered, Report
@@ -13,6 +13,39 @@ from keptn_remedy.events import ActionTriggered, Report
 State = Literal["accepted", "started", "finished"]
 Verdict = Literal["approved", "denied"]
 UndoState = Literal["armed", "wanted", "running", "done", "refused", "failed"]
+Cursor = NewType("Cursor", int)
+"""Where a page of records ended, and the next one goes on. Only the journal reads it."""
+
+
+class Claimable(Protocol):
+    """What is stored to be worked on. `is_claimed`: this process holds it, nobody else takes it."""
+
+    @property
+    def is_claimed(self) -> bool: ...
+
+
+T = TypeVar("T", bound=Claimable)
+
+
+class Claimed(NamedTuple, Generic[T]):
+    """What was claimed at one look; whether the journal holds more that nobody claims; and the Unix
+    time in seconds at which some of that will be due, None where it waits for what is claimed.
+    """
+
+    items: Sequence[T]
+    is_left: bool
+    due_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """How far a reader of `changes` has come: the newest execution then, and the state of each that
+    was open. Only the journal reads it.
+    """
+
+    newest: int
+    newest_id: str
+    open: Mapping[int, State]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +74,11 @@ class Execution:
 
     `runs` counts the processes that began it. `plan` is what a planned action decided on; `failure`
     is the outcome it is being undone for. `question` waits for people, or has their verdict;
-    `aborted` is why it was given up. `unreadable` says why these could not be read.
+    `aborted` is why it was aborted. `unreadable` says why these could not be read. `handle` is the
+    journal's own, and nobody else reads it. `is_claimed`: it is this process's to carry out.
     """
 
-    seq: int
+    handle: int
     trigger: ActionTriggered
     action: str
     runs: int = 0
@@ -53,6 +87,7 @@ class Execution:
     unreadable: str | None = None
     question: Question | None = None
     aborted: str | None = None
+    is_claimed: bool = False
 
     @property
     def id(self) -> str:
@@ -65,7 +100,7 @@ class Execution:
 
 @dataclass(frozen=True, slots=True)
 class OpenTask:
-    """An open execution in short, for asking Keptn about it. `listed`: Keptn told it as open."""
+    """An open execution in short, for asking Keptn about it. `listed`: Keptn lists it as open."""
 
     id: str
     project: str
@@ -78,9 +113,9 @@ class OpenTask:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An execution as told to people, in short. `undone` is how its undo stands, if it has one."""
+    """An execution as shown to people, in short. `undone` is how its undo stands, if it has one."""
 
-    seq: int
+    cursor: Cursor
     id: str
     state: State
     action: str
@@ -100,7 +135,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Undelivered:
+class OpenReport:
     """A report that Keptn has not acknowledged: still to be sent, or parked for good."""
 
     kind: str
@@ -169,13 +204,13 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class WholeRecord(Record):
-    """An execution as told to people, whole: with the reports that Keptn has not acknowledged, and
+    """An execution as shown to people, whole: with the reports that Keptn has not acknowledged, and
     the event as the JSON text that came in.
     """
 
     details: Mapping[str, JSON]
     plan: Plan | None
-    undelivered: tuple[Undelivered, ...]
+    undelivered: tuple[OpenReport, ...]
     event: bytes
     question: Question | None = None
     aborted: str | None = None
@@ -185,15 +220,22 @@ class WholeRecord(Record):
 @dataclass(frozen=True, slots=True)
 class Unsent:
     """A report in the outbox, and the action it is about. `doubtful`: it may have reached Keptn
-    already.
+    already. `handle` is the journal's own, and nobody else reads it. `is_claimed`: it is this
+    process's to deliver.
     """
 
-    seq: int
+    handle: int
     report: Report
     attempts: int = 0
     doubtful: bool = False
     created_at: float = 0.0
     action: str | None = None
+    is_claimed: bool = False
+
+    @property
+    def chain(self) -> str:
+        """What is delivered one after the other: the reports of one execution."""
+        return chain(self.report.execution, self.handle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +297,11 @@ class Last(NamedTuple):
     admitted_at: float
     ended_at: float | None
     settled_at: float | None
+
+
+def chain(execution: str | None, handle: int) -> str:
+    """The chain of a report; one that belongs to no execution has a chain of its own."""
+    return execution or f"report {handle}"
 
 
 def lane(trigger: ActionTriggered) -> str:

@@ -10,7 +10,8 @@ from contextlib import suppress
 from dataclasses import replace
 
 from keptn_remedy.events import Replies, Report
-from keptn_remedy.journal import Journal, JournalError, Unsent, insist
+from keptn_remedy.journal import JournalError, Reports, Unsent, insist
+from keptn_remedy.journal.feed import Feed
 from keptn_remedy.keptn.transports import Rejected, Undelivered
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
@@ -21,7 +22,6 @@ IN_FLIGHT = 256
 GRACE_SECONDS = 2.0
 FIRST_PAUSE_SECONDS = 0.1
 EARLY_SECONDS, EARLY_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 60.0, 5.0, 30.0
-IDLE_SECONDS = 5.0
 FLUSH_LOOK_SECONDS = 0.02
 # One change of the journal for all that was delivered meanwhile.
 FORGET_SECONDS = 0.02
@@ -31,12 +31,12 @@ class Outbox:
     """Delivers each execution's reports one after the other, executions side by side.
 
     A new report is sent straight from memory. What could not be sent, or is too much at once, is
-    left to the journal and fetched from there when it is due.
+    left to the journal, and fetched from there when it is due (see `Feed`).
     """
 
     def __init__(
         self,
-        journal: Journal,
+        journal: Reports,
         send: Callable[[Report], Awaitable[None]],
         counted: Callable[[Report], Awaitable[bool]],
         *,
@@ -50,47 +50,37 @@ class Outbox:
         self._replies = replies
         self._clock = clock
         self._metrics = metrics
+        # What is being delivered, by chain: one after the other, so that a later one queues up.
         self._chains: dict[str, deque[Unsent]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        # Sent, but not yet forgotten by the journal: must not be fetched and sent again.
-        self._delivered: dict[int, Unsent] = {}
+        # What Keptn has, and the journal still has to forget; claimed until then.
+        self._delivered: list[Unsent] = []
         self._forgetting: asyncio.Task[None] | None = None
-        self._left_to_journal = True
-        # What is offered while the journal is being asked; None at other times.
-        self._arrived: list[Unsent] | None = None
-        self._wake = asyncio.Event()
+        self._feed = Feed(
+            journal.claim_reports,
+            self._start,
+            journal.release_report,
+            room=lambda: IN_FLIGHT - len(self._chains),
+            clock=clock,
+        )
 
     def offer(self, unsent: Unsent) -> None:
         """Deliver a stored report as soon as possible."""
-        key = _chain_key(unsent)
-        chain = self._chains.get(key)
-        if unsent.seq in self._delivered or any(unsent.seq == u.seq for u in chain or ()):
-            return  # a look into the journal was quicker than whoever stored it
-        if self._arrived is not None:
-            self._arrived.append(unsent)
-        elif chain is not None:
+        chain = self._chains.get(unsent.chain)
+        if chain is not None and unsent.is_claimed:
             chain.append(unsent)
-        elif self._left_to_journal or len(self._chains) >= IN_FLIGHT:
-            self._left_to_journal = True
-            self._wake.set()
         else:
-            self._start(key, unsent)
+            self._feed.offer(unsent)
 
     async def run(self) -> None:
-        """Fetch what is due from the journal, for ever."""
-        while True:
-            self._wake.clear()
-            pause = IDLE_SECONDS
-            try:
-                pause = await self._fetch()
-            except JournalError:
-                self._left_to_journal = True
-            await self._clock.wait(self._wake, pause)
+        """Fetch from the journal what waits there and is due, until cancelled."""
+        await self._feed.run()
 
     async def flush(self) -> None:
-        """Wait until nothing is left to be told."""
-        while self._tasks or (await self._journal.backlog()).unsent:
-            self._wake.set()
+        """Wait until every report is delivered."""
+        self._feed.look_again()
+        while self._tasks or self._delivered or self._feed.is_left:
+            self._feed.note_room()
             await self._clock.sleep(FLUSH_LOOK_SECONDS)
 
     async def close(self) -> None:
@@ -100,63 +90,31 @@ class Outbox:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._forget_now()
+        with suppress(JournalError):  # the next process asks Keptn
+            await self._forget_delivered()
 
-    async def _fetch(self) -> float:
-        """Start what is due; returns seconds until the next look."""
-        self._arrived = []
-        try:
-            now = self._clock.now()
-            started = await self._start_due(now)
-            # A chain that breaks while we ask sets it again.
-            self._left_to_journal = False
-            is_left, next_due = await self._journal.next_due(self._known(), self._chains.keys())
-        finally:
-            arrived, self._arrived = self._arrived, None
-        self._left_to_journal |= is_left
-        for unsent in arrived:
-            if unsent.seq not in started:
-                self.offer(unsent)
-        if next_due is None:
-            return IDLE_SECONDS  # the end of a chain wakes us
-        return min(max(next_due - now, 0.01), IDLE_SECONDS)
-
-    async def _start_due(self, now: float) -> set[int]:
-        started: set[int] = set()
-        room = IN_FLIGHT - len(self._chains)
-        if room <= 0:
-            return started
-        # What was in our hands when the journal was asked may be stale in its answer.
-        known = set(self._known())
-        for unsent in await self._journal.unsent(now, room, self._chains.keys()):
-            if unsent.seq in self._delivered:
-                self._forget(unsent)
-            elif unsent.seq not in known and _chain_key(unsent) not in self._chains:
-                self._start(_chain_key(unsent), unsent)
-                started.add(unsent.seq)
-        return started
-
-    def _known(self) -> list[int]:
-        in_chains = [unsent.seq for chain in self._chains.values() for unsent in chain]
-        return [*in_chains, *self._delivered]
-
-    def _start(self, key: str, unsent: Unsent) -> None:
-        chain = self._chains[key] = deque((unsent,))
-        task = asyncio.create_task(self._deliver_all(key, chain))
+    def _start(self, unsent: Unsent) -> None:
+        if (chain := self._chains.get(unsent.chain)) is not None:
+            chain.append(unsent)  # both came while the journal was asked
+            return
+        chain = self._chains[unsent.chain] = deque((unsent,))
+        task = asyncio.create_task(self._deliver_all(unsent.chain, chain))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _deliver_all(self, key: str, chain: deque[Unsent]) -> None:
         try:
-            while chain:
-                if not await self._deliver(chain[0]):
-                    self._left_to_journal = True
-                    break
+            while chain and await self._deliver(chain[0]):
                 chain.popleft()
         finally:
             del self._chains[key]
-            if self._left_to_journal:
-                self._wake.set()
+        if not chain:
+            self._feed.note_room()
+            return
+        # The first one failed, and what comes after it must not overtake it.
+        for unsent in chain:
+            self._journal.release_report(unsent)
+        self._feed.look_again()
 
     async def _deliver(self, unsent: Unsent) -> bool:
         """Whether the next report of the chain may follow."""
@@ -183,22 +141,23 @@ class Outbox:
         return True
 
     def _forget(self, unsent: Unsent) -> None:
-        self._delivered[unsent.seq] = unsent
+        self._delivered.append(unsent)
         if self._forgetting is None:
-            self._forgetting = asyncio.create_task(self._forget_soon())
+            self._forgetting = asyncio.create_task(self._forget_all())
 
-    async def _forget_soon(self) -> None:
-        """Have the journal forget what was delivered, a few at a time."""
-        await self._clock.sleep(FORGET_SECONDS)
+    async def _forget_all(self) -> None:
+        """Have the journal forget what was delivered, many at a time, for as long as it fails."""
+        while self._delivered:
+            await self._clock.sleep(FORGET_SECONDS)
+            await insist(self._forget_delivered, self._clock.sleep)
+            self._feed.note_room()
         self._forgetting = None
-        await self._forget_now()
 
-    async def _forget_now(self) -> None:
-        delivered = list(self._delivered.values())
-        with suppress(JournalError):  # the next look finds them again
+    async def _forget_delivered(self) -> None:
+        delivered = self._delivered[:]
+        if delivered:
             await self._journal.forget(delivered)
-            for unsent in delivered:
-                self._delivered.pop(unsent.seq, None)
+            del self._delivered[: len(delivered)]
 
     async def _postpone(self, unsent: Unsent, error: Undelivered) -> None:
         self._metrics.reports(unsent.report.kind, "failed").inc()
@@ -239,7 +198,3 @@ class Outbox:
         told = await insist(lambda: self._journal.park(unsent, reason, entry), self._clock.sleep)
         if told:
             self.offer(told)
-
-
-def _chain_key(unsent: Unsent) -> str:
-    return unsent.report.execution or f"report {unsent.seq}"

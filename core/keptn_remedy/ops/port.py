@@ -11,7 +11,7 @@ from aiohttp import web
 
 from keptn_remedy.action import PlannedAction
 from keptn_remedy.guardrails.pauses import Pauses
-from keptn_remedy.journal import Execution, Journal, JournalError, Record, State
+from keptn_remedy.journal import Cursor, JournalError, Looks, Record, State
 from keptn_remedy.ops import models, openapi
 from keptn_remedy.ops.answers import HttpError, json_answer, problems
 from keptn_remedy.ops.operator_api import MAX_BODY_BYTES, OperatorApi
@@ -32,7 +32,7 @@ class OpsPort:
         host: str,
         port: int,
         *,
-        journal: Journal,
+        journal: Looks,
         registry: Registry,
         metrics: Metrics,
         readiness: Callable[[], Awaitable[models.Readiness]],
@@ -107,20 +107,14 @@ class OpsPort:
         limit = _number(request, "limit", 1, MAX_PAGE) or DEFAULT_PAGE
         before = _number(request, "before", 0, 2**53)
         asking = await self._journal.questions(models.MAX_ASKING)
-        if "waiting" in request.query:
-            found = await self._records_of(asking, _state(state), before, limit)
-        else:
-            found = await self._journal.records(state=_state(state), before=before, limit=limit)
+        found = await self._journal.records(
+            state=_state(state),
+            asking="waiting" in request.query,
+            before=None if before is None else Cursor(before),
+            limit=limit,
+        )
         page = _page(found, limit, {execution.id for execution in asking})
         return json_answer(page, self._mask)
-
-    async def _records_of(
-        self, asking: Sequence[Execution], state: State | None, before: int | None, limit: int
-    ) -> list[Record]:
-        newest = sorted(asking, key=lambda execution: execution.seq, reverse=True)
-        ids = [e.id for e in newest if before is None or e.seq < before][:limit]
-        found = [await self._journal.record(execution_id) for execution_id in ids]
-        return [record for record in found if record and state in (None, record.state)]
 
     async def _execution(self, request: web.Request) -> web.Response:
         record = await self._journal.record(request.match_info["id"])
@@ -146,7 +140,7 @@ class OpsPort:
 def _page(found: Sequence[Record], limit: int, asking: Collection[str]) -> models.Executions:
     return models.Executions(
         executions=[models.Execution.of(r, asks=r.id in asking) for r in found],
-        next=found[-1].seq if len(found) == limit else None,
+        next=found[-1].cursor if len(found) == limit else None,
     )
 
 

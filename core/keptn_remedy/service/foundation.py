@@ -16,7 +16,7 @@ from keptn_remedy.guardrails.defaults import ReplicaSettings
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.guardrails.policy_file import PolicyFile
 from keptn_remedy.http_client import lent_session
-from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.journal import Journal, open_journal
 from keptn_remedy.keptn.peer import Peer, peer_of
 from keptn_remedy.ops.operator_token import OperatorToken
 from keptn_remedy.registry import Registry
@@ -33,7 +33,7 @@ class Foundation:
     settings: Settings
     keptn: KeptnSettings
     registry: Registry
-    journal: SqliteJournal
+    journal: Journal
     policy: PolicyFile
     pauses: Pauses
     peer: Peer
@@ -60,7 +60,7 @@ async def opened(
     """The foundation, until the context is left. Raises as `wiring.running`."""
     async with AsyncExitStack() as stack:
         metrics = Metrics(installed_version())
-        journal = SqliteJournal.open(settings.journal, now=clock.now, on_commit=metrics.note_commit)
+        journal = open_journal(settings.journal, now=clock.now, on_commit=metrics.note_commit)
         stack.push_async_callback(journal.close)
         stack.push_async_callback(registry.close)
         policy = PolicyFile(settings.policy, journal, partial(replicas.rules, names=registry.names))

@@ -14,8 +14,7 @@ from keptn_remedy.guardrails.defaults import ReplicaSettings
 from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.http_client import lent_session
-from keptn_remedy.journal import Ending, Execution, Journal, Undo
-from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.journal import Ending, Execution, Journal, Undo, open_journal
 from keptn_remedy.registry import Registry
 from keptn_remedy.service.engine import Engine, build_engine
 from keptn_remedy.service.foundation import installed_version, secrets_in
@@ -82,7 +81,7 @@ async def _accepted(journal: Journal, actions: Registry, event: ActionTriggered)
 @asynccontextmanager
 async def _journal(clock: Clock) -> AsyncGenerator[Journal]:
     with TemporaryDirectory(prefix="keptn-remedy-") as folder:
-        journal = SqliteJournal.open(Path(folder) / "journal.db", now=clock.now)
+        journal = open_journal(Path(folder) / "journal.db", now=clock.now)
         try:
             yield journal
         finally:

@@ -167,7 +167,7 @@ async def test_after_a_backlog_new_executions_start_straight_from_memory_again(
     async with yard(tmp_path, max_concurrent=2) as it:
         await asyncio.gather(*(it.arrive(str(n), f"service {n}") for n in range(40)))
         await it.until_ran(40)
-        await until(lambda: not it.dispatcher._backlog and not it.dispatcher.running)
+        await until(lambda: not it.dispatcher._feed.is_left and not it.dispatcher.running)
         await it.arrive("straight", "carts")
         assert "straight" in it.dispatcher._running
 
@@ -207,8 +207,8 @@ async def test_nothing_is_started_while_draining_and_nothing_is_lost(tmp_path: P
         await it.arrive("1", "carts")
         await it.dispatcher.drain(1)
         assert it.ran == []
-        found, _ = await it.journal.waiting(9, busy=(), running=(), upto=9)
-        assert [execution.id for execution in found] == ["1"]
+        found = await it.journal.claim(9)
+        assert [execution.id for execution in found.items] == ["1"]
 
 
 async def test_what_outlives_the_drain_is_waited_for_once_and_its_end_is_told(
@@ -232,6 +232,8 @@ async def test_what_nobody_offered_is_found_even_while_a_look_is_under_way(tmp_p
         await it.until_ran(1)
         for number in range(20):
             body = orjson.dumps(triggered("wait", id=f"silent {number}", service=f"s {number}"))
-            await it.journal.accept(events.stored_trigger(body), "wait")
+            execution = await it.journal.accept(events.stored_trigger(body), "wait")
+            assert execution
+            it.journal.release(execution)
             it.dispatcher.recover()
         await it.until_ran(21)

@@ -19,7 +19,7 @@ from keptn_remedy.guardrails.rails import Refusal
 from keptn_remedy.journal import Ending, Execution
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.guardrails.caps import Act, Ask, Judged, Limits, Past, Rate, Storm
-from tests.core.journals import DONE, FAILED, SetClock, reports_of, trigger
+from tests.core.journals import DONE, FAILED, SetClock, trigger
 
 ACTIONS = ("scale", "restart")
 SERVICES_OF_A_STAGE = 5
@@ -212,10 +212,7 @@ class World:
         if self._rules.is_default:  # then nothing is counted for plain actions
             asks = tuple(replace(ask, planned=True) for ask in asks)
         executions = await asyncio.gather(*(self._accepted(ask) for ask in asks))
-        if len(asks) == 1 and await self._is_begun_admitted(asks[0], executions[0]):
-            verdicts: list[Objection | None] = [None]
-        else:
-            verdicts = await asyncio.gather(*map(self._verdict, asks, executions))
+        verdicts = await asyncio.gather(*map(self._verdict, asks, executions))
         for ask, execution, verdict in zip(asks, executions, verdicts, strict=True):
             self._asked.append((ask, execution, self._checked(ask, verdict)))
 
@@ -240,16 +237,6 @@ class World:
         execution = await self._journal.accept(trigger, ask.action)
         assert execution
         return execution
-
-    async def _is_begun_admitted(self, ask: Ask, execution: Execution) -> bool:
-        asking = None if ask.planned else self._guard.request(execution)
-        if asking is None:
-            return False
-        started = reports_of(execution, self._clock)[0]
-        unsent, is_admitted = await self._journal.begin_admitted(execution, started, *asking)
-        if unsent:
-            await self._journal.forget([unsent])  # else it would not be pruned
-        return is_admitted
 
     async def _verdict(self, ask: Ask, execution: Execution) -> Objection | None:
         plan = Plan(tuple(Change(target, "number", 0, 1) for target in ask.names))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -141,70 +140,6 @@ async def test_nothing_is_admitted_once_it_finished(journal: SqliteJournal) -> N
     with pytest.raises(LookupError, match="not open"):
         await journal.admit(execution, PLAN, [effect(execution)], allow)
     assert await asked(journal, lambda history: history.unsettled(0)) == 0
-
-
-async def test_what_is_admitted_as_it_begins_is_begun_and_counted(
-    journal: SqliteJournal, clock: SetClock
-) -> None:
-    execution = await accepted(journal)
-    started = reports_of(execution, clock)[0]
-    unsent, is_admitted = await journal.begin_admitted(
-        execution, started, [effect(execution)], allow
-    )
-    assert is_admitted
-    assert unsent
-    assert await journal.unsent(clock.time, 10, ()) == [unsent]
-    [begun], _ = await journal.waiting(10, busy=(), running=(), upto=2**40)
-    assert (begun.runs, (await journal.records())[0].state) == (1, "started")
-    assert await asked(journal, lambda history: history.count(0, Alike(target="flag"))) == 1
-    assert await journal.admit(execution, None, [], lambda history: "no") is None
-
-
-def broken(history: History) -> str:
-    raise ZeroDivisionError("a mistake in a rail")
-
-
-@pytest.mark.parametrize("decide", [lambda history: "no", broken])
-async def test_what_is_not_admitted_as_it_begins_has_begun_and_asks_again(
-    journal: SqliteJournal, clock: SetClock, decide: Callable[[History], str | None]
-) -> None:
-    execution = await accepted(journal)
-    started = reports_of(execution, clock)[0]
-    unsent, is_admitted = await journal.begin_admitted(
-        execution, started, [effect(execution)], decide
-    )
-    assert unsent
-    assert not is_admitted
-    assert (await journal.records())[0].state == "started"
-    assert await asked(journal, lambda history: history.last("flag")) is None
-    assert await journal.admit(execution, None, [effect(execution)], lambda history: "no") == "no"
-
-
-async def test_what_has_begun_before_is_not_admitted_by_beginning_again(
-    journal: SqliteJournal, clock: SetClock
-) -> None:
-    execution = await accepted(journal)
-    started = reports_of(execution, clock)[0]
-    assert await journal.announce(execution, started)
-    begun = await journal.begin_admitted(execution, started, [effect(execution)], allow)
-    assert begun == (None, False)
-    [waits], _ = await journal.waiting(10, busy=(), running=(), upto=2**40)
-    assert waits.runs == 1
-    assert await asked(journal, lambda history: history.last("flag")) is None
-    await journal.finish(execution, Ending(DONE), attempts=1)
-    begun = await journal.begin_admitted(execution, started, [effect(execution)], allow)
-    assert begun == (None, False)
-
-
-async def test_who_begins_sees_the_pause(journal: SqliteJournal, clock: SetClock) -> None:
-    execution = await accepted(journal)
-    await journal.pause("ann", "release")
-    seen: list[object] = []
-    started = reports_of(execution, clock)[0]
-    await journal.begin_admitted(
-        execution, started, [effect(execution)], lambda history: seen.append(history.pause())
-    )
-    assert [pause and pause.by for pause in seen] == ["ann"]  # type: ignore[attr-defined]  # a Pause
 
 
 async def test_counting_goes_on_where_it_was_left_out(

@@ -61,13 +61,13 @@ async def test_the_last_effect_on_a_target_tells_when_it_ended_and_settled(
     async def last() -> Last | None:
         return await asked(journal, lambda history: history.last("a"))
 
-    assert await last() == Last(execution.seq, "wait", at, None, None)
+    assert await last() == Last(execution.handle, "wait", at, None, None)
     clock.time += 5
     await journal.finish(execution, Ending(DONE), attempts=1)
-    assert await last() == Last(execution.seq, "wait", at, at + 5, at + 35)
+    assert await last() == Last(execution.handle, "wait", at, at + 5, at + 35)
     clock.time += 5
     await journal.finish(execution, Ending(DONE), attempts=1)
-    assert await last() == Last(execution.seq, "wait", at, at + 5, at + 35)
+    assert await last() == Last(execution.handle, "wait", at, at + 5, at + 35)
 
 
 async def test_what_was_affected_in_a_stage_is_told_once_each(
@@ -224,4 +224,4 @@ async def test_of_two_effects_of_one_moment_the_later_admitted_is_the_newer(
         assert await journal.admit(execution, None, [effect(execution, "a")], allow) is None
     newest = await asked(journal, lambda history: history.last("a"))
     assert newest
-    assert newest.execution == early.seq
+    assert newest.execution == early.handle

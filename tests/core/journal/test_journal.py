@@ -9,9 +9,18 @@ from pathlib import Path
 import pytest
 
 from keptn_remedy import Outcome
-from keptn_remedy.journal import Ending, JournalError, JournalUnusable, insist, statements
+from keptn_remedy.journal import Claimed, Ending, JournalError, JournalUnusable, insist, statements
 from keptn_remedy.journal.sqlite import SqliteJournal
-from tests.core.journals import DONE, PLAN, REPLIES, SetClock, accepted, reports_of, trigger
+from tests.core.journals import (
+    DONE,
+    PLAN,
+    REPLIES,
+    SetClock,
+    accepted,
+    due_reports,
+    reports_of,
+    trigger,
+)
 
 
 async def test_a_trigger_is_accepted_once(journal: SqliteJournal) -> None:
@@ -27,9 +36,9 @@ async def test_an_accepted_trigger_is_there_after_reopening(path: Path, clock: S
     execution = await accepted(journal)
     await journal.close()
     again = SqliteJournal.open(path, now=clock.now)
-    found, waiting = await again.waiting(9, busy=(), running=(), upto=9)
+    found = await again.claim(9)
     await again.close()
-    assert (found, waiting) == ([execution], 1)
+    assert found == Claimed([execution], is_left=False)
 
 
 async def test_a_started_is_owed_once_however_often_an_execution_begins(
@@ -40,9 +49,8 @@ async def test_a_started_is_owed_once_however_often_an_execution_begins(
     assert await journal.announce(execution, started)
     assert await journal.begin(execution, started) is None
     assert await journal.begin(execution, started) is None
-    assert len(await journal.unsent(clock.now(), 9, ())) == 1
-    found, _ = await journal.waiting(9, busy=(), running=(), upto=9)
-    assert found[0].runs == 2
+    assert len(await due_reports(journal)) == 1
+    assert (await journal.next_in_lanes())[0].runs == 2
 
 
 async def test_the_backlog_tells_since_when_the_oldest_waits(
@@ -101,9 +109,9 @@ async def test_the_returned_reports_are_those_that_are_stored(
     _, finished = reports_of(execution, clock)
     told = await journal.finish(execution, Ending(DONE), attempts=1, reports=[finished, log_entry])
     for unsent in told:
-        assert (await journal.unsent(clock.now(), 9, ()))[0] == unsent
+        assert (await due_reports(journal))[0] == unsent
         await journal.forget([unsent])
-    assert await journal.unsent(clock.now(), 9, ()) == []
+    assert await due_reports(journal) == []
 
 
 async def test_a_plan_and_a_failure_survive_reopening(path: Path) -> None:
@@ -113,23 +121,9 @@ async def test_a_plan_and_a_failure_survive_reopening(path: Path) -> None:
     await journal.keep_failure(execution, Outcome.failed("overridden"))
     await journal.close()
     again = SqliteJournal.open(path)
-    found, _ = await again.waiting(1, busy=(), running=(), upto=9)
+    found = await again.next_in_lanes()
     await again.close()
     assert (found[0].plan, found[0].failure) == (PLAN, Outcome.failed("overridden"))
-
-
-async def test_waiting_gives_the_oldest_of_each_lane_that_is_not_busy(
-    journal: SqliteJournal,
-) -> None:
-    first = await accepted(journal, "1", "carts")
-    await accepted(journal, "2", "carts")
-    other = await accepted(journal, "3", "orders")
-    found, waiting = await journal.waiting(9, busy=(), running=(), upto=9)
-    assert ([e.id for e in found], waiting) == (["1", "3"], 3)
-    found, waiting = await journal.waiting(9, busy={first.lane}, running={first.seq}, upto=9)
-    assert ([e.id for e in found], waiting) == (["3"], 2)
-    _, waiting = await journal.waiting(9, busy=(), running=(), upto=other.seq - 1)
-    assert waiting == 2
 
 
 async def test_reports_of_an_execution_are_due_one_after_the_other(
@@ -139,17 +133,13 @@ async def test_reports_of_an_execution_are_due_one_after_the_other(
     started, finished = reports_of(execution, clock)
     await journal.begin(execution, started)
     await journal.finish(execution, Ending(DONE), attempts=1, reports=[finished])
-    due = await journal.unsent(clock.now(), 9, ())
+    due = await due_reports(journal)
     assert [unsent.report.kind for unsent in due] == ["started"]
     await journal.postpone(due[0], clock.now() + 5, "refused")
-    assert await journal.unsent(clock.now(), 9, ()) == []
-    # The finished, which waits for its turn.
-    assert await journal.next_due([due[0].seq], ()) == (True, clock.now())
-    assert await journal.next_due([due[0].seq], {execution.id}) == (True, None)
+    assert await due_reports(journal) == []
     clock.time += 5
-    await journal.forget(await journal.unsent(clock.now(), 9, ()))
-    assert [u.report.kind for u in await journal.unsent(clock.now(), 9, ())] == ["finished"]
-    assert await journal.unsent(clock.now(), 9, {execution.id}) == []
+    await journal.forget(await due_reports(journal))
+    assert [u.report.kind for u in await due_reports(journal)] == ["finished"]
 
 
 async def test_recovery_puts_every_unsent_report_in_doubt_after_a_grace(
@@ -159,9 +149,9 @@ async def test_recovery_puts_every_unsent_report_in_doubt_after_a_grace(
     started, _ = reports_of(execution, clock)
     await journal.begin(execution, started)
     await journal.recover(2.0)
-    assert await journal.unsent(clock.now(), 9, ()) == []
+    assert await due_reports(journal) == []
     clock.time += 2
-    assert (await journal.unsent(clock.now(), 9, ()))[0].doubtful
+    assert (await due_reports(journal))[0].doubtful
 
 
 async def test_a_finished_never_follows_a_refused_started(
@@ -177,7 +167,7 @@ async def test_a_finished_never_follows_a_refused_started(
         await journal.park(unsent, "401")
         if not finish_first:
             await journal.finish(execution, Ending(DONE), attempts=1, reports=[finished])
-    assert await journal.unsent(clock.now(), 9, ()) == []
+    assert await due_reports(journal) == []
     assert (await journal.backlog()).parked == 4
 
 
@@ -209,9 +199,9 @@ async def test_pages_of_records_meet_without_gap_or_overlap(journal: SqliteJourn
     for number in range(5):
         await accepted(journal, str(number))
     first = await journal.records(limit=2)
-    second = await journal.records(limit=9, before=first[-1].seq)
+    second = await journal.records(limit=9, before=first[-1].cursor)
     assert [r.id for r in first + second] == ["4", "3", "2", "1", "0"]
-    assert [r.id for r in await journal.records_after(first[-1].seq, 9)] == ["4"]
+    assert [r.id for r in await journal.records_after(first[-1].cursor, 9)] == ["4"]
 
 
 async def test_one_change_that_cannot_be_stored_does_not_take_others_along(
@@ -269,12 +259,14 @@ async def test_no_look_of_the_service_walks_through_the_history(path: Path) -> N
     looks = {
         name: sql
         for name, sql in vars(statements).items()
-        if name in ("WAITING", "COUNT_WAITING", "PLANNED", "UNANNOUNCED", "UNSENT", "WHOLE")
+        if name in ("NEXT_IN_LANES", "UNCLAIMED", "PLANNED", "UNANNOUNCED", "STATES", "WHOLE")
     }
     looks["OPEN_RECORDS"] = statements.OPEN_RECORDS
     assert len(looks) == 7
     for name, sql in looks.items():
-        plan = connection.execute(f"EXPLAIN QUERY PLAN {sql}", (None,) * sql.count("?")).fetchall()
+        named = dict.fromkeys(("busy", "held", "limit"))
+        bound = (None,) * sql.count("?") or named
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {sql}", bound).fetchall()
         walks = [row[3] for row in plan if row[3].startswith("SCAN executions")]
         assert all("INDEX executions_open" in walk for walk in walks), name
     connection.close()

@@ -30,6 +30,7 @@ from tests.core.journals import (
     SetClock,
     accepted,
     allow,
+    due_reports,
     effect,
     reports_of,
     trigger,
@@ -40,7 +41,7 @@ LATE = "nobody answered in time, so it was denied"
 
 
 async def waiting(journal: SqliteJournal) -> list[Execution]:
-    return (await journal.waiting(9, busy=(), running=(), upto=99))[0]
+    return await journal.next_in_lanes()
 
 
 async def whole(journal: SqliteJournal, execution_id: str) -> WholeRecord:
@@ -266,7 +267,7 @@ async def test_an_aborted_execution_is_finished_once(
     _, finished = reports_of(execution, clock)
     aborted = Ending(Outcome.errored("aborted; undone"), is_aborted=True)
     (told,) = await journal.finish(execution, aborted, attempts=2, reports=[finished])
-    assert await journal.unsent(clock.now(), 9, ()) == [told]
+    assert await due_reports(journal) == [told]
     again = Ending(Outcome.errored("again"), is_aborted=True)
     assert await journal.finish(execution, again, attempts=3, reports=[finished]) == []
     assert await journal.finish(execution, Ending(DONE), attempts=3, reports=[finished]) == []
@@ -329,7 +330,7 @@ async def test_a_lost_execution_is_finished_and_told_once(
     event = trigger("1")
     _, finished = reports_of(Execution(0, event, "wait"), clock)
     (told,) = await journal.finish_lost(event, "wait", lost, finished)
-    assert await journal.unsent(clock.now(), 9, ()) == [told]
+    assert await due_reports(journal) == [told]
     assert await journal.finish_lost(event, "wait", lost, finished) == []
     assert await journal.accept(event, "wait") is None
     record = await whole(journal, "1")
@@ -344,7 +345,7 @@ async def test_what_is_open_is_not_lost(journal: SqliteJournal, clock: SetClock)
     _, finished = reports_of(execution, clock)
     assert await journal.finish_lost(execution.trigger, "wait", DONE, finished) == []
     assert [e.id for e in await waiting(journal)] == ["1"]
-    assert await journal.unsent(clock.now(), 9, ()) == []
+    assert await due_reports(journal) == []
 
 
 async def test_orders_to_a_journal_that_cannot_be_written_are_refused(path: Path) -> None:

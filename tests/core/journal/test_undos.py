@@ -12,7 +12,17 @@ from keptn_remedy import Outcome, Plan
 from keptn_remedy.journal import Arm, Ending, Execution, Undo, UndoAtOnce
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.sqlite import SqliteJournal
-from tests.core.journals import DONE, FAILED, PLAN, SetClock, accepted, admitted, allow, reports_of
+from tests.core.journals import (
+    DONE,
+    FAILED,
+    PLAN,
+    SetClock,
+    accepted,
+    admitted,
+    allow,
+    due_reports,
+    reports_of,
+)
 
 CLOSED = Arm(on_closed=True)
 
@@ -195,7 +205,7 @@ async def test_arming_leaves_the_numbers_of_reports_alone(
     told = await journal.finish(
         execution, Ending(DONE, arm=CLOSED), attempts=1, reports=[reports_of(execution, clock)[1]]
     )
-    assert await journal.unsent(clock.time, 9, ()) == told
+    assert await due_reports(journal) == told
 
 
 async def test_an_undo_that_a_process_left_behind_is_known_until_it_ends(path: Path) -> None:
@@ -321,7 +331,7 @@ async def test_what_was_undone_after_its_own_verification_is_not_undone_again(
     told = await journal.finish(
         execution, Ending(FAILED, is_failure=True, undo=undone), attempts=1, reports=[report]
     )
-    assert await journal.unsent(clock.time, 9, ()) == told
+    assert await due_reports(journal) == told
     now = clock.utc()
     assert await journal.undo_of("1") == Undo(
         "done", cause="failed verification", asked_at=now, ended_at=now, message="undone"

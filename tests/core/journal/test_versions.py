@@ -11,7 +11,7 @@ from keptn_remedy.journal import Ending, JournalUnusable
 from keptn_remedy.journal.schema import MIGRATIONS, VERSION_1
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.support.clock import Clock
-from tests.core.journals import DONE, PLAN, REPLIES, SetClock, accepted, allow, trigger
+from tests.core.journals import DONE, PLAN, REPLIES, SetClock, accepted, allow, due_reports, trigger
 
 
 @pytest.fixture
@@ -45,13 +45,13 @@ def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
 async def test_a_file_of_version_1_keeps_everything_it_holds(path: Path, clock: SetClock) -> None:
     write_version_1(path)
     journal = SqliteJournal.open(path, now=clock.now)
-    found, waiting = await journal.waiting(9, busy=(), running=(), upto=9)
-    assert ([e.id for e in found], waiting) == (["open"], 1)
+    found = await journal.next_in_lanes()
+    assert [execution.id for execution in found] == ["open"]
     assert (found[0].plan, found[0].runs, found[0].question) == (PLAN, 2, None)
     record = await journal.record("finished")
     assert record
     assert (record.message, record.details, record.undo) == ("done", {"flag": "off"}, None)
-    assert [u.report.kind for u in await journal.unsent(clock.now(), 9, ())] == ["started"]
+    assert [u.report.kind for u in await due_reports(journal)] == ["started"]
     assert await journal.recall("a", "key") == 1
     assert [(task.id, task.listed) for task in await journal.open_tasks(9)] == [("open", False)]
     assert await journal.admit(found[0], PLAN, [], allow) is None

@@ -492,7 +492,7 @@ async def test_a_death_between_storing_and_reporting_loses_no_answer_and_makes_n
     second = SqliteJournal.open(tmp_path / "journal.db")
     async with sweeping(keptn, second, answers=True) as after:
         await after.sweep.once()
-    [unsent] = await second.unsent(after.clock.now() + 60, 10, [])
+    [unsent] = (await second.claim_reports(10)).items
     await second.close()
     await send(keptn, unsent.report.body)
     assert after.reported == []

@@ -175,7 +175,7 @@ async def test_after_an_outage_new_reports_are_sent_straight_away_again(tmp_path
         await it.finish("1")
         await it.until_empty()
         async with asyncio.timeout(10):
-            while it.outbox._left_to_journal:
+            while it.outbox._feed.is_left:
                 await it.finish(f"again {len(it.sent)}")
                 await it.until_empty()
 
@@ -213,7 +213,7 @@ async def test_pauses_stay_short_in_the_first_minute_and_grow_to_half_a_minute(
         early = [it.outbox._pause(unsent, None) for _ in range(100)]
         assert max(early) <= 5
         assert it.outbox._pause(unsent, 600) == 5
-        old = type(unsent)(unsent.seq, unsent.report, attempts=99, created_at=0)
+        old = type(unsent)(unsent.handle, unsent.report, attempts=99, created_at=0)
         late = [it.outbox._pause(old, None) for _ in range(1000)]
         assert 5 < max(late) <= 30
 
@@ -249,7 +249,6 @@ async def test_a_report_sent_before_its_deletion_failed_is_not_sent_again(
         await until(lambda: it.journal.failure is not None)
         assert it.sent == [(None, "log.error")]
         writer._connect = working
-        it.outbox._wake.set()
         await it.until_empty()
         assert it.sent == [(None, "log.error")]
 
@@ -262,11 +261,6 @@ async def test_what_a_failing_journal_could_not_postpone_is_not_sent_again_meanw
     tmp_path: Path,
 ) -> None:
     async with desk(tmp_path) as it:
-        unsent = await it.journal.owe(REPLIES.error_log(None, it.clock.utc(), "once"))
-        writer = it.journal._writing
-        assert writer
-        working, writer._connect = writer._connect, _disk_full
-        writer._discard()
         attempts: list[Report] = []
 
         async def cut_off(report: Report) -> None:
@@ -274,10 +268,15 @@ async def test_what_a_failing_journal_could_not_postpone_is_not_sent_again_meanw
             raise CUT
 
         it.outbox._send = cut_off
+        unsent = await it.journal.owe(REPLIES.error_log(None, it.clock.utc(), "once"))
+        writer = it.journal._writing
+        assert writer
+        working, writer._connect = writer._connect, _disk_full
+        writer._discard()
         it.outbox.offer(unsent)
         await until(lambda: it.journal.failure is not None)
-        it.outbox._wake.set()
-        await it.journal.next_due([], ())  # a look later
+        it.outbox._feed.look_again()
+        await until(lambda: not it.outbox._feed.is_left)  # a look later
         assert len(attempts) == 1
         writer._connect = working
         it.outbox._send = it._send
