@@ -195,15 +195,6 @@ async def test_pruning_forgets_old_finished_executions_whose_reports_are_sent(
     assert [r.id for r in await journal.records()] == ["young", "open", "unsent"]
 
 
-async def test_pages_of_records_meet_without_gap_or_overlap(journal: SqliteJournal) -> None:
-    for number in range(5):
-        await accepted(journal, str(number))
-    first = await journal.records(limit=2)
-    second = await journal.records(limit=9, before=first[-1].cursor)
-    assert [r.id for r in first + second] == ["4", "3", "2", "1", "0"]
-    assert [r.id for r in await journal.records_after(first[-1].cursor, 9)] == ["4"]
-
-
 async def test_one_change_that_cannot_be_stored_does_not_take_others_along(
     journal: SqliteJournal,
 ) -> None:

@@ -19,6 +19,7 @@ from keptn_remedy.keptn.transports import Rejected, Undelivered
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.testing import triggered
+from tests.clocks import StandingClock
 from tests.waiting import until
 
 REPLIES = Replies("keptn-remedy")
@@ -158,6 +159,16 @@ async def test_doubt_stays_until_it_is_settled(tmp_path: Path) -> None:
         assert it.asked == ["started", "started"]
 
 
+async def test_a_doubtful_log_entry_is_sent_again_without_asking(tmp_path: Path) -> None:
+    async with desk(tmp_path) as it:
+        it.script = [None, None, CUT]
+        it.has_counted = True
+        await it.finish("1", logged=True)
+        await it.until_empty()
+        assert it.sent == [("1", "started"), ("1", "finished"), ("1", "log.error")]
+        assert it.asked == []
+
+
 async def test_an_outage_of_many_executions_loses_and_doubles_nothing(tmp_path: Path) -> None:
     async with desk(tmp_path) as it:
         it.script = [REFUSED] * 400
@@ -281,6 +292,28 @@ async def test_what_a_failing_journal_could_not_postpone_is_not_sent_again_meanw
         writer._connect = working
         it.outbox._send = it._send
         await it.until_empty()
+
+
+async def test_a_report_leaves_at_once_while_an_earlier_one_is_still_to_be_forgotten(
+    tmp_path: Path,
+) -> None:
+    clock = StandingClock()
+    async with desk(tmp_path, clock) as it:
+        await until(lambda: not it.outbox._feed.is_left)
+        trigger = events.stored_trigger(orjson.dumps(triggered("wait")))
+        execution = await it.journal.accept(trigger, "wait")
+        assert execution
+        started = await it.journal.begin(execution, REPLIES.started(trigger, clock.utc()))
+        assert started
+        it.outbox.offer(started)
+        await until(lambda: len(it.sent) == 1)
+        finished = REPLIES.error_log(trigger, clock.utc(), "failed")
+        for unsent in await it.journal.finish(
+            execution, Ending(Outcome.passed("")), attempts=1, reports=[finished]
+        ):
+            it.outbox.offer(unsent)
+        await until(lambda: len(it.sent) == 2)
+        assert (await it.journal.backlog()).unsent == 2
 
 
 async def test_closing_forgets_what_was_delivered(tmp_path: Path) -> None:

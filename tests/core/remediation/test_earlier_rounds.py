@@ -312,6 +312,7 @@ async def test_an_event_that_names_itself_ends_the_search() -> None:
     rounds = Rounds()
     trigger = rounds.add("toggle-feature", {"A": "off"}, id="1", remedy={"execution": "1"})
     assert await value_of(rounds, trigger) == ({"A": "off"}, ())
+    assert rounds.asked == ["1"]
 
 
 async def test_events_that_name_each_other_end_the_search() -> None:

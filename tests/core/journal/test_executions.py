@@ -1,0 +1,105 @@
+"""Claims on executions: one of a lane, the oldest first, and whatever nobody claims."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from keptn_remedy.journal import Claimed, Ending, Execution, executions
+from keptn_remedy.journal.sqlite import SqliteJournal
+from tests.core.journals import DONE, PLAN, SetClock, accepted, allow
+
+
+async def claimed(journal: SqliteJournal, limit: int = 9) -> tuple[list[str], bool]:
+    found = await journal.claim(limit)
+    assert all(execution.is_claimed for execution in found.items)
+    return [execution.id for execution in found.items], found.is_left
+
+
+async def test_what_is_accepted_is_claimed_unless_another_of_its_lane_is(
+    journal: SqliteJournal,
+) -> None:
+    first = await accepted(journal, "1", "carts")
+    second = await accepted(journal, "2", "carts")
+    other = await accepted(journal, "3", "orders")
+    assert (first.is_claimed, second.is_claimed, other.is_claimed) == (True, False, True)
+    assert await claimed(journal) == ([], True)
+    await journal.finish(first, Ending(DONE), attempts=1)
+    assert await claimed(journal) == (["2"], False)
+
+
+async def test_the_oldest_of_each_lane_is_claimed_and_those_with_a_plan_first(
+    path: Path, clock: SetClock
+) -> None:
+    journal = SqliteJournal.open(path, now=clock.now)
+    for number, service in enumerate(("carts", "carts", "orders", "users")):
+        await accepted(journal, str(number), service)
+    assert await journal.admit((await journal.next_in_lanes())[1], PLAN, [], allow) is None
+    await journal.close()
+    again = SqliteJournal.open(path, now=clock.now)
+    assert await claimed(again, 2) == (["2", "0"], True)
+    assert await claimed(again, 2) == (["3"], True)
+    assert await claimed(again, 2) == ([], True)
+    await again.close()
+
+
+async def test_what_is_released_may_be_claimed_anew_and_what_finished_may_not(
+    journal: SqliteJournal,
+) -> None:
+    execution = await accepted(journal)
+    journal.release(execution)
+    journal.release(execution)
+    assert await claimed(journal) == (["1"], False)
+    await journal.finish(execution, Ending(DONE), attempts=1)
+    journal.release(execution)
+    assert await claimed(journal) == ([], False)
+
+
+async def test_a_claim_that_comes_while_the_journal_is_read_counts(
+    journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execution = await accepted(journal)
+    journal.release(execution)
+    read = journal._read_at_once
+
+    async def read_late(look: Callable[[sqlite3.Connection], object]) -> object:
+        found = await read(look)
+        journal._claims.take_alone(execution.lane, execution.id)
+        return found
+
+    monkeypatch.setattr(journal, "_read_at_once", read_late)
+    assert await journal.claim(9) == Claimed[Execution]([], is_left=False)
+
+
+async def test_two_looks_at_once_claim_nothing_twice(journal: SqliteJournal) -> None:
+    for number in range(6):
+        journal.release(await accepted(journal, str(number), str(number)))
+    found = await asyncio.gather(*(claimed(journal, 4) for _ in range(2)))
+    ids = [execution_id for look, _ in found for execution_id in look]
+    assert len(ids) == len(set(ids))
+
+
+async def test_so_many_strangers_count_as_left(
+    journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executions, "STRANGERS", 0)
+    for number in range(3):
+        journal.release(await accepted(journal, str(number), str(number)))
+    assert await claimed(journal, 3) == (["0", "1", "2"], True)
+    assert await claimed(journal, 3) == ([], False)
+
+
+async def test_what_cannot_be_read_is_held_and_stops_no_other_lane(
+    journal: SqliteJournal, path: Path
+) -> None:
+    for event_id in ("broken", "1"):
+        journal.release(await accepted(journal, event_id, event_id))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE executions SET event = 'broken' WHERE id = 'broken'")
+    assert await claimed(journal) == (["1"], False)
+    assert await claimed(journal) == ([], False)
