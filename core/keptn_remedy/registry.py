@@ -59,6 +59,13 @@ class Registry:
         self._by_name = {
             key: entry for entry in self.entries for key in _keys(entry.cls) if entry.action
         }
+        # Nearly every trigger spells the name as the class does.
+        self._as_declared = {
+            name: entry
+            for entry in self.entries
+            for name in (entry.name, *entry.cls.aliases)
+            if entry.action
+        }
         self._by_key = {key: entry for entry in self.entries for key in _keys(entry.cls)}
 
     @property
@@ -68,7 +75,7 @@ class Registry:
 
     def find(self, name: str) -> Entry | None:
         """The action of that name or alias; None if there is none or it is off."""
-        return self._by_name.get(key(name))
+        return self._as_declared.get(name) or self._by_name.get(key(name))
 
     def entry(self, name: str) -> Entry | None:
         """The action of that name or alias, on or off; None if there is none."""

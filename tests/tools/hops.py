@@ -46,7 +46,7 @@ LEFT_OUT = tuple(
     )
 )
 STARTED_ONCE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
-EVENTS = 6
+EVENTS = 20
 PAUSE_SECONDS, LOOK_SECONDS, END_SECONDS = 0.1, 0.001, 10.0
 OPEN = (
     "SELECT 1 FROM executions WHERE id = ?1 AND state <> 'finished'"

@@ -31,11 +31,12 @@ A = TypeVar("A", bound=AnyAction)
 
 
 class RunningExecution(ABC):
-    """An execution in the hands of this process."""
+    """An execution in the hands of this process. `attempts` is how many it took, once it ended."""
 
-    __slots__ = ("_runtime", "execution")
+    __slots__ = ("_runtime", "attempts", "execution")
 
     def __init__(self, execution: Execution, runtime: Runtime) -> None:
+        self.attempts = 0
         self.execution = execution
         self._runtime = runtime
 
@@ -45,11 +46,6 @@ class RunningExecution(ABC):
 
         Raises only CancelledError: the next process takes the execution up.
         """
-
-    @property
-    def attempts(self) -> int:
-        """How many attempts there were."""
-        return 0
 
     @property
     def overdue_seconds(self) -> float:
@@ -134,10 +130,6 @@ class _Taken(RunningExecution, Generic[A]):
         self._notes: tuple[str, ...] = ()
 
     @property
-    def attempts(self) -> int:
-        return self._attempts.count
-
-    @property
     def overdue_seconds(self) -> float:
         return self._attempts.overdue_seconds
 
@@ -150,11 +142,17 @@ class _Taken(RunningExecution, Generic[A]):
 
     def abandoned(self, why: str) -> Ending:
         self._cancellation.cut_off()
+        self.attempts = self._attempts.count
         outcome = self._runtime.presentable(Outcome.errored(f"{why}{self._perhaps_applied}"))
         is_aborted = self._cancellation.reason is not None
         return Ending(outcome, is_failure=True, is_aborted=is_aborted)
 
     async def run(self, aborted: str | None) -> Ending:
+        ending = await self._run(aborted)
+        self.attempts = self._attempts.count
+        return ending
+
+    async def _run(self, aborted: str | None) -> Ending:
         self._cancellation = Cancellation(asyncio.current_task(), aborted)
         if aborted:
             return await self._interrupted(None)

@@ -8,19 +8,16 @@ from collections.abc import Callable
 
 
 class Slots:
-    """A number of slots. Whoever gave one back to wait for something gets the next free one first,
-    in the order of asking; only then is the dispatcher told of a free slot.
+    """A number of slots, `free` of which nobody has.
+
+    Whoever lent one to wait for something gets the next free one first, in the order of asking;
+    only then are the listeners told of a free slot.
     """
 
     def __init__(self, limit: int) -> None:
-        self._free = limit
+        self.free = limit
         self._returning: deque[asyncio.Future[None]] = deque()
         self._listeners: list[Callable[[], None]] = []
-
-    @property
-    def free(self) -> int:
-        """How many are free, at least 0."""
-        return max(0, self._free)
 
     def notify(self, listener: Callable[[], None]) -> None:
         """Call this whenever a slot is lent that nobody waits for."""
@@ -28,18 +25,18 @@ class Slots:
 
     def take(self) -> None:
         """Take a slot, free or not: the caller has looked, or is about to end."""
-        self._free -= 1
+        self.free -= 1
 
     def give_back(self) -> bool:
         """Free a slot, and return whether it stays free: nobody waits to take one again."""
-        self._free += 1
-        while self._free > 0 and self._returning:
+        self.free += 1
+        while self.free > 0 and self._returning:
             returning = self._returning.popleft()
             if not returning.done():
                 # Handed over here and now: nobody can take it before its new owner runs.
-                self._free -= 1
+                self.free -= 1
                 returning.set_result(None)
-        return self._free > 0
+        return self.free > 0
 
     def lend(self) -> None:
         """Free a slot for as long as its owner waits, and tell the listeners if it stays free."""
@@ -49,8 +46,8 @@ class Slots:
 
     async def retake(self) -> None:
         """Take a slot as soon as one is free. Once cancelled, none is taken."""
-        if self._free > 0 and not self._returning:
-            self._free -= 1
+        if self.free > 0 and not self._returning:
+            self.free -= 1
             return
         handed_over = asyncio.get_running_loop().create_future()
         self._returning.append(handed_over)
