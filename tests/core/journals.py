@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -96,6 +97,11 @@ async def done(
     execution = await admitted(journal, event_id, *targets, **other)
     await journal.finish(execution, Ending(outcome, is_failure=outcome.is_failure), attempts=1)
     return execution
+
+
+def nothing_for(look: str) -> dict[str, None] | tuple[None, ...]:
+    """What may be bound to see how SQLite plans a look."""
+    return dict.fromkeys(re.findall(r"(?<=:)\w+", look)) or (None,) * look.count("?")
 
 
 async def due_reports(journal: SqliteJournal) -> list[Unsent]:

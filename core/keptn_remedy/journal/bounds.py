@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from operator import itemgetter
+from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Literal
 
 from keptn_remedy.journal.values import Alike, Effect
 
 MAX_KNOWN = 10_000
 
-Counted = tuple[Literal["executions", "effects"], tuple[str | None, ...]]
-"""What is counted, and in what that is alike: the values of an `Alike`."""
-
-_COMMON = len(Alike._fields)  # an effect begins with the same
+Counted = tuple[Literal["executions", "effects"], Alike]
+"""What is counted, and in what that is alike."""
 
 
 @dataclass(slots=True)
 class _Known:
     since: float
     number: int
+
+
+@dataclass(slots=True)
+class _Kind:
+    """Counts that go by the same attributes, by the values that these have."""
+
+    values_of: attrgetter[Any]
+    known: dict[Any, _Known] = field(default_factory=dict[Any, _Known])
 
 
 class Bounds:
@@ -29,8 +35,8 @@ class Bounds:
 
     def __init__(self) -> None:
         self._known: dict[Counted, _Known] = {}
-        # What finds, for each kind of count, the values that an effect is counted by.
-        self._kinds: dict[tuple[Any, ...], itemgetter[Any]] = {}
+        # The same once more, for those who look from an effect.
+        self._kinds: dict[tuple[str, tuple[str, ...]], _Kind] = {}
 
     def is_below(self, limit: int, counted: Counted, since: float) -> bool:
         """Whether fewer than `limit` can have come since that time."""
@@ -41,14 +47,14 @@ class Bounds:
         """Keep what was counted just now."""
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
-        self._known[counted] = _Known(since, number)
+            self._kinds.clear()
         what, alike = counted
-        places = [_COMMON if value is None else place for place, value in enumerate(alike)]
-        self._kinds[what, *places] = itemgetter(*places)
+        names = tuple(name for name, value in alike._asdict().items() if value is not None)
+        kind = self._kinds.setdefault((what, names), _Kind(attrgetter(*names)))
+        self._known[counted] = kind.known[kind.values_of(alike)] = _Known(since, number)
 
     def add(self, effect: Effect) -> None:
         """Let it count wherever it belongs."""
-        values = (*effect[:_COMMON], None)
-        for (what, *_), alike_of in self._kinds.items():
-            if known := self._known.get((what, alike_of(values))):
+        for kind in self._kinds.values():
+            if known := kind.known.get(kind.values_of(effect)):
                 known.number += 1

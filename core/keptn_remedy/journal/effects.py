@@ -85,7 +85,8 @@ class SqliteEffects(SqliteFile):
         for number, effect in enumerate(effects):
             leads = number == 0
             self._bounds.add(effect)
-            cursor.execute(sql.ADD_EFFECT, (execution.handle, *effect, leads, now))
+            row = {"execution": execution.handle, "leads": leads, "admitted_at": now}
+            cursor.execute(sql.ADD_EFFECT, {**effect._asdict(), **row})
 
     async def forgive(self, target: str | None, by: str) -> int:
         # Counted by reading: a long history must not keep the service from writing.
@@ -147,7 +148,7 @@ class SqliteHistory:
         return newest.last if newest else None
 
     def execution_id(self, last: Last) -> str:
-        row = self._cursor.execute(sql.ID_OF, (last.execution,)).fetchone()
+        row = self._cursor.execute(sql.ID_OF, (last.handle,)).fetchone()
         return str(row[0])
 
     def effects(self, since: float, project: str, stage: str, limit: int | None = None) -> int:
@@ -189,8 +190,9 @@ class SqliteHistory:
         if target in self._newest:
             return self._newest[target]
         row = self._cursor.execute(sql.LAST, (target,)).fetchone()
-        newest = self._newest[target] = _Newest(Last(*row[:5]), *row[5:]) if row else None
-        return newest
+        found = _Newest(rows.last(row), *row[len(rows.LAST) :]) if row else None
+        self._newest[target] = found
+        return found
 
     def _counted(self, what: Counted, since: float, look: str, bound: Sequence[str]) -> int:
         found = self._number(look, (*bound, since))

@@ -76,8 +76,8 @@ class SqliteExecutions(SqliteReports):
     async def _start(self, execution: Execution, started: Report, *, runs: int) -> Unsent | None:
         now = self._now()
         written = await self._write(
-            (sql.OWE_STARTED, (*owed(started, now), execution.handle)),
-            (sql.BEGIN, (now, runs, execution.handle)),
+            (sql.OWE_STARTED, {**owed(started, now), "seq": execution.handle}),
+            (sql.BEGIN, {"now": now, "runs": runs, "seq": execution.handle}),
         )
         if not written.rows:
             return None
@@ -95,13 +95,13 @@ class SqliteExecutions(SqliteReports):
         self, execution: Execution, ending: Ending, *, attempts: int, reports: Sequence[Report] = ()
     ) -> list[Unsent]:
         now = self._now()
-        finish = (now, attempts, *_ended_as(ending), execution.handle)
+        end = {"now": now, "attempts": attempts, "seq": execution.handle, **_ended_as(ending)}
         owe: list[Statement] = [(sql.OWE_IF_CHANGED, owed(report, now)) for report in reports]
         is_refused = execution.id in self._refused
         if is_refused:
             owe.append((sql.PARK_AFTER_STARTED, (execution.id,)))
         last = _consequences(execution, ending, now)
-        written = await self._write((sql.FINISH, finish), *owe, *last)
+        written = await self._write((sql.FINISH, end), *owe, *last)
         self._refused.discard(execution.id)
         self._claims.drop(execution.lane, execution.id)
         if not written.rows or is_refused:
@@ -112,7 +112,7 @@ class SqliteExecutions(SqliteReports):
         self, trigger: ActionTriggered, action: str, outcome: Outcome, report: Report
     ) -> list[Unsent]:
         now = self._now()
-        bound = (*_accepted(trigger, action, now), now, *_outcome(outcome))
+        bound = {**_accepted(trigger, action, now), **_outcome(outcome)}
         written = await self._write(
             (sql.FINISH_LOST, bound), (sql.OWE_IF_CHANGED, owed(report, now))
         )
@@ -160,40 +160,46 @@ class SqliteExecutions(SqliteReports):
         return await self._run(prune)
 
 
-def _accepted(trigger: ActionTriggered, action: str, now: float) -> tuple[Any, ...]:
-    return (
-        trigger.id,
-        lane(trigger),
-        action,
-        trigger.context,
-        trigger.project,
-        trigger.stage,
-        trigger.service,
-        now,
-        trigger.body,
-    )
+def _accepted(trigger: ActionTriggered, action: str, now: float) -> dict[str, Any]:
+    return {
+        "id": trigger.id,
+        "lane": lane(trigger),
+        "action": action,
+        "context": trigger.context,
+        "project": trigger.project,
+        "stage": trigger.stage,
+        "service": trigger.service,
+        "now": now,
+        "event": trigger.body,
+    }
 
 
 def _consequences(execution: Execution, ending: Ending, now: float) -> list[Statement]:
     """What the end of an execution changes besides the execution."""
+    of_it = {"seq": execution.handle, "now": now}
     judged = "aborted" if ending.is_aborted else "failed" if ending.is_failure else "helped"
-    found: list[Statement] = [(sql.END_EFFECTS, (now, now, judged, execution.handle))]
+    found: list[Statement] = [(sql.END_EFFECTS, {**of_it, "judged": judged})]
     if ending.is_aborted:
         found.append((sql.DROP_QUESTION, (execution.handle,)))
     if arm := ending.arm:
-        bound = (arm.on_closed, arm.due_at, PROBLEM_CLOSED, now, execution.handle)
-        found.append((sql.ARM, bound))
+        when = {"on_closed": arm.on_closed, "due_at": arm.due_at, "cause": PROBLEM_CLOSED}
+        found.append((sql.ARM, {**of_it, **when}))
     if undo := ending.undo:
         cause = ABORTED if ending.is_aborted else FAILED_VERIFICATION
-        found.append((sql.UNDO_AT_ONCE, (*undo, cause, now, execution.handle)))
+        how = {"state": undo.state, "message": undo.message, "cause": cause}
+        found.append((sql.UNDO_AT_ONCE, {**of_it, **how}))
     return found
 
 
-def _ended_as(ending: Ending) -> tuple[Any, ...]:
-    status, result, *rest = _outcome(ending.outcome)
-    return ("aborted", "fail", *rest) if ending.is_aborted else (status, result, *rest)
+def _ended_as(ending: Ending) -> dict[str, Any]:
+    found = _outcome(ending.outcome)
+    return {**found, "status": "aborted", "result": "fail"} if ending.is_aborted else found
 
 
-def _outcome(outcome: Outcome) -> tuple[Any, ...]:
-    details = orjson.dumps(outcome.details, default=str, option=orjson.OPT_NON_STR_KEYS)
-    return (outcome.status, outcome.result, outcome.message, details)
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "status": outcome.status,
+        "result": outcome.result,
+        "message": outcome.message,
+        "details": orjson.dumps(outcome.details, default=str, option=orjson.OPT_NON_STR_KEYS),
+    }

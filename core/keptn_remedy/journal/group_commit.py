@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from keptn_remedy.journal.errors import JournalError
 
-Statement = tuple[str, Sequence[Any]]
+Statement = tuple[str, Sequence[Any] | Mapping[str, Any]]
 T = TypeVar("T")
 MAX_BATCH = 1000
 PACE_SECONDS, LOOK_SECONDS = 0.004, 0.0005

@@ -66,7 +66,13 @@ class SqliteReports(SqliteFile):
         await self._write(
             (
                 sql.POSTPONE,
-                (unsent.attempts, unsent.doubtful, due_at, reason, unsent.handle),
+                {
+                    "attempts": unsent.attempts,
+                    "doubtful": unsent.doubtful,
+                    "due_at": due_at,
+                    "reason": reason,
+                    "seq": unsent.handle,
+                },
             )
         )
         self.release_report(unsent)
@@ -75,9 +81,8 @@ class SqliteReports(SqliteFile):
         self, unsent: Unsent, reason: str, log_entry: Report | None = None
     ) -> Unsent | None:
         report, now = unsent.report, self._now()
-        statements: list[Statement] = [
-            (sql.PARK, (reason, unsent.handle, report.execution, report.kind)),
-        ]
+        parked = {"seq": unsent.handle, "execution": report.execution, "kind": report.kind}
+        statements: list[Statement] = [(sql.PARK, {**parked, "reason": reason})]
         if log_entry:
             statements.append((sql.OWE, owed(log_entry, now)))
         if report.kind == "started" and report.execution:

@@ -14,6 +14,7 @@ from keptn_remedy.events import NotACloudEvent, Report, Unusable, stored_trigger
 from keptn_remedy.journal.values import (
     DueUndo,
     Execution,
+    Last,
     OpenReport,
     OpenTask,
     Pause,
@@ -31,6 +32,8 @@ EXECUTION = ("seq", "event", "action", "runs", "plan", "failure", "question", "a
 """The columns of an open execution."""
 RECORD = tuple(field.name for field in fields(Record))
 """A record, in short; its cursor is the `seq`, and the last one is looked up in another table."""
+LAST = ("execution", "action", "admitted_at", "ended_at", "settled_at")
+"""The columns of the newest effect on a target; the first is its handle."""
 UNDO = ("state", "on_closed", "due_at", "cause", "who", "reason", "asked_at", "ended_at", "message")
 """The columns of an undo."""
 
@@ -101,6 +104,11 @@ def pause(row: Sequence[Any]) -> Pause:
     """The stop of everything that acts."""
     by, reason, since = row
     return Pause(by, reason, _known(since))
+
+
+def last(row: Sequence[Any]) -> Last:
+    """The newest effect on a target."""
+    return Last(*row[: len(LAST)])
 
 
 def undo(row: Sequence[Any]) -> Undo:

@@ -112,9 +112,14 @@ class SqliteFile:
             self._reader = None
 
 
-def owed(report: Report, now: float) -> tuple[Any, ...]:
+def owed(report: Report, now: float) -> dict[str, Any]:
     """What a statement that stores a report binds."""
-    return (report.execution, report.kind, report.body, now, now)
+    return {
+        "execution": report.execution,
+        "kind": report.kind,
+        "event": report.body,
+        "now": now,
+    }
 
 
 def json_list(values: Collection[str] | Collection[int]) -> str:

@@ -11,37 +11,37 @@ _RECORD = ", ".join(("seq", *rows.RECORD[1:-1], _UNDONE))
 
 ACCEPT = """
 INSERT INTO executions (id, lane, action, context, project, stage, service, accepted_at, event)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"""
-OWE_STARTED = """
-INSERT INTO reports (execution, kind, event, created_at, due_at)
-SELECT ?, ?, ?, ?, ? FROM executions WHERE seq = ? AND state = 'accepted'"""
+VALUES (:id, :lane, :action, :context, :project, :stage, :service, :now, :event)
+ON CONFLICT (id) DO NOTHING"""
+_REPORT = "INSERT INTO reports (execution, kind, event, created_at, due_at)"
+_OWED = ":execution, :kind, :event, :now, :now"
+OWE_STARTED = f"""
+{_REPORT} SELECT {_OWED} FROM executions WHERE seq = :seq AND state = 'accepted'"""  # noqa: S608  our names
 # A question that can't be read has no verdict.
 _TEXT = "CAST(question AS TEXT)"
 _VERDICT = f"iif(json_valid({_TEXT}), json_extract({_TEXT}, '$.verdict'), NULL)"
 BEGIN = f"""
-UPDATE executions SET state = 'started', started_at = coalesce(started_at, ?),
-    runs = runs + iif(question IS NULL OR {_VERDICT} IS NOT NULL, ?, 0)
-WHERE seq = ? AND state <> 'finished'"""  # noqa: S608  our names
+UPDATE executions SET state = 'started', started_at = coalesce(started_at, :now),
+    runs = runs + iif(question IS NULL OR {_VERDICT} IS NOT NULL, :runs, 0)
+WHERE seq = :seq AND state <> 'finished'"""  # noqa: S608  our names
 FINISH = """
-UPDATE executions SET state = 'finished', finished_at = ?, attempts = ?, status = ?, result = ?,
-    message = ?, details = ?
-WHERE seq = ? AND state <> 'finished'"""
+UPDATE executions SET state = 'finished', finished_at = :now, attempts = :attempts,
+    status = :status, result = :result, message = :message, details = :details
+WHERE seq = :seq AND state <> 'finished'"""
 DROP_QUESTION = "UPDATE executions SET question = NULL WHERE seq = ? AND status = 'aborted'"
 FINISH_LOST = """
 INSERT INTO executions (id, lane, action, context, project, stage, service, accepted_at, event,
     state, finished_at, status, result, message, details)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'finished', ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"""
+VALUES (:id, :lane, :action, :context, :project, :stage, :service, :now, :event, 'finished', :now,
+    :status, :result, :message, :details) ON CONFLICT (id) DO NOTHING"""
 # changes() is 1 after the update, and after each report that it let in.
-OWE_IF_CHANGED = """
-INSERT INTO reports (execution, kind, event, created_at, due_at)
-SELECT ?, ?, ?, ?, ? WHERE changes() > 0"""
+OWE_IF_CHANGED = f"{_REPORT} SELECT {_OWED} WHERE changes() > 0"
 PARK_AFTER_STARTED = """
 UPDATE reports SET state = 'parked', reason = 'its started was refused'
 WHERE execution = ? AND kind = 'finished' AND EXISTS (SELECT 1 FROM reports AS earlier
     WHERE earlier.execution = reports.execution AND earlier.kind = 'started'
         AND earlier.state = 'parked')"""
-OWE = """
-INSERT INTO reports (execution, kind, event, created_at, due_at) VALUES (?, ?, ?, ?, ?)"""
+OWE = f"{_REPORT} VALUES ({_OWED})"
 FORGET = "DELETE FROM reports WHERE seq IN (SELECT value FROM json_each(?))"
 REPORTED = """
 UPDATE executions SET reported_at = ? WHERE id IN (SELECT value FROM json_each(?))"""
@@ -79,10 +79,11 @@ WHERE state = 'unsent' AND seq NOT IN (SELECT value FROM json_each(:held)) LIMIT
 # A `finished` that follows a refused `started` would never balance (contract §4.4): they go
 # together. A log entry stands for itself.
 PARK = """
-UPDATE reports SET state = 'parked', reason = ?, attempts = attempts + 1
-WHERE seq = ? OR (execution = ? AND kind = 'finished' AND ? = 'started')"""
+UPDATE reports SET state = 'parked', reason = :reason, attempts = attempts + 1
+WHERE seq = :seq OR (execution = :execution AND kind = 'finished' AND :kind = 'started')"""
 POSTPONE = """
-UPDATE reports SET attempts = ?, doubtful = ?, due_at = ?, reason = ? WHERE seq = ?"""
+UPDATE reports SET attempts = :attempts, doubtful = :doubtful, due_at = :due_at, reason = :reason
+WHERE seq = :seq"""
 PRUNABLE = """
 SELECT seq FROM executions WHERE state = 'finished' AND finished_at < ?
     AND NOT EXISTS (SELECT 1 FROM reports WHERE execution = id AND reports.state = 'unsent')
@@ -156,14 +157,15 @@ WHERE seq = ?"""  # noqa: S608
 ADD_EFFECT = """
 INSERT INTO effects (execution, target, action, project, stage, service, context, planned, settle,
     leads, admitted_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"""
+VALUES (:execution, :target, :action, :project, :stage, :service, :context, :planned, :settle,
+    :leads, :admitted_at) ON CONFLICT DO NOTHING"""
 END_EFFECTS = """
-UPDATE effects SET ended_at = ?, settled_at = ? + settle, judged = ?
-WHERE execution = ? AND ended_at IS NULL"""
+UPDATE effects SET ended_at = :now, settled_at = :now + settle, judged = :judged
+WHERE execution = :seq AND ended_at IS NULL"""
 # Of an execution that asks there are no effects: none of these has to leave it out.
 _NEWEST = "ORDER BY admitted_at DESC, execution DESC"
 LAST = f"""
-SELECT execution, action, admitted_at, ended_at, settled_at, context, judged
+SELECT {", ".join(rows.LAST)}, context, judged
 FROM effects INDEXED BY effects_of_target WHERE target = ? {_NEWEST} LIMIT 1"""  # noqa: S608
 OF_ACTION = f"""
 SELECT context, judged, admitted_at FROM effects INDEXED BY effects_of_target
@@ -221,27 +223,27 @@ ORDER BY seq LIMIT ?"""  # noqa: S608
 # Armed by the very change that finished the execution, never later.
 ARM = """
 INSERT INTO undos (execution, context, state, on_closed, due_at, cause, asked_at)
-SELECT seq, context, iif(?1 AND problem_closed, 'wanted', 'armed'), ?1, ?2,
-    iif(?1 AND problem_closed, ?3, NULL), iif(?1 AND problem_closed, ?4, NULL)
-FROM executions WHERE seq = ?5 AND finished_at = ?4 AND failure IS NULL
+SELECT seq, context, iif(:on_closed AND problem_closed, 'wanted', 'armed'), :on_closed, :due_at,
+    iif(:on_closed AND problem_closed, :cause, NULL), iif(:on_closed AND problem_closed, :now, NULL)
+FROM executions WHERE seq = :seq AND finished_at = :now AND failure IS NULL
     AND iif(json_valid(CAST(plan AS TEXT)),
         json_array_length(CAST(plan AS TEXT), '$.changes') > 0, FALSE)
 ON CONFLICT DO NOTHING"""
 UNDO_AT_ONCE = """
 INSERT INTO undos (execution, context, state, cause, asked_at, ended_at, message)
-SELECT seq, context, ?1, ?3, ?4, iif(?1 = 'wanted', NULL, ?4), ?2
-FROM executions WHERE seq = ?5 AND finished_at = ?4 ON CONFLICT DO NOTHING"""
+SELECT seq, context, :state, :cause, :now, iif(:state = 'wanted', NULL, :now), :message
+FROM executions WHERE seq = :seq AND finished_at = :now ON CONFLICT DO NOTHING"""
 UNDOABLE = """
 SELECT seq, executions.context, executions.state, plan, undos.state
 FROM executions LEFT JOIN undos ON execution = seq WHERE id = ?"""
 WANT_UNDO = """
 INSERT INTO undos (execution, context, state, cause, who, reason, asked_at)
-VALUES (?, ?, 'wanted', ?, ?, ?, ?)
+VALUES (:seq, :context, 'wanted', :cause, :who, :reason, :now)
 ON CONFLICT (execution) DO UPDATE SET state = 'wanted', cause = excluded.cause, who = excluded.who,
     reason = excluded.reason, asked_at = excluded.asked_at, ended_at = NULL, message = NULL"""
 CLOSE_ARMED = """
-UPDATE undos INDEXED BY undos_armed SET state = 'wanted', cause = ?, asked_at = ?
-WHERE state = 'armed' AND on_closed AND context = ?"""
+UPDATE undos INDEXED BY undos_armed SET state = 'wanted', cause = :cause, asked_at = :now
+WHERE state = 'armed' AND on_closed AND context = :context"""
 CLOSE_OPEN = """
 UPDATE executions INDEXED BY executions_open SET problem_closed = 1
 WHERE state <> 'finished' AND context = ? AND NOT problem_closed"""
@@ -277,15 +279,16 @@ WHERE mine.execution = (SELECT seq FROM executions WHERE id = ?)
     AND newer.execution NOT IN (SELECT execution FROM undos WHERE state = 'done')
 ORDER BY newer.admitted_at DESC LIMIT 1"""  # noqa: S608
 BEGIN_UNDO = f"""
-UPDATE undos SET state = 'running', cause = coalesce(cause, ?), asked_at = coalesce(asked_at, ?)
-WHERE execution = (SELECT seq FROM executions WHERE id = ?) AND ended_at IS NULL
+UPDATE undos SET state = 'running', cause = coalesce(cause, :cause),
+    asked_at = coalesce(asked_at, :now)
+WHERE execution = (SELECT seq FROM executions WHERE id = :id) AND ended_at IS NULL
     AND (state = 'running' OR {_MAY_COME})"""  # noqa: S608
 PUT_OFF_UNDO = """
 UPDATE undos SET state = 'wanted'
 WHERE execution = (SELECT seq FROM executions WHERE id = ?) AND ended_at IS NULL"""
 END_UNDO = """
-UPDATE undos SET state = ?, message = ?, ended_at = ?
-WHERE execution = (SELECT seq FROM executions WHERE id = ?) AND ended_at IS NULL"""
+UPDATE undos SET state = :state, message = :message, ended_at = :now
+WHERE execution = (SELECT seq FROM executions WHERE id = :id) AND ended_at IS NULL"""
 UNDO_OF = f"""
 SELECT {_UNDO} FROM undos
 WHERE execution = (SELECT seq FROM executions WHERE id = ?)"""  # noqa: S608

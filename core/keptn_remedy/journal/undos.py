@@ -31,14 +31,15 @@ class SqliteUndos(SqliteFile):
             if why_not := _not_undoable(row):
                 return why_not
             seq, context = row[:2]
-            cursor.execute(sql.WANT_UNDO, (seq, context, cause, by, reason, now))
+            wanted = {"cause": cause, "who": by, "reason": reason, "now": now}
+            cursor.execute(sql.WANT_UNDO, {"seq": seq, "context": context, **wanted})
             return None
 
         return await self._run(want)
 
     async def problem_closed(self, context: str) -> int:
         def close(cursor: sqlite3.Cursor) -> int:
-            wanted = (PROBLEM_CLOSED, self._now(), context)
+            wanted = {"cause": PROBLEM_CLOSED, "now": self._now(), "context": context}
             armed = cursor.execute(sql.CLOSE_ARMED, wanted).rowcount
             return armed + cursor.execute(sql.CLOSE_OPEN, (context,)).rowcount
 
@@ -52,7 +53,7 @@ class SqliteUndos(SqliteFile):
         return rows.due_undos(await self._rows(sql.UNDOS_BEGUN, ()))
 
     async def begin_undo(self, execution_id: str) -> bool:
-        bound = (TIME_IS_UP, self._now(), execution_id)
+        bound = {"cause": TIME_IS_UP, "now": self._now(), "id": execution_id}
         written = await self._write((sql.BEGIN_UNDO, bound))
         return bool(written.rows)
 
@@ -62,7 +63,8 @@ class SqliteUndos(SqliteFile):
     async def end_undo(
         self, execution_id: str, state: Literal["done", "refused", "failed"], message: str
     ) -> None:
-        await self._write((sql.END_UNDO, (state, message, self._now(), execution_id)))
+        ended = {"state": state, "message": message, "now": self._now(), "id": execution_id}
+        await self._write((sql.END_UNDO, ended))
 
     async def overtaken(self, execution_id: str) -> str | None:
         found = await self._rows(sql.OVERTAKEN, (execution_id,))

@@ -261,8 +261,8 @@ class Pause:
 
 
 class Effect(NamedTuple):
-    """One target of an admitted execution: what rails count, in the order of its columns. For
-    `settle` seconds after the execution's end it still counts as running, if it was `planned`.
+    """One target of an admitted execution: what rails count. For `settle` seconds after the
+    execution's end it still counts as running, if it was `planned`.
     """
 
     target: str
@@ -276,9 +276,7 @@ class Effect(NamedTuple):
 
 
 class Alike(NamedTuple):
-    """What effects that are counted together have in common; None stands for any. `Effect` begins
-    with the same fields.
-    """
+    """What effects that are counted together have in common; None stands for any."""
 
     target: str | None = None
     action: str | None = None
@@ -288,11 +286,11 @@ class Alike(NamedTuple):
 
 
 class Last(NamedTuple):
-    """The newest effect on a target, with the `seq` of its execution; times are Unix times in
-    seconds, None while it runs.
+    """The newest effect on a target; times are Unix times in seconds, None while it runs. `handle`
+    is the journal's own: `History.execution_id` reads it.
     """
 
-    execution: int
+    handle: int
     action: str
     admitted_at: float
     ended_at: float | None

@@ -224,4 +224,4 @@ async def test_of_two_effects_of_one_moment_the_later_admitted_is_the_newer(
         assert await journal.admit(execution, None, [effect(execution, "a")], allow) is None
     newest = await asked(journal, lambda history: history.last("a"))
     assert newest
-    assert newest.execution == early.handle
+    assert newest.handle == early.handle

@@ -18,6 +18,7 @@ from tests.core.journals import (
     SetClock,
     accepted,
     due_reports,
+    nothing_for,
     reports_of,
     trigger,
 )
@@ -255,9 +256,7 @@ async def test_no_look_of_the_service_walks_through_the_history(path: Path) -> N
     looks["OPEN_RECORDS"] = statements.OPEN_RECORDS
     assert len(looks) == 7
     for name, sql in looks.items():
-        named = dict.fromkeys(("busy", "held", "limit"))
-        bound = (None,) * sql.count("?") or named
-        plan = connection.execute(f"EXPLAIN QUERY PLAN {sql}", bound).fetchall()
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {sql}", nothing_for(sql)).fetchall()
         walks = [row[3] for row in plan if row[3].startswith("SCAN executions")]
         assert all("INDEX executions_open" in walk for walk in walks), name
     connection.close()

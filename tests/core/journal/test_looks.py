@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from keptn_remedy.journal import Ending, Execution, Question, Record, Since
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.sqlite import SqliteJournal
-from tests.core.journals import DONE, PLAN, SetClock, accepted, reports_of
+from tests.core.journals import DONE, PLAN, SetClock, accepted, nothing_for, reports_of
 
 
 def states(records: Sequence[Record]) -> list[tuple[str, str]]:
@@ -136,8 +136,8 @@ async def test_a_look_for_changes_walks_through_what_is_open_alone(
 ) -> None:
     with closing(sqlite3.connect(path)) as reader:
         for look in (sql.NEWEST, sql.STATES, sql.RECORDS_AFTER, sql.RECORDS_OF):
-            bound = (None,) * look.count("?")
-            plan = [row[3] for row in reader.execute(f"EXPLAIN QUERY PLAN {look}", bound)]
+            rows = reader.execute(f"EXPLAIN QUERY PLAN {look}", nothing_for(look))
+            plan = [row[3] for row in rows]
             walks = [step for step in plan if step == "SCAN executions"]
             assert not walks or "LIMIT 1" in look, (look, plan)
 
