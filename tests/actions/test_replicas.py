@@ -42,7 +42,7 @@ def test_replicas_are_there_when_the_controller_did_what_was_ordered(
     assert seen.are(3, fewer=fewer) is are
 
 
-class Looks:
+class Records:
     """The answers of one look after the other; the last one is repeated."""
 
     def __init__(self, *ready: int) -> None:
@@ -78,7 +78,7 @@ def memo(**others: Any) -> dict[str, Any]:
     }
 
 
-async def verified(looks: Looks, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> float:
+async def verified(looks: Records, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> float:
     """Seconds from the last change to the outcome."""
 
     async def nobody(*_: Any) -> None:
@@ -95,7 +95,7 @@ async def verified(looks: Looks, monkeypatch: pytest.MonkeyPatch, **settings: An
 
 
 async def test_what_is_lost_again_must_settle_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    looks = Looks(3, 3, 2, 3)
+    looks = Records(3, 3, 2, 3)
     assert await verified(looks, monkeypatch, settle_seconds=0.6) >= 0.6
 
 
@@ -105,4 +105,4 @@ async def test_where_another_controller_has_a_will_of_its_own_it_takes_longer(
 ) -> None:
     monkeypatch.setattr("keptn_remedy_actions.cluster.settings._SETTLE_SECONDS", 0.4)
     monkeypatch.setattr("keptn_remedy_actions.cluster.settings._CONTESTED_SETTLE_SECONDS", 1.2)
-    assert await verified(Looks(3), monkeypatch, contested=contested) >= seconds
+    assert await verified(Records(3), monkeypatch, contested=contested) >= seconds

@@ -18,7 +18,7 @@ from keptn_remedy.cli.terminal import (
     say_json,
 )
 from keptn_remedy.cli.waiting import PAGE, Wait, Waits
-from keptn_remedy.journal import Cursor, Looks, Record, Since, State, open_read_only
+from keptn_remedy.journal import Cursor, Record, Records, Since, State, open_read_only
 from keptn_remedy.ops.models import ExecutionDetail
 
 FIRST_SHOWN = 10
@@ -28,7 +28,7 @@ FOLLOW_SECONDS = 0.5
 def list_executions(state: State | None, limit: int, *, waiting: bool, as_json: bool) -> int:
     """Show the newest executions, or the newest that wait; returns the exit code."""
 
-    async def show(journal: Looks) -> int:
+    async def show(journal: Records) -> int:
         waits = await Waits.of(journal)
         if waiting:
             records = await waits.newest(journal, state, limit)
@@ -46,7 +46,7 @@ def list_executions(state: State | None, limit: int, *, waiting: bool, as_json: 
 def show_execution(execution_id: str, *, as_json: bool) -> int:
     """Show all that the journal knows of one execution; returns the exit code."""
 
-    async def show(journal: Looks) -> int:
+    async def show(journal: Records) -> int:
         record = await journal.record(execution_id)
         if record is None:
             complain([f"there is no execution {execution_id!r}; remedy journal list shows the ids"])
@@ -63,7 +63,7 @@ def show_execution(execution_id: str, *, as_json: bool) -> int:
 def follow(*, as_json: bool) -> int:
     """Show the newest executions, then each change, until Ctrl-C; returns the exit code."""
 
-    async def show(journal: Looks) -> int:
+    async def show(journal: Records) -> int:
         async for record, wait in _changes(journal):
             show_short(record, wait, as_json=as_json)
         return GOOD
@@ -77,7 +77,7 @@ def follow(*, as_json: bool) -> int:
 def export() -> int:
     """Print every execution, oldest first; returns the exit code."""
 
-    async def show(journal: Looks) -> int:
+    async def show(journal: Records) -> int:
         async for record in _oldest_first(journal):
             if whole := await journal.record(record.id):  # it may have been pruned meanwhile
                 say_json(ExecutionDetail.of(whole).model_dump())
@@ -92,7 +92,7 @@ def _none(state: State | None, *, waiting: bool) -> str:
     return f"no execution has the state {state}" if state else "the journal holds no executions yet"
 
 
-async def _oldest_first(journal: Looks) -> AsyncIterator[Record]:
+async def _oldest_first(journal: Records) -> AsyncIterator[Record]:
     after: Cursor | None = None
     while page := await journal.records_after(after, PAGE):
         for record in page:
@@ -100,7 +100,7 @@ async def _oldest_first(journal: Looks) -> AsyncIterator[Record]:
         after = page[-1].cursor
 
 
-async def _changes(journal: Looks) -> AsyncIterator[tuple[Record, Wait | None]]:
+async def _changes(journal: Records) -> AsyncIterator[tuple[Record, Wait | None]]:
     """The newest executions, then each that is new, has changed or waits for something else, until
     cancelled.
     """
@@ -123,7 +123,7 @@ async def _changes(journal: Looks) -> AsyncIterator[tuple[Record, Wait | None]]:
         changed, since = await _all_changes(journal, since)
 
 
-async def _all_changes(journal: Looks, since: Since) -> tuple[list[Record], Since]:
+async def _all_changes(journal: Records, since: Since) -> tuple[list[Record], Since]:
     found: list[Record] = []
     while True:
         page, since = await journal.changes(since, PAGE)

@@ -10,10 +10,10 @@ from typing import TypeVar
 
 from keptn_remedy import settings
 from keptn_remedy.cli.terminal import FAILED, WRONG_USAGE, complain
-from keptn_remedy.journal import JournalError, JournalUnusable, Looks
+from keptn_remedy.journal import JournalError, JournalUnusable, Records
 from keptn_remedy.support.variables import SettingsError
 
-J = TypeVar("J", bound=Looks)
+J = TypeVar("J", bound=Records)
 
 
 def with_journal(use: Callable[[J], Awaitable[int]], open_at: Callable[[Path], J]) -> int:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from keptn_remedy.cli.terminal import when
 from keptn_remedy.events import ActionTriggered
-from keptn_remedy.journal import Cursor, Execution, Looks, Record, State
+from keptn_remedy.journal import Cursor, Execution, Record, Records, State
 from keptn_remedy.ops.models import MAX_ASKING
 
 PAGE = 500
@@ -46,7 +46,7 @@ class Waits:
     first: Mapping[Lane, str]
 
     @classmethod
-    async def of(cls, journal: Looks) -> Waits:
+    async def of(cls, journal: Records) -> Waits:
         """Read from the journal; the picture ages from then on."""
         asking = await journal.questions(MAX_ASKING)
         first = await journal.next_in_lanes()
@@ -62,14 +62,14 @@ class Waits:
         first = self.first.get(_lane(record), record.id)
         return self.asking.get(record.id) or (Wait(behind=first) if first != record.id else None)
 
-    async def newest(self, journal: Looks, state: State | None, limit: int) -> list[Record]:
+    async def newest(self, journal: Records, state: State | None, limit: int) -> list[Record]:
         """The newest executions that wait, at most `limit` of them."""
         found: list[Record] = []
         for open_state in _OPEN if state is None else (state,):
             found += await self._open(journal, open_state, limit)
         return sorted(found, key=lambda record: -record.cursor)[:limit]
 
-    async def _open(self, journal: Looks, state: State, limit: int) -> list[Record]:
+    async def _open(self, journal: Records, state: State, limit: int) -> list[Record]:
         found: list[Record] = []
         async for record in _newest_first(journal, state):
             if self.of_one(record):
@@ -79,7 +79,7 @@ class Waits:
         return found
 
 
-async def _newest_first(journal: Looks, state: State) -> AsyncIterator[Record]:
+async def _newest_first(journal: Records, state: State) -> AsyncIterator[Record]:
     before: Cursor | None = None
     while page := await journal.records(state=state, before=before, limit=PAGE):
         for record in page:

@@ -94,7 +94,7 @@ class History(Protocol):
         ...
 
 
-class Tasks(Protocol):
+class Triggers(Protocol):
     """What Keptn asks for, and what it ends."""
 
     async def accept(self, trigger: ActionTriggered, action: str) -> Execution | None:
@@ -338,7 +338,7 @@ class Undos(Protocol):
         ...
 
 
-class Memory(Protocol):
+class Memories(Protocol):
     """What an action, or the policy file, keeps between executions."""
 
     async def recall(self, action: str, key: str) -> JSON:
@@ -350,7 +350,7 @@ class Memory(Protocol):
         ...
 
 
-class Looks(Protocol):
+class Records(Protocol):
     """Reading for people: never in the way of the service, which may run in another process."""
 
     async def records(
@@ -405,7 +405,7 @@ class Looks(Protocol):
         ...
 
 
-class Upkeep(Protocol):
+class Maintenance(Protocol):
     """Looking after the journal itself."""
 
     @property
@@ -435,6 +435,15 @@ class Upkeep(Protocol):
 
 
 class Journal(
-    Tasks, Executions, Admissions, Reports, Questions, Undos, Memory, Looks, Upkeep, Protocol
+    Triggers,
+    Executions,
+    Admissions,
+    Reports,
+    Questions,
+    Undos,
+    Memories,
+    Records,
+    Maintenance,
+    Protocol,
 ):
     """All that the service needs of a journal."""

@@ -19,16 +19,16 @@ from keptn_remedy.journal.effects import SqliteEffects
 from keptn_remedy.journal.errors import JournalUnusable
 from keptn_remedy.journal.executions import SqliteExecutions
 from keptn_remedy.journal.group_commit import GroupCommit
-from keptn_remedy.journal.looks import SqliteLooks
-from keptn_remedy.journal.protocol import Journal, Looks
+from keptn_remedy.journal.protocol import Journal, Records
 from keptn_remedy.journal.questions import SqliteQuestions
+from keptn_remedy.journal.records import SqliteRecords
 from keptn_remedy.journal.schema import migrate, require_this_version
 from keptn_remedy.journal.undos import SqliteUndos
 
 LOCK_TRIES, LOCK_PAUSE_SECONDS = 5, 0.01
 
 
-class SqliteJournal(SqliteExecutions, SqliteEffects, SqliteQuestions, SqliteUndos, SqliteLooks):
+class SqliteJournal(SqliteExecutions, SqliteEffects, SqliteQuestions, SqliteUndos, SqliteRecords):
     """The journal of one service process: `open` for serving, `beside` for a word to a service that
     may be running, `read_only` for looking.
     """
@@ -127,7 +127,7 @@ def open_beside(path: Path) -> Journal:
     return SqliteJournal.beside(path)
 
 
-def open_read_only(path: Path) -> Looks:
+def open_read_only(path: Path) -> Records:
     """Open the journal for reading alone, beside a service that may be running.
 
     Raises:

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from keptn_remedy.action import PlannedAction
 from keptn_remedy.guardrails.pauses import Pauses
-from keptn_remedy.journal import Cursor, JournalError, Looks, Record, State
+from keptn_remedy.journal import Cursor, JournalError, Record, Records, State
 from keptn_remedy.ops import models, openapi
 from keptn_remedy.ops.answers import HttpError, json_answer, problems
 from keptn_remedy.ops.operator_api import MAX_BODY_BYTES, OperatorApi
@@ -32,7 +32,7 @@ class OpsPort:
         host: str,
         port: int,
         *,
-        journal: Looks,
+        journal: Records,
         registry: Registry,
         metrics: Metrics,
         readiness: Callable[[], Awaitable[models.Readiness]],

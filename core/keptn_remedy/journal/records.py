@@ -21,7 +21,7 @@ from keptn_remedy.journal.values import (
 _START = Since(0, "", {})
 
 
-class SqliteLooks(SqliteFile):
+class SqliteRecords(SqliteFile):
     """The part of the journal that is read for people."""
 
     async def records(
