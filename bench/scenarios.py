@@ -1,4 +1,4 @@
-"""The figures of the budget (design §7), and how each is measured."""
+"""The figures of the budget (docs/performance.md), and how each is measured."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Settings(FromVariables):
     """Keptn's API, which is asked for open tasks, counted reports and files. Default: the origin of
     `REMEDY_EVENT_URL`, where the sidecar proxies the API."""
     sweep: bool = True
-    """Every minute accept triggers that Keptn waits for and didn't deliver. Needs Keptn 1.0 or
+    """Every minute accept triggers that Keptn waits for and didn't deliver. Needs Keptn 0.18 or
     newer, whose API shows which reports it counted."""
     watch_seconds: float = Field(default=5.0, gt=0)
     """Seconds between checks whether Keptn still waits for the open executions."""

@@ -54,3 +54,7 @@ def test_a_fact_begins_with_its_number() -> None:
 def test_every_fact_ends_with_a_release_of_keptn_and_a_file() -> None:
     source = re.compile(r"^\[Keptn \d[^\]]*`[\w./-]+\.\w+`[^\]]*\]\Z", re.MULTILINE)
     assert [id_ for id_, fact in FACTS if not source.search(fact.rstrip())] == []
+
+
+def test_nothing_refers_to_pages_that_the_repository_lacks() -> None:
+    assert _found(r"\b((?:contract|design)(?: §| E\d|\.md).*)") == []

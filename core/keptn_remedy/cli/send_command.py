@@ -23,7 +23,7 @@ from keptn_remedy.cli.terminal import (
 )
 from keptn_remedy.events import STRUCTURED
 
-# The distributor gives us as long (contract §9.1).
+# The distributor gives us as long (docs/keptn.md#k1).
 ANSWER_SECONDS = 5.0
 _WRONG_PORT = "this is not the event port; name it with --to"
 _NOT_ACCEPTED = "the service did not accept the event; its answer says why"

@@ -47,7 +47,9 @@ class Reporting:
         return [finished, self.replies.error_log(trigger, now, text)]
 
     def _is_logged(self, ending: Ending) -> bool:
-        """Whether a log.error follows. Keptn itself logs an errored `finished` (contract §8.3)."""
+        """Whether a log.error follows; Keptn logs an errored `finished` by itself
+        (docs/keptn.md#k27).
+        """
         if not ending.is_failure or self.error_log == "never":
             return False
         return self.error_log == "always" or ending.outcome.status != "errored"

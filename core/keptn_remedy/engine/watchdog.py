@@ -37,7 +37,7 @@ class Watched(Protocol):
 
 class Watchdog:
     """Looks at everything under way. Without it Keptn would wait without end for an action that
-    ignores its cancellation (contract §4.4).
+    ignores its cancellation (docs/keptn.md#k20).
     """
 
     def __init__(

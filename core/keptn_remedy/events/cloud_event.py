@@ -225,7 +225,7 @@ def write_structured(attributes: dict[str, Any], data: dict[str, Any], *, legacy
     body = to_structured_event(CloudEvent(attributes, data), _FORMAT).body
     if not legacy:
         return body
-    # Keptn 0.7 expects CloudEvents 0.2, which the SDK can't write (contract E12).
+    # Keptn 0.7 expects CloudEvents 0.2, which the SDK can't write (docs/keptn.md#k47).
     event = orjson.loads(body)
     event["specversion"] = "0.2"
     event["contenttype"] = event.pop("datacontenttype")

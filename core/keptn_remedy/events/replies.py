@@ -16,7 +16,7 @@ from keptn_remedy.events.trigger import ActionTriggered
 STARTED: Final = "sh.keptn.event.action.started"
 FINISHED: Final = "sh.keptn.event.action.finished"
 LOG_ERROR: Final = "sh.keptn.log.error"
-# Keptn's gateway and sidecar reject 64 KB; half leaves room for what they add (contract §6).
+# Keptn's gateway and sidecar reject 64 KB; half leaves room for what they add (docs/keptn.md#k9).
 MAX_REPORT_BYTES: Final = 32_000
 MAX_MESSAGE_CHARACTERS: Final = 2_000
 _REPORT_IDS: Final = uuid5(NAMESPACE_URL, "https://keptn.sh/keptn-remedy/report")
@@ -47,7 +47,7 @@ class Replies:
     """Writes our reports for a trigger, all with one `source`.
 
     `mirror_outcome` repeats the outcome in `data.action`, where Keptn's documentation and 0.7
-    expect it (contract §3.3).
+    expect it (docs/keptn.md#k17).
     """
 
     source: str
@@ -148,7 +148,7 @@ def _shrink(data: dict[str, Any]) -> bool:
 
 def as_text(value: Mapping[str, Any]) -> dict[str, Any]:
     """The map with every value as text or map: Keptn freezes numbers and joins lists of several
-    rounds (contract §4.5).
+    rounds (docs/keptn.md#k22).
     """
     return {str(name): _text_or_map(item) for name, item in value.items()}
 

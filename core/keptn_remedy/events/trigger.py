@@ -59,7 +59,7 @@ class ActionTriggered:
 
 
 class Problem:
-    """`data.problem`, whose field names are read in any case (contract §5.3)."""
+    """`data.problem`, whose field names are read in any case (docs/keptn.md#k44)."""
 
     def __init__(self, fields: object) -> None:
         self.fields: Mapping[str, Any] = fields if isinstance(fields, dict) else {}
@@ -151,7 +151,7 @@ def _first_mistake(error: ValidationError) -> str:
 
 
 def _labels(labels: Any) -> Mapping[str, str]:
-    """Labels as text: Keptn drops an event with any other label (contract §1)."""
+    """Labels as text: Keptn drops an event with any other label (docs/keptn.md#k10)."""
     if not isinstance(labels, dict):
         return {}
     return {

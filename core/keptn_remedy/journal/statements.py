@@ -76,7 +76,7 @@ WHERE {_FREE} AND due_at > :now ORDER BY due_at LIMIT 1"""  # noqa: S608
 UNCLAIMED_REPORTS = """
 SELECT execution, seq FROM reports
 WHERE state = 'unsent' AND seq NOT IN (SELECT value FROM json_each(:held)) LIMIT :limit"""
-# A `finished` that follows a refused `started` would never balance (contract §4.4): they go
+# A `finished` that follows a refused `started` would never balance (docs/keptn.md#k14): they go
 # together. A log entry stands for itself.
 PARK = """
 UPDATE reports SET state = 'parked', reason = :reason, attempts = attempts + 1

@@ -18,7 +18,7 @@ from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
 
 ABSENT_ANSWERS: Final = 2
-# The sender of the event waits at most 5 s for our answer (contract §9.1).
+# The sender of the event waits at most 5 s for our answer (docs/keptn.md#k1).
 ASK_SECONDS: Final = 2.0
 
 

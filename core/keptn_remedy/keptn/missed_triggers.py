@@ -21,7 +21,7 @@ from keptn_remedy.support.clock import Clock
 
 SWEEP_SECONDS: Final = 60.0
 # A younger trigger may still be delivered: the distributor tries for 5 s, and polls every 10 s
-# (contract §9.1).
+# (docs/keptn.md#k1).
 DELIVERY_TIME: Final = timedelta(seconds=30)
 LOST: Final = Outcome.errored("lost with an earlier journal")
 _RUNNING: Final = ("triggered", "started")
@@ -146,7 +146,7 @@ class MissedTriggers:
 
     async def _may_be_queued(self, missed: _Missed) -> bool:
         """Whether Keptn may be holding the trigger back: it dispatches a task of a stage only when
-        no other sequence runs there (eventdispatcher.go), and its API doesn't show that.
+        no other sequence runs there (docs/keptn.md#k34), and its API doesn't show that.
         """
         trigger = missed.trigger
         running = await self._control_plane.running_tasks(trigger.project, trigger.stage)

@@ -18,7 +18,7 @@ from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.metrics import Metrics
 
 IN_FLIGHT = 256
-# Time for Keptn to count what reached it, before it is asked (design §5.2).
+# Time for Keptn to count what reached it, before it is asked (docs/keptn.md#k12).
 GRACE_SECONDS = 2.0
 FIRST_PAUSE_SECONDS = 0.1
 EARLY_SECONDS, EARLY_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 60.0, 5.0, 30.0

@@ -59,7 +59,7 @@ async def running(
         await service.pauses.refresh()  # before anything may act
         await service.pauses.look()
         await stack.enter_async_context(service.ops.serve())
-        # Before anything else that may fail: what meets a closed port is lost (contract §9.1).
+        # Before anything else that may fail: what meets a closed port is lost (docs/keptn.md#k2).
         await stack.enter_async_context(base.peer.transport.receive(service.intake.accept))
         stack.push_async_callback(service.outbox.close)
         stack.push_async_callback(service.engine.drain, 0)

@@ -16,7 +16,7 @@ _PROBLEM_URL = "https://monitoring.example.com/#problems/{}"
 
 
 def sequence_finished(task: Task, status: str, result: str) -> dict[str, Any]:
-    """The end of the task's sequence, as the shipyard-controller sends it (contract E10)."""
+    """The end of the task's sequence, as the shipyard-controller sends it (docs/keptn.md#k41)."""
     return {
         **_attributes(task, "shipyard-controller"),
         "type": f"sh.keptn.event.{task.scope['stage']}.remediation.finished",
@@ -26,7 +26,7 @@ def sequence_finished(task: Task, status: str, result: str) -> dict[str, Any]:
 
 
 def problem_closed(task: Task, state: str) -> dict[str, Any]:
-    """The end of the problem behind the task, as the dynatrace-service sends it (contract E11)."""
+    """The end of the problem behind the task, by the dynatrace-service (docs/keptn.md#k45)."""
     url = _PROBLEM_URL.format(task.context)
     data = {
         **task.scope,

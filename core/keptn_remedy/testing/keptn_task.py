@@ -76,7 +76,7 @@ def map_of(value: object) -> Mapping[str, Any]:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
-# How each release counts and judges (contract §3.2, §4.2, §4.3)
+# How each release counts and judges (docs/keptn.md#k13, docs/keptn.md#k15)
 
 
 def _matched_by_source(answers: Sequence[Received]) -> bool:

@@ -14,7 +14,7 @@ _OUR_KEYS: Final = {*SCOPE, "labels", "status", "result", "message", "action", "
 
 
 def reasons_to_drop(received: Received) -> Iterator[str]:
-    """Why the control plane would drop the event (contract §4.1)."""
+    """Why the control plane would drop the event (docs/keptn.md#k10)."""
     for name in ("id", "source", "type"):
         if not text_of(received.event, name):
             yield f"{name} is missing or not text"
@@ -40,7 +40,7 @@ def _reasons_in_data(data: Mapping[str, Any]) -> Iterator[str]:
 
 
 def broken_promises(received: Received, task: Task | None) -> Iterator[str]:
-    """Our own promises that the event breaks (contract §2.2, §6)."""
+    """Our own promises that the event breaks."""
     legacy = task is not None and task.trigger.get("specversion") == "0.2"
     if received.event["specversion"] != ("0.2" if legacy else "1.0"):
         yield "specversion is not the one that the trigger calls for"
@@ -61,7 +61,7 @@ def broken_promises(received: Received, task: Task | None) -> Iterator[str]:
 
 
 def _foreign_content(data: Mapping[str, Any]) -> Iterator[str]:
-    """Keptn merges it all into later tasks, where numbers freeze and lists grow (contract §4.5)."""
+    """Keptn merges it into later tasks, where numbers freeze and lists grow (docs/keptn.md#k22)."""
     for name in data.keys() - _OUR_KEYS:
         yield f"data.{name} must not be sent"
     for name in map_of(data.get("action")).keys() - {"status", "result"}:

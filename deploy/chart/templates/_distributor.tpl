@@ -1,4 +1,4 @@
-{{- /* Keptn renamed its NATS in 0.14. */ -}}
+{{- /* Keptn renamed its NATS in 0.14 (docs/keptn.md#k46). */ -}}
 {{- define "keptn-remedy.pubsubUrl" -}}
 {{- $tag := .Values.distributor.image.tag -}}
 {{- $isOld := and (regexMatch "^v?[0-9]+\\.[0-9]+\\.[0-9]+" $tag) (semverCompare "<0.14.0-0" (regexFind "^v?[0-9]+\\.[0-9]+\\.[0-9]+" $tag | default "1.0.0")) -}}

@@ -229,7 +229,7 @@ async def test_thousands_of_tasks_of_one_context_are_counted(
     assert len(keptn.received) == 4_000
 
 
-# What each release makes of status and result (contract §3.2)
+# What each release makes of status and result (docs/keptn.md#k15)
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ async def test_several_executors_are_judged_by_the_worst(
     assert keptn.outcome("t1").result == aggregate
 
 
-# The misbehaviour table (contract §4.4)
+# The misbehaviour table (docs/keptn.md#k14)
 
 
 async def is_stuck(
@@ -589,7 +589,7 @@ async def test_the_log_api_keeps_each_entry(keptn: FakeKeptn, client: ClientSess
     assert keptn.log_entries[0].origin == "api"
 
 
-# The open list (contract §9.2)
+# The open list (docs/keptn.md#k32)
 
 
 async def test_the_open_list_holds_a_task_until_it_is_complete(
@@ -677,7 +677,7 @@ async def test_an_unknown_project_is_not_found(keptn: FakeKeptn, client: ClientS
     assert await status_of(client, keptn, executions, project="unknown") == 200
 
 
-# sequence-execution (contract §4.2)
+# sequence-execution (docs/keptn.md#k31)
 
 
 async def test_a_sequence_execution_shows_what_was_counted(

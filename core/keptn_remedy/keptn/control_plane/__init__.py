@@ -44,8 +44,8 @@ class ControlPlane(Protocol):
     async def counted(self, report: Report) -> bool:
         """Whether Keptn has the report, or its task has ended; False where that is unknown.
 
-        Keptn counts a report twice when it is sent twice (contract §4.2). So this is asked before
-        a report is repeated whose delivery is in doubt.
+        Keptn counts a report twice when it is sent twice (docs/keptn.md#k14). So this is asked
+        before a report is repeated whose delivery is in doubt.
         """
         ...
 
@@ -69,7 +69,7 @@ class ControlPlane(Protocol):
     async def task(self, project: str, context: str, triggered_id: str) -> TaskState | None:
         """What Keptn counted for a task; None also where it isn't the current one of its sequence.
 
-        Keptn before 1.0 can't be asked this.
+        Keptn before 0.18 (docs/keptn.md#k30) can't be asked this.
         """
         ...
 

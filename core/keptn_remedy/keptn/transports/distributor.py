@@ -28,7 +28,7 @@ MAX_CONNECTIONS = 64
 
 
 class Distributor:
-    """The transport of a provider with Keptn's distributor as its sidecar (contract §9.1)."""
+    """The transport of a provider with Keptn's distributor as its sidecar (docs/keptn.md#k9)."""
 
     def __init__(self, receiver: HttpReceiver, event_url: str, token: str | None = None) -> None:
         self._receiver = receiver
