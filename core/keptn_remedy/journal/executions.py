@@ -48,19 +48,21 @@ class SqliteExecutions(SqliteReports):
         return Execution(written.last_row, trigger, action, is_claimed=is_claimed)
 
     async def claim(self, limit: int) -> Claimed[Execution]:
+        claims = self._claims
         # Written out here: in the reading thread the claims may have changed.
-        look = {"busy": json_list(self._claims.groups), "limit": limit}
-        rest = {"held": json_list(self._claims.held), "limit": limit + STRANGERS}
+        look = {"busy": json_list(claims.groups), "limit": limit}
+        rest = {"held": json_list(claims.held), "limit": limit + STRANGERS}
 
         def read(reader: sqlite3.Connection) -> tuple[list[_Claimable], list[tuple[str, str]]]:
             found = rows.claimable(reader.execute(sql.NEXT_IN_LANES, look))
             return found, reader.execute(sql.UNCLAIMED, rest).fetchall()
 
-        found, unclaimed = await self._read_at_once(read)
-        # What cannot be read is held too: it would be found again and again.
-        taken = [execution for name, key, execution in found if self._claims.take_alone(name, key)]
+        with claims.looking():
+            found, unclaimed = await self._read_at_once(read)
+            # What can't be read is held too: it would be found again and again.
+            taken = [execution for lane, key, execution in found if claims.take_found(lane, key)]
         is_left = len(unclaimed) == rest["limit"] or not all(
-            self._claims.holds(name, key) for name, key in unclaimed
+            claims.holds(lane, key) for lane, key in unclaimed
         )
         return Claimed([execution for execution in taken if execution], is_left)
 

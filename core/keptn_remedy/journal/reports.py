@@ -43,8 +43,9 @@ class SqliteReports(SqliteFile):
             unclaimed = reader.execute(sql.UNCLAIMED_REPORTS, rest).fetchall()
             return due, next_due[0] if next_due else None, unclaimed
 
-        due, due_at, unclaimed = await self._read_at_once(read)
-        taken = [u for u in due if self._in_hand.take_alone(u.chain, u.handle)]
+        with self._in_hand.looking():
+            due, due_at, unclaimed = await self._read_at_once(read)
+            taken = [u for u in due if self._in_hand.take_found(u.chain, u.handle)]
         is_left = len(unclaimed) == rest["limit"] or not all(
             self._in_hand.holds(chain(execution, handle), handle) for execution, handle in unclaimed
         )

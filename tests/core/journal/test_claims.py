@@ -27,7 +27,23 @@ def test_a_group_is_free_when_the_last_of_it_is_dropped() -> None:
     claims.take("a", 1)
     claims.take("a", 2)
     claims.drop("a", 1)
-    assert ("a" in claims, claims.held) == (True, [2])
+    assert (list(claims.groups), claims.held) == (["a"], [2])
     claims.drop("a", 2)
     claims.drop("a", 2)
-    assert ("a" in claims, claims.held, list(claims.groups)) == (False, [], [])
+    assert (list(claims.groups), claims.held) == ([], [])
+
+
+def test_what_was_dropped_since_a_look_began_is_not_taken_as_found() -> None:
+    claims = Claims[str]()
+    claims.take("carts", "1")
+    claims.take("orders", "2")
+    claims.drop("carts", "1")
+    with claims.looking():
+        assert claims.take_found("carts", "1")
+        with claims.looking():
+            claims.drop("orders", "2")
+        assert not claims.take_found("orders", "2")
+        assert claims.take_alone("orders", "2")
+    claims.drop("orders", "2")
+    with claims.looking():
+        assert claims.take_found("orders", "2")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Callable
+
+import pytest
+
 from keptn_remedy.journal import Ending, Execution, Unsent
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.journals import DONE, REPLIES, SetClock, accepted, reports_of
@@ -85,6 +90,21 @@ async def test_reports_of_no_execution_do_not_wait_for_each_other(
         journal.release_report(await journal.owe(REPLIES.error_log(None, clock.utc(), text)))
     assert await claimed(journal, 1) == (["None log.error"], True)
     assert await claimed(journal, 9) == (["None log.error"], False)
+
+
+async def test_a_look_that_took_long_finds_nothing_that_was_delivered_meanwhile(
+    journal: SqliteJournal, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = journal._read_at_once
+
+    async def read_and_deliver(look: Callable[[sqlite3.Connection], object]) -> object:
+        _, started, finished = await told(journal, clock)
+        found = await read(look)
+        await journal.forget([started, finished])
+        return found
+
+    monkeypatch.setattr(journal, "_read_at_once", read_and_deliver)
+    assert (await journal.claim_reports(9)).items == []
 
 
 async def test_those_that_are_longest_due_come_first(
