@@ -75,7 +75,7 @@ class Sequences(Page[Sequence]):
     )
 
 
-class Triggers(Page[dict[str, Any]]):
+class OpenTriggers(Page[dict[str, Any]]):
     """A page of the list of open triggers: events in Keptn's own JSON model."""
 
     items: Annotated[tuple[dict[str, Any], ...], BeforeValidator(_empty_for_null)] = Field(

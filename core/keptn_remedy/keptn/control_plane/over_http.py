@@ -118,7 +118,7 @@ class HttpControlPlane:
         """The whole list of open triggers of a type, as it was at one moment."""
         path, size = f"controlPlane/v1/event/triggered/{path_of(event_type)}", PAGE_SIZE
         for _ in range(READINGS):
-            page = await self._page(path, {**query, "pageSize": str(size)}, answers.Triggers)
+            page = await self._page(path, {**query, "pageSize": str(size)}, answers.OpenTriggers)
             if page is None:
                 return None
             if page.is_last and page.total <= len(page.items):
