@@ -159,7 +159,7 @@ async def test_nothing_but_the_scope_and_the_labels_is_echoed(journal: Path) -> 
         assert finished.data["labels"] == {"Problem URL": "http://x"}
 
 
-async def test_labels_that_are_no_text_are_told_as_text(journal: Path) -> None:
+async def test_labels_that_are_no_text_are_reported_as_text(journal: Path) -> None:
     async with FakeKeptn() as keptn, provider(journal, keptn, Greet) as service:
         event = triggered("greet", {}, labels={"retries": 3, "deep": {"a": True}})
         await keptn.deliver(event, to=event_url(service))

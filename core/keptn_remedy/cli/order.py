@@ -57,7 +57,7 @@ def ordered(
     try:
         why = model(reason=reason).reason
     except ValidationError as error:
-        complain([f"--reason: {validation.told(error.errors()[0])}"])
+        complain([f"--reason: {validation.in_words(error.errors()[0])}"])
         return WRONG_USAGE
 
     async def use(journal: Journal) -> int:

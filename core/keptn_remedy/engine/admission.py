@@ -128,11 +128,11 @@ class Admission:
         details = {**by_action, **refusal.details}
         rail, rule = str(details["rail"]), str(details["rule"])
         self._runtime.metrics.refusals(rail, rule, self._execution.action).inc()
-        told_as = self._guard.told_as(self._execution, plan, "on_refused")
-        then = "the sequence stops here" if told_as == "fail" else "the sequence goes on"
+        reported_as = self._guard.reported_as(self._execution, plan, "on_refused")
+        then = "the sequence stops here" if reported_as == "fail" else "the sequence goes on"
         message = f"{refusal.message}; {then}"
         return NotAdmitted(
-            replace(refusal, result=told_as, message=message, details=details), is_failure=True
+            replace(refusal, result=reported_as, message=message, details=details), is_failure=True
         )
 
     async def _ask(self, approval: ApprovalNeeded, plan: Plan | None) -> None:

@@ -232,7 +232,7 @@ class _Taken(RunningExecution, Generic[A]):
         return outcome
 
     def _softened(self, failure: Outcome) -> Outcome:
-        if self._guard.told_as(self.execution, self._plan, "on_failed") == "fail":
+        if self._guard.reported_as(self.execution, self._plan, "on_failed") == "fail":
             return failure
         message = f"{failure.message}; reported as a warning, the sequence goes on"
         return replace(failure, status="succeeded", result="warning", message=message)

@@ -11,7 +11,7 @@ class Slots:
     """A number of slots, `free` of which nobody has.
 
     Whoever lent one to wait for something gets the next free one first, in the order of asking;
-    only then are the listeners told of a free slot.
+    only then do the listeners hear of a free slot.
     """
 
     def __init__(self, limit: int) -> None:

@@ -162,12 +162,12 @@ class Guard:
         # Another process may have paused since this one last looked.
         return self.pauses.current or await insist(self.journal.paused, self.clock.sleep)
 
-    def told_as(
+    def reported_as(
         self, execution: Execution, plan: Plan | None, what: Literal["on_refused", "on_failed"]
     ) -> Literal["fail", "warning"]:
         """The result that a refusal or a failure has in Keptn; `fail` where the targets differ."""
-        told = {getattr(rules, what) for rules in self._resolved(execution, plan)}
-        return "fail" if "fail" in told else "warning"
+        wanted = {getattr(rules, what) for rules in self._resolved(execution, plan)}
+        return "fail" if "fail" in wanted else "warning"
 
     def undoes_when_aborted(self, execution: Execution, plan: Plan) -> bool:
         """Whether an aborted sequence undoes the plan: one rule of one target is enough."""

@@ -74,7 +74,7 @@ def _wrong(error: Any) -> str:
         return "has no value; give it one, or remove it"
     if error["type"] == "literal_error":
         return _no_choice(error)
-    said = _WORDS.get(error["type"]) or validation.told(error)
+    said = _WORDS.get(error["type"]) or validation.in_words(error)
     is_long = isinstance(written, list | dict) or error["type"].endswith(("_short", "_long"))
     is_shown = isinstance(written, str) and repr(written) in said
     return said if is_long or is_shown else f"{said}; it says {_shown(error['input'])}"

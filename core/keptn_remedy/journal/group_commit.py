@@ -49,7 +49,7 @@ class GroupCommit:
         on_commit: Callable[[float, int], None] = lambda seconds, changes: None,
     ) -> None:
         self.failure: str | None = None
-        self._untold: str | None = None
+        self._unreported: str | None = None
         self._connect = connect
         self._on_commit = on_commit
         self._connection: sqlite3.Connection | None = None
@@ -84,7 +84,7 @@ class GroupCommit:
 
     def take_failure(self) -> str | None:
         """Why a write failed since this was asked last; later ones may have succeeded."""
-        failure, self._untold = self._untold, None
+        failure, self._unreported = self._unreported, None
         return failure
 
     async def close(self) -> None:
@@ -156,7 +156,7 @@ class GroupCommit:
         # A change that failed alone was at fault itself.
         failed = all(change.failure is not None for change in batch)
         self.failure = batch[-1].failure if failed else None
-        self._untold = self.failure or self._untold
+        self._unreported = self.failure or self._unreported
         if not failed:
             self._on_commit(self._seconds, len(batch))
         for change in batch:

@@ -170,7 +170,7 @@ class Executions(Protocol):
     async def finish(
         self, execution: Execution, ending: Ending, *, attempts: int, reports: Sequence[Report] = ()
     ) -> list[Unsent]:
-        """Store how an execution ended, and what Keptn must be told of it, once; empty when it has
+        """Store how an execution ended, and the reports that Keptn is owed, once; empty when it has
         already finished. Its claim ends.
 
         An aborted one gets the status aborted and the result fail. Its question is dropped.
@@ -219,7 +219,7 @@ class Admissions(Protocol):
 
 
 class Reports(Protocol):
-    """What Keptn must be told, until it has it."""
+    """The reports that Keptn is owed, until it has acknowledged them."""
 
     async def claim_reports(self, limit: int) -> Claimed[Unsent]:
         """Claim the first unsent report of each execution of which none is claimed, as far as they

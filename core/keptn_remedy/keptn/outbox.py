@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from keptn_remedy.events import Replies, Report
 from keptn_remedy.journal import JournalError, Reports, Unsent, insist
@@ -192,9 +193,9 @@ class Outbox:
             "report parked", **logs.report_fields(report, unsent.action), reason=reason
         )
         text = f"{report.kind} of execution {report.execution} was refused for good: {reason}"
-        # A refused log entry is not told of: that would be refused as well, for ever.
-        is_told = report.kind != "log.error"
-        entry = self._replies.error_log(None, self._clock.utc(), text) if is_told else None
-        told = await insist(lambda: self._journal.park(unsent, reason, entry), self._clock.sleep)
-        if told:
-            self.offer(told)
+        # A rejected log entry is not reported: that report would be rejected too, without end.
+        is_reported = report.kind != "log.error"
+        entry = self._replies.error_log(None, self._clock.utc(), text) if is_reported else None
+        park = partial(self._journal.park, unsent, reason, entry)
+        if log_entry := await insist(park, self._clock.sleep):
+            self.offer(log_entry)

@@ -260,9 +260,9 @@ async def _read(request: web.Request, model: type[models.AnyOrder]) -> models.An
 def _explained(error: ValidationError) -> str:
     first = error.errors()[0]
     place = ".".join(map(str, first["loc"]))
-    return (
-        _short(f"{place}: {validation.told(first)}") if place else "the body must be a JSON object"
-    )
+    if not place:
+        return "the body must be a JSON object"
+    return _short(f"{place}: {validation.in_words(first)}")
 
 
 def _fields(order: OrderRequest) -> dict[str, str]:

@@ -43,7 +43,7 @@ _WORDS: Mapping[str, str] = {
 }
 
 
-def told(error: Any) -> str:
+def in_words(error: Any) -> str:
     """The message for one of `ValidationError.errors()`, without the value."""
     words = _WORDS.get(error["type"])
     if words is None:

@@ -117,7 +117,7 @@ def _names(cls: type[BaseSettings], prefix: str, field: str) -> list[str]:
 
 
 def _mistake(cls: type[BaseSettings], prefix: str, error: Any) -> str:
-    message = "must be set" if error["type"] == "missing" else validation.told(error)
+    message = "must be set" if error["type"] == "missing" else validation.in_words(error)
     if not error["loc"]:
         return message
     first, *others = map(str, error["loc"])

@@ -58,7 +58,7 @@ async def test_a_plan_that_nobody_approved_in_time_is_shown(
     assert re.search(r"^would have done +", shown, re.MULTILINE)
 
 
-async def test_what_silence_decided_is_told_as_asked_and_by_nobody(
+async def test_what_silence_decided_is_reported_as_asked_and_by_nobody(
     tmp_path: Path, journal: SqliteJournal
 ) -> None:
     execution = await asking(journal)

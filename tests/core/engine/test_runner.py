@@ -148,7 +148,7 @@ async def test_a_dry_run_does_not_apply_a_stored_plan(machine: Machine) -> None:
     assert Lamp.steps == []
 
 
-async def test_an_entry_that_cannot_be_read_is_told_as_errored(machine: Machine) -> None:
+async def test_an_entry_that_cannot_be_read_is_reported_as_errored(machine: Machine) -> None:
     outcome = await machine.run(await machine.left(unreadable="KeyError('memo')"))
     assert "KeyError" in outcome.message
     assert Lamp.steps == []

@@ -92,7 +92,7 @@ def test_after_a_blackout_the_next_window_is_told() -> None:
     assert told == "blackout (Christmas); allowed again from Mon 2027-01-04 08:00 Europe/Berlin"
 
 
-def test_blackouts_that_follow_on_each_other_are_told_as_one() -> None:
+def test_blackouts_that_follow_on_each_other_are_reported_as_one() -> None:
     two = "blackouts: [{from: 2026-12-24, to: 2026-12-25}, {from: 2026-12-25, to: 2026-12-27}]"
     told = said(two, at("2026-12-24T18:00"))
     assert told == "blackout; allowed again from Mon 2026-12-28 00:00 Europe/Berlin"

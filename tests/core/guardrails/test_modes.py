@@ -86,7 +86,7 @@ async def test_what_was_accepted_before_the_policy_left_it_to_others_is_refused(
 # The results of refusals and failures
 
 
-async def test_a_refusal_may_be_told_as_a_warning(rig: Rig) -> None:
+async def test_a_refusal_may_be_reported_as_a_warning(rig: Rig) -> None:
     rig.write("decision: deny, on_refused: warning")
     async with rig.serving():
         ended = await rig.refused(Ask(), "decision", "the rule")
@@ -94,7 +94,7 @@ async def test_a_refusal_may_be_told_as_a_warning(rig: Rig) -> None:
         assert ended.message.endswith("; the sequence goes on")
 
 
-async def test_a_failure_may_be_told_as_a_warning_and_still_did_not_help(rig: Rig) -> None:
+async def test_a_failure_may_be_reported_as_a_warning_and_still_did_not_help(rig: Rig) -> None:
     rig.write("on_failed: warning, suspend_after: 1")
     async with rig.serving():
         ended = await rig.ask(VAIN)
@@ -103,7 +103,7 @@ async def test_a_failure_may_be_told_as_a_warning_and_still_did_not_help(rig: Ri
         await rig.refused(Ask(), "suspended", "the rule", executions=1, limit=1)
 
 
-async def test_where_targets_differ_a_refusal_is_told_as_a_failure(rig: Rig) -> None:
+async def test_where_targets_differ_a_refusal_is_reported_as_a_failure(rig: Rig) -> None:
     rig.write("on_refused: warning, targets_at_most: 1", "match: {target: b}, on_refused: fail")
     async with rig.serving():
         assert (await rig.ask(Ask(("a", "c")))).result == "warning"

@@ -66,7 +66,7 @@ def test_lengths_of_time_have_units_or_are_seconds(written: str, seconds: float)
 
 
 @pytest.mark.parametrize("seconds", [0, 1, 90, 900, 5400, 86_400, 90_061])
-def test_a_length_of_time_is_told_as_it_may_be_written(seconds: int) -> None:
+def test_a_length_of_time_is_reported_as_it_may_be_written(seconds: int) -> None:
     assert units.seconds(units.in_words(seconds)) == seconds
 
 

@@ -111,7 +111,7 @@ def test_each_setting_has_a_sentence(setting: str) -> None:
     assert setting in words.SETTINGS
 
 
-def test_what_is_built_in_is_told_as_far_as_it_still_holds() -> None:
+def test_what_is_built_in_is_reported_as_far_as_it_still_holds() -> None:
     def built_in(*entries: str) -> str:
         return " ".join(parts(*entries)[-1].holds)
 

@@ -148,7 +148,7 @@ async def test_what_others_came_after_did_not_have_to_be_asked_for_again(
     assert await asked(journal, lambda history: history.streak("wait", "a", "problem")) == 1
 
 
-async def test_an_outcome_may_be_told_as_good_and_still_not_have_helped(
+async def test_an_outcome_may_be_reported_as_good_and_still_not_have_helped(
     journal: SqliteJournal,
 ) -> None:
     execution = await admitted(journal, "1", "a")

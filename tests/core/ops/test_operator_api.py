@@ -632,7 +632,7 @@ async def test_each_refusal_is_one_line_of_the_log_and_a_flood_of_them_a_number(
 
 
 @pytest.mark.parametrize("order", ["approve", "deny", "undo"])
-async def test_an_order_that_was_taken_is_told_as_taken_even_if_it_can_not_be_shown(
+async def test_an_order_that_was_taken_is_reported_as_taken_even_if_it_can_not_be_shown(
     desk: Desk, order: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     execution = await (ended if order == "undo" else asking)(desk.journal)
@@ -650,7 +650,7 @@ async def test_an_order_that_was_taken_is_told_as_taken_even_if_it_can_not_be_sh
     assert told.status == (202 if order == "undo" else 409)
 
 
-async def test_an_order_that_was_refused_is_told_as_refused_even_if_it_is_not_known_why(
+async def test_an_order_that_was_refused_is_reported_as_refused_even_if_it_is_not_known_why(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     execution = await begun(desk.journal)

@@ -19,7 +19,7 @@ from pydantic import (
     ValidationError,
 )
 
-from keptn_remedy.support.validation import told
+from keptn_remedy.support.validation import in_words
 
 
 class _Door(BaseModel):
@@ -37,7 +37,7 @@ def _odd(number: int) -> int:
 def messages(kind: Any, value: object) -> list[str]:
     with pytest.raises(ValidationError) as caught:
         TypeAdapter(kind).validate_python(value)
-    return [told(error) for error in caught.value.errors()]
+    return [in_words(error) for error in caught.value.errors()]
 
 
 @pytest.mark.parametrize(

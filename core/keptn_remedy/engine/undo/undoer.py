@@ -106,8 +106,8 @@ class Undoer:
                 await self._end(due, ending)
 
     async def _end(self, due: DueUndo, ending: UndoEnding) -> None:
-        state, told = ending
-        message = self._runtime.mask.text(in_one_line(told))
+        state, said = ending
+        message = self._runtime.mask.text(in_one_line(said))
         await self._runtime.insist(
             lambda: self._runtime.journal.end_undo(due.execution.id, state, message)
         )
@@ -138,12 +138,12 @@ class Undoer:
     async def _undone(self, execution: Execution, action: PlannedAction, plan: Plan) -> UndoEnding:
         attempts = self._begun[execution.id] = Attempts(self._runtime, execution, action)
         try:
-            told = _said(await attempts.until_done(action.undo, plan))
+            said = _said(await attempts.until_done(action.undo, plan))
         except Denied as denied:
             return "refused", text_of(denied)
         except Exception as error:  # noqa: BLE001  an author's code may fail in any way
             return "failed", attempts.explained(error).message
-        return "done", told or f"undone: {plan.reversed}"
+        return "done", said or f"undone: {plan.reversed}"
 
     def _sum_up(self, due: DueUndo, state: str, message: str) -> None:
         execution = due.execution
