@@ -1,6 +1,7 @@
 """`make bench`: speed and memory beside the bare floor, measured in the same run.
 
-Prints a table; a whole run also writes bench/results.json, which is what README may quote.
+Prints a table; a whole run also writes bench/results.json, which `python -m bench.page`
+quotes in the documents.
 """
 
 from __future__ import annotations
