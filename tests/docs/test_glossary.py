@@ -22,8 +22,6 @@ IN_TWO_FORMS = {
     "Readiness": "what is looked at, and the JSON that tells it",
     "Executions": "what the journal keeps, and the JSON of a page of them",
     "Order": "what a command asks, and the JSON that carries it",
-    "Memory": "as an action uses it, and the journal's role that keeps it",
-    "Tasks": "the journal's role, and those that FakeKeptn keeps",
     "Task": "as the control plane shows it, and the one that FakeKeptn keeps",
 }
 # Two things under one name, which is to be changed.
