@@ -33,6 +33,7 @@ PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 def listed() -> dict[str, set[str]]:
     """The names by their headings."""
     found: dict[str, set[str]] = {}
+    names: set[str] = set()
     for line in LIST.read_text("utf-8").splitlines():
         if line.startswith("# "):
             names = found[line.removeprefix("# ")] = set()
