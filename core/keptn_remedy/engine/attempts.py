@@ -26,7 +26,7 @@ from keptn_remedy.action import (
 )
 from keptn_remedy.engine.runtime import Runtime, text_of
 from keptn_remedy.http_client import Uncertain, is_temporary
-from keptn_remedy.journal import Execution, Journal, JournalError
+from keptn_remedy.journal import Execution, JournalError, Memories
 from keptn_remedy.support import logs
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ class Attempts:
 class _Memory:
     """The memory of one action, in the journal."""
 
-    journal: Journal
+    journal: Memories
     action: str
 
     async def get(self, key: str) -> Any:

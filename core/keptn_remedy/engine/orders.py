@@ -8,7 +8,7 @@ from contextlib import suppress
 from keptn_remedy.engine.waiting_room import WaitingRoom
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.guardrails.rails import paused_words
-from keptn_remedy.journal import Journal, JournalError, Pause
+from keptn_remedy.journal import JournalError, Pause, Questions
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.metrics import Metrics
@@ -21,7 +21,7 @@ class Orders:
 
     def __init__(
         self,
-        journal: Journal,
+        journal: Questions,
         room: WaitingRoom,
         pauses: Pauses,
         *,

@@ -21,7 +21,7 @@ from keptn_remedy.guardrails.rails import (
     first_refusal,
     paused_words,
 )
-from keptn_remedy.journal import Arm, Effect, Execution, History, Journal, Pause, insist
+from keptn_remedy.journal import Admissions, Arm, Effect, Execution, History, Pause, insist
 from keptn_remedy.support.clock import Clock
 
 _STRICTNESS = ("act", "approve", "dry-run")
@@ -85,14 +85,14 @@ class Guard:
     `services` returns the number of services of a project's stage, None where it is unknown.
     """
 
-    journal: Journal
+    journal: Admissions
     clock: Clock
     policy: InForce
     pauses: KnowsPause
     services: Callable[[str, str], Awaitable[int | None]]
 
     @classmethod
-    def built_in(cls, journal: Journal, clock: Clock, replicas: ReplicaSettings) -> Guard:
+    def built_in(cls, journal: Admissions, clock: Clock, replicas: ReplicaSettings) -> Guard:
         """A guard without a policy, a pause or a Keptn to ask."""
         policy = Fixed(replicas.rules(None))
         return cls(journal=journal, clock=clock, policy=policy, pauses=NoPause(), services=_unknown)

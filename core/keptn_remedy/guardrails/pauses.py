@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from keptn_remedy.guardrails.files import MountedFile, why_unreadable
-from keptn_remedy.journal import Journal, Pause
+from keptn_remedy.journal import Admissions, Pause
 
 MAX_REASON_CHARACTERS = 1_000
 MAX_CHARACTERS = 4_096
@@ -38,7 +38,7 @@ class Pauses:
     `current` is the file's pause, else the journal's. None: executions may act.
     """
 
-    def __init__(self, journal: Journal, file: Path | None = None) -> None:
+    def __init__(self, journal: Admissions, file: Path | None = None) -> None:
         self._journal = journal
         self._file = PauseFile(file)
         self._by_file: Pause | None = None

@@ -12,7 +12,7 @@ from keptn_remedy.guardrails.files import MountedFile, why_unreadable
 from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.guardrails.policy import Policy, PolicyError
 from keptn_remedy.guardrails.reading import MAX_BYTES
-from keptn_remedy.journal import Journal
+from keptn_remedy.journal import Memories
 
 SHA256_SHOWN = 12
 # The last valid policy is in the journal's memory, under a name that no action can have.
@@ -34,7 +34,7 @@ class PolicyFile:
     """
 
     def __init__(
-        self, path: Path | None, journal: Journal, make: Callable[[Policy | None], Rules]
+        self, path: Path | None, journal: Memories, make: Callable[[Policy | None], Rules]
     ) -> None:
         self.rules = make(None)
         self.problem: str | None = None

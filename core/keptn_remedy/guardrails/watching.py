@@ -9,7 +9,7 @@ from contextlib import suppress
 from keptn_remedy.events import Replies
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.guardrails.policy_file import PolicyFile
-from keptn_remedy.journal import Journal, JournalError, Unsent
+from keptn_remedy.journal import JournalError, Reports, Unsent
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.metrics import Metrics
@@ -20,7 +20,7 @@ PAUSE_SECONDS = 0.5
 
 async def watch_policy(
     policy: PolicyFile,
-    journal: Journal,
+    journal: Reports,
     clock: Clock,
     replies: Replies,
     offer: Callable[[Unsent], None],

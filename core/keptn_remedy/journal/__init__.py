@@ -1,5 +1,5 @@
 """The durable record: executions, their plans, unsent reports, and what actions remember; what
-rails count, what people said, and what is to be undone.
+rails count, what people answered, and what is to be undone.
 """
 
 from __future__ import annotations

@@ -238,7 +238,7 @@ def _index(attributes: set[str]) -> str:
 
 
 def _just_after(last: float, now: float) -> float:
-    """The time, but never the same twice: effects are told apart by it."""
+    """The time, but never the same twice: effects are ordered by it."""
     return math.nextafter(last, math.inf) if abs(now - last) < TICK_SECONDS and now <= last else now
 
 
@@ -247,7 +247,7 @@ def _decided(decide: Callable[[History], T | None], history: History) -> T | _Ra
         return decide(history)
     except sqlite3.Error:
         raise  # the journal's own trouble
-    except Exception as error:  # noqa: BLE001  whatever it is, it is told to the caller
+    except Exception as error:  # noqa: BLE001  whatever it is, it is raised in the caller
         return _Raised(error)
 
 

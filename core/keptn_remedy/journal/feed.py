@@ -94,7 +94,7 @@ class Feed(Generic[T]):
     async def _look(self) -> float:
         """Start what may come; returns the seconds until the next look is worth while."""
         limit, self._arrived = min(self._room(), AT_ONCE), []
-        # Whatever is given back from now on, the answer may not tell of it, sets it again.
+        # What is given back from now on may be missing in the answer, and sets it again.
         self.is_left = False
         try:
             found = await self._claim(limit)

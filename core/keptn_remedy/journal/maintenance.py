@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from keptn_remedy.events import Replies
-from keptn_remedy.journal import Journal, JournalError, Unsent
+from keptn_remedy.journal import Journal, JournalError, Maintenance, Unsent
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
 
@@ -19,12 +19,12 @@ async def watch(
     journal: Journal,
     clock: Clock,
     replies: Replies,
-    tell: Callable[[Unsent], None],
+    offer: Callable[[Unsent], None],
     take_up: Callable[[], None],
 ) -> None:
     """Report each outage of the journal to Keptn once the journal works again, until cancelled.
 
-    `tell` takes the report that is then stored. `take_up` is called to look for executions that
+    `offer` takes the report that is then stored. `take_up` is called to look for executions that
     were stored during the outage without anybody knowing.
     """
     failure: str | None = None
@@ -42,11 +42,11 @@ async def watch(
         failure = None
         journal.take_failure()  # of the same outage
         logs.logger().info("the journal works again")
-        tell(report)
+        offer(report)
         take_up()
 
 
-async def prune(journal: Journal, clock: Clock, retention_days: float) -> None:
+async def prune(journal: Maintenance, clock: Clock, retention_days: float) -> None:
     """Delete executions that finished so many days ago, a few at a time, until cancelled."""
     while True:
         before = clock.now() - retention_days * DAY_SECONDS

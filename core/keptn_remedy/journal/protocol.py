@@ -189,7 +189,8 @@ class Admissions(Protocol):
         decide: Callable[[History], T | None],
     ) -> T | None:
         """Let an execution act: store its plan and effects, and drop its question; or return what
-        `decide` said against it, and store nothing. None, unasked, when it was admitted before.
+        `decide` returned against it, and store nothing. None when it was admitted before: `decide` is
+        not called then.
 
         `decide` is called in the transaction, in another thread, perhaps more than once. What it
         raises is raised here.

@@ -12,7 +12,7 @@ from typing import Final
 from keptn_remedy import events
 from keptn_remedy.events import Event
 from keptn_remedy.events.cloud_event import is_object
-from keptn_remedy.journal import Journal, JournalError, OpenTask
+from keptn_remedy.journal import JournalError, OpenTask, Triggers
 from keptn_remedy.keptn.control_plane import ControlPlane
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
@@ -32,7 +32,7 @@ class AbortedTasks:
 
     def __init__(
         self,
-        journal: Journal,
+        journal: Triggers,
         control_plane: ControlPlane,
         clock: Clock,
         abort: Callable[[str, str], None],

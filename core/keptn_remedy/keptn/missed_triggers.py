@@ -12,7 +12,7 @@ from keptn_remedy import events
 from keptn_remedy.action import Outcome
 from keptn_remedy.events import FINISHED, STARTED, ActionTriggered, Event, Replies
 from keptn_remedy.guardrails.matching import InForce
-from keptn_remedy.journal import Journal, JournalError, Unsent
+from keptn_remedy.journal import JournalError, Triggers, Unsent
 from keptn_remedy.keptn.control_plane import ControlPlane, TaskState
 from keptn_remedy.keptn.transports import Accept
 from keptn_remedy.registry import Entry, Registry
@@ -61,7 +61,7 @@ class MissedTriggers:
 
     def __init__(
         self,
-        journal: Journal,
+        journal: Triggers,
         control_plane: ControlPlane,
         registry: Registry,
         clock: Clock,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from keptn_remedy.engine.crew import CANCEL_SECONDS, Crew
 from keptn_remedy.engine.undo.undoer import Undoer, touched_by
 from keptn_remedy.engine.watchdog import Watched
-from keptn_remedy.journal import DueUndo, Journal, JournalError
+from keptn_remedy.journal import DueUndo, JournalError, Undos
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
 
@@ -23,7 +23,7 @@ UNDOS_LOOKED_AT = 100
 class UndoScheduler:
     """Looks into the journal for undos that people ordered, or that have become due."""
 
-    def __init__(self, journal: Journal, undoer: Undoer, clock: Clock) -> None:
+    def __init__(self, journal: Undos, undoer: Undoer, clock: Clock) -> None:
         self._journal = journal
         self._undoer = undoer
         self._clock = clock
