@@ -24,8 +24,6 @@ IN_TWO_FORMS = {
     "Order": "what a command asks, and the JSON that carries it",
     "Task": "as the control plane shows it, and the one that FakeKeptn keeps",
 }
-# Two things under one name, which is to be changed.
-TWO_MEANINGS = {"Entry"}
 
 
 def rows() -> list[tuple[str, str, str]]:
@@ -75,7 +73,7 @@ def test_what_the_words_are_called_in_code_is_there() -> None:
 
 
 def test_a_class_name_has_one_meaning() -> None:
-    known = {*names(), *IN_TWO_FORMS, *TWO_MEANINGS}
+    known = {*names(), *IN_TWO_FORMS}
     twice = {name: where for name, where in modules_by_class().items() if len(where) > 1}
     assert {name: where for name, where in twice.items() if name not in known} == {}
 
@@ -87,4 +85,4 @@ def test_what_the_journal_keeps_has_its_word() -> None:
         for name, cls in classes.items()
         if inspect.isclass(cls) and not issubclass(cls, Exception)
     ]
-    assert set(kept) - TWO_MEANINGS - set(names()) == set()
+    assert set(kept) - set(names()) == set()

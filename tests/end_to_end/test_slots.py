@@ -29,7 +29,7 @@ async def test_what_was_approved_at_once_is_carried_out_within_the_slots(tmp_pat
         for event in events:
             assert await service.journal.answer(event["id"], "approved", "ann", None) is None
         await gate.until_entered(2)
-        await until(lambda: len(service.engine.room) == 4)
+        await until(lambda: len(service.engine.waiting_room) == 4)
         gate.open()
         for event in events:
             assert (await keptn.task_finished(event["id"])).result == "pass"

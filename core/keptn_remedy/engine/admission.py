@@ -20,7 +20,7 @@ LOOK_AGAIN_SECONDS = 5.0
 
 
 class NotAdmitted(Exception):
-    """The execution may not act; `outcome` is reported instead. `is_failure`: it did not help."""
+    """The execution may not act; `outcome` is reported instead. `is_failure`: it counts as one."""
 
     def __init__(self, outcome: Outcome, *, is_failure: bool) -> None:
         super().__init__(outcome.message)
@@ -40,9 +40,9 @@ class Admission:
         "_is_same",
         "_is_waiting",
         "_question",
-        "_room",
         "_runtime",
         "_turn_until",
+        "_waiting_room",
         "approval",
     )
 
@@ -53,13 +53,13 @@ class Admission:
         *,
         runtime: Runtime,
         guard: Guard,
-        room: WaitingRoom,
+        waiting_room: WaitingRoom,
     ) -> None:
         self._execution = execution
         self._is_same = is_same
         self._runtime = runtime
         self._guard = guard
-        self._room = room
+        self._waiting_room = waiting_room
         self._question = execution.question
         self._is_waiting = False
         self._turn_until: float | None = None
@@ -80,7 +80,7 @@ class Admission:
         while question and not question.verdict:
             if (left := self._seconds_left(question)) > 0:
                 with self._waiting():
-                    await self._room.until_answered(self._execution.id, left)
+                    await self._waiting_room.until_answered(self._execution.id, left)
                 question = await self._stored_question()
             else:
                 question = await self._closed_question()
@@ -111,7 +111,7 @@ class Admission:
             await self.until_answered()
         elif (left := self._turn_left(objection)) > 0:
             with self._waiting():
-                await self._room.until_turn(min(left, LOOK_AGAIN_SECONDS))
+                await self._waiting_room.until_turn(min(left, LOOK_AGAIN_SECONDS))
         else:
             raise self.refused(objection, plan)
 

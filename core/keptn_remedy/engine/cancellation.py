@@ -22,26 +22,26 @@ class Interrupted(BaseException):
 
 class Cancellation:
     """The cancellation of one execution, which `task` carries out. `reason` is why, once a request
-    came; the first reason stands. `is_answered`: Keptn still waits for an answer.
+    came; the first reason stands. `is_reported`: Keptn still gets a report.
 
     A request may come at any await. Whatever the code inside `exit` does about it, `exit` ends in
     `Interrupted`: that is the one way out.
     """
 
-    __slots__ = ("_has_cancelled", "_is_shielded", "_task", "is_answered", "reason")
+    __slots__ = ("_has_cancelled", "_is_shielded", "_task", "is_reported", "reason")
 
     def __init__(self, task: asyncio.Task[Any] | None, reason: str | None = None) -> None:
         self.reason = reason
-        self.is_answered = False
+        self.is_reported = False
         self._task = task
         self._is_shielded = False
         self._has_cancelled = False
 
-    def request(self, reason: str, *, is_answered: bool = False) -> None:
+    def request(self, reason: str, *, is_reported: bool = False) -> None:
         """Stop the execution as soon as that is safe."""
         if self.reason is not None:
             return
-        self.reason, self.is_answered = reason, is_answered
+        self.reason, self.is_reported = reason, is_reported
         if self._task and not self._is_shielded:
             self._has_cancelled = True
             self._task.cancel()

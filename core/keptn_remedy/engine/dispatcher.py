@@ -37,7 +37,7 @@ class Dispatcher:
         announce: Callable[[Execution], Awaitable[None]],
         *,
         slots: Slots,
-        room: WaitingRoom,
+        waiting_room: WaitingRoom,
         overdue: Overdue,
         clock: Clock,
         metrics: Metrics,
@@ -46,7 +46,7 @@ class Dispatcher:
         self._run = run
         self._announce = announce
         self._slots = slots
-        self._waiting_room = room
+        self._waiting_room = waiting_room
         self._clock = clock
         self._metrics = metrics
         self._running: dict[str, Execution] = {}
@@ -86,7 +86,7 @@ class Dispatcher:
         await asyncio.gather(*(self._announce(execution) for execution in late))
         return len(late)
 
-    def recover(self) -> None:
+    def look_again(self) -> None:
         """Take up what the journal holds and nobody offered."""
         self._feed.look_again()
 

@@ -66,7 +66,7 @@ class RunningExecution(ABC):
         """Stop, since the execution `holder` holds a target, and ignores its deadline."""
 
     def abandoned(self, why: str) -> Ending:
-        """Cut its code off once more, and leave it to itself: how the execution ends."""
+        """Cut its code off once more, and wait for it no longer. Returns how the execution ends."""
         return Ending(self._runtime.presentable(Outcome.errored(why)), is_failure=True)
 
 
@@ -117,7 +117,7 @@ class _Taken(RunningExecution, Generic[A]):
         runtime: Runtime,
         guard: Guard,
         values: Values,
-        room: WaitingRoom,
+        waiting_room: WaitingRoom,
     ) -> None:
         super().__init__(execution, runtime)
         self._entry = entry
@@ -126,7 +126,9 @@ class _Taken(RunningExecution, Generic[A]):
         self._values = values
         self._attempts = Attempts(runtime, execution, action)
         is_same = action.is_same if isinstance(action, PlannedAction) else eq
-        self._admission = Admission(execution, is_same, runtime=runtime, guard=guard, room=room)
+        self._admission = Admission(
+            execution, is_same, runtime=runtime, guard=guard, waiting_room=waiting_room
+        )
         self._notes: tuple[str, ...] = ()
 
     @property
@@ -138,7 +140,7 @@ class _Taken(RunningExecution, Generic[A]):
 
     def stop_waiting(self, holder: str) -> None:
         reason = f"its target is held by execution {holder}, which ignores its deadline"
-        self._cancellation.request(reason, is_answered=True)
+        self._cancellation.request(reason, is_reported=True)
 
     def abandoned(self, why: str) -> Ending:
         self._cancellation.cut_off()
@@ -207,7 +209,7 @@ class _Taken(RunningExecution, Generic[A]):
         return None
 
     async def _interrupted(self, outcome: Outcome | None) -> Ending:
-        if self._cancellation.is_answered:
+        if self._cancellation.is_reported:
             why = f"{self._cancellation.reason}{self._perhaps_applied}"
             return self._ended(Outcome.errored(why))
         return self._aborted(outcome or await self._after_abort())
@@ -281,11 +283,17 @@ class PlannedExecution(_Taken[PlannedAction]):
         runtime: Runtime,
         guard: Guard,
         values: Values,
-        room: WaitingRoom,
+        waiting_room: WaitingRoom,
         locks: TargetLocks,
     ) -> None:
         super().__init__(
-            execution, entry, action, runtime=runtime, guard=guard, values=values, room=room
+            execution,
+            entry,
+            action,
+            runtime=runtime,
+            guard=guard,
+            values=values,
+            waiting_room=waiting_room,
         )
         self._locks = locks
         self._admitted_plan = execution.plan

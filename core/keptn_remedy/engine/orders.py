@@ -22,14 +22,14 @@ class Orders:
     def __init__(
         self,
         journal: Questions,
-        room: WaitingRoom,
+        waiting_room: WaitingRoom,
         pauses: Pauses,
         *,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
         self._journal = journal
-        self._room = room
+        self._waiting_room = waiting_room
         self._pauses = pauses
         self._clock = clock
         self._metrics = metrics
@@ -47,9 +47,9 @@ class Orders:
             with suppress(JournalError):
                 await self._pauses.refresh()
                 for execution_id in await self._journal.answered():
-                    self._room.answered(execution_id)
+                    self._waiting_room.answered(execution_id)
             self._report_pause()
-            self._metrics.waiting.set(len(self._room))
+            self._metrics.waiting.set(len(self._waiting_room))
             await self._clock.wait(self._wake, LOOK_SECONDS)
 
     def _report_pause(self) -> None:

@@ -27,14 +27,14 @@ from keptn_remedy.support import logs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taking:
+class ExecutionFactory:
     """What executions share in this process."""
 
     runtime: Runtime
     registry: Registry
     guard: Guard
     values: Values
-    room: WaitingRoom
+    waiting_room: WaitingRoom
     locks: TargetLocks
     overdue: Overdue
 
@@ -55,7 +55,7 @@ class Taking:
                 runtime=self.runtime,
                 guard=self.guard,
                 values=self.values,
-                room=self.room,
+                waiting_room=self.waiting_room,
                 locks=self.locks,
             )
         return PlainExecution(
@@ -65,17 +65,17 @@ class Taking:
             runtime=self.runtime,
             guard=self.guard,
             values=self.values,
-            room=self.room,
+            waiting_room=self.waiting_room,
         )
 
 
 class Runner:
     """Runs executions: begins, carries out and finishes each."""
 
-    def __init__(self, taking: Taking, reporting: Reporting) -> None:
-        self._taking = taking
+    def __init__(self, factory: ExecutionFactory, reporting: Reporting) -> None:
+        self._factory = factory
         self._reporting = reporting
-        self._runtime = taking.runtime
+        self._runtime = factory.runtime
         self._running: dict[str, RunningExecution] = {}
         # Why they were aborted, for those that do not run yet, or not any more.
         self._aborted: dict[str, str] = {}
@@ -83,7 +83,7 @@ class Runner:
     async def run(self, execution: Execution) -> Outcome:
         """Run one execution. Raises only CancelledError, which leaves the execution open."""
         began = self._runtime.clock.monotonic()
-        running = self._taking.take(execution)
+        running = self._factory.take(execution)
         try:
             aborted = execution.aborted or self._aborted.get(execution.id)
             if aborted is None:
@@ -96,16 +96,16 @@ class Runner:
             is_in_time = self._running.pop(execution.id, None) is not None
             await self._finish(execution, ending, attempts)
             if execution.runs:
-                self._taking.locks.forget(execution.id)  # reserved for what was cut off
-            self._taking.room.turn()
+                self._factory.locks.forget(execution.id)  # reserved for what was cut off
+            self._factory.waiting_room.call_next()
             self._aborted.pop(execution.id, None)
             if is_in_time:
                 self._sum_up(execution, ending, attempts, self._runtime.clock.monotonic() - began)
             return ending.outcome
         finally:
             self._running.pop(execution.id, None)
-            if execution.lane in self._taking.overdue.lanes:
-                self._taking.overdue.discard(execution.id)
+            if execution.lane in self._factory.overdue.lanes:
+                self._factory.overdue.discard(execution.id)
 
     def abort(self, execution_id: str, reason: str) -> None:
         """Stop an execution whose task Keptn has ended. The journal has noted that already."""
@@ -133,7 +133,7 @@ class Runner:
         """
         for execution in await self._runtime.journal.planned():
             if execution.plan:
-                await self._taking.locks.reserve(execution.plan.targets, execution.id)
+                await self._factory.locks.reserve(execution.plan.targets, execution.id)
 
     def under_way(self) -> Iterator[Watched]:
         """The executions that run, for the watchdog."""
@@ -144,13 +144,13 @@ class Runner:
         execution, seconds = running.execution, running.overdue_seconds
         self._running.pop(execution.id, None)
         ending = running.abandoned(why)
-        self._taking.overdue.add(execution)
+        self._factory.overdue.add(execution)
         logs.logger().error(
             "an execution ignores its deadline",
             **logs.execution_fields(execution.trigger, execution.action),
         )
         await self._finish(execution, ending, running.attempts)
-        self._taking.overdue.finished(execution)
+        self._factory.overdue.finished(execution)
         self._sum_up(execution, ending, running.attempts, seconds)
 
     async def _begin(self, execution: Execution) -> None:

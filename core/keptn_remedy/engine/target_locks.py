@@ -1,4 +1,4 @@
-"""One planned execution at a time per target."""
+"""Locks that let one planned execution or undo at a time hold a target."""
 
 from __future__ import annotations
 

@@ -9,8 +9,9 @@ from keptn_remedy.support.clock import Clock
 
 
 class WaitingRoom:
-    """Two doors lead out: `answered` wakes the execution whose question has its verdict, `turn`
-    wakes whoever has waited longest for a turn. Behind either door a slot is waited for.
+    """Two doors lead out: `answered` wakes the execution whose question has its verdict,
+    `call_next` wakes whoever has waited longest for a turn. Behind either door a slot is waited
+    for.
     """
 
     def __init__(self, slots: Slots, clock: Clock) -> None:
@@ -47,7 +48,7 @@ class WaitingRoom:
         if called := self._for_answers.get(execution_id):
             called.set()
 
-    def turn(self) -> None:
+    def call_next(self) -> None:
         """Something ended that others wait for: the next one in order looks whether it may act."""
         for called in self._for_turns:
             # One that was called stays in line until it has a slot.

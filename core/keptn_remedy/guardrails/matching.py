@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from keptn_remedy import registry
 from keptn_remedy.guardrails.calendar import Blackout, Window
-from keptn_remedy.guardrails.policy import BUILT_IN, Match, Policy, Rule, Storm, Undo
+from keptn_remedy.guardrails.policy import BUILT_IN, Match, Policy, Rule, Storm, UndoRule
 from keptn_remedy.guardrails.units import Step
 from keptn_remedy.journal import Alike
 
@@ -22,7 +22,7 @@ FIELDS = ("target", "action", "service", "stage", "project")
 """From the most specific to the least specific; labels come after them."""
 
 _GLOB = re.compile(r"[*?\[]")
-_OFF: Mapping[str, Any] = {"windows": (), "blackouts": (), "settle": 0.0, "undo": Undo()}
+_OFF: Mapping[str, Any] = {"windows": (), "blackouts": (), "settle": 0.0, "undo": UndoRule()}
 
 Matcher = Callable[[str], object]
 
@@ -81,7 +81,7 @@ class Resolved:
     turn_within: float
     on_refused: Literal["fail", "warning"]
     on_failed: Literal["fail", "warning"]
-    undo: Undo
+    undo: UndoRule
     set_by: Mapping[str, str]
     """The rule that set each setting; built-in ones are not in it."""
 

@@ -147,7 +147,7 @@ class Blackout(_Entry):
         return self
 
 
-class Undo(_Entry):
+class UndoRule(_Entry):
     """When changes are undone without an order."""
 
     on_abort: bool = False
@@ -210,7 +210,7 @@ class Rule(_Entry):
     """The result that a refusal has in Keptn."""
     on_failed: Literal["fail", "warning"] = "fail"
     """The result that a failure has in Keptn."""
-    undo: Undo | None = None
+    undo: UndoRule | None = None
     """When changes are undone without an order."""
 
     @property
@@ -290,7 +290,7 @@ _MODELS: Mapping[tuple[str, ...], type[BaseModel]] = {
     ("rules", "storm"): Storm,
     ("rules", "windows"): Window,
     ("rules", "blackouts"): Blackout,
-    ("rules", "undo"): Undo,
+    ("rules", "undo"): UndoRule,
 }
 KEYS = {
     path: frozenset(field.alias or name for name, field in model.model_fields.items())

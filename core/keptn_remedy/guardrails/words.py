@@ -17,7 +17,7 @@ from keptn_remedy.guardrails.policy import (
     Policy,
     Rule,
     Storm,
-    Undo,
+    UndoRule,
 )
 from keptn_remedy.guardrails.rails import planned_now
 from keptn_remedy.guardrails.units import counted, in_words
@@ -109,7 +109,7 @@ def _storm(storm: Storm) -> str:
     return f"at most {targets} of a stage{percent} are touched within {within}"
 
 
-def _undo(undo: Undo) -> str:
+def _undo(undo: UndoRule) -> str:
     causes = ["when the sequence is aborted"] if undo.on_abort else []
     causes += ["when the problem closes"] if undo.on_closed else []
     causes += [f"{in_words(undo.after)} after its end"] if undo.after else []

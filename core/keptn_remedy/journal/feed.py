@@ -73,7 +73,7 @@ class Feed(Generic[T]):
         self.note_room()
 
     def note_room(self) -> None:
-        """There is room, or a group is free again: what is left may come."""
+        """There is room, or a lane or chain is free again: what is left may come."""
         is_unknown = self._arrived is not None  # the look under way may have been too early
         if (self.is_left or is_unknown) and self._room() > 0:
             self._wake.set()

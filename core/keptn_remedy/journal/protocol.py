@@ -188,9 +188,9 @@ class Admissions(Protocol):
         effects: Sequence[Effect],
         decide: Callable[[History], T | None],
     ) -> T | None:
-        """Let an execution act: store its plan and effects, and drop its question; or return what
-        `decide` returned against it, and store nothing. None when it was admitted before: `decide` is
-        not called then.
+        """Let an execution act: store its plan and effects, and drop its question. Or return what
+        `decide` returned against it, and store nothing. None, without calling `decide`, when it was
+        admitted before.
 
         `decide` is called in the transaction, in another thread, perhaps more than once. What it
         raises is raised here.

@@ -11,7 +11,7 @@ import orjson
 from keptn_remedy.action import JSON, PermanentError
 from keptn_remedy.events import ActionTriggered
 from keptn_remedy.registry import key
-from keptn_remedy.remediation.file import FILE, Entry, as_map, as_text, entries
+from keptn_remedy.remediation.file import FILE, ListedAction, as_map, as_text, entries
 
 _MOST_LISTED: Final = 10
 
@@ -63,7 +63,7 @@ class _Sought:
             index=_index(data.get("get-action")) if is_first_round else None,
         )
 
-    def is_met_by(self, entry: Entry) -> bool:
+    def is_met_by(self, entry: ListedAction) -> bool:
         return key(entry.action) == key(self.action) and entry.name == self.name
 
     def __str__(self) -> str:
@@ -77,7 +77,7 @@ def _index(sent: Any) -> int | None:
     return int(next_one) - 1 if isinstance(next_one, int | float) else None
 
 
-def _chosen(listed: Sequence[Entry], sought: _Sought) -> JSON:
+def _chosen(listed: Sequence[ListedAction], sought: _Sought) -> JSON:
     fitting = [entry for entry in listed if sought.is_met_by(entry)]
     if not fitting:
         there = ", ".join(map(str, listed[:_MOST_LISTED])) or "nothing"
@@ -91,13 +91,13 @@ def _chosen(listed: Sequence[Entry], sought: _Sought) -> JSON:
     )
 
 
-def _narrowed(fitting: Sequence[Entry], sought: _Sought) -> Iterator[list[Entry]]:
+def _narrowed(fitting: Sequence[ListedAction], sought: _Sought) -> Iterator[list[ListedAction]]:
     """First the entries of the trigger's problem type, then the one of these at its index."""
     of_problem = next(filter(None, (_of_type(fitting, p) for p in sought.problems)), list(fitting))
     yield of_problem
     yield [entry for entry in of_problem if entry.index == sought.index]
 
 
-def _of_type(entries: Sequence[Entry], problem: str) -> list[Entry]:
+def _of_type(entries: Sequence[ListedAction], problem: str) -> list[ListedAction]:
     wanted = problem.strip().casefold()
     return [e for e in entries if wanted and e.problem_type.casefold() == wanted]

@@ -20,7 +20,7 @@ _TAG: Final = "tag:yaml.org,2002:"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ListedAction:
     """One action of a problem type; `index` counts the actions of that type from 0."""
 
     problem_type: str
@@ -33,7 +33,7 @@ class Entry:
         return f"{self.action} {self.name!r} ({self.problem_type})"
 
 
-def entries(content: bytes) -> list[Entry]:
+def entries(content: bytes) -> list[ListedAction]:
     """The entries of a file in the format of any Keptn release; parts in other formats are skipped.
 
     Raises:
@@ -42,7 +42,7 @@ def entries(content: bytes) -> list[Entry]:
     document = as_map(_parsed(content))
     remediations = as_map(document.get("spec", document)).get("remediations")
     return [
-        Entry(
+        ListedAction(
             problem_type=as_text(remediation.get("problemType", remediation.get("name"))),
             index=index,
             action=as_text(entry.get("action")),

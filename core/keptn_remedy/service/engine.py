@@ -13,7 +13,7 @@ from keptn_remedy.engine.dispatcher import Dispatcher
 from keptn_remedy.engine.orders import Orders
 from keptn_remedy.engine.overdue import Overdue
 from keptn_remedy.engine.reporting import Reporting
-from keptn_remedy.engine.runner import Runner, Taking
+from keptn_remedy.engine.runner import ExecutionFactory, Runner
 from keptn_remedy.engine.runtime import Runtime
 from keptn_remedy.engine.slots import Slots
 from keptn_remedy.engine.target_locks import TargetLocks
@@ -41,13 +41,13 @@ class Engine:
     undos: UndoScheduler
     orders: Orders
     watchdog: Watchdog
-    room: WaitingRoom
+    waiting_room: WaitingRoom
     locks: TargetLocks
     overdue: Overdue
 
-    def recover(self) -> None:
+    def look_again(self) -> None:
         """Look in the journal for executions that nobody offered."""
-        self.dispatcher.recover()
+        self.dispatcher.look_again()
 
     def abort(self, execution_id: str, reason: str) -> None:
         """Stop an execution whose abort is in the journal."""
@@ -66,7 +66,7 @@ class Engine:
 
     async def run(self) -> None:
         """Start executions and undos, those that the last process left first, until cancelled."""
-        self.dispatcher.recover()
+        self.dispatcher.look_again()
         await asyncio.gather(self.dispatcher.run(), self.undos.run())
 
     def loops(self) -> list[Coroutine[Any, Any, None]]:
@@ -102,24 +102,24 @@ def build_engine(
     """
     journal, clock, metrics = runtime.journal, runtime.clock, runtime.metrics
     slots, locks, overdue = Slots(settings.max_concurrent), TargetLocks(), Overdue()
-    room = WaitingRoom(slots, clock)
-    taking = Taking(
+    waiting_room = WaitingRoom(slots, clock)
+    factory = ExecutionFactory(
         runtime=runtime,
         registry=registry,
         guard=guard,
         values=Values(runtime, value_of),
-        room=room,
+        waiting_room=waiting_room,
         locks=locks,
         overdue=overdue,
     )
     reporting = Reporting(replies, clock, report, settings.error_log, settings.answer_aborted)
-    runner = Runner(taking, reporting)
+    runner = Runner(factory, reporting)
     dispatcher = Dispatcher(
         journal,
         runner.run,
         runner.announce,
         slots=slots,
-        room=room,
+        waiting_room=waiting_room,
         overdue=overdue,
         clock=clock,
         metrics=metrics,
@@ -132,9 +132,9 @@ def build_engine(
         runner=runner,
         undoer=undoer,
         undos=undos,
-        orders=Orders(journal, room, pauses, clock=clock, metrics=metrics),
+        orders=Orders(journal, waiting_room, pauses, clock=clock, metrics=metrics),
         watchdog=Watchdog(clock, overdue, locks, runner.under_way, undos.under_way),
-        room=room,
+        waiting_room=waiting_room,
         locks=locks,
         overdue=overdue,
     )

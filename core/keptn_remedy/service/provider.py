@@ -93,7 +93,9 @@ class Service:
                 base.metrics,
                 base.reload,
             ),
-            maintenance.watch(base.journal, base.clock, self._replies, report, self.engine.recover),
+            maintenance.watch(
+                base.journal, base.clock, self._replies, report, self.engine.look_again
+            ),
             maintenance.prune(base.journal, base.clock, base.settings.retention_days),
         ]
         if base.peer.control_plane.exists:

@@ -27,7 +27,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
 
 
 def is_resting(rig: Rig) -> bool:
-    return len(rig.service.engine.room) > 0
+    return len(rig.service.engine.waiting_room) > 0
 
 
 async def asked_about(rig: Rig, execution_id: str) -> Any:

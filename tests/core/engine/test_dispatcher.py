@@ -50,7 +50,7 @@ class Yard:
             self._announce,
             clock=self.clock,
             slots=slots,
-            room=WaitingRoom(slots, self.clock),
+            waiting_room=WaitingRoom(slots, self.clock),
             overdue=Overdue(),
             metrics=Metrics("test"),
         )
@@ -103,7 +103,7 @@ async def yard(path: Path, max_concurrent: int = 4) -> AsyncIterator[Yard]:
         asyncio.create_task(made.dispatcher.run()),
         asyncio.create_task(made.dispatcher.announce_late_ones()),
     ]
-    made.dispatcher.recover()
+    made.dispatcher.look_again()
     try:
         yield made
     finally:
@@ -235,5 +235,5 @@ async def test_what_nobody_offered_is_found_even_while_a_look_is_under_way(tmp_p
             execution = await it.journal.accept(events.stored_trigger(body), "wait")
             assert execution
             it.journal.release(execution)
-            it.dispatcher.recover()
+            it.dispatcher.look_again()
         await it.until_ran(21)

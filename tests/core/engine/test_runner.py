@@ -16,7 +16,7 @@ from keptn_remedy import Action, Change, Context, Outcome, Plan, PlannedAction, 
 from keptn_remedy.engine.execution import MAX_RUNS
 from keptn_remedy.engine.overdue import Overdue
 from keptn_remedy.engine.reporting import Reporting
-from keptn_remedy.engine.runner import Runner, Taking
+from keptn_remedy.engine.runner import ExecutionFactory, Runner
 from keptn_remedy.engine.runtime import Runtime
 from keptn_remedy.engine.slots import Slots
 from keptn_remedy.engine.target_locks import TargetLocks
@@ -66,27 +66,27 @@ class Machine:
     """A runner with its parts at hand; `with_` is another one with some parts exchanged."""
 
     def __init__(
-        self, taking: Taking, send: Callable[[Unsent], None] = lambda unsent: None
+        self, factory: ExecutionFactory, send: Callable[[Unsent], None] = lambda unsent: None
     ) -> None:
-        self.taking = taking
-        self.journal, self.clock = taking.runtime.journal, taking.runtime.clock
-        self.locks, self.room = taking.locks, taking.room
+        self.factory = factory
+        self.journal, self.clock = factory.runtime.journal, factory.runtime.clock
+        self.locks, self.waiting_room = factory.locks, factory.waiting_room
         reporting = Reporting(Replies("keptn-remedy"), self.clock, send)
-        self.runner = Runner(taking, reporting)
+        self.runner = Runner(factory, reporting)
         self.run = self.runner.run
 
     def with_(self, **parts: Any) -> Machine:
-        return Machine(replace(self.taking, **parts))
+        return Machine(replace(self.factory, **parts))
 
     def under(self, settings: str) -> Machine:
         """The same, with a policy of one rule."""
         rules = Rules(Policy.load(f"version: 1\nrules: [{{name: the rule, {settings}}}]"))
-        return self.with_(guard=replace(self.taking.guard, policy=Fixed(rules)))
+        return self.with_(guard=replace(self.factory.guard, policy=Fixed(rules)))
 
     def on(self, **changes: Any) -> Machine:
         """The same, with another runtime."""
-        runtime = replace(self.taking.runtime, **changes)
-        values = replace(self.taking.values, runtime=runtime)
+        runtime = replace(self.factory.runtime, **changes)
+        values = replace(self.factory.values, runtime=runtime)
         return self.with_(runtime=runtime, values=values)
 
     async def left(self, **changes: Any) -> Execution:
@@ -107,12 +107,12 @@ async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
             journal=journal, http=http, metrics=Metrics("test"), clock=clock, mask=Mask()
         )
         yield Machine(
-            Taking(
+            ExecutionFactory(
                 runtime=runtime,
                 registry=registry_of(Lamp),
                 guard=Guard.built_in(journal, clock, ReplicaSettings()),
                 values=Values(runtime),
-                room=WaitingRoom(Slots(9), clock),
+                waiting_room=WaitingRoom(Slots(9), clock),
                 locks=TargetLocks(),
                 overdue=Overdue(),
             )
@@ -201,7 +201,7 @@ async def test_who_is_woken_without_an_answer_goes_on_waiting_for_it(machine: Ma
     question = Question(PLAN, "the rule", asked_at=now, expires_at=now + 900)
     execution = await machine.left(question=question)
     await journal.ask(execution, question)
-    running = asyncio.create_task(machine.with_(room=room).run(execution))
+    running = asyncio.create_task(machine.with_(waiting_room=room).run(execution))
     await until(lambda: len(looks) == 1)
     room.answered(execution.id)
     await until(lambda: len(looks) == 2 or running.done())
@@ -216,11 +216,13 @@ async def test_who_is_woken_without_an_answer_goes_on_waiting_for_it(machine: Ma
 
 async def test_who_waits_for_a_turn_is_woken_by_the_end_of_another(machine: Machine) -> None:
     clock = StandingClock()
-    limited = machine.under("at_once: 1").on(clock=clock).with_(room=WaitingRoom(Slots(9), clock))
+    limited = (
+        machine.under("at_once: 1").on(clock=clock).with_(waiting_room=WaitingRoom(Slots(9), clock))
+    )
     first, second = await machine.left(plan=PLAN), await machine.left()
     await machine.journal.admit(first, PLAN, [effect(first, "lamp")], allow)
     waiting = asyncio.create_task(limited.run(second))
-    await until(lambda: len(limited.room) == 1)
+    await until(lambda: len(limited.waiting_room) == 1)
     await limited.run(first)
     await until(waiting.done)
     assert waiting.result().result == "pass"
@@ -269,7 +271,7 @@ async def test_a_new_plan_waits_for_the_targets_that_it_touches_as_well(machine:
 
 async def test_an_aborted_execution_is_not_announced(machine: Machine) -> None:
     told: list[str | None] = []
-    telling = Machine(machine.taking, lambda unsent: told.append(unsent.report.execution))
+    telling = Machine(machine.factory, lambda unsent: told.append(unsent.report.execution))
     just_now, earlier, other = await machine.left(), await machine.left(), await machine.left()
     telling.runner.abort(just_now.id, "gone")
     for execution in (just_now, replace(earlier, aborted="gone"), other):
@@ -346,6 +348,6 @@ async def test_a_value_that_comes_from_elsewhere_is_looked_at_before_anything_is
     async def elsewhere(trigger: events.ActionTriggered) -> Any:
         return "three"
 
-    asking = pings.with_(values=Values(pings.taking.runtime, elsewhere))
+    asking = pings.with_(values=Values(pings.factory.runtime, elsewhere))
     assert "value" in (await pinged(asking, 1)).message
     assert (await pinged(pings, 3)).result == "pass"

@@ -23,9 +23,9 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
 
 async def waits(rig: Rig, ask: Ask = OTHER) -> str:
     """An execution that has found no place, and rests."""
-    waiting = len(rig.service.engine.room)
+    waiting = len(rig.service.engine.waiting_room)
     execution_id = await rig.deliver(ask)
-    await until(lambda: len(rig.service.engine.room) > waiting)
+    await until(lambda: len(rig.service.engine.waiting_room) > waiting)
     return execution_id
 
 
@@ -83,7 +83,7 @@ async def test_who_waits_for_a_turn_is_not_waited_for_when_leaving_and_waits_aga
         async with asyncio.timeout(10):
             await service.drain()
     async with rig.serving() as service:
-        await until(lambda: len(service.engine.room) > 0)
+        await until(lambda: len(service.engine.waiting_room) > 0)
         rig.clock.forward(601)
         assert (await rig.ended(second)).result == "pass"
 
@@ -104,7 +104,7 @@ async def test_without_a_policy_ten_planned_executions_run_at_once_and_others_wa
     async with rig.serving():
         asks = [Ask((f"knob {n}",), service=f"service {n}") for n in range(12)]
         ids = [await rig.deliver(ask) for ask in asks]
-        await until(lambda: len(rig.service.engine.room) == 2)
+        await until(lambda: len(rig.service.engine.waiting_room) == 2)
         await gate.until_entered(10)
         gate.open()
         assert {(await rig.ended(i)).result for i in ids} == {"pass"}

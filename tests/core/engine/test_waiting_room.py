@@ -43,7 +43,7 @@ async def test_whoever_has_waited_longest_for_a_turn_is_called_first() -> None:
     waiters = Waiters()
     tasks = [await waiters.for_turn(name) for name in ("a", "b", "c")]
     for _ in tasks:
-        waiters.room.turn()
+        waiters.room.call_next()
     await asyncio.gather(*tasks)
     assert waiters.left == ["a", "b", "c"]
 
@@ -51,7 +51,7 @@ async def test_whoever_has_waited_longest_for_a_turn_is_called_first() -> None:
 async def test_a_turn_calls_one_at_a_time() -> None:
     waiters = Waiters()
     first, second = await waiters.for_turn("a"), await waiters.for_turn("b")
-    waiters.room.turn()
+    waiters.room.call_next()
     await first
     await asyncio.sleep(0)
     assert not second.done()
@@ -62,7 +62,7 @@ async def test_a_turn_is_no_answer_whatever_the_execution_is_called() -> None:
     waiters = Waiters()
     asking = await waiters.for_answer("turn")
     waiting = await waiters.for_turn("b")
-    waiters.room.turn()
+    waiters.room.call_next()
     await waiting
     assert not asking.done()
     waiters.room.answered("turn")

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from keptn_remedy import PermanentError
-from keptn_remedy.remediation.file import MAX_BYTES, Entry, entries
+from keptn_remedy.remediation.file import MAX_BYTES, ListedAction, entries
 
 
-def entries_of(file: str | bytes) -> list[Entry]:
+def entries_of(file: str | bytes) -> list[ListedAction]:
     return entries(file if isinstance(file, bytes) else file.encode())
 
 

@@ -1,1 +1,1 @@
-"""Compensation: undoing within an execution, and after it has finished."""
+"""Undo: within an execution (compensation), and after it has finished."""
