@@ -50,7 +50,7 @@ class Readiness:
             if parked:
                 degraded.append(f"reports that Keptn rejected: {parked}")
         if problem := self._policy.problem:
-            degraded.append(f"the policy was rejected, the last good one holds: {problem}")
+            degraded.append(f"the policy was rejected, an earlier one stays in force: {problem}")
         if pause := self._pauses.current:
             degraded.append(paused_words(pause))
         return models.Readiness(ready=not reasons, reasons=reasons, degraded=degraded)

@@ -96,7 +96,7 @@ async def test_a_bad_change_keeps_the_last_good_policy_and_is_told_once(rig: Rig
             await rig.refused(Ask(), "decision", "stop")
         ready = await service.readiness.look()
         assert ready.ready
-        assert "the policy was rejected, the last good one holds: line 2" in ready.degraded[0]
+        assert "the policy was rejected, an earlier one stays in force: line 2" in ready.degraded[0]
         assert "did you mean decision?" in ready.degraded[0]
         rig.policy.write_text(ALLOWS)
         await until(lambda: registry.get_sample_value("remedy_policy_rejected") == 0)

@@ -340,7 +340,7 @@ async def test_a_time_without_a_zone_is_400(desk: Desk, asked_at: Any) -> None:
     execution = await asking(desk.journal)
     told = await desk.order(f"/api/executions/{execution.id}/approve", {"asked_at": asked_at})
     assert told.status == 400
-    assert re.match(r"asked_at: must (be a time|tell its time zone), such as", told.json["title"])
+    assert re.match(r"asked_at: must (be a time|have a time zone), such as", told.json["title"])
 
 
 async def test_nothing_that_is_told_holds_a_secret(desk: Desk) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
 
-from keptn_remedy.action import Denied, Outcome, Plan, PlannedAction
+from keptn_remedy.action import Outcome, Plan, PlannedAction
 from keptn_remedy.engine.attempts import Attempts
 from keptn_remedy.engine.cancellation import Cancellation
-from keptn_remedy.engine.runtime import Runtime, in_one_line, text_of
+from keptn_remedy.engine.runtime import Runtime, in_one_line
+from keptn_remedy.engine.undo.attempted import attempted
 from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.journal import Execution, UndoAtOnce
 
@@ -75,18 +75,14 @@ class Compensation:
             message = f"{failure.message}; to be undone after the pause: {pause}"
             return replace(failure, message=message)
         self._attempts.start_deadline()
-        try:
-            said = await self._attempts.until_done(self._action.undo, plan)
-        except Denied as denied:
-            self._end("refused", text_of(denied))
-            return replace(failure, message=f"{failure.message}; not undone: {denied}")
-        except Exception as error:  # noqa: BLE001  the worst case must be reported most plainly
-            why = self._attempts.explained(error).message
-            self._end("failed", why)
-            return Outcome.errored(f"{failure.message}; UNDO FAILED: {why}", **failure.details)
-        result = str(said or "undone")
-        self._end("done", result)
+        state, said = await attempted(self._attempts, self._action, plan, _text)
+        said = said or "undone"
+        self.ended = UndoAtOnce(state, self._runtime.mask.text(in_one_line(said)))
+        if state == "failed":  # the worst case must be reported most plainly
+            return Outcome.errored(f"{failure.message}; UNDO FAILED: {said}", **failure.details)
+        result = f"not undone: {said}" if state == "refused" else said
         return replace(failure, message=f"{failure.message}; {result}")
 
-    def _end(self, state: Literal["done", "refused", "failed"], message: str) -> None:
-        self.ended = UndoAtOnce(state, self._runtime.mask.text(in_one_line(message)))
+
+def _text(returned: object) -> str | None:
+    return str(returned) if returned else None

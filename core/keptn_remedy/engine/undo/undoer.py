@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-from keptn_remedy.action import Denied, Plan, PlannedAction
+from keptn_remedy.action import Plan, PlannedAction
 from keptn_remedy.engine.attempts import Attempts
 from keptn_remedy.engine.overdue import Overdue
 from keptn_remedy.engine.runtime import Runtime, in_one_line, text_of
 from keptn_remedy.engine.target_locks import TargetLocks
+from keptn_remedy.engine.undo.attempted import UndoEnding, attempted
 from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.journal import DueUndo, Execution
 from keptn_remedy.registry import Registry
 from keptn_remedy.support import logs
 
 UNDOS_AT_ONCE = 20
-UndoEnding = tuple[Literal["done", "refused", "failed"], str]
 
 
 class Undoer:
@@ -137,13 +135,8 @@ class Undoer:
 
     async def _undone(self, execution: Execution, action: PlannedAction, plan: Plan) -> UndoEnding:
         attempts = self._begun[execution.id] = Attempts(self._runtime, execution, action)
-        try:
-            said = _said(await attempts.until_done(action.undo, plan))
-        except Denied as denied:
-            return "refused", text_of(denied)
-        except Exception as error:  # noqa: BLE001  an author's code may fail in any way
-            return "failed", attempts.explained(error).message
-        return "done", said or f"undone: {plan.reversed}"
+        state, said = await attempted(attempts, action, plan, _said)
+        return state, said or f"undone: {plan.reversed}"
 
     def _sum_up(self, due: DueUndo, state: str, message: str) -> None:
         execution = due.execution
