@@ -52,10 +52,15 @@ class Feed(Generic[T]):
         self._room = room
         self._clock = clock
         # True until a look proves otherwise: an earlier process may have left something.
-        self.is_left = True
+        self._is_left = True
         # What is offered during a look; None at other times. It may belong behind what is found.
         self._arrived: list[T] | None = None
         self._wake = asyncio.Event()
+
+    @property
+    def is_left(self) -> bool:
+        """Whether the journal holds something to be passed on; true as well while nobody knows."""
+        return self._is_left or self._arrived is not None
 
     def offer(self, item: T) -> None:
         """Start what was just stored, at once or when its turn comes."""
@@ -69,13 +74,13 @@ class Feed(Generic[T]):
 
     def look_again(self) -> None:
         """Take up what the journal holds and nobody offered, or somebody gave back."""
-        self.is_left = True
+        self._is_left = True
         self.note_room()
 
     def note_room(self) -> None:
         """There is room, or a lane or chain is free again: what is left may come."""
-        is_unknown = self._arrived is not None  # the look under way may have been too early
-        if (self.is_left or is_unknown) and self._room() > 0:
+        # A look under way may have been too early.
+        if self.is_left and self._room() > 0:
             self._wake.set()
 
     async def run(self) -> None:
@@ -95,14 +100,14 @@ class Feed(Generic[T]):
         """Start what may come; returns the seconds until the next look is worth while."""
         limit, self._arrived = min(self._room(), AT_ONCE), []
         # What is given back from now on may be missing in the answer, and sets it again.
-        self.is_left = False
+        self._is_left = False
         try:
             found = await self._claim(limit)
         except BaseException:
-            self.is_left = True  # nobody knows
+            self._is_left = True  # nobody knows
             raise
         else:
-            self.is_left |= found.is_left
+            self._is_left |= found.is_left
             self._start_found(found.items)
         finally:
             arrived, self._arrived = self._arrived, None
@@ -122,6 +127,6 @@ class Feed(Generic[T]):
                 self._leave(item)
 
     def _leave(self, item: T) -> None:
-        self.is_left = True
+        self._is_left = True
         if item.is_claimed:
             self._put_back(item)

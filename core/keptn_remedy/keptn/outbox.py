@@ -81,7 +81,6 @@ class Outbox:
         """Wait until every report is delivered."""
         self._feed.look_again()
         while self._tasks or self._delivered or self._feed.is_left:
-            self._feed.note_room()
             await self._clock.sleep(FLUSH_LOOK_SECONDS)
 
     async def close(self) -> None:
