@@ -110,6 +110,11 @@ class Attempts:
             if limit.expired():
                 raise Uncertain(f"no end within {seconds:.3g} s") from None
             raise
+        except (Exception, GeneratorExit):
+            raise
+        except BaseException as error:
+            # SystemExit and its like would end the process, and every other execution with it.
+            raise RuntimeError(f"the action raised {text_of(error)}") from error
         finally:
             self._cut_off_at = None
 

@@ -287,6 +287,21 @@ async def test_an_action_that_cancels_itself_is_errored_not_left_open() -> None:
     assert (await run_action(CancelItself)).status == "errored"
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), BaseException("odd")])
+async def test_an_action_that_wants_to_end_the_process_ends_as_its_own_failure(
+    error: BaseException,
+) -> None:
+    class Hostile(Action):
+        name = "hostile"
+
+        async def run(self, context: Context, value: Any) -> Outcome:
+            raise error
+
+    outcome = await run_action(Hostile)
+    assert outcome.status == "errored"
+    assert type(error).__name__ in outcome.message
+
+
 async def test_an_exception_that_cannot_describe_itself_is_still_told() -> None:
     class Shy(Exception):
         def __str__(self) -> str:
