@@ -334,11 +334,11 @@ class PlannedExecution(_Taken[PlannedAction]):
     async def _carry_out(self, plan: Plan) -> Outcome:
         if self._failure:
             return await self._compensate().after_failure(self._failure, plan)
-        outcome = checked(await self._applied(plan))
+        # Presentable already here: an outcome that can't be used is a failure too.
+        outcome = self._runtime.presentable(await self._applied(plan))
         if outcome.is_failure and self._action.undo_on_failed_verification:
-            failure = self._runtime.presentable(outcome)
-            await self._keep_failure(failure)
-            return await self._compensate().after_failure(failure, plan)
+            await self._keep_failure(outcome)
+            return await self._compensate().after_failure(outcome, plan)
         notes = (*plan.notes, *self._notes)
         return _with_notes(outcome, notes) if notes else outcome
 

@@ -188,6 +188,23 @@ async def test_a_refusal_after_a_restart_stands_when_its_undo_is_cut_off(machine
     assert Lamp.steps == ["undo", "undo"]
 
 
+async def test_a_verification_whose_outcome_cannot_be_used_has_failed(machine: Machine) -> None:
+    class Untold:
+        def __str__(self) -> str:
+            raise ValueError("no words")
+
+        __repr__ = __str__
+
+    class MuteLamp(Lamp):
+        async def verify(self, context: Context, plan: Plan) -> Outcome:
+            return Outcome.passed("dark", seen=Untold())
+
+    outcome = await machine.with_(registry=registry_of(MuteLamp)).run(await machine.left())
+    assert outcome.status == "errored"
+    assert outcome.message.endswith("; undone")
+    assert Lamp.steps == ["plan", "apply", "undo"]
+
+
 async def test_who_is_woken_without_an_answer_goes_on_waiting_for_it(machine: Machine) -> None:
     journal, looks = machine.journal, list[str]()
 
