@@ -78,8 +78,12 @@ class Cancellation:
         looked for it.
 
         Raises:
-            Interrupted: a request came meanwhile, and the change has ended.
+            Interrupted: a request came before, and the change has not begun; or it came meanwhile,
+                and the change has ended.
         """
+        if self.reason is not None:
+            self._absorb()  # what ran before took no notice of it
+            raise Interrupted
         self._is_shielded = True
         try:
             yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -306,6 +307,27 @@ async def test_what_was_aborted_and_pruned_is_carried_out_when_it_is_triggered_a
     again = await journal.accept(aborted.trigger, "lamp")
     assert again
     assert (await machine.run(again)).result == "pass"
+
+
+async def test_nothing_is_applied_after_an_abort_that_the_plan_took_no_notice_of(
+    machine: Machine,
+) -> None:
+    gate = Gate()
+
+    class DeafLamp(Lamp):
+        async def plan(self, context: Context, value: Any) -> Plan:
+            plan = await super().plan(context, value)
+            with suppress(asyncio.CancelledError):
+                await gate.passage("plan")
+            return plan
+
+    deaf = machine.with_(registry=registry_of(DeafLamp))
+    execution = await machine.left()
+    running = asyncio.create_task(deaf.run(execution))
+    await gate.until_entered(1)
+    deaf.runner.abort(execution.id, "gone")
+    assert "gone" in (await running).message
+    assert Lamp.steps == ["plan"]
 
 
 class Ping(Action):
