@@ -160,7 +160,8 @@ class _Taken(RunningExecution, Generic[A]):
             return await self._interrupted(None)
         try:
             with self._cancellation.exit():
-                returned = self._hopeless() or await self._act()
+                hopeless = self._hopeless()
+                outcome = self._runtime.presentable(hopeless) if hopeless else await self._act()
         except Interrupted as interrupted:
             return await self._interrupted(interrupted.outcome)
         except NotAdmitted as refusal:
@@ -174,14 +175,14 @@ class _Taken(RunningExecution, Generic[A]):
             is_resumable = self._admission.is_waiting or may_be_repeated(self._action)
             if self._cancellation.reason or is_resumable:
                 raise
-            return self._ended(Outcome.errored(_INTERRUPTED))
+            outcome = Outcome.errored(_INTERRUPTED)
         except Exception as error:  # noqa: BLE001  an author's code may fail in any way
-            returned = self._attempts.explained(error)
-        return self._ended(returned)
+            outcome = self._runtime.presentable(self._attempts.explained(error))
+        return self._ended(outcome)
 
     @abstractmethod
     async def _act(self) -> Outcome:
-        """Find the value, be admitted, and act. What comes back is not presentable yet."""
+        """Find the value, be admitted, and act. What comes back is presentable."""
 
     @abstractmethod
     async def _after_abort(self) -> Outcome:
@@ -211,24 +212,23 @@ class _Taken(RunningExecution, Generic[A]):
     async def _interrupted(self, outcome: Outcome | None) -> Ending:
         if self._cancellation.is_reported:
             why = f"{self._cancellation.reason}{self._perhaps_applied}"
-            return self._ended(Outcome.errored(why))
+            return self._ended(self._runtime.presentable(Outcome.errored(why)))
         return self._aborted(outcome or await self._after_abort())
 
     def _aborted(self, outcome: Outcome) -> Ending:
-        return Ending(self._presentable(outcome), is_aborted=True)
+        return Ending(self._with_approval(self._runtime.presentable(outcome)), is_aborted=True)
 
     def _not_admitted(self, refusal: NotAdmitted) -> Ending:
         return Ending(self._runtime.presentable(refusal.outcome), refusal.is_failure)
 
-    def _ended(self, returned: object) -> Ending:
-        outcome = self._presentable(returned)
+    def _ended(self, outcome: Outcome) -> Ending:
+        outcome = self._with_approval(outcome)
         if outcome.is_failure:
             return Ending(self._softened(outcome), is_failure=True)
         return Ending(outcome)
 
-    def _presentable(self, returned: object) -> Outcome:
-        """What was returned, and who approved it."""
-        outcome = self._runtime.presentable(returned)
+    def _with_approval(self, outcome: Outcome) -> Outcome:
+        """The outcome, and who approved it."""
         if approval := self._admission.approval:
             return replace(outcome, details={**outcome.details, **approval})
         return outcome
@@ -261,7 +261,8 @@ class PlainExecution(_Taken[Action]):
         while objection := await self._admission.try_admit(None):
             await self._admission.wait_out(objection, None)
         self._attempts.start_deadline()
-        return _with_notes(checked(await self._attempts.until_done(self._action.run, value)), notes)
+        done = checked(await self._attempts.until_done(self._action.run, value))
+        return self._runtime.presentable(_with_notes(done, notes))
 
     async def _after_abort(self) -> Outcome:
         return Outcome.errored(f"{self._cancellation.reason}; what it had done is not known")
@@ -312,7 +313,7 @@ class PlannedExecution(_Taken[PlannedAction]):
     async def _act(self) -> Outcome:
         if self._runtime.dry_run and self._plan:
             was = f"dry run, but an earlier run may have applied in part: {self._plan}"
-            return Outcome.errored(was)
+            return self._runtime.presentable(Outcome.errored(was))
         is_by_earlier_process = self._plan is not None
         async with self._admitted() as plan:
             try:
@@ -340,7 +341,7 @@ class PlannedExecution(_Taken[PlannedAction]):
             await self._keep_failure(outcome)
             return await self._compensate().after_failure(outcome, plan)
         notes = (*plan.notes, *self._notes)
-        return _with_notes(outcome, notes) if notes else outcome
+        return self._runtime.presentable(_with_notes(outcome, notes)) if notes else outcome
 
     async def _applied(self, plan: Plan) -> object:
         action, attempts = self._action, self._attempts
@@ -420,8 +421,8 @@ class PlannedExecution(_Taken[PlannedAction]):
     def _not_admitted(self, refusal: NotAdmitted) -> Ending:
         return self._with_undo(super()._not_admitted(refusal), is_left=False)
 
-    def _ended(self, returned: object) -> Ending:
-        return self._with_undo(super()._ended(returned), is_left=True)
+    def _ended(self, outcome: Outcome) -> Ending:
+        return self._with_undo(super()._ended(outcome), is_left=True)
 
     def _with_undo(self, ending: Ending, *, is_left: bool) -> Ending:
         """The ending with what became of an undo, or with when what was left is to be undone."""

@@ -76,7 +76,7 @@ async def test_flush_waits_for_a_look_that_is_under_way(tmp_path: Path) -> None:
     assert unsent
     outbox = Outbox(journal, send, counted, replies=REPLIES, clock=clock, metrics=Metrics("test"))
     loop = asyncio.create_task(outbox.run())
-    await until(lambda: looks and not outbox._feed.is_left)
+    await until(lambda: bool(looks) and not outbox._feed.is_left)
     journal.release_report(unsent)  # nobody offers it: only a look finds it
     may_answer.clear()
 

@@ -45,10 +45,10 @@ class Compensation:
         self._guard = guard
 
     async def after_failure(self, failure: Outcome, plan: Plan) -> Outcome:
-        """Undo what led to the failure.
+        """Undo what led to the failure, which is presentable.
 
         Returns:
-            The failure, with what became of the undo in its message.
+            The failure, still presentable, with what became of the undo in its message.
 
         Raises:
             Interrupted: the execution was cancelled meanwhile.
@@ -72,12 +72,12 @@ class Compensation:
     async def _undone(self, failure: Outcome, plan: Plan) -> Outcome:
         if pause := await self._guard.paused_by_anybody():
             self.ended = UndoAtOnce("wanted")
-            message = f"{failure.message}; to be undone after the pause: {pause}"
-            return replace(failure, message=message)
+            why = self._runtime.mask.text(in_one_line(f"to be undone after the pause: {pause}"))
+            return replace(failure, message=f"{failure.message}; {why}")
         self._attempts.start_deadline()
         state, said = await attempted(self._attempts, self._action, plan, _text)
-        said = said or "undone"
-        self.ended = UndoAtOnce(state, self._runtime.mask.text(in_one_line(said)))
+        said = self._runtime.mask.text(in_one_line(said or "undone"))
+        self.ended = UndoAtOnce(state, said)
         if state == "failed":  # the worst case must be reported most plainly
             return Outcome.errored(f"{failure.message}; UNDO FAILED: {said}", **failure.details)
         result = f"not undone: {said}" if state == "refused" else said
