@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
+import pytest_asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keptn_remedy.journal import Claimed, Ending, Execution, JournalError
+from keptn_remedy.journal import Claimed, Ending, Execution, JournalError, feed
 from keptn_remedy.journal.feed import Feed
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.clocks import StandingClock
@@ -173,3 +175,158 @@ def test_whatever_happens_everything_is_started_once_and_in_order(
 ) -> None:
     with TemporaryDirectory() as folder:
         asyncio.run(_lived_through(Path(folder), steps))
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something stored."""
+
+    name: str
+    is_claimed: bool = True
+
+
+class WatchedClock(PatientClock):
+    """Notes, whenever the feed waits, whether it knew of anything left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited: list[tuple[bool, float]] = []
+        self.is_left: Callable[[], bool] = lambda: False
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> None:
+        self.waited.append((self.is_left(), seconds))
+        if seconds:
+            await event.wait()
+
+
+class Desk:
+    """A feed on a journal that answers as it is told to."""
+
+    def __init__(self, room: int = 9) -> None:
+        self.room = room
+        self.clock = WatchedClock()
+        self.limits: list[int] = []
+        self.answers: asyncio.Queue[Claimed[Item] | JournalError] = asyncio.Queue()
+        self.started: list[str] = []
+        self.put_back: list[str] = []
+        self.feed = Feed[Item](
+            self._claim,
+            self._start,
+            lambda item: self.put_back.append(item.name),
+            room=lambda: self.room,
+            clock=self.clock,
+        )
+        self.clock.is_left = lambda: self.feed.is_left
+
+    async def _claim(self, limit: int) -> Claimed[Item]:
+        self.limits.append(limit)
+        answer = await self.answers.get()
+        if isinstance(answer, JournalError):
+            raise answer
+        return answer
+
+    def _start(self, item: Item) -> None:
+        self.room -= 1
+        self.started.append(item.name)
+
+    async def answer(self, *names: str, is_left: bool = False, due_at: float | None = None) -> None:
+        """Answer the look under way, and let the feed take it in."""
+        waits = len(self.clock.waited)
+        await self.answers.put(Claimed([Item(name) for name in names], is_left, due_at))
+        await until(lambda: len(self.clock.waited) > waits)
+
+    async def looking(self, times: int) -> None:
+        await until(lambda: len(self.limits) == times)
+
+
+@pytest_asyncio.fixture
+async def desk() -> AsyncIterator[Desk]:
+    made = Desk()
+    loop = asyncio.create_task(made.feed.run())
+    await made.looking(1)
+    yield made
+    loop.cancel()
+    await asyncio.gather(loop, return_exceptions=True)
+
+
+async def test_what_is_offered_during_a_look_comes_behind_what_is_found(desk: Desk) -> None:
+    desk.feed.offer(Item("offered"))
+    await desk.answer("found")
+    assert desk.started == ["found", "offered"]
+    desk.feed.offer(Item("straight"))
+    assert desk.started[2:] == ["straight"]
+
+
+async def test_what_is_offered_goes_back_while_anything_is_left(desk: Desk) -> None:
+    desk.feed.offer(Item("during"))
+    await desk.answer("found", is_left=True)
+    await desk.looking(2)
+    await desk.answer(is_left=True)
+    desk.feed.offer(Item("after"))
+    assert (desk.started, desk.put_back) == (["found"], ["during", "after"])
+    await desk.looking(3)
+
+
+async def test_what_is_given_back_during_a_look_is_left_whatever_it_answers(desk: Desk) -> None:
+    desk.feed.look_again()
+    await desk.answer()
+    assert desk.clock.waited[0][0]
+    await desk.looking(2)
+
+
+async def test_room_that_comes_during_a_look_leads_to_another(desk: Desk) -> None:
+    desk.feed.note_room()
+    await desk.answer(is_left=True)
+    await desk.looking(2)
+
+
+async def test_a_look_that_fails_leaves_what_was_offered_to_the_next(desk: Desk) -> None:
+    desk.feed.offer(Item("offered"))
+    await desk.answers.put(JournalError("it fails"))
+    await desk.looking(2)
+    assert (desk.started, desk.put_back) == ([], ["offered"])
+
+
+async def test_what_is_found_goes_back_where_room_was_taken_meanwhile(desk: Desk) -> None:
+    desk.room = 1
+    await desk.answer("first", "second")
+    assert (desk.started, desk.put_back) == (["first"], ["second"])
+    assert desk.feed.is_left
+    desk.room = 1
+    desk.feed.note_room()
+    await desk.looking(2)
+
+
+async def test_where_there_was_only_room_for_some_the_next_look_follows_at_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "AT_ONCE", 2)
+    await desk.answer(is_left=True)
+    desk.feed.look_again()
+    await desk.looking(2)
+    assert desk.limits == [9, 2]
+    await desk.answer("first", "second", is_left=True)
+    assert desk.clock.waited[-1][1] == 0
+    await desk.looking(3)
+
+
+async def test_the_next_look_is_when_something_is_due(desk: Desk) -> None:
+    now = desk.clock.now()
+    for due_at, seconds in ((now + 60, 5.0), (now - 1, 0.01), (None, 5.0)):
+        looks = len(desk.limits)
+        await desk.answer(is_left=True, due_at=due_at)
+        assert desk.clock.waited[-1][1] == seconds
+        desk.feed.look_again()
+        await desk.looking(looks + 1)
+
+
+async def test_nothing_is_looked_for_while_there_is_no_room(desk: Desk) -> None:
+    desk.room = 0
+    await desk.answer(is_left=True)
+    desk.feed.look_again()
+    desk.feed.offer(Item("offered"))
+    await asyncio.sleep(0.01)
+    assert (desk.limits, desk.put_back) == ([9], ["offered"])
+    desk.room = 3
+    desk.feed.note_room()
+    await desk.looking(2)
