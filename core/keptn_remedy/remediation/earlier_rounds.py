@@ -61,11 +61,6 @@ async def without_leftovers(
     return trigger.value, ()
 
 
-def has_earlier_round(trigger: ActionTriggered) -> bool:
-    """Whether the trigger names an execution of an earlier round."""
-    return bool(_execution_before(trigger))
-
-
 def cleaned(
     value: JSON,
     earlier: JSON,
