@@ -145,7 +145,7 @@ class Admission:
             default=approval.default,
         )
         await self._runtime.insist(lambda: self._runtime.journal.ask(self._execution, question))
-        self._question = question
+        self._question, self.approval = question, {}
         logs.logger().warning(
             "approval needed",
             **logs.execution_fields(self._execution.trigger, self._execution.action),

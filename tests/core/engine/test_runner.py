@@ -309,6 +309,24 @@ async def test_what_was_aborted_and_pruned_is_carried_out_when_it_is_triggered_a
     assert (await machine.run(again)).result == "pass"
 
 
+async def test_who_approved_an_earlier_plan_is_not_named_for_one_that_nobody_approved(
+    machine: Machine,
+) -> None:
+    now = machine.clock.now()
+    earlier = Plan((Change("fan", "power", "on", "off"),))
+    question = Question(
+        earlier, "the rule", asked_at=now, expires_at=now + 900, verdict="approved", by="ann"
+    )
+    clock = StandingClock()
+    asking = machine.under("mode: approve").on(clock=clock)
+    asking = asking.with_(room=WaitingRoom(Slots(9), clock))
+    execution = await machine.left(question=question)
+    running = asyncio.create_task(asking.run(execution))
+    await until(lambda: len(asking.room) == 1)
+    asking.runner.abort(execution.id, "gone")
+    assert "approved_by" not in (await running).details
+
+
 async def test_nothing_is_applied_after_an_abort_that_the_plan_took_no_notice_of(
     machine: Machine,
 ) -> None:
