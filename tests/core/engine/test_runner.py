@@ -319,10 +319,10 @@ async def test_who_approved_an_earlier_plan_is_not_named_for_one_that_nobody_app
     )
     clock = StandingClock()
     asking = machine.under("mode: approve").on(clock=clock)
-    asking = asking.with_(room=WaitingRoom(Slots(9), clock))
+    asking = asking.with_(waiting_room=WaitingRoom(Slots(9), clock))
     execution = await machine.left(question=question)
     running = asyncio.create_task(asking.run(execution))
-    await until(lambda: len(asking.room) == 1)
+    await until(lambda: len(asking.waiting_room) == 1)
     asking.runner.abort(execution.id, "gone")
     assert "approved_by" not in (await running).details
 
