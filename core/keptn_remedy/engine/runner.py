@@ -28,7 +28,7 @@ from keptn_remedy.support import logs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionFactory:
-    """What executions share in this process."""
+    """Makes of a stored execution what carries it out. The fields are what executions share."""
 
     runtime: Runtime
     registry: Registry
