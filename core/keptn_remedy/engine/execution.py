@@ -334,7 +334,9 @@ class PlannedExecution(_Taken[PlannedAction]):
 
     async def _carry_out(self, plan: Plan) -> Outcome:
         if self._failure:
-            return await self._compensate().after_failure(self._failure, plan)
+            # A refusal is kept as the rail put it, with numbers.
+            failure = self._runtime.presentable(self._failure)
+            return await self._compensate().after_failure(failure, plan)
         # Presentable already here: an outcome that can't be used is a failure too.
         outcome = self._runtime.presentable(await self._applied(plan))
         if outcome.is_failure and self._action.undo_on_failed_verification:

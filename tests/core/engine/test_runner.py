@@ -133,6 +133,14 @@ async def test_an_undo_that_was_cut_off_is_taken_up_and_its_failure_told(machine
     assert Lamp.steps == ["undo"]
 
 
+async def test_the_numbers_of_a_failure_that_an_earlier_process_kept_are_told_as_text(
+    machine: Machine,
+) -> None:
+    failure = Outcome.failed("refused", limit=1)
+    outcome = await machine.run(await machine.left(plan=PLAN, failure=failure))
+    assert outcome.details["limit"] == "1"
+
+
 async def test_an_execution_during_which_too_many_processes_died_is_not_tried_again(
     machine: Machine,
 ) -> None:
