@@ -17,7 +17,7 @@ from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.metrics import Metrics
 
-# Keptn gives up a task that nobody started within 10 minutes (docs/keptn.md#k19).
+# Keptn times a task out that nobody started within 10 minutes (docs/keptn.md#k19).
 ANNOUNCE_AFTER_SECONDS = 300.0
 ANNOUNCE_EVERY_SECONDS = 10.0
 ANNOUNCE_AT_ONCE = 200

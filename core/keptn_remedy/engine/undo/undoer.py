@@ -142,8 +142,8 @@ class Undoer:
         execution = due.execution
         self._runtime.metrics.undos(execution.action, state).inc()
         log = logs.logger()
-        tell = log.info if state == "done" else log.warning
-        tell(
+        write = log.info if state == "done" else log.warning
+        write(
             "undo ended",
             **logs.execution_fields(execution.trigger, execution.action),
             state=state,
