@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Hashable
+from collections.abc import Generator, Hashable, Iterable, KeysView
 from contextlib import contextmanager
+from itertools import islice
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -13,44 +14,46 @@ class Claims(Generic[K]):
     """Keys that are held, each in a group whose members go one after the other.
 
     They live in memory, as the lock of the file makes this process the only owner; a restart holds
-    nothing. They are used on the event loop alone. Whoever looks into the journal in another thread
-    goes by a copy, within `looking`, and takes what was found by `take_found`.
+    nothing. They are used on the event loop. Whoever looks into the journal in another thread goes
+    by a copy, within `looking`, and takes what was found by `take_found`.
     """
 
     def __init__(self) -> None:
-        self._groups: dict[str, tuple[K, ...]] = {}
+        # No object of its own for each: ten thousand may be held.
+        self._held: dict[K, str] = {}
+        self._sizes: dict[str, int] = {}
         self._looks = 0
         # What was dropped during a look, which may have seen it before.
         self._dropped: set[K] = set()
 
     @property
-    def groups(self) -> Collection[str]:
+    def groups(self) -> KeysView[str]:
         """The groups in which something is held."""
-        return self._groups.keys()
+        return self._sizes.keys()
 
     @property
-    def held(self) -> list[K]:
+    def held(self) -> KeysView[K]:
         """All that is held."""
-        return [key for keys in self._groups.values() for key in keys]
+        return self._held.keys()
 
-    def holds(self, group: str, key: K) -> bool:
-        """Whether this is held."""
-        return key in self._groups.get(group, ())
+    def missing(self, found: Iterable[tuple[K]], limit: int) -> list[K]:
+        """The first of these that are not held, at most so many. Of all methods, this one may be
+        called in another thread: it asks for one key after the other.
+        """
+        held = self._held
+        return list(islice((key for (key,) in found if key not in held), limit))
 
     def take(self, group: str, key: K) -> bool:
         """Hold it; False if it is held already."""
-        held = self._groups.get(group, ())
-        if key in held:
+        if key in self._held:
             return False
-        self._groups[group] = (*held, key)
+        self._held[key] = group
+        self._sizes[group] = self._sizes.get(group, 0) + 1
         return True
 
     def take_alone(self, group: str, key: K) -> bool:
         """Hold it, if nothing of its group is held."""
-        if group in self._groups:
-            return False
-        self._groups[group] = (key,)
-        return True
+        return group not in self._sizes and self.take(group, key)
 
     def take_found(self, group: str, key: K) -> bool:
         """As `take_alone`, for what a look found. What was dropped since it began is not taken: it
@@ -58,17 +61,16 @@ class Claims(Generic[K]):
         """
         return key not in self._dropped and self.take_alone(group, key)
 
-    def drop(self, group: str, key: K) -> None:
+    def drop(self, key: K) -> None:
         """Hold it no more, if it is held."""
-        held = self._groups.get(group, ())
-        if key not in held:
+        group = self._held.pop(key, None)
+        if group is None:
             return
         if self._looks:
             self._dropped.add(key)
-        if left := tuple(other for other in held if other != key):
-            self._groups[group] = left
-        else:
-            del self._groups[group]
+        self._sizes[group] -= 1
+        if not self._sizes[group]:
+            del self._sizes[group]
 
     @contextmanager
     def looking(self) -> Generator[None]:

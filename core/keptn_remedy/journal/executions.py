@@ -29,7 +29,7 @@ from keptn_remedy.support import logs
 
 # How many may be accepted while the journal is asked, without anything counting as left there.
 STRANGERS = 100
-_Claimable = tuple[str, str, Execution | None]
+_Claimable = tuple[str, int, Execution | None]
 
 
 class SqliteExecutions(SqliteReports):
@@ -37,37 +37,37 @@ class SqliteExecutions(SqliteReports):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._claims = Claims[str]()
+        self._claims = Claims[int]()
 
     async def accept(self, trigger: ActionTriggered, action: str) -> Execution | None:
         written = await self._write((sql.ACCEPT, _accepted(trigger, action, self._now())))
         if not written.rows:
             return None
         # A look may have been quicker: then the execution is its to start.
-        is_claimed = self._claims.take_alone(lane(trigger), trigger.id)
+        is_claimed = self._claims.take_alone(lane(trigger), written.last_row)
         return Execution(written.last_row, trigger, action, is_claimed=is_claimed)
 
     async def claim(self, limit: int) -> Claimed[Execution]:
         claims = self._claims
         # Written out here: in the reading thread the claims may have changed.
-        look = {"busy": json_list(claims.groups), "limit": limit}
-        rest = {"held": json_list(claims.held), "limit": limit + STRANGERS}
+        look = {"held": json_list(claims.held), "limit": limit}
+        most = limit + STRANGERS
 
-        def read(reader: sqlite3.Connection) -> tuple[list[_Claimable], list[tuple[str, str]]]:
-            found = rows.claimable(reader.execute(sql.NEXT_IN_LANES, look))
-            return found, reader.execute(sql.UNCLAIMED, rest).fetchall()
+        def read(reader: sqlite3.Connection) -> tuple[list[_Claimable], list[int]]:
+            unclaimed = claims.missing(reader.execute(sql.OPEN), most)
+            # Mostly there is nothing, and no lane has to be sorted.
+            found = reader.execute(sql.NEXT_IN_LANES, look) if unclaimed else ()
+            return rows.claimable(found), unclaimed
 
         with claims.looking():
             found, unclaimed = await self._read_at_once(read)
             # What can't be read is held too: it would be found again and again.
             taken = [execution for lane, key, execution in found if claims.take_found(lane, key)]
-        is_left = len(unclaimed) == rest["limit"] or not all(
-            claims.holds(lane, key) for lane, key in unclaimed
-        )
+        is_left = len(unclaimed) == most or not claims.held >= set(unclaimed)
         return Claimed([execution for execution in taken if execution], is_left)
 
     def release(self, execution: Execution) -> None:
-        self._claims.drop(execution.lane, execution.id)
+        self._claims.drop(execution.handle)
 
     async def begin(self, execution: Execution, started: Report) -> Unsent | None:
         return await self._start(execution, started, runs=1)
@@ -105,7 +105,7 @@ class SqliteExecutions(SqliteReports):
         last = _consequences(execution, ending, now)
         written = await self._write((sql.FINISH, end), *owe, *last)
         self._refused.discard(execution.id)
-        self._claims.drop(execution.lane, execution.id)
+        self._claims.drop(execution.handle)
         if not written.rows or is_refused:
             return []  # what isn't parked is claimed at the next look
         return self._claimed_reports(reports, written.last_row, now, execution.action)

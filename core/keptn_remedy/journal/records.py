@@ -67,7 +67,7 @@ class SqliteRecords(SqliteFile):
 
     async def next_in_lanes(self) -> list[Execution]:
         return rows.executions(
-            row[2:] for row in await self._rows(sql.NEXT_IN_LANES, {"busy": "[]", "limit": -1})
+            row[1:] for row in await self._rows(sql.NEXT_IN_LANES, {"held": "[]", "limit": -1})
         )
 
     async def backlog(self) -> Backlog:

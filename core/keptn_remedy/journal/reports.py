@@ -30,29 +30,27 @@ class SqliteReports(SqliteFile):
         self._in_hand = Claims[int]()
 
     async def claim_reports(self, limit: int) -> Claimed[Unsent]:
-        held = json_list(self._in_hand.held)
-        look = {"held": held, "busy": json_list(self._in_hand.groups), "now": self._now()}
-        rest = {"held": held, "limit": limit + STRANGERS}
+        held, groups = json_list(self._in_hand.held), json_list(self._in_hand.groups)
+        look = {"held": held, "busy": groups, "now": self._now()}
+        most = limit + STRANGERS
 
-        def read(
-            reader: sqlite3.Connection,
-        ) -> tuple[list[Unsent], float | None, list[tuple[str | None, int]]]:
+        def read(reader: sqlite3.Connection) -> tuple[list[Unsent], float | None, list[int]]:
+            unclaimed = self._in_hand.missing(reader.execute(sql.UNSENT), most)
+            if not unclaimed:
+                return [], None, unclaimed
             found = reader.execute(sql.DUE_REPORTS, {**look, "limit": limit})
             due = [rows.unsent(row) for row in found]
             next_due = reader.execute(sql.NEXT_DUE, look).fetchone()
-            unclaimed = reader.execute(sql.UNCLAIMED_REPORTS, rest).fetchall()
             return due, next_due[0] if next_due else None, unclaimed
 
         with self._in_hand.looking():
             due, due_at, unclaimed = await self._read_at_once(read)
             taken = [u for u in due if self._in_hand.take_found(u.chain, u.handle)]
-        is_left = len(unclaimed) == rest["limit"] or not all(
-            self._in_hand.holds(chain(execution, handle), handle) for execution, handle in unclaimed
-        )
+        is_left = len(unclaimed) == most or not self._in_hand.held >= set(unclaimed)
         return Claimed(taken, is_left, due_at)
 
     def release_report(self, unsent: Unsent) -> None:
-        self._in_hand.drop(unsent.chain, unsent.handle)
+        self._in_hand.drop(unsent.handle)
 
     async def forget(self, delivered: Sequence[Unsent]) -> None:
         finished = [u.report.execution or "" for u in delivered if u.report.kind == "finished"]

@@ -49,12 +49,12 @@ def executions(rows: Iterable[Sequence[Any]], *, is_claimed: bool = False) -> li
     return found
 
 
-def claimable(rows: Iterable[Sequence[Any]]) -> list[tuple[str, str, Execution | None]]:
-    """Open executions to be claimed, each with its lane and id; None for one that can't be read."""
-    found: list[tuple[str, str, Execution | None]] = []
-    for lane, execution_id, *row in rows:
+def claimable(rows: Iterable[Sequence[Any]]) -> list[tuple[str, int, Execution | None]]:
+    """Open executions to be claimed, with lane and handle; None for one that can't be read."""
+    found: list[tuple[str, int, Execution | None]] = []
+    for lane, *row in rows:
         readable = executions([row], is_claimed=True)
-        found.append((lane, execution_id, readable[0] if readable else None))
+        found.append((lane, row[0], readable[0] if readable else None))
     return found
 
 

@@ -45,15 +45,15 @@ OWE = f"{_REPORT} VALUES ({_OWED})"
 FORGET = "DELETE FROM reports WHERE seq IN (SELECT value FROM json_each(?))"
 REPORTED = """
 UPDATE executions SET reported_at = ? WHERE id IN (SELECT value FROM json_each(?))"""
+# Lanes are not named, as they are long and may be thousands: one of which the oldest is held is
+# left out here, and one of which another is held by whoever claims what was found.
 NEXT_IN_LANES = f"""
-SELECT lane, id, {_EXECUTION} FROM executions WHERE seq IN (
-    SELECT min(seq) FROM executions WHERE state <> 'finished'
-        AND lane NOT IN (SELECT value FROM json_each(:busy)) GROUP BY lane)
+SELECT lane, {_EXECUTION} FROM executions WHERE seq IN (
+    SELECT min(seq) FROM executions WHERE state <> 'finished' GROUP BY lane
+    HAVING min(seq) NOT IN (SELECT value FROM json_each(:held)))
 ORDER BY plan IS NULL, seq LIMIT :limit"""  # noqa: S608  our names
 # Without the hint SQLite walks through the whole history, by seq.
-UNCLAIMED = """
-SELECT lane, id FROM executions INDEXED BY executions_open
-WHERE state <> 'finished' AND id NOT IN (SELECT value FROM json_each(:held)) LIMIT :limit"""
+OPEN = "SELECT seq FROM executions INDEXED BY executions_open WHERE state <> 'finished'"
 PLANNED = f"""
 SELECT {_EXECUTION} FROM executions INDEXED BY executions_open
 WHERE state <> 'finished' AND plan IS NOT NULL ORDER BY seq"""  # noqa: S608
@@ -73,9 +73,7 @@ WHERE {_FREE} AND due_at <= :now ORDER BY due_at, seq LIMIT :limit"""  # noqa: S
 NEXT_DUE = f"""
 SELECT due_at FROM reports AS report
 WHERE {_FREE} AND due_at > :now ORDER BY due_at LIMIT 1"""  # noqa: S608
-UNCLAIMED_REPORTS = """
-SELECT execution, seq FROM reports
-WHERE state = 'unsent' AND seq NOT IN (SELECT value FROM json_each(:held)) LIMIT :limit"""
+UNSENT = "SELECT seq FROM reports WHERE state = 'unsent'"
 # A `finished` that follows a refused `started` would never balance (docs/keptn.md#k14): they go
 # together. A log entry stands for itself.
 PARK = """

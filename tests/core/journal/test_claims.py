@@ -7,9 +7,9 @@ def test_what_is_held_is_not_taken_again_until_it_is_dropped() -> None:
     claims = Claims[str]()
     assert claims.take("carts", "1")
     assert not claims.take("carts", "1")
-    assert claims.holds("carts", "1")
-    claims.drop("carts", "1")
-    assert not claims.holds("carts", "1")
+    assert list(claims.held) == ["1"]
+    claims.drop("1")
+    assert not claims.held
     assert claims.take("carts", "1")
 
 
@@ -18,7 +18,7 @@ def test_one_is_taken_alone_where_nothing_of_its_group_is_held() -> None:
     assert claims.take_alone("carts", "1")
     assert not claims.take_alone("carts", "2")
     assert claims.take_alone("orders", "3")
-    claims.drop("carts", "1")
+    claims.drop("1")
     assert claims.take_alone("carts", "2")
 
 
@@ -26,24 +26,24 @@ def test_a_group_is_free_when_the_last_of_it_is_dropped() -> None:
     claims = Claims[int]()
     claims.take("a", 1)
     claims.take("a", 2)
-    claims.drop("a", 1)
-    assert (list(claims.groups), claims.held) == (["a"], [2])
-    claims.drop("a", 2)
-    claims.drop("a", 2)
-    assert (list(claims.groups), claims.held) == ([], [])
+    claims.drop(1)
+    assert (list(claims.groups), list(claims.held)) == (["a"], [2])
+    claims.drop(2)
+    claims.drop(2)
+    assert (list(claims.groups), list(claims.held)) == ([], [])
 
 
 def test_what_was_dropped_since_a_look_began_is_not_taken_as_found() -> None:
     claims = Claims[str]()
     claims.take("carts", "1")
     claims.take("orders", "2")
-    claims.drop("carts", "1")
+    claims.drop("1")
     with claims.looking():
         assert claims.take_found("carts", "1")
         with claims.looking():
-            claims.drop("orders", "2")
+            claims.drop("2")
         assert not claims.take_found("orders", "2")
         assert claims.take_alone("orders", "2")
-    claims.drop("orders", "2")
+    claims.drop("2")
     with claims.looking():
         assert claims.take_found("orders", "2")

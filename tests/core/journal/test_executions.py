@@ -69,11 +69,23 @@ async def test_a_claim_that_comes_while_the_journal_is_read_counts(
 
     async def read_late(look: Callable[[sqlite3.Connection], object]) -> object:
         found = await read(look)
-        journal._claims.take_alone(execution.lane, execution.id)
+        journal._claims.take_alone(execution.lane, execution.handle)
         return found
 
     monkeypatch.setattr(journal, "_read_at_once", read_late)
     assert await journal.claim(9) == Claimed[Execution]([], is_left=False)
+
+
+async def test_nothing_is_claimed_beside_a_younger_one_of_its_lane(
+    journal: SqliteJournal,
+) -> None:
+    older = await accepted(journal, "1", "carts")
+    journal.release(older)
+    younger = await accepted(journal, "2", "carts")
+    assert younger.is_claimed
+    assert await claimed(journal) == ([], True)
+    journal.release(younger)
+    assert await claimed(journal) == (["1"], True)
 
 
 async def test_two_looks_at_once_claim_nothing_twice(journal: SqliteJournal) -> None:

@@ -251,7 +251,7 @@ async def test_no_look_of_the_service_walks_through_the_history(path: Path) -> N
     looks = {
         name: sql
         for name, sql in vars(statements).items()
-        if name in ("NEXT_IN_LANES", "UNCLAIMED", "PLANNED", "UNANNOUNCED", "STATES", "WHOLE")
+        if name in ("NEXT_IN_LANES", "OPEN", "PLANNED", "UNANNOUNCED", "STATES", "WHOLE")
     }
     looks["OPEN_RECORDS"] = statements.OPEN_RECORDS
     assert len(looks) == 7
