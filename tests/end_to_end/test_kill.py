@@ -41,7 +41,7 @@ LONG_LIVES = 0.1
 BURST = 12
 SERVICES = 30
 GATE = "gate"
-MARGIN_SECONDS = 600  # a guard against hanging: machines differ by a factor of five
+MARGIN_SECONDS = 120
 
 
 @dataclass

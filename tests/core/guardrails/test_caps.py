@@ -48,7 +48,7 @@ async def _empty_journal(path: Path) -> None:
     await SqliteJournal.open(path).close()
 
 
-@pytest.mark.timeout(600 + HISTORIES // 10)
+@pytest.mark.timeout(120 + HISTORIES // 10)
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.usefixtures("_no_pause_between_commits")
 def test_no_cap_is_exceeded_and_nothing_is_refused_below_one(
