@@ -5,7 +5,7 @@ import asyncio
 from tests.tools.hops import calls_of_one_event, hops
 
 # Lower it when the figure falls. Two threads take part, so runs differ by one or two.
-# 70 on a quiet machine; threads that interleave may add one or two.
+# 69 on a quiet machine; threads that interleave may add one or two.
 MOST_HOPS = 72
 
 
