@@ -45,6 +45,11 @@ LONGEST_VERIFICATION_SECONDS = 0.4
 LONGEST_LIFE_SECONDS = 2.0
 MARGIN_SECONDS = 60
 
+# Beyond these the provider gets the time to catch up. An increment fits the bounds only while few
+# others are open, and the provider stops resuming an execution that 10 restarts interrupted.
+MOST_OPEN = 6
+MOST_RUNS = 5
+
 
 @dataclass(frozen=True)
 class Increment:
@@ -109,9 +114,15 @@ class Ordeal:
         if aim != "anywhere":
             await self.provider.ready()
             await self._deliver(*self.unanswered.values())
+            await until(self._has_caught_up)
             await asyncio.sleep(self.dice.uniform(0, LONGEST_PEACE_SECONDS))
         await getattr(self, f"_aim_at_{aim}")(launched)
         self.phases.update((await self._killed()).phases())
+
+    def _has_caught_up(self) -> bool:
+        sql = "SELECT count(*), coalesce(max(runs), 0) FROM executions WHERE state <> 'finished'"
+        [(opened, runs)] = self.provider.rows(sql)
+        return bool(opened <= MOST_OPEN and runs <= MOST_RUNS)
 
     # Where the kill is to hit. All of them leave the exact moment to chance.
 
