@@ -20,7 +20,9 @@ from typing import Any, Self
 import orjson
 from aiohttp import ClientConnectionError, ClientSession, ClientTimeout
 
+from keptn_remedy.journal import open_read_only
 from keptn_remedy.testing import FakeKeptn
+from tests.waiting import is_finished
 
 REMEDY = Path(sys.executable).with_name("remedy")
 DROP_IN = Path(__file__).parent / "drop_in"
@@ -182,6 +184,14 @@ class ProviderProcess:
         """The state of an execution in the journal."""
         found = self.rows("SELECT state FROM executions WHERE id = ?", execution)
         return found[0][0] if found else None
+
+    async def has_finished(self, execution: str) -> None:
+        """Wait until the journal reports that change."""
+        journal = open_read_only(self.journal)
+        try:
+            await is_finished(journal, execution)
+        finally:
+            await journal.close()
 
     def unsent(self) -> list[dict[str, Any]]:
         """The reports that the journal holds as unsent."""

@@ -16,7 +16,7 @@ from keptn_remedy.service import Service
 from keptn_remedy.testing import FakeKeptn, triggered
 from tests.end_to_end.test_deadline import HastyClock
 from tests.providing import Gate, event_url, gated, provider
-from tests.waiting import until
+from tests.waiting import is_finished, until
 
 LATER = "version: 1\nrules: [{name: passing, undo: {on_closed: true}}]\n"
 UNDOES = "version: 1\nrules: [{name: careful, undo: {on_abort: true}}]\n"
@@ -100,16 +100,10 @@ async def is_listed(service: Service, execution_id: str) -> bool:
 
 
 async def ended(service: Service, execution_id: str) -> WholeRecord:
-    record: list[WholeRecord] = []
-
-    async def is_over() -> bool:
-        found = await service.journal.record(execution_id)
-        if found and found.state == "finished":
-            record.append(found)
-        return bool(record)
-
-    await until(is_over)
-    return record[0]
+    await is_finished(service.journal, execution_id)
+    record = await service.journal.record(execution_id)
+    assert record is not None
+    return record
 
 
 async def test_what_an_abort_left_is_undone_when_the_rule_says(tmp_path: Path) -> None:
@@ -276,17 +270,9 @@ async def test_a_dry_run_puts_nothing_back(tmp_path: Path, policy: Path) -> None
         keptn.abort(execution)
         Valve.gates = {}
         async with serving(keptn, tmp_path, policy=policy, dry_run=True) as service:
-            await ended_in_some_way(service, execution)
+            await is_finished(service.journal, execution)
         assert "undo" not in Valve.steps
         keptn.expect_unanswered(execution)
-
-
-async def ended_in_some_way(service: Service, execution_id: str) -> None:
-    async def is_over() -> bool:
-        found = await service.journal.record(execution_id)
-        return found is not None and found.state == "finished"
-
-    await until(is_over)
 
 
 async def test_a_shutdown_does_not_cut_off_the_change_that_an_abort_waits_for(

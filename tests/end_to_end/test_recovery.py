@@ -104,7 +104,7 @@ async def test_what_was_finished_but_not_reported_is_reported_and_not_run_again(
         await keptn.wait_until(lambda: bool(keptn.started(event["id"])))
         await keptn.stop_listening()
         provider.open("gate")
-        await eventually(lambda: provider.state(event["id"]) == "finished")
+        await provider.has_finished(event["id"])
 
         provider.kill()
         assert FINISHED in {report["type"] for report in provider.unsent()}

@@ -207,7 +207,7 @@ async def test_a_keptn_that_is_down_does_not_hold_up_the_exit(tmp_path: Path) ->
         await keptn.stop_listening()
         event = triggered("run-often")
         await keptn.deliver(event, to=provider.url)
-        await eventually(lambda: provider.state(event["id"]) == "finished")
+        await provider.has_finished(event["id"])
 
         left = await provider.stop()
         assert left.code == 0
