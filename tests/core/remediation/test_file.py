@@ -79,6 +79,7 @@ LAUGHS = [f"{b}: &{b} [*{a}, *{a}]" for a, b in pairwise(LETTERS)]
         ("a: " + "9" * 5_000, "4300 digits"),
         ("#" * (MAX_BYTES + 1), "64001 bytes"),
     ],
+    ids=str.split("unclosed documents encoding loop nested laughs digits size"),
 )
 def test_what_is_no_yaml_or_too_much_of_it_is_refused(file: str | bytes, why: str) -> None:
     with pytest.raises(PermanentError, match=why):
