@@ -190,6 +190,7 @@ async def test_an_undo_under_way_is_carried_to_its_end(tmp_path: Path) -> None:
         assert record.status == "aborted"
         assert record.message
         assert "it leaks; undone" in record.message
+        assert Valve.steps == ["plan", "apply", "verify", "undo"]  # undone once
         assert not Valve.is_open
         assert not keptn.finished(execution)
 

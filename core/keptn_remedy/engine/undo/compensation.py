@@ -23,6 +23,7 @@ class Compensation:
         "_execution",
         "_guard",
         "_runtime",
+        "_told",
         "ended",
     )
 
@@ -37,6 +38,7 @@ class Compensation:
         guard: Guard,
     ) -> None:
         self.ended: UndoAtOnce | None = None
+        self._told = Outcome.errored("not undone")
         self._execution = execution
         self._action = action
         self._attempts = attempts
@@ -61,6 +63,8 @@ class Compensation:
         or if a `failure` had made it due before. No request interrupts this: the first one stands.
         """
         reason = self._cancellation.reason
+        if self.ended:  # the abort came during the undo, which has ended: there is no second one
+            return Outcome.errored(f"{reason}; {self._told.message}")
         if not plan.changes:
             return Outcome.errored(f"{reason}; nothing had been applied")
         is_due = failure or self._guard.undoes_when_aborted(self._execution, plan)
@@ -70,6 +74,10 @@ class Compensation:
         return await self._undone(Outcome.errored(why), plan)
 
     async def _undone(self, failure: Outcome, plan: Plan) -> Outcome:
+        self._told = await self._undo(failure, plan)
+        return self._told
+
+    async def _undo(self, failure: Outcome, plan: Plan) -> Outcome:
         if pause := await self._guard.paused_by_anybody():
             self.ended = UndoAtOnce("wanted")
             why = self._runtime.mask.text(in_one_line(f"to be undone after the pause: {pause}"))
