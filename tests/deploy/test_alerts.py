@@ -21,6 +21,7 @@ UP = f"up{{{OURS}}}"
 OPEN = f"remedy_oldest_open_execution_seconds{{{OURS}}}"
 UNSENT = f"remedy_oldest_unsent_report_seconds{{{OURS}}}"
 PARKED = f"remedy_reports_parked{{{OURS}}}"
+BLOCKED = f"remedy_reports_blocked{{{OURS}}}"
 LOST = f'remedy_events_received_total{{{OURS},answer="unavailable"}}'
 FAILED = f'remedy_executions_finished_total{{{OURS},action="scale",result="fail"}}'
 REJECTED = f"remedy_policy_rejected{{{OURS}}}"
@@ -64,7 +65,7 @@ def rules(tmp_path: Path) -> Path:
 def test_prometheus_takes_the_rules(rules: Path) -> None:
     found = promtool("check", "rules", rules)
     assert (found.returncode, found.stderr) == (0, "")
-    assert "12 rules found" in found.stdout
+    assert "13 rules found" in found.stdout
 
 
 @needs_promtool
@@ -76,6 +77,8 @@ def test_prometheus_takes_the_rules(rules: Path) -> None:
         ({OPEN: "3601x60"}, 30, ["RemedyExecutionUnfinished"]),
         ({UNSENT: "301x60"}, 30, ["RemedyReportUnsent"]),
         ({PARKED: "1x60"}, 30, ["RemedyReportsParked"]),
+        ({BLOCKED: "5x60"}, 30, ["RemedyReportsBlocked"]),
+        ({BLOCKED: "0x29 5x0 0x60"}, 30, []),
         ({UP: "0x60"}, 4, []),
         ({UP: "0x60"}, 30, ["RemedyDown"]),
         ({UP: "1x9 _x60"}, 30, ["RemedyDown"]),
@@ -151,7 +154,7 @@ def test_the_rules_ask_for_metrics_that_exist() -> None:
         for each in rule()["spec"]["groups"][0]["rules"]
         for name in re.findall(r"\bremedy_\w+", each["expr"])
     }
-    assert len(asked) == 10
+    assert len(asked) == 11
     assert {name for name in asked if f"# TYPE {name} " not in exposed} == set()
 
 

@@ -236,8 +236,12 @@ class Reports(Protocol):
         """Delete reports that Keptn has, and end their claims."""
         ...
 
-    async def postpone(self, unsent: Unsent, due_at: float, reason: str) -> None:
-        """Store the attempt, its doubt and when to try again, and end the claim."""
+    async def postpone(
+        self, unsent: Unsent, due_at: float, reason: str, *, is_blocked: bool = False
+    ) -> None:
+        """Store the attempt, its doubt and when to try again, and end the claim. `is_blocked`: the
+        way to Keptn took no report.
+        """
         ...
 
     async def park(

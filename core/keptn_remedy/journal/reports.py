@@ -61,7 +61,9 @@ class SqliteReports(SqliteFile):
         for unsent in delivered:
             self.release_report(unsent)
 
-    async def postpone(self, unsent: Unsent, due_at: float, reason: str) -> None:
+    async def postpone(
+        self, unsent: Unsent, due_at: float, reason: str, *, is_blocked: bool = False
+    ) -> None:
         await self._write(
             (
                 sql.POSTPONE,
@@ -70,6 +72,7 @@ class SqliteReports(SqliteFile):
                     "doubtful": unsent.doubtful,
                     "due_at": due_at,
                     "reason": reason,
+                    "blocked": is_blocked,
                     "seq": unsent.handle,
                 },
             )

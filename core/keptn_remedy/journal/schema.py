@@ -122,7 +122,12 @@ CREATE INDEX undos_open ON undos (state, due_at) WHERE ended_at IS NULL;
 CREATE INDEX undos_armed ON undos (context) WHERE state = 'armed' AND on_closed;
 """
 
-MIGRATIONS = (VERSION_1, VERSION_2)
+VERSION_3 = """
+ALTER TABLE reports ADD COLUMN blocked INTEGER NOT NULL DEFAULT 0; -- the way took no report
+CREATE INDEX reports_blocked ON reports (seq) WHERE blocked;
+"""
+
+MIGRATIONS = (VERSION_1, VERSION_2, VERSION_3)
 """Entry n leads from version n to n + 1. Entries are never edited, only added."""
 
 

@@ -77,10 +77,11 @@ UNSENT = "SELECT seq FROM reports WHERE state = 'unsent'"
 # A `finished` that follows a refused `started` would never balance (docs/keptn.md#k14): they go
 # together. A log entry stands for itself.
 PARK = """
-UPDATE reports SET state = 'parked', reason = :reason, attempts = attempts + 1
+UPDATE reports SET state = 'parked', reason = :reason, attempts = attempts + 1, blocked = 0
 WHERE seq = :seq OR (execution = :execution AND kind = 'finished' AND :kind = 'started')"""
 POSTPONE = """
-UPDATE reports SET attempts = :attempts, doubtful = :doubtful, due_at = :due_at, reason = :reason
+UPDATE reports SET attempts = :attempts, doubtful = :doubtful, due_at = :due_at, reason = :reason,
+    blocked = :blocked
 WHERE seq = :seq"""
 PRUNABLE = """
 SELECT seq FROM executions WHERE state = 'finished' AND finished_at < ?
@@ -101,6 +102,8 @@ BACKLOG = """
 SELECT (SELECT count(*) FROM executions WHERE state <> 'finished'),
     (SELECT count(*) FROM reports WHERE state = 'unsent'),
     (SELECT count(*) FROM reports WHERE state = 'parked'),
+    (SELECT count(*) FROM reports WHERE blocked),
+    (SELECT reason FROM reports WHERE blocked ORDER BY seq DESC LIMIT 1),
     (SELECT accepted_at FROM executions INDEXED BY executions_open
         WHERE state <> 'finished' ORDER BY seq LIMIT 1),
     (SELECT created_at FROM reports NOT INDEXED WHERE state = 'unsent' ORDER BY seq LIMIT 1)"""

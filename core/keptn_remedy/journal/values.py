@@ -240,13 +240,16 @@ class Unsent:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """How much is open: executions not begun or running, reports unsent, reports parked; and since
-    how long the oldest of the first two, 0 where there is none.
+    """How much is open: executions not begun or running, reports unsent, reports parked; how many
+    of the unsent the way to Keptn blocks, and why; and since how long the oldest of the first two
+    is open, 0 where there is none.
     """
 
     executions: int
     unsent: int
     parked: int
+    blocked: int
+    blocked_because: str | None
     oldest_open_seconds: float
     oldest_unsent_seconds: float
 

@@ -13,7 +13,7 @@ from functools import partial
 from keptn_remedy.events import Replies, Report
 from keptn_remedy.journal import JournalError, Reports, Unsent, insist
 from keptn_remedy.journal.feed import Feed
-from keptn_remedy.keptn.transports import Rejected, Undelivered
+from keptn_remedy.keptn.transports import Blocked, Rejected, Undelivered
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.metrics import Metrics
@@ -23,6 +23,8 @@ IN_FLIGHT = 256
 GRACE_SECONDS = 2.0
 FIRST_PAUSE_SECONDS = 0.1
 EARLY_SECONDS, EARLY_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 60.0, 5.0, 30.0
+# A way that takes no report is mended by people, not by trying often.
+BLOCKED_SECONDS = 30.0
 FLUSH_LOOK_SECONDS = 0.02
 # One change of the journal for all that was delivered meanwhile.
 FORGET_SECONDS = 0.02
@@ -51,7 +53,8 @@ class Outbox:
         self._replies = replies
         self._clock = clock
         self._metrics = metrics
-        # What is being delivered, by chain: one after the other, so that a later one queues up.
+        # What is being delivered, or held back, by chain: one after the other, so that a later one
+        # queues up.
         self._chains: dict[str, deque[Unsent]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         # What Keptn has, and the journal still has to forget; claimed until then.
@@ -163,7 +166,8 @@ class Outbox:
         self._metrics.reports(unsent.report.kind, "failed").inc()
         attempts = unsent.attempts + 1
         doubtful = unsent.doubtful or error.doubtful
-        pause = self._pause(unsent, error.retry_after)
+        is_blocked = isinstance(error, Blocked)
+        pause = BLOCKED_SECONDS if is_blocked else self._pause(unsent, error.retry_after)
         if doubtful:
             pause = max(pause, GRACE_SECONDS)
         if attempts == 1:
@@ -175,7 +179,10 @@ class Outbox:
         later = replace(unsent, attempts=attempts, doubtful=doubtful)
         due_at = self._clock.now() + pause
         # Until doubt and pause are stored, the report stays in our hands.
-        await insist(lambda: self._journal.postpone(later, due_at, error.reason), self._clock.sleep)
+        await insist(
+            lambda: self._journal.postpone(later, due_at, error.reason, is_blocked=is_blocked),
+            self._clock.sleep,
+        )
 
     def _pause(self, unsent: Unsent, retry_after: float | None) -> float:
         early = self._clock.now() - unsent.created_at < EARLY_SECONDS

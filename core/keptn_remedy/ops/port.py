@@ -93,6 +93,7 @@ class OpsPort:
             self._metrics.open.set(backlog.executions)
             self._metrics.unsent.set(backlog.unsent)
             self._metrics.parked.set(backlog.parked)
+            self._metrics.blocked.set(backlog.blocked)
             self._metrics.oldest_open.set(backlog.oldest_open_seconds)
             self._metrics.oldest_unsent.set(backlog.oldest_unsent_seconds)
         body, content_type = self._metrics.exposition(request.headers.get("Accept", ""))

@@ -43,12 +43,15 @@ class Readiness:
             reasons.append(f"the journal can't be written: {failure}")
         degraded: list[str] = []
         try:
-            parked = (await self._journal.backlog()).parked
+            backlog = await self._journal.backlog()
         except JournalError as error:
             reasons.append(f"the journal can't be read: {error}")
         else:
-            if parked:
-                degraded.append(f"reports that Keptn rejected: {parked}")
+            if backlog.blocked:
+                why = f"{backlog.blocked}: {backlog.blocked_because}"
+                degraded.append(f"reports that can't get to Keptn, tried every 30 s: {why}")
+            if backlog.parked:
+                degraded.append(f"reports that Keptn rejected: {backlog.parked}")
         if problem := self._policy.problem:
             degraded.append(f"the policy was rejected, an earlier one stays in force: {problem}")
         if pause := self._pauses.current:

@@ -93,6 +93,12 @@ _TABLE = (
     _Row("unsent", Gauge, "remedy_reports_unsent", "Reports that are still to be sent to Keptn."),
     _Row("parked", Gauge, "remedy_reports_parked", "Reports that Keptn rejected; kept, not sent."),
     _Row(
+        "blocked",
+        Gauge,
+        "remedy_reports_blocked",
+        "Unsent reports that the way to Keptn refused: a proxy, the address or the token is wrong.",
+    ),
+    _Row(
         "oldest_open",
         Gauge,
         "remedy_oldest_open_execution_seconds",
@@ -134,6 +140,7 @@ class Metrics:
     reports: Callable[[str, str], Counter]
     unsent: Gauge
     parked: Gauge
+    blocked: Gauge
     oldest_open: Gauge
     oldest_unsent: Gauge
     commit: Histogram

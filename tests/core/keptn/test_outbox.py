@@ -15,7 +15,7 @@ from keptn_remedy.events import Replies, Report
 from keptn_remedy.journal import Ending
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.keptn.outbox import Outbox
-from keptn_remedy.keptn.transports import Rejected, Undelivered
+from keptn_remedy.keptn.transports import Blocked, Rejected, Undelivered
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.testing import triggered
@@ -195,7 +195,7 @@ async def test_a_report_refused_for_good_is_parked_told_and_takes_its_finished_a
     tmp_path: Path,
 ) -> None:
     async with desk(tmp_path) as it:
-        it.script = [Rejected("401")]
+        it.script = [Rejected("400")]
         await it.finish("1")
         await it.until_empty()
         assert it.sent == [(None, "log.error")]
@@ -203,6 +203,31 @@ async def test_a_report_refused_for_good_is_parked_told_and_takes_its_finished_a
         await it.finish("2")
         await it.until_empty()
         assert it.sent[1:] == [("2", "started"), ("2", "finished")]
+
+
+async def test_what_the_way_refuses_is_held_and_tried_every_half_minute(tmp_path: Path) -> None:
+    clock, tried, reasons = StandingClock(), list[float](), set[str | None]()
+    async with desk(tmp_path, clock) as it:
+        it.script = [Blocked("the sidecar answered 404"), Blocked("the sidecar answered 401")]
+
+        async def send(report: Report) -> None:
+            tried.append(clock.monotonic())
+            await it._send(report)
+
+        async def all_told() -> bool:
+            clock.forward(0.5)
+            backlog = await it.journal.backlog()
+            assert not backlog.parked
+            reasons.add(backlog.blocked_because if backlog.blocked else None)
+            return not backlog.unsent
+
+        it.outbox._send = send
+        await it.finish("1", logged=True)
+        await until(all_told)
+        assert it.sent == [("1", "started"), ("1", "finished"), ("1", "log.error")]
+        assert [30 <= tried[n + 1] - tried[n] < 60 for n in range(2)] == [True, True]
+        assert reasons == {None, "the sidecar answered 404", "the sidecar answered 401"}
+        assert it.asked == []
 
 
 async def test_a_parked_log_entry_makes_no_further_log_entry(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ COUNTS = {
     "remedy_executions_open",
     "remedy_reports_unsent",
     "remedy_reports_parked",
+    "remedy_reports_blocked",
     "remedy_executions_waiting",
     "remedy_paused",
     "remedy_policy_rejected",

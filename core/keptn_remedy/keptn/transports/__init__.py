@@ -34,8 +34,15 @@ class Undelivered(Exception):
         self.retry_after = retry_after
 
 
+class Blocked(Undelivered):
+    """The way to Keptn takes no report at all: a proxy, a wrong address, a missing right."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, doubtful=False)
+
+
 class Rejected(Exception):
-    """A report that Keptn will never take; the message says why."""
+    """A report that Keptn will never take, because of its content; the message says why."""
 
 
 class Transport(Protocol):
@@ -58,7 +65,7 @@ class Transport(Protocol):
         """Hand a report to Keptn.
 
         Raises:
-            Undelivered: it may be sent again.
+            Undelivered: it may be sent again. Blocked: so may every other one.
             Rejected: it will never be taken.
         """
         ...

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from keptn_remedy.events import Replies
-from keptn_remedy.keptn.transports import Rejected, Undelivered
+from keptn_remedy.keptn.transports import Blocked, Rejected, Undelivered
 from keptn_remedy.keptn.transports.distributor import Distributor
 from keptn_remedy.keptn.transports.http_receiver import HttpReceiver
 from keptn_remedy.support.metrics import Metrics
@@ -52,13 +52,25 @@ async def test_the_token_is_sent_where_one_is_set(peer: HttpPeer, distributor: D
     assert [request.headers.get("x-token") for request in peer.requests] == ["a-token", None]
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 400, 401, 403, 404, 413])
-async def test_what_will_never_be_taken_is_refused_and_redirects_are_not_followed(
+@pytest.mark.parametrize("status", [400, 413, 422])
+async def test_an_answer_about_the_body_is_a_refusal_for_good(
+    status: int, peer: HttpPeer, distributor: Distributor
+) -> None:
+    peer.answer(status)
+    with pytest.raises(Rejected, match=str(status)):
+        await distributor.send(REPORT)
+
+
+@pytest.mark.parametrize(
+    "status", [301, 302, 303, 307, 308, 401, 402, 403, 404, 405, 407, 409, 410, 411, 415, 421, 431]
+)
+async def test_any_other_answer_is_about_the_way_and_redirects_are_not_followed(
     status: int, peer: HttpPeer, distributor: Distributor
 ) -> None:
     peer.answer(status, headers={"Location": f"{peer.url}/elsewhere"})
-    with pytest.raises(Rejected, match=str(status)):
+    with pytest.raises(Blocked, match=str(status)) as caught:
         await distributor.send(REPORT)
+    assert not caught.value.doubtful
     assert len(peer.requests) == 1
 
 
