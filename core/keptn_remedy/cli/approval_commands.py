@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from keptn_remedy.cli.order import (
+    HEARD_SECONDS,
     LIST_HINT,
     LOOK_SECONDS,
     Order,
@@ -16,8 +17,6 @@ from keptn_remedy.cli.order import (
 from keptn_remedy.cli.terminal import FAILED, GOOD, complain, is_terminal, say_folded
 from keptn_remedy.guardrails.pauses import unapprovable_words
 from keptn_remedy.journal import Verdict, WholeRecord
-
-HEARD_SECONDS = 10.0
 
 
 def answer(execution_id: str, verdict: Verdict, reason: str, *, as_json: bool) -> int:

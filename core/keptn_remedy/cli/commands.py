@@ -139,7 +139,8 @@ def pause(
     """Refuse all executions until remedy resume.
 
     Each refused execution reports who paused and why. Executions that are already acting run to
-    their end. The pause survives a restart. There is only one: a second pause replaces the first.
+    their end; none begins to act once the command has returned. The pause survives a restart.
+    There is only one: a second pause replaces the first.
     """
     from keptn_remedy.cli import pause_commands
 

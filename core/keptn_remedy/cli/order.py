@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import os
 import socket
@@ -20,6 +21,7 @@ from keptn_remedy.settings import load
 from keptn_remedy.support import validation
 
 LOOK_SECONDS = 0.1
+HEARD_SECONDS = 10.0
 LIST_HINT = "remedy journal list shows all executions"
 
 
@@ -37,6 +39,25 @@ class Order:
     def is_heard(self) -> bool:
         """Whether a service is running with this journal."""
         return is_served(self.path)
+
+    async def until_heard(self) -> bool:
+        """Wait until the running service has heard all orders, or none is running; False where it
+        has not within `HEARD_SECONDS`.
+        """
+        try:
+            async with asyncio.timeout(HEARD_SECONDS):
+                while self.is_heard:
+                    if await self.journal.all_heard():
+                        return True
+                    await asyncio.sleep(LOOK_SECONDS)
+        except TimeoutError:
+            return False
+        return True
+
+    @property
+    def unconfirmed(self) -> str:
+        late = f"the service has not confirmed it within {HEARD_SECONDS:g} s"
+        return f"stored in the journal, but {late}; read its log"
 
     @property
     def unheard(self) -> str:

@@ -15,6 +15,9 @@ def pause(reason: str, *, as_json: bool) -> int:
     async def carry_out(order: Order) -> int:
         replaced = await order.journal.paused()
         paused = await order.journal.pause(order.by, order.reason)
+        if not await order.until_heard():
+            complain([order.unconfirmed])
+            return FAILED
         if order.as_json:
             say_json(models.Pause.of(paused).model_dump())
             return GOOD
@@ -35,6 +38,9 @@ def resume(*, as_json: bool) -> int:
 
     async def carry_out(order: Order) -> int:
         ended = await order.journal.resume()
+        if not await order.until_heard():
+            complain([order.unconfirmed])
+            return FAILED
         by_file = await paused_by_file()
         if order.as_json:
             say_json(models.Pause.of(by_file).model_dump())

@@ -1,4 +1,6 @@
-"""Orders: what people wrote into the journal, pauses and verdicts, is heard within a second."""
+"""Orders: what people wrote into the journal, pauses and verdicts, is heard within a second, and
+the journal says so.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from contextlib import suppress
 from keptn_remedy.engine.waiting_room import WaitingRoom
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.guardrails.rails import paused_words
-from keptn_remedy.journal import JournalError, Pause, Questions
+from keptn_remedy.journal import Journal, JournalError, Pause
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.metrics import Metrics
@@ -21,7 +23,7 @@ class Orders:
 
     def __init__(
         self,
-        journal: Questions,
+        journal: Journal,
         waiting_room: WaitingRoom,
         pauses: Pauses,
         *,
@@ -33,6 +35,7 @@ class Orders:
         self._pauses = pauses
         self._clock = clock
         self._metrics = metrics
+        self._heard = 0
         self._reported: Pause | None = None
         self._wake = asyncio.Event()
 
@@ -45,12 +48,20 @@ class Orders:
         while True:
             self._wake.clear()
             with suppress(JournalError):
-                await self._pauses.refresh()
-                for execution_id in await self._journal.answered():
-                    self._waiting_room.answered(execution_id)
+                await self._hear()
             self._report_pause()
             self._metrics.waiting.set(len(self._waiting_room))
             await self._clock.wait(self._wake, LOOK_SECONDS)
+
+    async def _hear(self) -> None:
+        # Counted before anything is read: what comes later is heard at the next look.
+        given = await self._journal.orders_given()
+        await self._pauses.refresh()
+        for execution_id in await self._journal.answered():
+            self._waiting_room.answered(execution_id)
+        if given != self._heard:
+            await self._journal.note_heard(given)
+            self._heard = given
 
     def _report_pause(self) -> None:
         pause = self._pauses.current

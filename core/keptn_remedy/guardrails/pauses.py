@@ -62,11 +62,12 @@ class Pauses:
         Raises:
             JournalError: the journal can't be read; the pause known so far stays in force.
         """
-        orders = self._orders
-        found = await self._journal.paused()
-        # An order that came during the read is newer than what was read.
-        if orders == self._orders:
-            self._know(found)
+        while True:
+            orders = self._orders
+            found = await self._journal.paused()
+            # An order that came during the read is newer than what was read.
+            if orders == self._orders:
+                return self._know(found)
 
     async def pause(self, by: str, reason: str) -> Pause:
         """Store a pause in the journal, in place of an earlier one; in force on return.

@@ -8,6 +8,7 @@ from keptn_remedy.journal.errors import PAUSE_SECONDS, JournalError, JournalUnus
 from keptn_remedy.journal.protocol import (
     Admissions,
     Executions,
+    Hearing,
     History,
     Journal,
     Maintenance,
@@ -59,6 +60,7 @@ __all__ = [
     "Ending",
     "Execution",
     "Executions",
+    "Hearing",
     "History",
     "Journal",
     "JournalError",

@@ -98,13 +98,14 @@ class SqliteEffects(SqliteFile):
 
     async def pause(self, by: str, reason: str) -> Pause:
         now = self._now()
-        await self._write((sql.PAUSE, (by, reason, now)))
+        await self._write((sql.PAUSE, (by, reason, now)), (sql.GIVE_ORDER, ()))
         return rows.pause((by, reason, now))
 
     async def resume(self) -> Pause | None:
         def resume(cursor: sqlite3.Cursor) -> Pause | None:
             ended = _paused(cursor)
             cursor.execute(sql.RESUME)
+            cursor.execute(sql.GIVE_ORDER)
             return ended
 
         return await self._run(resume)

@@ -293,6 +293,22 @@ class Questions(Protocol):
         ...
 
 
+class Hearing(Protocol):
+    """Whether the service has heard what people ordered: pauses, and their ends."""
+
+    async def orders_given(self) -> int:
+        """How many orders there were so far."""
+        ...
+
+    async def note_heard(self, orders: int) -> None:
+        """Store that the first so many orders are in force."""
+        ...
+
+    async def all_heard(self) -> bool:
+        """Whether every order so far is in force."""
+        ...
+
+
 class Undos(Protocol):
     """Undoing what finished executions changed."""
 
@@ -445,6 +461,7 @@ class Journal(
     Admissions,
     Reports,
     Questions,
+    Hearing,
     Undos,
     Memories,
     Records,

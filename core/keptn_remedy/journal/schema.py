@@ -127,7 +127,17 @@ ALTER TABLE reports ADD COLUMN blocked INTEGER NOT NULL DEFAULT 0; -- the way to
 CREATE INDEX reports_blocked ON reports (seq) WHERE blocked;
 """
 
-MIGRATIONS = (VERSION_1, VERSION_2, VERSION_3)
+VERSION_4 = """
+-- Orders that the service must hear: how many people gave, and the newest that it heard.
+CREATE TABLE orders (
+    one   INTEGER PRIMARY KEY CHECK (one = 1),
+    given INTEGER NOT NULL,
+    heard INTEGER NOT NULL
+);
+INSERT INTO orders VALUES (1, 0, 0);
+"""
+
+MIGRATIONS = (VERSION_1, VERSION_2, VERSION_3, VERSION_4)
 """Entry n leads from version n to n + 1. Entries are never edited, only added."""
 
 

@@ -19,6 +19,7 @@ from keptn_remedy.journal.effects import SqliteEffects
 from keptn_remedy.journal.errors import JournalUnusable
 from keptn_remedy.journal.executions import SqliteExecutions
 from keptn_remedy.journal.group_commit import GroupCommit
+from keptn_remedy.journal.hearing import SqliteHearing
 from keptn_remedy.journal.protocol import Journal, Records
 from keptn_remedy.journal.questions import SqliteQuestions
 from keptn_remedy.journal.records import SqliteRecords
@@ -28,7 +29,9 @@ from keptn_remedy.journal.undos import SqliteUndos
 LOCK_TRIES, LOCK_PAUSE_SECONDS = 5, 0.01
 
 
-class SqliteJournal(SqliteExecutions, SqliteEffects, SqliteQuestions, SqliteUndos, SqliteRecords):
+class SqliteJournal(
+    SqliteExecutions, SqliteEffects, SqliteQuestions, SqliteHearing, SqliteUndos, SqliteRecords
+):
     """The journal of one service process: `open` for serving, `beside` for a word to a service that
     may be running, `read_only` for looking.
     """

@@ -1,5 +1,6 @@
 """Journals, flags and providers that the commands meet."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,7 +21,17 @@ def flags(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def journal(tmp_path: Path) -> AsyncIterator[SqliteJournal]:
-    """As a running service has it."""
+    """As a running service has it, which hears orders."""
     opened = SqliteJournal.open(tmp_path / JOURNAL)
+    hearing = asyncio.create_task(_hear(opened))
     yield opened
+    hearing.cancel()
+    await asyncio.gather(hearing, return_exceptions=True)
     await opened.close()
+
+
+async def _hear(journal: SqliteJournal) -> None:
+    while True:
+        if not await journal.all_heard():
+            await journal.note_heard(await journal.orders_given())
+        await asyncio.sleep(0.01)

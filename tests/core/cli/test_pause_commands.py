@@ -10,7 +10,7 @@ import pytest
 
 from keptn_remedy import Outcome
 from keptn_remedy.journal.sqlite import SqliteJournal
-from tests.core.cli.orders import prepared
+from tests.core.cli.orders import left_by_a_service, prepared
 from tests.ordering import TARGET, begun, ended, say
 
 
@@ -54,6 +54,18 @@ async def test_a_pause_as_json_tells_since_when(tmp_path: Path, journal: SqliteJ
     assert (told["paused"], told["reason"]) == (True, "x")
     assert told["since"]
     assert json.loads((await say(tmp_path, "resume", "--json")).out)["paused"] is False
+
+
+@pytest.mark.parametrize("command", [["pause", "--reason", "x"], ["resume"]], ids=" ".join)
+async def test_an_order_that_the_service_does_not_confirm_is_told(
+    tmp_path: Path, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keptn_remedy.cli.order.HEARD_SECONDS", 0.05)
+    async with left_by_a_service(tmp_path):  # served, by a process that hangs
+        said = await say(tmp_path, *command)
+    assert (said.code, said.out) == (1, "")
+    (told,) = said.mistakes
+    assert told.startswith("remedy: stored in the journal, but the service has not confirmed it")
 
 
 @pytest.mark.parametrize("reason", [[], ["--reason", " \n"], ["--reason", "x" * 1001]], ids=len)

@@ -92,6 +92,20 @@ def write_version_1(path: Path) -> None:
     connection.close()
 
 
+@pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
+async def test_a_file_of_every_earlier_version_serves(version: int, path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.executescript(f"{''.join(MIGRATIONS[:version])} PRAGMA user_version = {version};")
+    connection.close()
+    journal = SqliteJournal.open(path)
+    await accepted(journal)
+    await journal.pause("ann", "fire drill")
+    backlog = await journal.backlog()
+    assert (backlog.executions, backlog.blocked) == (1, 0)
+    assert await journal.orders_given() == 1
+    await journal.close()
+
+
 async def test_an_older_version_is_migrated_step_by_step(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
