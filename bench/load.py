@@ -47,14 +47,21 @@ def new_event(number: int) -> tuple[str, bytes]:
 
 
 async def rate(
-    server: Server, *, warm_up: float, seconds: float, until_finished_at: Sink | None = None
+    server: Server,
+    *,
+    warm_up: float,
+    seconds: float,
+    until_finished_at: Sink | None = None,
+    next_at_started: bool = False,
 ) -> Rate:
     """How many loops the server completes when every connection is always busy.
 
     A loop ends with the answer or, where the server answers before it has worked, with the
-    `finished` at the sink: so a fast answer buys nothing, and no backlog can build up.
+    `finished` at the sink: so a fast answer buys nothing, and no backlog can build up. With
+    `next_at_started` a connection begins its next loop at the `started` before: where `finished` is
+    held back, it would wait most of the time.
     """
-    loops = _Loops(until_finished_at)
+    loops = _Loops(until_finished_at, next_at_started=next_at_started)
     async with (
         asyncio.timeout(ROUND_SECONDS + seconds),
         _connections(server.port) as connections,
@@ -120,21 +127,29 @@ class _Connection(Messages):
 class _Loops:
     """The loops that the connections have under way and have completed."""
 
-    def __init__(self, sink: Sink | None) -> None:
+    def __init__(self, sink: Sink | None, *, next_at_started: bool) -> None:
         self.begun = self.done = 0
         self.stopped = False
         self._sink = sink
+        self._next_at_started = next_at_started
 
     async def run(self, connection: _Connection, number: int) -> None:
         service = number * SERVICES_OF_EACH
         while not self.stopped:
             event_id, body = new_event(service + self.done % SERVICES_OF_EACH)
             self.begun += 1
-            finished = self._sink.expect_finished(event_id) if self._sink else None
+            if self._sink is None:
+                await connection.post(body)
+                self.done += 1
+                continue
+            finished = self._sink.expect("finished", event_id)
+            finished.add_done_callback(self._note_done)
+            goes_on = self._sink.expect("started", event_id) if self._next_at_started else finished
             await connection.post(body)
-            if finished is not None:
-                await finished
-            self.done += 1
+            await goes_on
+
+    def _note_done(self, _: asyncio.Future[None]) -> None:
+        self.done += 1
 
     async def watch(self, server: Server) -> None:
         """Until the last loop has ended, see that the server lives: a dead one finishes nothing."""

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Literal
@@ -24,6 +24,7 @@ IN_FLIGHT = 10_000
 BURST = 10_000
 OPEN = 1_000
 SETTLE_SECONDS = 2.0
+HELD_SECONDS = 1.0  # the default of REMEDY_FINISHED_AFTER_SECONDS
 POLICY = Path(__file__).parent / "policy.yaml"
 NO_LIMITS = Path(__file__).parent / "no-limits.yaml"
 HEAVY_MODULES = ("aiohttp", "kubernetes")
@@ -78,6 +79,7 @@ class Contender:
 
     server: Server
     sink: Sink | None = None
+    next_at_started: bool = False
 
     async def rate(self, effort: Effort) -> Rate:
         return await load.rate(
@@ -85,6 +87,7 @@ class Contender:
             warm_up=effort.warm_up,
             seconds=effort.seconds,
             until_finished_at=self.sink,
+            next_at_started=self.next_at_started,
         )
 
 
@@ -112,6 +115,21 @@ async def whole_loop(bench: Bench) -> Figure:
         return await _compared(
             "whole-loop", bench.effort, Contender(floor), Contender(ours, bench.sink), target=0.70
         )
+
+
+async def held_back(bench: Bench) -> Figure:
+    """The whole loop with each `finished` held back, beside the whole loop without."""
+    # The first ones leave only then.
+    effort = replace(bench.effort, warm_up=bench.effort.warm_up + HELD_SECONDS)
+    async with (
+        servers.provider(bench.folder / "at-once" / "journal.db", bench.sink) as at_once,
+        servers.provider(
+            bench.folder / "held" / "journal.db", bench.sink, finished_after=HELD_SECONDS
+        ) as ours,
+    ):
+        floor = Contender(at_once, bench.sink, next_at_started=True)
+        held = Contender(ours, bench.sink, next_at_started=True)
+        return await _compared("held", effort, floor, held, target=0.9)
 
 
 async def in_flight(bench: Bench) -> Figure:
@@ -344,6 +362,7 @@ async def _compared(
 SCENARIOS: dict[str, Callable[[Bench], Awaitable[Figure]]] = {
     "acknowledge": acknowledge,
     "whole-loop": whole_loop,
+    "held": held_back,
     "in-flight": in_flight,
     "burst": burst,
     "recovery": recovery,

@@ -70,6 +70,7 @@ async def provider(
     max_concurrent: int | None = None,
     actions: Path = PLAIN,
     policy: Path | None = None,
+    finished_after: float = 0,
 ) -> AsyncIterator[Server]:
     """`remedy serve` as in a pod: JSON log (to a file beside the journal), metrics, FULL journal.
 
@@ -84,6 +85,7 @@ async def provider(
         "REMEDY_ACTIONS_DIR": str(actions),
         "REMEDY_ACTIONS": "bench-noop",
         "REMEDY_LOG_FORMAT": "json",
+        "REMEDY_FINISHED_AFTER_SECONDS": str(finished_after),
         "BENCH_NOOP_HOLD": str(hold).lower(),
     }
     if policy is not None:

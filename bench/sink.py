@@ -26,11 +26,11 @@ class Sink:
         self.silent = False
         self.url = f"http://127.0.0.1:{port}/event"
         self._seen: dict[Kind, set[str]] = {"started": set(), "finished": set()}
-        self._expected: dict[str, asyncio.Future[None]] = {}
+        self._expected: dict[tuple[Kind, str], asyncio.Future[None]] = {}
 
-    def expect_finished(self, event_id: str) -> asyncio.Future[None]:
-        """Done when the `finished` of that trigger has arrived."""
-        arrival = self._expected[event_id] = asyncio.get_running_loop().create_future()
+    def expect(self, kind: Kind, event_id: str) -> asyncio.Future[None]:
+        """Done when that report of that trigger has arrived."""
+        arrival = self._expected[kind, event_id] = asyncio.get_running_loop().create_future()
         return arrival
 
     async def until(self, kind: Kind, executions: int) -> None:
@@ -46,15 +46,13 @@ class Sink:
 
     def take(self, report: bytes) -> None:
         """Note one report."""
-        kind, trigger = _TYPE.search(report), _TRIGGER.search(report)
-        if kind is None or trigger is None:
+        found, trigger = _TYPE.search(report), _TRIGGER.search(report)
+        if found is None or trigger is None:
             return  # a floor's
         event_id = trigger[1].decode()
-        if kind[1] == b"started":
-            self._seen["started"].add(event_id)
-            return
-        self._seen["finished"].add(event_id)
-        arrival = self._expected.pop(event_id, None)
+        kind: Kind = "started" if found[1] == b"started" else "finished"
+        self._seen[kind].add(event_id)
+        arrival = self._expected.pop((kind, event_id), None)
         if arrival is not None and not arrival.done():
             arrival.set_result(None)
 

@@ -20,9 +20,10 @@ from tests.waiting import until
 
 
 def settings(journal: Path, keptn: FakeKeptn | None = None, **others: Any) -> Settings:
-    """Settings of a provider with free ports, telling `keptn`, or nobody."""
+    """Settings of a provider with free ports, telling `keptn`, or nobody; it holds nothing back."""
     where = {"event_url": keptn.event_url} if keptn else {"transport": "local"}
-    return Settings(journal=journal, port=0, ops_port=0, **{**where, **others})
+    at_once = {"port": 0, "ops_port": 0, "finished_after_seconds": 0}
+    return Settings(journal=journal, **{**at_once, **where, **others})
 
 
 @asynccontextmanager

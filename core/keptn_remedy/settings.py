@@ -54,6 +54,9 @@ class Settings(FromVariables):
     keptn_api: HttpUrl | None = None
     """Keptn's API, which is asked for open tasks, counted reports and files. Default: the origin of
     `REMEDY_EVENT_URL`, where the sidecar proxies the API."""
+    finished_after_seconds: float = Field(default=1.0, ge=0, le=60)
+    """Seconds between Keptn's acknowledgement of `started` and our `finished`. Keptn may count one
+    that follows sooner before `started`, and then loses its message. Local mode doesn't wait."""
     sweep: bool = True
     """Every minute accept triggers that Keptn waits for and didn't deliver. Needs Keptn 0.18 or
     newer, whose API shows which reports it counted."""
@@ -105,6 +108,11 @@ class Settings(FromVariables):
     @classmethod
     def _lower(cls, level: Any) -> Any:
         return level.lower() if isinstance(level, str) else level
+
+    @property
+    def held_seconds(self) -> float:
+        """For how long `finished` is held back after `started` was acknowledged."""
+        return 0.0 if self.transport == "local" else self.finished_after_seconds
 
     @property
     def control_plane_url(self) -> str:

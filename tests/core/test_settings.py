@@ -60,6 +60,13 @@ def test_keptn_is_asked_at_the_sidecar_unless_told_otherwise(
     assert load(environ).control_plane_url == url
 
 
+def test_finished_is_held_back_for_a_second_but_not_in_local_mode() -> None:
+    assert load({}).held_seconds == 1
+    assert load({"REMEDY_FINISHED_AFTER_SECONDS": "0"}).held_seconds == 0
+    local = {"REMEDY_TRANSPORT": "local", "REMEDY_FINISHED_AFTER_SECONDS": "3"}
+    assert load(local).held_seconds == 0
+
+
 def test_settings_of_others_are_no_concern_of_ours() -> None:
     assert load({"PATH": "/bin", "KEPTN_API_TOKEN": "x", "REMEDIES": "y"}) == Settings()
 

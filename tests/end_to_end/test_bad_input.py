@@ -134,7 +134,11 @@ async def provider(tmp_path: Path, log: LogLines) -> AsyncIterator[Provider]:
     """A provider that must still serve after the test as before."""
     async with FakeKeptn() as keptn:
         config = Settings(
-            port=0, ops_port=0, event_url=HttpUrl(keptn.event_url), journal=tmp_path / "journal.db"
+            port=0,
+            ops_port=0,
+            event_url=HttpUrl(keptn.event_url),
+            journal=tmp_path / "journal.db",
+            finished_after_seconds=0,
         )
         async with service.running(config, registry_of(Note)) as running:
             provider = Provider(running, keptn, log)

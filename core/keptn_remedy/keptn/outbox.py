@@ -13,12 +13,15 @@ from functools import partial
 from keptn_remedy.events import Replies, Report
 from keptn_remedy.journal import JournalError, Reports, Unsent, insist
 from keptn_remedy.journal.feed import Feed
+from keptn_remedy.keptn.held_back import HeldBack
 from keptn_remedy.keptn.transports import Blocked, Rejected, Undelivered
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.metrics import Metrics
 
 IN_FLIGHT = 256
+# More that are held back would cost memory; they wait in the journal.
+MOST_HELD = 10_000
 # Time for Keptn to count what reached it, before it is asked (docs/keptn.md#k12).
 GRACE_SECONDS = 2.0
 FIRST_PAUSE_SECONDS = 0.1
@@ -34,7 +37,8 @@ class Outbox:
     """Delivers each execution's reports one after the other, executions side by side.
 
     A new report is sent straight from memory. What could not be sent, or is too much at once, is
-    left to the journal, and fetched from there when it is due (see `Feed`).
+    left to the journal, and fetched from there when it is due (see `Feed`). A `finished` is held
+    back until `held_seconds` after its `started` was acknowledged.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class Outbox:
         replies: Replies,
         clock: Clock,
         metrics: Metrics,
+        held_seconds: float = 0.0,
     ) -> None:
         self._journal = journal
         self._send = send
@@ -57,6 +62,7 @@ class Outbox:
         # queues up.
         self._chains: dict[str, deque[Unsent]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._held = HeldBack(held_seconds, self._go_on, clock)
         # What Keptn has, and the journal still has to forget; claimed until then.
         self._delivered: list[Unsent] = []
         self._forgetting: asyncio.Task[None] | None = None
@@ -64,7 +70,7 @@ class Outbox:
             journal.claim_reports,
             self._start,
             journal.release_report,
-            room=lambda: IN_FLIGHT - len(self._chains),
+            room=self._room,
             clock=clock,
         )
 
@@ -78,12 +84,12 @@ class Outbox:
 
     async def run(self) -> None:
         """Fetch from the journal what waits there and is due, until cancelled."""
-        await self._feed.run()
+        await asyncio.gather(self._feed.run(), self._held.run())
 
     async def flush(self) -> None:
         """Wait until every report is delivered."""
         self._feed.look_again()
-        while self._tasks or self._delivered or self._feed.is_left:
+        while self._chains or self._tasks or self._delivered or self._feed.is_left:
             await self._clock.sleep(FLUSH_LOOK_SECONDS)
 
     async def close(self) -> None:
@@ -96,22 +102,34 @@ class Outbox:
         with suppress(JournalError):  # the next process asks Keptn
             await self._forget_delivered()
 
+    def _room(self) -> int:
+        """How many more chains may begin. Those that are held back are not under way."""
+        held = len(self._held)
+        return min(IN_FLIGHT - (len(self._chains) - held), MOST_HELD - held)
+
     def _start(self, unsent: Unsent) -> None:
         if (chain := self._chains.get(unsent.chain)) is not None:
             chain.append(unsent)  # both came while the journal was asked
             return
-        chain = self._chains[unsent.chain] = deque((unsent,))
-        task = asyncio.create_task(self._deliver_all(unsent.chain, chain))
+        self._chains[unsent.chain] = deque((unsent,))
+        if not self._held.hold(unsent):
+            self._go_on(unsent.chain)
+
+    def _go_on(self, key: str) -> None:
+        task = asyncio.create_task(self._deliver_all(key, self._chains[key]))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _deliver_all(self, key: str, chain: deque[Unsent]) -> None:
+        is_held = False
         try:
-            while chain and await self._deliver(chain[0]):
+            while chain and not is_held and await self._deliver(chain[0]):
                 chain.popleft()
+                is_held = bool(chain) and self._held.hold(chain[0])
         finally:
-            del self._chains[key]
-        if not chain:
+            if not is_held:
+                del self._chains[key]
+        if is_held or not chain:
             self._feed.note_room()
             return
         # The first one failed, and what comes after it must not overtake it.
@@ -140,6 +158,8 @@ class Outbox:
             await self._postpone(unsent, Undelivered(repr(error), doubtful=True))
             return False
         self._metrics.reports(report.kind, answer).inc()
+        if report.kind == "started" and answer == "sent":
+            self._held.note_started(unsent.chain)
         self._forget(unsent)
         return True
 

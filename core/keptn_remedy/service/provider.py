@@ -47,6 +47,7 @@ class Service:
             replies=self._replies,
             clock=base.clock,
             metrics=base.metrics,
+            held_seconds=base.settings.held_seconds,
         )
         self.engine = _engine(base, self._replies, self.outbox)
         self._aborted_tasks = AbortedTasks(
@@ -104,8 +105,8 @@ class Service:
 
     async def _take_over_and_run(self) -> None:
         """Take over what the last process left, then start executions and send reports."""
-        sleep = self._base.clock.sleep
-        await insist(lambda: self.journal.recover(GRACE_SECONDS), sleep)
+        sleep, grace = self._base.clock.sleep, max(GRACE_SECONDS, self.settings.held_seconds)
+        await insist(lambda: self.journal.recover(grace), sleep)
         # Before anything starts, which could otherwise take the targets of what was cut off.
         await self.engine.reserve_targets(sleep)
         self.readiness.note_started()

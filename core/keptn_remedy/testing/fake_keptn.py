@@ -250,6 +250,17 @@ class FakeKeptn(Sidecar):
         """End the evaluation that follows the task."""
         self._task(trigger_id).evaluated = True
 
+    def let_finished_overtake(self, within_seconds: float) -> None:
+        """Process a `finished` first that comes so soon after its `started` (docs/keptn.md#k12)."""
+        self._tasks.overtaken_within = within_seconds
+
+    def sequence_message(self, trigger_id: str) -> str:
+        """The message with which Keptn ends the sequence of a complete task: that of `finished`,
+        unless it overtook `started`.
+        """
+        task, finished = self._task(trigger_id), self.finished(trigger_id)
+        return "" if task.is_overtaken else str(finished[-1].data.get("message", ""))
+
     def answer_as(
         self,
         source: str,

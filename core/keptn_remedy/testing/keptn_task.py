@@ -148,6 +148,8 @@ class Task:
     accepted: bool = False
     held: Literal["paused", "waiting"] | None = None
     ended: Literal["aborted", "timedOut"] | None = None
+    is_overtaken: bool = False
+    """Whether Keptn processed its `finished` before its `started`, and lost the message."""
     evaluated: bool = True
     """Whether the evaluation that follows a passed action ends at once."""
     outcome: TaskOutcome | None = None

@@ -18,6 +18,7 @@ class Tasks:
         self.services: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         self.by_id: dict[str, Task] = {}
         self.evaluated = True
+        self.overtaken_within = 0.0
         self._ways = ways
         self._open: dict[str, Task] = {}
         self._by_context: defaultdict[tuple[str, str], list[Task]] = defaultdict(list)
@@ -68,6 +69,10 @@ class Tasks:
             return
         if (received.data["project"], received.context) != (task.scope["project"], task.context):
             return
+        started = [answer.at for answer in task.of_type(STARTED)]
+        is_finished = received.type == FINISHED
+        if is_finished and started and received.at - max(started) < self.overtaken_within:
+            task.is_overtaken = True
         task.answers.append(received)
         if task.outcome is None and task.ended is None and self._ways.complete(task.answers):
             self._complete(task)

@@ -43,7 +43,7 @@ class FastClock(Clock):
 class Desk:
     """An outbox on a real journal, and a recipient that answers as scripted."""
 
-    def __init__(self, journal: SqliteJournal, clock: Clock) -> None:
+    def __init__(self, journal: SqliteJournal, clock: Clock, held_seconds: float) -> None:
         self.journal = journal
         self.clock = clock
         self.sent: list[tuple[str | None, str]] = []
@@ -57,6 +57,7 @@ class Desk:
             replies=REPLIES,
             clock=clock,
             metrics=Metrics("test"),
+            held_seconds=held_seconds,
         )
 
     async def _send(self, report: Report) -> None:
@@ -98,10 +99,12 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(path: Path, clock: Clock | None = None) -> AsyncIterator[Desk]:
+async def desk(
+    path: Path, clock: Clock | None = None, *, held_seconds: float = 0.0
+) -> AsyncIterator[Desk]:
     clock = clock or FastClock()
     journal = SqliteJournal.open(path / "journal.db", now=clock.now)
-    made = Desk(journal, clock)
+    made = Desk(journal, clock, held_seconds)
     loop = asyncio.create_task(made.outbox.run())
     try:
         yield made
