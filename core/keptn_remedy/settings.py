@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,6 +24,15 @@ def _split(names: Any) -> Any:
     if isinstance(names, str):
         return tuple(name.strip() for name in names.split(",") if name.strip())
     return names
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+
+
+def _seconds(written: Any) -> Any:
+    if isinstance(written, str) and (found := re.fullmatch(r"(\d{1,6})([smhd])", written.strip())):
+        return int(found[1]) * _UNITS[found[2]]
+    return written
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
@@ -62,6 +72,11 @@ class Settings(FromVariables):
     newer, whose API shows which reports it counted."""
     watch_seconds: float = Field(default=5.0, gt=0)
     """Seconds between checks whether Keptn still waits for the open executions."""
+    stale_after: Annotated[float, Field(gt=0), BeforeValidator(_seconds)] = 600.0
+    """Age from which an execution is refused if Keptn can't be asked whether it still waits for it:
+    seconds, or `10m`, `2h`, `1d`. Asked are those that an earlier process left, that are older than
+    30 seconds when they begin, or that waited for an approval or their turn. The default is the
+    time that Keptn itself waits for a `started`."""
     answer_lost: bool = False
     """Finish executions as errored that `REMEDY_SOURCE` started and that the journal doesn't know.
     Only for a source that no other installation uses."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from keptn_remedy.action import Outcome, Plan
 from keptn_remedy.engine.runtime import Runtime
+from keptn_remedy.engine.still_wanted import UNCONFIRMED, StillWanted, Unconfirmed
 from keptn_remedy.engine.waiting_room import WaitingRoom
 from keptn_remedy.guardrails.guard import ApprovalNeeded, DryRun, Guard, Objection
 from keptn_remedy.guardrails.rails import Refusal
@@ -37,10 +38,12 @@ class Admission:
     __slots__ = (
         "_execution",
         "_guard",
+        "_has_waited",
         "_is_same",
         "_is_waiting",
         "_question",
         "_runtime",
+        "_still_wanted",
         "_turn_until",
         "_waiting_room",
         "approval",
@@ -54,14 +57,18 @@ class Admission:
         runtime: Runtime,
         guard: Guard,
         waiting_room: WaitingRoom,
+        still_wanted: StillWanted,
     ) -> None:
         self._execution = execution
         self._is_same = is_same
         self._runtime = runtime
         self._guard = guard
         self._waiting_room = waiting_room
+        self._still_wanted = still_wanted
         self._question = execution.question
         self._is_waiting = False
+        # Since then Keptn may have ended the task: it is asked before the execution acts.
+        self._has_waited = False
         self._turn_until: float | None = None
         self.approval = _approval(execution.question)
 
@@ -90,20 +97,31 @@ class Admission:
             raise self.refused(_denial(question), question.plan)
         self.approval = _approval(question)
 
-    async def try_admit(self, plan: Plan | None) -> Objection | None:
-        """Admit the plan, and store it; or return what stands in its way, and store nothing."""
+    async def try_admit(self, plan: Plan | None) -> Objection | Unconfirmed | None:
+        """Admit the plan, and store it; or return what stands in its way, and store nothing.
+
+        Raises:
+            TaskEnded: it has waited, and Keptn ended its task meanwhile.
+        """
+        if self._has_waited and not await self._still_wanted.is_confirmed(self._execution):
+            return UNCONFIRMED
         question = self._question
         approved = question is not None and self._is_about(question, plan)
         return await self._guard.try_admit(
             self._execution, plan, approved=approved, dry_run=self._runtime.dry_run
         )
 
-    async def wait_out(self, objection: Objection, plan: Plan | None) -> None:
-        """Ask an approver and wait for the answer, or wait for a turn; then the action plans again.
+    async def wait_out(self, objection: Objection | Unconfirmed, plan: Plan | None) -> None:
+        """Ask an approver and wait for the answer, or wait for a turn or for Keptn; then the action
+        plans again.
 
         Raises:
             NotAdmitted: there is nothing to wait for, or the answer is no.
+            TaskEnded: Keptn has ended its task.
         """
+        if isinstance(objection, Unconfirmed):
+            await self._until_confirmed(plan)
+            return
         if isinstance(objection, DryRun):
             raise NotAdmitted(self._rehearsed(objection, plan), is_failure=False)
         if isinstance(objection, ApprovalNeeded):
@@ -134,6 +152,13 @@ class Admission:
         return NotAdmitted(
             replace(refusal, result=reported_as, message=message, details=details), is_failure=True
         )
+
+    async def _until_confirmed(self, plan: Plan | None) -> None:
+        with self._waiting():
+            stale = await self._still_wanted.until_confirmed(self._execution)
+        self._has_waited = False
+        if stale:
+            raise self.denied(stale, plan)
 
     async def _ask(self, approval: ApprovalNeeded, plan: Plan | None) -> None:
         now = self._runtime.clock.now()
@@ -181,7 +206,7 @@ class Admission:
 
     @contextmanager
     def _waiting(self) -> Generator[None]:
-        self._is_waiting = True
+        self._is_waiting = self._has_waited = True
         yield
         # Not when cancelled: it then still waits, and the next process may take it up.
         self._is_waiting = False

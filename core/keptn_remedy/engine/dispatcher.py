@@ -34,7 +34,7 @@ class Dispatcher:
         self,
         journal: Executions,
         run: Callable[[Execution], Coroutine[Any, Any, object]],
-        announce: Callable[[Execution], Awaitable[None]],
+        announce: Callable[[Execution], Awaitable[bool]],
         *,
         slots: Slots,
         waiting_room: WaitingRoom,
@@ -83,8 +83,8 @@ class Dispatcher:
     async def _announce_some(self) -> int:
         before = self._clock.now() - ANNOUNCE_AFTER_SECONDS
         late = await self._journal.unannounced(before, ANNOUNCE_AT_ONCE)
-        await asyncio.gather(*(self._announce(execution) for execution in late))
-        return len(late)
+        # Those that may not be announced now are found again at the next look.
+        return sum(await asyncio.gather(*(self._announce(execution) for execution in late)))
 
     def look_again(self) -> None:
         """Take up what the journal holds and nobody offered."""

@@ -15,6 +15,7 @@ from keptn_remedy.engine.admission import Admission, NotAdmitted
 from keptn_remedy.engine.attempts import Attempts, may_be_repeated
 from keptn_remedy.engine.cancellation import Cancellation, Interrupted
 from keptn_remedy.engine.runtime import Runtime, checked
+from keptn_remedy.engine.still_wanted import StillWanted, TaskEnded
 from keptn_remedy.engine.target_locks import TargetLocks
 from keptn_remedy.engine.undo.compensation import Compensation
 from keptn_remedy.engine.value import Values
@@ -26,6 +27,7 @@ from keptn_remedy.registry import Entry
 # An execution during which so many processes died may be what killed them.
 MAX_RUNS = 10
 _INTERRUPTED = "interrupted by a restart, and not safe to repeat"
+_UNTOUCHED = "; nothing was done"
 
 A = TypeVar("A", bound=AnyAction)
 
@@ -73,16 +75,20 @@ class RunningExecution(ABC):
 class NotTaken(RunningExecution):
     """An execution that can't be carried out. It runs no code, so there is nothing to stop."""
 
-    __slots__ = ("_why",)
+    __slots__ = ("_outcome",)
 
-    def __init__(self, execution: Execution, runtime: Runtime, why: str) -> None:
+    def __init__(self, execution: Execution, runtime: Runtime, outcome: Outcome) -> None:
         super().__init__(execution, runtime)
-        self._why = why
+        self._outcome = outcome
 
     async def run(self, aborted: str | None) -> Ending:
         plan = self.execution.plan
         left = f"; perhaps applied, and left: {plan}" if plan else ""
-        outcome = self._runtime.presentable(Outcome.errored(f"{aborted or self._why}{left}"))
+        ending = self._outcome
+        if aborted:
+            untouched = "" if plan or self.execution.runs else _UNTOUCHED
+            ending = Outcome.errored(f"{aborted}{untouched}")
+        outcome = self._runtime.presentable(replace(ending, message=f"{ending.message}{left}"))
         return Ending(outcome, is_failure=not aborted, is_aborted=aborted is not None)
 
     def abort(self, reason: str) -> None:
@@ -104,6 +110,7 @@ class _Taken(RunningExecution, Generic[A]):
         "_cancellation",
         "_entry",
         "_guard",
+        "_may_have_acted",
         "_notes",
         "_values",
     )
@@ -118,6 +125,7 @@ class _Taken(RunningExecution, Generic[A]):
         guard: Guard,
         values: Values,
         waiting_room: WaitingRoom,
+        still_wanted: StillWanted,
     ) -> None:
         super().__init__(execution, runtime)
         self._entry = entry
@@ -125,9 +133,15 @@ class _Taken(RunningExecution, Generic[A]):
         self._guard = guard
         self._values = values
         self._attempts = Attempts(runtime, execution, action)
+        self._may_have_acted = execution.runs > 0
         is_same = action.is_same if isinstance(action, PlannedAction) else eq
         self._admission = Admission(
-            execution, is_same, runtime=runtime, guard=guard, waiting_room=waiting_room
+            execution,
+            is_same,
+            runtime=runtime,
+            guard=guard,
+            waiting_room=waiting_room,
+            still_wanted=still_wanted,
         )
         self._notes: tuple[str, ...] = ()
 
@@ -164,6 +178,8 @@ class _Taken(RunningExecution, Generic[A]):
                 outcome = self._runtime.presentable(hopeless) if hopeless else await self._act()
         except Interrupted as interrupted:
             return await self._interrupted(interrupted.outcome)
+        except TaskEnded as ended:  # noticed before anything was applied
+            return await self._run(ended.reason)
         except NotAdmitted as refusal:
             return self._not_admitted(refusal)
         except Denied as denied:
@@ -261,11 +277,13 @@ class PlainExecution(_Taken[Action]):
         while objection := await self._admission.try_admit(None):
             await self._admission.wait_out(objection, None)
         self._attempts.start_deadline()
+        self._may_have_acted = True
         done = checked(await self._attempts.until_done(self._action.run, value))
         return self._runtime.presentable(_with_notes(done, notes))
 
     async def _after_abort(self) -> Outcome:
-        return Outcome.errored(f"{self._cancellation.reason}; what it had done is not known")
+        what = "; what it had done is not known" if self._may_have_acted else _UNTOUCHED
+        return Outcome.errored(f"{self._cancellation.reason}{what}")
 
 
 class PlannedExecution(_Taken[PlannedAction]):
@@ -285,6 +303,7 @@ class PlannedExecution(_Taken[PlannedAction]):
         guard: Guard,
         values: Values,
         waiting_room: WaitingRoom,
+        still_wanted: StillWanted,
         locks: TargetLocks,
     ) -> None:
         super().__init__(
@@ -295,6 +314,7 @@ class PlannedExecution(_Taken[PlannedAction]):
             guard=guard,
             values=values,
             waiting_room=waiting_room,
+            still_wanted=still_wanted,
         )
         self._locks = locks
         self._admitted_plan = execution.plan
@@ -328,7 +348,7 @@ class PlannedExecution(_Taken[PlannedAction]):
 
     async def _after_abort(self) -> Outcome:
         if not (plan := self._plan):
-            return Outcome.errored(f"{self._cancellation.reason}; nothing had been applied")
+            return Outcome.errored(f"{self._cancellation.reason}{_UNTOUCHED}")
         async with self._locks.hold(plan.targets, self.execution.id, self._locks.moment):
             return await self._compensate().after_abort(plan, self._failure)
 

@@ -16,6 +16,7 @@ from keptn_remedy.engine.execution import (
 from keptn_remedy.engine.overdue import Overdue
 from keptn_remedy.engine.reporting import Reporting
 from keptn_remedy.engine.runtime import Runtime
+from keptn_remedy.engine.still_wanted import StillWanted, TaskEnded
 from keptn_remedy.engine.target_locks import TargetLocks
 from keptn_remedy.engine.value import Values
 from keptn_remedy.engine.waiting_room import WaitingRoom
@@ -35,6 +36,7 @@ class ExecutionFactory:
     guard: Guard
     values: Values
     waiting_room: WaitingRoom
+    still_wanted: StillWanted
     locks: TargetLocks
     overdue: Overdue
 
@@ -42,11 +44,11 @@ class ExecutionFactory:
         """What carries the execution out."""
         if holder := self.overdue.lanes.get(execution.lane):
             why = f"its service is held by execution {holder}, which ignores its deadline"
-            return NotTaken(execution, self.runtime, why)
+            return NotTaken(execution, self.runtime, Outcome.errored(why))
         entry = self.registry.find(execution.trigger.action)
         if entry is None or entry.action is None:
             why = f"the action {execution.trigger.action} is not switched on any more"
-            return NotTaken(execution, self.runtime, why)
+            return NotTaken(execution, self.runtime, Outcome.errored(why))
         if isinstance(entry.action, PlannedAction):
             return PlannedExecution(
                 execution,
@@ -56,6 +58,7 @@ class ExecutionFactory:
                 guard=self.guard,
                 values=self.values,
                 waiting_room=self.waiting_room,
+                still_wanted=self.still_wanted,
                 locks=self.locks,
             )
         return PlainExecution(
@@ -66,6 +69,7 @@ class ExecutionFactory:
             guard=self.guard,
             values=self.values,
             waiting_room=self.waiting_room,
+            still_wanted=self.still_wanted,
         )
 
 
@@ -85,6 +89,8 @@ class Runner:
         began = self._runtime.clock.monotonic()
         running = self._factory.take(execution)
         try:
+            if refusal := await self._refused_unasked(execution):
+                running = NotTaken(execution, self._runtime, refusal)
             aborted = execution.aborted or self._aborted.get(execution.id)
             if aborted is None:
                 await self._begin(execution)
@@ -113,17 +119,25 @@ class Runner:
         if running := self._running.get(execution_id):
             running.abort(reason)
 
-    async def announce(self, execution: Execution) -> None:
-        """Report an execution as started that still waits for its turn.
+    async def announce(self, execution: Execution) -> bool:
+        """Report an execution as started that still waits for its turn. False: Keptn has ended its
+        task, or can't be asked about that yet.
 
         Raises:
             JournalError: nothing was stored.
         """
         if execution.aborted or execution.id in self._aborted:
-            return
+            return False
+        try:
+            if not await self._factory.still_wanted.may_be_announced(execution):
+                return False
+        except TaskEnded as ended:
+            self.abort(execution.id, ended.reason)
+            return False
         started = self._reporting.replies.started(execution.trigger, self._runtime.clock.utc())
         if unsent := await self._runtime.journal.announce(execution, started):
             self._reporting.send(unsent)
+        return True
 
     async def reserve_targets(self) -> None:
         """Lock the targets of plans that the last process left, before anything else plans.
@@ -152,6 +166,21 @@ class Runner:
         await self._finish(execution, ending, running.attempts)
         self._factory.overdue.finished(execution)
         self._sum_up(execution, ending, running.attempts, seconds)
+
+    async def _refused_unasked(self, execution: Execution) -> Outcome | None:
+        """Why it is too old to act without an answer from Keptn, if it is. What Keptn has ended is
+        noted as aborted.
+        """
+        still_wanted = self._factory.still_wanted
+        if execution.aborted or execution.id in self._aborted:
+            return None
+        if not still_wanted.is_in_doubt(execution):
+            return None
+        try:
+            return await still_wanted.until_confirmed(execution)
+        except TaskEnded as ended:
+            self._aborted[execution.id] = ended.reason
+            return None
 
     async def _begin(self, execution: Execution) -> None:
         journal, clock = self._runtime.journal, self._runtime.clock

@@ -43,6 +43,10 @@ class WaitingRoom:
         finally:
             del self._for_turns[called]
 
+    async def for_seconds(self, seconds: float) -> None:
+        """Wait for nothing but time to pass."""
+        await self._wait(asyncio.Event(), seconds)
+
     def answered(self, execution_id: str) -> None:
         """The question of this execution has a verdict."""
         if called := self._for_answers.get(execution_id):

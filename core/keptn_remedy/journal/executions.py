@@ -40,12 +40,13 @@ class SqliteExecutions(SqliteReports):
         self._claims = Claims[int]()
 
     async def accept(self, trigger: ActionTriggered, action: str) -> Execution | None:
-        written = await self._write((sql.ACCEPT, _accepted(trigger, action, self._now())))
+        now = self._now()
+        written = await self._write((sql.ACCEPT, _accepted(trigger, action, now)))
         if not written.rows:
             return None
         # A look may have been quicker: then the execution is its to start.
         is_claimed = self._claims.take_alone(lane(trigger), written.last_row)
-        return Execution(written.last_row, trigger, action, is_claimed=is_claimed)
+        return Execution(written.last_row, trigger, action, accepted_at=now, is_claimed=is_claimed)
 
     async def claim(self, limit: int) -> Claimed[Execution]:
         claims = self._claims

@@ -28,7 +28,17 @@ from keptn_remedy.support import logs
 
 T = TypeVar("T")
 
-EXECUTION = ("seq", "event", "action", "runs", "plan", "failure", "question", "aborted")
+EXECUTION = (
+    "seq",
+    "event",
+    "action",
+    "accepted_at",
+    "runs",
+    "plan",
+    "failure",
+    "question",
+    "aborted",
+)
 """The columns of an open execution."""
 RECORD = tuple(field.name for field in fields(Record))
 """A record, in short; its cursor is the `seq`, and the last one is looked up in another table."""
@@ -59,7 +69,7 @@ def claimable(rows: Iterable[Sequence[Any]]) -> list[tuple[str, int, Execution |
 
 
 def _execution(row: Sequence[Any], *, is_claimed: bool) -> Execution:
-    seq, event, action, runs, plan, failure, asked, aborted = row
+    seq, event, action, accepted_at, runs, plan, failure, asked, aborted = row
     trigger = stored_trigger(event)
     try:
         return Execution(
@@ -71,11 +81,12 @@ def _execution(row: Sequence[Any], *, is_claimed: bool) -> Execution:
             Outcome(**orjson.loads(failure)) if failure else None,
             question=_question(asked) if asked else None,
             aborted=aborted,
+            accepted_at=accepted_at,
             is_claimed=is_claimed,
         )
     except (KeyError, TypeError, ValueError) as error:
         broken = Execution(seq, trigger, action, runs, unreadable=repr(error), aborted=aborted)
-        return replace(broken, is_claimed=is_claimed)
+        return replace(broken, accepted_at=accepted_at, is_claimed=is_claimed)
 
 
 def plan_of(text: bytes | None) -> Plan | None:

@@ -74,8 +74,9 @@ class Execution:
 
     `runs` counts the processes that began it. `plan` is what a planned action decided on; `failure`
     is the outcome it is being undone for. `question` waits for people, or has their verdict;
-    `aborted` is why it was aborted. `unreadable` says why these could not be read. `handle` is the
-    journal's own, and nobody else reads it. `is_claimed`: it is this process's to carry out.
+    `aborted` is why it was aborted. `unreadable` says why these could not be read. `accepted_at` is
+    the Unix time, in seconds, at which its trigger was stored. `handle` is the journal's own, and
+    nobody else reads it. `is_claimed`: it is this process's to carry out.
     """
 
     handle: int
@@ -87,6 +88,7 @@ class Execution:
     unreadable: str | None = None
     question: Question | None = None
     aborted: str | None = None
+    accepted_at: float = 0.0
     is_claimed: bool = False
 
     @property

@@ -12,11 +12,12 @@ from keptn_remedy.events import Replies
 from keptn_remedy.guardrails import watching
 from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.guardrails.stages import StageSizes
-from keptn_remedy.journal import JournalError, insist, maintenance
+from keptn_remedy.journal import Execution, JournalError, insist, maintenance
 from keptn_remedy.keptn.aborted_tasks import AbortedTasks
 from keptn_remedy.keptn.intake import Intake
 from keptn_remedy.keptn.missed_triggers import Filters, MissedTriggers
 from keptn_remedy.keptn.outbox import GRACE_SECONDS, Outbox
+from keptn_remedy.keptn.task_ends import TaskEnds
 from keptn_remedy.ops.operator_api import OperatorApi
 from keptn_remedy.ops.port import OpsPort
 from keptn_remedy.remediation.entry import value_of
@@ -49,10 +50,13 @@ class Service:
             metrics=base.metrics,
             held_seconds=base.settings.held_seconds,
         )
-        self.engine = _engine(base, self._replies, self.outbox)
+        task_ends = TaskEnds(
+            base.peer.control_plane, base.clock, period_seconds=base.settings.watch_seconds
+        )
+        self.engine = _engine(base, self._replies, self.outbox, task_ends)
         self._aborted_tasks = AbortedTasks(
             base.journal,
-            base.peer.control_plane,
+            task_ends,
             base.clock,
             self.engine.abort,
             period_seconds=base.settings.watch_seconds,
@@ -128,7 +132,11 @@ class Service:
             logs.logger().warning("left before every report was sent; the next process sends them")
 
 
-def _engine(base: Foundation, replies: Replies, outbox: Outbox) -> Engine:
+def _engine(base: Foundation, replies: Replies, outbox: Outbox, task_ends: TaskEnds) -> Engine:
+    async def has_ended(execution: Execution) -> bool | None:
+        trigger = execution.trigger
+        return await task_ends.has_ended(trigger.project, trigger.context, trigger.id)
+
     control_plane, settings = base.peer.control_plane, base.settings
     from_file = settings.value_source == "remediation.yaml"
     runtime = Runtime(
@@ -155,6 +163,7 @@ def _engine(base: Foundation, replies: Replies, outbox: Outbox) -> Engine:
         pauses=base.pauses,
         settings=settings,
         value_of=partial(value_of, fetch=control_plane.resource) if from_file else None,
+        has_ended=has_ended if control_plane.exists else None,
     )
 
 

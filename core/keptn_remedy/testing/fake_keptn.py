@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, Self
 import orjson
 from aiohttp import ClientSession, ClientTimeout, TCPConnector, web
 
-from keptn_remedy.events import STRUCTURED
+from keptn_remedy.events import STRUCTURED, TRIGGERED
 from keptn_remedy.testing import keptn_events
 from keptn_remedy.testing.keptn_api import ENDPOINTS, Endpoint, KeptnApi
 from keptn_remedy.testing.keptn_sidecar import LogEntry, Sidecar, decode
@@ -200,14 +200,20 @@ class FakeKeptn(Sidecar):
         self._hold(trigger_id, "paused")
 
     def queue(self, trigger_id: str) -> None:
-        """Hold the task's dispatch back; it is listed nevertheless."""
-        self._hold(trigger_id, "waiting")
+        """Let the sequence wait for another one: it is triggered, and its task isn't listed yet."""
+        self._hold(trigger_id, "triggered")
+
+    def is_held_back(self, trigger_id: str) -> bool:
+        """Whether the dispatcher holds the task back for another one of its service (until 0.18 of
+        its stage). It is listed nevertheless, and its sequence is started.
+        """
+        return self._tasks.is_held_back(self._task(trigger_id))
 
     def resume(self, trigger_id: str) -> None:
         """Resume the sequences of the task's context, paused or queued."""
         self._hold(trigger_id, None)
 
-    def _hold(self, trigger_id: str, state: Literal["paused", "waiting"] | None) -> None:
+    def _hold(self, trigger_id: str, state: Literal["paused", "triggered"] | None) -> None:
         for task in self._tasks.rounds(self._task(trigger_id)):
             task.held = state
 
@@ -230,7 +236,15 @@ class FakeKeptn(Sidecar):
                 f"task {trigger_id} has answers, so Keptn waits for it without a time-out"
             )
         self._tasks.end(task, "timedOut")
-        return keptn_events.sequence_finished(task, "errored", "fail")
+        message = f"sequence timed out while waiting for {TRIGGERED} to be answered"
+        return keptn_events.sequence_finished(task, "errored", "fail", message)
+
+    def sequence_finished(self, trigger_id: str) -> Event:
+        """The event that Keptn sent when the task's sequence ended by itself."""
+        outcome = self.outcome(trigger_id)
+        return keptn_events.sequence_finished(
+            self._task(trigger_id), outcome.status, outcome.result
+        )
 
     def end_task(self, trigger_id: str, state: Literal["aborted", "timedOut"] = "aborted") -> None:
         """End the task as Keptn itself does: it leaves the open list and needs no answer."""
@@ -317,9 +331,14 @@ class FakeKeptn(Sidecar):
         """Close the connection of requests to this endpoint, until `recover`."""
         self._api.failing[endpoint] = None
 
+    def answer_empty_at(self, endpoint: Literal["triggered", "sequence-execution"]) -> None:
+        """Answer requests to this endpoint with 200 and an empty list, until `recover`."""
+        self._api.empty.add(endpoint)
+
     def recover(self, endpoint: Endpoint) -> None:
         """Answer requests to this endpoint normally again."""
         self._api.failing.pop(endpoint, None)
+        self._api.empty.discard(endpoint)
 
     @property
     def api_status(self) -> int | None:

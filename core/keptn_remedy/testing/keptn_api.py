@@ -11,7 +11,7 @@ from aiohttp import web
 
 from keptn_remedy.testing.http_peer import hang_up
 from keptn_remedy.testing.keptn_resources import Resources
-from keptn_remedy.testing.keptn_task import Task, Ways
+from keptn_remedy.testing.keptn_task import SCOPE, SEQUENCE, Task, Ways
 from keptn_remedy.testing.keptn_tasks import Tasks
 
 Endpoint = Literal["log", "sequence-execution", "triggered", "service", "resource"]
@@ -24,11 +24,13 @@ Handle = Callable[[web.Request], Awaitable[web.Response]]
 class KeptnApi:
     """Answers from the tasks and resources.
 
-    `failing` holds the status of each endpoint that fails; None closes the connection.
+    `failing` holds the status of each endpoint that fails; None closes the connection. Those in
+    `empty` answer 200 without a single item.
     """
 
     def __init__(self, tasks: Tasks, ways: Ways) -> None:
         self.failing: dict[Endpoint, int | None] = {}
+        self.empty: set[Endpoint] = set()
         self.asked: list[str] = []
         self.resources = Resources()
         self._tasks = tasks
@@ -61,37 +63,46 @@ class KeptnApi:
 
     async def _sequence_executions(self, request: web.Request) -> web.Response:
         if not self._ways.lists_executions:
-            return error(404, "page not found")
+            return web.Response(status=404, text="404 page not found")  # as Go's router says it
         project, context = request.query.get("project", ""), request.query.get("keptnContext", "")
         if not project:
             return error(400, "project name must not be empty")
         if project not in self._tasks.projects:
             return error(404, "project not found")
-        stage, state = request.query.get("stage"), request.query.get("status")
+        wanted = {name: request.query[name] for name in SCOPE if name in request.query}
+        state, name = request.query.get("status"), request.query.get("name")
         executions = [
             task.execution()
             for task in self._tasks.of(project, context)
-            if stage in (None, task.scope["stage"]) and state in (None, task.state)
+            if wanted.items() <= task.scope.items()
+            and state in (None, task.state)
+            and name in (None, SEQUENCE)
         ]
+        if "sequence-execution" in self.empty:
+            executions = []
         size = len(executions)
         page = {"nextPageKey": 0, "pageSize": size, "totalCount": size}
-        return _json({**page, "sequenceExecutions": executions})
+        return self._page("sequenceExecutions", executions, page)
 
     async def _triggered_events(self, request: web.Request) -> web.Response:
         project = request.query.get("project", "")
         if project and project not in self._tasks.projects:
             return error(404, "project not found")
         tasks = self._tasks.listed(request.match_info["type"], request.query)
+        if "triggered" in self.empty:
+            tasks = []
         # As in Keptn: every release gives each page its right length and then fills it from the
         # front of the list, so that each page repeats the first (eventhandler.go, 0.7 to 1.x).
         size, following = _page(request, tasks)
-        return _json(
-            {
-                "events": [task.listed() for task in tasks[:size]] or None,
-                "nextPageKey": following,
-                "totalCount": len(tasks),
-            }
-        )
+        events = [task.listed(has_content_type=not self._ways.is_terse) for task in tasks[:size]]
+        page = {"nextPageKey": following, "totalCount": len(tasks)}
+        return self._page("events", events, page)
+
+    def _page(self, name: str, items: list[Any], page: dict[str, Any]) -> web.Response:
+        """A page in the form of the release (docs/keptn.md#k33)."""
+        if self._ways.is_terse:
+            return _json({name: items, **{key: value for key, value in page.items() if value}})
+        return _json({name: items or None, **page})
 
     async def _services(self, request: web.Request) -> web.Response:
         project, stage = request.match_info["project"], request.match_info["stage"]

@@ -10,18 +10,25 @@ from uuid import uuid4
 import orjson
 
 from keptn_remedy.events import FINISHED, STARTED
-from keptn_remedy.testing.keptn_task import Received, Task
+from keptn_remedy.testing.keptn_task import SEQUENCE, Received, Task
 
 _PROBLEM_URL = "https://monitoring.example.com/#problems/{}"
 
 
-def sequence_finished(task: Task, status: str, result: str) -> dict[str, Any]:
+def sequence_finished(
+    task: Task, status: str, result: str, message: str | None = None
+) -> dict[str, Any]:
     """The end of the task's sequence, as the shipyard-controller sends it (docs/keptn.md#k41)."""
+    attributes = _attributes(task, "shipyard-controller")
+    del attributes["shkeptnspecversion"]
+    labels, told = task.data.get("labels"), {} if message is None else {"message": message}
     return {
-        **_attributes(task, "shipyard-controller"),
-        "type": f"sh.keptn.event.{task.scope['stage']}.remediation.finished",
+        **attributes,
+        "time": f"{attributes['time'].removesuffix('Z')}000000Z",  # in nanoseconds
+        "type": f"sh.keptn.event.{task.scope['stage']}.{SEQUENCE}.finished",
         "triggeredid": task.sequence_id,
-        "data": {**task.scope, "status": status, "result": result},
+        "data": {**task.scope, "status": status, "result": result, **told}
+        | ({"labels": labels} if labels else {}),
     }
 
 

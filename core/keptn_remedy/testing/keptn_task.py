@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, Literal, cast
 from uuid import uuid4
 
@@ -15,6 +16,8 @@ from keptn_remedy.events import FINISHED, STARTED
 Release = Literal["0.8", "0.14", "0.19", "1.4"]
 """Stands for 0.8-0.13, 0.14-0.18, 0.19 and later, and 1.x with its `sequence-execution`."""
 SCOPE: Final = ("project", "stage", "service")
+SEQUENCE: Final = "remediation"
+"""The name of every sequence here."""
 _NOT_LISTED: Final = {"datacontenttype", "traceparent", "tracestate"}
 
 
@@ -120,19 +123,25 @@ def _strict(finished: Sequence[Received]) -> TaskOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """How a release completes and judges a task, and what its API shows."""
+    """How a release completes and judges a task, and what its API shows.
+
+    `is_terse`: the API leaves out zeros and content types, writes empty lists as such, and lists
+    the newest first, as seen of Keptn 1.4.5. `lane`: what the dispatcher lets run one at a time.
+    """
 
     complete: Callable[[Sequence[Received]], bool]
     judge: Callable[[Sequence[Received]], TaskOutcome]
     lists_executions: bool
     resources_at: Literal["configuration-service", "resource-service"]
+    lane: Literal["stage", "service"]
+    is_terse: bool = False
 
 
 RELEASES: Final[Mapping[Release, Ways]] = {
-    "0.8": Ways(_matched_by_source, _lenient, False, "configuration-service"),
-    "0.14": Ways(_counted, _lenient, False, "configuration-service"),
-    "0.19": Ways(_counted, _strict, False, "resource-service"),
-    "1.4": Ways(_counted, _strict, True, "resource-service"),
+    "0.8": Ways(_matched_by_source, _lenient, False, "configuration-service", "stage"),
+    "0.14": Ways(_counted, _lenient, False, "configuration-service", "stage"),
+    "0.19": Ways(_counted, _strict, False, "resource-service", "service"),
+    "1.4": Ways(_counted, _strict, True, "resource-service", "service", is_terse=True),
 }
 
 
@@ -146,7 +155,8 @@ class Task:
     others: set[str] = field(default_factory=set[str])
     """Other providers' sources, whose answers need not balance."""
     accepted: bool = False
-    held: Literal["paused", "waiting"] | None = None
+    held: Literal["paused", "triggered"] | None = None
+    """A sequence that is `triggered` waits for another one: its first task doesn't exist yet."""
     ended: Literal["aborted", "timedOut"] | None = None
     is_overtaken: bool = False
     """Whether Keptn processed its `finished` before its `started`, and lost the message."""
@@ -172,17 +182,26 @@ class Task:
         return map_of(self.trigger.get("data"))
 
     @property
+    def triggered_at(self) -> datetime:
+        return datetime.fromisoformat(text_of(self.trigger, "time"))
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether somebody has answered."""
+        return bool(self.answers)
+
+    @property
     def scope(self) -> dict[str, str]:
         return {name: text_of(self.data, name) for name in SCOPE}
 
     @contextmanager
     def under_way(self) -> Generator[None]:
-        """Hold the task while it is being delivered, so that the sweep doesn't take it for lost."""
-        self.held = self.held or "waiting"
+        """Hide the task while it is being delivered, so that the sweep doesn't take it for lost."""
+        self.held = self.held or "triggered"
         try:
             yield
         finally:
-            self.held = None if self.held == "waiting" else self.held
+            self.held = None if self.held == "triggered" else self.held
 
     def of_type(self, event_type: str) -> list[Received]:
         return [answer for answer in self.answers if answer.type == event_type]
@@ -199,20 +218,20 @@ class Task:
                     f" and {tally[FINISHED]} finished from {source!r}"
                 )
 
-    def listed(self) -> dict[str, Any]:
+    def listed(self, *, has_content_type: bool) -> dict[str, Any]:
         """The trigger in Keptn's own JSON model, which leaves out empty attributes."""
         event = {name: value for name, value in self.trigger.items() if value not in ("", None)}
         kept = {name: value for name, value in event.items() if name not in _NOT_LISTED}
-        return {"contenttype": "application/json", **kept}
+        return {"contenttype": "application/json", **kept} if has_content_type else kept
 
     def execution(self) -> dict[str, Any]:
         """The sequence execution, as the control plane's API shows it."""
-        sequence_type = f"sh.keptn.event.{self.scope['stage']}.remediation.triggered"
+        sequence_type = f"sh.keptn.event.{self.scope['stage']}.{SEQUENCE}.triggered"
         return {
             "_id": self.execution_id,
             "schemaVersion": "1",
             "sequence": {
-                "name": "remediation",
+                "name": SEQUENCE,
                 "tasks": [{"name": name, "properties": None} for name in ("action", "evaluation")],
             },
             "status": {
@@ -245,12 +264,12 @@ class Task:
         return [{"name": "action", "triggeredID": self.id, "result": result, "status": status}]
 
     def _current_task(self) -> dict[str, Any]:
-        if self.outcome is None:
+        if self.outcome is None and self.held != "triggered":
             events = [_task_event(answer) for answer in self.answers]
             return {"name": "action", "triggeredID": self.id, "events": events}
         if self._is_evaluated_next():
             return {"name": "evaluation", "triggeredID": self.next_task_id, "events": []}
-        return {"name": "", "triggeredID": "", "events": None}
+        return {"name": "", "triggeredID": "", "events": []}
 
 
 def _task_event(answer: Received) -> dict[str, Any]:

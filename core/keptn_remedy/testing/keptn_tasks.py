@@ -54,7 +54,25 @@ class Tasks:
         wanted = {name: query[name] for name in SCOPE if query.get(name)}
         event_id = query.get("eventID")
         tasks = self._open.values() if not event_id else filter(None, [self._open.get(event_id)])
-        return [task for task in tasks if wanted.items() <= task.scope.items()]
+        found = [
+            task
+            for task in tasks
+            if wanted.items() <= task.scope.items() and task.held != "triggered"
+        ]
+        return found[::-1] if self._ways.is_terse else found
+
+    def is_held_back(self, task: Task) -> bool:
+        """Whether the dispatcher holds the task back, since a sequence runs that began before it,
+        or may be dispatched first.
+        """
+        lane = ("project", "stage", "service")[: 2 if self._ways.lane == "stage" else 3]
+        return any(
+            other.state == "started"
+            and all(other.scope[name] == task.scope[name] for name in lane)
+            and (other.has_begun or other.triggered_at < task.triggered_at)
+            for other in self.by_id.values()
+            if other is not task
+        )
 
     def end(self, task: Task, state: Literal["aborted", "timedOut"]) -> None:
         """End the task as Keptn itself does, unless it is complete: it leaves the open list."""

@@ -80,9 +80,10 @@ class Yard:
             await self.hold.wait()
             raise ZeroDivisionError from None
 
-    async def _announce(self, execution: Execution) -> None:
+    async def _announce(self, execution: Execution) -> bool:
         await self.journal.announce(execution, REPLIES.started(execution.trigger, self.clock.utc()))
         self.announced.append(execution.id)
+        return True
 
     async def arrive(self, event_id: str, service: str) -> None:
         trigger = events.stored_trigger(

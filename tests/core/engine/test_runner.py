@@ -20,6 +20,7 @@ from keptn_remedy.engine.reporting import Reporting
 from keptn_remedy.engine.runner import ExecutionFactory, Runner
 from keptn_remedy.engine.runtime import Runtime
 from keptn_remedy.engine.slots import Slots
+from keptn_remedy.engine.still_wanted import StillWanted
 from keptn_remedy.engine.target_locks import TargetLocks
 from keptn_remedy.engine.value import Values
 from keptn_remedy.engine.waiting_room import WaitingRoom
@@ -107,13 +108,15 @@ async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
         runtime = Runtime(
             journal=journal, http=http, metrics=Metrics("test"), clock=clock, mask=Mask()
         )
+        waiting_room = WaitingRoom(Slots(9), clock)
         yield Machine(
             ExecutionFactory(
                 runtime=runtime,
                 registry=registry_of(Lamp),
                 guard=Guard.built_in(journal, clock, ReplicaSettings()),
                 values=Values(runtime),
-                waiting_room=WaitingRoom(Slots(9), clock),
+                waiting_room=waiting_room,
+                still_wanted=StillWanted(runtime, waiting_room),
                 locks=TargetLocks(),
                 overdue=Overdue(),
             )

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Collection, Coroutine
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 import pytest
@@ -15,13 +15,14 @@ from keptn_remedy.journal import JournalError
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.keptn.aborted_tasks import AbortedTasks
 from keptn_remedy.keptn.control_plane.over_http import HttpControlPlane
+from keptn_remedy.keptn.task_ends import DOUBTED_PERIODS, TaskEnds
 from keptn_remedy.support.clock import Clock
-from keptn_remedy.testing import FakeKeptn, HttpPeer, http_peer, triggered
-from keptn_remedy.testing.fake_keptn import Release
+from keptn_remedy.testing import FakeKeptn, HttpPeer, triggered
+from keptn_remedy.testing.fake_keptn import Endpoint, Release
 from tests.waiting import until
 
 PERIOD = 5.0
-ALL: list[Release] = ["0.8", "0.14", "0.19", "1.4"]
+OLD: list[Release] = ["0.8", "0.14", "0.19"]
 GONE = "Keptn no longer waits for it"
 
 
@@ -33,6 +34,8 @@ class Hands(Clock):
 
     def now(self) -> float:
         return self.time
+
+    monotonic = now
 
     async def sleep(self, seconds: float) -> None:
         self.time += seconds
@@ -64,9 +67,8 @@ class Watch:
         self.aborted: dict[str, str] = {}
         self.journal, self.clock = journal, clock
         self.control_plane = HttpControlPlane(keptn.url, "keptn-remedy")
-        self.aborts = AbortedTasks(
-            journal, self.control_plane, clock, self._abort, period_seconds=PERIOD
-        )
+        self.ends = TaskEnds(self.control_plane, clock, period_seconds=PERIOD)
+        self.aborts = AbortedTasks(journal, self.ends, clock, self._abort, period_seconds=PERIOD)
 
     def _abort(self, execution_id: str, reason: str) -> None:
         assert execution_id not in self.aborted
@@ -80,6 +82,7 @@ class Watch:
 
     async def look(self, times: int = 1) -> None:
         for _ in range(times):
+            self.clock.time += PERIOD
             await self.aborts.compare()
 
     async def hear(self, event: dict[str, Any]) -> list[str]:
@@ -106,13 +109,14 @@ async def running(loop: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task
     await asyncio.gather(task, return_exceptions=True)
 
 
-@pytest.mark.parametrize("release", ALL)
+@pytest.mark.parametrize("release", OLD)
 async def test_what_was_listed_and_then_is_missing_twice_is_aborted(
     release: Release, journal: SqliteJournal, clock: Hands
 ) -> None:
     async with FakeKeptn(release) as keptn:
         watch = Watch(keptn, journal, clock)
         id_ = await opened(keptn, watch, triggered("scale"))
+        keptn.open(triggered("scale"))
         await watch.look()
         keptn.abort(id_)
         await watch.look()
@@ -122,6 +126,75 @@ async def test_what_was_listed_and_then_is_missing_twice_is_aborted(
     assert watch.aborted == {id_: GONE}
     [task] = await journal.open_tasks(clock.now())
     assert task.aborted == GONE
+
+
+@pytest.mark.parametrize("release", OLD)
+async def test_a_list_that_lacks_everything_is_doubted_for_a_minute(
+    release: Release, journal: SqliteJournal, clock: Hands
+) -> None:
+    async with FakeKeptn(release) as keptn:
+        watch = Watch(keptn, journal, clock)
+        ids = [await opened(keptn, watch, triggered("scale")) for _ in range(5)]
+        await watch.look()
+        keptn.answer_empty_at("triggered")
+        await watch.look(times=DOUBTED_PERIODS)
+        assert watch.aborted == {}
+        await watch.look()
+        await watch.control_plane.close()
+    assert sorted(watch.aborted) == sorted(ids)
+
+
+@pytest.mark.parametrize("empty", ["triggered", "sequence-execution"])
+async def test_one_empty_answer_ends_nothing_however_long_it_lasts(
+    empty: Literal["triggered", "sequence-execution"], keptn: FakeKeptn, watch: Watch
+) -> None:
+    for _ in range(5):
+        await opened(keptn, watch, triggered("scale"))
+    await watch.look()
+    keptn.answer_empty_at(empty)
+    await watch.look(times=10 * DOUBTED_PERIODS)
+    assert watch.aborted == {}
+
+
+async def test_what_both_answers_lack_is_doubted_for_a_minute(
+    keptn: FakeKeptn, watch: Watch
+) -> None:
+    id_ = await opened(keptn, watch, triggered("scale"))
+    keptn.open(triggered("scale"))
+    await watch.look()
+    keptn.answer_empty_at("triggered")
+    keptn.answer_empty_at("sequence-execution")
+    await watch.look(times=DOUBTED_PERIODS)
+    assert watch.aborted == {}
+    await watch.look()
+    assert watch.aborted == {id_: GONE}
+
+
+@pytest.mark.parametrize("was_listed", [False, True])
+async def test_a_sequence_that_shows_its_abort_is_believed_at_once(
+    was_listed: bool, keptn: FakeKeptn, watch: Watch
+) -> None:
+    id_ = await opened(keptn, watch, triggered("scale"))
+    if was_listed:
+        await watch.look()
+    keptn.abort(id_)
+    await watch.look()
+    assert watch.aborted == {id_: GONE}
+
+
+async def test_keptn_is_asked_about_hundreds_at_once_and_no_more_where_it_fails(
+    keptn: FakeKeptn, watch: Watch
+) -> None:
+    ids = [await opened(keptn, watch, triggered("scale")) for _ in range(25)]
+    for id_ in ids:
+        keptn.abort(id_)
+    keptn.fail_at("sequence-execution")
+    await watch.look()
+    assert len(keptn.asked) <= 1 + 2 * 10
+    assert watch.aborted == {}
+    keptn.recover("sequence-execution")
+    await watch.look()
+    assert sorted(watch.aborted) == sorted(ids)
 
 
 async def test_what_is_aborted_is_aborted_once(keptn: FakeKeptn, watch: Watch) -> None:
@@ -160,49 +233,56 @@ async def test_what_another_provider_finished_is_aborted(keptn: FakeKeptn, watch
     assert list(watch.aborted) == [id_]
 
 
-async def test_what_comes_back_must_be_missing_twice_again(
-    keptn: FakeKeptn, watch: Watch, journal: SqliteJournal, clock: Hands
+async def test_what_comes_back_is_doubted_anew(
+    watch: Watch, journal: SqliteJournal, clock: Hands
 ) -> None:
-    id_ = await opened(keptn, watch, triggered("scale"))
-    listed, missing = {"events": [{"id": id_}], "totalCount": 1}, {"events": None}
-    async with http_peer() as peer:
-        for answer in (listed, missing, listed, missing):
-            peer.answer(json=answer)
-        peer.answer(json=missing, times=None)
-        flickering = Watch(peer, journal, clock)
-        await flickering.look(times=4)
-        assert flickering.aborted == {}
+    async with FakeKeptn("0.19") as keptn:
+        flickering = Watch(keptn, journal, clock)
+        id_ = await opened(keptn, flickering, triggered("scale"))
         await flickering.look()
+        for _ in range(3):
+            keptn.answer_empty_at("triggered")
+            await flickering.look(times=DOUBTED_PERIODS)
+            keptn.recover("triggered")
+            await flickering.look()
+        assert flickering.aborted == {}
+        keptn.answer_empty_at("triggered")
+        await flickering.look(times=DOUBTED_PERIODS + 1)
         await flickering.control_plane.close()
-    assert list(flickering.aborted) == [id_]
+        assert list(flickering.aborted) == [id_]
 
 
-async def test_what_is_over_is_not_counted_any_more(keptn: FakeKeptn, watch: Watch) -> None:
-    id_ = await opened(keptn, watch, triggered("scale"))
-    await watch.look()
-    keptn.abort(id_)
-    await watch.look()
-    assert watch.aborts._absent == {id_: 1}
-    assert await watch.journal.note_abort(id_, "an event told")
-    await watch.look()
-    assert watch.aborts._absent == {}
+async def test_what_is_over_is_not_counted_any_more(
+    watch: Watch, journal: SqliteJournal, clock: Hands
+) -> None:
+    async with FakeKeptn("0.19") as keptn:
+        old = Watch(keptn, journal, clock)
+        id_ = await opened(keptn, old, triggered("scale"))
+        await old.look()
+        keptn.abort(id_)
+        await old.look()
+        assert list(old.ends._absent_since) == [id_]
+        assert await old.journal.note_abort(id_, "an event told")
+        await old.look()
+        assert old.ends._absent_since == {}
+        await old.control_plane.close()
 
 
 @pytest.mark.parametrize("status", [404, 401, 429, 500, 503, None])
-async def test_an_answer_that_fails_neither_counts_nor_resets(
-    status: int | None, keptn: FakeKeptn, watch: Watch
+@pytest.mark.parametrize("endpoint", ["triggered", "sequence-execution"])
+async def test_an_answer_that_fails_ends_nothing(
+    endpoint: Endpoint, status: int | None, keptn: FakeKeptn, watch: Watch
 ) -> None:
     id_ = await opened(keptn, watch, triggered("scale"))
     await watch.look()
     keptn.abort(id_)
-    await watch.look()
     if status:
-        keptn.fail_at("triggered", status)
+        keptn.fail_at(endpoint, status)
     else:
-        keptn.hang_up_at("triggered")
-    await watch.look(times=3)
+        keptn.hang_up_at(endpoint)
+    await watch.look(times=2 * DOUBTED_PERIODS)
     assert watch.aborted == {}
-    keptn.recover("triggered")
+    keptn.recover(endpoint)
     await watch.look()
     assert list(watch.aborted) == [id_]
 
@@ -211,14 +291,14 @@ async def test_a_project_that_keptn_forgot_changes_nothing(keptn: FakeKeptn, wat
     await opened(keptn, watch, triggered("scale"))
     await watch.look()
     keptn.projects.clear()
-    await watch.look(times=5)
+    await watch.look(times=2 * DOUBTED_PERIODS)
     assert watch.aborted == {}
 
 
-async def test_what_was_never_listed_is_not_aborted(keptn: FakeKeptn, watch: Watch) -> None:
+async def test_what_keptn_never_heard_of_is_not_aborted(keptn: FakeKeptn, watch: Watch) -> None:
     keptn.open(triggered("scale"))
     await watch.accept(triggered("scale"))
-    await watch.look(times=5)
+    await watch.look(times=2 * DOUBTED_PERIODS)
     assert watch.aborted == {}
 
 
@@ -317,7 +397,7 @@ async def test_the_end_of_an_aborted_sequence_aborts_its_executions(
     id_ = await opened(keptn, watch, triggered("scale"))
     [told] = keptn.abort(id_)
     assert await watch.hear(told) == [id_]
-    assert watch.aborted == {id_: "Keptn aborted the sequence"}
+    assert watch.aborted == {id_: "Keptn ended the sequence"}
 
 
 @pytest.mark.parametrize(
@@ -327,23 +407,46 @@ async def test_the_end_of_an_aborted_sequence_aborts_its_executions(
         {"type": "sh.keptn.event.staging.remediation.finished"},
         {"type": "sh.keptn.event.production.remediation.started"},
         {"type": "sh.keptn.event.action.finished"},
-        {"time": "2025-12-31T23:59:59.999Z"},
-        {"time": ""},
         {"data": None},
-        {"data": {"project": "sockshop", "status": "errored"}},
-        {"data": {"project": "sockshop", "status": "succeeded", "result": "fail"}},
         {"data": {"project": "another", "service": "carts", "status": "aborted"}},
-        {"data": {"project": "sockshop", "service": "another", "status": "aborted"}},
-        {"data": {"project": "sockshop", "status": "aborted"}},
     ],
 )
-async def test_what_is_no_abort_of_this_round_aborts_nothing(
+async def test_the_end_of_another_sequence_is_no_reason_to_ask(
     change: dict[str, Any], keptn: FakeKeptn, watch: Watch
 ) -> None:
     id_ = await opened(keptn, watch, triggered("scale"))
     [told] = keptn.abort(id_)
     assert await watch.hear({**told, **change}) == []
     assert watch.aborted == {}
+    assert keptn.asked == []
+
+
+async def test_the_end_of_a_round_before_aborts_nothing(keptn: FakeKeptn, watch: Watch) -> None:
+    first = triggered("scale")
+    earlier = keptn.open(first)
+    keptn.answer_as("another", "started", earlier)
+    keptn.answer_as("another", "finished", earlier)
+    second = {**triggered("scale"), "shkeptncontext": first["shkeptncontext"]}
+    await opened(keptn, watch, second)
+    assert await watch.hear(keptn.sequence_finished(earlier)) == []
+    assert watch.aborted == {}
+
+
+async def test_a_time_out_is_heard_as_an_abort_is(keptn: FakeKeptn, watch: Watch) -> None:
+    id_ = await opened(keptn, watch, triggered("scale"))
+    assert await watch.hear(keptn.time_out(id_)) == [id_]
+
+
+@pytest.mark.parametrize("release", OLD)
+async def test_where_sequences_are_not_shown_the_event_and_the_list_agree(
+    release: Release, journal: SqliteJournal, clock: Hands
+) -> None:
+    async with FakeKeptn(release) as keptn:
+        watch = Watch(keptn, journal, clock)
+        id_ = await opened(keptn, watch, triggered("scale"))
+        [told] = keptn.abort(id_)
+        assert await watch.hear(told) == [id_]
+        await watch.control_plane.close()
 
 
 @pytest.mark.parametrize("sequence", ["remediation", "delivery"])
@@ -362,14 +465,6 @@ async def test_an_event_is_not_believed_while_keptn_can_not_be_asked(
     assert watch.aborted == {id_: GONE}
 
 
-async def test_a_trigger_without_a_time_may_be_newer_than_the_event(
-    keptn: FakeKeptn, watch: Watch
-) -> None:
-    id_ = await opened(keptn, watch, {**triggered("scale"), "time": ""})
-    [told] = keptn.abort(id_)
-    assert await watch.hear(told) == []
-
-
 async def test_an_abort_ends_all_rounds_that_are_open(keptn: FakeKeptn, watch: Watch) -> None:
     first = triggered("scale")
     ids = [
@@ -380,3 +475,20 @@ async def test_an_abort_ends_all_rounds_that_are_open(keptn: FakeKeptn, watch: W
     ]
     told, _ = keptn.abort(ids[0])
     assert await watch.hear(told) == ids
+
+
+# Asked together
+
+
+async def test_those_who_ask_together_share_an_answer_that_is_not_older_than_they(
+    keptn: FakeKeptn, watch: Watch
+) -> None:
+    id_ = await opened(keptn, watch, triggered("scale"))
+    together = (watch.ends.listed("sockshop") for _ in range(100))
+    assert await asyncio.gather(*together) == [{id_}] * 100
+    assert len(keptn.asked) == 1
+    early = asyncio.create_task(watch.ends.listed("sockshop"))
+    await until(lambda: len(keptn.asked) == 2)
+    keptn.abort(id_)
+    assert await watch.ends.listed("sockshop") == set()
+    await early

@@ -126,7 +126,7 @@ async def test_an_open_trigger_is_read_as_if_it_had_been_delivered() -> None:
     assert listed is not None
     trigger = events.stored_trigger(listed["t1"])
     assert (trigger.id, trigger.action, trigger.data) == ("t1", "toggle-feature", event["data"])
-    assert orjson.loads(listed["t1"])["contenttype"] == "application/json"
+    assert "datacontenttype" not in orjson.loads(listed["t1"])
 
 
 async def test_the_whole_list_is_asked_for_at_once() -> None:
@@ -235,6 +235,45 @@ async def test_what_runs_in_a_stage_is_known() -> None:
         assert await control_plane.open_trigger("sockshop", tasks[0]) is None
         keptn.fail_at("sequence-execution")
         assert await control_plane.running_tasks("sockshop", "production") is None
+
+
+@pytest.mark.parametrize(
+    ("state", "current", "previous", "progress"),
+    [
+        ("started", "t1", None, "open"),
+        ("paused", "t1", None, "open"),
+        ("finished", "t1", None, "ended"),
+        ("timedOut", "t1", None, "ended"),
+        ("started", "t2", ["t1"], "answered"),
+        ("finished", "", ["t1"], "answered"),
+        ("triggered", "", None, "absent"),
+    ],
+)
+async def test_where_a_task_is_says_whether_it_has_ended(
+    state: str,
+    current: str,
+    previous: list[str] | None,
+    progress: str,
+    keptn: HttpPeer,
+    control_plane: HttpControlPlane,
+) -> None:
+    tasks = [{"triggeredID": id_} for id_ in previous] if previous else None
+    status = {"state": state, "previousTasks": tasks, "currentTask": {"triggeredID": current}}
+    other_round = {"status": {"state": "finished", "currentTask": {}}}
+    keptn.answer(json={"sequenceExecutions": [other_round, {"status": status}]})
+    assert await control_plane.progress("sockshop", "c", "t1") == progress
+
+
+async def test_a_release_that_shows_no_sequences_is_told_from_a_keptn_that_fails() -> None:
+    for release in ("0.8", "0.14", "0.19"):
+        async with asked_fake(release) as (_, control_plane):
+            assert await control_plane.progress("sockshop", "c", "t1") == "untold"
+    async with asked_fake() as (keptn, control_plane):
+        assert await control_plane.progress("unknown", "c", "t1") is None
+        keptn.open(triggered("toggle-feature"))
+        assert await control_plane.progress("sockshop", "c", "t1") == "absent"
+        keptn.hang_up_at("sequence-execution")
+        assert await control_plane.progress("sockshop", "c", "t1") is None
 
 
 # Services

@@ -69,23 +69,27 @@ async def answer_all(client: ClientSession, keptn: FakeKeptn, event: Event) -> N
 # Pausing and queueing
 
 
-async def test_what_is_paused_or_queued_stays_listed(
+async def test_what_is_paused_stays_listed_and_what_is_queued_is_not_yet(
     any_keptn: FakeKeptn, client: ClientSession
 ) -> None:
     paused, queued = any_keptn.open(triggered("scale")), any_keptn.open(triggered("scale"))
     any_keptn.pause(paused)
     any_keptn.queue(queued)
-    assert await listed(client, any_keptn) == [paused, queued]
+    assert await listed(client, any_keptn) == [paused]
+    any_keptn.resume(queued)
+    assert set(await listed(client, any_keptn)) == {paused, queued}
 
 
-async def test_a_sequence_tells_that_it_is_paused_or_queued(
+async def test_a_sequence_tells_that_it_is_paused_and_of_a_queued_one_no_task(
     keptn: FakeKeptn, client: ClientSession
 ) -> None:
     id_ = keptn.open(triggered("scale"))
     keptn.pause(id_)
     assert await states(client, keptn) == ["paused"]
     keptn.queue(id_)
-    assert await states(client, keptn) == ["waiting"]
+    _, page = await get(client, keptn, EXECUTIONS, project="sockshop")
+    status = page["sequenceExecutions"][0]["status"]
+    assert (status["state"], status["currentTask"]["triggeredID"]) == ("triggered", "")
     keptn.resume(id_)
     assert await states(client, keptn) == ["started"]
 
@@ -115,6 +119,62 @@ async def test_executions_are_found_by_stage(keptn: FakeKeptn, client: ClientSes
     keptn.open(triggered("scale", stage="dev"))
     keptn.pause(keptn.open(triggered("scale")))
     assert await states(client, keptn, stage="dev") == ["started"]
+
+
+async def test_executions_are_narrowed_by_service_and_name(
+    keptn: FakeKeptn, client: ClientSession
+) -> None:
+    keptn.open(triggered("scale", service="orders"))
+    keptn.pause(keptn.open(triggered("scale")))
+    assert await states(client, keptn, service="orders", name="remediation") == ["started"]
+    assert await states(client, keptn, name="delivery") == []
+
+
+@pytest.mark.parametrize(("release", "is_held"), [("0.14", True), ("0.19", False), ("1.4", False)])
+async def test_another_service_of_the_stage_holds_back_in_old_releases_only(
+    release: Release, is_held: bool
+) -> None:
+    keptn = FakeKeptn(release)
+    running, other = keptn.open(triggered("scale", service="orders")), triggered("scale")
+    keptn.answer_as("another", "started", running)
+    assert keptn.is_held_back(keptn.open(other)) is is_held
+    assert keptn.is_held_back(keptn.open(triggered("scale", service="orders")))
+    assert not keptn.is_held_back(running)
+
+
+async def test_lists_have_the_form_of_their_release(client: ClientSession) -> None:
+    async with FakeKeptn("0.19") as keptn:
+        ids = [keptn.open(triggered("scale")) for _ in range(2)]
+        _, page = await get(client, keptn, OPEN_LIST)
+        assert [event["id"] for event in page["events"]] == ids
+        assert page["events"][0]["contenttype"] == "application/json"
+        _, empty = await get(client, keptn, OPEN_LIST, stage="dev")
+        assert empty == {"events": None, "nextPageKey": "0", "totalCount": 0}
+
+
+async def test_the_newest_release_lists_in_the_form_that_was_seen(
+    keptn: FakeKeptn, client: ClientSession
+) -> None:
+    ids = [keptn.open(triggered("scale")) for _ in range(2)]
+    _, page = await get(client, keptn, OPEN_LIST)
+    assert [event["id"] for event in page["events"]] == ids[::-1]
+    assert "contenttype" not in page["events"][0]
+    _, empty = await get(client, keptn, OPEN_LIST, stage="dev")
+    assert empty == {"events": [], "nextPageKey": "0"}
+    _, none = await get(client, keptn, EXECUTIONS, project="sockshop", stage="dev")
+    assert none == {"sequenceExecutions": []}
+
+
+@pytest.mark.parametrize("endpoint", ["triggered", "sequence-execution"])
+async def test_an_endpoint_can_answer_that_there_is_nothing(
+    endpoint: Any, keptn: FakeKeptn, client: ClientSession
+) -> None:
+    keptn.open(triggered("scale"))
+    keptn.answer_empty_at(endpoint)
+    assert (await listed(client, keptn) == []) is (endpoint == "triggered")
+    assert (await states(client, keptn) == []) is (endpoint == "sequence-execution")
+    keptn.recover(endpoint)
+    assert len(await listed(client, keptn)) == len(await states(client, keptn)) == 1
 
 
 # Aborting and timing out
@@ -296,6 +356,7 @@ async def test_what_is_under_way_to_its_receiver_is_not_lost(
         with receiver.hold():
             delivering = asyncio.create_task(keptn.deliver(triggered("scale"), to=receiver.url))
             await receiver.requested()
-            assert await states(client, keptn) == ["waiting"]
+            assert await listed(client, keptn) == []
+            assert await states(client, keptn) == ["triggered"]
         await delivering
     assert await states(client, keptn) == ["started"]

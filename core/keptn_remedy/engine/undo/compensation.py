@@ -66,7 +66,7 @@ class Compensation:
         if self.ended:  # the abort came during the undo, which has ended: there is no second one
             return Outcome.errored(f"{reason}; {self._told.message}")
         if not plan.changes:
-            return Outcome.errored(f"{reason}; nothing had been applied")
+            return Outcome.errored(f"{reason}; nothing was done")
         is_due = failure or self._guard.undoes_when_aborted(self._execution, plan)
         if self._runtime.dry_run or not is_due:
             return Outcome.errored(f"{reason}; perhaps applied, and left: {plan}")

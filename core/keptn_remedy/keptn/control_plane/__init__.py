@@ -8,10 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from keptn_remedy.events import Report
 from keptn_remedy.keptn.control_plane.answers import TaskEvent
+
+Progress = Literal["open", "ended", "answered", "absent", "untold"]
+"""Where `sequence-execution` has a task (docs/keptn.md#k31): it is the current one of a sequence
+that goes on; the current one of a sequence that was aborted or timed out; among those that have
+their answers; in no sequence of its context. Or it is untold: this release has no such endpoint.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,10 @@ class ControlPlane(Protocol):
 
         Keptn before 0.18 (docs/keptn.md#k30) can't be asked this.
         """
+        ...
+
+    async def progress(self, project: str, context: str, triggered_id: str) -> Progress | None:
+        """Where Keptn has a task, whether it was ever listed as open or not."""
         ...
 
     async def running_tasks(self, project: str, stage: str) -> Sequence[TaskState] | None:

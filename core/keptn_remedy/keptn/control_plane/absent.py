@@ -27,6 +27,9 @@ class NoControlPlane:
     async def task(self, project: str, context: str, triggered_id: str) -> None:
         return None
 
+    async def progress(self, project: str, context: str, triggered_id: str) -> None:
+        return None
+
     async def running_tasks(self, project: str, stage: str) -> None:
         return None
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from keptn_remedy.action import TemporaryError
 from keptn_remedy.events import TRIGGERED, Report
-from keptn_remedy.keptn.control_plane import TaskState, answers
+from keptn_remedy.keptn.control_plane import Progress, TaskState, answers
 from keptn_remedy.keptn.control_plane.answers import Page
 from keptn_remedy.keptn.control_plane.client import ApiClient, Reply, path_of
 
@@ -24,6 +24,8 @@ READINGS: Final = 3
 _RESOURCES_AT: Final = ("resource-service", "configuration-service")
 _NEWEST: Final[Mapping[str, str]] = {}
 _EXECUTIONS: Final = "controlPlane/v1/sequence-execution"
+# A sequence in one of these states goes on no more (docs/keptn.md#k31).
+_OVER: Final = ("finished", "timedOut", "aborted")
 T = TypeVar("T")
 P = TypeVar("P", bound=Page[Any])
 
@@ -66,6 +68,15 @@ class HttpControlPlane:
         tasks = await self._tasks({"project": project, "keptnContext": context})
         found = (task for task in tasks or () if task.triggered_id == triggered_id)
         return next(found, None)
+
+    async def progress(self, project: str, context: str, triggered_id: str) -> Progress | None:
+        query = {"project": project, "keptnContext": context}
+        sequences = await self._pages(_EXECUTIONS, query, answers.Sequences)
+        if sequences is None:
+            is_old = _is_unrouted(await self._client.get(_EXECUTIONS, query))
+            return "untold" if is_old else None
+        found = (_progress(sequence.status, triggered_id) for sequence in sequences)
+        return next((progress for progress in found if progress != "absent"), "absent")
 
     async def running_tasks(self, project: str, stage: str) -> list[TaskState] | None:
         tasks = await self._tasks({"project": project, "stage": stage, "status": "started"})
@@ -165,6 +176,27 @@ class HttpControlPlane:
             except ValidationError:
                 failed.append(f"{service} {reply.reason}")
         raise TemporaryError(f"Keptn can't be asked for a file: {'; '.join(failed)}")
+
+
+def _progress(status: answers.Status, triggered_id: str) -> Progress:
+    if any(task.triggered_id == triggered_id for task in status.previous):
+        return "answered"
+    if status.current.triggered_id != triggered_id:
+        return "absent"
+    return "ended" if status.state in _OVER else "open"
+
+
+def _is_unrouted(reply: Reply) -> bool:
+    """Whether this release has no such endpoint. Its router says so in plain text, where a handler
+    answers 404 with JSON (docs/keptn.md#k29).
+    """
+    if reply.status != 404:
+        return False
+    try:
+        answers.ErrorBody.model_validate_json(reply.body)
+    except ValidationError:
+        return True
+    return False
 
 
 def _ids(listed: Sequence[Mapping[str, Any]]) -> frozenset[str]:
