@@ -145,11 +145,13 @@ class MissedTriggers:
         return self._accept is not None and task.sequence in _RUNNING and not task.events
 
     async def _may_be_queued(self, missed: _Missed) -> bool:
-        """Whether Keptn may be holding the trigger back: it dispatches a task of a stage only when
-        no other sequence runs there (docs/keptn.md#k34), and its API doesn't show that.
+        """Whether Keptn may be holding the trigger back: it dispatches a task of a service only
+        when no other sequence of that runs in the stage (docs/keptn.md#k34), and its API doesn't
+        show that.
         """
         trigger = missed.trigger
-        running = await self._control_plane.running_tasks(trigger.project, trigger.stage)
+        lane = trigger.project, trigger.stage, trigger.service
+        running = await self._control_plane.running_tasks(*lane)
         if running is None:
             return True
         for other in running:

@@ -204,7 +204,7 @@ class FakeKeptn(Sidecar):
         self._hold(trigger_id, "triggered")
 
     def is_held_back(self, trigger_id: str) -> bool:
-        """Whether the dispatcher holds the task back for another one of its service (until 0.18 of
+        """Whether the dispatcher holds the task back for another one of its service (up to 0.16 of
         its stage). It is listed nevertheless, and its sequence is started.
         """
         return self._tasks.is_held_back(self._task(trigger_id))

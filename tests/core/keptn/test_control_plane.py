@@ -222,19 +222,20 @@ async def test_a_task_that_is_complete_is_not_the_current_one() -> None:
         assert await control_plane.task("sockshop", event["shkeptncontext"], "t1") is None
 
 
-async def test_what_runs_in_a_stage_is_known() -> None:
+async def test_what_runs_of_a_service_in_a_stage_is_known() -> None:
     async with asked_fake() as (keptn, control_plane):
         running = keptn.open(triggered("toggle-feature"))
         keptn.pause(keptn.open(triggered("toggle-feature")))
         keptn.open(triggered("toggle-feature", stage="dev"))
-        tasks = await control_plane.running_tasks("sockshop", "production")
+        keptn.open(triggered("toggle-feature", service="orders"))
+        tasks = await control_plane.running_tasks("sockshop", "production", "carts")
         assert tasks is not None
         assert [task.triggered_id for task in tasks] == [running]
         assert await control_plane.open_trigger("sockshop", tasks[0]) is not None
         keptn.end_task(running)
         assert await control_plane.open_trigger("sockshop", tasks[0]) is None
         keptn.fail_at("sequence-execution")
-        assert await control_plane.running_tasks("sockshop", "production") is None
+        assert await control_plane.running_tasks("sockshop", "production", "carts") is None
 
 
 @pytest.mark.parametrize(

@@ -348,25 +348,36 @@ async def test_what_keptn_ended_is_not_accepted(keptn: FakeKeptn, journal: Sqlit
     assert await swept(keptn, journal) == []
 
 
-# A stage in which another sequence runs: Keptn holds the trigger back, and does not show it
+# A service whose other sequence runs: Keptn holds the trigger back, and does not show it
 
 
-async def test_what_another_sequence_of_the_stage_holds_back_is_not_accepted(
+async def test_what_another_sequence_of_the_service_holds_back_is_not_accepted(
     keptn: FakeKeptn, journal: SqliteJournal
 ) -> None:
-    running = keptn.open(triggered("somebody-elses", service="orders"))
+    running = keptn.open(triggered("somebody-elses"))
     keptn.answer_as("another", "started", running)
-    queued = keptn.open(triggered())
+    held_back = keptn.open(triggered())
+    assert keptn.is_held_back(held_back)
     assert await swept(keptn, journal) == []
     keptn.answer_as("another", "finished", running)
-    assert await swept(keptn, journal) == [queued]
+    assert not keptn.is_held_back(held_back)
+    assert await swept(keptn, journal) == [held_back]
 
 
-async def test_what_waits_for_an_evaluation_in_the_stage_is_not_accepted(
+async def test_another_service_of_the_stage_holds_nothing_back(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    keptn.answer_as("another", "started", keptn.open(triggered(service="orders")))
+    missed = keptn.open(triggered())
+    assert not keptn.is_held_back(missed)
+    assert await swept(keptn, journal) == [missed]
+
+
+async def test_what_waits_for_an_evaluation_of_the_service_is_not_accepted(
     keptn: FakeKeptn, journal: SqliteJournal
 ) -> None:
     keptn.evaluate_afterwards()
-    evaluated = keptn.open(triggered("somebody-elses", service="orders"))
+    evaluated = keptn.open(triggered("somebody-elses"))
     keptn.answer_as("another", "started", evaluated)
     keptn.answer_as("another", "finished", evaluated)
     queued = keptn.open(triggered())
@@ -375,7 +386,7 @@ async def test_what_waits_for_an_evaluation_in_the_stage_is_not_accepted(
     assert await swept(keptn, journal) == [queued]
 
 
-async def test_of_two_in_a_stage_the_older_is_accepted_first(
+async def test_of_two_of_a_service_the_older_is_accepted_first(
     keptn: FakeKeptn, journal: SqliteJournal
 ) -> None:
     younger = keptn.open({**triggered(), "time": "2026-01-01T00:00:01Z"})
@@ -389,7 +400,7 @@ async def test_of_two_in_a_stage_the_older_is_accepted_first(
 async def test_a_paused_sequence_holds_nothing_back(
     keptn: FakeKeptn, journal: SqliteJournal
 ) -> None:
-    paused = keptn.open(triggered(service="orders"))
+    paused = keptn.open(triggered())
     keptn.pause(paused)
     id_ = keptn.open(triggered())
     assert await swept(keptn, journal) == [id_]
@@ -435,7 +446,7 @@ async def test_where_keptn_fails_nothing_happens(
 class ShortOfBreath(HttpControlPlane):
     """Answers the first question about a sequence, and not the second."""
 
-    async def running_tasks(self, project: str, stage: str) -> None:
+    async def running_tasks(self, project: str, stage: str, service: str) -> None:
         return None
 
 

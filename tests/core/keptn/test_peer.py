@@ -52,7 +52,7 @@ async def test_in_local_mode_no_question_has_an_answer(nobody: Peer) -> None:
     assert await asked.open_ids("sockshop") is None
     assert await asked.open_trigger("sockshop", TASK) is None
     assert await asked.task("sockshop", "context", "t1") is None
-    assert await asked.running_tasks(*SCOPE) is None
+    assert await asked.running_tasks(*SCOPE, "carts") is None
     assert await asked.services(*SCOPE) is None
 
 

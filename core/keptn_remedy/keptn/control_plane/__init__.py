@@ -83,8 +83,10 @@ class ControlPlane(Protocol):
         """Where Keptn has a task, whether it was ever listed as open or not."""
         ...
 
-    async def running_tasks(self, project: str, stage: str) -> Sequence[TaskState] | None:
-        """The current task of each running sequence of a stage."""
+    async def running_tasks(
+        self, project: str, stage: str, service: str
+    ) -> Sequence[TaskState] | None:
+        """The current task of each running sequence of a service in a stage."""
         ...
 
     async def services(self, project: str, stage: str) -> int | None:

@@ -30,7 +30,7 @@ class NoControlPlane:
     async def progress(self, project: str, context: str, triggered_id: str) -> None:
         return None
 
-    async def running_tasks(self, project: str, stage: str) -> None:
+    async def running_tasks(self, project: str, stage: str, service: str) -> None:
         return None
 
     async def services(self, project: str, stage: str) -> None:

@@ -78,8 +78,9 @@ class HttpControlPlane:
         found = (_progress(sequence.status, triggered_id) for sequence in sequences)
         return next((progress for progress in found if progress != "absent"), "absent")
 
-    async def running_tasks(self, project: str, stage: str) -> list[TaskState] | None:
-        tasks = await self._tasks({"project": project, "stage": stage, "status": "started"})
+    async def running_tasks(self, project: str, stage: str, service: str) -> list[TaskState] | None:
+        lane = {"project": project, "stage": stage, "service": service}
+        tasks = await self._tasks({**lane, "status": "started"})
         return None if tasks is None else [task for task in tasks if task.sequence == "started"]
 
     async def services(self, project: str, stage: str) -> int | None:
