@@ -19,6 +19,7 @@ from keptn_remedy.journal.sqlite_file import json_list, owed
 from keptn_remedy.journal.undos import ABORTED, FAILED_VERIFICATION, PROBLEM_CLOSED
 from keptn_remedy.journal.values import (
     Claimed,
+    ClosedTask,
     Ending,
     Execution,
     OpenTask,
@@ -131,6 +132,20 @@ class SqliteExecutions(SqliteReports):
 
     async def open_tasks(self, before: float) -> list[OpenTask]:
         return [rows.open_task(row) for row in await self._rows(sql.OPEN_TASKS, (before,))]
+
+    async def closed_as_aborted(self, ids: Collection[str]) -> list[ClosedTask]:
+        return rows.closed_tasks(await self._rows(sql.CLOSED_AS_ABORTED, (json_list(ids),)))
+
+    async def answer_aborted(
+        self, closed: ClosedTask, outcome: Outcome, reports: Sequence[Report]
+    ) -> list[Unsent]:
+        now = self._now()
+        end = {**_outcome(outcome), "id": closed.trigger.id, "now": now}
+        owe = [(sql.OWE_IF_CHANGED, owed(report, now)) for report in reports]
+        written = await self._write((sql.ANSWER_ABORTED, end), *owe)
+        if not written.rows:
+            return []
+        return self._claimed_reports(reports, written.last_row, now, closed.action)
 
     async def note_listed(self, ids: Collection[str]) -> None:
         await self._write((sql.NOTE_LISTED, (json_list(ids),)))

@@ -15,6 +15,7 @@ from keptn_remedy.journal.values import (
     Alike,
     Backlog,
     Claimed,
+    ClosedTask,
     Cursor,
     DueUndo,
     Effect,
@@ -121,6 +122,18 @@ class Triggers(Protocol):
 
     async def open_tasks(self, before: float) -> list[OpenTask]:
         """Open executions that were accepted before that Unix time."""
+        ...
+
+    async def closed_as_aborted(self, ids: Collection[str]) -> list[ClosedTask]:
+        """Those of the ids that were closed as aborted, and of which no report is unsent."""
+        ...
+
+    async def answer_aborted(
+        self, closed: ClosedTask, outcome: Outcome, reports: Sequence[Report]
+    ) -> list[Unsent]:
+        """Store another end of an execution that was closed as aborted, and the reports that Keptn
+        is owed for it, once.
+        """
         ...
 
     async def note_listed(self, ids: Collection[str]) -> None:

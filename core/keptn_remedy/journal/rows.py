@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ import orjson
 from keptn_remedy.action import Outcome, Plan
 from keptn_remedy.events import NotACloudEvent, Report, Unusable, stored_trigger
 from keptn_remedy.journal.values import (
+    ClosedTask,
     DueUndo,
     Execution,
     Last,
@@ -109,6 +111,16 @@ def open_task(row: Sequence[Any]) -> OpenTask:
     """An open execution in short."""
     execution_id, project, stage, context, state, listed, aborted = row
     return OpenTask(execution_id, project, stage, context, state, bool(listed), aborted)
+
+
+def closed_tasks(rows: Iterable[Sequence[Any]]) -> list[ClosedTask]:
+    """Executions that were closed as aborted; those that can't be read are left out."""
+    found: list[ClosedTask] = []
+    for event, action, message, started_at in rows:
+        with suppress(NotACloudEvent, Unusable):
+            trigger = stored_trigger(event)
+            found.append(ClosedTask(trigger, action, message or "", started_at is not None))
+    return found
 
 
 def pause(row: Sequence[Any]) -> Pause:

@@ -141,6 +141,14 @@ TRIGGER = "SELECT event FROM executions WHERE id = ?"
 OPEN_TASKS = """
 SELECT id, project, stage, context, state, listed, aborted FROM executions
 INDEXED BY executions_open WHERE state <> 'finished' AND accepted_at < ? ORDER BY seq"""
+CLOSED_AS_ABORTED = """
+SELECT event, action, message, started_at FROM executions
+WHERE id IN (SELECT value FROM json_each(?)) AND state = 'finished' AND status = 'aborted'
+    AND NOT EXISTS (SELECT 1 FROM reports WHERE execution = id AND reports.state = 'unsent')"""
+ANSWER_ABORTED = """
+UPDATE executions SET status = :status, result = :result, message = :message, finished_at = :now,
+    started_at = coalesce(started_at, :now), reported_at = NULL
+WHERE id = :id AND state = 'finished' AND status = 'aborted'"""
 NOTE_LISTED = """
 UPDATE executions SET listed = 1
 WHERE id IN (SELECT value FROM json_each(?)) AND state <> 'finished' AND NOT listed"""

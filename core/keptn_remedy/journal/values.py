@@ -114,6 +114,18 @@ class OpenTask:
 
 
 @dataclass(frozen=True, slots=True)
+class ClosedTask:
+    """An execution that was closed as aborted, and how that ended here. `was_started`: a `started`
+    was owed for it.
+    """
+
+    trigger: ActionTriggered
+    action: str
+    message: str
+    was_started: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """An execution as shown to people, in short. `undone` is how its undo stands, if it has one."""
 

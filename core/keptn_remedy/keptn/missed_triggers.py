@@ -14,6 +14,7 @@ from keptn_remedy.events import FINISHED, STARTED, ActionTriggered, Event, Repli
 from keptn_remedy.guardrails.matching import InForce
 from keptn_remedy.journal import JournalError, Triggers, Unsent
 from keptn_remedy.keptn.control_plane import ControlPlane, TaskState
+from keptn_remedy.keptn.reopened_tasks import ReopenedTasks
 from keptn_remedy.keptn.transports import Accept
 from keptn_remedy.registry import Entry, Registry
 from keptn_remedy.support import logs
@@ -56,7 +57,8 @@ class MissedTriggers:
 
     `accept` takes an event as if it had been delivered; with None, undelivered triggers are left
     alone. `report` is called with each stored `finished` of a lost execution; with None, lost
-    executions stay open. `policy` holds the rules in force.
+    executions stay open. `reopened` answers what was closed as aborted and is open again. `policy`
+    holds the rules in force.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class MissedTriggers:
         policy: InForce,
         accept: Accept | None,
         report: Callable[[Unsent], None] | None,
+        reopened: ReopenedTasks | None = None,
     ) -> None:
         self._journal = journal
         self._control_plane = control_plane
@@ -81,6 +84,7 @@ class MissedTriggers:
         self._policy = policy
         self._accept = accept
         self._report = report
+        self._reopened = reopened
         # Triggers that `accept` ignored under these rules: they are not offered to it again.
         self._ignored: set[str] = set()
         self._ignored_under = policy.rules
@@ -104,6 +108,8 @@ class MissedTriggers:
         listed = await self._control_plane.open_triggers()
         if listed is None:
             return
+        if self._reopened:
+            await self._reopened.answer(listed.keys())
         for missed in await self._missed(listed):
             trigger = missed.trigger
             task = await self._control_plane.task(trigger.project, trigger.context, trigger.id)

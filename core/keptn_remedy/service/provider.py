@@ -17,6 +17,7 @@ from keptn_remedy.keptn.aborted_tasks import AbortedTasks
 from keptn_remedy.keptn.intake import Intake
 from keptn_remedy.keptn.missed_triggers import Filters, MissedTriggers
 from keptn_remedy.keptn.outbox import GRACE_SECONDS, Outbox
+from keptn_remedy.keptn.reopened_tasks import ReopenedTasks
 from keptn_remedy.keptn.task_ends import TaskEnds
 from keptn_remedy.ops.operator_api import OperatorApi
 from keptn_remedy.ops.port import OpsPort
@@ -181,6 +182,9 @@ def _missed_triggers(
         policy=base.policy,
         accept=intake.accept if settings.sweep else None,
         report=outbox.offer if settings.answer_lost else None,
+        reopened=ReopenedTasks(
+            base.journal, base.peer.control_plane, base.clock, replies, outbox.offer
+        ),
     )
 
 

@@ -12,13 +12,14 @@ import orjson
 import pytest
 from aiohttp import ClientSession
 
-from keptn_remedy import events
+from keptn_remedy import Outcome, events
 from keptn_remedy.events import STRUCTURED, Event, Replies
 from keptn_remedy.guardrails.matching import Rules
-from keptn_remedy.journal import Unsent
+from keptn_remedy.journal import Ending, Unsent
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.keptn.control_plane.over_http import HttpControlPlane
 from keptn_remedy.keptn.missed_triggers import SWEEP_SECONDS, Filters, MissedTriggers
+from keptn_remedy.keptn.reopened_tasks import ReopenedTasks
 from keptn_remedy.keptn.transports import Receipt
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing import FakeKeptn, registry_of
@@ -86,6 +87,9 @@ class Broom:
             policy=self,
             accept=self.accept if sweeps else None,
             report=self.reported.append if answers else None,
+            reopened=ReopenedTasks(
+                journal, self.control_plane, self.clock, Replies(SOURCE), self.reported.append
+            ),
         )
 
     async def accept(self, event: Event) -> Receipt:
@@ -559,3 +563,60 @@ async def test_what_was_lost_and_is_paused_is_answered_all_the_same(
     async with sweeping(keptn, journal, answers=True) as broom:
         await broom.sweep.once()
     assert len(broom.reported) == 1
+
+
+# What was closed here as aborted, and is listed as open again
+
+
+async def closed(journal: SqliteJournal, event: dict[str, Any], *, was_started: bool) -> None:
+    """Close an execution as aborted, as a list that lacked it made us do."""
+    trigger = events.stored_trigger(orjson.dumps(event))
+    execution = await journal.accept(trigger, "greet")
+    assert execution
+    if was_started:
+        started = await journal.begin(
+            execution, Replies(SOURCE).started(trigger, datetime.now(UTC))
+        )
+        assert started
+        await journal.forget([started])
+    aborted = Ending(Outcome.errored("Keptn no longer waits for it"), is_aborted=True)
+    await journal.finish(execution, aborted, attempts=1)
+
+
+@pytest.mark.parametrize("release", ["0.19", "1.4"])
+@pytest.mark.parametrize("was_started", [False, True])
+async def test_what_was_closed_and_is_open_again_is_answered_errored_once(
+    was_started: bool, release: Release, journal: SqliteJournal
+) -> None:
+    event = triggered()
+    async with FakeKeptn(release) as keptn:
+        id_ = keptn.open(event)
+        if was_started:
+            await begin(keptn, event)
+        await closed(journal, event, was_started=was_started)
+        async with sweeping(keptn, journal) as broom:
+            await broom.sweep.once()
+            await broom.sweep.once()
+        for unsent in broom.reported:
+            await send(keptn, unsent.report.body)
+        assert keptn.outcome(id_).status == "errored"
+        told = keptn.finished(id_)[0].data["message"]
+        assert "lists it as open again: Keptn no longer waits for it" in told
+    record = await journal.record(id_)
+    assert record
+    assert (record.status, record.result) == ("errored", "fail")
+
+
+async def test_what_keptn_really_ended_is_not_answered(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    event = triggered()
+    keptn.open(event)
+    keptn.end_task(event["id"])
+    await closed(journal, event, was_started=False)
+    async with sweeping(keptn, journal) as broom:
+        assert broom.sweep._reopened
+        await broom.sweep._reopened.answer([event["id"]])
+        keptn.fail_at("sequence-execution")
+        await broom.sweep._reopened.answer([event["id"]])
+    assert broom.reported == []

@@ -1,0 +1,74 @@
+"""Executions that were closed as aborted, and that Keptn lists as open again: they are answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from keptn_remedy.action import Outcome
+from keptn_remedy.events import STARTED, Replies, Report
+from keptn_remedy.journal import ClosedTask, Triggers, Unsent
+from keptn_remedy.keptn.control_plane import ControlPlane
+from keptn_remedy.support import logs
+from keptn_remedy.support.clock import Clock
+
+
+class ReopenedTasks:
+    """Finishes them as errored: Keptn would wait without end (docs/keptn.md#k20). `report` is
+    called with each stored report.
+    """
+
+    def __init__(
+        self,
+        journal: Triggers,
+        control_plane: ControlPlane,
+        clock: Clock,
+        replies: Replies,
+        report: Callable[[Unsent], None],
+    ) -> None:
+        self._journal = journal
+        self._control_plane = control_plane
+        self._clock = clock
+        self._replies = replies
+        self._report = report
+
+    async def answer(self, listed: Collection[str]) -> None:
+        """Answer those that are among the ids that Keptn lists as open.
+
+        Raises:
+            JournalError: the journal can't be used.
+        """
+        for closed in await self._journal.closed_as_aborted(listed):
+            is_started = await self._is_started(closed)
+            if is_started is not None:
+                await self._answer(closed, is_started=is_started)
+
+    async def _is_started(self, closed: ClosedTask) -> bool | None:
+        """Whether Keptn counted our `started`; None unless it really waits for the task."""
+        trigger = closed.trigger
+        place = trigger.project, trigger.context, trigger.id
+        progress = await self._control_plane.progress(*place)
+        if progress == "untold":
+            return closed.was_started
+        task = await self._control_plane.task(*place) if progress == "open" else None
+        return task.has(STARTED, self._replies.source) if task else None
+
+    async def _answer(self, closed: ClosedTask, *, is_started: bool) -> None:
+        trigger, now = closed.trigger, self._clock.utc()
+        outcome = Outcome.errored(
+            f"it was aborted here, but Keptn lists it as open again: {closed.message}"
+        )
+        finished = self._replies.finished(
+            trigger,
+            now,
+            status=outcome.status,
+            result=outcome.result,
+            message=outcome.message,
+            details=outcome.details,
+        )
+        reports: list[Report] = [] if is_started else [self._replies.started(trigger, now)]
+        stored = await self._journal.answer_aborted(closed, outcome, [*reports, finished])
+        if stored:
+            fields = logs.execution_fields(trigger, closed.action)
+            logs.logger().error("answered an aborted execution that is open again", **fields)
+        for unsent in stored:
+            self._report(unsent)
