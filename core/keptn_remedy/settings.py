@@ -97,7 +97,7 @@ class Settings(FromVariables):
     """Send `finished` also for aborted executions. Keptn ignores it."""
     value_source: Literal["event", "remediation.yaml"] = "event"
     """Where an action's `value` comes from: the event, into which Keptn merges earlier rounds, or
-    the entry of remediation.yaml, fetched through `REMEDY_KEPTN_API`."""
+    the entry of the newest remediation.yaml, fetched through `REMEDY_KEPTN_API`."""
     max_concurrent: int = Field(default=100, ge=1, le=100_000)
     """The most executions that run at the same time."""
     drain_seconds: float = Field(default=25.0, ge=2, le=3600)

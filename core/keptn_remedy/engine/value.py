@@ -17,38 +17,40 @@ from keptn_remedy.remediation.earlier_rounds import without_leftovers
 
 MOST_MISTAKES = 5
 
+Elsewhere = Callable[[ActionTriggered], Awaitable[tuple[JSON, tuple[str, ...]]]]
+
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """Finds values. `elsewhere` finds the value of a trigger in another place than its event, where
-    that is configured.
+    """Finds values. `elsewhere` finds the value of a trigger, and notes about it, in another place
+    than its event, where that is configured.
     """
 
     runtime: Runtime
-    elsewhere: Callable[[ActionTriggered], Awaitable[JSON]] | None = None
+    elsewhere: Elsewhere | None = None
 
     async def of(
         self, trigger: ActionTriggered, entry: Entry, attempts: Attempts
     ) -> tuple[Any, tuple[str, ...]]:
-        """The value for this round as the action's `Value`, and a note for each leftover of earlier
-        rounds that was dropped.
+        """The value for this round as the action's `Value`, and notes: a leftover of earlier rounds
+        was dropped, or remediation.yaml has changed.
 
         Raises:
             PermanentError: the value does not fit, or remediation.yaml has none.
             TemporaryError: it could not be looked up within all attempts.
         """
-        sent, leftovers = await self._sent(trigger, entry, attempts)
-        return validated(entry, sent), leftovers
+        sent, notes = await self._sent(trigger, entry, attempts)
+        return validated(entry, sent), notes
 
     async def _sent(
         self, trigger: ActionTriggered, entry: Entry, attempts: Attempts
     ) -> tuple[JSON, tuple[str, ...]]:
         if elsewhere := self.elsewhere:
 
-            async def fetched(_: Context) -> JSON:
+            async def fetched(_: Context) -> tuple[JSON, tuple[str, ...]]:
                 return await elsewhere(trigger)
 
-            return await attempts.until_done(fetched), ()
+            return await attempts.until_done(fetched)
         # Most triggers are of a first round, and are not decoded once more for this.
         if b'"remedy"' not in trigger.body:
             return trigger.value, ()

@@ -8,36 +8,60 @@ from typing import Any, Final
 
 import orjson
 
-from keptn_remedy.action import JSON, PermanentError
+from keptn_remedy.action import JSON, PermanentError, TemporaryError
 from keptn_remedy.events import ActionTriggered
 from keptn_remedy.registry import key
 from keptn_remedy.remediation.file import FILE, ListedAction, as_map, as_text, entries
 
 _MOST_LISTED: Final = 10
+_MOST_SHOWN: Final = 200
+_NEWEST: Final = ""
 
 Fetch = Callable[[str, str, str, str, str], Awaitable[bytes | None]]
-"""Fetches a resource from Keptn, by project, stage, service, file name and commit.
+"""Fetches a file of a service from Keptn, by project, stage, service, name and commit.
 
 None: there is no such resource. Raises TemporaryError where Keptn can't be reached.
 """
 
 
-async def value_of(trigger: ActionTriggered, fetch: Fetch) -> JSON:
-    """The value of the entry that the trigger came from; None where the entry has none.
+async def value_of(trigger: ActionTriggered, fetch: Fetch) -> tuple[JSON, tuple[str, ...]]:
+    """The value of the entry that the trigger came from, None where the entry has none; and a note
+    where it was another one at the sequence's commit.
+
+    It is that of the newest file, from which Keptn took the action (docs/keptn.md#k37).
 
     Raises:
         TemporaryError: the file can't be fetched now.
         PermanentError: there is no file, or not exactly one value that fits the trigger.
     """
-    return _chosen(entries(await _fetched(trigger, fetch)), _Sought.by(trigger))
+    sought = _Sought.by(trigger)
+    value = await _value_at(trigger, _NEWEST, sought, fetch)
+    commit = trigger.git_commit_id
+    return value, await _difference(trigger, commit, sought, value, fetch) if commit else ()
 
 
-async def _fetched(trigger: ActionTriggered, fetch: Fetch) -> bytes:
+async def _difference(
+    trigger: ActionTriggered, commit: str, sought: _Sought, value: JSON, fetch: Fetch
+) -> tuple[str, ...]:
+    try:
+        earlier = await _value_at(trigger, commit, sought, fetch)
+    except TemporaryError:
+        return ()
+    except PermanentError as error:
+        was = str(error)
+    else:
+        if _written(earlier) == _written(value):
+            return ()
+        was = f"the value was {_written(earlier).decode()[:_MOST_SHOWN]}"
+    return (f"{FILE} has changed since the sequence began: at commit {commit[:12]} {was}",)
+
+
+async def _value_at(trigger: ActionTriggered, commit: str, sought: _Sought, fetch: Fetch) -> JSON:
     scope = trigger.project, trigger.stage, trigger.service
-    content = await fetch(*scope, FILE, trigger.git_commit_id)
+    content = await fetch(*scope, FILE, commit)
     if content is None:
         raise PermanentError(f"there is no {FILE} for {'/'.join(scope)}")
-    return content
+    return _chosen(entries(content), sought)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +107,7 @@ def _chosen(listed: Sequence[ListedAction], sought: _Sought) -> JSON:
         there = ", ".join(map(str, listed[:_MOST_LISTED])) or "nothing"
         raise PermanentError(f"{FILE} has no entry {sought}; it has {there}")
     for narrowed in (fitting, *_narrowed(fitting, sought)):
-        if len({orjson.dumps(e.value, option=orjson.OPT_SORT_KEYS) for e in narrowed}) == 1:
+        if len({_written(entry.value) for entry in narrowed}) == 1:
             return narrowed[0].value
     raise PermanentError(
         f"{FILE} has {len(fitting)} entries {sought} with different values;"
@@ -101,3 +125,7 @@ def _narrowed(fitting: Sequence[ListedAction], sought: _Sought) -> Iterator[list
 def _of_type(entries: Sequence[ListedAction], problem: str) -> list[ListedAction]:
     wanted = problem.strip().casefold()
     return [e for e in entries if wanted and e.problem_type.casefold() == wanted]
+
+
+def _written(value: JSON) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)

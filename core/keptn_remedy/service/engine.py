@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from keptn_remedy.action import JSON
 from keptn_remedy.engine.crew import CANCEL_SECONDS
 from keptn_remedy.engine.dispatcher import Dispatcher
 from keptn_remedy.engine.orders import Orders
@@ -20,10 +19,10 @@ from keptn_remedy.engine.still_wanted import HasEnded, StillWanted
 from keptn_remedy.engine.target_locks import TargetLocks
 from keptn_remedy.engine.undo.scheduler import UndoScheduler
 from keptn_remedy.engine.undo.undoer import Undoer
-from keptn_remedy.engine.value import Values
+from keptn_remedy.engine.value import Elsewhere, Values
 from keptn_remedy.engine.waiting_room import WaitingRoom
 from keptn_remedy.engine.watchdog import Watchdog
-from keptn_remedy.events import ActionTriggered, Replies
+from keptn_remedy.events import Replies
 from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.journal import Unsent, insist
@@ -96,7 +95,7 @@ def build_engine(
     guard: Guard,
     pauses: Pauses,
     settings: Settings,
-    value_of: Callable[[ActionTriggered], Awaitable[JSON]] | None = None,
+    value_of: Elsewhere | None = None,
     has_ended: HasEnded | None = None,
 ) -> Engine:
     """The engine. `report` is called with each report once it is stored; `value_of` finds the value

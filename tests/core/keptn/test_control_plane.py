@@ -318,25 +318,23 @@ async def test_a_file_is_read_as_it_was_at_a_commit(release: Release) -> None:
         keptn.put_resource(FILE, b"now", *PLACE)
         assert await control_plane.resource(*PLACE, FILE, commit) == b"then"
         assert await control_plane.resource(*PLACE, FILE, "") == b"now"
-        assert await control_plane.resource(*PLACE, FILE, "forgotten") == b"now"
+        assert await control_plane.resource(*PLACE, FILE, "forgotten") is None
 
 
-async def test_a_file_is_looked_for_at_each_level_upwards() -> None:
+async def test_the_file_of_another_level_is_not_the_one_of_the_service() -> None:
     async with asked_fake() as (keptn, control_plane):
-        assert await control_plane.resource(*PLACE, "a/b.yaml", "") is None
         keptn.put_resource("a/b.yaml", b"project", "sockshop")
-        assert await control_plane.resource(*PLACE, "a/b.yaml", "") == b"project"
         keptn.put_resource("a/b.yaml", b"stage", "sockshop", "production")
-        assert await control_plane.resource(*PLACE, "a/b.yaml", "") == b"stage"
+        assert await control_plane.resource(*PLACE, "a/b.yaml", "") is None
         keptn.put_resource("a/b.yaml", b"service", *PLACE)
         assert await control_plane.resource(*PLACE, "a/b.yaml", "") == b"service"
 
 
-async def test_what_is_missing_at_the_commit_alone_is_read_as_of_now() -> None:
+async def test_what_a_commit_lacks_is_missing_there() -> None:
     async with asked_fake() as (keptn, control_plane):
         before = keptn.put_resource("other.yaml", b"", *PLACE)
         keptn.put_resource(FILE, b"now", *PLACE)
-        assert await control_plane.resource(*PLACE, FILE, before) == b"now"
+        assert await control_plane.resource(*PLACE, FILE, before) is None
 
 
 async def test_a_keptn_that_fails_is_not_a_missing_file() -> None:

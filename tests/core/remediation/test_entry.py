@@ -45,18 +45,42 @@ async def read(file: str | bytes, sent: ActionTriggered) -> Any:
     async def fetch(*asked: str) -> bytes:
         return file if isinstance(file, bytes) else file.encode()
 
-    return await value_of(sent, fetch)
+    value, notes = await value_of(sent, fetch)
+    assert notes == ()
+    return value
 
 
-async def test_it_is_asked_for_at_the_commit_of_the_event() -> None:
+NEW = "spec: {remediations: [{problemType: x, actionsOnOpen: [{action: scale, value: 5}]}]}"
+OLD = NEW.replace("5", "2")
+CHANGED = "remediation.yaml has changed since the sequence began: at commit 7c1de0d3f5a4 "
+
+
+@pytest.mark.parametrize(
+    ("then", "notes"),
+    [
+        (NEW, ()),
+        (OLD, (f"{CHANGED}the value was 2",)),
+        (None, (f"{CHANGED}there is no remediation.yaml for sockshop/production/carts",)),
+        ("{}", (f"{CHANGED}remediation.yaml has no entry scale ''; it has nothing",)),
+        (TemporaryError("Keptn can't be asked"), ()),
+    ],
+)
+async def test_the_newest_file_counts_and_a_change_since_the_sequence_began_is_told(
+    then: str | Exception | None, notes: tuple[str, ...]
+) -> None:
     asked: list[tuple[str, ...]] = []
 
-    async def fetch(*resource: str) -> bytes:
+    async def fetch(*resource: str) -> bytes | None:
         asked.append(resource)
-        return EXAMPLE.encode()
+        if resource[-1] and isinstance(then, Exception):
+            raise then
+        found = NEW if not resource[-1] else then
+        return found.encode() if isinstance(found, str) else None
 
-    await value_of(trigger("scale", "Two replicas more", commit="7c1de0"), fetch)
-    assert asked == [("sockshop", "production", "carts", "remediation.yaml", "7c1de0")]
+    event = trigger("scale", "", commit="7c1de0d3f5a4b29e")
+    assert await value_of(event, fetch) == (5, notes)
+    file = ("sockshop", "production", "carts", "remediation.yaml")
+    assert asked == [(*file, ""), (*file, "7c1de0d3f5a4b29e")]
 
 
 @pytest.mark.parametrize(

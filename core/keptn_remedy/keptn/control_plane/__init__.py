@@ -96,9 +96,8 @@ class ControlPlane(Protocol):
     async def resource(
         self, project: str, stage: str, service: str, name: str, commit: str
     ) -> bytes | None:
-        """The content of a file at a commit ("" for the newest): the service's, else the stage's,
-        else the project's. A file that no level has at the commit is looked for in the newest
-        version; None where there is none either.
+        """The content of a service's file at a commit ("" for the newest); None where there is
+        none, whatever its stage and project have.
 
         Raises:
             TemporaryError: Keptn can't be asked now.

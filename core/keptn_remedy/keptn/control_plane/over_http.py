@@ -22,7 +22,6 @@ PAGE_SIZE: Final = 1_000
 READINGS: Final = 3
 # Keptn 0.18 renamed configuration-service to resource-service.
 _RESOURCES_AT: Final = ("resource-service", "configuration-service")
-_NEWEST: Final[Mapping[str, str]] = {}
 _EXECUTIONS: Final = "controlPlane/v1/sequence-execution"
 # A sequence in one of these states goes on no more (docs/keptn.md#k31).
 _OVER: Final = ("finished", "timedOut", "aborted")
@@ -93,14 +92,9 @@ class HttpControlPlane:
     async def resource(
         self, project: str, stage: str, service: str, name: str, commit: str
     ) -> bytes | None:
-        levels = [("stage", stage, "service", service), ("stage", stage), ()]
-        paths = [path_of("v1", "project", project, *lvl, "resource", name) for lvl in levels]
-        for query in [{"gitCommitID": commit}, _NEWEST] if commit else [_NEWEST]:
-            for path in paths:
-                content = await self._resource(path, query)
-                if content is not None:
-                    return content
-        return None
+        place = ("project", project, "stage", stage, "service", service)
+        path = path_of("v1", *place, "resource", name)
+        return await self._resource(path, {"gitCommitID": commit} if commit else {})
 
     async def close(self) -> None:
         await self._client.close()
