@@ -28,14 +28,15 @@ REGISTRATION = {
     "K8S_POD_NAME": "metadata.name",
     "K8S_NODE_NAME": "spec.nodeName",
 }
-SUBSCRIPTION = {"PUBSUB_TOPIC": TRIGGERED, "API_PROXY_PORT": "8081"}
+PROXY = {"API_PROXY_PORT": "8081"}
 POLICY = """\
 version: 1
 rules:
   - {name: everywhere, cooldown: 5m}
   - {name: flags, match: {action: toggle-feature}, undo: {on_closed: true}}
 """
-PROBLEMS, ENDS = "sh.keptn.events.problem", "sh.keptn.event.*.*.finished"
+PROBLEMS, ENDS = "sh.keptn.events.problem", "sh.keptn.event.*.remediation.finished"
+ALL_ENDS = "sh.keptn.event.*.*.finished"
 SEPARATE: Json = {"distributor": {"separate": True}}
 
 
@@ -56,7 +57,8 @@ def test_beside_keptn_it_is_told_exactly_this(tag: str, nats: str) -> None:
         "PUBSUB_URL": nats,
         "PUBSUB_RECIPIENT": "127.0.0.1",
         "DISTRIBUTOR_VERSION": tag,
-        **SUBSCRIPTION,
+        "PUBSUB_TOPIC": f"{TRIGGERED},{ENDS}",
+        **PROXY,
         **REGISTRATION,
     }
 
@@ -68,7 +70,8 @@ def test_far_from_keptn_it_polls() -> None:
         "HTTP_SSL_VERIFY": "true",
         "PUBSUB_RECIPIENT": "127.0.0.1",
         "DISTRIBUTOR_VERSION": "1.4.5",
-        **SUBSCRIPTION,
+        "PUBSUB_TOPIC": TRIGGERED,
+        **PROXY,
         **REGISTRATION,
     }
 
@@ -111,19 +114,21 @@ def test_what_was_not_delivered_is_taken_up_by_the_same_filters() -> None:
 @pytest.mark.parametrize(
     ("values", "topics"),
     [
-        ({}, []),
-        ({"policy": POLICY.replace("true", "false")}, []),
-        ({"policy": "version: 1\n"}, []),
-        ({"policy": POLICY}, [PROBLEMS]),
-        ({"policy": yaml.safe_load(POLICY)}, [PROBLEMS]),
-        ({"policy": POLICY, "distributor": {"subscribe": {"problems": False}}}, []),
-        ({"policy": POLICY, "distributor": {"separate": True}}, [PROBLEMS]),
+        ({}, [ENDS]),
+        ({"policy": POLICY.replace("true", "false")}, [ENDS]),
+        ({"policy": "version: 1\n"}, [ENDS]),
+        ({"policy": POLICY}, [PROBLEMS, ENDS]),
+        ({"policy": yaml.safe_load(POLICY)}, [PROBLEMS, ENDS]),
+        ({"policy": POLICY, "distributor": {"subscribe": {"problems": False}}}, [ENDS]),
+        ({"policy": POLICY, "distributor": {"separate": True}}, [PROBLEMS, ENDS]),
         ({"policy": POLICY, **REMOTE}, []),
-        ({"policyConfigMap": "ours"}, []),
-        ({"distributor": {"subscribe": {"problems": True}}}, [PROBLEMS]),
+        ({"policyConfigMap": "ours"}, [ENDS]),
+        ({"distributor": {"subscribe": {"problems": True}}}, [PROBLEMS, ENDS]),
+        ({"distributor": {"subscribe": {"sequenceEnds": True}}}, [ALL_ENDS]),
+        ({"distributor": {"subscribe": {"sequenceEnds": False}}}, []),
         (
-            {"distributor": {"subscribe": {"problems": True, "sequenceEnds": True}}},
-            [PROBLEMS, ENDS],
+            {"distributor": {"subscribe": {"sequenceEnds": ["remediation", "heal"]}}},
+            [ENDS, ENDS.replace("remediation", "heal")],
         ),
     ],
     ids=str,

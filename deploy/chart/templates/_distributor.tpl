@@ -19,15 +19,23 @@
 {{- $topics := list "sh.keptn.event.action.triggered" -}}
 {{- $wanted := .Values.distributor.subscribe -}}
 {{- $isRemote := not (empty .Values.keptn.apiEndpoint) -}}
-{{- if and $isRemote (or $wanted.problems $wanted.sequenceEnds) -}}
+{{- $sequences := list -}}
+{{- if kindIs "slice" $wanted.sequenceEnds -}}
+{{- $sequences = $wanted.sequenceEnds -}}
+{{- else if $wanted.sequenceEnds -}}
+{{- $sequences = list "*" -}}
+{{- else if and (kindIs "invalid" $wanted.sequenceEnds) (not $isRemote) -}}
+{{- $sequences = list "remediation" -}}
+{{- end -}}
+{{- if and $isRemote (or $wanted.problems $sequences) -}}
 {{- fail "distributor.subscribe: with keptn.apiEndpoint the distributor receives only triggered events" -}}
 {{- end -}}
 {{- $undoes := include "keptn-remedy.undoesOnClosed" . -}}
 {{- if or $wanted.problems (and (kindIs "invalid" $wanted.problems) $undoes (not $isRemote)) -}}
 {{- $topics = append $topics "sh.keptn.events.problem" -}}
 {{- end -}}
-{{- if $wanted.sequenceEnds -}}
-{{- $topics = append $topics "sh.keptn.event.*.*.finished" -}}
+{{- range $sequences -}}
+{{- $topics = append $topics (printf "sh.keptn.event.*.%s.finished" .) -}}
 {{- end -}}
 {{- join "," $topics -}}
 {{- end -}}
