@@ -103,9 +103,10 @@ class Settings(FromVariables):
     drain_seconds: float = Field(default=25.0, ge=2, le=3600)
     """Seconds from SIGTERM to exit. Together with the pod's `preStop` they must be below its grace
     period; the chart sees to that."""
-    error_log: Literal["always", "auto", "never"] = "always"
+    error_log: Literal["always", "auto", "never"] | None = None
     """When a failure is also sent as `sh.keptn.log.error`. With `auto` only where Keptn itself logs
-    nothing."""
+    nothing. Default: `auto` where a distributor takes the reports, which logs errored executions by
+    itself; else `always`."""
     mirror_outcome: bool = True
     """Repeat the outcome in `data.action`, where Keptn's documentation puts it."""
     retention_days: float = Field(default=30.0, gt=0)
@@ -136,6 +137,13 @@ class Settings(FromVariables):
             return str(self.keptn_api).rstrip("/")
         event_url = urlsplit(str(self.event_url))
         return f"{event_url.scheme}://{event_url.netloc}"
+
+    @property
+    def logs_errors(self) -> Literal["always", "auto", "never"]:
+        """`error_log`, or its default (docs/keptn.md#k27)."""
+        is_api = (self.event_url.path or "").rstrip("/").endswith("/v1/event")
+        is_distributor = self.transport == "distributor" and not is_api
+        return self.error_log or ("auto" if is_distributor else "always")
 
 
 class KeptnSettings(FromVariables):

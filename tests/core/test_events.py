@@ -164,11 +164,11 @@ def test_labels_that_are_no_map_count_as_none(labels: Any) -> None:
     assert trigger(data={**triggered("scaling")["data"], "labels": labels}).labels == {}
 
 
-def test_labels_that_are_no_text_become_their_json_text() -> None:
+def test_labels_that_are_no_text_become_their_json_text_and_null_becomes_empty() -> None:
     labels = {"text": "t", "number": 1.5, "flag": True, "nothing": None, "map": {"a": [1]}}
     read = trigger(data={**triggered("scaling")["data"], "labels": labels})
     assert read.labels == {
-        "text": "t", "number": "1.5", "flag": "true", "nothing": "null", "map": '{"a":[1]}',
+        "text": "t", "number": "1.5", "flag": "true", "nothing": "", "map": '{"a":[1]}',
     }  # fmt: skip
 
 

@@ -297,3 +297,23 @@ def test_an_empty_variable_counts_as_not_set() -> None:
 def test_a_variable_in_other_letters_is_refused_rather_than_ignored(name: str) -> None:
     with pytest.raises(SettingsError, match=f"{name}: there is no such setting"):
         load({name: "1"})
+
+
+@pytest.mark.parametrize(
+    ("others", "log"),
+    [
+        ({}, "auto"),
+        ({"REMEDY_EVENT_URL": "http://keptn/api/v1/event"}, "always"),
+        ({"REMEDY_TRANSPORT": "local"}, "always"),
+        ({"REMEDY_ERROR_LOG": "never"}, "never"),
+    ],
+)
+def test_errors_are_logged_once_where_a_distributor_logs_them(
+    others: dict[str, str], log: str
+) -> None:
+    assert load(others).logs_errors == log
+
+
+@pytest.mark.parametrize(("written", "seconds"), [("10m", 600), ("90", 90), ("2h", 7200)])
+def test_the_age_of_what_is_stale_is_written_as_in_a_policy(written: str, seconds: float) -> None:
+    assert load({"REMEDY_STALE_AFTER": written}).stale_after == seconds

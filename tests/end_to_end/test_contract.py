@@ -369,6 +369,16 @@ async def test_a_failure_is_logged_in_keptn_as_the_setting_says(
             assert event["id"] in entry.data["message"]
 
 
+@pytest.mark.parametrize("value", [{"errored": "no"}, {"failed": "no"}])
+async def test_a_failure_is_in_keptns_log_once(journal: Path, value: dict[str, str]) -> None:
+    async with FakeKeptn() as keptn:
+        async with provider(journal, keptn, Fail) as service:
+            event = triggered("fail", value)
+            await keptn.deliver(event, to=event_url(service))
+            await keptn.task_finished(event["id"])
+        assert [entry.triggeredid for entry in keptn.log_entries] == [event["id"]]
+
+
 async def test_a_dry_run_plans_reports_and_changes_nothing(journal: Path) -> None:
     Dial.state.clear()
     async with FakeKeptn() as keptn, provider(journal, keptn, Dial, dry_run=True) as service:

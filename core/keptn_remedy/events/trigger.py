@@ -154,7 +154,10 @@ def _labels(labels: Any) -> Mapping[str, str]:
     """Labels as text: Keptn drops an event with any other label (docs/keptn.md#k10)."""
     if not isinstance(labels, dict):
         return {}
-    return {
-        name: value if isinstance(value, str) else orjson.dumps(value).decode()
-        for name, value in cast("dict[str, Any]", labels).items()
-    }
+    return {name: _label(value) for name, value in cast("dict[str, Any]", labels).items()}
+
+
+def _label(value: Any) -> str:
+    if value is None:
+        return ""  # as Keptn itself reads it
+    return value if isinstance(value, str) else orjson.dumps(value).decode()

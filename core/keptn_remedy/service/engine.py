@@ -116,7 +116,7 @@ def build_engine(
         locks=locks,
         overdue=overdue,
     )
-    reporting = Reporting(replies, clock, report, settings.error_log, settings.answer_aborted)
+    reporting = Reporting(replies, clock, report, settings.logs_errors, settings.answer_aborted)
     runner = Runner(factory, reporting)
     dispatcher = Dispatcher(
         journal,
