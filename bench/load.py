@@ -78,14 +78,16 @@ async def rate(
     return measured
 
 
-async def post_all(server: Server, events: int) -> list[float]:
+async def post_all(server: Server, events: int, listed_by: Sink | None = None) -> list[float]:
     """Post that many events over all connections; the seconds that each acknowledgement took."""
     numbers = iter(range(events))
     taken: list[float] = []
 
     async def post(connection: _Connection) -> None:
         for number in numbers:
-            _, body = new_event(number)
+            event_id, body = new_event(number)
+            if listed_by:
+                listed_by.list_as_open(event_id)
             began = time.perf_counter()
             await connection.post(body)
             taken.append(time.perf_counter() - began)

@@ -197,7 +197,7 @@ async def _recovered(bench: Bench, number: int) -> float:
     bench.sink.forget()
     bench.sink.silent = True
     async with servers.provider(journal, bench.sink, hold=True) as server:
-        await load.post_all(server, OPEN)
+        await load.post_all(server, OPEN, listed_by=bench.sink)
     bench.sink.silent = False
     async with servers.provider(journal, bench.sink) as server:
         async with asyncio.timeout(load.ROUND_SECONDS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +17,8 @@ _LOOK_SECONDS = 0.01
 _TYPE = re.compile(rb'"type":"sh\.keptn\.event\.action\.(started|finished)"')
 _TRIGGER = re.compile(rb'"triggeredid":"([^"]+)"')
 _TAKEN = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+_LIST = b"GET /controlPlane/v1/event/triggered/"
+_OPEN = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
 _UNKNOWN = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -27,6 +30,16 @@ class Sink:
         self.url = f"http://127.0.0.1:{port}/event"
         self._seen: dict[Kind, set[str]] = {"started": set(), "finished": set()}
         self._expected: dict[tuple[Kind, str], asyncio.Future[None]] = {}
+        self._listed: list[dict[str, str]] = []
+
+    def list_as_open(self, event_id: str) -> None:
+        """Say from now on that Keptn waits for this trigger. Until then it can't be asked."""
+        self._listed.append({"id": event_id})
+
+    @property
+    def open_list(self) -> bytes | None:
+        """The list of open triggers as Keptn's API answers; None where it can't be asked."""
+        return json.dumps({"events": self._listed}).encode() if self._listed else None
 
     def expect(self, kind: Kind, event_id: str) -> asyncio.Future[None]:
         """Done when that report of that trigger has arrived."""
@@ -43,6 +56,7 @@ class Sink:
         for ids in self._seen.values():
             ids.clear()
         self._expected.clear()
+        self._listed.clear()
 
     def take(self, report: bytes) -> None:
         """Note one report."""
@@ -64,7 +78,9 @@ class _Reporter(Messages):
 
     def received(self, head: bytes, body: bytes) -> None:
         if head.startswith(b"GET "):
-            self.send(_UNKNOWN)  # it can't be asked what it counted, as an old Keptn
+            listed = self._sink.open_list if head.startswith(_LIST) else None
+            # It can't be asked what it counted, as an old Keptn.
+            self.send(_OPEN % (len(listed), listed) if listed else _UNKNOWN)
             return
         self._sink.take(body)
         if not self._sink.silent:
