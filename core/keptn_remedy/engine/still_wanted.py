@@ -18,8 +18,13 @@ HOLD_SECONDS: Final = 60.0
 ASK_AGAIN_SECONDS: Final = 5.0
 ENDED: Final = "Keptn no longer waits for it"
 
-HasEnded = Callable[[Execution], Awaitable[bool | None]]
-"""Whether Keptn has ended the task of an execution; None where it can't be asked."""
+# What begins may share an answer of the last seconds: after a restart there may be thousands.
+SHARED_SECONDS: Final = 2.0
+
+HasEnded = Callable[[Execution, float], Awaitable[bool | None]]
+"""Whether Keptn has ended the task of an execution; None where it can't be asked. The answer may be
+so many seconds old.
+"""
 
 
 class TaskEnded(Exception):
@@ -79,7 +84,7 @@ class StillWanted:
         Raises:
             TaskEnded: it doesn't.
         """
-        return await self._answer(execution) is True
+        return await self._answer(execution, 0.0)
 
     async def until_confirmed(self, execution: Execution) -> Outcome | None:
         """Wait until Keptn says that it waits for it, or was asked for long enough. Returns the
@@ -89,7 +94,7 @@ class StillWanted:
             TaskEnded: Keptn doesn't wait for it.
         """
         asked_first = self._clock.monotonic()
-        while not await self._answer(execution):
+        while not await self._answer(execution, SHARED_SECONDS):
             since = min(asked_first, self._unanswered_since[execution.trigger.project])
             if self._clock.monotonic() - since >= HOLD_SECONDS:
                 return self._refusal(execution)
@@ -102,14 +107,14 @@ class StillWanted:
         Raises:
             TaskEnded: Keptn doesn't wait for it.
         """
-        if await self._answer(execution):
+        if await self._answer(execution, SHARED_SECONDS):
             return True
         since = self._unanswered_since[execution.trigger.project]
         return self._clock.monotonic() - since >= HOLD_SECONDS
 
-    async def _answer(self, execution: Execution) -> bool:
+    async def _answer(self, execution: Execution, max_age: float) -> bool:
         """Whether Keptn waits for it; False where it can't be asked. Raises TaskEnded."""
-        has_ended = await self._has_ended(execution) if self._has_ended else False
+        has_ended = await self._has_ended(execution, max_age) if self._has_ended else False
         project = execution.trigger.project
         if has_ended is None:
             if project not in self._unanswered_since:

@@ -32,13 +32,17 @@ class TaskEnds:
         self._control_plane = control_plane
         self._clock = clock
         self._period_seconds = period_seconds
-        self._lists = _OpenLists(control_plane)
+        self._lists = _OpenLists(control_plane, clock)
         # By id, since when (monotonic, in seconds) each answer lacks the task.
         self._absent_since: dict[str, float] = {}
 
-    async def has_ended(self, project: str, context: str, id_: str) -> bool | None:
-        """Whether Keptn has ended an open task of ours; None where that is not known now."""
-        listed = await self.listed(project)
+    async def has_ended(
+        self, project: str, context: str, id_: str, *, max_age: float = 0.0
+    ) -> bool | None:
+        """Whether Keptn has ended an open task of ours; None where that is not known now. A list
+        will do that is up to `max_age` seconds old.
+        """
+        listed = await self._lists.of(project, max_age)
         if listed is None:
             return None
         if id_ in listed:
@@ -110,15 +114,23 @@ class TaskEnds:
 class _OpenLists:
     """Keptn's lists of open triggers by project, asked for once by all who ask together.
 
-    An answer is never older than the question: who asks while one is under way gets the next.
+    An answer is never older than the question, unless that is allowed: who asks while one is under
+    way gets the next.
     """
 
-    def __init__(self, control_plane: ControlPlane) -> None:
+    def __init__(self, control_plane: ControlPlane, clock: Clock) -> None:
         self._control_plane = control_plane
+        self._clock = clock
+        # By project, the last answer, and the monotonic time of its question.
+        self._last: dict[str, tuple[float, frozenset[str]]] = {}
         self._next: dict[str, asyncio.Task[frozenset[str] | None]] = {}
         self._under_way: dict[str, asyncio.Task[frozenset[str] | None]] = {}
 
-    async def of(self, project: str) -> frozenset[str] | None:
+    async def of(self, project: str, max_age: float = 0.0) -> frozenset[str] | None:
+        if max_age and (last := self._last.get(project)):
+            asked_at, listed = last
+            if self._clock.monotonic() - asked_at <= max_age:
+                return listed
         asking = self._next.get(project)
         if asking is None:
             asking = asyncio.create_task(self._ask(project, self._under_way.get(project)))
@@ -132,8 +144,12 @@ class _OpenLists:
         if before:
             await asyncio.wait([before])
         asking = self._under_way[project] = self._next.pop(project)
+        asked_at = self._clock.monotonic()
         try:
-            return await self._control_plane.open_ids(project)
+            listed = await self._control_plane.open_ids(project)
+            if listed is not None:
+                self._last[project] = asked_at, listed
+            return listed
         finally:
             if self._under_way.get(project) is asking:
                 del self._under_way[project]

@@ -134,9 +134,10 @@ class Service:
 
 
 def _engine(base: Foundation, replies: Replies, outbox: Outbox, task_ends: TaskEnds) -> Engine:
-    async def has_ended(execution: Execution) -> bool | None:
+    async def has_ended(execution: Execution, max_age: float) -> bool | None:
         trigger = execution.trigger
-        return await task_ends.has_ended(trigger.project, trigger.context, trigger.id)
+        place = trigger.project, trigger.context, trigger.id
+        return await task_ends.has_ended(*place, max_age=max_age)
 
     control_plane, settings = base.peer.control_plane, base.settings
     from_file = settings.value_source == "remediation.yaml"

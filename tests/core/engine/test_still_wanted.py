@@ -23,7 +23,7 @@ class Keptn:
         self.asked = 0
         self.last: Answer = None
 
-    async def has_ended(self, execution: Execution) -> Answer:
+    async def has_ended(self, execution: Execution, max_age: float) -> Answer:
         self.asked += 1
         self.last = next(self.answers, self.last)
         return self.last

@@ -492,3 +492,15 @@ async def test_those_who_ask_together_share_an_answer_that_is_not_older_than_the
     keptn.abort(id_)
     assert await watch.ends.listed("sockshop") == set()
     await early
+
+
+async def test_an_answer_of_the_last_seconds_is_shared_where_that_is_allowed(
+    keptn: FakeKeptn, watch: Watch
+) -> None:
+    event = triggered("scale")
+    place = ("sockshop", event["shkeptncontext"], await opened(keptn, watch, event))
+    await watch.look()
+    keptn.abort(event["id"])
+    assert await watch.ends.has_ended(*place, max_age=2.0) is False
+    assert await watch.ends.has_ended(*place) is True
+    assert await watch.ends.has_ended(*place, max_age=2.0) is True
