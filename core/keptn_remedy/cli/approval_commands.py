@@ -95,6 +95,9 @@ def _show_answer(order: Order, record: WholeRecord, verdict: Verdict, given: str
         changed = "the plan has changed, so it asks again"
         complain([f"{verdict}, but {changed}; {show_hint(record.id)}"])
         return FAILED
+    if record.status == "aborted":
+        complain([f"{verdict}, but the execution was aborted: {record.message}"])
+        return FAILED
     if not order.as_json:
         say_folded(f"{given}: {_what_follows(order, record, verdict)}")
     return GOOD

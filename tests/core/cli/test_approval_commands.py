@@ -27,6 +27,23 @@ async def test_an_approved_execution_goes_on(tmp_path: Path, journal: SqliteJour
     assert said.out.startswith("approved: the execution continues; see remedy journal show ")
 
 
+async def test_an_approval_of_what_keptn_has_ended_fails(
+    tmp_path: Path, journal: SqliteJournal
+) -> None:
+    execution = await asking(journal)
+
+    async def abort() -> None:
+        await answered(journal)
+        await journal.note_abort(execution.id, "Keptn no longer waits for it")
+        outcome = Outcome.errored("Keptn no longer waits for it; nothing was done")
+        await journal.finish(execution, Ending(outcome, is_aborted=True), attempts=0)
+
+    said, _ = await while_saying(say(tmp_path, "approve", execution.id), abort)
+    assert (said.code, said.out) == (1, "")
+    ended = "Keptn no longer waits for it; nothing was done"
+    assert said.mistakes == [f"remedy: approved, but the execution was aborted: {ended}"]
+
+
 async def test_a_denied_execution_ends_with_the_reason(
     tmp_path: Path, journal: SqliteJournal
 ) -> None:
