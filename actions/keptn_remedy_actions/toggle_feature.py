@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeGuard
@@ -220,7 +219,7 @@ class ToggleFeature(PlannedAction):
     async def verify(self, context: Context, plan: Plan) -> Outcome:
         memo = _Memo.model_validate(plan.memo)
         store = self._store(context, memo)
-        remaining = context.deadline - time.time() - _REPORT_SECONDS
+        remaining = context.seconds_left - _REPORT_SECONDS
         seconds = max(0.0, min(self.settings.unleash_verify_seconds, remaining))
         evaluation = await store.verify(memo.switches, seconds=seconds)
         for switch in memo.switches:

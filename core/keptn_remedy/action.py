@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -187,7 +188,8 @@ class Context:
     """What an attempt may use.
 
     `attempt` counts from 1, and again from 1 in each step of a planned action. `deadline` is the
-    Unix time in seconds after which no attempt goes on. `http` is a shared session: an
+    Unix time in seconds after which no attempt goes on; `seconds_left` is how long that still is,
+    also when the clock is set meanwhile. `http` is a shared session: an
     error status raises `TemporaryError` (429 and 5xx, with `Retry-After`) or `PermanentError`,
     unless a request says `raise_for_status=False`.
     """
@@ -199,6 +201,12 @@ class Context:
     http: ClientSession
     memory: Memory
     make_log: Callable[[], FilteringBoundLogger]
+    left: Callable[[], float] | None = None
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the deadline; negative once it is over."""
+        return self.left() if self.left else self.deadline - time.time()
 
     @property
     def log(self) -> FilteringBoundLogger:

@@ -15,7 +15,6 @@ from keptn_remedy.engine.undo import undoer
 from keptn_remedy.journal import DueUndo, JournalError, Undo
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.service import Service
-from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing import FakeKeptn, triggered
 from tests.clocks import MovedClock
 from tests.providing import Gate, event_url, get_json, ops_url, provider
@@ -24,15 +23,6 @@ from tests.waiting import until
 ENDED = ("done", "refused", "failed")
 ON_CLOSED = "version: 1\nrules: [{name: passing, undo: {on_closed: true}}]\n"
 FOR_AN_HOUR = "version: 1\nrules: [{name: passing, undo: {after: 1h}}]\n"
-
-
-class ShiftedClock(Clock):
-    """Real time, moved by hand."""
-
-    shift = 0.0
-
-    def now(self) -> float:
-        return super().now() + self.shift
 
 
 class Knob(PlannedAction):
@@ -373,13 +363,13 @@ async def test_several_rounds_are_undone_from_the_last_to_the_first(tmp_path: Pa
 
 
 async def test_an_undo_comes_when_the_time_is_up(tmp_path: Path) -> None:
-    clock = ShiftedClock()
+    clock = MovedClock()
     async with FakeKeptn() as keptn, serving(keptn, tmp_path, FOR_AN_HOUR, clock=clock) as service:
         execution = await turned(keptn, service, 5)
-        clock.shift = 3599
+        clock.forward(3590)
         await service.journal.records()
         assert Knob.at == 5
-        clock.shift = 3601
+        clock.forward(11)
         undo = await ended(service, execution)
         assert (undo.state, undo.cause) == ("done", "time is up")
         assert Knob.at == 0
@@ -599,15 +589,15 @@ async def test_an_undo_that_has_its_target_waits_for_room(
 
 
 async def test_what_is_due_earlier_waits_for_the_undo_of_what_came_later(tmp_path: Path) -> None:
-    clock = ShiftedClock()
+    clock = MovedClock()
     async with FakeKeptn() as keptn, serving(keptn, tmp_path, FOR_AN_HOUR, clock=clock) as service:
         first = await turned(keptn, service, 5)
-        clock.shift = 1800
+        clock.forward(1800)
         second = await turned(keptn, service, 9)
-        clock.shift = 3700
+        clock.forward(1900)
         await looked(service)
         assert await state_of(service, first) == "armed"
-        clock.shift = 5500
+        clock.forward(1800)
         assert (await ended(service, first)).state == "done"
         assert Knob.undos == [second, first]
         assert Knob.at == 0

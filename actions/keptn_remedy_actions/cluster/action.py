@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
@@ -102,7 +101,7 @@ async def looks(context: Context) -> AsyncIterator[None]:
     pause = FIRST_LOOK_SECONDS
     while True:
         yield
-        if time.time() + pause > context.deadline - _REPORT_SECONDS:
+        if pause > context.seconds_left - _REPORT_SECONDS:
             return
         await asyncio.sleep(pause)
         pause = min(pause * LOOK_GROWTH, LONGEST_LOOK_SECONDS)

@@ -177,10 +177,13 @@ class Attempts:
         self._deadline = self._runtime.clock.monotonic() + self._action.deadline
 
     def _context(self, number: int, left: float) -> Context:
+        clock = self._runtime.clock
+        until = clock.monotonic() + left
         return Context(
             trigger=self._execution.trigger,
             attempt=number,
-            deadline=self._runtime.clock.now() + left,
+            deadline=clock.now() + clock.wall_ahead + left,
+            left=lambda: until - clock.monotonic(),
             dry_run=self._runtime.dry_run,
             http=self._runtime.http,
             memory=_Memory(self._runtime.journal, self._execution.action),

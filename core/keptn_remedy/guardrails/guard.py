@@ -192,7 +192,8 @@ class Guard:
         pause: Pause | None,
         services: int | None = None,
     ) -> list[Case]:
-        now, context = self.clock.now(), execution.trigger.context
+        now, wall_ahead = self.clock.now(), self.clock.wall_ahead
+        context = execution.trigger.context
         targets = frozenset([each.scope.target or "" for each in touched])
         return [
             Case(
@@ -201,6 +202,7 @@ class Guard:
                 target=each.scope.target or "",
                 context=context,
                 now=now,
+                wall_ahead=wall_ahead,
                 changes=each.changes,
                 targets=targets,
                 replicas=plan.replicas if plan else None,

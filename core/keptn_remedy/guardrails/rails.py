@@ -23,7 +23,8 @@ GLOBAL_STOP = "global stop"
 class Case(NamedTuple):
     """One target of one execution, and the rules that apply to it.
 
-    `now` is Unix time in seconds. `changes` are those of the target, `targets` those of the whole
+    `now` is Unix time in seconds, by the clock that stamps effects; the wall clock is `wall_ahead`
+    seconds ahead of it. `changes` are those of the target, `targets` those of the whole
     plan. `replicas` are the desired ones before and after the plan. `services` is the number of
     services of the stage, None where it is unknown.
     """
@@ -33,6 +34,7 @@ class Case(NamedTuple):
     target: str
     context: str
     now: float = 0.0
+    wall_ahead: float = 0.0
     changes: tuple[Change, ...] = ()
     targets: frozenset[str] = frozenset()
     replicas: tuple[int, int] | None = None
@@ -106,10 +108,11 @@ def _calendar(case: Case, _: object) -> No | None:
     rules = case.rules
     if not (rules.windows or rules.blackouts):
         return None
-    why = calendar.closed(rules.windows, rules.blackouts, case.now)
+    wall = case.now + case.wall_ahead
+    why = calendar.closed(rules.windows, rules.blackouts, wall)
     if why is None:
         return None
-    is_blackout = any(blackout.contains(case.now) for blackout in rules.blackouts)
+    is_blackout = any(blackout.contains(wall) for blackout in rules.blackouts)
     return No(why, rule=rules.rule("blackouts" if is_blackout else "windows"))
 
 
@@ -159,7 +162,7 @@ def _cooldown(case: Case, history: History) -> No | None:
     return No(
         f"{last.action} on {case.target} ended {_in_words(ago)} ago (execution"
         f" {history.execution_id(last)}); the cooldown is {in_words(pause)};"
-        f" {_allowed_again(ended_at + pause)}",
+        f" {_allowed_again(case, ended_at + pause)}",
         {"seconds": round(ago, 1), "limit_seconds": pause},
     )
 
@@ -279,7 +282,7 @@ def _rate(case: Case, history: History, rate: Rate) -> No | None:
     last_to_leave = history.admitted_at(case.now - within, rate.alike, found - most)
     return No(
         f"{counted(found, 'execution')} with the same {per} within {in_words(within)}; the limit is"
-        f" {most}; {_allowed_again(math.nextafter(last_to_leave + within, math.inf))}",
+        f" {most}; {_allowed_again(case, math.nextafter(last_to_leave + within, math.inf))}",
         {"executions": found, "limit": most, "within_seconds": within},
         rate.rule,
     )
@@ -306,8 +309,8 @@ def _spread(
     )
 
 
-def _allowed_again(at: float) -> str:
-    moment = datetime.fromtimestamp(math.ceil(at), UTC)
+def _allowed_again(case: Case, at: float) -> str:
+    moment = datetime.fromtimestamp(math.ceil(at + case.wall_ahead), UTC)
     return f"allowed again at {moment:%Y-%m-%dT%H:%M:%SZ}"
 
 

@@ -12,6 +12,7 @@ from keptn_remedy.action import Outcome
 from keptn_remedy.events import ActionTriggered, NotACloudEvent, Report, Unusable, stored_trigger
 from keptn_remedy.journal import rows
 from keptn_remedy.journal import statements as sql
+from keptn_remedy.journal.ages import surely_before
 from keptn_remedy.journal.claims import Claims
 from keptn_remedy.journal.group_commit import Statement
 from keptn_remedy.journal.reports import SqliteReports
@@ -169,10 +170,11 @@ class SqliteExecutions(SqliteReports):
 
     async def prune(self, before: float, limit: int) -> int:
         def prune(cursor: sqlite3.Cursor) -> int:
-            found = [row[0] for row in cursor.execute(sql.PRUNABLE, (before, limit))]
+            surely = surely_before(cursor, before)
+            found = [row[0] for row in cursor.execute(sql.PRUNABLE, (surely, limit))]
             for statement in sql.PRUNE:
                 cursor.execute(statement, (json_list(found),))
-            cursor.execute(sql.PRUNE_PARKED, (before,))
+            cursor.execute(sql.PRUNE_PARKED, (surely,))
             return len(found)
 
         return await self._run(prune)

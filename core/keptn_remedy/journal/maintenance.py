@@ -1,18 +1,20 @@
-"""Keeping the journal in order: its outages reported to Keptn, old executions pruned."""
+"""Keeping the journal in order: outages reported to Keptn, old executions pruned, ages kept."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from keptn_remedy.events import Replies
 from keptn_remedy.journal import Journal, JournalError, Maintenance, Unsent
 from keptn_remedy.support import logs
-from keptn_remedy.support.clock import Clock
+from keptn_remedy.support.clock import Clock, SteadyClock
 
 PROBE_SECONDS = 1.0
 PRUNE_SECONDS = 60.0
 PRUNE_AT_ONCE = 200
 DAY_SECONDS = 86_400
+LOOK_AT_CLOCK_SECONDS, NOTE_CLOCK_SECONDS = 1.0, 30.0
 
 
 async def watch(
@@ -56,3 +58,42 @@ async def prune(journal: Maintenance, clock: Clock, retention_days: float) -> No
         except JournalError as error:
             logs.logger().warning("old executions can't be pruned", reason=str(error))
         await clock.sleep(PRUNE_SECONDS)
+
+
+async def take_over(
+    journal: Maintenance, clock: SteadyClock, count: Callable[[float], None]
+) -> None:
+    """Let what is stored keep its age, though the clock may have been set while no service ran.
+
+    Raises:
+        JournalError: the journal can't be used.
+    """
+    gap = await journal.take_over(clock.reading())
+    if gap.step:
+        _tell(gap.step, count)
+
+
+async def watch_clock(
+    journal: Maintenance, clock: SteadyClock, count: Callable[[float], None]
+) -> None:
+    """Notice when the wall clock is set, and keep what the clocks say, until cancelled."""
+    due_at = 0.0
+    while True:
+        if step := clock.step():
+            _tell(step, count)
+            due_at = 0.0
+        if clock.monotonic() >= due_at:
+            due_at = clock.monotonic() + NOTE_CLOCK_SECONDS
+            with suppress(JournalError):  # `watch` reports the outage
+                await journal.note_reading(clock.reading())
+        await clock.sleep(LOOK_AT_CLOCK_SECONDS)
+
+
+def _tell(step: float, count: Callable[[float], None]) -> None:
+    count(step)
+    logs.logger().warning(
+        "the clock was set",
+        direction="forward" if step > 0 else "back",
+        seconds=round(abs(step), 1),
+        so="what waits keeps its time",
+    )

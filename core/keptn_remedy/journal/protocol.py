@@ -33,6 +33,7 @@ from keptn_remedy.journal.values import (
     Verdict,
     WholeRecord,
 )
+from keptn_remedy.support.clock import Gap, Reading
 
 T = TypeVar("T")
 
@@ -451,6 +452,20 @@ class Maintenance(Protocol):
         """Why a write failed since this was asked last, even if one succeeded again."""
         ...
 
+    async def take_over(self, reading: Reading) -> Gap:
+        """Move what is stored along with the clocks, since their last reading; return what has
+        happened since. Before anything else is asked of the journal.
+
+        Ages stay as they are. Where nobody knows how long no service ran, questions and undos wait
+        their full time, and what is finished is kept as much longer. What lies in the future even
+        so counts as new.
+        """
+        ...
+
+    async def note_reading(self, reading: Reading) -> None:
+        """Keep what the clocks say, for the next process and for those beside this one."""
+        ...
+
     async def recover(self, grace: float) -> None:
         """Take over from the last process: its unsent reports are in doubt, and due after `grace`
         seconds.
@@ -458,8 +473,8 @@ class Maintenance(Protocol):
         ...
 
     async def prune(self, before: float, limit: int) -> int:
-        """Delete executions finished before that Unix time, and their effects, at most `limit`;
-        returns how many. Those whose undo is wanted, under way or has its time are kept.
+        """Delete executions that surely finished before that Unix time, and their effects, at most
+        `limit`; returns how many. Those whose undo is wanted, under way or has its time are kept.
         """
         ...
 

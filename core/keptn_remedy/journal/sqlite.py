@@ -15,6 +15,7 @@ import orjson
 
 from keptn_remedy.action import JSON
 from keptn_remedy.journal import statements as sql
+from keptn_remedy.journal.ages import SqliteAges
 from keptn_remedy.journal.effects import SqliteEffects
 from keptn_remedy.journal.errors import JournalUnusable
 from keptn_remedy.journal.executions import SqliteExecutions
@@ -30,7 +31,13 @@ LOCK_TRIES, LOCK_PAUSE_SECONDS = 5, 0.01
 
 
 class SqliteJournal(
-    SqliteExecutions, SqliteEffects, SqliteQuestions, SqliteHearing, SqliteUndos, SqliteRecords
+    SqliteExecutions,
+    SqliteEffects,
+    SqliteQuestions,
+    SqliteHearing,
+    SqliteUndos,
+    SqliteRecords,
+    SqliteAges,
 ):
     """The journal of one service process: `open` for serving, `beside` for a word to a service that
     may be running, `read_only` for looking.
@@ -61,7 +68,7 @@ class SqliteJournal(
     @classmethod
     def beside(cls, path: Path, **options: Any) -> SqliteJournal:
         """Open the file for writing beside a service that may be running, neither made nor changed
-        by this.
+        by this. Without a `now` of its own it goes by the service's clock.
 
         Raises:
             JournalUnusable: there is no such file, it can't be opened, or has another version.
@@ -70,6 +77,8 @@ class SqliteJournal(
         try:
             with closing(journal._look()) as connection:
                 require_this_version(connection)
+                if "now" not in options:
+                    journal._follow_service(connection)
         except sqlite3.Error as error:
             raise JournalUnusable(f"can't open the journal {path}: {error}") from error
         journal._writing = GroupCommit(journal._connect, journal._on_commit)

@@ -88,6 +88,8 @@ class MissedTriggers:
         # Triggers that `accept` ignored under these rules: they are not offered to it again.
         self._ignored: set[str] = set()
         self._ignored_under = policy.rules
+        # Since when Keptn lists what looks too young, by the monotonic clock.
+        self._young: dict[str, float] = {}
 
     async def run(self) -> None:
         """Sweep at once and then every minute, until cancelled."""
@@ -123,6 +125,7 @@ class MissedTriggers:
     async def _missed(self, listed: Mapping[str, bytes]) -> list[_Missed]:
         """Those that are ours, unknown to the journal and old enough, oldest first."""
         self._ignored &= listed.keys()
+        self._young = {id_: since for id_, since in self._young.items() if id_ in listed}
         known = await self._journal.known(listed.keys())
         unknown = (listed[id_] for id_ in listed.keys() - known - self._ignored)
         missed = filter(None, map(self._read, unknown))
@@ -137,9 +140,18 @@ class MissedTriggers:
         entry = self._registry.find(trigger.action)
         if entry is None or not self._filters.let_pass(trigger):
             return None
-        if event.time is None or self._clock.utc() - event.time < DELIVERY_TIME:
+        if event.time is None or self._is_young(event.id, event.time):
             return None
         return _Missed(event, trigger, entry, event.time)
+
+    def _is_young(self, event_id: str, triggered_at: datetime) -> bool:
+        """Whether it may still be delivered. Keptn's clock may be ahead of ours: then it counts for
+        how long the trigger has been listed.
+        """
+        if self._clock.utc() - triggered_at >= DELIVERY_TIME:
+            return False
+        now = self._clock.monotonic()
+        return now - self._young.setdefault(event_id, now) < DELIVERY_TIME.total_seconds()
 
     def _is_lost(self, task: TaskState) -> bool:
         """Whether our source started it and never finished it; this journal doesn't know it."""

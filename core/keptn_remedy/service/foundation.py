@@ -16,12 +16,12 @@ from keptn_remedy.guardrails.defaults import ReplicaSettings
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.guardrails.policy_file import PolicyFile
 from keptn_remedy.http_client import lent_session
-from keptn_remedy.journal import Journal, open_journal
+from keptn_remedy.journal import Journal, maintenance, open_journal
 from keptn_remedy.keptn.peer import Peer, peer_of
 from keptn_remedy.ops.operator_token import OperatorToken
 from keptn_remedy.registry import Registry
 from keptn_remedy.settings import KeptnSettings, Settings
-from keptn_remedy.support.clock import Clock
+from keptn_remedy.support.clock import Clock, SteadyClock
 from keptn_remedy.support.masking import Mask, secrets_of
 from keptn_remedy.support.metrics import Metrics
 
@@ -39,7 +39,7 @@ class Foundation:
     peer: Peer
     http: ClientSession
     operator_token: OperatorToken | None
-    clock: Clock
+    clock: SteadyClock
     metrics: Metrics
     mask: Mask
     reload: asyncio.Event
@@ -59,9 +59,10 @@ async def opened(
 ) -> AsyncGenerator[Foundation]:
     """The foundation, until the context is left. Raises as `wiring.running`."""
     async with AsyncExitStack() as stack:
-        metrics = Metrics(installed_version())
-        journal = open_journal(settings.journal, now=clock.now, on_commit=metrics.note_commit)
+        metrics, steady = Metrics(installed_version()), SteadyClock(clock)
+        journal = open_journal(settings.journal, now=steady.now, on_commit=metrics.note_commit)
         stack.push_async_callback(journal.close)
+        await maintenance.take_over(journal, steady, metrics.note_clock_step)
         stack.push_async_callback(registry.close)
         policy = PolicyFile(settings.policy, journal, partial(replicas.rules, names=registry.names))
         await policy.begin()
@@ -77,7 +78,7 @@ async def opened(
             peer=peer,
             http=await stack.enter_async_context(lent_session()),
             operator_token=await _operator_token(settings, mask),
-            clock=clock,
+            clock=steady,
             metrics=metrics,
             mask=mask,
             reload=reload,

@@ -102,6 +102,7 @@ class Service:
             maintenance.watch(
                 base.journal, base.clock, self._replies, report, self.engine.look_again
             ),
+            maintenance.watch_clock(base.journal, base.clock, base.metrics.note_clock_step),
             maintenance.prune(base.journal, base.clock, base.settings.retention_days),
         ]
         if base.peer.control_plane.exists:

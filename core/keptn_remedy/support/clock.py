@@ -1,11 +1,33 @@
-"""The clock, passed in so that tests can replace it."""
+"""The clock, passed in so that tests can replace it; and one that no change of the time moves."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+# What a leap second, or a clock that is corrected slowly, stays below.
+STEP_SECONDS = 2.0
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Reading(NamedTuple):
+    """What the clocks said at one moment: Unix time, the monotonic clock, and by how much the wall
+    clock was ahead of that Unix time, all in seconds.
+
+    `boot` names the start of the machine that the monotonic clock counts from, as far as processes
+    can compare it; empty where they can't.
+    """
+
+    boot: str
+    monotonic: float
+    now: float
+    wall_ahead: float = 0.0
 
 
 class Clock:
@@ -29,5 +51,87 @@ class Clock:
                 await event.wait()
 
     def utc(self) -> datetime:
-        """Now, in UTC."""
+        """What the wall clock says, in UTC."""
         return datetime.fromtimestamp(self.now(), UTC)
+
+    @property
+    def wall_ahead(self) -> float:
+        """By how many seconds the wall clock is ahead of `now`."""
+        return 0.0
+
+    def reading(self) -> Reading:
+        """What the clocks say, to be compared with what they say to a later process."""
+        return Reading(_boot_id(), self.monotonic(), self.now(), self.wall_ahead)
+
+
+class SteadyClock(Clock):
+    """Begins with the time of another clock, and goes on by its monotonic one: whatever the wall
+    clock is set to meanwhile, `now()` neither jumps nor stops. `utc()` remains the wall clock's.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._began = clock.now() - clock.monotonic()
+        self._last_ahead = 0.0
+
+    def now(self) -> float:
+        return self._began + self._clock.monotonic()
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> None:
+        await self._clock.wait(event, seconds)
+
+    def utc(self) -> datetime:
+        return self._clock.utc()
+
+    @property
+    def wall_ahead(self) -> float:
+        return _if_step(self._clock.now() - self.now())
+
+    def step(self) -> float:
+        """By how many seconds the wall clock was set forward since this was asked last; negative:
+        back; 0: it was not.
+        """
+        before, self._last_ahead = self._last_ahead, self._clock.now() - self.now()
+        return _if_step(self._last_ahead - before)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The time between the last reading of a steady clock and the first of the next one.
+
+    `ahead`: by how many seconds the next one began ahead of the last; negative: behind. `step`: as
+    much of it as nobody noticed before. `unknown`: how many seconds have passed if the wall clock
+    is to be believed, where nothing else can tell.
+    """
+
+    ahead: float = 0.0
+    step: float = 0.0
+    unknown: float = 0.0
+
+    @classmethod
+    def between(cls, earlier: Reading, later: Reading) -> Gap:
+        """What two readings tell of the time between them."""
+        elapsed, unknown = later.monotonic - earlier.monotonic, 0.0
+        if earlier.boot != later.boot or not later.boot or elapsed < 0:
+            by_wall = later.now - earlier.now - earlier.wall_ahead
+            elapsed = unknown = max(0.0, by_wall)
+        ahead = later.now - earlier.now - elapsed
+        step = ahead - earlier.wall_ahead
+        return cls(_if_step(ahead), _if_step(step), unknown)
+
+
+def _if_step(seconds: float) -> float:
+    return seconds if abs(seconds) >= STEP_SECONDS else 0.0
+
+
+@cache
+def _boot_id() -> str:
+    with suppress(OSError):
+        return _BOOT_ID.read_text().strip()
+    return ""

@@ -116,6 +116,13 @@ _TABLE = (
         "remedy_journal_commit_seconds",
         "Time of one commit of the journal, with its fsync.",
     ),
+    _Row(
+        "clock_steps",
+        Counter,
+        "remedy_clock_steps_total",
+        "How often the wall clock was set, forward or back.",
+        ("direction",),
+    ),
     _Row("build", Gauge, "remedy_build_info", "The running version.", ("version",)),
 )
 
@@ -144,6 +151,7 @@ class Metrics:
     oldest_open: Gauge
     oldest_unsent: Gauge
     commit: Histogram
+    clock_steps: Callable[[str], Counter]
     build: Callable[[str], Gauge]
 
     def __init__(self, version: str) -> None:
@@ -158,6 +166,10 @@ class Metrics:
     def note_commit(self, seconds: float, _: int) -> None:
         """Record one commit of the journal; the number of changes in it is not measured."""
         self.commit.observe(seconds)
+
+    def note_clock_step(self, seconds: float) -> None:
+        """Count that the wall clock was set, by so many seconds; negative: back."""
+        self.clock_steps("forward" if seconds > 0 else "back").inc()
 
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
         """The metrics as text and the Content-Type, in the format that an Accept header asks for.

@@ -25,6 +25,7 @@ from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing import FakeKeptn, registry_of
 from keptn_remedy.testing import triggered as triggered_long_ago
 from keptn_remedy.testing.fake_keptn import Release
+from tests.clocks import StandingClock
 from tests.providing import Greet
 from tests.waiting import until
 
@@ -188,6 +189,22 @@ async def test_the_lost_of_hundreds_are_found(keptn: FakeKeptn, journal: SqliteJ
     known = [events.stored_trigger(orjson.dumps(e)) for e in triggers if e["id"] != lost]
     await asyncio.gather(*(journal.accept(trigger, "greet") for trigger in known))
     assert await swept(keptn, journal) == [lost]
+
+
+async def test_behind_keptns_clock_a_trigger_is_young_for_no_longer_than_elsewhere(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    clock = StandingClock()
+    clock.shift -= 5 * 3600
+    async with sweeping(keptn, journal, clock=clock) as broom:
+        id_ = keptn.open({**triggered(), "time": at(Clock().now())})
+        await broom.sweep.once()
+        clock.forward(29)
+        await broom.sweep.once()
+        assert broom.accepted == []
+        clock.forward(1)
+        await broom.sweep.once()
+        assert broom.accepted == [id_]
 
 
 async def test_it_sweeps_at_once_and_every_minute(keptn: FakeKeptn, journal: SqliteJournal) -> None:

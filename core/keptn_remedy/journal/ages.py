@@ -1,0 +1,150 @@
+"""What is stored keeps its age, whatever the wall clock is set to, also between two processes.
+
+A service stamps and compares by a clock that nobody sets (`SteadyClock`). The next process begins
+with the wall clock's time again, and moves what is stored along.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from typing import Any
+
+import orjson
+
+from keptn_remedy.journal import statements as sql
+from keptn_remedy.journal.sqlite_file import SqliteFile
+from keptn_remedy.support.clock import Clock, Gap, Reading
+
+# More than any pause before a report is sent again.
+LONGEST_PAUSE_SECONDS = 120.0
+# Moving 100,000 effects takes about 3 s. Rails look at the newest ones.
+RECENT_SECONDS = 7 * 86_400.0
+SHORTEST_JUMP_SECONDS, MAX_JUMPS = 60.0, 100
+_CLOCKS, _JUMPS = ("", "clocks"), ("", "jumps")
+
+_RECALL = "SELECT value FROM memory WHERE action = ? AND key = ?"
+_NEWEST_TIME = """
+SELECT max(
+    coalesce((SELECT accepted_at FROM executions ORDER BY seq DESC LIMIT 1), 0),
+    coalesce((SELECT max(finished_at) FROM executions WHERE state = 'finished'), 0))"""
+
+_TEXT = "CAST(question AS TEXT)"
+_ASKED_AT, _EXPIRES_AT = (f"json_extract({_TEXT}, '$.{name}_at')" for name in ("asked", "expires"))
+_MOVE_QUESTION = f"""
+UPDATE executions INDEXED BY executions_asking SET question = CAST(json_set({_TEXT},
+    '$.asked_at', {_ASKED_AT} + %(by)s, '$.expires_at', {_EXPIRES_AT} + %(by)s) AS BLOB)
+WHERE question IS NOT NULL AND state <> 'finished' AND iif(json_valid({_TEXT}), %(where)s, FALSE)"""  # noqa: S608
+
+# What an undo waits for ends so long after its execution: these times belong together.
+_UNDONE_LATER = """
+seq IN (SELECT execution FROM undos WHERE ended_at IS NULL AND due_at IS NOT NULL)"""
+# Nobody knows the age of what lies in the future. It counts as new, in the order that it has.
+_MAKE_NEW = (
+    """
+UPDATE undos SET due_at = due_at - finished_at + :now FROM executions
+WHERE seq = execution AND ended_at IS NULL AND due_at IS NOT NULL AND finished_at > :now""",
+    f"UPDATE executions SET finished_at = :now WHERE finished_at > :now AND {_UNDONE_LATER}",  # noqa: S608
+    _MOVE_QUESTION % {"by": f"(:now - {_ASKED_AT})", "where": f"{_ASKED_AT} > :now"},
+    """
+UPDATE executions INDEXED BY executions_open
+SET accepted_at = :now, started_at = min(started_at, :now)
+WHERE state <> 'finished' AND accepted_at > :now""",
+    """
+UPDATE reports SET created_at = min(created_at, :now), due_at = min(due_at, :now + :longest)
+WHERE created_at > :now OR due_at > :now + :longest""",
+    """
+UPDATE effects SET admitted_at = :now - 0.001 * newer, ended_at = min(ended_at, :now),
+    settled_at = min(settled_at, :now + settle)
+FROM (SELECT execution AS of, row_number() OVER (ORDER BY admitted_at DESC) AS newer
+    FROM effects WHERE admitted_at > :now AND leads) WHERE execution = of""",
+    "UPDATE forgiven SET at = :now WHERE at > :now",
+)
+_MOVE_TIMES = (
+    """
+UPDATE executions INDEXED BY executions_open
+SET accepted_at = accepted_at + :by, started_at = started_at + :by WHERE state <> 'finished'""",
+    f"UPDATE executions SET finished_at = finished_at + :by WHERE {_UNDONE_LATER}",  # noqa: S608
+    "UPDATE reports SET created_at = created_at + :by, due_at = due_at + :by",
+    """
+UPDATE effects SET admitted_at = admitted_at + :by, ended_at = ended_at + :by,
+    settled_at = settled_at + :by WHERE admitted_at > :now - max(:recent, abs(:by))""",
+    "UPDATE forgiven SET at = at + :by",
+    "UPDATE undos SET asked_at = asked_at + :by WHERE ended_at IS NULL",
+)
+_MOVE_DEADLINES = (
+    "UPDATE undos SET due_at = due_at + :by WHERE ended_at IS NULL",
+    _MOVE_QUESTION % {"by": ":by", "where": "TRUE"},
+)
+
+
+class SqliteAges(SqliteFile):
+    """The part of the journal that keeps the ages of what it holds."""
+
+    async def take_over(self, reading: Reading) -> Gap:
+        return await self._run(lambda cursor: _take_over(cursor, reading))
+
+    async def note_reading(self, reading: Reading) -> None:
+        await self._write(_noted(reading))
+
+    def _follow_service(self, connection: sqlite3.Connection) -> None:
+        """Take the time from the service that serves from this file, or did so last."""
+        here = Clock().reading()
+        stored = _recalled(connection, _CLOCKS)
+        if stored and (last := Reading(*stored)).boot == here.boot != "":
+            self._now = lambda: time.monotonic() - last.monotonic + last.now
+
+
+def surely_before(cursor: sqlite3.Cursor, before: float) -> float:
+    """What is stamped earlier is surely at least as old as the time `before`: each jump that came
+    since has made it look older than it is.
+    """
+    for at, seconds in reversed(_recalled(cursor, _JUMPS) or []):
+        if at <= before:
+            break
+        before -= seconds
+    return before
+
+
+def _take_over(cursor: sqlite3.Cursor, reading: Reading) -> Gap:
+    gap = Gap.between(_last_reading(cursor, reading), reading)
+    before = reading.now - gap.ahead
+    bound = {"now": before, "longest": LONGEST_PAUSE_SECONDS, "recent": RECENT_SECONDS}
+    for statement in _MAKE_NEW:
+        cursor.execute(statement, bound)
+    for statement in _MOVE_TIMES if gap.ahead else ():
+        cursor.execute(statement, {**bound, "by": gap.ahead})
+    # Where nobody knows how long no service ran, what decides something waits its full time.
+    for statement in _MOVE_DEADLINES:
+        cursor.execute(statement, {"by": gap.ahead + gap.unknown})
+    _note_jump(cursor, reading.now, max(gap.ahead, 0.0) + gap.unknown)
+    cursor.execute(*_noted(reading))
+    return gap
+
+
+def _last_reading(cursor: sqlite3.Cursor, reading: Reading) -> Reading:
+    """What the clocks said last. Releases before this one kept the times of executions alone."""
+    if stored := _recalled(cursor, _CLOCKS):
+        return Reading(*stored)
+    newest = cursor.execute(_NEWEST_TIME).fetchone()[0] or reading.now
+    return Reading("", 0.0, min(newest, reading.now))
+
+
+def _note_jump(cursor: sqlite3.Cursor, at: float, seconds: float) -> None:
+    """What is finished is not moved: it would take too long. So it looks older from now on."""
+    if seconds < SHORTEST_JUMP_SECONDS:
+        return
+    jumps = [*(_recalled(cursor, _JUMPS) or []), (at, seconds)]
+    if len(jumps) > MAX_JUMPS:
+        (_, first), (until, second), *jumps = jumps
+        jumps = [(until, first + second), *jumps]
+    cursor.execute(sql.REMEMBER, (*_JUMPS, orjson.dumps(jumps)))
+
+
+def _noted(reading: Reading) -> tuple[str, tuple[Any, ...]]:
+    return sql.REMEMBER, (*_CLOCKS, orjson.dumps(list(reading)))
+
+
+def _recalled(cursor: sqlite3.Cursor | sqlite3.Connection, key: tuple[str, str]) -> Any:
+    row = cursor.execute(_RECALL, key).fetchone()
+    return orjson.loads(row[0]) if row else None
