@@ -81,8 +81,14 @@ _MOVE_DEADLINES = (
 class SqliteAges(SqliteFile):
     """The part of the journal that keeps the ages of what it holds."""
 
+    _is_taken_over = False
+
     async def take_over(self, reading: Reading) -> Gap:
-        return await self._run(lambda cursor: _take_over(cursor, reading))
+        if self._is_taken_over:
+            return Gap()
+        gap = await self._run(lambda cursor: _take_over(cursor, reading))
+        self._is_taken_over = True
+        return gap
 
     async def note_reading(self, reading: Reading) -> None:
         await self._write(_noted(reading))
@@ -115,8 +121,9 @@ def _take_over(cursor: sqlite3.Cursor, reading: Reading) -> Gap:
     for statement in _MOVE_TIMES if gap.ahead else ():
         cursor.execute(statement, {**bound, "by": gap.ahead})
     # Where nobody knows how long no service ran, what decides something waits its full time.
-    for statement in _MOVE_DEADLINES:
-        cursor.execute(statement, {"by": gap.ahead + gap.unknown})
+    longer = gap.ahead + gap.unknown
+    for statement in _MOVE_DEADLINES if longer else ():
+        cursor.execute(statement, {"by": longer})
     _note_jump(cursor, reading.now, max(gap.ahead, 0.0) + gap.unknown)
     cursor.execute(*_noted(reading))
     return gap

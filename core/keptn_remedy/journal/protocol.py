@@ -454,7 +454,7 @@ class Maintenance(Protocol):
 
     async def take_over(self, reading: Reading) -> Gap:
         """Move what is stored along with the clocks, since their last reading; return what has
-        happened since. Before anything else is asked of the journal.
+        happened since. Once, before anything is pruned or acts.
 
         Ages stay as they are. Where nobody knows how long no service ran, questions and undos wait
         their full time, and what is finished is kept as much longer. What lies in the future even

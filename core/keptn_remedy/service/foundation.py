@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -16,7 +16,7 @@ from keptn_remedy.guardrails.defaults import ReplicaSettings
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.guardrails.policy_file import PolicyFile
 from keptn_remedy.http_client import lent_session
-from keptn_remedy.journal import Journal, maintenance, open_journal
+from keptn_remedy.journal import Journal, JournalError, maintenance, open_journal
 from keptn_remedy.keptn.peer import Peer, peer_of
 from keptn_remedy.ops.operator_token import OperatorToken
 from keptn_remedy.registry import Registry
@@ -62,7 +62,8 @@ async def opened(
         metrics, steady = Metrics(installed_version()), SteadyClock(clock)
         journal = open_journal(settings.journal, now=steady.now, on_commit=metrics.note_commit)
         stack.push_async_callback(journal.close)
-        await maintenance.take_over(journal, steady, metrics.note_clock_step)
+        with suppress(JournalError):  # it is tried again before anything acts
+            await maintenance.take_over(journal, steady, metrics.note_clock_step)
         stack.push_async_callback(registry.close)
         policy = PolicyFile(settings.policy, journal, partial(replicas.rules, names=registry.names))
         await policy.begin()

@@ -102,8 +102,6 @@ class Service:
             maintenance.watch(
                 base.journal, base.clock, self._replies, report, self.engine.look_again
             ),
-            maintenance.watch_clock(base.journal, base.clock, base.metrics.note_clock_step),
-            maintenance.prune(base.journal, base.clock, base.settings.retention_days),
         ]
         if base.peer.control_plane.exists:
             loops += [self._aborted_tasks.run(), self._missed_triggers.run()]
@@ -111,12 +109,20 @@ class Service:
 
     async def _take_over_and_run(self) -> None:
         """Take over what the last process left, then start executions and send reports."""
-        sleep, grace = self._base.clock.sleep, max(GRACE_SECONDS, self.settings.held_seconds)
+        base = self._base
+        sleep, grace = base.clock.sleep, max(GRACE_SECONDS, self.settings.held_seconds)
+        clock = base.journal, base.clock, base.metrics.note_clock_step
+        await insist(lambda: maintenance.take_over(*clock), sleep)
         await insist(lambda: self.journal.recover(grace), sleep)
         # Before anything starts, which could otherwise take the targets of what was cut off.
         await self.engine.reserve_targets(sleep)
         self.readiness.note_started()
-        await asyncio.gather(self.outbox.run(), self.engine.run())
+        await asyncio.gather(
+            self.outbox.run(),
+            self.engine.run(),
+            maintenance.watch_clock(*clock),
+            maintenance.prune(base.journal, base.clock, base.settings.retention_days),
+        )
 
     async def drain(self) -> None:
         """Start nothing new, but store what arrives; let what runs end, and report it."""
