@@ -40,14 +40,16 @@ def retry_after(
     headers: Mapping[str, str], now: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> float | None:
     """Seconds until the time that Retry-After names (RFC 9110 §10.2.3), at most 300; None where it
-    names none.
+    names none. A date is compared with the peer's own clock, where the answer tells it.
     """
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
         seconds = float(text)
     else:
         try:
-            seconds = (parsedate_to_datetime(text) - now()).total_seconds()
+            sent_at = headers.get("Date")
+            answered_at = parsedate_to_datetime(sent_at) if sent_at else now()
+            seconds = (parsedate_to_datetime(text) - answered_at).total_seconds()
         except (ValueError, TypeError):
             return None
     return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS)

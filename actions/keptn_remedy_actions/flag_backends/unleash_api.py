@@ -223,6 +223,9 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     if text.isascii() and text.isdigit():
         return float(text)
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+        # By the server's own clock: ours may differ.
+        sent_at = headers.get("Date")
+        now = email.utils.parsedate_to_datetime(sent_at).timestamp() if sent_at else time.time()
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)
     except ValueError:
         return None
