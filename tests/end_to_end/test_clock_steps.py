@@ -186,9 +186,9 @@ async def test_an_undo_comes_after_its_full_time_and_not_later(
 
 
 async def undoes_in_time(rig: Rig, execution: str) -> None:
-    async def state() -> Any:
+    async def state() -> str | None:
         undo = await rig.service.journal.undo_of(execution)
-        return undo and undo.state
+        return undo.state if undo else None
 
     rig.clock.forward(3500)
     await rig.service.journal.records()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from keptn_remedy.journal import Alike, Arm, Ending, Execution, Question
+from keptn_remedy.journal import Alike, Arm, Ending, Execution, Last, Question
 from keptn_remedy.journal.ages import LONGEST_PAUSE_SECONDS
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.support.clock import Clock, Gap, Reading, SteadyClock
@@ -109,6 +109,12 @@ def machine() -> Machine:
     return Machine()
 
 
+async def last_on_flag(journal: SqliteJournal) -> Last:
+    last = await asked(journal, lambda history: history.last("flag"))
+    assert last
+    return last
+
+
 STEPS = [-5 * HOUR, -2 * HOUR, 2 * HOUR, 24 * HOUR, 40 * DAY, -40 * DAY]
 
 
@@ -172,7 +178,7 @@ async def test_what_rails_count_is_neither_freed_nor_kept_longer(
     machine.pass_(MINUTE)
     async with serving(path, machine) as (process, _):
         assert await process.acted_within(HOUR) == 1
-        last = await asked(process.journal, lambda history: history.last("flag"))
+        last = await last_on_flag(process.journal)
         assert last.ended_at == pytest.approx(process.clock.now() - MINUTE)
         assert last.settled_at == pytest.approx(process.clock.now() + 30)
         machine.pass_(HOUR)
@@ -241,7 +247,7 @@ async def test_what_lies_in_the_future_counts_as_new(path: Path, machine: Machin
     machine.wall -= DAY
     async with serving(path, machine) as (process, _):
         assert await process.acted_within(1) == 3
-        last = await asked(process.journal, lambda history: history.last("flag"))
+        last = await last_on_flag(process.journal)
         assert last.handle > second.handle > first.handle
         assert await process.question_expires_in() == pytest.approx(HOUR, abs=0.01)
         waiting = await process.journal.unannounced(process.clock.now() + 1, 9)
