@@ -221,7 +221,7 @@ class _Taken(RunningExecution, Generic[A]):
         if runs and not may_be_repeated(self._action):
             return Outcome.errored(_INTERRUPTED)
         if runs >= MAX_RUNS:
-            why = f"not tried again: {runs} runs of it ended with a restart"
+            why = f"not tried again: it was begun {runs} times, and never came to its end"
             return Outcome.errored(f"{why}{self._perhaps_applied}")
         return None
 

@@ -8,6 +8,7 @@ from functools import partial
 
 from keptn_remedy.action import Outcome, PlannedAction
 from keptn_remedy.engine.execution import (
+    MAX_RUNS,
     NotTaken,
     PlainExecution,
     PlannedExecution,
@@ -25,6 +26,9 @@ from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.journal import Ending, Execution, insist
 from keptn_remedy.registry import Registry
 from keptn_remedy.support import logs
+
+# After so many runs that never ended, an execution may be what kills the process.
+SUSPECT_RUNS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +87,13 @@ class Runner:
         self._running: dict[str, RunningExecution] = {}
         # Why they were aborted, for those that do not run yet, or not any more.
         self._aborted: dict[str, str] = {}
+        self._is_culprit_sought = False
+
+    def seek_culprit(self) -> None:
+        """The last process died. What has seen that twice begins one at a time from now on: so only
+        the one that kills the process goes on doing so, and is given up.
+        """
+        self._is_culprit_sought = True
 
     async def run(self, execution: Execution) -> Outcome:
         """Run one execution. Raises only CancelledError, which leaves the execution open."""
@@ -92,6 +103,9 @@ class Runner:
             if refusal := await self._refused_unasked(execution):
                 running = NotTaken(execution, self._runtime, refusal)
             aborted = execution.aborted or self._aborted.get(execution.id)
+            if aborted is None and self._is_suspect(execution):
+                await self._factory.waiting_room.until_alone(execution.id)
+                aborted = self._aborted.get(execution.id)
             if aborted is None:
                 await self._begin(execution)
                 aborted = self._aborted.get(execution.id)  # an abort may have come meanwhile
@@ -110,6 +124,7 @@ class Runner:
             return ending.outcome
         finally:
             self._running.pop(execution.id, None)
+            self._factory.waiting_room.make_way(execution.id)
             if execution.lane in self._factory.overdue.lanes:
                 self._factory.overdue.discard(execution.id)
 
@@ -157,6 +172,7 @@ class Runner:
         """Finish an execution whose code still runs, and does not hear that it was cut off."""
         execution, seconds = running.execution, running.overdue_seconds
         self._running.pop(execution.id, None)
+        self._factory.waiting_room.make_way(execution.id)
         ending = running.abandoned(why)
         self._factory.overdue.add(execution)
         logs.logger().error(
@@ -181,6 +197,9 @@ class Runner:
         except TaskEnded as ended:
             self._aborted[execution.id] = ended.reason
             return None
+
+    def _is_suspect(self, execution: Execution) -> bool:
+        return self._is_culprit_sought and SUSPECT_RUNS <= execution.runs < MAX_RUNS
 
     async def _begin(self, execution: Execution) -> None:
         journal, clock = self._runtime.journal, self._runtime.clock

@@ -7,11 +7,13 @@ import asyncio
 from keptn_remedy.engine.slots import Slots
 from keptn_remedy.support.clock import Clock
 
+LOOK_SECONDS = 5.0
+
 
 class WaitingRoom:
-    """Two doors lead out: `answered` wakes the execution whose question has its verdict,
-    `call_next` wakes whoever has waited longest for a turn. Behind either door a slot is waited
-    for.
+    """Three doors lead out: `answered` wakes the execution whose question has its verdict,
+    `call_next` wakes whoever has waited longest for a turn, and through the third one goes alone
+    whoever may be what kills the process. Behind each door a slot is waited for.
     """
 
     def __init__(self, slots: Slots, clock: Clock) -> None:
@@ -20,6 +22,9 @@ class WaitingRoom:
         self._for_answers: dict[str, asyncio.Event] = {}
         # In the order of arrival; a dict, since any of them may leave first.
         self._for_turns: dict[asyncio.Event, None] = {}
+        # Who went through the third door, with its task; and who waits there, in order.
+        self._alone: tuple[str, asyncio.Task[object]] | None = None
+        self._to_be_alone: dict[asyncio.Event, None] = {}
         self._inside: set[asyncio.Task[object]] = set()
         self._is_closed = False
 
@@ -47,6 +52,27 @@ class WaitingRoom:
         """Wait for nothing but time to pass."""
         await self._wait(asyncio.Event(), seconds)
 
+    async def until_alone(self, execution_id: str) -> None:
+        """Wait until nobody else who went through this door goes on. Whoever did so makes way in
+        the end, or when it waits for something else in here.
+        """
+        called, task = asyncio.Event(), _current_task()
+        self._to_be_alone[called] = None
+        try:
+            while self._alone or next(iter(self._to_be_alone)) is not called:
+                await self._wait(called, LOOK_SECONDS)
+                called.clear()
+            self._alone = execution_id, task
+        finally:
+            del self._to_be_alone[called]
+            self._call_next_to_be_alone()
+
+    def make_way(self, execution_id: str) -> None:
+        """If this execution went on alone, the next one may."""
+        if self._alone and self._alone[0] == execution_id:
+            self._alone = None
+            self._call_next_to_be_alone()
+
     def answered(self, execution_id: str) -> None:
         """The question of this execution has a verdict."""
         if called := self._for_answers.get(execution_id):
@@ -67,10 +93,9 @@ class WaitingRoom:
             task.cancel()
 
     async def _wait(self, called: asyncio.Event, seconds: float) -> None:
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("only a task can wait")
-        has_slot = False
+        task, has_slot = _current_task(), False
+        if self._alone and self._alone[1] is task:
+            self.make_way(self._alone[0])
         self._inside.add(task)
         self._slots.lend()
         if self._is_closed:
@@ -83,3 +108,16 @@ class WaitingRoom:
             self._inside.discard(task)
             if not has_slot:
                 self._slots.take()  # the end of the execution gives one back
+
+    def _call_next_to_be_alone(self) -> None:
+        if self._alone is None:
+            for called in self._to_be_alone:
+                called.set()
+                return
+
+
+def _current_task() -> asyncio.Task[object]:
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("only a task can wait")
+    return task

@@ -27,6 +27,8 @@ from keptn_remedy.service.foundation import Foundation, installed_version
 from keptn_remedy.service.readiness import Readiness
 from keptn_remedy.support import logs
 
+# What the journal remembers of a process that left in an orderly way.
+_LEFT = ("", "left")
 # Kept of the drain for cancelling executions and for sending their reports.
 LEAVE_SECONDS = 5.0
 FLUSH_SECONDS = 3.0
@@ -114,6 +116,9 @@ class Service:
         clock = base.journal, base.clock, base.metrics.note_clock_step
         await insist(lambda: maintenance.take_over(*clock), sleep)
         await insist(lambda: self.journal.recover(grace), sleep)
+        if not await insist(lambda: self.journal.recall(*_LEFT), sleep):
+            self.engine.runner.seek_culprit()
+        await insist(lambda: self.journal.remember(*_LEFT, None), sleep)
         # Before anything starts, which could otherwise take the targets of what was cut off.
         await self.engine.reserve_targets(sleep)
         self.readiness.note_started()
@@ -133,6 +138,7 @@ class Service:
         try:
             async with asyncio.timeout(seconds - min(CLOSE_SECONDS, seconds / 3)):
                 await self.engine.drain(max(seconds - LEAVE_SECONDS, seconds / 3), seconds / 6)
+                await self.journal.remember(*_LEFT, True)
                 # When Keptn can't be reached, waiting for the whole drain would gain nothing.
                 async with asyncio.timeout(FLUSH_SECONDS):
                     await self.outbox.flush()

@@ -1,4 +1,4 @@
-"""The waiting room: two doors, no slot taken inside, and nobody left in it."""
+"""The waiting room: three doors, no slot taken inside, and nobody left in it."""
 
 from __future__ import annotations
 
@@ -113,3 +113,38 @@ async def test_who_is_cancelled_inside_still_has_a_slot_to_give_back_at_its_end(
     assert waiters.slots.free == 0
     waiters.slots.give_back()
     assert waiters.slots.free == 1
+
+
+async def test_who_may_be_the_culprit_goes_on_alone_in_the_order_of_arrival() -> None:
+    room, going_on = Waiters().room, list[str]()
+
+    async def go_on(name: str) -> None:
+        await room.until_alone(name)
+        going_on.append(name)
+
+    tasks = [asyncio.create_task(go_on(name)) for name in ("a", "b", "c", "d")]
+    await until(lambda: len(room) == 3)
+    assert going_on == ["a"]
+    tasks[1].cancel()
+    room.make_way("b")  # it has not gone on
+    await asyncio.gather(tasks[1], return_exceptions=True)
+    assert going_on == ["a"]
+    room.make_way("a")
+    await tasks[2]
+    assert going_on == ["a", "c"]
+    room.make_way("c")
+    await tasks[3]
+
+
+async def test_who_waits_for_an_answer_is_not_alone() -> None:
+    waiters = Waiters()
+    room = waiters.room
+
+    async def ask() -> None:
+        await room.until_alone("a")
+        await room.until_answered("a", 900)
+
+    asking = await waiters.enter("a", ask())
+    await room.until_alone("b")
+    room.answered("a")
+    await asking

@@ -90,7 +90,10 @@ async def test_what_may_be_taken_later_says_whether_it_may_have_been_taken_alrea
 async def test_the_peers_clock_tells_when_to_come_back(
     peer: HttpPeer, distributor: Distributor
 ) -> None:
-    dates = {"Date": "Mon, 02 Mar 2020 12:00:00 GMT", "Retry-After": "Mon, 02 Mar 2020 12:00:20 GMT"}
+    dates = {
+        "Date": "Mon, 02 Mar 2020 12:00:00 GMT",
+        "Retry-After": "Mon, 02 Mar 2020 12:00:20 GMT",
+    }
     peer.answer(503, headers=dates)
     with pytest.raises(Undelivered) as caught:
         await distributor.send(REPORT)

@@ -1,0 +1,102 @@
+"""An action that kills the process: only its execution is given up, not what ran beside it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from keptn_remedy import Action, Context, Outcome
+from keptn_remedy.engine.execution import MAX_RUNS
+from keptn_remedy.service import running
+from keptn_remedy.testing import FakeKeptn, registry_of, triggered
+from tests.providing import Gate, event_url, gated, provider, settings
+from tests.waiting import until
+
+
+class Kill(Action):
+    """Kills the process, as far as one in a test can die: it says so, and never returns."""
+
+    name = "kill"
+    died: ClassVar[asyncio.Event]
+
+    async def run(self, context: Context, value: Any) -> Outcome:
+        self.died.set()
+        await asyncio.Event().wait()
+        return Outcome.passed("unheard of")
+
+
+class Work(Action):
+    """Takes its time."""
+
+    name = "work"
+
+    async def run(self, context: Context, value: Any) -> Outcome:
+        await asyncio.sleep(0.02)
+        return Outcome.passed("done")
+
+
+@pytest.mark.parametrize("place", [0, 2])
+async def test_only_what_kills_the_process_is_given_up(tmp_path: Path, place: int) -> None:
+    names = ["work", "work"]
+    names.insert(place, "kill")
+    asked = [triggered(name, service=f"s{number}") for number, name in enumerate(names)]
+    journal = tmp_path / "journal.db"
+    async with FakeKeptn() as keptn:
+        for number in range(MAX_RUNS):
+            Kill.died = asyncio.Event()
+            async with running(settings(journal, keptn), registry_of(Kill, Work)) as service:
+                for event in asked if number == 0 else ():
+                    await keptn.deliver(event, to=event_url(service))
+                await Kill.died.wait()
+                await until(lambda: all(keptn.started(event["id"]) for event in asked))
+                # Here all is cut off, and nothing drained.
+        async with provider(journal, keptn, Kill, Work):
+            outcomes = [await keptn.task_finished(event["id"]) for event in asked]
+    results = [outcome.result for outcome in outcomes]
+    assert results == ["fail" if name == "kill" else "pass" for name in names]
+    (finished,) = keptn.finished(asked[place]["id"])
+    assert "it was begun 10 times, and never came to its end" in finished.data["message"]
+
+
+async def test_what_is_new_does_not_wait_behind_what_may_be_the_culprit(tmp_path: Path) -> None:
+    gate, journal = Gate(), tmp_path / "journal.db"
+    wait = gated(gate)
+    old = [triggered("wait", service=f"old {number}") for number in range(3)]
+    new = triggered("wait", service="new")
+    async with FakeKeptn() as keptn:
+        for number in range(2):
+            async with running(settings(journal, keptn), registry_of(wait)) as service:
+                for event in old if number == 0 else ():
+                    await keptn.deliver(event, to=event_url(service))
+                await gate.until_entered(3 * (number + 1))
+        async with provider(journal, keptn, wait) as service:
+            await keptn.deliver(new, to=event_url(service))
+            await gate.until_entered(8)
+            assert set(gate.entered[6:]) == {old[0]["id"], new["id"]}
+            await until(lambda: len(service.engine.waiting_room) == 2)
+            gate.open()
+            for event in (*old, new):
+                await keptn.task_finished(event["id"])
+
+
+async def test_after_an_orderly_stop_nobody_is_suspected(tmp_path: Path) -> None:
+    gate, journal = Gate(), tmp_path / "journal.db"
+    wait = gated(gate)
+    asked = [triggered("wait", service=f"s{number}") for number in range(3)]
+    async with FakeKeptn() as keptn:
+        config = settings(journal, keptn, drain_seconds=2)
+        async with running(config, registry_of(wait)) as service:
+            for event in asked:
+                await keptn.deliver(event, to=event_url(service))
+            await gate.until_entered(3)
+        async with running(config, registry_of(wait)) as service:
+            await gate.until_entered(6)
+            await service.drain()
+        async with provider(journal, keptn, wait):
+            await gate.until_entered(9)
+            gate.open()
+            for event in asked:
+                await keptn.task_finished(event["id"])
