@@ -7,7 +7,17 @@ from typing import Annotated, Literal, cast
 
 import typer
 
-from keptn_remedy.cli.usage import Command, WrongUsage, one_of, whole_number
+from keptn_remedy.cli.report_app import report_app
+from keptn_remedy.cli.usage import (
+    Command,
+    ExecutionId,
+    Json,
+    JsonLines,
+    Reason,
+    WrongUsage,
+    one_of,
+    whole_number,
+)
 
 app = typer.Typer(
     name="remedy",
@@ -21,17 +31,10 @@ journal_app = typer.Typer(
     help="Read the journal of executions, also while the service runs.", no_args_is_help=True
 )
 app.add_typer(journal_app, name="journal")
+app.add_typer(report_app, name="reports")
 
 
 State = Literal["accepted", "started", "finished"]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
-ExecutionId = Annotated[
-    str, typer.Argument(metavar="ID", help="The execution's id, from remedy journal list.")
-]
-Reason = Annotated[
-    str, typer.Option(metavar="TEXT", help="Why; stored, and shown with the execution.")
-]
 
 
 @app.command(cls=Command)

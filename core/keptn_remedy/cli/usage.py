@@ -1,11 +1,22 @@
-"""How typer shows the commands: plain argument names, and mistakes without Python's words."""
+"""How typer shows the commands: plain argument names, mistakes without Python's words; and the
+options that several have.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperOption
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
+ExecutionId = Annotated[
+    str, typer.Argument(metavar="ID", help="The execution's id, from remedy journal list.")
+]
+Reason = Annotated[
+    str, typer.Option(metavar="TEXT", help="Why; stored, and shown with the execution.")
+]
 
 
 class WrongUsage(typer.BadParameter):

@@ -5,6 +5,7 @@ the journal says so.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 
 from keptn_remedy.engine.waiting_room import WaitingRoom
@@ -36,8 +37,13 @@ class Orders:
         self._clock = clock
         self._metrics = metrics
         self._heard = 0
+        self._tell: Callable[[], None] = lambda: None
         self._reported: Pause | None = None
         self._wake = asyncio.Event()
+
+    def notify(self, tell: Callable[[], None]) -> None:
+        """Call this for each new order, before it counts as heard."""
+        self._tell = tell
 
     def look(self) -> None:
         """Look now: something was written."""
@@ -60,6 +66,7 @@ class Orders:
         for execution_id in await self._journal.answered():
             self._waiting_room.answered(execution_id)
         if given != self._heard:
+            self._tell()
             await self._journal.note_heard(given)
             self._heard = given
 

@@ -23,6 +23,7 @@ from keptn_remedy.journal.values import (
     Execution,
     Last,
     OpenTask,
+    OwedReport,
     Pause,
     Question,
     Record,
@@ -266,6 +267,10 @@ class Reports(Protocol):
         """
         ...
 
+    async def resend(self, execution_id: str | None = None) -> list[int]:
+        """Have the parked reports of an execution, or all, sent again; returns their handles."""
+        ...
+
     async def owe(self, report: Report) -> Unsent:
         """Store a report that belongs to no trigger."""
         ...
@@ -308,7 +313,9 @@ class Questions(Protocol):
 
 
 class Hearing(Protocol):
-    """Whether the service has heard what people ordered: pauses, and their ends."""
+    """Whether the service has heard what people ordered: pauses, their ends, and reports to be sent
+    again.
+    """
 
     async def orders_given(self) -> int:
         """How many orders there were so far."""
@@ -429,6 +436,10 @@ class Records(Protocol):
 
     async def paused(self) -> Pause | None:
         """As in `Admissions`."""
+        ...
+
+    async def owed_reports(self, limit: int) -> list[OwedReport]:
+        """Reports that Keptn has not acknowledged: parked ones first, then those to be sent."""
         ...
 
     async def backlog(self) -> Backlog:

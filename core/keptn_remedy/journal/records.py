@@ -12,6 +12,7 @@ from keptn_remedy.journal.values import (
     Backlog,
     Cursor,
     Execution,
+    OwedReport,
     Record,
     Since,
     State,
@@ -69,6 +70,9 @@ class SqliteRecords(SqliteFile):
         return rows.executions(
             row[1:] for row in await self._rows(sql.NEXT_IN_LANES, {"held": "[]", "limit": -1})
         )
+
+    async def owed_reports(self, limit: int) -> list[OwedReport]:
+        return [rows.owed_report(row) for row in await self._rows(sql.OWED_REPORTS, (limit,))]
 
     async def backlog(self) -> Backlog:
         *counts, opened_at, owed_at = (await self._rows(sql.BACKLOG, ()))[0]

@@ -96,6 +96,17 @@ class SqliteReports(SqliteFile):
                 self._refused.discard(report.execution or "")
         return self._claimed_report(written.last_row, log_entry, now) if log_entry else None
 
+    async def resend(self, execution_id: str | None = None) -> list[int]:
+        def resend(cursor: sqlite3.Cursor) -> list[int]:
+            parked = cursor.execute(sql.PARKED, {"execution": execution_id})
+            found = [row[0] for row in parked]
+            if found:
+                cursor.execute(sql.RESEND, (self._now(), json_list(found)))
+                cursor.execute(sql.GIVE_ORDER)
+            return found
+
+        return await self._run(resend)
+
     async def owe(self, report: Report) -> Unsent:
         now = self._now()
         written = await self._write((sql.OWE, owed(report, now)))

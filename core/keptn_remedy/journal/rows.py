@@ -19,6 +19,7 @@ from keptn_remedy.journal.values import (
     Last,
     OpenReport,
     OpenTask,
+    OwedReport,
     Pause,
     Question,
     Record,
@@ -153,6 +154,22 @@ def unsent(row: Sequence[Any]) -> Unsent:
     seq, kind, execution_id, event, attempts, doubtful, created_at, action = row
     report = Report(kind, execution_id, event)
     return Unsent(seq, report, attempts, bool(doubtful), created_at, action, is_claimed=True)
+
+
+def owed_report(row: Sequence[Any]) -> OwedReport:
+    """A report that Keptn has not acknowledged."""
+    seq, execution, kind, state, attempts, due_at, reason, created_at, is_blocked = row
+    return OwedReport(
+        kind,
+        state,
+        attempts,
+        _known(due_at),
+        reason,
+        handle=seq,
+        execution=execution,
+        created_at=_known(created_at),
+        is_blocked=bool(is_blocked),
+    )
 
 
 def record(row: Sequence[Any]) -> Record:

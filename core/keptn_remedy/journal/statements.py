@@ -95,6 +95,16 @@ PRUNE = (
     "DELETE FROM undos WHERE execution IN (SELECT value FROM json_each(?))",
 )
 UNDELIVERED = "SELECT kind, state, attempts, due_at, reason FROM reports WHERE execution = ?"
+OWED_REPORTS = """
+SELECT seq, execution, kind, state, attempts, due_at, reason, created_at, blocked FROM reports
+ORDER BY state, seq LIMIT ?"""  # parked ones first
+PARKED = """
+SELECT seq FROM reports INDEXED BY reports_parked
+WHERE state = 'parked' AND (:execution IS NULL OR execution = :execution)"""
+# Keptn is asked first: after so long it may have ended the task.
+RESEND = """
+UPDATE reports SET state = 'unsent', doubtful = 1, attempts = 0, due_at = ?, reason = NULL
+WHERE seq IN (SELECT value FROM json_each(?))"""
 PRUNE_PARKED = "DELETE FROM reports WHERE state = 'parked' AND created_at < ?"
 DOUBT = "UPDATE reports SET doubtful = 1, due_at = max(due_at, ?) WHERE state = 'unsent'"
 # The oldest by seq, so that neither a long history nor a long backlog is walked through.

@@ -159,6 +159,18 @@ class OpenReport:
     reason: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwedReport(OpenReport):
+    """The same with whom it is about (None: no execution), and since when it is owed. `is_blocked`:
+    the way to Keptn refused it. Only the journal reads the `handle`.
+    """
+
+    handle: int
+    execution: str | None
+    created_at: datetime
+    is_blocked: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Undo:
     """The undo of a finished execution: armed until the problem closes or `due_at`, then wanted,

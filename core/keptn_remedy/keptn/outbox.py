@@ -82,13 +82,17 @@ class Outbox:
         else:
             self._feed.offer(unsent)
 
+    def look_again(self) -> None:
+        """Take up what the journal holds and nobody offered."""
+        self._feed.look_again()
+
     async def run(self) -> None:
         """Fetch from the journal what waits there and is due, until cancelled."""
         await asyncio.gather(self._feed.run(), self._held.run())
 
     async def flush(self) -> None:
         """Wait until every report is delivered."""
-        self._feed.look_again()
+        self.look_again()
         while self._chains or self._tasks or self._delivered or self._feed.is_left:
             await self._clock.sleep(FLUSH_LOOK_SECONDS)
 

@@ -57,6 +57,7 @@ class Service:
             base.peer.control_plane, base.clock, period_seconds=base.settings.watch_seconds
         )
         self.engine = _engine(base, self._replies, self.outbox, task_ends)
+        self.engine.orders.notify(self.outbox.look_again)
         self._aborted_tasks = AbortedTasks(
             base.journal,
             task_ends,

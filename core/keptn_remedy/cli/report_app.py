@@ -1,0 +1,59 @@
+"""The commands `remedy reports`, for `commands`: what Keptn has not acknowledged."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from keptn_remedy.cli.usage import Command, Json, JsonLines, whole_number
+
+report_app = typer.Typer(
+    help="Show what Keptn has not been told, and send it again.",
+    no_args_is_help=True,
+)
+
+
+@report_app.command(name="list", cls=Command)
+def reports_list(
+    limit: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="At most this many, up to 100000.",
+            parser=whole_number("--limit", 1, 100_000),
+        ),
+    ] = 100,
+    as_json: JsonLines = False,
+) -> None:
+    """List the reports that Keptn has not acknowledged, parked ones first.
+
+    A parked report was refused because of its content, and is not sent again. A blocked one met a
+    proxy, an address or a token that is wrong; it is tried every 30 s. The others will be sent.
+    """
+    from keptn_remedy.cli import report_commands
+
+    raise typer.Exit(report_commands.list_reports(limit, as_json=as_json))
+
+
+@report_app.command(name="resend", cls=Command)
+def reports_resend(
+    execution: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="ID", help="Only those of this execution; remedy reports list has it."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Send parked reports again.
+
+    The running service asks Keptn first which of them it has, and sends the others. The command
+    waits for the outcome.
+
+    Exit code: 0 if Keptn took all of them, or none was parked; 1 if it refused one again, can't be
+    reached, or nothing of the given execution is parked.
+    """
+    from keptn_remedy.cli import report_commands
+
+    raise typer.Exit(report_commands.resend(execution, as_json=as_json))
