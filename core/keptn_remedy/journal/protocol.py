@@ -271,6 +271,12 @@ class Reports(Protocol):
         """Have the parked reports of an execution, or all, sent again; returns their handles."""
         ...
 
+    async def owe_again(self, record: Record, reports: Sequence[Report]) -> list[Unsent]:
+        """Store reports of an execution that Keptn has acknowledged and did not count. Empty where
+        its state has changed, or some are still to be sent.
+        """
+        ...
+
     async def owe(self, report: Report) -> Unsent:
         """Store a report that belongs to no trigger."""
         ...
@@ -436,6 +442,12 @@ class Records(Protocol):
 
     async def paused(self) -> Pause | None:
         """As in `Admissions`."""
+        ...
+
+    async def told(self, ids: Collection[str]) -> list[Record]:
+        """Those executions of which Keptn has acknowledged every report so far; none that were
+        aborted.
+        """
         ...
 
     async def owed_reports(self, limit: int) -> list[OwedReport]:

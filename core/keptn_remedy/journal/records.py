@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from keptn_remedy.journal import rows
 from keptn_remedy.journal import statements as sql
@@ -70,6 +70,9 @@ class SqliteRecords(SqliteFile):
         return rows.executions(
             row[1:] for row in await self._rows(sql.NEXT_IN_LANES, {"held": "[]", "limit": -1})
         )
+
+    async def told(self, ids: Collection[str]) -> list[Record]:
+        return [rows.record(row) for row in await self._rows(sql.TOLD, (json_list(ids),))]
 
     async def owed_reports(self, limit: int) -> list[OwedReport]:
         return [rows.owed_report(row) for row in await self._rows(sql.OWED_REPORTS, (limit,))]

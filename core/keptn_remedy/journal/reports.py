@@ -14,7 +14,7 @@ from keptn_remedy.journal.claims import Claims
 from keptn_remedy.journal.errors import JournalError
 from keptn_remedy.journal.group_commit import Statement
 from keptn_remedy.journal.sqlite_file import SqliteFile, json_list, owed
-from keptn_remedy.journal.values import Claimed, Unsent, chain
+from keptn_remedy.journal.values import Claimed, Record, Unsent, chain
 
 # How many may be stored while the journal is asked, without anything counting as left there.
 STRANGERS = 100
@@ -111,6 +111,19 @@ class SqliteReports(SqliteFile):
         now = self._now()
         written = await self._write((sql.OWE, owed(report, now)))
         return self._claimed_report(written.last_row, report, now)
+
+    async def owe_again(self, record: Record, reports: Sequence[Report]) -> list[Unsent]:
+        now = self._now()
+
+        def owe(cursor: sqlite3.Cursor) -> list[int]:
+            told = cursor.execute(sql.IS_TOLD, {"id": record.id, "state": record.state})
+            if told.fetchone() is None:
+                return []
+            return [cursor.execute(sql.OWE, owed(r, now)).lastrowid or 0 for r in reports]
+
+        handles = await self._run(owe)
+        stored = zip(handles, reports, strict=False)
+        return [self._claimed_report(handle, r, now, record.action) for handle, r in stored]
 
     async def recover(self, grace: float) -> None:
         await self._write((sql.DOUBT, (self._now() + grace,)))

@@ -42,6 +42,9 @@ WHERE execution = ? AND kind = 'finished' AND EXISTS (SELECT 1 FROM reports AS e
     WHERE earlier.execution = reports.execution AND earlier.kind = 'started'
         AND earlier.state = 'parked')"""
 OWE = f"{_REPORT} VALUES ({_OWED})"
+IS_TOLD = """
+SELECT 1 FROM executions WHERE id = :id AND state = :state
+    AND NOT EXISTS (SELECT 1 FROM reports WHERE execution = :id)"""
 FORGET = "DELETE FROM reports WHERE seq IN (SELECT value FROM json_each(?))"
 REPORTED = """
 UPDATE executions SET reported_at = ? WHERE id IN (SELECT value FROM json_each(?))"""
@@ -145,6 +148,11 @@ WHERE state <> 'finished' AND seq <= ?"""
 WHOLE = f"""
 SELECT {_RECORD}, details, plan, event, question, aborted FROM executions
 WHERE id = ?"""  # noqa: S608
+# What Keptn has acknowledged: `started` of what is open, `finished` of what is not.
+TOLD = f"""
+SELECT {_RECORD} FROM executions WHERE id IN (SELECT value FROM json_each(?))
+    AND (state = 'started' OR reported_at IS NOT NULL) AND aborted IS NULL
+    AND NOT EXISTS (SELECT 1 FROM reports WHERE execution = id)"""  # noqa: S608
 KNOWN = "SELECT id FROM executions WHERE id IN (SELECT value FROM json_each(?))"
 TRIGGER = "SELECT event FROM executions WHERE id = ?"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -57,8 +57,9 @@ class MissedTriggers:
 
     `accept` takes an event as if it had been delivered; with None, undelivered triggers are left
     alone. `report` is called with each stored `finished` of a lost execution; with None, lost
-    executions stay open. `reopened` answers what was closed as aborted and is open again. `policy`
-    holds the rules in force.
+    executions stay open. `compare` is called with the ids of all tasks that Keptn waits for.
+    `reopened` answers what was closed as aborted and is open again. `policy` holds the rules in
+    force.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class MissedTriggers:
         accept: Accept | None,
         report: Callable[[Unsent], None] | None,
         reopened: ReopenedTasks | None = None,
+        compare: Callable[[Collection[str]], Awaitable[None]],
     ) -> None:
         self._journal = journal
         self._control_plane = control_plane
@@ -85,6 +87,7 @@ class MissedTriggers:
         self._accept = accept
         self._report = report
         self._reopened = reopened
+        self._compare = compare
         # Triggers that `accept` ignored under these rules: they are not offered to it again.
         self._ignored: set[str] = set()
         self._ignored_under = policy.rules
@@ -112,6 +115,7 @@ class MissedTriggers:
             return
         if self._reopened:
             await self._reopened.answer(listed.keys())
+        await self._compare(listed.keys())
         for missed in await self._missed(listed):
             trigger = missed.trigger
             task = await self._control_plane.task(trigger.project, trigger.context, trigger.id)

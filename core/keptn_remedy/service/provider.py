@@ -15,6 +15,7 @@ from keptn_remedy.guardrails.stages import StageSizes
 from keptn_remedy.journal import Execution, JournalError, insist, maintenance
 from keptn_remedy.keptn.aborted_tasks import AbortedTasks
 from keptn_remedy.keptn.intake import Intake
+from keptn_remedy.keptn.lost_reports import LostReports
 from keptn_remedy.keptn.missed_triggers import Filters, MissedTriggers
 from keptn_remedy.keptn.outbox import GRACE_SECONDS, Outbox
 from keptn_remedy.keptn.reopened_tasks import ReopenedTasks
@@ -200,6 +201,9 @@ def _missed_triggers(
         reopened=ReopenedTasks(
             base.journal, base.peer.control_plane, base.clock, replies, outbox.offer
         ),
+        compare=LostReports(
+            base.journal, base.peer.control_plane, replies, base.clock, outbox.offer
+        ).compare,
     )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,7 +91,11 @@ class Broom:
             reopened=ReopenedTasks(
                 journal, self.control_plane, self.clock, Replies(SOURCE), self.reported.append
             ),
+            compare=self.compare,
         )
+
+    async def compare(self, listed: Collection[str]) -> None:
+        """Nothing was lost."""
 
     async def accept(self, event: Event) -> Receipt:
         self.asked_to_accept.append(event.id)

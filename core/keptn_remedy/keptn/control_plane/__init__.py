@@ -36,7 +36,11 @@ class TaskState:
 
     def has(self, event_type: str, source: str) -> bool:
         """Whether that source's event was counted."""
-        return any(e.type == event_type and e.source == source for e in self.events)
+        return self.count(event_type, source) > 0
+
+    def count(self, event_type: str, source: str) -> int:
+        """How often that source's event was counted."""
+        return sum(e.type == event_type and e.source == source for e in self.events)
 
 
 class ControlPlane(Protocol):

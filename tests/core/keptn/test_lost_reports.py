@@ -1,0 +1,106 @@
+"""A sidecar that answers 200 and loses the report: only what Keptn lacks is sent again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from keptn_remedy.events import FINISHED, STARTED
+from keptn_remedy.service import Service
+from keptn_remedy.testing import FakeKeptn, triggered
+from tests.clocks import MovedClock
+from tests.providing import Gate, Greet, event_url, gated, provider
+from tests.waiting import until
+
+
+async def _told(service: Service, execution_id: str) -> bool:
+    record = await service.journal.record(execution_id)
+    return bool(record and record.reported_at)
+
+
+@pytest.mark.parametrize("lost", [[STARTED], [FINISHED], [STARTED, FINISHED]], ids=str)
+async def test_what_was_lost_is_sent_again_after_a_minute_and_nothing_else(
+    lost: list[str], tmp_path: Path
+) -> None:
+    clock = MovedClock()
+    async with (
+        FakeKeptn() as keptn,
+        provider(tmp_path / "journal.db", keptn, Greet, clock=clock) as service,
+    ):
+        for kind in lost:
+            keptn.answer_next(200, event_type=kind)  # and it is not counted
+        if lost == [STARTED]:
+            keptn.expect_violation("it came before any started")
+        event = triggered("greet")
+        await keptn.deliver(event, to=event_url(service))
+        await until(lambda: _told(service, event["id"]))
+        assert not keptn.is_complete(event["id"])
+        posts = keptn.posts
+
+        async def complete() -> bool:
+            clock.forward(10)
+            return keptn.is_complete(event["id"])
+
+        await until(complete)
+        assert keptn.posts == posts + len(lost)
+        assert keptn.outcome(event["id"]).result == "pass"
+
+
+async def test_a_lost_started_is_sent_again_while_the_action_runs(tmp_path: Path) -> None:
+    clock, gate = MovedClock(), Gate()
+    slow = gated(gate, timeout=10_000, deadline=10_000)
+    async with (
+        FakeKeptn() as keptn,
+        provider(tmp_path / "journal.db", keptn, slow, clock=clock) as service,
+    ):
+        keptn.answer_next(200, event_type=STARTED)
+        event = triggered("wait")
+        await keptn.deliver(event, to=event_url(service))
+        await gate.until_entered(1)
+
+        async def counted() -> bool:
+            clock.forward(10)
+            return bool(keptn.started(event["id"]))
+
+        await until(counted)
+        gate.open()
+        assert (await keptn.task_finished(event["id"])).result == "pass"
+
+
+async def test_what_keptn_counted_is_asked_about_once(tmp_path: Path) -> None:
+    clock, gate = MovedClock(), Gate()
+    slow = gated(gate, timeout=10_000, deadline=10_000)
+    async with (
+        FakeKeptn() as keptn,
+        provider(tmp_path / "journal.db", keptn, slow, clock=clock) as service,
+    ):
+        event = triggered("wait")
+        await keptn.deliver(event, to=event_url(service))
+        await gate.until_entered(1)
+
+        async def asked() -> bool:
+            clock.forward(10)
+            return _asked_about(keptn, event) > 0
+
+        await until(asked)
+        sweeps = _lists(keptn)
+
+        async def swept() -> bool:
+            clock.forward(10)
+            return _lists(keptn) >= sweeps + 3
+
+        await until(swept)
+        assert _asked_about(keptn, event) == 1
+        assert len(keptn.started(event["id"])) == 1
+        gate.open()
+        await keptn.task_finished(event["id"])
+
+
+def _lists(keptn: FakeKeptn) -> int:
+    """How many sweeps there were: they ask for all projects."""
+    return sum("/event/triggered/" in path and "project=" not in path for path in keptn.asked)
+
+
+def _asked_about(keptn: FakeKeptn, event: dict[str, str]) -> int:
+    return sum(f"keptnContext={event['shkeptncontext']}" in path for path in keptn.asked)
