@@ -16,16 +16,18 @@ from keptn_remedy.events.trigger import ActionTriggered
 STARTED: Final = "sh.keptn.event.action.started"
 FINISHED: Final = "sh.keptn.event.action.finished"
 LOG_ERROR: Final = "sh.keptn.log.error"
+STATUS_CHANGED: Final = "sh.keptn.event.action.status.changed"
 # Keptn's gateway and sidecar reject 64 KB; half leaves room for what they add (docs/keptn.md#k9).
 MAX_REPORT_BYTES: Final = 32_000
 MAX_MESSAGE_CHARACTERS: Final = 2_000
 _REPORT_IDS: Final = uuid5(NAMESPACE_URL, "https://keptn.sh/keptn-remedy/report")
 
-ReportKind = Literal["started", "finished", "log.error"]
+ReportKind = Literal["started", "finished", "log.error", "status.changed"]
 _TYPES: Final[Mapping[ReportKind, str]] = {
     "started": STARTED,
     "finished": FINISHED,
     "log.error": LOG_ERROR,
+    "status.changed": STATUS_CHANGED,
 }
 
 
@@ -79,6 +81,11 @@ class Replies:
             mirrored = "failed" if result == "fail" else "pass"
             data["action"] = {"status": status, "result": mirrored}
         return self._report("finished", trigger, now, data)
+
+    def status_changed(self, trigger: ActionTriggered, now: datetime) -> Report:
+        """`action.status.changed`: the execution is still under way."""
+        data = {**_scope(trigger), "status": "succeeded", "message": "still under way"}
+        return self._report("status.changed", trigger, now, data)
 
     def error_log(self, trigger: ActionTriggered | None, now: datetime, message: str) -> Report:
         """`sh.keptn.log.error`; without a trigger it belongs to no sequence."""

@@ -131,6 +131,9 @@ class SqliteExecutions(SqliteReports):
     async def unannounced(self, before: float, limit: int) -> list[Execution]:
         return rows.executions(await self._rows(sql.UNANNOUNCED, (before, limit)))
 
+    async def begun(self) -> list[str]:
+        return [row[0] for row in await self._rows(sql.BEGUN, ())]
+
     async def open_tasks(self, before: float) -> list[OpenTask]:
         return [rows.open_task(row) for row in await self._rows(sql.OPEN_TASKS, (before,))]
 

@@ -178,6 +178,10 @@ class Executions(Protocol):
         """
         ...
 
+    async def begun(self) -> list[str]:
+        """Ids of open executions whose `started` Keptn has acknowledged; none that were aborted."""
+        ...
+
     async def keep_failure(self, execution: Execution, failure: Outcome) -> None:
         """Store that the plan is being undone, and the outcome that this leads to."""
         ...

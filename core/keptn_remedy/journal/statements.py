@@ -60,6 +60,10 @@ OPEN = "SELECT seq FROM executions INDEXED BY executions_open WHERE state <> 'fi
 PLANNED = f"""
 SELECT {_EXECUTION} FROM executions INDEXED BY executions_open
 WHERE state <> 'finished' AND plan IS NOT NULL ORDER BY seq"""  # noqa: S608
+BEGUN = """
+SELECT id FROM executions INDEXED BY executions_open
+WHERE state <> 'finished' AND state = 'started' AND aborted IS NULL
+    AND NOT EXISTS (SELECT 1 FROM reports WHERE execution = id AND kind = 'started')"""
 UNANNOUNCED = f"""
 SELECT {_EXECUTION} FROM executions INDEXED BY executions_open
 WHERE state <> 'finished' AND state = 'accepted' AND aborted IS NULL AND accepted_at < ?

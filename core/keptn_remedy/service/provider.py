@@ -19,6 +19,7 @@ from keptn_remedy.keptn.lost_reports import LostReports
 from keptn_remedy.keptn.missed_triggers import Filters, MissedTriggers
 from keptn_remedy.keptn.outbox import GRACE_SECONDS, Outbox
 from keptn_remedy.keptn.reopened_tasks import ReopenedTasks
+from keptn_remedy.keptn.signs_of_life import SignsOfLife
 from keptn_remedy.keptn.task_ends import TaskEnds
 from keptn_remedy.ops.operator_api import OperatorApi
 from keptn_remedy.ops.port import OpsPort
@@ -73,6 +74,9 @@ class Service:
             self.engine.dispatcher.offer,
             self._aborted_tasks.abort_by_event,
         )
+        self._signs_of_life = SignsOfLife(
+            base.journal, base.peer.transport.send, self._replies, base.clock, base.metrics
+        )
         self._missed_triggers = _missed_triggers(base, self._replies, self.intake, self.outbox)
         self.readiness = Readiness(base.journal, base.policy, base.pauses)
         self.ops = _ops_port(base, self.engine, self.readiness)
@@ -108,7 +112,11 @@ class Service:
             ),
         ]
         if base.peer.control_plane.exists:
-            loops += [self._aborted_tasks.run(), self._missed_triggers.run()]
+            loops += [
+                self._aborted_tasks.run(),
+                self._missed_triggers.run(),
+                self._signs_of_life.run(),
+            ]
         return loops
 
     async def _take_over_and_run(self) -> None:

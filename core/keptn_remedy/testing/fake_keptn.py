@@ -229,9 +229,11 @@ class FakeKeptn(Sidecar):
         return [keptn_events.sequence_finished(task, "aborted", "pass") for task in rounds]
 
     def time_out(self, trigger_id: str) -> Event:
-        """Time out a task without answers; returns the event that Keptn then sends."""
+        """Time out a task of which the event store holds nothing; returns the event that Keptn
+        then sends.
+        """
         task = self._task(trigger_id)
-        if task.answers:
+        if task.is_stored:
             raise ValueError(
                 f"task {trigger_id} has answers, so Keptn waits for it without a time-out"
             )
@@ -263,6 +265,12 @@ class FakeKeptn(Sidecar):
     def end_sequence(self, trigger_id: str) -> None:
         """End the evaluation that follows the task."""
         self._task(trigger_id).evaluated = True
+
+    def miss_in_store(self, event_type: str) -> None:
+        """Count events of this type without storing them: they keep no task from its time-out
+        (docs/keptn.md#k19).
+        """
+        self._tasks.not_stored.add(event_type)
 
     def let_finished_overtake(self, within_seconds: float) -> None:
         """Process a `finished` first that comes so soon after its `started` (docs/keptn.md#k12)."""

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 import orjson
 from aiohttp import web
 
-from keptn_remedy.events import FINISHED, LOG_ERROR, STARTED
+from keptn_remedy.events import FINISHED, LOG_ERROR, STARTED, STATUS_CHANGED
 from keptn_remedy.testing.http_peer import hang_up
 from keptn_remedy.testing.keptn_task import Received, map_of, text_of
 from keptn_remedy.testing.keptn_tasks import Tasks
@@ -51,6 +51,7 @@ class Sidecar:
         """How often `POST /event` was called, failed calls included."""
         self.log_entries: list[LogEntry] = []
         self.violations: list[str] = []
+        self._refused_types: set[str] = set()
         self._tasks = tasks
         self._by_trigger: defaultdict[str, list[Received]] = defaultdict(list)
         self._faults: deque[_Fault] = deque()
@@ -97,6 +98,10 @@ class Sidecar:
         self._may_count.set()
         self._may_answer.set()
 
+    def refuse_status_changed(self) -> None:
+        """Answer 400 to `action.status.changed`, as Keptn's API does with validation."""
+        self._refused_types.add(STATUS_CHANGED)
+
     # POST /event
 
     async def take_event(self, request: web.Request) -> web.Response:
@@ -133,6 +138,8 @@ class Sidecar:
             what = "not a structured CloudEvent" if event is None else "over 64 KB"
             self.violations.append(f"the posted event is {what}: {body[:200]!r}")
             return 500
+        if text_of(event, "type") in self._refused_types:
+            return 400
         received = Received(event, body, time.monotonic())
         self.received.append(received)
         self._log(received)

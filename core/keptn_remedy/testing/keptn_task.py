@@ -158,6 +158,8 @@ class Task:
     held: Literal["paused", "triggered"] | None = None
     """A sequence that is `triggered` waits for another one: its first task doesn't exist yet."""
     ended: Literal["aborted", "timedOut"] | None = None
+    is_stored: bool = False
+    """Whether the event store holds an event of its providers."""
     is_overtaken: bool = False
     """Whether Keptn processed its `finished` before its `started`, and lost the message."""
     evaluated: bool = True

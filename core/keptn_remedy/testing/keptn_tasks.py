@@ -19,6 +19,7 @@ class Tasks:
         self.by_id: dict[str, Task] = {}
         self.evaluated = True
         self.overtaken_within = 0.0
+        self.not_stored: set[str] = set()
         self._ways = ways
         self._open: dict[str, Task] = {}
         self._by_context: defaultdict[tuple[str, str], list[Task]] = defaultdict(list)
@@ -83,7 +84,10 @@ class Tasks:
     def count(self, received: Received) -> None:
         """Add an event to its task, which the controller finds by project, context and trigger."""
         task = self.by_id.get(received.triggeredid)
-        if task is None or received.type not in (STARTED, FINISHED):
+        if task is None:
+            return
+        task.is_stored = task.is_stored or received.type not in self.not_stored
+        if received.type not in (STARTED, FINISHED):
             return
         if (received.data["project"], received.context) != (task.scope["project"], task.context):
             return
