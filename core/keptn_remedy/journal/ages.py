@@ -14,7 +14,7 @@ import orjson
 
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.sqlite_file import SqliteFile
-from keptn_remedy.support.clock import Clock, Gap, Reading
+from keptn_remedy.support.clock import STEP_SECONDS, Clock, Gap, Reading
 
 # More than any pause before a report is sent again.
 LONGEST_PAUSE_SECONDS = 120.0
@@ -64,7 +64,10 @@ _MOVE_TIMES = (
     """
 UPDATE executions INDEXED BY executions_open
 SET accepted_at = accepted_at + :by, started_at = started_at + :by WHERE state <> 'finished'""",
-    f"UPDATE executions SET finished_at = finished_at + :by WHERE {_UNDONE_LATER}",  # noqa: S608
+    f"""
+UPDATE executions SET accepted_at = accepted_at + :by, started_at = started_at + :by,
+    finished_at = finished_at + :by, reported_at = reported_at + :by
+WHERE {_UNDONE_LATER} AND state = 'finished'""",  # noqa: S608
     "UPDATE reports SET created_at = created_at + :by, due_at = due_at + :by",
     """
 UPDATE effects SET admitted_at = admitted_at + :by, ended_at = ended_at + :by,
@@ -113,7 +116,7 @@ def surely_before(cursor: sqlite3.Cursor, before: float) -> float:
 
 
 def _take_over(cursor: sqlite3.Cursor, reading: Reading) -> Gap:
-    gap = Gap.between(_last_reading(cursor, reading), reading)
+    gap = _gap(cursor, reading)
     before = reading.now - gap.ahead
     bound = {"now": before, "longest": LONGEST_PAUSE_SECONDS, "recent": RECENT_SECONDS}
     for statement in _MAKE_NEW:
@@ -129,12 +132,13 @@ def _take_over(cursor: sqlite3.Cursor, reading: Reading) -> Gap:
     return gap
 
 
-def _last_reading(cursor: sqlite3.Cursor, reading: Reading) -> Reading:
-    """What the clocks said last. Releases before this one kept the times of executions alone."""
+def _gap(cursor: sqlite3.Cursor, reading: Reading) -> Gap:
     if stored := _recalled(cursor, _CLOCKS):
-        return Reading(*stored)
+        return Gap.between(Reading(*stored), reading)
+    # An older release kept no readings: all that tells are the times of its executions.
     newest = cursor.execute(_NEWEST_TIME).fetchone()[0] or reading.now
-    return Reading("", 0.0, min(newest, reading.now))
+    passed = reading.now - newest
+    return Gap(unknown=max(0.0, passed)) if passed > -STEP_SECONDS else Gap(step=passed)
 
 
 def _note_jump(cursor: sqlite3.Cursor, at: float, seconds: float) -> None:

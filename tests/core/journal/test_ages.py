@@ -115,7 +115,7 @@ async def last_on_flag(journal: SqliteJournal) -> Last:
     return last
 
 
-STEPS = [-5 * HOUR, -2 * HOUR, 2 * HOUR, 24 * HOUR, 40 * DAY, -40 * DAY]
+STEPS = [-5 * HOUR, -2 * HOUR, 2 * HOUR, 24 * HOUR, 40 * DAY, -40 * DAY, 1000.0 - Machine().wall]
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -166,6 +166,9 @@ async def test_an_undo_and_an_approval_by_silence_come_in_their_time(
         assert await process.question_expires_in() == pytest.approx(10 * MINUTE, abs=0.01)
         machine.pass_(10 * MINUTE + 1)
         assert await process.due_undos() == ["1"]
+        record = await process.journal.record("1")
+        assert record
+        assert record.finished_at == record.accepted_at
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -245,7 +248,8 @@ async def test_what_lies_in_the_future_counts_as_new(path: Path, machine: Machin
     await process.asks("4", HOUR)
     await process.journal.close()
     machine.wall -= DAY
-    async with serving(path, machine) as (process, _):
+    async with serving(path, machine) as (process, gap):
+        assert gap == Gap(step=-DAY)
         assert await process.acted_within(1) == 3
         last = await last_on_flag(process.journal)
         assert last.handle > second.handle > first.handle
