@@ -108,7 +108,7 @@ def surely_before(cursor: sqlite3.Cursor, before: float) -> float:
     """What is stamped earlier is surely at least as old as the time `before`: each jump that came
     since has made it look older than it is.
     """
-    for at, seconds in reversed(_recalled(cursor, _JUMPS) or []):
+    for at, seconds in reversed(_jumps(cursor)):
         if at <= before:
             break
         before -= seconds
@@ -145,11 +145,17 @@ def _note_jump(cursor: sqlite3.Cursor, at: float, seconds: float) -> None:
     """What is finished is not moved: it would take too long. So it looks older from now on."""
     if seconds < SHORTEST_JUMP_SECONDS:
         return
-    jumps = [*(_recalled(cursor, _JUMPS) or []), (at, seconds)]
+    jumps = [*_jumps(cursor), (at, seconds)]
     if len(jumps) > MAX_JUMPS:
         (_, first), (until, second), *jumps = jumps
         jumps = [(until, first + second), *jumps]
     cursor.execute(sql.REMEMBER, (*_JUMPS, orjson.dumps(jumps)))
+
+
+def _jumps(cursor: sqlite3.Cursor) -> list[tuple[float, float]]:
+    """At which time all that is older began to look older, and by how many seconds."""
+    found: list[tuple[float, float]] | None = _recalled(cursor, _JUMPS)
+    return found or []
 
 
 def _noted(reading: Reading) -> tuple[str, tuple[Any, ...]]:
