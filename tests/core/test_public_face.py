@@ -186,7 +186,7 @@ async def test_what_an_event_is_answered_and_what_keptn_is_told(tmp_path: Path) 
     gate, answers = Gate(), dict[str, Any]()
     async with (
         FakeKeptn() as keptn,
-        provider(tmp_path / "journal.db", keptn, Greet, gated(gate)) as service,
+        provider(tmp_path / "journal.db", keptn, Greet, gated(gate), error_log="always") as service,
         ClientSession() as session,
     ):
         url = event_url(service)

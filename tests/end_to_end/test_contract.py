@@ -328,7 +328,10 @@ async def test_a_batch_is_refused(journal: Path) -> None:
 
 
 async def test_every_report_is_well_formed_to_the_byte(journal: Path) -> None:
-    async with FakeKeptn() as keptn, provider(journal, keptn, Greet, Fail) as service:
+    async with (
+        FakeKeptn() as keptn,
+        provider(journal, keptn, Greet, Fail, error_log="always") as service,
+    ):
         for event in (triggered("greet", {}), triggered("fail", {"errored": "no"})):
             await keptn.deliver(event, to=event_url(service))
             await keptn.task_finished(event["id"])

@@ -35,6 +35,30 @@ async def test_what_was_accepted_but_not_begun_runs_after_a_kill(tmp_path: Path)
         assert len(provider.traces("ran", second["id"])) == 1
 
 
+async def test_what_keptn_aborted_after_a_kill_is_neither_begun_nor_answered(
+    tmp_path: Path,
+) -> None:
+    async with FakeKeptn() as keptn, ProviderProcess(tmp_path, keptn) as provider:
+        await provider.start()
+        provider.shut("gate")
+        first, second = triggered("run-often", {"gate": "gate"}), triggered("run-often")
+        await keptn.deliver(first, to=provider.url)
+        await provider.runs(first["id"])
+        await keptn.deliver(second, to=provider.url)
+
+        provider.kill()
+        assert provider.state(second["id"]) == "accepted"
+        keptn.abort(second["id"])
+        provider.open("gate")
+        await provider.start()
+
+        assert (await keptn.task_finished(first["id"])).result == "pass"
+        await eventually(lambda: provider.state(second["id"]) == "finished")
+        await provider.quiet()
+        assert not provider.traces("ran", second["id"])
+        assert not keptn.events_of(second["id"])
+
+
 async def test_a_planned_action_that_was_cut_off_applies_the_same_plan_again(
     tmp_path: Path,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -79,7 +80,7 @@ class AbortedTasks:
         place = (event.data.get("project"), stage, event.text("shkeptncontext"))
         concerned = [
             task
-            for task in await self._journal.open_tasks(self._clock.now())
+            for task in await self._journal.open_tasks(math.inf)
             if (task.project, task.stage, task.context) == place and task.aborted is None
         ]
         return [

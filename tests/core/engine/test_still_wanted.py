@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from keptn_remedy import Outcome
+from keptn_remedy.engine.slots import Slots
 from keptn_remedy.engine.still_wanted import ENDED, HOLD_SECONDS, StillWanted
+from keptn_remedy.engine.waiting_room import WaitingRoom
 from keptn_remedy.journal import Execution, Unsent
-from tests.core.engine.test_runner import PLAN, Lamp, Machine, machine  # noqa: F401  a fixture
+from keptn_remedy.testing import ImpatientClock
+from tests.core.engine import test_runner
+from tests.core.engine.test_runner import PLAN, Lamp, Machine
 
 Answer = bool | None
+machine = test_runner.machine
 
 
 class Keptn:
@@ -29,20 +35,30 @@ class Keptn:
         return self.last
 
 
-def asking(machine: Machine, keptn: Keptn, stale_seconds: float = 600.0) -> Machine:  # noqa: F811
-    runtime, room = machine.factory.runtime, machine.waiting_room
-    return machine.with_(
+class HurriedClock(ImpatientClock):
+    """One on which no wait takes time, either."""
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> None:
+        await self.sleep(seconds)
+
+
+def asking(machine: Machine, keptn: Keptn, stale_seconds: float = 600.0) -> Machine:
+    """The same machine, which asks this Keptn."""
+    clock = HurriedClock()
+    hurried = machine.on(clock=clock).with_(waiting_room=WaitingRoom(Slots(9), clock))
+    runtime, room = hurried.factory.runtime, hurried.waiting_room
+    return hurried.with_(
         still_wanted=StillWanted(runtime, room, keptn.has_ended, stale_seconds=stale_seconds)
     )
 
 
-async def left(machine: Machine, *, age: float = 3600.0, runs: int = 0) -> Execution:  # noqa: F811
+async def left(machine: Machine, *, age: float = 3600.0, runs: int = 0) -> Execution:
     """An execution that an earlier process accepted so many seconds ago."""
     accepted_at = machine.clock.now() - age
     return replace(await machine.left(), accepted_at=accepted_at, runs=runs)
 
 
-async def test_what_keptn_ended_is_closed_without_a_deed_or_a_word(machine: Machine) -> None:  # noqa: F811
+async def test_what_keptn_ended_is_closed_without_a_deed_or_a_word(machine: Machine) -> None:
     told: list[Unsent] = []
     keptn = Keptn(True)
     telling = Machine(asking(machine, keptn).factory, told.append)
@@ -55,13 +71,13 @@ async def test_what_keptn_ended_is_closed_without_a_deed_or_a_word(machine: Mach
     assert (Lamp.steps, told) == ([], [])
 
 
-async def test_what_keptn_waits_for_is_carried_out(machine: Machine) -> None:  # noqa: F811
+async def test_what_keptn_waits_for_is_carried_out(machine: Machine) -> None:
     keptn = Keptn(False)
     assert (await asking(machine, keptn).run(await left(machine))).result == "pass"
     assert keptn.asked == 1
 
 
-async def test_what_was_just_accepted_is_begun_without_a_question(machine: Machine) -> None:  # noqa: F811
+async def test_what_was_just_accepted_is_begun_without_a_question(machine: Machine) -> None:
     keptn = Keptn(None)
     asked = asking(machine, keptn)
     assert (await asked.run(replace(await machine.left(), runs=0))).result == "pass"
@@ -69,7 +85,7 @@ async def test_what_was_just_accepted_is_begun_without_a_question(machine: Machi
 
 
 @pytest.mark.parametrize("age", [-18_000.0, 31.0])
-async def test_what_is_older_or_of_unknown_age_is_asked_about(age: float, machine: Machine) -> None:  # noqa: F811
+async def test_what_is_older_or_of_unknown_age_is_asked_about(age: float, machine: Machine) -> None:
     keptn = Keptn(False)
     asked = asking(machine, keptn)
     execution = replace(await machine.left(), accepted_at=machine.clock.now() - age)
@@ -77,23 +93,23 @@ async def test_what_is_older_or_of_unknown_age_is_asked_about(age: float, machin
     assert keptn.asked == 1
 
 
-async def test_what_is_held_is_begun_when_keptn_answers(machine: Machine) -> None:  # noqa: F811
+async def test_what_is_held_is_begun_when_keptn_answers(machine: Machine) -> None:
     keptn = Keptn(None, None, False)
     assert (await asking(machine, keptn).run(await left(machine))).result == "pass"
     assert keptn.asked == 3
 
 
 async def test_what_is_old_is_refused_and_told_where_keptn_does_not_answer(
-    machine: Machine,  # noqa: F811
+    machine: Machine,
 ) -> None:
     told: list[Unsent] = []
     telling = Machine(asking(machine, Keptn(None)).factory, told.append)
-    before = machine.clock.monotonic()
+    before = telling.clock.monotonic()
     outcome = await telling.run(await left(machine, age=7200.0))
     assert (outcome.status, outcome.result) == ("succeeded", "fail")
     assert outcome.message.startswith("refused: it is 2h")
     assert outcome.details["rule"] == "REMEDY_STALE_AFTER"
-    assert machine.clock.monotonic() - before >= HOLD_SECONDS
+    assert telling.clock.monotonic() - before >= HOLD_SECONDS
     kinds = [unsent.report.kind for unsent in told]
     assert kinds == ["started", "finished", "log.error"]
     assert Lamp.steps == []
@@ -104,18 +120,18 @@ async def test_what_is_not_too_old_acts_after_it_was_held(
     age: float,
     stale: float,
     result: str,
-    machine: Machine,  # noqa: F811
+    machine: Machine,
 ) -> None:
     asked = asking(machine, Keptn(None), stale)
     assert (await asked.run(await left(machine, age=age))).result == result
 
 
-async def test_an_age_that_is_not_known_is_too_old(machine: Machine) -> None:  # noqa: F811
+async def test_an_age_that_is_not_known_is_too_old(machine: Machine) -> None:
     outcome = await asking(machine, Keptn(None)).run(await left(machine, age=-18_000.0))
     assert outcome.message.startswith("refused: its age is not known")
 
 
-async def test_a_keptn_that_never_answers_holds_up_the_first_ones_only(machine: Machine) -> None:  # noqa: F811
+async def test_a_keptn_that_never_answers_holds_up_the_first_ones_only(machine: Machine) -> None:
     keptn = Keptn(None)
     asked = asking(machine, keptn)
     await asked.run(await left(machine, age=60))
@@ -125,7 +141,7 @@ async def test_a_keptn_that_never_answers_holds_up_the_first_ones_only(machine: 
 
 
 async def test_a_plan_that_a_cut_off_process_left_is_told_when_it_is_refused(
-    machine: Machine,  # noqa: F811
+    machine: Machine,
 ) -> None:
     execution = replace(await left(machine, runs=1), plan=PLAN)
     outcome = await asking(machine, Keptn(None)).run(execution)
@@ -133,7 +149,7 @@ async def test_a_plan_that_a_cut_off_process_left_is_told_when_it_is_refused(
     assert Lamp.steps == []
 
 
-async def test_an_undo_that_was_cut_off_is_ended_without_a_question(machine: Machine) -> None:  # noqa: F811
+async def test_an_undo_that_was_cut_off_is_ended_without_a_question(machine: Machine) -> None:
     execution = replace(await left(machine, runs=1), plan=PLAN, failure=Outcome.failed("no"))
     await asking(machine, Keptn(True)).run(execution)
     assert Lamp.steps == ["undo"]
@@ -143,7 +159,7 @@ async def test_an_undo_that_was_cut_off_is_ended_without_a_question(machine: Mac
 async def test_what_waits_for_its_turn_is_announced_only_where_keptn_waits_for_it(
     answers: tuple[Answer],
     announced: int,
-    machine: Machine,  # noqa: F811
+    machine: Machine,
 ) -> None:
     told: list[Unsent] = []
     telling = Machine(asking(machine, Keptn(*answers)).factory, told.append)
@@ -156,11 +172,11 @@ async def test_what_waits_for_its_turn_is_announced_only_where_keptn_waits_for_i
 
 
 async def test_after_a_minute_without_an_answer_it_is_announced_all_the_same(
-    machine: Machine,  # noqa: F811
+    machine: Machine,
 ) -> None:
     told: list[Unsent] = []
     telling = Machine(asking(machine, Keptn(None)).factory, told.append)
     execution = await left(machine, age=400)
     assert not await telling.runner.announce(execution)
-    await machine.clock.sleep(HOLD_SECONDS)
+    await telling.clock.sleep(HOLD_SECONDS)
     assert await telling.runner.announce(execution)
