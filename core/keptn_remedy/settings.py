@@ -53,6 +53,9 @@ class Settings(FromVariables):
     """Address of the ops port, which serves probes, metrics and the API."""
     ops_port: Port = 8090
     """Ops port."""
+    host_names: Names = ()
+    """Names besides `localhost` under which a port on loopback may be called, separated by commas.
+    Requests for other names, or from pages of other sites, are refused (DNS rebinding)."""
     operator_token_file: Path | None = None
     """File with the bearer token that orders on the ops port must carry, at least 16 characters.
     It is read for each order, so it can be replaced at any time. Default: the ops port takes no

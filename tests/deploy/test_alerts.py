@@ -36,6 +36,7 @@ ON_PURPOSE = [
 SUSPENDED = f'remedy_refusals_total{{{OURS},rail="suspended",rule="a",action="scale"}}'
 NOT_UNDONE = f'remedy_undos_total{{{OURS},action="scale",state="refused"}}'
 UNDONE = f'remedy_undos_total{{{OURS},action="scale",state="done"}}'
+GUESSED = f'remedy_operator_tokens_refused_total{{{OURS},answer="limited"}}'
 PASSED = f'remedy_executions_finished_total{{{OURS},action="scale",result="pass"}}'
 
 
@@ -106,6 +107,8 @@ def test_prometheus_takes_the_rules(rules: Path) -> None:
         ({NOT_UNDONE: "_x25 1x60"}, 30, ["RemedyUndosFail"]),
         ({NOT_UNDONE: "1x50 2x60"}, 60, ["RemedyUndosFail"]),
         ({NOT_UNDONE: "1x100"}, 60, []),
+        ({GUESSED: "0x20 9x60"}, 25, ["RemedyOperatorTokenGuessed"]),
+        ({GUESSED: "0x20 4x60"}, 25, []),
     ],
     ids=str,
 )

@@ -69,6 +69,7 @@ class ProviderProcess:
         **settings: object,
     ) -> None:
         self.folder = folder
+        self._output: int | None = None
         self.journal = folder / "journal.db"
         self.log = folder / "provider.log"
         self._traces = folder / "traces"
@@ -102,16 +103,20 @@ class ProviderProcess:
 
     # Its life
 
+    def write_to(self, descriptor: int) -> None:
+        """Have the process write there instead of to the log."""
+        self._output = descriptor
+
     def launch(self) -> None:
         """Start the process, on the ports of before."""
         assert self._process is None
-        with self.log.open("ab") as output:
+        with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [str(REMEDY), "serve"],
                 cwd=self.folder,
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,
-                stdout=output,
+                stdout=log if self._output is None else self._output,
                 stderr=subprocess.STDOUT,
                 preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call, nothing that locks
             )

@@ -70,7 +70,7 @@ class Posted:
         framing = (
             "Transfer-Encoding: chunked" if self.chunked else f"Content-Length: {len(self.body)}"
         )
-        lines = [b"POST / HTTP/1.1", b"Host: provider", b"Connection: close", framing.encode()]
+        lines = [b"POST / HTTP/1.1", b"Host: localhost", b"Connection: close", framing.encode()]
         lines += [
             f"{name}: {value}".encode("utf-8", "surrogateescape") for name, value in self.headers
         ]
@@ -584,16 +584,17 @@ GARBAGE = {
     "a thousand headers": b"POST / HTTP/1.1\r\n" + b"X: x\r\n" * 1_000 + b"\r\n",
     "header without colon": b"POST / HTTP/1.1\r\nHost provider\r\n\r\n",
     "control character in a header": b"POST / HTTP/1.1\r\nHost: a\x01b\r\n\r\n",
-    "folded header": b"POST / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n",
-    "negative length": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
-    "word as length": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: many\r\n\r\n",
-    "two lengths": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n"
+    "folded header": b"POST / HTTP/1.1\r\nHost: localhost\r\n b\r\n\r\n",
+    "negative length": b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+    "word as length": b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: many\r\n\r\n",
+    "two lengths": b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n"
     b"Content-Length: 2\r\n\r\nab",
-    "length and chunks": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n"
+    "length and chunks": b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n"
     b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "wrong chunk": b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nab\r\n",
-    "unknown transfer": b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: pigeon\r\n\r\n",
-    "two content types": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\n"
+    "wrong chunk": b"POST / HTTP/1.1\r\nHost: localhost\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\nzz\r\nab\r\n",
+    "unknown transfer": b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: pigeon\r\n\r\n",
+    "two content types": b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n"
     b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
 }
 

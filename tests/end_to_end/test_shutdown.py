@@ -1,5 +1,7 @@
 """SIGTERM: what arrives is stored, what runs may end, what can't goes to the next process."""
 
+import fcntl
+import os
 import time
 from pathlib import Path
 from signal import SIGINT, SIGTERM, Signals
@@ -10,6 +12,7 @@ import orjson
 import pytest
 
 from keptn_remedy.events import FINISHED, STARTED, STRUCTURED
+from keptn_remedy.support.output import FLUSH_SECONDS
 from keptn_remedy.testing import FakeKeptn, triggered
 from tests.end_to_end.provider_process import ProviderProcess, eventually
 
@@ -24,6 +27,23 @@ async def test_an_idle_provider_leaves_at_once(tmp_path: Path) -> None:
         left = await provider.stop()
         assert left.code == 0
         assert left.seconds < AT_ONCE_SECONDS
+
+
+async def test_output_that_nobody_reads_stops_neither_events_nor_the_exit(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)  # a few lines fill it
+    async with FakeKeptn() as keptn, ProviderProcess(tmp_path, keptn) as provider:
+        provider.write_to(writing)
+        await provider.start()
+        os.close(writing)
+        for number in range(20):
+            event = triggered("run-often", service=f"service-{number}")
+            await keptn.deliver(event, to=provider.url)
+            await keptn.task_finished(event["id"])
+        left = await provider.stop()
+        assert left.code == 0
+        assert left.seconds < AT_ONCE_SECONDS + FLUSH_SECONDS
+    os.close(reading)
 
 
 async def test_what_arrives_during_the_drain_is_stored_but_not_started(tmp_path: Path) -> None:

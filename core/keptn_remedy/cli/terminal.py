@@ -58,7 +58,9 @@ def _print_aligned(rows: Sequence[Sequence[str]]) -> None:
 
 def coloured(text: str, word: str = "") -> Text:
     """The text in the colour of an outcome or a state; the text's first word if none is given."""
-    return Text(text, style=_COLOURS.get(word or text.partition(":")[0], ""), overflow="fold")
+    return Text(
+        printable(text), style=_COLOURS.get(word or text.partition(":")[0], ""), overflow="fold"
+    )
 
 
 def printable(value: object) -> str:
@@ -77,8 +79,9 @@ def clean_up_on_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def say(line: str) -> None:
-    typer.echo(line)
+def say(text: str) -> None:
+    """Print it, in lines of which none steers the terminal."""
+    typer.echo("\n".join(map(printable, text.split("\n"))))
 
 
 def say_folded(text: str, first: str = "", rest: str = "") -> None:

@@ -39,7 +39,7 @@ def peer_of(
     show: Callable[[Report], None] | None,
 ) -> Peer:
     """The peer that `REMEDY_TRANSPORT` names. In local mode `show` is called with each report."""
-    receiver = HttpReceiver(settings.host, settings.port, metrics)
+    receiver = HttpReceiver(settings.host, settings.port, metrics, names=settings.host_names)
     if settings.transport == "local":
         return Peer(Local(receiver, show), NoControlPlane())
     token = keptn.keptn_api_token.get_secret_value() if keptn.keptn_api_token else None

@@ -56,6 +56,11 @@ def json_answer(
     return web.Response(status=status, body=body, content_type=content_type, headers=headers)
 
 
+def problem(status: int, title: str) -> web.Response:
+    """An error that met no handler."""
+    return _problem(models.ProblemDetails(title=title, status=status))
+
+
 def _headers(error: web.HTTPException) -> dict[str, str]:
     if isinstance(error, web.HTTPMethodNotAllowed):
         return {"Allow": ", ".join(sorted(error.allowed_methods))}

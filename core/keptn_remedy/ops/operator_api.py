@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,16 +17,18 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from keptn_remedy.guardrails.pauses import Pauses, still_paused_words, unapprovable_words
+from keptn_remedy.http_server import TooSlow
 from keptn_remedy.journal import Journal, JournalError, Verdict, WholeRecord
 from keptn_remedy.ops import models
 from keptn_remedy.ops.answers import Handler, HttpError, json_answer
-from keptn_remedy.ops.operator_token import OperatorToken
+from keptn_remedy.ops.guesses import Guesses, RateLimit
+from keptn_remedy.ops.operator_token import OperatorToken, are_same
 from keptn_remedy.support import logs, validation
 from keptn_remedy.support.masking import Mask
+from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.support.variables import SettingsError
 
 MAX_BODY_BYTES = 16 * 1024
-MOST, WITHIN_SECONDS = 5, 10.0
 MAX_LOGGED_CHARACTERS = 200
 EXECUTION = "/api/executions/{id:[^/]+}"
 _CHALLENGE = {"WWW-Authenticate": "Bearer"}
@@ -65,6 +66,7 @@ class OperatorApi:
         pauses: Pauses,
         look: Callable[[], None],
         mask: Mask,
+        metrics: Metrics,
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -73,7 +75,10 @@ class OperatorApi:
         self._pauses = pauses
         self._look = look
         self._mask = mask
-        self._wrong_tokens, self._lines = _RateLimit(monotonic), _RateLimit(monotonic)
+        self._metrics = metrics
+        for answer in ("wrong", "limited"):
+            metrics.refused_tokens(answer)  # counts from 0 on, so that an alert sees the first one
+        self._wrong_tokens, self._lines = Guesses(monotonic), RateLimit(monotonic)
         self._unlogged = 0
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -120,19 +125,30 @@ class OperatorApi:
         given = _bearer(request)
         if not given:
             raise _Unauthorized(401, "send the operator token as a bearer token", _CHALLENGE)
-        if await self._is_right(given):
-            return
-        if seconds := self._wrong_tokens.pause_seconds():
+        guesses = self._wrong_tokens.of(request.remote or "")
+        self._refuse_guessing(guesses)
+        token = await self._current_token()
+        # Again, since others may have guessed meanwhile; from here on nothing is waited for.
+        self._refuse_guessing(guesses)
+        if not are_same(given, token):
+            guesses.note()
+            self._metrics.refused_tokens("wrong").inc()
+            raise _Unauthorized(401, "the operator token is wrong", _CHALLENGE)
+
+    def _refuse_guessing(self, guesses: RateLimit) -> None:
+        """Nothing is compared for an address that has guessed too often: not even the right token
+        tells it that it is right.
+        """
+        if seconds := guesses.pause_seconds():
+            self._metrics.refused_tokens("limited").inc()
             retry = {"Retry-After": str(math.ceil(seconds))}
             raise _Unauthorized(
                 429, "too many wrong operator tokens; wait as Retry-After says", retry
             )
-        self._wrong_tokens.note()
-        raise _Unauthorized(401, "the operator token is wrong", _CHALLENGE)
 
-    async def _is_right(self, given: str) -> bool:
+    async def _current_token(self) -> str:
         try:
-            return await self._token.is_right(given)
+            return await self._token.read()
         except SettingsError as error:
             if not self._lines.pause_seconds():
                 logs.logger().error("orders can't be authorized", reason=str(error))
@@ -217,23 +233,6 @@ class _Unauthorized(HttpError):
     """The sender could not be authorized."""
 
 
-class _RateLimit:
-    """At most `MOST` in `WITHIN_SECONDS`."""
-
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
-        self._times: deque[float] = deque(maxlen=MOST)
-
-    def note(self) -> None:
-        self._times.append(self._monotonic())
-
-    def pause_seconds(self) -> float:
-        """Seconds until the next one is allowed."""
-        if len(self._times) < MOST:
-            return 0.0
-        return max(0.0, self._times[0] + WITHIN_SECONDS - self._monotonic())
-
-
 def _bearer(request: web.Request) -> str:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
@@ -253,6 +252,8 @@ async def _read(request: web.Request, model: type[models.AnyOrder]) -> models.An
         raise HttpError(400, _explained(error)) from None
     except orjson.JSONDecodeError:
         raise HttpError(400, "the body is not JSON") from None
+    except TooSlow as error:
+        raise HttpError(408, str(error)) from None
     except (web.RequestPayloadError, ConnectionError):
         raise HttpError(400, "the body can't be read") from None
 

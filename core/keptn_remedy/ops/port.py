@@ -11,9 +11,11 @@ from aiohttp import web
 
 from keptn_remedy.action import PlannedAction
 from keptn_remedy.guardrails.pauses import Pauses
+from keptn_remedy.http_server import Limits, Refusals, listening
+from keptn_remedy.http_server.limits import of_ops
 from keptn_remedy.journal import Cursor, JournalError, Record, Records, State
 from keptn_remedy.ops import models, openapi
-from keptn_remedy.ops.answers import HttpError, json_answer, problems
+from keptn_remedy.ops.answers import HttpError, json_answer, problem, problems
 from keptn_remedy.ops.operator_api import MAX_BODY_BYTES, OperatorApi
 from keptn_remedy.registry import Registry
 from keptn_remedy.support.masking import Mask
@@ -24,7 +26,8 @@ MAX_PAGE, DEFAULT_PAGE = 500, 100
 
 class OpsPort:
     """Serves the ops port. `readiness` is called for each `/readyz`. Without an `operator_api` the
-    port has no route that changes anything. `port` is the real one while it listens.
+    port has no route that changes anything. `port` is the real one while it listens; `names` are
+    those that it answers to on loopback, besides its own.
     """
 
     def __init__(
@@ -40,6 +43,8 @@ class OpsPort:
         mask: Mask,
         version: str,
         operator_api: OperatorApi | None = None,
+        names: Collection[str] = (),
+        limits: Limits | None = None,
     ) -> None:
         self.port = port
         self._host = host
@@ -49,6 +54,8 @@ class OpsPort:
         self._readiness = readiness
         self._pauses = pauses
         self._mask = mask
+        self._names = names
+        self._limits = limits or of_ops()
         self._operator_api = operator_api
         self._openapi = orjson.dumps(openapi.document(version, orders=operator_api is not None))
 
@@ -70,14 +77,16 @@ class OpsPort:
         app.router.add_get("/openapi.json", self._get_openapi)
         if self._operator_api:
             self._operator_api.add_to(app.router)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2, keepalive_timeout=30)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, self._host, self.port, reuse_address=True).start()
-            self.port = int(runner.addresses[0][1])
+        async with listening(
+            app,
+            self._host,
+            self.port,
+            problem=problem,
+            limits=self._limits,
+            refusals=Refusals("ops", self._metrics),
+            names=self._names,
+        ) as self.port:
             yield
-        finally:
-            await runner.cleanup()
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return json_answer(models.Health())

@@ -219,7 +219,12 @@ def _ops_port(base: Foundation, engine: Engine, readiness: Readiness) -> OpsPort
     operator_api = None
     if base.operator_token:
         operator_api = OperatorApi(
-            base.journal, base.operator_token, base.pauses, engine.look, base.mask
+            base.journal,
+            base.operator_token,
+            base.pauses,
+            engine.look,
+            base.mask,
+            base.metrics,
         )
     return OpsPort(
         base.settings.ops_host,
@@ -232,4 +237,5 @@ def _ops_port(base: Foundation, engine: Engine, readiness: Readiness) -> OpsPort
         mask=base.mask,
         version=installed_version(),
         operator_api=operator_api,
+        names=base.settings.host_names,
     )

@@ -12,11 +12,12 @@ from typing import Any
 from keptn_remedy import registry, settings
 from keptn_remedy.events import Report
 from keptn_remedy.guardrails.defaults import replica_settings
+from keptn_remedy.http_server.limits import raise_descriptors
 from keptn_remedy.service.foundation import installed_version, secrets_in
 from keptn_remedy.service.provider import Service
 from keptn_remedy.service.wiring import running
 from keptn_remedy.settings import KeptnSettings, Settings
-from keptn_remedy.support import logs, variables
+from keptn_remedy.support import logs, output, variables
 from keptn_remedy.support.masking import Mask
 
 
@@ -37,9 +38,19 @@ async def serve(
         SettingsError, RegistryError: with one line per mistake.
         PolicyError, JournalError, JournalUnusable, OSError: as `running`.
     """
-    reload = _on_hangup()
+    raise_descriptors()
     found = found or variables.read(environ)
-    config = config or settings.load(environ)
+    with output.unblocked():
+        await _serve(found, config or settings.load(environ), show, ready)
+
+
+async def _serve(
+    found: Mapping[str, str],
+    config: Settings,
+    show: Callable[[Report], None] | None,
+    ready: Callable[[Service], Coroutine[Any, Any, None]] | None,
+) -> None:
+    reload = _on_hangup()
     keptn = variables.build(KeptnSettings, "", found)
     actions = registry.discover(found, switched_on=config.actions, folder=config.actions_dir)
     mask = Mask(secrets_in(actions, keptn))

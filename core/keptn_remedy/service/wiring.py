@@ -14,7 +14,7 @@ from keptn_remedy.registry import Registry
 from keptn_remedy.service.foundation import opened
 from keptn_remedy.service.provider import Service
 from keptn_remedy.settings import KeptnSettings, Settings
-from keptn_remedy.support import logs
+from keptn_remedy.support import logs, output
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.masking import Mask
 
@@ -85,4 +85,5 @@ def _exit_when_dead(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()):
         # Kubernetes restarts us, and the journal holds everything that was accepted.
         logs.logger().critical("a loop of the service died", exc_info=error)
+        output.flush()
         os._exit(1)

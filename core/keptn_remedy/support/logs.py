@@ -120,11 +120,21 @@ def _console_renderer(mask: Mask) -> Render:
         for name in ("keptnService", "keptnContext", "logLevel", "triggeredId"):
             event.pop(name, None)
         event["level"] = method
-        text = str(event["message"])  # a library's message may quote untrusted input
-        event["message"] = "".join(c if c.isprintable() else " " for c in text).strip()
+        for name, value in event.items():
+            # Any of them may quote what came from outside; only tracebacks have several lines.
+            event[name] = _printable(value, "\n" if name == "exception" else "")
+        event["message"] = str(event["message"]).strip()
         return mask.line(console(logger, method, event).encode("utf-8", "replace"))
 
     return render
+
+
+def _printable(value: object, kept: str) -> object:
+    """The value, or its text without control characters, except `kept`, which steer terminals."""
+    text = value if isinstance(value, str) else repr(value)
+    if text.isprintable():
+        return value
+    return "".join(c if c.isprintable() or c in kept else " " for c in text)
 
 
 def _capture_foreign_loggers(

@@ -15,6 +15,8 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, choose_encoder, generate_latest
 
+from keptn_remedy.support import output
+
 OPENMETRICS = "application/openmetrics-text"
 
 _SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600)
@@ -40,6 +42,13 @@ _TABLE = (
         ("answer",),
     ),
     _Row(
+        "refused",
+        Counter,
+        "remedy_http_refused_total",
+        "Clients cut off or refused by a port, by port and reason.",
+        ("port", "reason"),
+    ),
+    _Row(
         "finished",
         Counter,
         "remedy_executions_finished_total",
@@ -59,6 +68,13 @@ _TABLE = (
         "remedy_refusals_total",
         "Executions refused by a guard-rail or by the action itself.",
         ("rail", "rule", "action"),
+    ),
+    _Row(
+        "refused_tokens",
+        Counter,
+        "remedy_operator_tokens_refused_total",
+        "Orders with a wrong operator token, and those not looked at after too many wrong ones.",
+        ("answer",),
     ),
     _Row("undos", Counter, "remedy_undos_total", "Undos, by how they ended.", ("action", "state")),
     _Row("paused", Gauge, "remedy_paused", "1 during a pause: nothing may act."),
@@ -123,6 +139,12 @@ _TABLE = (
         "How often the wall clock was set, forward or back.",
         ("direction",),
     ),
+    _Row(
+        "dropped_lines",
+        Counter,
+        "remedy_log_lines_dropped_total",
+        "Log lines lost because nobody read them fast enough, or they could not be written.",
+    ),
     _Row("build", Gauge, "remedy_build_info", "The running version.", ("version",)),
 )
 
@@ -134,9 +156,11 @@ class Metrics:
     """
 
     events: Callable[[str], Counter]
+    refused: Callable[[str, str], Counter]
     finished: Callable[[str, str, str], Counter]
     duration: Callable[[str], Histogram]
     refusals: Callable[[str, str, str], Counter]
+    refused_tokens: Callable[[str], Counter]
     undos: Callable[[str, str], Counter]
     paused: Gauge
     waiting: Gauge
@@ -152,11 +176,13 @@ class Metrics:
     oldest_unsent: Gauge
     commit: Histogram
     clock_steps: Callable[[str], Counter]
+    dropped_lines: Counter
     build: Callable[[str], Gauge]
 
     def __init__(self, version: str) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the series
         self.registry = CollectorRegistry()
+        self._known_dropped = 0
         for row in _TABLE:
             metric = row.kind(row.name, row.help, row.labels, registry=self.registry)
             # `labels` is slow, so the result is kept for each combination of values.
@@ -176,6 +202,9 @@ class Metrics:
 
         Without OpenMetrics in it: Prometheus' text format.
         """
+        dropped = output.dropped_lines()
+        self.dropped_lines.inc(dropped - self._known_dropped)
+        self._known_dropped = dropped
         if OPENMETRICS in accept:
             encode, content_type = choose_encoder(OPENMETRICS)
             return encode(self.registry), content_type

@@ -34,3 +34,16 @@ def test_mistakes_are_one_line_each_for_programs(capsys: pytest.CaptureFixture[s
 
 def test_a_word_that_is_wider_than_the_terminal_stays_whole() -> None:
     assert terminal.folded(f"see {'x' * 50}").splitlines() == ["see", "x" * 50]
+
+
+def test_nothing_that_is_printed_steers_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    steering = "a\x1b[2J\x9b31m\x07\u202e"
+    terminal.say(f"{steering}\nb")
+    terminal.say_folded(steering)
+    terminal.say_json({steering: steering})
+    terminal.show_json({steering: steering})
+    terminal.table((steering,), [(steering,)])
+    terminal.console().print(terminal.coloured(steering))
+    terminal.complain([steering])
+    said = capsys.readouterr()
+    assert (said.out + said.err).replace("\n", "").isprintable()

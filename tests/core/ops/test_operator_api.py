@@ -7,20 +7,23 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
+from string import ascii_letters, hexdigits
 from typing import Any
 
 import openapi_spec_validator
 import orjson
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, TCPConnector
 
 from keptn_remedy import Change, Outcome, Plan
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.journal import JournalError, Pause
 from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.ops.guesses import REMEMBERED, Guesses
 from keptn_remedy.ops.models import Readiness
 from keptn_remedy.ops.operator_api import MAX_BODY_BYTES, OperatorApi
-from keptn_remedy.ops.operator_token import OperatorToken
+from keptn_remedy.ops.operator_token import OperatorToken, weakness
 from keptn_remedy.ops.port import OpsPort
 from keptn_remedy.settings import load
 from keptn_remedy.support.masking import MASK, Mask
@@ -62,6 +65,7 @@ class Desk:
     token_file: Path
     session: ClientSession
     log: LogLines
+    metrics: Metrics = field(default_factory=lambda: Metrics("1"))
     url: str = ""
     seconds: float = 1000.0
     heard: list[None] = field(default_factory=list)
@@ -82,6 +86,11 @@ class Desk:
             f"{self.url}{path}", data=data, headers={**given, **headers}
         ) as answer:
             return Told(answer.status, answer.headers, await answer.json(content_type=None))
+
+    def refused(self, answer: str) -> float | None:
+        return self.metrics.registry.get_sample_value(
+            "remedy_operator_tokens_refused_total", {"answer": answer}
+        )
 
     async def get(self, path: str) -> Told:
         async with self.session.get(f"{self.url}{path}") as answer:
@@ -138,6 +147,7 @@ async def desk(tmp_path: Path, journal: SqliteJournal) -> AsyncIterator[Desk]:
                 pauses,
                 lambda: desk.heard.append(None),
                 mask,
+                desk.metrics,
                 monotonic=lambda: desk.seconds,
             )
             port = ops_port(journal, pauses, mask, api)
@@ -394,15 +404,43 @@ async def test_a_token_in_the_address_is_none(desk: Desk) -> None:
     assert told.status == 401
 
 
-async def test_who_guesses_is_told_to_wait_and_who_has_the_token_is_not(desk: Desk) -> None:
+async def test_who_guesses_is_told_to_wait_and_learns_nothing_meanwhile(desk: Desk) -> None:
     told = [await desk.order("/api/resume", token=f"guess {n}") for n in range(7)]
     assert [t.status for t in told] == [401] * 5 + [429] * 2
     assert (told[-1].headers["Retry-After"], told[-1].headers["Content-Type"]) == ("10", PROBLEM)
-    assert (await desk.order("/api/resume")).status == 200
+    assert (await desk.order("/api/resume")).status == 429
+    assert (desk.refused("wrong"), desk.refused("limited")) == (5, 3)
     desk.seconds += 9.5
     assert (await desk.order("/api/resume", token="guess")).headers["Retry-After"] == "1"
     desk.seconds += 0.5
     assert (await desk.order("/api/resume", token="guess")).status == 401
+    assert (await desk.order("/api/resume")).status == 200
+
+
+async def test_guesses_side_by_side_are_limited_too(desk: Desk) -> None:
+    guesses = [desk.order("/api/resume", token=f"guess {n}") for n in range(40)]
+    told = [t.status for t in await asyncio.gather(*guesses, desk.order("/api/resume"))]
+    assert told.count(401) == 5
+    assert desk.refused("wrong") == 5
+
+
+async def test_whoever_guesses_locks_nobody_else_out(desk: Desk) -> None:
+    for n in range(9):
+        await desk.order("/api/resume", token=f"guess {n}")
+    elsewhere = TCPConnector(local_addr=("127.0.0.2", 0))
+    async with ClientSession(connector=elsewhere) as desk.session:
+        assert (await desk.order("/api/resume")).status == 200
+
+
+def test_one_who_has_many_addresses_is_one_and_few_are_remembered() -> None:
+    guesses = Guesses(lambda: 0.0)
+    assert guesses.of("2001:db8::1") is guesses.of("2001:db8::2:3")
+    assert guesses.of("2001:db8::1") is not guesses.of("2001:db8:0:1::1")
+    assert guesses.of("::ffff:10.0.0.1") is guesses.of("10.0.0.1")
+    first = guesses.of("10.0.0.2")
+    for n in range(REMEMBERED):
+        guesses.of(f"peer {n}")
+    assert guesses.of("10.0.0.2") is not first
 
 
 async def test_to_show_no_token_is_no_guess(desk: Desk) -> None:
@@ -473,11 +511,11 @@ async def test_a_token_that_was_read_too_late_is_not_the_token_now(
     path.write_text(TOKEN)
     token = OperatorToken(path, Mask())
     with pytest.raises(SettingsError):
-        await token.is_right(TOKEN)
+        await token.read()
     answer_mount()
     await until(lambda: len(asyncio.all_tasks()) == 1)  # it has been read
     path.write_text(TOKEN[::-1])
-    assert await token.is_right(TOKEN[::-1])
+    assert await token.read() == TOKEN[::-1]
 
 
 async def test_a_file_without_a_token_does_not_flood_the_log(desk: Desk) -> None:
@@ -495,6 +533,13 @@ async def test_a_file_without_a_token_does_not_flood_the_log(desk: Desk) -> None
         (b" \n fifteen-letters \n", "under 16 characters"),
         (b"\xff" * 32, "it is not text"),
         (b"x" * 5000, "over 4096 characters"),
+        (b"aaaabbbbccccddddee", "under 6 different characters"),
+        (b"fifteen-fifteen-fifteen", "repeats itself"),
+        (b"Change-Me-Please-123456", "common words"),
+        (b"my-secret-operator-token", "common words"),
+        (b"password1234567890", "common words"),
+        (b"qwertyuiop1234567890", "common words"),
+        (b"0123456789abcdefghij", "common words"),
     ],
 )
 async def test_a_file_without_a_token_ends_the_start(
@@ -509,6 +554,13 @@ async def test_a_file_without_a_token_ends_the_start(
     assert mistake.startswith("REMEDY_OPERATOR_TOKEN_FILE: ")
     assert hint in mistake
     assert "fifteen" not in mistake
+
+
+@pytest.mark.parametrize(("alphabet", "length"), [(hexdigits[:16], 16), (ascii_letters, 16)])
+def test_a_random_token_is_not_weak(alphabet: str, length: int) -> None:
+    random = Random(1)  # noqa: S311  no secret
+    tokens = ("".join(random.choices(alphabet, k=length)) for _ in range(500))
+    assert {weakness(token) for token in tokens} == {None}
 
 
 def test_a_token_in_a_variable_is_a_mistake_that_names_the_file() -> None:
@@ -583,8 +635,9 @@ async def test_what_a_form_can_send_is_no_order(desk: Desk, media_type: str | No
 async def test_no_other_site_is_told_that_it_may_order(desk: Desk) -> None:
     asked = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
     async with desk.session.options(f"{desk.url}/api/pause", headers=asked) as answer:
-        assert answer.status == 405
+        assert answer.status == 403
     told = await desk.order("/api/resume", Origin="https://evil.example")
+    assert told.status == 403
     for headers in (answer.headers, told.headers):
         assert not any(name.lower().startswith("access-control-") for name in headers)
         assert "Set-Cookie" not in headers
@@ -622,6 +675,7 @@ async def test_each_refusal_is_one_line_of_the_log_and_a_flood_of_them_a_number(
 ) -> None:
     for _ in range(50):
         await desk.order("/api/executions/a%0Ab/undo", token="wrong-but-not-told")
+    desk.seconds += 10
     await desk.order("/api/executions/unknown/deny")
     refused = desk.log.saying("operator refused")
     assert [line["status"] for line in refused] == [401] * 5 + [404]

@@ -125,6 +125,23 @@ def test_no_field_forges_a_line_on_a_console() -> None:
     )
 
 
+STEERING = "\x1b[2J\x9b31m\x07\u202e"
+
+
+class Steering:
+    def __repr__(self) -> str:
+        return STEERING
+
+
+@pytest.mark.parametrize("value", [STEERING, Steering(), [Steering()]], ids=["text", "any", "list"])
+def test_no_field_steers_a_console(value: object) -> None:
+    with captured_logs(log_format="console") as log:
+        logs.logger().info("event ignored", project=value, service=f"a{STEERING}b")
+        logs.logger().error("failed", exc_info=ValueError(f"two\n{STEERING}"))
+    assert log.raw.decode().replace("\n", "").isprintable()
+    assert log.raw.count(b"\n") > 2  # a traceback keeps its lines
+
+
 @pytest.mark.parametrize(
     "value", ["half a \ud800", 2**70, {"a": 2**70}, object(), b"bytes", {1, 2}]
 )

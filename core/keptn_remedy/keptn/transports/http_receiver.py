@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
 
 import orjson
 from aiohttp import web
 
 from keptn_remedy import events
+from keptn_remedy.http_server import Limits, Refusals, TooSlow, listening, short
+from keptn_remedy.http_server.limits import of_events
 from keptn_remedy.keptn.transports import Accept, Receipt
 from keptn_remedy.support import logs
 from keptn_remedy.support.metrics import Metrics
 
 MAX_BODY_BYTES = 1024**2  # aiohttp's default for a request, also after decompression
-KEEP_ALIVE_SECONDS = 75.0
+# Larger bodies are read a few at a time, so that half-sent ones can't fill the memory.
+SMALL_BODY_BYTES = 64 * 1024
+LARGE_BODIES = 32
 RETRY_AFTER_SECONDS = "2"
-MAX_DETAIL_CHARACTERS = 200
 _JSON = {"Content-Type": "application/json"}
 _KEYS = {
     "accepted": "execution",
@@ -26,16 +29,27 @@ _KEYS = {
     "ignored": "ignored",
 }
 
-Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-
 
 class HttpReceiver:
-    """Listens on the event port. Port 0 takes a free one, which `port` names while listening."""
+    """Listens on the event port. Port 0 takes a free one, which `port` names while listening.
+    `names` are those that it answers to on loopback, besides its own.
+    """
 
-    def __init__(self, host: str, port: int, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        metrics: Metrics,
+        *,
+        names: Collection[str] = (),
+        limits: Limits | None = None,
+    ) -> None:
         self._host = host
         self._port = port
         self._metrics = metrics
+        self._names = names
+        self._limits = limits or of_events()
+        self._large_bodies = asyncio.Semaphore(LARGE_BODIES)
         self._is_leaving = False
 
     @property
@@ -60,16 +74,16 @@ class HttpReceiver:
                 answer.force_close()
             return answer
 
-        server = _Server(handle, self._invalid)
-        runner = web.ServerRunner(server, shutdown_timeout=0.3)  # aiohttp may wait twice
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, self._host, self._port, reuse_address=True)
-            await site.start()
-            self._port = _bound_port(runner)
+        async with listening(
+            handle,
+            self._host,
+            self._port,
+            problem=self._invalid,
+            limits=self._limits,
+            refusals=Refusals("events", self._metrics),
+            names=self._names,
+        ) as self._port:
             yield
-        finally:
-            await runner.cleanup()
 
     async def _answer(self, request: web.BaseRequest, accept: Accept) -> web.Response:
         if request.method != "POST":
@@ -77,18 +91,27 @@ class HttpReceiver:
         if request.path != "/":
             return self._invalid(404, "post events to /")
         try:
-            body = await request.read()
+            body = await self._body(request)
             event = events.read(request.headers, body)
         except web.HTTPRequestEntityTooLarge:
             return self._invalid(413, f"the body is over {MAX_BODY_BYTES} bytes")
         except events.NotACloudEvent as error:
             status = 415 if error.unsupported_media_type else 400
             return self._invalid(status, error.reason, error.attribute)
-        except (web.RequestPayloadError, ConnectionError, UnicodeError) as error:
+        except (web.RequestPayloadError, TooSlow, ConnectionError, UnicodeError) as error:
             # Otherwise aiohttp reads on after our answer, and logs the error as unhandled.
             request.content.set_exception(TimeoutError())
-            return self._invalid(400, f"the body can't be read: {_short(str(error))}")
+            status = 408 if isinstance(error, TooSlow) else 400
+            return self._invalid(status, f"the body can't be read: {short(str(error))}")
         return self._acknowledged(await accept(event))
+
+    async def _body(self, request: web.BaseRequest) -> bytes:
+        length = request.content_length
+        is_small = length is not None and length <= SMALL_BODY_BYTES
+        if request.content.is_eof() or (is_small and "Content-Encoding" not in request.headers):
+            return await request.read()
+        async with self._large_bodies:
+            return await request.read()
 
     def _acknowledged(self, receipt: Receipt) -> web.Response:
         self._metrics.events(receipt.kind).inc()
@@ -111,45 +134,6 @@ class HttpReceiver:
         return _problem(status, detail, attribute, headers)
 
 
-class _Server(web.Server):
-    def __init__(self, handle: Handle, refuse: Callable[[int, str], web.Response]) -> None:
-        super().__init__(handle)
-        self.refuse = refuse
-
-    def __call__(self) -> web.RequestHandler:
-        return _Connection(self)
-
-
-class _Connection(web.RequestHandler):
-    """Answers invalid HTTP with a problem too, as it answers an invalid CloudEvent."""
-
-    __slots__ = ("_refuse",)
-
-    def __init__(self, server: _Server) -> None:
-        super().__init__(
-            server,
-            loop=asyncio.get_running_loop(),
-            keepalive_timeout=KEEP_ALIVE_SECONDS,
-            access_log=None,  # type: ignore[arg-type]  # switches it off
-        )
-        self._refuse = server.refuse
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        if status >= 500 or request.writer.output_size > 0:
-            return super().handle_error(request, status, exc, message)
-        # After the colon aiohttp quotes the request, which could hold a secret.
-        reason = _short((message or "").partition(":")[0])
-        answer = self._refuse(status, f"the request is not valid HTTP: {reason}")
-        answer.force_close()
-        return answer
-
-
 def _problem(
     status: int,
     detail: str,
@@ -166,12 +150,3 @@ def _problem(
         headers=headers,
         content_type="application/problem+json",
     )
-
-
-def _short(message: str) -> str:
-    """One line, without the status that aiohttp puts in front."""
-    return " ".join(message.split()).removeprefix("400, message: ")[:MAX_DETAIL_CHARACTERS]
-
-
-def _bound_port(runner: web.ServerRunner) -> int:
-    return int(runner.addresses[0][1])
