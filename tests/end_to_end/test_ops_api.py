@@ -12,13 +12,15 @@ from urllib.parse import quote
 import openapi_spec_validator
 import pytest
 import schemathesis
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from schemathesis.specs.openapi.checks import ignored_auth
 
 from keptn_remedy.events import STARTED
+from keptn_remedy.journal import rows
 from keptn_remedy.ops import openapi
+from keptn_remedy.ops.port import LARGE_ANSWERS
 from keptn_remedy.service import Service
 from keptn_remedy.support.variables import SettingsError
 from keptn_remedy.testing import FakeKeptn, triggered
@@ -196,6 +198,39 @@ async def test_pages_hold_every_execution_once(ops: Ops) -> None:
             break
         query["before"] = str(page["next"])
     assert found == ids[::-1]
+
+
+async def test_a_page_reads_no_event_however_many_wait(
+    ops: Ops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ops.in_every_state()
+    read: list[bytes] = []
+    monkeypatch.setattr(rows, "stored_trigger", read.append)
+    page = (await ops.get("/api/executions")).json
+    assert len(page["executions"]) == 3
+    assert read == []
+    monkeypatch.undo()
+
+
+async def test_large_answers_that_nobody_reads_are_few_and_hold_up_no_probe(
+    ops: Ops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ops.finished()
+    unread: list[object] = []
+    reading = asyncio.Event()
+
+    async def write_eof(*given: object) -> None:
+        unread.append(given)
+        await reading.wait()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(web.Response, "write_eof", write_eof)
+        asking = [asyncio.create_task(ops.get("/api/executions")) for _ in range(9)]
+        await until(lambda: len(unread) == LARGE_ANSWERS)
+    assert (await ops.get("/readyz")).status == 200
+    assert len(unread) == LARGE_ANSWERS
+    reading.set()
+    assert {told.status for told in await asyncio.gather(*asking)} == {200}
 
 
 async def test_new_executions_do_not_move_the_pages(ops: Ops) -> None:

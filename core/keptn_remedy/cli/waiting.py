@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from keptn_remedy.cli.terminal import when
 from keptn_remedy.events import ActionTriggered
 from keptn_remedy.journal import Cursor, Execution, Record, Records, State
-from keptn_remedy.ops.models import MAX_ASKING
 
 PAGE = 500
+# More than are ever open: each blocks a sequence until a person answers.
+MAX_ASKING = 10_000
 _OPEN: tuple[State, ...] = ("accepted", "started")
 # What an approval's default makes of an execution that nobody answers.
 VERDICTS = {"deny": "denied", "approve": "approved"}

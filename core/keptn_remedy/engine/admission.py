@@ -69,7 +69,7 @@ class Admission:
         self._is_waiting = False
         # Since then Keptn may have ended the task: it is asked before the execution acts.
         self._has_waited = False
-        self._turn_until: float | None = None
+        self._turn_until = execution.turn_until
         self.approval = _approval(execution.question)
 
     @property
@@ -129,7 +129,8 @@ class Admission:
             await self.until_answered()
         elif (left := self._turn_left(objection)) > 0:
             with self._waiting():
-                await self._waiting_room.until_turn(min(left, LOOK_AGAIN_SECONDS))
+                seconds = min(left, LOOK_AGAIN_SECONDS)
+                await self._waiting_room.until_turn(seconds, self._turn_until)
         else:
             raise self.refused(objection, plan)
 

@@ -10,7 +10,7 @@ from typing import Any
 from keptn_remedy.engine.crew import CANCEL_SECONDS, Crew
 from keptn_remedy.engine.overdue import Overdue
 from keptn_remedy.engine.slots import Slots
-from keptn_remedy.engine.waiting_room import WaitingRoom
+from keptn_remedy.engine.waiting_room import Rest, Rested, WaitingRoom
 from keptn_remedy.journal import Execution, Executions, JournalError
 from keptn_remedy.journal.feed import Feed
 from keptn_remedy.support import logs
@@ -21,6 +21,7 @@ from keptn_remedy.support.metrics import Metrics
 ANNOUNCE_AFTER_SECONDS = 300.0
 ANNOUNCE_EVERY_SECONDS = 10.0
 ANNOUNCE_AT_ONCE = 200
+TAKE_UP_EVERY_SECONDS = 0.5
 
 
 class Dispatcher:
@@ -69,8 +70,32 @@ class Dispatcher:
         self._feed.offer(execution)
 
     async def run(self) -> None:
-        """Fetch executions that wait in the journal whenever a slot is free, until cancelled."""
-        await self._feed.run()
+        """Fetch executions that wait or rest in the journal whenever they may run, until
+        cancelled.
+        """
+        await asyncio.gather(self._feed.run(), self._take_up_rested())
+
+    async def _take_up_rested(self) -> None:
+        room = self._waiting_room
+        while True:
+            room.woken.clear()
+            for rested in room.due():
+                with suppress(JournalError):
+                    await self._take_up(rested)
+            await self._clock.wait(room.woken, TAKE_UP_EVERY_SECONDS)
+
+    async def _take_up(self, rested: Rested) -> None:
+        await self._slots.retake()
+        execution = None
+        try:
+            if not self._draining:
+                execution = await self._journal.read_again(rested.handle)
+                self._waiting_room.take_up(rested)
+        finally:
+            if execution is None:
+                self._slots.lend()
+        if execution:
+            self._carry_out(rested.again(execution))
 
     async def announce_late_ones(self) -> None:
         """Report executions that wait long for their turn as started, until cancelled."""
@@ -106,15 +131,19 @@ class Dispatcher:
 
     def _start(self, execution: Execution) -> None:
         self._slots.take()
+        self._carry_out(execution)
+
+    def _carry_out(self, execution: Execution) -> None:
         self._running[execution.id] = execution
         self._metrics.running.set(len(self._running))
         self._crew.start(execution, self._run(execution))
 
     def _note_end(self, execution: Execution, error: BaseException | None) -> None:
-        self._journal.release(execution)
+        if not isinstance(error, Rest):  # a claim is all that holds it then
+            self._journal.release(execution)
         del self._running[execution.id]
         self._metrics.running.set(len(self._running))
-        if error:
+        if error and not isinstance(error, Rest):
             fields = logs.execution_fields(execution.trigger, execution.action)
             logs.logger().error("the runner failed", **fields, exc_info=error)
         if self._slots.give_back():

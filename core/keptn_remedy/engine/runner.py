@@ -20,7 +20,7 @@ from keptn_remedy.engine.runtime import Runtime
 from keptn_remedy.engine.still_wanted import StillWanted, TaskEnded
 from keptn_remedy.engine.target_locks import TargetLocks
 from keptn_remedy.engine.value import Values
-from keptn_remedy.engine.waiting_room import WaitingRoom
+from keptn_remedy.engine.waiting_room import Rest, WaitingRoom
 from keptn_remedy.engine.watchdog import Watched
 from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.journal import Ending, Execution, insist
@@ -96,7 +96,7 @@ class Runner:
         self._is_culprit_sought = True
 
     async def run(self, execution: Execution) -> Outcome:
-        """Run one execution. Raises only CancelledError, which leaves the execution open."""
+        """Run one execution. Raises only CancelledError and Rest, which leave it open."""
         began = self._runtime.clock.monotonic()
         running = self._factory.take(execution)
         try:
@@ -107,10 +107,11 @@ class Runner:
                 await self._factory.waiting_room.until_alone(execution.id)
                 aborted = self._aborted.get(execution.id)
             if aborted is None:
-                await self._begin(execution)
+                if not execution.has_begun:
+                    await self._begin(execution)
                 aborted = self._aborted.get(execution.id)  # an abort may have come meanwhile
             self._running[execution.id] = running
-            ending = await running.run(aborted)
+            ending = await self._ended(running, aborted)
             attempts = running.attempts
             # Absent if it was abandoned. From here on nothing interrupts it.
             is_in_time = self._running.pop(execution.id, None) is not None
@@ -128,11 +129,22 @@ class Runner:
             if execution.lane in self._factory.overdue.lanes:
                 self._factory.overdue.discard(execution.id)
 
+    async def _ended(self, running: RunningExecution, aborted: str | None) -> Ending:
+        try:
+            return await running.run(aborted)
+        except Rest as rest:
+            # Here and now: an abort that comes next has to find it.
+            self._running.pop(running.execution.id, None)
+            self._factory.waiting_room.rest(running.execution, rest)
+            raise
+
     def abort(self, execution_id: str, reason: str) -> None:
         """Stop an execution whose task Keptn has ended. The journal has noted that already."""
         self._aborted[execution_id] = reason
         if running := self._running.get(execution_id):
             running.abort(reason)
+        else:
+            self._factory.waiting_room.wake(execution_id)
 
     async def announce(self, execution: Execution) -> bool:
         """Report an execution as started that still waits for its turn. False: Keptn has ended its

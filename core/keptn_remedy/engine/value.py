@@ -52,7 +52,7 @@ class Values:
 
             return await attempts.until_done(fetched)
         # Most triggers are of a first round, and are not decoded once more for this.
-        if b'"remedy"' not in trigger.body:
+        if not trigger.may_hold_answers:
             return trigger.value, ()
         journal = self.runtime.journal
         return await self.runtime.insist(lambda: without_leftovers(trigger, entry, journal.trigger))

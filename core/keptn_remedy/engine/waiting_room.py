@@ -3,22 +3,59 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from typing import NamedTuple
 
 from keptn_remedy.engine.slots import Slots
+from keptn_remedy.journal import Execution
 from keptn_remedy.support.clock import Clock
 
 LOOK_SECONDS = 5.0
+MOST_INSIDE = 1000
+
+
+class Rest(BaseException):
+    """The waiting room is full: the execution is to rest in the journal, until then by the
+    monotonic clock. No `except Exception` stops it on its way out. `turn_until` is how long it
+    waits for a turn, if it does.
+    """
+
+    def __init__(self, until: float, turn_until: float | None = None) -> None:
+        super().__init__("the waiting room is full")
+        self.until = until
+        self.turn_until = turn_until
+
+
+class Rested(NamedTuple):
+    """What is kept in memory of an execution that rests in the journal."""
+
+    id: str
+    handle: int
+    runs: int
+    until: float
+    turn_until: float | None
+
+    def again(self, execution: Execution) -> Execution:
+        """The execution, as it was read anew, so that it goes on where it rested."""
+        return replace(execution, runs=self.runs, has_begun=True, turn_until=self.turn_until)
 
 
 class WaitingRoom:
     """Three doors lead out: `answered` wakes the execution whose question has its verdict,
     `call_next` wakes whoever has waited longest for a turn, and through the third one goes alone
     whoever may be what kills the process. Behind each door a slot is waited for.
+
+    Whoever finds `most` inside (1,000) rests in the journal instead, and stays claimed. It is taken
+    up again once it may go on, or once there is a place where it can wait for its turn.
     """
 
-    def __init__(self, slots: Slots, clock: Clock) -> None:
+    def __init__(self, slots: Slots, clock: Clock, most: int | None = None) -> None:
+        self.woken = asyncio.Event()
         self._slots = slots
         self._clock = clock
+        self._most = MOST_INSIDE if most is None else most
+        self._resting: dict[str, Rested] = {}
+        self._due: dict[str, None] = {}
         self._for_answers: dict[str, asyncio.Event] = {}
         # In the order of arrival; a dict, since any of them may leave first.
         self._for_turns: dict[asyncio.Event, None] = {}
@@ -29,18 +66,28 @@ class WaitingRoom:
         self._is_closed = False
 
     def __len__(self) -> int:
-        return len(self._inside)
+        return len(self._inside) + len(self._resting)
 
     async def until_answered(self, execution_id: str, seconds: float) -> None:
-        """Wait until this execution's question has a verdict, at most so long."""
+        """Wait until this execution's question has a verdict, at most so long.
+
+        Raises:
+            Rest: there is no place.
+        """
+        self._find_place(seconds)
         called = self._for_answers[execution_id] = asyncio.Event()
         try:
             await self._wait(called, seconds)
         finally:
             del self._for_answers[execution_id]
 
-    async def until_turn(self, seconds: float) -> None:
-        """Wait for a turn, at most so long."""
+    async def until_turn(self, seconds: float, until: float | None = None) -> None:
+        """Wait for a turn, at most so long; `until` is when no turn is waited for any more.
+
+        Raises:
+            Rest: there is no place.
+        """
+        self._find_place(seconds, until)
         called = asyncio.Event()
         self._for_turns[called] = None
         try:
@@ -77,6 +124,39 @@ class WaitingRoom:
         """The question of this execution has a verdict."""
         if called := self._for_answers.get(execution_id):
             called.set()
+        self.wake(execution_id)
+
+    def rest(self, execution: Execution, rest: Rest) -> None:
+        """This execution is not in memory any more, but for what it takes to find it again."""
+        self.make_way(execution.id)
+        self._resting[execution.id] = Rested(
+            execution.id, execution.handle, execution.runs, rest.until, rest.turn_until
+        )
+
+    def wake(self, execution_id: str) -> None:
+        """If it rests, it may go on."""
+        if execution_id in self._resting:
+            self._due[execution_id] = None
+            self.woken.set()
+
+    def due(self) -> list[Rested]:
+        """Those that are to be taken up again, the oldest first: they were woken, or their time is
+        over, or there is a place for them to wait for their turn.
+        """
+        now, places = self._clock.monotonic(), self._most - len(self._inside)
+        found: list[Rested] = []
+        for rested in self._resting.values():
+            if rested.id in self._due or rested.until <= now:
+                found.append(rested)
+            elif rested.turn_until is not None and places > 0:
+                found.append(rested)
+                places -= 1
+        return found
+
+    def take_up(self, rested: Rested) -> None:
+        """It rests no more."""
+        del self._resting[rested.id]
+        self._due.pop(rested.id, None)
 
     def call_next(self) -> None:
         """Something ended that others wait for: the next one in order looks whether it may act."""
@@ -91,6 +171,11 @@ class WaitingRoom:
         self._is_closed = True
         for task in self._inside:
             task.cancel()
+
+    def _find_place(self, seconds: float, turn_until: float | None = None) -> None:
+        if len(self._inside) >= self._most and not self._is_closed:
+            now = self._clock.monotonic()
+            raise Rest(now + seconds if turn_until is None else turn_until, turn_until)
 
     async def _wait(self, called: asyncio.Event, seconds: float) -> None:
         task, has_slot = _current_task(), False

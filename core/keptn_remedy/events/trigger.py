@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from sys import intern
 from typing import Any, Final, cast
 
@@ -28,6 +28,7 @@ class ActionTriggered:
 
     `action` is the name as sent, trimmed. `value` is `data.action.value`, or `values` where that is
     missing. `labels` are text. Everything else that the event carries is in `data`.
+    `may_hold_answers`: it may be of a later round, into which Keptn merges what we answered.
     """
 
     id: str
@@ -44,11 +45,27 @@ class ActionTriggered:
     git_commit_id: str
     traceparent: str
     tracestate: str
-    body: bytes
+    may_hold_answers: bool
+    _text: bytes = field(repr=False, compare=False)
+    _find: Callable[[str], bytes] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def body(self) -> bytes:
+        """The event in its structured JSON form. Once it is stored, it is read from there."""
+        # In this order: an action's thread may ask while it is put away.
+        text, find = self._text, self._find
+        return text if find is None else find(self.id)
+
+    def put_away(self, find: Callable[[str], bytes]) -> None:
+        """Keep the body no longer, since it is stored: `find` reads it by the trigger's id.
+        Thousands of triggers wait or are carried out, and hardly one is asked for its body.
+        """
+        object.__setattr__(self, "_find", find)
+        object.__setattr__(self, "_text", b"")
 
     @property
     def data(self) -> dict[str, Any]:
-        """The whole `data` block; each access decodes it again."""
+        """The whole `data` block; each access reads and decodes it again."""
         data: dict[str, Any] = orjson.loads(self.body)["data"]
         return data
 
@@ -136,7 +153,8 @@ def trigger_of(event: Event) -> ActionTriggered:
         git_commit_id=intern(git_commit_id),
         traceparent=traceparent,
         tracestate=tracestate,
-        body=event.body,
+        may_hold_answers=b'"remedy"' in event.body,
+        _text=event.body,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -46,6 +47,7 @@ class SqliteExecutions(SqliteReports):
         written = await self._write((sql.ACCEPT, _accepted(trigger, action, now)))
         if not written.rows:
             return None
+        trigger.put_away(self._find)
         # A look may have been quicker: then the execution is its to start.
         is_claimed = self._claims.take_alone(lane(trigger), written.last_row)
         return Execution(written.last_row, trigger, action, accepted_at=now, is_claimed=is_claimed)
@@ -60,7 +62,7 @@ class SqliteExecutions(SqliteReports):
             unclaimed = claims.missing(reader.execute(sql.OPEN), most)
             # Mostly there is nothing, and no lane has to be sorted.
             found = reader.execute(sql.NEXT_IN_LANES, look) if unclaimed else ()
-            return rows.claimable(found), unclaimed
+            return rows.claimable(found, self._find), unclaimed
 
         with claims.looking():
             found, unclaimed = await self._read_at_once(read)
@@ -71,6 +73,12 @@ class SqliteExecutions(SqliteReports):
 
     def release(self, execution: Execution) -> None:
         self._claims.drop(execution.handle)
+
+    async def read_again(self, handle: int) -> Execution | None:
+        for execution in await self._executions(sql.AGAIN, (handle,)):
+            return replace(execution, is_claimed=True)
+        self._claims.drop(handle)
+        return None
 
     async def begin(self, execution: Execution, started: Report) -> Unsent | None:
         return await self._start(execution, started, runs=1)
@@ -126,10 +134,10 @@ class SqliteExecutions(SqliteReports):
         return self._claimed_reports([report], written.last_row, now, action)
 
     async def planned(self) -> list[Execution]:
-        return rows.executions(await self._rows(sql.PLANNED, ()))
+        return await self._executions(sql.PLANNED, ())
 
     async def unannounced(self, before: float, limit: int) -> list[Execution]:
-        return rows.executions(await self._rows(sql.UNANNOUNCED, (before, limit)))
+        return await self._executions(sql.UNANNOUNCED, (before, limit))
 
     async def begun(self) -> list[str]:
         return [row[0] for row in await self._rows(sql.BEGUN, ())]

@@ -160,6 +160,12 @@ class Executions(Protocol):
         """End its claim, if it has one: it may be claimed anew, unless it has finished."""
         ...
 
+    async def read_again(self, handle: int) -> Execution | None:
+        """An execution that is claimed, as it is now; None if it is not open any more, or can't be
+        read. Then its claim ends.
+        """
+        ...
+
     async def planned(self) -> list[Execution]:
         """Open executions that have a plan."""
         ...
@@ -414,6 +420,10 @@ class Records(Protocol):
         limit: int = 100,
     ) -> list[Record]:
         """Executions, newest first, from before that one on; `asking`: which wait for a verdict."""
+        ...
+
+    async def asking(self, records: Collection[Record]) -> frozenset[str]:
+        """The ids of those that wait for a verdict."""
         ...
 
     async def records_after(self, after: Cursor | None, limit: int) -> list[Record]:

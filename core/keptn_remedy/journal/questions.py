@@ -68,7 +68,7 @@ class SqliteQuestions(SqliteFile):
         return [row[0] for row in await self._rows(sql.ANSWERED, ())]
 
     async def questions(self, limit: int) -> list[Execution]:
-        return rows.executions(await self._rows(sql.QUESTIONS, (limit,)))
+        return await self._executions(sql.QUESTIONS, (limit,))
 
 
 def _unanswerable(state: State, question: Question | None) -> str:

@@ -37,8 +37,12 @@ class SqliteRecords(SqliteFile):
         look = sql.OPEN_RECORDS if state in ("accepted", "started") else sql.RECORDS
         if asking:
             look = sql.ASKING_RECORDS
-        newest = 2**62 if before is None else before
-        return [rows.record(row) for row in await self._rows(look, (newest, state, limit))]
+        bound = (2**62 if before is None else before, state, limit)
+        return await self._read(lambda reader: [*map(rows.record, reader.execute(look, bound))])
+
+    async def asking(self, records: Collection[Record]) -> frozenset[str]:
+        which = json_list([record.cursor for record in records])
+        return frozenset(row[0] for row in await self._rows(sql.ASKING_OF, (which,)))
 
     async def records_after(self, after: Cursor | None, limit: int) -> list[Record]:
         return [
@@ -67,9 +71,8 @@ class SqliteRecords(SqliteFile):
         return await self._read_at_once(read)
 
     async def next_in_lanes(self) -> list[Execution]:
-        return rows.executions(
-            row[1:] for row in await self._rows(sql.NEXT_IN_LANES, {"held": "[]", "limit": -1})
-        )
+        look = {"held": "[]", "limit": -1}
+        return await self._executions(sql.NEXT_IN_LANES, look, skipped=1)
 
     async def told(self, ids: Collection[str]) -> list[Record]:
         return [rows.record(row) for row in await self._rows(sql.TOLD, (json_list(ids),))]

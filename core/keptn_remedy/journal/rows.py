@@ -51,22 +51,33 @@ UNDO = ("state", "on_closed", "due_at", "cause", "who", "reason", "asked_at", "e
 """The columns of an undo."""
 
 
-def executions(rows: Iterable[Sequence[Any]], *, is_claimed: bool = False) -> list[Execution]:
-    """Open executions. One that can't be read at all stays open, and stops none of the others."""
+Find = Callable[[str], bytes]
+"""Reads the event of an execution."""
+
+
+def executions(
+    rows: Iterable[Sequence[Any]], find: Find | None = None, *, is_claimed: bool = False
+) -> list[Execution]:
+    """Open executions. One that can't be read at all stays open, and stops none of the others. With
+    `find`, which reads their events, these are not kept.
+    """
     found: list[Execution] = []
     for row in rows:
         try:
-            found.append(_execution(row, is_claimed=is_claimed))
+            execution = _execution(row, is_claimed=is_claimed)
+            if find:
+                execution.trigger.put_away(find)
+            found.append(execution)
         except (NotACloudEvent, Unusable) as error:
             logs.logger().error("an execution can't be read", seq=row[0], reason=str(error))
     return found
 
 
-def claimable(rows: Iterable[Sequence[Any]]) -> list[tuple[str, int, Execution | None]]:
+def claimable(rows: Iterable[Sequence[Any]], find: Find) -> list[tuple[str, int, Execution | None]]:
     """Open executions to be claimed, with lane and handle; None for one that can't be read."""
     found: list[tuple[str, int, Execution | None]] = []
     for lane, *row in rows:
-        readable = executions([row], is_claimed=True)
+        readable = executions([row], find, is_claimed=True)
         found.append((lane, row[0], readable[0] if readable else None))
     return found
 

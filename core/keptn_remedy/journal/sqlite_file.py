@@ -7,15 +7,18 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
 
 from keptn_remedy.events import Report
+from keptn_remedy.journal import rows
 from keptn_remedy.journal.errors import JournalError
 from keptn_remedy.journal.group_commit import GroupCommit, Statement
+from keptn_remedy.journal.statements import TRIGGER
+from keptn_remedy.journal.values import Execution
 
 T = TypeVar("T")
 
@@ -36,6 +39,7 @@ class SqliteFile:
         self._reading = ThreadPoolExecutor(1, "journal-reader")
         self._reader: sqlite3.Connection | None = None
         self._writing: GroupCommit | None = None
+        self._find = self._event  # one object for all triggers
 
     @property
     def failure(self) -> str | None:
@@ -80,6 +84,30 @@ class SqliteFile:
 
     async def _rows(self, look: str, bound: Sequence[Any] | Mapping[str, Any]) -> list[Any]:
         return await self._read(lambda reader: reader.execute(look, bound).fetchall())
+
+    async def _executions(
+        self, look: str, bound: Sequence[Any] | Mapping[str, Any], *, skipped: int = 0
+    ) -> list[Execution]:
+        """The executions of these rows, whose first columns are skipped; without their bodies."""
+
+        def read(reader: sqlite3.Connection) -> list[Execution]:
+            found = (row[skipped:] for row in reader.execute(look, bound))
+            return rows.executions(found, self._find)
+
+        return await self._read(read)
+
+    def _event(self, execution_id: str) -> bytes:
+        """The event of an execution. It has a connection of its own, since it is asked for in the
+        middle of an action's code, in whatever thread that is.
+        """
+        try:
+            with closing(self._look()) as connection:
+                found = connection.execute(TRIGGER, (execution_id,)).fetchone()
+        except sqlite3.Error as error:
+            raise JournalError(f"the event can't be read: {error}") from error
+        if found is None:
+            raise JournalError("the event is not in the journal any more")
+        return bytes(found[0])
 
     async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
         def attempt() -> T:

@@ -57,6 +57,7 @@ SELECT lane, {_EXECUTION} FROM executions WHERE seq IN (
 ORDER BY plan IS NULL, seq LIMIT :limit"""  # noqa: S608  our names
 # Without the hint SQLite walks through the whole history, by seq.
 OPEN = "SELECT seq FROM executions INDEXED BY executions_open WHERE state <> 'finished'"
+AGAIN = f"SELECT {_EXECUTION} FROM executions WHERE seq = ? AND state <> 'finished'"  # noqa: S608
 PLANNED = f"""
 SELECT {_EXECUTION} FROM executions INDEXED BY executions_open
 WHERE state <> 'finished' AND plan IS NOT NULL ORDER BY seq"""  # noqa: S608
@@ -141,6 +142,9 @@ ASKING_RECORDS = f"""
 SELECT {_RECORD} FROM executions INDEXED BY executions_asking
 WHERE question IS NOT NULL AND state <> 'finished' AND {_VERDICT} IS NULL
     AND seq < ? AND state = coalesce(?, state) ORDER BY seq DESC LIMIT ?"""  # noqa: S608
+ASKING_OF = f"""
+SELECT id FROM executions WHERE seq IN (SELECT value FROM json_each(?))
+    AND question IS NOT NULL AND state <> 'finished' AND {_VERDICT} IS NULL"""  # noqa: S608
 RECORDS_AFTER = f"SELECT {_RECORD} FROM executions WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608
 RECORDS_OF = f"""
 SELECT {_RECORD} FROM executions

@@ -76,7 +76,9 @@ class Execution:
     is the outcome it is being undone for. `question` waits for people, or has their verdict;
     `aborted` is why it was aborted. `unreadable` says why these could not be read. `accepted_at` is
     the Unix time, in seconds, at which its trigger was stored. `handle` is the journal's own, and
-    nobody else reads it. `is_claimed`: it is this process's to carry out.
+    nobody else reads it. `is_claimed`: it is this process's to carry out. `has_begun`: it began in
+    this process, and rested in the journal since; until `turn_until`, by the monotonic clock, it
+    waits for a turn.
     """
 
     handle: int
@@ -90,6 +92,8 @@ class Execution:
     aborted: str | None = None
     accepted_at: float = 0.0
     is_claimed: bool = False
+    has_begun: bool = False
+    turn_until: float | None = None
 
     @property
     def id(self) -> str:

@@ -15,8 +15,6 @@ from keptn_remedy.journal import Record, WholeRecord
 from keptn_remedy.registry import Entry
 
 MAX_REASON_CHARACTERS = 1000
-# More than are ever open: each blocks a sequence until a person answers.
-MAX_ASKING = 10_000
 
 
 def one_line(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, get_args
@@ -22,6 +23,9 @@ from keptn_remedy.support.masking import Mask
 from keptn_remedy.support.metrics import Metrics
 
 MAX_PAGE, DEFAULT_PAGE = 500, 100
+# So many large answers are made and sent at a time, away from the event loop: whoever asks for
+# many, or does not read them, costs neither memory nor the time of events.
+LARGE_ANSWERS = 4
 
 
 class OpsPort:
@@ -57,6 +61,7 @@ class OpsPort:
         self._names = names
         self._limits = limits or of_ops()
         self._operator_api = operator_api
+        self._large = asyncio.Semaphore(LARGE_ANSWERS)
         self._openapi = orjson.dumps(openapi.document(version, orders=operator_api is not None))
 
     @asynccontextmanager
@@ -105,8 +110,14 @@ class OpsPort:
             self._metrics.blocked.set(backlog.blocked)
             self._metrics.oldest_open.set(backlog.oldest_open_seconds)
             self._metrics.oldest_unsent.set(backlog.oldest_unsent_seconds)
-        body, content_type = self._metrics.exposition(request.headers.get("Accept", ""))
-        return web.Response(body=body, headers={"Content-Type": content_type})
+        accept = request.headers.get("Accept", "")
+
+        def expose() -> web.Response:
+            body, content_type = self._metrics.exposition(accept)
+            return web.Response(body=body, headers={"Content-Type": content_type})
+
+        async with self._large:
+            return await _sent(request, await asyncio.to_thread(expose))
 
     async def _executions(self, request: web.Request) -> web.Response:
         state = request.query.get("state")
@@ -116,21 +127,28 @@ class OpsPort:
             raise HttpError(400, "waiting must be approval")
         limit = _number(request, "limit", 1, MAX_PAGE) or DEFAULT_PAGE
         before = _number(request, "before", 0, 2**53)
-        asking = await self._journal.questions(models.MAX_ASKING)
-        found = await self._journal.records(
-            state=_state(state),
-            asking="waiting" in request.query,
-            before=None if before is None else Cursor(before),
-            limit=limit,
-        )
-        page = _page(found, limit, {execution.id for execution in asking})
-        return json_answer(page, self._mask)
+        async with self._large:
+            found = await self._journal.records(
+                state=_state(state),
+                asking="waiting" in request.query,
+                before=None if before is None else Cursor(before),
+                limit=limit,
+            )
+            asking = await self._journal.asking(found)
+            page = await asyncio.to_thread(
+                lambda: json_answer(_page(found, limit, asking), self._mask)
+            )
+            return await _sent(request, page)
 
     async def _execution(self, request: web.Request) -> web.Response:
-        record = await self._journal.record(request.match_info["id"])
-        if record is None:
-            raise HttpError(404, "there is no such execution")
-        return json_answer(models.ExecutionDetail.of(record), self._mask)
+        async with self._large:
+            record = await self._journal.record(request.match_info["id"])
+            if record is None:
+                raise HttpError(404, "there is no such execution")
+            page = await asyncio.to_thread(
+                lambda: json_answer(models.ExecutionDetail.of(record), self._mask)
+            )
+            return await _sent(request, page)
 
     async def _actions(self, _: web.Request) -> web.Response:
         actions = [
@@ -145,6 +163,14 @@ class OpsPort:
 
     async def _get_openapi(self, _: web.Request) -> web.Response:
         return web.Response(body=self._openapi, content_type="application/json")
+
+
+async def _sent(request: web.Request, answer: web.Response) -> web.Response:
+    """The answer, once the client has taken it."""
+    with suppress(ConnectionError):
+        await answer.prepare(request)
+        await answer.write_eof()
+    return answer
 
 
 def _page(found: Sequence[Record], limit: int, asking: Collection[str]) -> models.Executions:

@@ -92,7 +92,7 @@ async def _round_before(trigger: ActionTriggered, find: Find) -> ActionTriggered
 
 def _execution_before(trigger: ActionTriggered) -> str:
     # Most triggers are of a first round. This saves decoding their body again.
-    if trigger.value is None or b'"remedy"' not in trigger.body:
+    if trigger.value is None or not trigger.may_hold_answers:
         return ""
     sent = trigger.data.get("remedy")
     execution = sent.get("execution") if is_object(sent) else None

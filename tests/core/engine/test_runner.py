@@ -24,7 +24,7 @@ from keptn_remedy.engine.still_wanted import StillWanted
 from keptn_remedy.engine.target_locks import TargetLocks
 from keptn_remedy.engine.value import Values
 from keptn_remedy.engine.waiting_room import WaitingRoom
-from keptn_remedy.events import Replies
+from keptn_remedy.events import Replies, stored_trigger
 from keptn_remedy.guardrails.defaults import ReplicaSettings
 from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.guardrails.matching import Fixed, Rules
@@ -312,10 +312,11 @@ async def test_what_was_aborted_and_pruned_is_carried_out_when_it_is_triggered_a
     machine: Machine,
 ) -> None:
     journal, aborted = machine.journal, await machine.left()
+    trigger = stored_trigger(aborted.trigger.body)
     machine.runner.abort(aborted.id, "gone")
     await machine.run(aborted)
     assert await journal.prune(machine.clock.now() + 1, 10) == 1
-    again = await journal.accept(aborted.trigger, "lamp")
+    again = await journal.accept(trigger, "lamp")
     assert again
     assert (await machine.run(again)).result == "pass"
 

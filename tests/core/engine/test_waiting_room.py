@@ -5,12 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 
+import orjson
 import pytest
 
 from keptn_remedy.engine.slots import Slots
-from keptn_remedy.engine.waiting_room import WaitingRoom
+from keptn_remedy.engine.waiting_room import Rest, WaitingRoom
+from keptn_remedy.events import stored_trigger
+from keptn_remedy.journal import Execution
 from keptn_remedy.support.clock import Clock
+from keptn_remedy.testing import triggered
+from tests.clocks import MovedClock
 from tests.waiting import until
+
+
+def resting(name: str) -> Execution:
+    trigger = stored_trigger(orjson.dumps(triggered("act", id=name)))
+    return Execution(1, trigger, "act", runs=3)
 
 
 class Waiters:
@@ -148,3 +158,44 @@ async def test_who_waits_for_an_answer_is_not_alone() -> None:
     await room.until_alone("b")
     room.answered("a")
     await asking
+
+
+async def test_whoever_finds_the_room_full_rests_until_it_may_go_on() -> None:
+    room = WaitingRoom(Slots(9), Clock(), most=0)
+    for name in ("a", "b"):
+        with pytest.raises(Rest) as rest:
+            await room.until_answered(name, 900)
+        room.rest(resting(name), rest.value)
+    assert (len(room), room.due()) == (2, [])
+    room.answered("b")
+    (rested,) = room.due()
+    assert (rested.id, rested.runs, room.woken.is_set()) == ("b", 3, True)
+    room.take_up(rested)
+    assert (len(room), room.due()) == (1, [])
+
+
+async def test_whoever_rested_long_enough_may_go_on() -> None:
+    clock = MovedClock()
+    room = WaitingRoom(Slots(9), clock, most=0)
+    with pytest.raises(Rest) as rest:
+        await room.until_answered("a", 900)
+    room.rest(resting("a"), rest.value)
+    clock.forward(901)
+    assert [rested.id for rested in room.due()] == ["a"]
+
+
+async def test_whoever_rests_until_its_turn_comes_in_again_when_there_is_a_place() -> None:
+    waiters = Waiters()
+    waiters.room = WaitingRoom(waiters.slots, Clock(), most=1)
+    first = await waiters.for_turn("a")
+    until_when = Clock().monotonic() + 900
+    for name in ("b", "c"):
+        with pytest.raises(Rest) as rest:
+            await waiters.room.until_turn(5, until_when)
+        waiters.room.rest(resting(name), rest.value)
+    assert waiters.room.due() == []
+    waiters.room.call_next()
+    await first
+    (rested,) = waiters.room.due()
+    assert (rested.id, rested.turn_until) == ("b", until_when)
+    waiters.room.close()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import orjson
 import pytest
 
-from keptn_remedy.journal import Claimed, Ending, Execution, executions
+from keptn_remedy.journal import Claimed, Ending, Execution, JournalError, executions
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.journals import DONE, PLAN, SetClock, accepted, allow
 
@@ -115,3 +117,27 @@ async def test_what_cannot_be_read_is_held_and_stops_no_other_lane(
         connection.execute("UPDATE executions SET event = 'broken' WHERE id = 'broken'")
     assert await claimed(journal) == (["1"], False)
     assert await claimed(journal) == ([], False)
+
+
+async def test_a_stored_event_is_not_kept_in_memory_and_read_where_it_is_wanted(
+    journal: SqliteJournal,
+) -> None:
+    first = await accepted(journal)
+    journal.release(first)
+    (second,) = (await journal.claim(1)).items
+    for execution in (first, second, *await journal.next_in_lanes()):
+        event = orjson.loads(execution.trigger.body)
+        assert event["id"] == execution.id
+        assert await asyncio.to_thread(getattr, execution.trigger, "data") == event["data"]
+        held = gc.get_referents(execution.trigger)
+        assert not any(len(each) > 100 for each in held if isinstance(each, bytes | str))
+
+
+async def test_an_event_that_cannot_be_read_any_more_is_an_error_of_the_journal(
+    journal: SqliteJournal, path: Path
+) -> None:
+    execution = await accepted(journal)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DELETE FROM executions")
+    with pytest.raises(JournalError):
+        _ = execution.trigger.data
