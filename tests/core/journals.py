@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
@@ -119,3 +123,15 @@ async def asked(journal: SqliteJournal, question: Callable[[History], T]) -> T:
     answer = await journal.admit(execution, None, [], lambda history: [question(history)])
     assert answer
     return answer[0]
+
+
+def damage(path: Path, index: str) -> None:
+    """Overwrite the root page of an index."""
+    with closing(sqlite3.connect(path)) as connection:
+        page = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = ?", (index,)
+        ).fetchone()[0]
+        size = connection.execute("PRAGMA page_size").fetchone()[0]
+    descriptor = os.open(path, os.O_WRONLY)
+    os.pwrite(descriptor, b"\xff" * size, (page - 1) * size)
+    os.close(descriptor)

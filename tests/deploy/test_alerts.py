@@ -20,6 +20,7 @@ OURS = 'namespace="keptn",job="keptn-remedy"'
 UP = f"up{{{OURS}}}"
 OPEN = f"remedy_oldest_open_execution_seconds{{{OURS}}}"
 UNSENT = f"remedy_oldest_unsent_report_seconds{{{OURS}}}"
+JOURNAL = f"remedy_journal_failed{{{OURS}}}"
 PARKED = f"remedy_reports_parked{{{OURS}}}"
 BLOCKED = f"remedy_reports_blocked{{{OURS}}}"
 LOST = f'remedy_events_received_total{{{OURS},answer="unavailable"}}'
@@ -83,6 +84,8 @@ def test_prometheus_takes_the_rules(rules: Path) -> None:
         ({UP: "0x60"}, 4, []),
         ({UP: "0x60"}, 30, ["RemedyDown"]),
         ({UP: "1x9 _x60"}, 30, ["RemedyDown"]),
+        ({JOURNAL: "0x60"}, 30, []),
+        ({JOURNAL: "_x15 1x60"}, 30, ["RemedyJournalFailed"]),
         ({LOST: "_x25 1x60"}, 30, ["RemedyEventsLost"]),
         ({LOST: "1x25 2x60"}, 30, ["RemedyEventsLost"]),
         ({LOST: "1x60"}, 30, []),

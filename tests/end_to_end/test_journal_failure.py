@@ -1,5 +1,6 @@
 """A journal that can't be written: nothing is lost, nobody is lied to, and it heals by itself."""
 
+import asyncio
 import os
 import resource
 import shutil
@@ -15,7 +16,10 @@ import pytest
 
 from keptn_remedy.events import LOG_ERROR
 from keptn_remedy.testing import FakeKeptn, triggered
+from tests.commands import remedy
+from tests.core.journals import damage
 from tests.end_to_end.provider_process import REMEDY, ProviderProcess
+from tests.waiting import until
 
 PROBLEM = "application/problem+json"
 # Runs a command that may not write a byte to any file.
@@ -74,6 +78,10 @@ class Provider(ProviderProcess):
         body = orjson.dumps(event)
         async with self._session.post(self.url, data=body, headers=headers) as answer:
             return answer.status, answer.headers, await answer.json(content_type=None)
+
+    async def metrics(self) -> str:
+        async with self._session.get(f"{self.ops_url}metrics") as answer:
+            return await answer.text()
 
     async def not_ready_because(self) -> list[str]:
         """The reasons in a 503 of `/readyz`."""
@@ -136,6 +144,15 @@ async def is_unavailable(provider: Provider) -> None:
     assert (status, headers["Content-Type"]) == (503, PROBLEM)
     assert int(headers["Retry-After"]) > 0
     assert problem["title"] == "the journal can't be written"
+
+
+async def told_by_readiness(provider: Provider, reason: str) -> None:
+    async def is_told() -> bool:
+        if await provider.readiness() != 503:
+            return False
+        return any(reason in found for found in await provider.not_ready_because())
+
+    await until(is_told)
 
 
 async def running(provider: Provider, keptn: FakeKeptn, action: str, count: int = 1) -> list[str]:
@@ -285,6 +302,51 @@ async def test_a_journal_that_became_read_only_is_told_and_heals(
     await keptn.task_finished(execution)
     await keptn.wait_until(lambda: len(failures_told(keptn)) == 1)
     await provider.quiet()
+
+
+# No longer the same file
+
+
+@pytest.mark.parametrize("lose", ["delete", "replace"])
+async def test_a_journal_that_was_deleted_or_replaced_stops_the_service_until_it_is_back(
+    provider: Provider, keptn: FakeKeptn, lose: str
+) -> None:
+    (execution,) = await running(provider, keptn, "run-often")
+    behind = await waiting(provider, keptn, "run-often 0")
+    away = provider.folder / "away.db"
+    provider.journal.rename(away)
+    if lose == "replace":
+        shutil.copyfile(away, provider.journal)
+    provider.open("shut")
+    await told_by_readiness(provider, f"{provider.journal} was deleted or replaced")
+    await is_unavailable(provider)
+    await until(lambda: "the journal failed" in provider.log_tail())
+    assert "remedy_journal_failed 1.0" in await provider.metrics()
+    said = await asyncio.to_thread(
+        remedy,
+        provider.folder,
+        *("pause", "--reason", "x"),
+        REMEDY_JOURNAL=str(provider.journal),
+    )
+    assert (said.code, said.out) == (1, "")
+    assert ("restart the service" if lose == "replace" else "there is no journal") in said.err
+    assert provider.traces("ran", behind) == []
+    away.rename(provider.journal)
+    await provider.ready()
+    for told in (execution, behind):
+        await keptn.task_finished(told, timeout=20)
+    await provider.quiet()
+
+
+async def test_a_damaged_index_is_told_by_readiness_before_an_event_meets_it(
+    provider: Provider,
+) -> None:
+    await provider.stop()
+    damage(provider.journal, "sqlite_autoindex_executions_1")
+    provider.launch()
+    await told_by_readiness(provider, f"{provider.journal} is damaged")
+    await is_unavailable(provider)
+    await provider.not_ready_because()
 
 
 # At the start

@@ -37,7 +37,7 @@ def with_journal(use: Callable[[J], Awaitable[int]], open_at: Callable[[Path], J
         complain([str(error)])
         return FAILED
     except JournalError as error:
-        complain([f"can't use the journal {path}: {error}; check REMEDY_JOURNAL"])
+        complain([f"can't use the journal: {error}; check REMEDY_JOURNAL"])
         return FAILED
 
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from keptn_remedy.cli.opened_journal import journal_path, with_journal
 from keptn_remedy.cli.terminal import WRONG_USAGE, complain, say_json
 from keptn_remedy.guardrails.pauses import PauseFile
-from keptn_remedy.journal import Journal, Pause, WholeRecord, is_served, open_beside
+from keptn_remedy.journal import Journal, Pause, WholeRecord, open_beside
 from keptn_remedy.ops import models
 from keptn_remedy.settings import load
 from keptn_remedy.support import validation
@@ -37,8 +37,12 @@ class Order:
 
     @property
     def is_heard(self) -> bool:
-        """Whether a service is running with this journal."""
-        return is_served(self.path)
+        """Whether a service is running with this journal.
+
+        Raises:
+            JournalUnusable: it runs from another file, which was at this path before.
+        """
+        return self.journal.is_served()
 
     async def until_heard(self) -> bool:
         """Wait until the running service has heard all orders, or none is running; False where it
@@ -82,6 +86,7 @@ def ordered(
         return WRONG_USAGE
 
     async def use(journal: Journal) -> int:
+        journal.is_served()  # nothing is ordered in a file that the running service doesn't read
         return await carry_out(Order(journal, journal_path(), _who(), why, as_json))
 
     return with_journal(use, open_beside)

@@ -19,7 +19,7 @@ from keptn_remedy.journal.protocol import (
     Triggers,
     Undos,
 )
-from keptn_remedy.journal.sqlite import is_served, open_beside, open_journal, open_read_only
+from keptn_remedy.journal.sqlite import open_beside, open_journal, open_read_only
 from keptn_remedy.journal.values import (
     Alike,
     Arm,
@@ -91,7 +91,6 @@ __all__ = [
     "Verdict",
     "WholeRecord",
     "insist",
-    "is_served",
     "lane",
     "open_beside",
     "open_journal",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -16,6 +18,14 @@ class JournalError(Exception):
 
 class JournalUnusable(Exception):
     """The journal can't be opened by this process; the message says what to do."""
+
+
+def in_words(error: Exception, path: Path) -> str:
+    """What went wrong with this file, and what to do if it is damaged."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without what is told in detail
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return f"{path} is damaged ({error}): restore a backup with remedy journal restore"
+    return f"{path}: {error}" if isinstance(error, sqlite3.Error) else str(error)
 
 
 async def insist(write: Callable[[], Awaitable[T]], sleep: Callable[[float], Awaitable[None]]) -> T:

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import orjson
 
@@ -15,6 +16,7 @@ from keptn_remedy.journal import rows
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.ages import surely_before
 from keptn_remedy.journal.claims import Claims
+from keptn_remedy.journal.errors import JournalError
 from keptn_remedy.journal.group_commit import Statement
 from keptn_remedy.journal.reports import SqliteReports
 from keptn_remedy.journal.sqlite_file import json_list, owed
@@ -32,6 +34,7 @@ from keptn_remedy.support import logs
 
 # How many may be accepted while the journal is asked, without anything counting as left there.
 STRANGERS = 100
+_SCOPE = ("lane", "action", "context", "project", "stage", "service")
 _Claimable = tuple[str, int, Execution | None]
 
 
@@ -41,16 +44,33 @@ class SqliteExecutions(SqliteReports):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._claims = Claims[int]()
+        self._refused_event: str | None = None
 
     async def accept(self, trigger: ActionTriggered, action: str) -> Execution | None:
         now = self._now()
-        written = await self._write((sql.ACCEPT, _accepted(trigger, action, now)))
+        try:
+            written = await self._write((sql.ACCEPT, _accepted(trigger, action, now)))
+        except JournalError as error:
+            self._unacceptable, self._refused_event = str(error), trigger.id
+            raise
         if not written.rows:
             return None
         trigger.put_away(self._find)
         # A look may have been quicker: then the execution is its to start.
         is_claimed = self._claims.take_alone(lane(trigger), written.last_row)
         return Execution(written.last_row, trigger, action, accepted_at=now, is_claimed=is_claimed)
+
+    async def rehearse(self) -> None:
+        # A damaged page stands in the way of some ids alone: that of the refused event, first.
+        event_id, now = self._refused_event or str(uuid4()), self._now()
+        event = {**dict.fromkeys(_SCOPE, ""), "id": event_id, "now": now, "event": b"{}"}
+        report = {"execution": event_id, "kind": "started", "event": b"{}", "now": now}
+        try:
+            await self._writer.rehearse((sql.ACCEPT, event), (sql.OWE, report))
+        except JournalError as error:
+            self._unacceptable = str(error)
+            raise
+        self._unacceptable = self._refused_event = None
 
     async def claim(self, limit: int) -> Claimed[Execution]:
         claims = self._claims

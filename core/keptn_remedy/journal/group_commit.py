@@ -36,22 +36,32 @@ class _Change:
     statements: tuple[Statement, ...]
     done: asyncio.Future[Any]
     work: Callable[[sqlite3.Cursor], Any] | None = None
+    is_rehearsal: bool = False
     result: Any = _NOTHING
     failure: str | None = None
 
 
 class GroupCommit:
-    """Runs changes, each all or nothing, in the order they were asked for."""
+    """Runs changes, each all or nothing, in the order they were asked for.
+
+    `check` is called before each commit, and raises if there must be none. `in_words` makes the
+    text of a JournalError from what was raised.
+    """
 
     def __init__(
         self,
         connect: Callable[[], sqlite3.Connection],
         on_commit: Callable[[float, int], None] = lambda seconds, changes: None,
+        *,
+        check: Callable[[], None] = lambda: None,
+        in_words: Callable[[Exception], str] = str,
     ) -> None:
         self.failure: str | None = None
         self._unreported: str | None = None
         self._connect = connect
         self._on_commit = on_commit
+        self._check = check
+        self._in_words = in_words
         self._connection: sqlite3.Connection | None = None
         self._seconds = 0.0
         self._committed_at = 0.0
@@ -74,6 +84,11 @@ class GroupCommit:
         """
         done: asyncio.Future[T] = self._loop.create_future()
         return self._ask(_Change((), done, work))
+
+    def rehearse(self, *statements: Statement) -> asyncio.Future[Written]:
+        """Ask for a change that is taken back at once, to see whether it could be made."""
+        done: asyncio.Future[Written] = self._loop.create_future()
+        return self._ask(_Change(statements, done, is_rehearsal=True))
 
     def _ask(self, change: _Change) -> asyncio.Future[Any]:
         if self._closed:
@@ -109,13 +124,14 @@ class GroupCommit:
     def _committed(self, batch: list[_Change]) -> type[Exception] | None:
         began = perf_counter()
         try:
+            self._check()
             self._connection = self._connection or self._connect()
             _commit(self._connection, batch)
         except Exception as error:  # noqa: BLE001  whatever it is, the thread must live
             # A fresh connection sees a volume that was remounted or has room again.
             self._discard()
             for change in batch:
-                change.failure = str(error)
+                change.failure = self._in_words(error)
             return type(error)  # the error itself would keep the connection open
         for change in batch:
             change.failure = None
@@ -153,12 +169,7 @@ class GroupCommit:
             sleep(LOOK_SECONDS)
 
     def _settle(self, batch: list[_Change]) -> None:
-        # A change that failed alone was at fault itself.
-        failed = all(change.failure is not None for change in batch)
-        self.failure = batch[-1].failure if failed else None
-        self._unreported = self.failure or self._unreported
-        if not failed:
-            self._on_commit(self._seconds, len(batch))
+        self._note([change for change in batch if not change.is_rehearsal])
         for change in batch:
             if change.done.done():
                 continue
@@ -166,6 +177,16 @@ class GroupCommit:
                 change.done.set_result(change.result)
             else:
                 change.done.set_exception(JournalError(change.failure))
+
+    def _note(self, changes: list[_Change]) -> None:
+        if not changes:
+            return
+        # A change that failed alone was at fault itself.
+        failed = all(change.failure is not None for change in changes)
+        self.failure = changes[-1].failure if failed else None
+        self._unreported = self.failure or self._unreported
+        if not failed:
+            self._on_commit(self._seconds, len(changes))
 
 
 def _commit(connection: sqlite3.Connection, batch: list[_Change]) -> None:
@@ -175,10 +196,15 @@ def _commit(connection: sqlite3.Connection, batch: list[_Change]) -> None:
         if change.work is not None:
             change.result = change.work(cursor)
             continue
+        if change.is_rehearsal:
+            cursor.execute("SAVEPOINT rehearsal")
         rows = None
         for sql, bound in change.statements:
             cursor.execute(sql, bound)
             if rows is None:
                 rows = cursor.rowcount
         change.result = Written(rows or 0, cursor.lastrowid or 0)
+        if change.is_rehearsal:
+            cursor.execute("ROLLBACK TO rehearsal")
+            cursor.execute("RELEASE rehearsal")
     cursor.execute("COMMIT")

@@ -9,6 +9,7 @@ from keptn_remedy.events import Replies
 from keptn_remedy.journal import Journal, JournalError, Maintenance, Unsent
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock, SteadyClock
+from keptn_remedy.support.metrics import Metrics
 
 PROBE_SECONDS = 1.0
 PRUNE_SECONDS = 60.0
@@ -23,8 +24,10 @@ async def watch(
     replies: Replies,
     offer: Callable[[Unsent], None],
     take_up: Callable[[], None],
+    metrics: Metrics,
 ) -> None:
-    """Report each outage of the journal to Keptn once the journal works again, until cancelled.
+    """See each second whether the journal could store an event, and report each of its outages to
+    Keptn once it works again, until cancelled.
 
     `offer` takes the report that is then stored. `take_up` is called to look for executions that
     were stored during the outage without anybody knowing.
@@ -32,10 +35,14 @@ async def watch(
     failure: str | None = None
     while True:
         await clock.sleep(PROBE_SECONDS)
-        failure = journal.take_failure() or failure
+        refusal = await _refusal(journal)
+        failure = refusal or journal.take_failure() or failure
+        metrics.journal_failed.set(failure is not None)
         if failure is None:
             continue
         logs.logger().error("the journal failed", reason=failure)
+        if refusal:
+            continue
         try:
             text = f"the journal failed: {failure}"
             report = await journal.owe(replies.error_log(None, clock.utc(), text))
@@ -43,9 +50,18 @@ async def watch(
             continue
         failure = None
         journal.take_failure()  # of the same outage
+        metrics.journal_failed.set(0)
         logs.logger().info("the journal works again")
         offer(report)
         take_up()
+
+
+async def _refusal(journal: Journal) -> str | None:
+    try:
+        await journal.rehearse()
+    except JournalError as error:
+        return str(error)
+    return None
 
 
 async def prune(journal: Maintenance, clock: Clock, retention_days: float) -> None:

@@ -482,7 +482,24 @@ class Maintenance(Protocol):
 
     @property
     def failure(self) -> str | None:
-        """Why the last write failed; None once one succeeded again."""
+        """Why the last write failed, or the last rehearsal; None once both succeed again."""
+        ...
+
+    async def rehearse(self) -> None:
+        """Do all that the next event needs, and take it back.
+
+        Raises:
+            JournalError: the event could not be stored.
+        """
+        ...
+
+    def is_served(self) -> bool:
+        """Whether a service runs from this very file.
+
+        Raises:
+            JournalUnusable: one runs from another file, which was at this path before; or this
+                process may not look.
+        """
         ...
 
     def take_failure(self) -> str | None:

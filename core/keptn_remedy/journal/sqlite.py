@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +17,13 @@ from keptn_remedy.journal.ages import SqliteAges
 from keptn_remedy.journal.effects import SqliteEffects
 from keptn_remedy.journal.errors import JournalUnusable
 from keptn_remedy.journal.executions import SqliteExecutions
-from keptn_remedy.journal.group_commit import GroupCommit
 from keptn_remedy.journal.hearing import SqliteHearing
+from keptn_remedy.journal.lock import Lock, connect
 from keptn_remedy.journal.protocol import Journal, Records
 from keptn_remedy.journal.questions import SqliteQuestions
 from keptn_remedy.journal.records import SqliteRecords
 from keptn_remedy.journal.schema import migrate, require_this_version
 from keptn_remedy.journal.undos import SqliteUndos
-
-LOCK_TRIES, LOCK_PAUSE_SECONDS = 5, 0.01
 
 
 class SqliteJournal(
@@ -43,8 +39,6 @@ class SqliteJournal(
     may be running, `read_only` for looking.
     """
 
-    _lock: int | None = None
-
     @classmethod
     def open(cls, path: Path, **options: Any) -> SqliteJournal:
         """Open the file for serving, making or migrating it; one process at a time may.
@@ -55,14 +49,16 @@ class SqliteJournal(
         journal = cls(path, **options)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            journal._lock = _lock(path)
-            path.touch(mode=0o600)  # it holds whole events
-            connection = journal._connect()
-            migrate(connection)
-            connection.close()
+            with ExitStack() as if_refused:
+                journal._lock = Lock.take(path)
+                if_refused.callback(journal._lock.release)
+                with closing(journal._connect()) as connection:
+                    migrate(connection)
+                    journal._lock.watch()
+                if_refused.pop_all()
         except (OSError, sqlite3.Error) as error:
             raise JournalUnusable(f"can't open the journal {path}: {error}") from error
-        journal._writing = GroupCommit(journal._connect, journal._on_commit)
+        journal._begin_writing()
         return journal
 
     @classmethod
@@ -75,13 +71,14 @@ class SqliteJournal(
         """
         journal = cls(_existing(path), **options)
         try:
-            with closing(journal._look()) as connection:
+            journal._lock = Lock.look(path)
+            with closing(connect(path, "ro")) as connection:
                 require_this_version(connection)
                 if "now" not in options:
                     journal._follow_service(connection)
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             raise JournalUnusable(f"can't open the journal {path}: {error}") from error
-        journal._writing = GroupCommit(journal._connect, journal._on_commit)
+        journal._begin_writing()
         return journal
 
     @classmethod
@@ -105,11 +102,8 @@ class SqliteJournal(
         else:
             await self._write((sql.REMEMBER, (action, key, orjson.dumps(value))))
 
-    async def close(self) -> None:
-        await super().close()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+    def is_served(self) -> bool:
+        return self._lock is not None and self._lock.is_served()
 
 
 def open_journal(
@@ -148,47 +142,7 @@ def open_read_only(path: Path) -> Records:
     return SqliteJournal.read_only(path)
 
 
-def is_served(path: Path) -> bool:
-    """Whether a service runs from this journal.
-
-    Raises:
-        JournalUnusable: this process may not look.
-    """
-    try:
-        descriptor = os.open(_lock_of(path), os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise JournalUnusable(f"can't look at the lock of the journal {path}: {error}") from error
-    is_free = _taken(descriptor, fcntl.LOCK_SH)
-    os.close(descriptor)
-    return not is_free
-
-
 def _existing(path: Path) -> Path:
     if not path.is_file():
         raise JournalUnusable(f"there is no journal at {path}; set REMEDY_JOURNAL")
     return path
-
-
-def _lock(path: Path) -> int:
-    descriptor = os.open(_lock_of(path), os.O_CREAT | os.O_RDWR, 0o600)
-    # Who asks `is_served` holds the lock for a moment.
-    for _ in range(LOCK_TRIES):
-        if _taken(descriptor, fcntl.LOCK_EX):
-            return descriptor
-        time.sleep(LOCK_PAUSE_SECONDS)
-    os.close(descriptor)
-    raise JournalUnusable(f"another process serves from the journal {path}")
-
-
-def _lock_of(path: Path) -> Path:
-    return path.with_name(path.name + ".lock")
-
-
-def _taken(descriptor: int, kind: int) -> bool:
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

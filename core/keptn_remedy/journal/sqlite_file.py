@@ -15,8 +15,9 @@ import orjson
 
 from keptn_remedy.events import Report
 from keptn_remedy.journal import rows
-from keptn_remedy.journal.errors import JournalError
+from keptn_remedy.journal.errors import JournalError, in_words
 from keptn_remedy.journal.group_commit import GroupCommit, Statement
+from keptn_remedy.journal.lock import Lock, connect
 from keptn_remedy.journal.statements import TRIGGER
 from keptn_remedy.journal.values import Execution
 
@@ -34,27 +35,44 @@ class SqliteFile:
         on_commit: Callable[[float, int], None] = lambda seconds, changes: None,
     ) -> None:
         self._path = path
+        self._lock: Lock | None = None
         self._now = now
         self._on_commit = on_commit
         self._reading = ThreadPoolExecutor(1, "journal-reader")
         self._reader: sqlite3.Connection | None = None
         self._writing: GroupCommit | None = None
         self._find = self._event  # one object for all triggers
+        # Why the next event could not be stored.
+        self._unacceptable: str | None = None
 
     @property
     def failure(self) -> str | None:
-        return self._writing.failure if self._writing else None
+        return (self._writing.failure if self._writing else None) or self._unacceptable
 
     def take_failure(self) -> str | None:
         return self._writer.take_failure()
 
     async def close(self) -> None:
         """Store what is under way and let go of the file."""
-        # The writer last: closing the last connection folds the -wal file into the journal.
         await asyncio.get_running_loop().run_in_executor(self._reading, self._forget_reader)
         self._reading.shutdown()
         if self._writing:
             await self._writing.close()
+        if self._lock:
+            self._lock.release()
+
+    def _begin_writing(self) -> None:
+        self._writing = GroupCommit(
+            self._connect, self._on_commit, check=self._check, in_words=self._in_words
+        )
+
+    def _in_words(self, error: Exception) -> str:
+        return in_words(error, self._path)
+
+    def _check(self) -> None:
+        """See that the path still names the file that is served."""
+        if self._lock:
+            self._lock.check()
 
     @property
     def _writer(self) -> GroupCommit:
@@ -70,17 +88,12 @@ class SqliteFile:
 
     def _connect(self) -> sqlite3.Connection:
         """A connection for writing: each commit survives a power cut (synchronous=FULL)."""
-        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        connection = connect(self._path, "rw")  # a file that has gone is not made again
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA busy_timeout = 1000")
         connection.execute("PRAGMA journal_size_limit = 67108864")
         return connection
-
-    def _look(self) -> sqlite3.Connection:
-        """A connection for reading."""
-        uri = f"{self._path.absolute().as_uri()}?mode=ro"
-        return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
 
     async def _rows(self, look: str, bound: Sequence[Any] | Mapping[str, Any]) -> list[Any]:
         return await self._read(lambda reader: reader.execute(look, bound).fetchall())
@@ -101,7 +114,7 @@ class SqliteFile:
         middle of an action's code, in whatever thread that is.
         """
         try:
-            with closing(self._look()) as connection:
+            with closing(connect(self._path, "ro")) as connection:
                 found = connection.execute(TRIGGER, (execution_id,)).fetchone()
         except sqlite3.Error as error:
             raise JournalError(f"the event can't be read: {error}") from error
@@ -113,11 +126,12 @@ class SqliteFile:
         def attempt() -> T:
             try:
                 if self._reader is None:
-                    self._reader = self._look()
+                    self._check()
+                    self._reader = connect(self._path, "ro")
                 return read(self._reader)
             except sqlite3.Error as error:
                 self._forget_reader()
-                raise JournalError(str(error)) from error
+                raise JournalError(self._in_words(error)) from error
 
         return await asyncio.get_running_loop().run_in_executor(self._reading, attempt)
 

@@ -108,7 +108,12 @@ class Service:
                 base.reload,
             ),
             maintenance.watch(
-                base.journal, base.clock, self._replies, report, self.engine.look_again
+                base.journal,
+                base.clock,
+                self._replies,
+                report,
+                self.engine.look_again,
+                base.metrics,
             ),
         ]
         if base.peer.control_plane.exists:
@@ -125,6 +130,7 @@ class Service:
         sleep, grace = base.clock.sleep, max(GRACE_SECONDS, self.settings.held_seconds)
         clock = base.journal, base.clock, base.metrics.note_clock_step
         await insist(lambda: maintenance.take_over(*clock), sleep)
+        await insist(self.journal.rehearse, sleep)
         await insist(lambda: self.journal.recover(grace), sleep)
         if not await insist(lambda: self.journal.recall(*_LEFT), sleep):
             self.engine.runner.seek_culprit()

@@ -127,6 +127,12 @@ _TABLE = (
         "Age of the oldest report that is still to be sent to Keptn; 0 if there is none.",
     ),
     _Row(
+        "journal_failed",
+        Gauge,
+        "remedy_journal_failed",
+        "1 while events can't be stored, or the journal's file was deleted or replaced.",
+    ),
+    _Row(
         "commit",
         partial(Histogram, buckets=_COMMIT_SECONDS),
         "remedy_journal_commit_seconds",
@@ -174,6 +180,7 @@ class Metrics:
     blocked: Gauge
     oldest_open: Gauge
     oldest_unsent: Gauge
+    journal_failed: Gauge
     commit: Histogram
     clock_steps: Callable[[str], Counter]
     dropped_lines: Counter

@@ -223,6 +223,7 @@ async def test_a_full_disk_refuses_and_heals(path: Path) -> None:
         await journal.accept(trigger("2"), "x" * 40_000)
     assert journal.failure
     await journal.remember("a", "b", 1)  # on a fresh connection, without the limit
+    await journal.rehearse()
     assert not journal.failure
     assert (await journal.record("1")) is not None
     await journal.close()

@@ -23,7 +23,7 @@ from keptn_remedy.journal import (
 )
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.schema import MIGRATIONS, VERSION_1
-from keptn_remedy.journal.sqlite import SqliteJournal, is_served
+from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.journals import (
     DONE,
     PLAN,
@@ -233,18 +233,6 @@ def test_a_journal_that_is_not_there_takes_no_orders(path: Path) -> None:
     with pytest.raises(JournalUnusable, match="no journal"):
         SqliteJournal.beside(path)
     assert not path.exists()
-
-
-async def test_whether_a_service_runs_is_told_by_its_lock(path: Path) -> None:
-    assert not is_served(path)
-    journal = SqliteJournal.open(path)
-    assert is_served(path)
-    cli = SqliteJournal.beside(path)
-    await cli.close()
-    assert is_served(path)
-    await journal.close()
-    assert not is_served(path)
-    await SqliteJournal.open(path).close()  # asking has not kept the lock
 
 
 async def test_what_is_given_up_is_noted_while_it_is_open(journal: SqliteJournal) -> None:

@@ -23,6 +23,7 @@ COUNTS = {
     "remedy_reports_parked",
     "remedy_reports_blocked",
     "remedy_executions_waiting",
+    "remedy_journal_failed",
     "remedy_paused",
     "remedy_policy_rejected",
 }
