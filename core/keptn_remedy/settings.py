@@ -35,6 +35,19 @@ def _seconds(written: Any) -> Any:
     return written
 
 
+# A URL, a name with a password before an @, or libpq's list of words.
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*:/|file:|.*:[^/]*@|.*\bpassword *=", re.IGNORECASE)
+
+
+def _no_address(path: Any) -> Any:
+    # The value may hold a password: it is not repeated.
+    if isinstance(path, str) and _ADDRESS.match(path):
+        raise ValueError("must be a path on the local disk, not an address")
+    return path
+
+
+LocalPath = Annotated[Path, BeforeValidator(_no_address)]
+
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -56,7 +69,7 @@ class Settings(FromVariables):
     host_names: Names = ()
     """Names besides `localhost` under which a port on loopback may be called, separated by commas.
     Requests for other names, or from pages of other sites, are refused (DNS rebinding)."""
-    operator_token_file: Path | None = None
+    operator_token_file: LocalPath | None = None
     """File with the bearer token that orders on the ops port must carry, at least 16 characters.
     It is read for each order, so it can be replaced at any time. Default: the ops port takes no
     orders."""
@@ -86,14 +99,14 @@ class Settings(FromVariables):
     source: str = Field(default="keptn-remedy", pattern=r"^[A-Za-z0-9._~:/-]+$", max_length=200)
     """CloudEvents `source` of all reports. Keptn matches `finished` to `started` by it: change it
     only while no execution is open."""
-    journal: Path = Path("var/journal.db")
+    journal: LocalPath = Path("var/journal.db")
     """The journal's file. It must be on a local disk, not on NFS."""
     dry_run: bool = False
     """Plan and report without changing anything."""
-    policy: Path | None = None
+    policy: LocalPath | None = None
     """The policy file, which says when not to act (docs/guard-rails.md). It is read again when it
     changes. Default: the built-in rules."""
-    pause_file: Path | None = None
+    pause_file: LocalPath | None = None
     """While this file exists, every action is refused, with its text as the reason. It may be a key
     of a mounted ConfigMap. A file that says `false`, `no`, `off` or `0` doesn't pause."""
     answer_aborted: bool = False
@@ -116,7 +129,7 @@ class Settings(FromVariables):
     """Days to keep finished executions. A trigger that is delivered again after that runs again."""
     actions: Names = ()
     """Names of the actions to switch on, separated by commas. Default: every configured action."""
-    actions_dir: Path | None = None
+    actions_dir: LocalPath | None = None
     """Folder with actions of your own: its `*.py` files except `test_*.py` and `conftest.py`."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe lines that are logged."""

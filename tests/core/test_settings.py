@@ -265,6 +265,39 @@ def test_the_value_of_a_secret_is_never_in_a_mistake(tmp_path: Path) -> None:
     assert "hunter" not in said.out + said.err
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://ada:hunter2@db/remedy",
+        "postgres:/ada:hunter2@db/remedy",
+        "POSTGRES+ASYNCPG://ada:hunter2@db",
+        "//ada:hunter2@db/remedy",
+        "ada:hunter2@db/remedy",
+        "host=db user=ada password=hunter2",
+        "sqlite:///var/journal.db?key=hunter2",
+        "file:journal.db?key=hunter2",
+    ],
+)
+def test_an_address_is_no_path_and_is_not_repeated(address: str) -> None:
+    for name in ("JOURNAL", "POLICY", "PAUSE_FILE", "ACTIONS_DIR", "OPERATOR_TOKEN_FILE"):
+        (mistake,) = mistakes(**{f"REMEDY_{name}": address})
+        assert mistake == f"REMEDY_{name}: must be a path on the local disk, not an address"
+
+
+@pytest.mark.parametrize("path", ["/data/journal.db", "j:1.db", "a@b/journal.db", "./x=y", "~/j"])
+def test_a_path_may_hold_what_addresses_hold(path: str) -> None:
+    assert load({"REMEDY_JOURNAL": path}).journal == Path(path)
+
+
+def test_a_journal_that_is_an_address_ends_the_start_without_a_word_of_it(tmp_path: Path) -> None:
+    address = "postgresql://ada:hunter2@db/remedy"
+    for command in (("serve",), ("journal", "list"), ("pause", "--reason", "x")):
+        said = remedy(tmp_path, *command, REMEDY_JOURNAL=address)
+        assert refused(said)
+        assert "hunter2" not in said.err
+    assert list(tmp_path.iterdir()) == []
+
+
 # The page
 
 

@@ -22,6 +22,7 @@ from keptn_remedy.cli.terminal import (
 from keptn_remedy.cli.waiting import VERDICTS, Wait, Waits
 from keptn_remedy.journal import OpenReport, Record, WholeRecord
 from keptn_remedy.ops.models import Execution, ExecutionDetail, Undo
+from keptn_remedy.support.masking import Mask
 
 _COLUMNS = ("ACCEPTED", "STATE", "ACTION", "PROJECT/STAGE/SERVICE", "EXECUTION", "OUTCOME")
 _MOMENT_WIDTH = len("2026-03-02T14:03:20Z")
@@ -78,8 +79,8 @@ def show_paragraph(record: Record, wait: Wait | None) -> None:
         say(folded(text, _INDENT, _INDENT))
 
 
-def show_whole(record: WholeRecord, wait: Wait | None) -> None:
-    """Print all that the journal knows of one execution."""
+def show_whole(record: WholeRecord, wait: Wait | None, mask: Mask) -> None:
+    """Print all that the journal knows of one execution, without secrets."""
     detail = ExecutionDetail.of(record)
     facts = [
         ("execution", record.id),
@@ -99,12 +100,12 @@ def show_whole(record: WholeRecord, wait: Wait | None) -> None:
         *(("note", note) for note in detail.notes),
         *(("undelivered", _undelivered(report)) for report in record.undelivered),
     ]
-    table(("", ""), [(name, value) for name, value in facts if value])
+    table(("", ""), [(name, mask.text(str(value))) for name, value in facts if value])
     if record.details:
         say("\nDetails:")
-        show_json(record.details)
+        show_json(mask.value(record.details))
     say("\nThe event as received:")
-    show_json(detail.trigger)
+    show_json(mask.value(detail.trigger))
 
 
 def _answer(record: WholeRecord) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 
 from keptn_remedy import registry, settings
 from keptn_remedy.registry import Registry
+from keptn_remedy.service.foundation import secrets_in
+from keptn_remedy.settings import KeptnSettings
 from keptn_remedy.support import variables
+from keptn_remedy.support.masking import Mask
 
 
 def discover(environ: Mapping[str, str]) -> Registry:
@@ -17,6 +20,16 @@ def discover(environ: Mapping[str, str]) -> Registry:
     """
     config, found = settings.load(environ), variables.read(environ)
     return registry.discover(found, switched_on=config.actions, folder=config.actions_dir)
+
+
+def mask(environ: Mapping[str, str]) -> Mask:
+    """Hides the secrets that the service would find in these variables.
+
+    Raises:
+        SettingsError, RegistryError: with one line per mistake.
+    """
+    keptn = variables.build(KeptnSettings, "", variables.read(environ))
+    return Mask(secrets_in(discover(environ), keptn))
 
 
 def unknown(found: Registry, name: str) -> str:

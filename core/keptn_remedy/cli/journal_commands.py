@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
+from keptn_remedy.cli import found_actions
 from keptn_remedy.cli.execution_text import show_all, show_short, show_whole
 from keptn_remedy.cli.opened_journal import with_journal
 from keptn_remedy.cli.terminal import (
     FAILED,
     GOOD,
+    WRONG_USAGE,
     clean_up_on_interrupt,
     complain,
     is_terminal,
@@ -20,6 +23,8 @@ from keptn_remedy.cli.terminal import (
 from keptn_remedy.cli.waiting import PAGE, Wait, Waits
 from keptn_remedy.journal import Cursor, Record, Records, Since, State, open_read_only
 from keptn_remedy.ops.models import ExecutionDetail
+from keptn_remedy.registry import RegistryError
+from keptn_remedy.support.variables import SettingsError
 
 FIRST_SHOWN = 10
 FOLLOW_SECONDS = 0.5
@@ -45,6 +50,11 @@ def list_executions(state: State | None, limit: int, *, waiting: bool, as_json: 
 
 def show_execution(execution_id: str, *, as_json: bool) -> int:
     """Show all that the journal knows of one execution; returns the exit code."""
+    try:
+        mask = found_actions.mask(os.environ)
+    except (SettingsError, RegistryError) as error:
+        complain(error.mistakes)
+        return WRONG_USAGE
 
     async def show(journal: Records) -> int:
         record = await journal.record(execution_id)
@@ -52,9 +62,9 @@ def show_execution(execution_id: str, *, as_json: bool) -> int:
             complain([f"there is no execution {execution_id!r}; remedy journal list shows the ids"])
             return FAILED
         if as_json:
-            say_json(ExecutionDetail.of(record).model_dump())
+            say_json(mask.value(ExecutionDetail.of(record).model_dump()))
         else:
-            show_whole(record, (await Waits.of(journal)).of_one(record))
+            show_whole(record, (await Waits.of(journal)).of_one(record), mask)
         return GOOD
 
     return with_journal(show, open_read_only)
@@ -76,11 +86,16 @@ def follow(*, as_json: bool) -> int:
 
 def export() -> int:
     """Print every execution, oldest first; returns the exit code."""
+    try:
+        mask = found_actions.mask(os.environ)
+    except (SettingsError, RegistryError) as error:
+        complain(error.mistakes)
+        return WRONG_USAGE
 
     async def show(journal: Records) -> int:
         async for record in _oldest_first(journal):
             if whole := await journal.record(record.id):  # it may have been pruned meanwhile
-                say_json(ExecutionDetail.of(whole).model_dump())
+                say_json(mask.value(ExecutionDetail.of(whole).model_dump()))
         return GOOD
 
     return with_journal(show, open_read_only)

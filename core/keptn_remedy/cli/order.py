@@ -12,13 +12,16 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from keptn_remedy.cli import found_actions
 from keptn_remedy.cli.opened_journal import journal_path, with_journal
 from keptn_remedy.cli.terminal import WRONG_USAGE, complain, say_json
 from keptn_remedy.guardrails.pauses import PauseFile
 from keptn_remedy.journal import Journal, Pause, WholeRecord, open_beside
 from keptn_remedy.ops import models
+from keptn_remedy.registry import RegistryError
 from keptn_remedy.settings import load
 from keptn_remedy.support import validation
+from keptn_remedy.support.variables import SettingsError
 
 LOOK_SECONDS = 0.1
 HEARD_SECONDS = 10.0
@@ -94,7 +97,12 @@ def ordered(
 
 def say_execution(record: WholeRecord) -> None:
     """Print it as JSON, as `remedy journal show ID --json` does."""
-    say_json(models.ExecutionDetail.of(record).model_dump())
+    try:
+        mask = found_actions.mask(os.environ)
+    except (SettingsError, RegistryError) as error:  # the order was carried out all the same
+        complain(error.mistakes)
+    else:
+        say_json(mask.value(models.ExecutionDetail.of(record).model_dump()))
 
 
 def show_hint(execution_id: str) -> str:

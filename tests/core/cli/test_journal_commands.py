@@ -12,7 +12,8 @@ from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.testing import triggered
 from tests.commands import REMEDY, SECONDS, clean, local_provider, remedy
 from tests.core.cli.folders import look, saved
-from tests.ordering import begun, say
+from tests.core.cli.orders import left_by_a_service
+from tests.ordering import asking, begun, say
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -100,3 +101,37 @@ async def test_where_nothing_waits_that_is_said_to_people_alone(
         "no execution waits for approval or behind another execution\n",
     )
     assert (await say(tmp_path, "journal", "list", "--waiting", "--json")).out == ""
+
+
+SECRET = "s3cr3t-of-unleash"
+
+
+async def test_what_the_journal_shows_is_masked(tmp_path: Path, journal: SqliteJournal) -> None:
+    value = {"token": SECRET, f"key {SECRET}": [f"Bearer {SECRET}"]}
+    execution = await begun(journal, value=value)
+    settings = {"UNLEASH_URL": "http://unleash:4242", "UNLEASH_API_TOKEN": SECRET}
+    for command in (
+        ("journal", "show", execution.id),
+        ("journal", "show", execution.id, "--json"),
+        ("journal", "export"),
+    ):
+        said = await say(tmp_path, *command, **settings)
+        assert said.code == 0, said.err
+        assert SECRET not in said.out
+        assert said.out.count("**********") == 3
+
+
+async def test_what_orders_show_is_masked(tmp_path: Path) -> None:
+    async with left_by_a_service(tmp_path) as journal:
+        execution = await asking(journal, value={"token": SECRET})
+    settings = {"UNLEASH_URL": "http://unleash:4242", "UNLEASH_API_TOKEN": SECRET}
+    said = await say(tmp_path, "approve", execution.id, "--json", **settings)
+    assert json.loads(said.out)["trigger"]["data"]["action"]["value"] == {"token": "**********"}
+
+
+async def test_settings_that_hide_what_is_secret_end_the_show(
+    tmp_path: Path, journal: SqliteJournal
+) -> None:
+    said = await say(tmp_path, "journal", "show", "1", REMEDY_ACTIONS="nonsense")
+    assert (said.code, said.out) == (2, "")
+    assert "nonsense" in said.err
