@@ -160,6 +160,11 @@ def granted(rules: list[Json]) -> Iterator[tuple[str, str, str]]:
                 yield from ((group, resource, verb) for verb in rule["verbs"])
 
 
+def journal_pod() -> Json:
+    """The pod in which journals are backed up and restored."""
+    return dict(yaml.safe_load((render.DEPLOY / "journal-pod.yaml").read_text("utf-8")))
+
+
 def documented(word: str) -> Json:
     """The block of docs/operating.md that has this key."""
     page = OPERATING.read_text("utf-8")

@@ -31,6 +31,7 @@ from tests.deploy.charts import (
     documented,
     each_values,
     environment,
+    journal_pod,
     needs_helm,
     objects,
     of_kind,
@@ -454,8 +455,9 @@ def test_prometheus_gets_in_with_the_values_that_the_documents_show() -> None:
 
 
 def test_the_pod_that_restores_a_journal_writes_as_the_provider_reads() -> None:
-    spec, ours = documented("spec")["spec"], pod({})
+    spec, ours = journal_pod()["spec"], pod({})
     (one,) = spec["containers"]
+    service = provider({})
     user = DEFAULTS["user"]
     security = spec["securityContext"]
     assert [security[word] for word in ("runAsUser", "runAsGroup", "fsGroup")] == [user] * 3
@@ -465,7 +467,15 @@ def test_the_pod_that_restores_a_journal_writes_as_the_provider_reads() -> None:
     (volume,) = spec["volumes"]
     (journal,) = (each for each in ours["volumes"] if each["name"] == "journal")
     assert volume["persistentVolumeClaim"] == journal["persistentVolumeClaim"]
-    assert one["volumeMounts"] == [{"name": volume["name"], "mountPath": "/j"}]
+    assert one["volumeMounts"][0] in service["volumeMounts"]
+    assert environment(one)["REMEDY_JOURNAL"] == environment(service)["REMEDY_JOURNAL"]
+    assert one["image"] == service["image"]
+
+
+def test_the_pod_that_restores_a_journal_gets_no_traffic() -> None:
+    labels = journal_pod()["metadata"]["labels"]
+    for service in of_kind("Service", {}):
+        assert not service["spec"]["selector"].items() <= labels.items()
 
 
 @pytest.mark.parametrize("release", ["1st", "a.b"])

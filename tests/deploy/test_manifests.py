@@ -15,8 +15,8 @@ from tests.deploy.charts import (
     UNLEASH,
     VALUES,
     Json,
-    documented,
     each_values,
+    journal_pod,
     needs_helm,
     needs_schemas,
     objects,
@@ -53,7 +53,7 @@ def test_each_release_of_kubernetes_takes_a_manifest(name: str) -> None:
 
 @needs_schemas
 def test_each_release_of_kubernetes_takes_the_pod_that_restores_a_journal() -> None:
-    assert complaints_about(documented("spec")) == []
+    assert complaints_about(journal_pod()) == []
 
 
 @needs_schemas

@@ -28,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 journal_app = typer.Typer(
-    help="Read the journal of executions, also while the service runs.", no_args_is_help=True
+    help="Read, back up and restore the journal of executions.", no_args_is_help=True
 )
 app.add_typer(journal_app, name="journal")
 app.add_typer(report_app, name="reports")
@@ -287,6 +287,39 @@ def journal_export() -> None:
     from keptn_remedy.cli import journal_commands
 
     raise typer.Exit(journal_commands.export())
+
+
+@journal_app.command(name="backup", cls=Command)
+def journal_backup(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="The copy to write; - for standard output.")
+    ],
+) -> None:
+    """Copy the whole journal to a file, also while the service runs.
+
+    The copy holds triggers unmasked; only its owner may read the file. An earlier copy is replaced.
+    """
+    from keptn_remedy.cli import backup_commands
+
+    raise typer.Exit(backup_commands.back_up(file))
+
+
+@journal_app.command(name="restore", cls=Command)
+def journal_restore(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="The copy to read; - for standard input.")
+    ],
+) -> None:
+    """Put a copy in the place of the journal while no service runs.
+
+    The copy is checked first. Executions that are open in it are resumed by the next service.
+
+    Exit code: 1 if the journal is as it was, because a service runs or the copy is damaged, no
+    journal, or of a newer release.
+    """
+    from keptn_remedy.cli import backup_commands
+
+    raise typer.Exit(backup_commands.restore(file))
 
 
 @app.command(cls=Command)

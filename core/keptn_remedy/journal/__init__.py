@@ -4,6 +4,7 @@ rails count, what people answered, and what is to be undone.
 
 from __future__ import annotations
 
+from keptn_remedy.journal.backup import Counts, back_up, back_up_to_stream, restore
 from keptn_remedy.journal.errors import PAUSE_SECONDS, JournalError, JournalUnusable, insist
 from keptn_remedy.journal.protocol import (
     Admissions,
@@ -57,6 +58,7 @@ __all__ = [
     "Backlog",
     "Claimed",
     "ClosedTask",
+    "Counts",
     "Cursor",
     "DueUndo",
     "Effect",
@@ -90,9 +92,12 @@ __all__ = [
     "Unsent",
     "Verdict",
     "WholeRecord",
+    "back_up",
+    "back_up_to_stream",
     "insist",
     "lane",
     "open_beside",
     "open_journal",
     "open_read_only",
+    "restore",
 ]

@@ -24,7 +24,7 @@ def in_words(error: Exception, path: Path) -> str:
     """What went wrong with this file, and what to do if it is damaged."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without what is told in detail
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return f"{path} is damaged ({error}): restore a backup with remedy journal restore"
+        return f"{path} is damaged, or no journal ({error}): restore a backup"
     return f"{path}: {error}" if isinstance(error, sqlite3.Error) else str(error)
 
 

@@ -42,7 +42,7 @@ class Lock:
             JournalUnusable: another process has the lock, or the file has several names.
             OSError: it can't be made or opened.
         """
-        path = path.resolve()
+        path = Path(os.path.realpath(path))
         with ExitStack() as resources:
             beside = _opened(_beside(path), os.O_CREAT | os.O_RDWR, resources)
             file = _opened(path, os.O_CREAT | os.O_RDWR, resources)
@@ -64,7 +64,7 @@ class Lock:
             JournalUnusable: the file has several names.
             OSError: it can't be opened.
         """
-        path = path.resolve()
+        path = Path(os.path.realpath(path))
         with ExitStack() as resources:
             file = _opened(path, os.O_RDONLY, resources)
             _require_one_name(path, os.fstat(file))
@@ -132,6 +132,11 @@ class Lock:
         finally:
             os.close(descriptor)
 
+    @property
+    def beside(self) -> Path:
+        """The lock that stays where it is when the file is replaced."""
+        return _beside(self.path)
+
     def release(self) -> None:
         """Let go of the file. Every other connection of this process must be closed by now."""
         with suppress(JournalError, sqlite3.Error):
@@ -151,6 +156,17 @@ class Lock:
 
     def _note(self, path: Path, found: os.stat_result | None = None) -> None:
         self._files.append((path, found or path.stat()))
+
+
+def existing(path: Path) -> Path:
+    """The path of a journal that is there.
+
+    Raises:
+        JournalUnusable: it is not.
+    """
+    if not path.is_file():
+        raise JournalUnusable(f"there is no journal at {path}; set REMEDY_JOURNAL")
+    return path
 
 
 def connect(path: Path, mode: Literal["ro", "rw"]) -> sqlite3.Connection:

@@ -140,7 +140,6 @@ INSERT INTO orders VALUES (1, 0, 0);
 MIGRATIONS = (VERSION_1, VERSION_2, VERSION_3, VERSION_4)
 """Entry n leads from version n to n + 1. Entries are never edited, only added."""
 
-
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring the file to this version, each step in a transaction of its own.
 
@@ -168,6 +167,23 @@ def require_this_version(connection: sqlite3.Connection) -> None:
         raise JournalUnusable(
             f"the journal has version {version}, this keptn-remedy writes version {ours}: "
             "run the same release as the service, or start the newer one's service once"
+        )
+
+
+def require_known_version(connection: sqlite3.Connection) -> None:
+    """See that the file is a journal, and not beyond us.
+
+    Raises:
+        JournalUnusable: it is none, or a newer keptn-remedy wrote it.
+    """
+    version, ours = _version(connection), len(MIGRATIONS)
+    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+    if not version or not {"executions", "reports"} <= tables:
+        raise JournalUnusable("the copy is no journal of keptn-remedy")
+    if version > ours:
+        raise JournalUnusable(
+            f"the copy has version {version}, this keptn-remedy knows up to {ours}: run the newer "
+            "release"
         )
 
 

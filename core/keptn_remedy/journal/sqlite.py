@@ -18,7 +18,7 @@ from keptn_remedy.journal.effects import SqliteEffects
 from keptn_remedy.journal.errors import JournalUnusable
 from keptn_remedy.journal.executions import SqliteExecutions
 from keptn_remedy.journal.hearing import SqliteHearing
-from keptn_remedy.journal.lock import Lock, connect
+from keptn_remedy.journal.lock import Lock, connect, existing
 from keptn_remedy.journal.protocol import Journal, Records
 from keptn_remedy.journal.questions import SqliteQuestions
 from keptn_remedy.journal.records import SqliteRecords
@@ -69,7 +69,7 @@ class SqliteJournal(
         Raises:
             JournalUnusable: there is no such file, it can't be opened, or has another version.
         """
-        journal = cls(_existing(path), **options)
+        journal = cls(existing(path), **options)
         try:
             journal._lock = Lock.look(path)
             with closing(connect(path, "ro")) as connection:
@@ -88,7 +88,7 @@ class SqliteJournal(
         Raises:
             JournalUnusable: there is no such file.
         """
-        return cls(_existing(path))
+        return cls(existing(path))
 
     async def recall(self, action: str, key: str) -> JSON:
         found = await self._rows(
@@ -140,9 +140,3 @@ def open_read_only(path: Path) -> Records:
         JournalUnusable: there is none.
     """
     return SqliteJournal.read_only(path)
-
-
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise JournalUnusable(f"there is no journal at {path}; set REMEDY_JOURNAL")
-    return path

@@ -28,6 +28,8 @@ COMMANDS = (
     ["journal", "show"],
     ["journal", "tail"],
     ["journal", "export"],
+    ["journal", "backup"],
+    ["journal", "restore"],
     ["reports"],
     ["reports", "list"],
     ["reports", "resend"],
