@@ -61,16 +61,17 @@ class Claims(Generic[K]):
         """
         return key not in self._dropped and self.take_alone(group, key)
 
-    def drop(self, key: K) -> None:
-        """Hold it no more, if it is held."""
+    def drop(self, key: K) -> str | None:
+        """Hold it no more; returns the group in which it was held, None if it was not."""
         group = self._held.pop(key, None)
         if group is None:
-            return
+            return None
         if self._looks:
             self._dropped.add(key)
         self._sizes[group] -= 1
         if not self._sizes[group]:
             del self._sizes[group]
+        return group
 
     @contextmanager
     def looking(self) -> Generator[None]:

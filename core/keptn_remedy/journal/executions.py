@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.ages import surely_before
 from keptn_remedy.journal.claims import Claims
 from keptn_remedy.journal.errors import JournalError
+from keptn_remedy.journal.frontier import Frontier
 from keptn_remedy.journal.group_commit import Statement
 from keptn_remedy.journal.reports import SqliteReports
 from keptn_remedy.journal.sqlite_file import json_list, owed
@@ -32,10 +34,7 @@ from keptn_remedy.journal.values import (
 )
 from keptn_remedy.support import logs
 
-# How many may be accepted while the journal is asked, without anything counting as left there.
-STRANGERS = 100
 _SCOPE = ("lane", "action", "context", "project", "stage", "service")
-_Claimable = tuple[str, int, Execution | None]
 
 
 class SqliteExecutions(SqliteReports):
@@ -44,6 +43,7 @@ class SqliteExecutions(SqliteReports):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._claims = Claims[int]()
+        self._frontier = Frontier(self._claims, partial(rows.claimable, find=self._find))
         self._refused_event: str | None = None
 
     async def accept(self, trigger: ActionTriggered, action: str) -> Execution | None:
@@ -52,6 +52,7 @@ class SqliteExecutions(SqliteReports):
             written = await self._write((sql.ACCEPT, _accepted(trigger, action, now)))
         except JournalError as error:
             self._unacceptable, self._refused_event = str(error), trigger.id
+            self._frontier.doubt()  # it may be on disk all the same
             raise
         if not written.rows:
             return None
@@ -73,31 +74,22 @@ class SqliteExecutions(SqliteReports):
         self._unacceptable = self._refused_event = None
 
     async def claim(self, limit: int) -> Claimed[Execution]:
-        claims = self._claims
-        # Written out here: in the reading thread the claims may have changed.
-        look = {"held": json_list(claims.held), "limit": limit}
-        most = limit + STRANGERS
-
-        def read(reader: sqlite3.Connection) -> tuple[list[_Claimable], list[int]]:
-            unclaimed = claims.missing(reader.execute(sql.OPEN), most)
-            # Mostly there is nothing, and no lane has to be sorted.
-            found = reader.execute(sql.NEXT_IN_LANES, look) if unclaimed else ()
-            return rows.claimable(found, self._find), unclaimed
-
-        with claims.looking():
-            found, unclaimed = await self._read_at_once(read)
-            # What can't be read is held too: it would be found again and again.
-            taken = [execution for lane, key, execution in found if claims.take_found(lane, key)]
-        is_left = len(unclaimed) == most or not claims.held >= set(unclaimed)
-        return Claimed([execution for execution in taken if execution], is_left)
+        look = self._frontier.look(limit)
+        with self._claims.looking():
+            try:
+                found = await self._read_at_once(look.read)
+            except BaseException:
+                self._frontier.give_back(look)
+                raise
+            return self._frontier.take(look, found)
 
     def release(self, execution: Execution) -> None:
-        self._claims.drop(execution.handle)
+        self._frontier.drop(execution.handle, is_open=True)
 
     async def read_again(self, handle: int) -> Execution | None:
         for execution in await self._executions(sql.AGAIN, (handle,)):
             return replace(execution, is_claimed=True)
-        self._claims.drop(handle)
+        self._frontier.drop(handle, is_open=False)
         return None
 
     async def begin(self, execution: Execution, started: Report) -> Unsent | None:
@@ -136,7 +128,7 @@ class SqliteExecutions(SqliteReports):
         last = _consequences(execution, ending, now)
         written = await self._write((sql.FINISH, end), *owe, *last)
         self._refused.discard(execution.id)
-        self._claims.drop(execution.handle)
+        self._frontier.drop(execution.handle, is_open=False)
         if not written.rows or is_refused:
             return []  # what isn't parked is claimed at the next look
         return self._claimed_reports(reports, written.last_row, now, execution.action)

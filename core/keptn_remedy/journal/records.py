@@ -71,8 +71,7 @@ class SqliteRecords(SqliteFile):
         return await self._read_at_once(read)
 
     async def next_in_lanes(self) -> list[Execution]:
-        look = {"held": "[]", "limit": -1}
-        return await self._executions(sql.NEXT_IN_LANES, look, skipped=1)
+        return await self._executions(sql.NEXT_IN_LANES, ())
 
     async def told(self, ids: Collection[str]) -> list[Record]:
         return [rows.record(row) for row in await self._rows(sql.TOLD, (json_list(ids),))]

@@ -140,6 +140,14 @@ INSERT INTO orders VALUES (1, 0, 0);
 MIGRATIONS = (VERSION_1, VERSION_2, VERSION_3, VERSION_4)
 """Entry n leads from version n to n + 1. Entries are never edited, only added."""
 
+INDEXES = """
+CREATE INDEX IF NOT EXISTS executions_lanes ON executions (lane, seq) WHERE state <> 'finished';
+CREATE INDEX IF NOT EXISTS executions_planned ON executions (seq, lane)
+    WHERE state <> 'finished' AND plan IS NOT NULL;
+"""
+"""For quick looks alone: an older release of the same version does without, and keeps them."""
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring the file to this version, each step in a transaction of its own.
 
@@ -154,6 +162,7 @@ def migrate(connection: sqlite3.Connection) -> None:
         )
     for number, step in enumerate(MIGRATIONS[version:], start=version + 1):
         connection.executescript(f"BEGIN IMMEDIATE; {step} PRAGMA user_version={number}; COMMIT;")
+    connection.executescript(INDEXES)
 
 
 def require_this_version(connection: sqlite3.Connection) -> None:

@@ -48,18 +48,29 @@ SELECT 1 FROM executions WHERE id = :id AND state = :state
 FORGET = "DELETE FROM reports WHERE seq IN (SELECT value FROM json_each(?))"
 REPORTED = """
 UPDATE executions SET reported_at = ? WHERE id IN (SELECT value FROM json_each(?))"""
-# Lanes are not named, as they are long and may be thousands: one of which the oldest is held is
-# left out here, and one of which another is held by whoever claims what was found.
 NEXT_IN_LANES = f"""
-SELECT lane, {_EXECUTION} FROM executions WHERE seq IN (
-    SELECT min(seq) FROM executions WHERE state <> 'finished' GROUP BY lane
-    HAVING min(seq) NOT IN (SELECT value FROM json_each(:held)))
-ORDER BY plan IS NULL, seq LIMIT :limit"""  # noqa: S608  our names
+SELECT {_EXECUTION} FROM executions WHERE seq IN (
+    SELECT min(seq) FROM executions INDEXED BY executions_lanes
+    WHERE state <> 'finished' GROUP BY lane)
+ORDER BY plan IS NULL, seq"""  # noqa: S608  our names
 # Without the hint SQLite walks through the whole history, by seq.
-OPEN = "SELECT seq FROM executions INDEXED BY executions_open WHERE state <> 'finished'"
 AGAIN = f"SELECT {_EXECUTION} FROM executions WHERE seq = ? AND state <> 'finished'"  # noqa: S608
+OPEN_AFTER = """
+SELECT seq, lane FROM executions INDEXED BY executions_open
+WHERE state <> 'finished' AND seq > ? ORDER BY seq LIMIT ?"""
+PLANNED_LANES = """
+SELECT lane FROM executions INDEXED BY executions_planned
+WHERE state <> 'finished' AND plan IS NOT NULL"""
+_OF_LANE = """SELECT seq FROM executions INDEXED BY executions_lanes
+        WHERE state <> 'finished' AND lane = asked.value ORDER BY seq LIMIT 1"""
+HEADS = f"""
+SELECT value, ({_OF_LANE}), ({_OF_LANE} OFFSET 1) FROM json_each(?) AS asked"""  # noqa: S608
+CLAIMABLE = f"""
+SELECT lane, {_EXECUTION} FROM executions
+WHERE seq IN (SELECT value FROM json_each(:heads))
+ORDER BY plan IS NULL, seq LIMIT :limit"""  # noqa: S608  our names
 PLANNED = f"""
-SELECT {_EXECUTION} FROM executions INDEXED BY executions_open
+SELECT {_EXECUTION} FROM executions INDEXED BY executions_planned
 WHERE state <> 'finished' AND plan IS NOT NULL ORDER BY seq"""  # noqa: S608
 BEGUN = """
 SELECT id FROM executions INDEXED BY executions_open

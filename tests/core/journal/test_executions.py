@@ -12,7 +12,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from keptn_remedy.journal import Claimed, Ending, Execution, JournalError, executions
+from keptn_remedy.journal import Claimed, Ending, Execution, JournalError
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.journals import DONE, PLAN, SetClock, accepted, allow
 
@@ -96,16 +96,6 @@ async def test_two_looks_at_once_claim_nothing_twice(journal: SqliteJournal) -> 
     found = await asyncio.gather(*(claimed(journal, 4) for _ in range(2)))
     ids = [execution_id for look, _ in found for execution_id in look]
     assert len(ids) == len(set(ids))
-
-
-async def test_so_many_strangers_count_as_left(
-    journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(executions, "STRANGERS", 0)
-    for number in range(3):
-        journal.release(await accepted(journal, str(number), str(number)))
-    assert await claimed(journal, 3) == (["0", "1", "2"], True)
-    assert await claimed(journal, 3) == ([], False)
 
 
 async def test_what_cannot_be_read_is_held_and_stops_no_other_lane(

@@ -120,14 +120,14 @@ class Steps:
     """Counts the instructions that SQLite carries out."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self._taken = 0
+        self.taken = 0
         connection.set_progress_handler(self._count, 1)
 
     def _count(self) -> int:
-        self._taken += 1
+        self.taken += 1
         return 0
 
     def of(self, ask: Callable[[], object]) -> int:
-        before = self._taken
+        before = self.taken
         ask()
-        return self._taken - before
+        return self.taken - before
