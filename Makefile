@@ -4,6 +4,7 @@
 
 PYTHON ?= python3
 WORKERS ?= 2
+MINUTES ?= 20
 
 INSTALLED := .venv/.installed
 NODE_INSTALLED := .venv/.node
@@ -19,7 +20,7 @@ NPM = PATH="$(NODE_HOME)/bin:$$PATH" $(NODE) $(NODE_HOME)/lib/node_modules/npm/b
 UV_LOCK = .venv/bin/uv pip compile --no-config --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade)
 
-.PHONY: help install run test coverage lint bench lock tools unleash test-cluster \
+.PHONY: help install run test coverage lint bench soak lock tools unleash test-cluster \
 	deploy-tools manifests
 
 help: ## Show these lines.
@@ -53,6 +54,9 @@ lint: install $(TOOLS_INSTALLED) ## Check style, types, layers and the Dockerfil
 
 bench: install ## Measure speed and memory beside the bare floor, write bench/results.json.
 	@.venv/bin/python bench/run.py
+
+soak: install ## Run a provider under random faults (MINUTES=20; ARGS="--seed N" repeats a run).
+	@.venv/bin/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
 tools: $(TOOLS_INSTALLED) ## Install pyright, and the Node that runs it.
 

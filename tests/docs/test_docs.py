@@ -90,3 +90,11 @@ def test_the_architecture_names_each_module() -> None:
 @pytest.mark.parametrize("page", quoting(), ids=lambda path: path.name)
 def test_a_page_quotes_the_figures_that_the_bench_printed(page: Path) -> None:
     assert page.read_text("utf-8") == quoting()[page], "run .venv/bin/python -m bench.page"
+
+
+def test_the_tests_that_the_page_on_reliability_names_exist() -> None:
+    page = (ROOT / "docs/reliability.md").read_text("utf-8")
+    named = re.findall(r"\[(\w+)\]\(\.\./(tests/[\w/]+\.py)\)", page)
+    assert len(named) == page.count("](")
+    for name, file in named:
+        assert f"def test_{name}(" in (ROOT / file).read_text("utf-8"), name

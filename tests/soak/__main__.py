@@ -1,0 +1,270 @@
+"""`make soak`: a provider under faults at random for minutes; books, memory and files must balance.
+
+In the first half the process is also killed and stopped. In the second half one process lives
+through all other faults, so that what it leaks is seen.
+"""
+
+import argparse
+import asyncio
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from tempfile import mkdtemp
+from threading import Event, Thread
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+from aiohttp import ClientError
+
+from keptn_remedy.testing import FakeKeptn, triggered
+from tests.end_to_end.provider_process import ProviderProcess
+
+SERVICES = 30
+LONGEST_WORK_SECONDS = 0.1
+PAUSE_SECONDS = (0.0, 0.2)
+FAULT_SECONDS = (0.5, 3.0)
+PEACE_SECONDS = (2.0, 6.0)
+QUIET_SECONDS = 300.0
+MAY_GROW_BYTES, MAY_GROW_FILES = 16 * 2**20, 12
+
+
+class SoakedProvider(ProviderProcess):
+    """A provider whose output is a pipe that may be left unread."""
+
+    reading = Event()
+
+    def launch(self) -> None:
+        """Start the process, with a thread that moves its output to the log."""
+        assert self._process is None
+        self._process = subprocess.Popen(
+            [Path(sys.executable).with_name("remedy"), "serve"],
+            cwd=self.folder,
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert self._process.stdout
+        Thread(target=self._move, args=(self._process.stdout,), daemon=True).start()
+
+    def _move(self, output: IO[bytes]) -> None:
+        with self.log.open("ab") as log:
+            while chunk := output.read1(65536):  # type: ignore[attr-defined]  # it is buffered
+                log.write(chunk)
+                self.reading.wait()
+
+    @property
+    def resident_bytes(self) -> int:
+        """What the process has in memory."""
+        status = Path(f"/proc/{self._running.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+
+    @property
+    def open_files(self) -> int:
+        return len(list(Path(f"/proc/{self._running.pid}/fd").iterdir()))
+
+    def limit_files(self, size: int) -> None:
+        """Refuse what would make a file longer than this, as a full disk does."""
+        limit = (size, resource.RLIM_INFINITY)
+        resource.prlimit(self._running.pid, resource.RLIMIT_FSIZE, limit)
+
+
+class Soak:
+    """One provider, the events that it gets, and the faults that it meets."""
+
+    def __init__(self, keptn: FakeKeptn, provider: SoakedProvider, dice: random.Random) -> None:
+        self.keptn, self.provider, self.dice = keptn, provider, dice
+        self.unacknowledged: list[dict[str, Any]] = []
+        self.sent = 0
+        self.faults = Counter[str]()
+        self._sending: set[asyncio.Task[None]] = set()
+
+    async def send_events(self) -> None:
+        """Send events until cancelled, a burst now and then."""
+        while True:
+            for _ in range(self.dice.choice((1, 1, 1, 20))):
+                self._begin(self._event())
+            await asyncio.sleep(self.dice.uniform(*PAUSE_SECONDS))
+
+    def _begin(self, event: dict[str, Any]) -> None:
+        task = asyncio.create_task(self._deliver(event))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    def _event(self) -> dict[str, Any]:
+        action = self.dice.choice(("run-often", "run-often", "set-file"))
+        work = {"seconds": self.dice.uniform(0, LONGEST_WORK_SECONDS)}
+        return triggered(action, work, service=f"service {self.dice.randrange(SERVICES)}")
+
+    async def _deliver(self, event: dict[str, Any]) -> None:
+        self.sent += 1
+        try:
+            answer = await self.keptn.deliver(event, to=self.provider.url)
+        except (ClientError, TimeoutError, OSError):
+            self.unacknowledged.append(event)
+            return
+        if answer.status not in (200, 202):
+            self.unacknowledged.append(event)
+
+    async def balance(self) -> None:
+        """Send again what was not acknowledged, until everything is done and told."""
+        await asyncio.gather(*self._sending)
+        await self.provider.ready()
+        while self.unacknowledged:
+            again, self.unacknowledged = self.unacknowledged, []
+            await asyncio.gather(*map(self._deliver, again))
+        await self.provider.quiet(seconds=QUIET_SECONDS)
+        self.keptn.check()
+
+    async def meet_faults(self, faults: "tuple[Fault, ...]", seconds: float) -> None:
+        """One fault after the other, with peace between them."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            fault = self.dice.choice(faults)
+            print(f"{time.strftime('%H:%M:%S')} {fault.__name__}", flush=True)
+            self.faults[fault.__name__] += 1
+            await fault(self)
+            await asyncio.sleep(self.dice.uniform(*PEACE_SECONDS))
+
+    async def last(self) -> None:
+        """Let a fault last for a while."""
+        await asyncio.sleep(self.dice.uniform(*FAULT_SECONDS))
+
+
+Fault = Callable[[Soak], Awaitable[None]]
+
+
+async def killed(soak: Soak) -> None:
+    soak.provider.kill()
+    soak.provider.launch()
+    await soak.provider.ready()
+
+
+async def stopped(soak: Soak) -> None:
+    await soak.provider.stop()
+    await soak.provider.start()
+
+
+async def sidecar_refuses(soak: Soak) -> None:
+    status = soak.dice.choice((401, 404, 408, 429, 500, 503))
+    soak.keptn.answer_next(status, times=20, counted=soak.dice.random() < 0.3)
+    await soak.last()
+
+
+async def sidecar_hangs_up(soak: Soak) -> None:
+    soak.keptn.drop_next(times=20, counted=soak.dice.random() < 0.5)
+    await soak.last()
+
+
+async def sidecar_hangs(soak: Soak) -> None:
+    soak.keptn.hold(counted=soak.dice.random() < 0.5)
+    await soak.last()
+    soak.keptn.release()
+
+
+async def sidecar_is_away(soak: Soak) -> None:
+    await soak.keptn.stop_listening()
+    await soak.last()
+    await soak.keptn.listen()
+
+
+async def api_fails(soak: Soak) -> None:
+    soak.keptn.api_status = soak.dice.choice((401, 404, 500, 503))
+    await soak.last()
+    soak.keptn.api_status = None
+
+
+async def requests_are_half_sent(soak: Soak) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    ends = (b"", b"Content-Length: 1000\r\n\r\n{", b"X: " + b"x" * 4000)
+    writers: list[asyncio.StreamWriter] = []
+    for url in (soak.provider.url, soak.provider.ops_url) * 30:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", urlsplit(url).port)
+        except OSError:
+            continue
+        writer.write(head + soak.dice.choice(ends))
+        writers.append(writer)
+    await soak.last()
+    for writer in writers:
+        writer.close()
+
+
+async def output_is_unread(soak: Soak) -> None:
+    soak.provider.reading.clear()
+    await soak.last()
+    soak.provider.reading.set()
+
+
+async def disk_is_full(soak: Soak) -> None:
+    soak.provider.limit_files(0)
+    await soak.last()
+    soak.provider.limit_files(resource.RLIM_INFINITY)
+
+
+async def journal_is_moved_away(soak: Soak) -> None:
+    away = soak.provider.folder / "away.db"
+    soak.provider.journal.rename(away)
+    await soak.last()
+    away.rename(soak.provider.journal)
+
+
+LIVED_THROUGH: tuple[Fault, ...] = (
+    sidecar_refuses,
+    sidecar_hangs_up,
+    sidecar_hangs,
+    sidecar_is_away,
+    api_fails,
+    requests_are_half_sent,
+    output_is_unread,
+    disk_is_full,
+    journal_is_moved_away,
+)
+ALL: tuple[Fault, ...] = (*LIVED_THROUGH, killed, stopped)
+
+
+async def soak(seconds: float, seed: int, folder: Path) -> None:
+    """Raises AssertionError if anything does not balance."""
+    async with FakeKeptn() as keptn, SoakedProvider(folder / "provider", keptn) as provider:
+        provider.reading.set()
+        await provider.start()
+        it = Soak(keptn, provider, random.Random(seed))  # noqa: S311 - no secret
+        seen: list[tuple[int, int]] = []
+        for faults, share in ((ALL, 0.5), *[(LIVED_THROUGH, 0.1)] * 5):
+            events = asyncio.create_task(it.send_events())
+            await it.meet_faults(faults, seconds * share)
+            events.cancel()
+            await asyncio.gather(events, return_exceptions=True)
+            await it.balance()
+            seen.append((provider.resident_bytes, provider.open_files))
+            print(f"balanced: {it.sent} events, {seen[-1][0] >> 20} MiB, {seen[-1][1]} files")
+        (first_bytes, first_files), (last_bytes, last_files) = seen[1], seen[-1]
+        assert last_bytes - first_bytes < MAY_GROW_BYTES, f"memory grew: {seen}"
+        assert last_files - first_files < MAY_GROW_FILES, f"open files grew: {seen}"
+        assert provider.is_intact()
+        print(f"sound after {it.sent} events and {dict(it.faults)}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1, 2**32))
+    asked = parser.parse_args()
+    folder = Path(mkdtemp(prefix="soak-"))
+    print(f"seed {asked.seed}, the log is in {folder}", flush=True)
+    try:
+        asyncio.run(soak(asked.minutes * 60, asked.seed, folder))
+    except BaseException:
+        print(f"FAILED with --seed {asked.seed}; the log is in {folder}", flush=True)
+        raise
+    shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
