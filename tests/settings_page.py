@@ -23,7 +23,9 @@ INTRO = f"""\
 <!-- Written by `python -m tests.settings_page`; a test fails when it isn't up to date. -->
 
 Settings are environment variables. An empty variable counts as unset. `{variables.CONFIG}` may
-name a YAML file that maps the same names to values; the environment wins over the file.
+name a YAML file that maps the same names to values; the environment wins over the file. A name
+that is in the file twice, or that no setting has, ends commands with exit code 2, its line and the
+nearest name.
 
 Every variable can also be given as a file: `<NAME>_FILE` holds the path, and the file's content
 without surrounding white space is the value. Use this for secrets. A secret of six characters or

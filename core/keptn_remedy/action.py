@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -12,6 +12,7 @@ import orjson
 from pydantic import BaseModel
 from pydantic_settings import SettingsConfigDict
 
+from keptn_remedy.support import declarations
 from keptn_remedy.support.variables import FromVariables
 
 if TYPE_CHECKING:
@@ -229,7 +230,7 @@ class NoValue(BaseModel):
 
 
 class BaseAction:
-    """What both kinds of action can declare."""
+    """What both kinds of action can declare. A declaration that can't be meant raises TypeError."""
 
     name: ClassVar[str]
     """The `action:` of remediation.yaml; compared without case, `-` and `_`."""
@@ -248,6 +249,11 @@ class BaseAction:
     Value: ClassVar[Any] = NoValue
     """Any type that pydantic validates. A missing value is validated as `{}`."""
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if mistakes := list(declarations.mistakes(cls, __name__, Retry)):
+            raise TypeError("; ".join(mistakes))
+
     def __init__(self, settings: Any = None) -> None:
         self.settings = settings
 
@@ -256,8 +262,9 @@ class BaseAction:
         """The action's `name` or alias that `name` means; `name` itself if it is none of them."""
         return next((own for own in (cls.name, *cls.aliases) if key(own) == key(name)), name)
 
-    async def close(self) -> None:
+    def close(self) -> Awaitable[None] | None:
         """Release what the action holds; called once, when the service stops."""
+        return None
 
 
 class Action(BaseAction, ABC):
@@ -268,8 +275,8 @@ class Action(BaseAction, ABC):
     run was interrupted, timed out, lost its connection, or got 500, 502 or 504 from a peer."""
 
     @abstractmethod
-    async def run(self, context: Context, value: Any) -> Outcome:
-        """Do the work, and return how it ended.
+    def run(self, context: Context, value: Any) -> Outcome | Awaitable[Outcome]:
+        """Do the work, and return how it ended. Without `async` it is called in a thread.
 
         Raises:
             TemporaryError: another attempt may succeed.
@@ -282,14 +289,15 @@ class PlannedAction(BaseAction, ABC):
     """An action that plans its changes before it makes them.
 
     The plan is in the journal before `apply` begins. After a crash the same plan is applied again:
-    its changes must be absolute or compare-and-set. A dry run stops after `plan`.
+    its changes must be absolute or compare-and-set. A dry run stops after `plan`. Methods without
+    `async` are called in a thread.
     """
 
     undo_on_failed_verification: ClassVar[bool] = True
     """Whether `undo` follows when `apply` fails, or when `verify` returns a failed outcome."""
 
     @abstractmethod
-    async def plan(self, context: Context, value: Any) -> Plan:
+    def plan(self, context: Context, value: Any) -> Plan | Awaitable[Plan]:
         """Look, and return what would change. Relative values become absolute here."""
 
     def is_same(self, asked: Plan, now: Plan) -> bool:
@@ -297,15 +305,15 @@ class PlannedAction(BaseAction, ABC):
         return asked.changes == now.changes
 
     @abstractmethod
-    async def apply(self, context: Context, plan: Plan) -> None:
+    def apply(self, context: Context, plan: Plan) -> Awaitable[None] | None:
         """Make the changes; skip those that are made already."""
 
     @abstractmethod
-    async def verify(self, context: Context, plan: Plan) -> Outcome:
+    def verify(self, context: Context, plan: Plan) -> Outcome | Awaitable[Outcome]:
         """Watch until the effect holds, or return a failed outcome that says why it doesn't."""
 
     @abstractmethod
-    async def undo(self, context: Context, plan: Plan) -> str | None:
+    def undo(self, context: Context, plan: Plan) -> str | Awaitable[str | None] | None:
         """Restore what the plan's changes say was there before.
 
         Called after `apply` or `verify` failed, and for finished executions, perhaps hours later.

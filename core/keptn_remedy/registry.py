@@ -1,26 +1,29 @@
-"""The actions: those of installed packages and of a folder, and why some are off."""
+"""The actions by name, with their settings, and why some are off."""
 
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import inspect
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
-from typing import Any, TypeGuard
+from typing import Any
 
 from pydantic import TypeAdapter
 
-from keptn_remedy.action import Action, AnyAction, BaseAction, PlannedAction
+from keptn_remedy.action import AnyAction, BaseAction
 from keptn_remedy.action import key as key  # noqa: PLC0414  others call it registry.key
+from keptn_remedy.action_classes import ENTRY_POINTS as ENTRY_POINTS  # noqa: PLC0414  as above
+from keptn_remedy.action_classes import ActionClasses
+from keptn_remedy.action_classes import Broken as Broken  # noqa: PLC0414  as above
+from keptn_remedy.events.bounds import shortened
+from keptn_remedy.settings import Settings
 from keptn_remedy.support import logs
+from keptn_remedy.support.authored import deed, is_async
+from keptn_remedy.support.trust import why_not_trusted
 from keptn_remedy.support.variables import SettingsError, build
 
-ENTRY_POINTS = "keptn_remedy.actions"
+REMEDY_ACTIONS = "REMEDY_ACTIONS"
 CLOSE_SECONDS = 0.3
 
 
@@ -46,15 +49,25 @@ class Entry:
     def name(self) -> str:
         return self.cls.name
 
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema of the value; empty where its type has none."""
+        try:
+            return self.value.json_schema()
+        except BaseException:  # noqa: BLE001  an author's type may fail in any way
+            return {}
+
     def goes_by(self, name: str) -> bool:
         """Whether `name` is its name or an alias, in any spelling."""
         return key(name) in _keys(self.cls)
 
 
 class Registry:
-    """Finds the action that a trigger names, without regard to case, `-` and `_`."""
+    """Finds the action that a trigger names, without regard to case, `-` and `_`. `broken` is what
+    can't be used, and so is in no entry.
+    """
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
+    def __init__(self, entries: Iterable[Entry], broken: tuple[Broken, ...] = ()) -> None:
+        self.broken = broken
         self.entries = sorted(entries, key=lambda entry: entry.name)
         self._by_name = {
             key: entry for entry in self.entries for key in _keys(entry.cls) if entry.action
@@ -88,26 +101,48 @@ class Registry:
 
 
 def discover(
-    variables: Mapping[str, str], *, switched_on: tuple[str, ...] = (), folder: Path | None = None
+    variables: Mapping[str, str],
+    *,
+    switched_on: tuple[str, ...] = (),
+    folder: Path | None = None,
+    trusts_others: bool = False,
+    is_strict: bool = False,
 ) -> Registry:
     """The actions of installed packages and of `folder`, with their settings from `variables`.
 
-    With `switched_on`, all others are off.
+    With `switched_on`, all others are off. What can't be used is left out, and `Registry.broken`
+    says why. `trusts_others`: load the folder's files even if others may write them.
 
     Raises:
-        RegistryError: an action can't be loaded, two claim the same name, or `switched_on` has an
-            unknown name.
+        RegistryError: the folder is none, or others may write it; two classes claim the same name;
+            `switched_on` has an unknown name. If it `is_strict`: something can't be used.
     """
-    mistakes: list[str] = []
-    found: dict[type[AnyAction], str] = {}
-    for cls, origin in (*_installed(mistakes), *_dropped_in(folder, mistakes)):
-        found.setdefault(cls, origin)
-    mistakes += [mistake for cls, origin in found.items() for mistake in _declared(cls, origin)]
-    if not mistakes:
-        mistakes += _claimed_twice(found) + _missing(found, switched_on)
+    found = ActionClasses()
+    found.add_installed()
+    if folder is not None:
+        _check_folder(folder, trusts_others=trusts_others)
+        found.add_folder(folder, trusts_others=trusts_others)
+    mistakes = [str(broken) for broken in found.broken] if is_strict else []
+    mistakes += _claimed_twice(found.origins)
+    missing = _missing(found.origins, switched_on)
+    if found.broken:  # perhaps it is in one of these
+        found.broken += [Broken(REMEDY_ACTIONS, REMEDY_ACTIONS, mistake) for mistake in missing]
+    else:
+        mistakes += [f"{REMEDY_ACTIONS}: {mistake}" for mistake in missing]
     if mistakes:
         raise RegistryError(mistakes)
-    return of(found, variables, switched_on=switched_on)
+    return of(found.origins, variables, switched_on=switched_on, broken=tuple(found.broken))
+
+
+def configured(variables: Mapping[str, str], settings: Settings) -> Registry:
+    """The actions as the settings of the process want them. Raises RegistryError, as `discover`."""
+    return discover(
+        variables,
+        switched_on=settings.actions,
+        folder=settings.actions_dir,
+        trusts_others=settings.trust_actions_dir,
+        is_strict=settings.strict_actions,
+    )
 
 
 def of(
@@ -115,17 +150,24 @@ def of(
     variables: Mapping[str, str],
     *,
     switched_on: tuple[str, ...] = (),
+    broken: tuple[Broken, ...] = (),
 ) -> Registry:
     """A registry of classes; the map's values say where each comes from."""
     wanted = {key(name) for name in switched_on}
-    return Registry(_entry(cls, origin, variables, wanted) for cls, origin in classes.items())
+    entries = (_entry(cls, origin, variables, wanted) for cls, origin in classes.items())
+    return Registry(entries, broken)
 
 
 async def _closed(name: str, action: AnyAction) -> None:
     try:
         async with asyncio.timeout(CLOSE_SECONDS):
-            await action.close()
-    except Exception as error:  # noqa: BLE001  an author's close may fail in any way
+            if is_async(action.close):
+                await action.close()
+            elif inspect.isawaitable(closing := await asyncio.to_thread(action.close)):
+                await closing
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # noqa: BLE001  an author's close may fail in any way
         logs.logger().warning("closing an action failed", action=name, error=repr(error))
 
 
@@ -142,11 +184,14 @@ def _entry(
     try:
         settings = build(cls.Settings, env_prefix(cls), variables)
     except SettingsError as error:
-        return Entry(cls, origin, None, str(error), value)
+        return Entry(cls, origin, None, shortened(str(error)), value)
+    except BaseException as error:  # noqa: BLE001  an author's validators may fail in any way
+        # Without the error's text: it may quote a secret.
+        return Entry(cls, origin, None, f"its Settings failed: they {deed(error)}", value)
     try:
         return Entry(cls, origin, cls(settings), None, value)
-    except Exception as error:  # noqa: BLE001  an author's __init__ may fail in any way
-        return Entry(cls, origin, None, f"its __init__ failed: {error!r}", value)
+    except BaseException as error:  # noqa: BLE001  so may an __init__
+        return Entry(cls, origin, None, shortened(f"its __init__ failed: {error!r}"), value)
 
 
 def env_prefix(cls: type[BaseAction]) -> str:
@@ -156,70 +201,17 @@ def env_prefix(cls: type[BaseAction]) -> str:
     return cls.name.upper().replace("-", "_") + "_"
 
 
-def _installed(mistakes: list[str]) -> Iterator[tuple[type[AnyAction], str]]:
-    for point in entry_points(group=ENTRY_POINTS):
-        package = point.dist.name if point.dist else "?"
-        origin = f"{package} ({point.value})"
-        try:
-            yield point.load(), origin
-        except (Exception, SystemExit) as error:  # noqa: BLE001  imports may fail in any way
-            mistakes.append(f"{origin} can't be loaded: {error!r}")
-
-
-def _dropped_in(folder: Path | None, mistakes: list[str]) -> Iterator[tuple[type[AnyAction], str]]:
-    if folder is None:
-        return
-    if not folder.is_dir():
-        mistakes.append(f"REMEDY_ACTIONS_DIR: {folder} is not a folder")
-        return
-    for path in sorted(folder.glob("*.py")):
-        if path.name.startswith("test_") or path.name == "conftest.py":
-            continue
-        try:
-            module = _imported(path)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  as above
-            mistakes.append(f"{path} can't be loaded: {error!r}")
-            continue
-        for _, cls in inspect.getmembers(module, inspect.isclass):
-            if _looks_like_an_action(cls) and cls.__module__ == module.__name__:
-                yield cls, str(path)
-
-
-def _imported(path: Path) -> ModuleType:
-    name = f"keptn_remedy_drop_in.{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is not a Python module")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def _looks_like_an_action(cls: type[Any]) -> TypeGuard[type[AnyAction]]:
-    """Whether it is one; an abstract class without a name is only a base class of others."""
-    if not issubclass(cls, (Action, PlannedAction)):
-        return False
-    return hasattr(cls, "name") or not inspect.isabstract(cls)
-
-
-def _declared(cls: Any, origin: str) -> list[str]:
-    """What is wrong with a class, one line each; names what its author wrote."""
-    if not inspect.isclass(cls) or not issubclass(cls, (Action, PlannedAction)):
-        return [f"{origin} is not a subclass of Action or PlannedAction"]
-    if inspect.isabstract(cls):
-        missing = ", ".join(sorted(cls.__abstractmethods__))
-        return [f"{origin}: {cls.__name__} must define {missing}"]
-    if not isinstance(getattr(cls, "name", None), str) or not key(cls.name):
-        return [f"{origin}: {cls.__name__}.name must be the `action:` of remediation.yaml"]
-    for attribute in ("aliases", "retry_on"):
-        if not isinstance(getattr(cls, attribute), tuple):
-            return [f"{origin}: {cls.__name__}.{attribute} must be a tuple"]
+def _check_folder(folder: Path, *, trusts_others: bool) -> None:
     try:
-        TypeAdapter(cls.Value)
-    except Exception as error:  # noqa: BLE001  pydantic has many ways to refuse a type
-        return [f"{origin}: {cls.__name__}.Value is not a type that pydantic can validate: {error}"]
-    return []
+        if not folder.is_dir():
+            raise RegistryError([f"REMEDY_ACTIONS_DIR: {folder} is not a folder"])
+        # Whoever may write __pycache__ may replace the code that is run.
+        for place in (folder, folder / "__pycache__"):
+            if not trusts_others and place.exists() and (why := why_not_trusted(place)):
+                how = "or set REMEDY_TRUST_ACTIONS_DIR=true"
+                raise RegistryError([f"REMEDY_ACTIONS_DIR: {why}; correct that, {how}"])
+    except OSError as error:
+        raise RegistryError([f"REMEDY_ACTIONS_DIR: {folder}: {error.strerror}"]) from None
 
 
 def _claimed_twice(found: Mapping[type[AnyAction], str]) -> list[str]:
@@ -240,7 +232,7 @@ def _missing(found: Mapping[type[AnyAction], str], switched_on: tuple[str, ...])
     known = {name for cls in found for name in _keys(cls)}
     names = ", ".join(sorted(cls.name for cls in found))
     return [
-        f"REMEDY_ACTIONS: there is no action {name!r}; there are: {names}"
+        f"there is no action {name!r}; there are: {names}"
         for name in switched_on
         if key(name) not in known
     ]

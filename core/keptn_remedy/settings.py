@@ -13,7 +13,14 @@ from pydantic import BeforeValidator, Field, HttpUrl, SecretStr, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from keptn_remedy.support import variables
-from keptn_remedy.support.variables import CONFIG, FromVariables, SettingsError, build, names_of
+from keptn_remedy.support.variables import (
+    CONFIG,
+    FromVariables,
+    InFile,
+    SettingsError,
+    build,
+    names_of,
+)
 
 PREFIX = "REMEDY_"
 
@@ -130,7 +137,13 @@ class Settings(FromVariables):
     actions: Names = ()
     """Names of the actions to switch on, separated by commas. Default: every configured action."""
     actions_dir: LocalPath | None = None
-    """Folder with actions of your own: its `*.py` files except `test_*.py` and `conftest.py`."""
+    """Folder with actions of your own: its `*.py` files except `test_*.py` and `conftest.py`. They
+    are refused if users other than root and the service's own may write them."""
+    trust_actions_dir: bool = False
+    """Load the files of `REMEDY_ACTIONS_DIR` even if other users may write them."""
+    strict_actions: bool = False
+    """Don't start (exit code 2) if an action can't be loaded. Default: it is left out, `/readyz`
+    is degraded, and the other actions work."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe lines that are logged."""
     log_format: Literal["json", "console"] = "json"
@@ -186,8 +199,8 @@ def load(environ: Mapping[str, str]) -> Settings:
     Raises:
         SettingsError: with one line per mistake.
     """
-    found = variables.read(environ)
-    mistakes = _unknown(found)
+    found, in_file = variables.read(environ), variables.in_file(environ)
+    mistakes = _unknown(found, in_file)
     try:
         settings = build(Settings, PREFIX, found)
     except SettingsError as error:
@@ -197,12 +210,13 @@ def load(environ: Mapping[str, str]) -> Settings:
     return settings
 
 
-def _unknown(found: Mapping[str, str]) -> list[str]:
+def _unknown(found: Mapping[str, str], in_file: InFile) -> list[str]:
     own = set(names_of(Settings, PREFIX))
     known = own | {CONFIG} | {f"{name}_FILE" for name in own}
     lines: list[str] = []
     for name in sorted(found):
         if name.upper().startswith(PREFIX) and name not in known:
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-            lines.append(f"{name}: there is no such setting; did you mean {nearest}?")
+            place = f"{in_file.place(name)}: " if name in in_file.lines else ""
+            lines.append(f"{place}{name}: there is no such setting; did you mean {nearest}?")
     return lines

@@ -1,10 +1,10 @@
 """Runs an action by the real runner, or step by step to look between the steps."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import orjson
@@ -39,18 +39,19 @@ class Driven:
 
     async def plan(self, value: Any) -> Plan:
         read: Any = TypeAdapter(self.action.Value).validate_python(value)
-        plan = await self.action.plan(self.context, read)
+        plan = await cast("Awaitable[Plan]", self.action.plan(self.context, read))
         return Plan.from_json(plan.to_json())  # as the journal returns it
 
     async def apply(self, plan: Plan) -> None:
-        await self.action.apply(self.context, plan)
+        await cast("Awaitable[None]", self.action.apply(self.context, plan))
 
     async def verify(self, plan: Plan) -> Outcome:
-        return await self.action.verify(self.context, plan)
+        return await cast("Awaitable[Outcome]", self.action.verify(self.context, plan))
 
     async def undo(self, plan: Plan) -> str:
         """The message that the runner would report."""
-        return await self.action.undo(self.context, plan) or "undone"
+        undone = cast("Awaitable[str | None]", self.action.undo(self.context, plan))
+        return await undone or "undone"
 
     async def run(self, value: Any, *, dry_run: bool = False) -> Outcome:
         """The whole action, by the real runner."""

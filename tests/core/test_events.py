@@ -10,6 +10,7 @@ import pytest
 
 from keptn_remedy import events
 from keptn_remedy.events import NotACloudEvent, Replies, Unusable
+from keptn_remedy.events.bounds import bounded, shortened
 from keptn_remedy.testing import triggered
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -245,7 +246,26 @@ def test_a_report_stays_under_its_limit_whatever_the_action_says(too_much: dict[
     outcome = {"status": "errored", "result": "fail", "message": "", "details": {}, **too_much}
     report = REPLIES.finished(trigger(), NOW, **outcome)
     assert len(report.body) <= events.MAX_REPORT_BYTES
-    assert decoded(report)["data"]["status"] == "errored"
+    data = decoded(report)["data"]
+    assert data["status"] == "errored"
+    assert len(data["message"]) <= 2_000
+    assert data["message"].endswith(" … (cut)")
+
+
+def test_a_short_message_is_whole_and_a_long_one_is_cut_with_a_mark() -> None:
+    assert shortened("x" * 2_000) == "x" * 2_000
+    assert shortened("x" * 2_001) == "x" * 1_992 + " … (cut)"
+
+
+def test_details_are_bounded_and_say_what_was_left_out() -> None:
+    few = {"n": "1", "map": {"a": "b"}}
+    assert bounded(few) is few
+    one = bounded({"log": "y" * 5_000_000, "n": "1"})
+    assert one == {"log": shortened("y" * 5_000_000), "n": "1"}
+    many = bounded({f"detail {n}": {"deep": "z" * 3_000} for n in range(100)})
+    assert len(orjson.dumps(many)) <= 64 * 1024
+    assert many["detail 0"].startswith('{"deep":"zzz')
+    assert many["cut"] == f"{101 - len(many)} of 100 details were left out"
 
 
 def test_labels_that_would_burst_a_report_are_left_out_last() -> None:

@@ -1,5 +1,6 @@
 """Which actions exist, which are off and why, and what is told about those that make no sense."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -94,7 +95,7 @@ def registry(**variables: str) -> Registry:
 
 def mistakes(folder: Path | None = None, switched_on: tuple[str, ...] = ()) -> list[str]:
     with pytest.raises(RegistryError) as error:
-        discover({}, folder=folder, switched_on=switched_on)
+        discover({}, folder=folder, switched_on=switched_on, is_strict=True)
     return error.value.mistakes
 
 
@@ -258,7 +259,7 @@ def test_a_file_that_can_not_be_imported_is_named_and_the_others_are_read(folder
     (folder / "b.py").write_text("def (")
     (folder / "c.py").write_text(PLAIN.format(cls="Nameless", name="-"))
     told = mistakes(folder)
-    assert [line.split(maxsplit=1)[0].rstrip(":") for line in told] == [
+    assert [line.partition(": ")[0] for line in told] == [
         str(folder / name) for name in ("a.py", "b.py", "c.py")
     ]
     assert "nothing_of_that_name" in told[0]
@@ -267,8 +268,10 @@ def test_a_file_that_can_not_be_imported_is_named_and_the_others_are_read(folder
 def test_an_entry_point_that_can_not_be_loaded_is_named_with_its_package(package: Package) -> None:
     package("broken_actions", "1 / 0", broken="broken_actions:Broken")
     (told,) = mistakes()
-    assert told.startswith("broken_actions (broken_actions:Broken) can't be loaded")
-    assert "division by zero" in told
+    assert told == (
+        "broken_actions (broken_actions:Broken): can't be loaded:"
+        " line 1: ZeroDivisionError: division by zero"
+    )
 
 
 def test_a_folder_that_is_none_is_a_mistake(tmp_path: Path) -> None:
@@ -310,6 +313,132 @@ def test_a_nameless_class_of_a_folder_is_refused_and_an_abstract_one_is_no_actio
     assert told.startswith(f"{folder / 'b.py'}: Nameless.name must be")
 
 
+# One that can't be used leaves the others on
+
+
+EXITING_ALIASES = """
+import sys
+from keptn_remedy import Action
+
+class Meta(type(Action)):
+    @property
+    def aliases(cls): sys.exit(4)
+
+class Odd(Action, metaclass=Meta):
+    name = "odd"
+    async def run(self, context, value): ...
+"""
+BROKEN_FILES = [
+    (EXITING_ALIASES, "can't be read: SystemExit: 4"),
+    ("import nothing_of_that_name", "line 1: ModuleNotFoundError: No module named 'nothing_of"),
+    ("x = 1\ndef (", "line 2: SyntaxError: invalid syntax"),
+    ("import sys\nsys.exit(4)", "line 2: SystemExit: 4"),
+    ("raise BaseException('odd')", "line 1: BaseException: odd"),
+    ("raise KeyboardInterrupt", "line 1: KeyboardInterrupt"),
+    ("from keptn_remedy import Action\nclass Half(Action): name = 'half'", "Half must define run"),
+    ("\0", "SyntaxError: source code string cannot contain null bytes"),
+    ("raise ValueError('x' * 10**6)", "line 1: ValueError: xxx"),
+]
+
+
+@pytest.mark.parametrize(("source", "why"), BROKEN_FILES)
+def test_a_file_that_is_broken_is_left_out_and_the_others_work(
+    folder: Path, source: str, why: str
+) -> None:
+    (folder / "a.py").write_text(source)
+    (folder / "b.py").write_text(PLAIN.format(cls="One", name="one"))
+    found = discover({}, folder=folder)
+    assert found.find("one")
+    (broken,) = found.broken
+    assert (broken.name, broken.origin) == ("a.py", str(folder / "a.py"))
+    assert why in broken.why
+    assert len(broken.why) < 1000
+
+
+def test_a_package_that_is_broken_is_left_out_and_the_others_work(package: Package) -> None:
+    package("broken_actions", "import sys; sys.exit(4)", broken="broken_actions:Broken")
+    found = discover({})
+    assert found.entry("scale")
+    assert [broken.name for broken in found.broken] == ["broken"]
+
+
+def test_a_name_to_switch_on_that_may_be_in_a_broken_file_ends_nothing(folder: Path) -> None:
+    (folder / "purge.py").write_text("1 / 0")
+    found = discover({}, folder=folder, switched_on=("purge-cache", "scale"))
+    assert [broken.name for broken in found.broken] == ["purge.py", "REMEDY_ACTIONS"]
+    assert "there is no action 'purge-cache'" in str(found.broken[1])
+
+
+HOSTILE_PARTS = {
+    "Settings": """
+    class Settings(ActionSettings):
+        @field_validator("zone", mode="before")
+        @classmethod
+        def _zone(cls, value): sys.exit(4)
+        zone: str = "eu"
+""",
+    "__init__": "    def __init__(self, settings): sys.exit(4)\n",
+}
+
+
+@pytest.mark.parametrize("part", HOSTILE_PARTS)
+def test_an_action_whose_construction_exits_is_off(folder: Path, part: str) -> None:
+    head = "import sys\nfrom keptn_remedy import ActionSettings\n"
+    head += "from pydantic import field_validator"
+    source = head + PLAIN.format(cls="One", name="one") + HOSTILE_PARTS[part]
+    (folder / "a.py").write_text(source)
+    entry = discover({"ONE_ZONE": "eu"}, folder=folder).entry("one")
+    assert entry
+    assert entry.off
+    assert part in entry.off
+
+
+async def test_a_close_that_exits_or_is_not_async_leaves_the_others_to_close() -> None:
+    closed: list[str] = []
+
+    class Exits(Tweak):
+        async def close(self) -> None:
+            sys.exit(4)
+
+    class Sync(Tweak):
+        name = "sync"
+        aliases = ()
+
+        def close(self) -> Any:
+            closed.append(self.name)
+
+    variables = {"TWEAK_IT_KNOB": "1", "SYNC_KNOB": "1"}
+    await of({Exits: "here", Sync: "here"}, variables).close()
+    assert closed == ["sync"]
+
+
+# Who may write the folder
+
+
+@pytest.mark.parametrize("place", [".", "a.py", "__pycache__", ".."])
+def test_code_that_others_may_write_is_not_loaded(folder: Path, place: str) -> None:
+    (folder / "a.py").write_text(PLAIN.format(cls="One", name="one"))
+    (folder / "__pycache__").mkdir()
+    (folder / place).chmod(0o777)
+    try:
+        (told,) = mistakes(folder)
+        assert f"everybody may write {(folder / place).resolve()} (mode 777)" in told
+        assert discover({}, folder=folder, trusts_others=True, is_strict=True).find("one")
+    finally:
+        (folder / place).chmod(0o700)
+
+
+def test_a_folder_of_another_user_is_not_loaded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: folder.stat().st_uid + 1)
+    if folder.stat().st_uid == 0:
+        os.chown(folder, 1, -1)
+        monkeypatch.undo()
+    (told,) = mistakes(folder)
+    assert f"{folder.resolve()} belongs to user " in told
+
+
 def test_a_named_class_that_misspells_its_method_is_told_what_is_missing(folder: Path) -> None:
     (folder / "a.py").write_text(
         "from keptn_remedy import Action\n"
@@ -325,7 +454,9 @@ def test_errors_to_retry_that_are_no_tuple_are_refused(folder: Path) -> None:
         '    name = "odd"\n', '    name = "odd"\n    retry_on = [ValueError]\n'
     )
     (folder / "a.py").write_text(source)
-    assert mistakes(folder) == [f"{folder / 'a.py'}: Odd.retry_on must be a tuple"]
+    (told,) = mistakes(folder)
+    where = f"{folder / 'a.py'}: can't be loaded: line 4: TypeError"
+    assert told == f"{where}: Odd.retry_on must be a tuple of exceptions"
 
 
 async def test_closing_the_registry_closes_the_actions_that_are_on() -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic_settings import BaseSettings
 
+from keptn_remedy import settings_file
+from keptn_remedy.registry import discover
 from keptn_remedy.settings import KeptnSettings, Settings, load
 from keptn_remedy.support.variables import SettingsError, build, names_of, read
 from keptn_remedy_actions.toggle_feature import ToggleFeature
@@ -207,8 +209,46 @@ def test_an_empty_file_sets_nothing(tmp_path: Path, text: str) -> None:
 
 
 def test_an_unknown_variable_in_the_file_is_a_mistake(tmp_path: Path) -> None:
-    (mistake,) = mistakes(**config(tmp_path, "REMEDY_PROT: 9000"))
-    assert "did you mean REMEDY_PORT?" in mistake
+    (mistake,) = mistakes(**config(tmp_path, "REMEDY_HOST: x\nREMEDY_PROT: 9000"))
+    where = f"REMEDY_CONFIG: {tmp_path / 'config.yaml'}, line 2"
+    assert mistake == f"{where}: REMEDY_PROT: there is no such setting; did you mean REMEDY_PORT?"
+
+
+def test_a_variable_that_is_in_the_file_twice_is_a_mistake(tmp_path: Path) -> None:
+    text = "REMEDY_DRY_RUN: true\nREMEDY_PORT: 1\nREMEDY_DRY_RUN: false"
+    (mistake,) = mistakes(**config(tmp_path, text))
+    where = f"REMEDY_CONFIG: {tmp_path / 'config.yaml'}: line 3"
+    assert mistake == f"{where}: REMEDY_DRY_RUN is in this map twice"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("KUBERNETES_MAX_REPLICA", "; did you mean KUBERNETES_MAX_REPLICAS?"),
+        ("UNLEASH_URI", "; did you mean UNLEASH_URL?"),
+        ("kubernetes_max_replicas", "; did you mean KUBERNETES_MAX_REPLICAS?"),
+        ("KEPTN_API_TOKENS", "; did you mean KEPTN_API_TOKEN?"),
+        ("WHATEVER", ""),
+    ],
+)
+def test_a_variable_in_the_file_that_nobody_reads_is_a_mistake(
+    tmp_path: Path, name: str, hint: str
+) -> None:
+    environ = config(tmp_path, f"UNLEASH_TOKEN_FILE: /nowhere\n{name}: 5\n")
+    with pytest.raises(SettingsError) as caught:
+        settings_file.check(environ, discover({}))
+    where = f"REMEDY_CONFIG: {tmp_path / 'config.yaml'}, line 2"
+    assert caught.value.mistakes == [f"{where}: {name}: nobody reads a variable of that name{hint}"]
+
+
+def test_variables_of_an_action_that_can_not_be_loaded_are_let_pass(tmp_path: Path) -> None:
+    folder = tmp_path / "actions"
+    folder.mkdir()
+    (folder / "purge.py").write_text("1 / 0")
+    actions = discover({}, folder=folder)
+    settings_file.check(config(tmp_path, "PURGE_CACHE_ZONE: eu"), actions)
+    with pytest.raises(SettingsError):
+        settings_file.check(config(tmp_path, "KUBERNETES_MAX_REPLICA: 5"), actions)
 
 
 @pytest.mark.parametrize(
@@ -252,6 +292,14 @@ def test_mistakes_end_the_start_with_code_2_a_line_for_each_and_no_traceback(
 def test_a_secret_file_that_is_not_there_ends_the_start(tmp_path: Path) -> None:
     (mistake,) = refused(remedy(tmp_path, "serve", KEPTN_API_TOKEN_FILE="/nowhere", **FREE_PORTS))
     assert mistake == "KEPTN_API_TOKEN_FILE: can't read /nowhere: No such file or directory"
+
+
+def test_a_variable_in_the_file_that_nobody_reads_ends_every_command(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("KUBERNETES_MAX_REPLICA: 5\n")
+    for command in (["serve"], ["actions"]):
+        (mistake,) = refused(remedy(tmp_path, *command, REMEDY_CONFIG="config.yaml", **FREE_PORTS))
+        assert "line 1" in mistake
+        assert mistake.endswith("did you mean KUBERNETES_MAX_REPLICAS?")
 
 
 def test_a_value_with_line_ends_is_still_one_line_a_mistake(tmp_path: Path) -> None:

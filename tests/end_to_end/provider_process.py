@@ -152,6 +152,17 @@ class ProviderProcess:
         masks = dict(line.split(":", 1) for line in status.splitlines())
         return any(int(masks[name], 16) >> (number - 1) & 1 for name in ("SigIgn", "SigCgt"))
 
+    async def heard(self, number: Signals) -> None:
+        """Wait until a signal that was sent is no longer pending."""
+        status = Path(f"/proc/{self._running.pid}/status")
+
+        def is_heard() -> bool:
+            masks = dict(line.split(":", 1) for line in status.read_text().splitlines())
+            pending = int(masks["SigPnd"], 16) | int(masks["ShdPnd"], 16)
+            return not pending >> (number - 1) & 1
+
+        await eventually(is_heard, f"{number.name} heard")
+
     async def exited(self, *, within: float = EXIT_SECONDS) -> Exit:
         """Wait until the process has ended by itself."""
         began = time.monotonic()

@@ -59,6 +59,7 @@ def _info(entry: Entry) -> ActionInfo:
 
 def _show_all(found: Registry, *, as_json: bool) -> None:
     infos = [_info(entry) for entry in found.entries]
+    infos += map(ActionInfo.of_broken, found.broken)
     if as_json:
         say_json([info.model_dump() for info in infos])
     elif is_terminal():
@@ -66,7 +67,10 @@ def _show_all(found: Registry, *, as_json: bool) -> None:
     else:
         table(
             ("ACTION", "STATE", "ALIASES", "WHAT IT DOES"),
-            [(info.name, _state(info), ", ".join(info.aliases), _summary(info)) for info in infos],
+            [
+                (info.name, _state(info), ", ".join(info.aliases), _summary(info) or info.origin)
+                for info in infos
+            ],
         )
 
 
@@ -76,7 +80,7 @@ def _show_for_people(infos: list[ActionInfo]) -> None:
     made.add_column("STATE")
     made.add_column("WHAT IT DOES", overflow="fold")
     for info in infos:
-        lines = [_summary(info)]
+        lines = [_summary(info) or info.origin]
         lines += [] if info.on else [f"Off: {info.off_because}"]
         lines += [f"Aliases: {', '.join(info.aliases)}"] if info.aliases else []
         state = coloured("on" if info.on else "off")

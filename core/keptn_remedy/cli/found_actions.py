@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from keptn_remedy import registry, settings
+from keptn_remedy import registry, settings, settings_file
 from keptn_remedy.registry import Registry
 from keptn_remedy.service.foundation import secrets_in
 from keptn_remedy.settings import KeptnSettings
@@ -19,7 +19,9 @@ def discover(environ: Mapping[str, str]) -> Registry:
         SettingsError, RegistryError: with one line per mistake.
     """
     config, found = settings.load(environ), variables.read(environ)
-    return registry.discover(found, switched_on=config.actions, folder=config.actions_dir)
+    actions = registry.configured(found, config)
+    settings_file.check(environ, actions)
+    return actions
 
 
 def mask(environ: Mapping[str, str]) -> Mask:
@@ -35,4 +37,6 @@ def mask(environ: Mapping[str, str]) -> Mask:
 def unknown(found: Registry, name: str) -> str:
     """The mistake of naming an action that does not exist."""
     names = ", ".join(entry.name for entry in found.entries)
-    return f"there is no action {name!r}; the actions are {names}"
+    broken = ", ".join(broken.origin for broken in found.broken)
+    perhaps = f"; these can't be used, see `remedy actions`: {broken}" if broken else ""
+    return f"there is no action {name!r}; the actions are {names}{perhaps}"

@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from keptn_remedy import registry
+from keptn_remedy.cli.found_actions import discover
 from keptn_remedy.cli.terminal import (
     FAILED,
     GOOD,
@@ -23,8 +24,7 @@ from keptn_remedy.cli.terminal import (
 from keptn_remedy.guardrails import words
 from keptn_remedy.guardrails.matching import has_glob
 from keptn_remedy.guardrails.policy import Policy, PolicyError, json_schema
-from keptn_remedy.registry import Registry, RegistryError
-from keptn_remedy.support import variables
+from keptn_remedy.registry import RegistryError
 from keptn_remedy.support.variables import SettingsError
 
 _FOLDER = "REMEDY_ACTIONS_DIR"
@@ -66,9 +66,13 @@ def _notes(policy: Policy) -> Iterator[str]:
     if not not_installed:
         return  # and nothing had to be imported to find that out
     try:
-        found = _found()
+        found = discover(os.environ)
     except (SettingsError, RegistryError) as error:
         yield f"the rules' action names are unchecked, as the actions can't be loaded: {error}"
+        return
+    if found.broken:
+        broken = "; ".join(map(str, found.broken))
+        yield f"names of actions that can't be loaded are unchecked: {broken}"
         return
     for rule, action in not_installed:
         if found.entry(action) is None:
@@ -85,13 +89,6 @@ def _not_installed(policy: Policy) -> Iterator[tuple[str, str]]:
         for action in rule.match.action:
             if not has_glob([action]) and registry.key(action) not in installed:
                 yield rule.name, action
-
-
-def _found() -> Registry:
-    """All actions, with their aliases, whether they are on or off."""
-    found = variables.read(os.environ)
-    folder = found.get(_FOLDER)
-    return registry.discover(found, folder=Path(folder) if folder else None)
 
 
 def _explain(path: Path, parts: list[words.Part], notes: list[str], *, as_json: bool) -> None:

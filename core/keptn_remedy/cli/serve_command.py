@@ -9,7 +9,6 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import orjson
 from rich.text import Text
@@ -35,7 +34,7 @@ from keptn_remedy.guardrails.policy import PolicyError
 from keptn_remedy.journal import JournalError, JournalUnusable
 from keptn_remedy.registry import RegistryError
 from keptn_remedy.settings import Settings
-from keptn_remedy.support import logs, variables
+from keptn_remedy.support import event_loop, logs, variables
 from keptn_remedy.support.variables import SettingsError
 
 LOCAL = {"REMEDY_JOURNAL": "var/local-journal.db", "FLAGD_FILE": "var/flags.json"}
@@ -90,7 +89,12 @@ def _serve_with(config: Settings, found: Mapping[str, str], *, local: bool, demo
         complain([f"FLAGD_FILE: can't create {flags}: {error.strerror}; name a file elsewhere"])
         return FAILED
     try:
-        _run(_serve(config, found, local=local, demo=flags if demo else None))
+        event_loop.run(
+            _serve(config, found, local=local, demo=flags if demo else None),
+            # Ctrl-C is a signal that `service.serve` handles: who raises this is an action.
+            contains=(SystemExit, KeyboardInterrupt),
+            loop_factory=_loop_factory(),
+        )
     except OSError as error:
         complain([_explained(error, config)])
         return FAILED
@@ -124,11 +128,6 @@ async def _serve(
     # Without this, an action that swallows its cancellation or blocks a thread keeps us alive.
     sys.stdout.flush()
     os._exit(GOOD)
-
-
-def _run(main: Any) -> None:
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(main)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -27,7 +27,7 @@ from keptn_remedy.cli.terminal import (
 )
 from keptn_remedy.guardrails.defaults import replica_settings
 from keptn_remedy.registry import Registry, RegistryError
-from keptn_remedy.support import logs, variables
+from keptn_remedy.support import event_loop, logs, variables
 from keptn_remedy.support.masking import Mask, secrets_of
 from keptn_remedy.support.variables import SettingsError
 
@@ -56,7 +56,7 @@ def try_action(
     _log_to_stderr(found)
     trigger = events.stored_trigger(_event(name, parsed, scope))
     clean_up_on_interrupt()
-    outcome = asyncio.run(_run(found, trigger, dry_run=not apply))
+    outcome = event_loop.run(_run(found, trigger, dry_run=not apply))
     _show_outcome(outcome, as_json=as_json)
     return FAILED if outcome.is_failure else GOOD
 

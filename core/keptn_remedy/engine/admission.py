@@ -15,6 +15,7 @@ from keptn_remedy.guardrails.rails import Refusal
 from keptn_remedy.guardrails.units import in_words
 from keptn_remedy.journal import Execution, Question
 from keptn_remedy.support import logs
+from keptn_remedy.support.authored import contained
 
 # Effects settle without anybody calling the next one in.
 LOOK_AGAIN_SECONDS = 5.0
@@ -185,7 +186,9 @@ class Admission:
         if question.plan is None or plan is None:
             return question.plan is plan
         # As it was stored: what the author gave may be of other types.
-        return self._is_same(question.plan, Plan.from_json(plan.to_json()))
+        stored = Plan.from_json(plan.to_json())
+        with contained():
+            return bool(self._is_same(question.plan, stored))
 
     def _log_answer(self, question: Question | None) -> None:
         if question and question.verdict and question.by:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Concatenate, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Concatenate, TypeVar, cast
 
 from aiohttp import ClientConnectionError, ClientPayloadError, ClientResponseError
 from tenacity import (
@@ -28,12 +30,13 @@ from keptn_remedy.engine.runtime import Runtime, text_of
 from keptn_remedy.http_client import Uncertain, is_temporary
 from keptn_remedy.journal import Execution, JournalError, Memories
 from keptn_remedy.support import logs
+from keptn_remedy.support.authored import Misbehaved, deed, is_async
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
 T = TypeVar("T")
-Phase = Callable[Concatenate[Context, ...], Awaitable[T]]
+Phase = Callable[Concatenate[Context, ...], Awaitable[T] | T]
 
 _PASSING = (TimeoutError, ConnectionError, ClientConnectionError, ClientPayloadError, JournalError)
 
@@ -46,10 +49,10 @@ class Attempts:
     def __init__(self, runtime: Runtime, execution: Execution, action: AnyAction) -> None:
         self.count = 0
         self._cut_off_at: float | None = None
+        self._deadline: float | None = None
         self._runtime = runtime
         self._execution = execution
         self._action = action
-        self.start_deadline()
 
     async def until_done(
         self,
@@ -60,7 +63,7 @@ class Attempts:
         """Call the phase with a context and what is given, and try again while that may help. One
         attempt may take so many seconds, by default the `timeout` of the action's class.
         """
-        seconds = seconds or self._action.timeout
+        seconds = seconds or self._declared("timeout")
         try:
             # A first success, which is nearly every one, costs no retry machinery.
             return await self._attempt(phase, given, seconds, 1)
@@ -77,7 +80,7 @@ class Attempts:
         raise AssertionError("tenacity raises the last failure")
 
     def _retrying(self) -> AsyncRetrying:
-        enough = stop_after_attempt(self._action.retry.attempts)
+        enough = stop_after_attempt(self._declared("retry").attempts)
         return AsyncRetrying(
             retry=retry_if_exception(self._may_heal),
             stop=lambda state: enough(state) or self._is_too_late(state),
@@ -95,28 +98,42 @@ class Attempts:
         number: int,
     ) -> T:
         self.count = max(self.count, 1)
-        left = self._deadline - self._runtime.clock.monotonic()
+        task = asyncio.current_task()
+        left = self._last_moment() - self._runtime.clock.monotonic()
         seconds = max(min(seconds, left), 0.0)
         limit = asyncio.timeout(seconds)
         self._cut_off_at = self._runtime.clock.monotonic() + seconds
         try:
             async with limit:
-                return await phase(self._context(number, left), *given)
+                if is_async(phase):
+                    returned: T = await phase(self._context(number, left), *given)
+                    return returned
+                return await self._in_thread(phase, self._context(number, left), *given)
         except asyncio.CancelledError:
             if _is_being_cancelled():
                 raise
-            raise RuntimeError("the action was cancelled from within") from None
+            raise Misbehaved("the action was cancelled from within") from None
         except TimeoutError:
             if limit.expired():
                 raise Uncertain(f"no end within {seconds:.3g} s") from None
             raise
-        except (Exception, GeneratorExit):
+        except Exception:
             raise
         except BaseException as error:
+            if asyncio.current_task() is not task:  # the loop closes, and this coroutine with it
+                raise
             # SystemExit and its like would end the process, and every other execution with it.
-            raise RuntimeError(f"the action raised {text_of(error)}") from error
+            raise Misbehaved(f"the action {deed(error)}") from error
         finally:
             self._cut_off_at = None
+
+    async def _in_thread(self, phase: Phase[T], *given: Any) -> T:
+        called = partial(phase, *given)
+        name = f"{self._execution.action} {self._execution.id}"
+        returned = await self._runtime.threads.call(called, name)
+        if inspect.isawaitable(returned):  # such as a coroutine, through a decorator
+            return await returned
+        return returned
 
     @property
     def overdue_seconds(self) -> float:
@@ -127,7 +144,7 @@ class Attempts:
 
     def _may_heal(self, error: BaseException) -> bool:
         # A positive list: whatever is not on it, cancellation above all, goes straight out.
-        if isinstance(error, self._action.retry_on):
+        if isinstance(error, self._declared("retry_on")):
             return True
         if not may_be_repeated(self._action):
             # A lost connection, too, may have been lost after the effect.
@@ -137,13 +154,13 @@ class Attempts:
         return isinstance(error, (TemporaryError, *_PASSING))
 
     def _is_too_late(self, state: RetryCallState) -> bool:
-        return self._runtime.clock.monotonic() + state.upcoming_sleep >= self._deadline
+        return self._runtime.clock.monotonic() + state.upcoming_sleep >= self._last_moment()
 
     def _pause(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, TemporaryError) and error.delay is not None:
             return error.delay
-        retry = self._action.retry
+        retry = self._declared("retry")
         least = retry.first / 10  # full jitter may be no pause at all
         return wait_random_exponential(multiplier=retry.first, max=retry.longest, min=least)(state)
 
@@ -153,15 +170,17 @@ class Attempts:
         self._log().warning(
             "attempt failed",
             attempt=self.count,
-            error=text_of(error),
+            error=self._runtime.text(text_of(error)),
             next_in_seconds=round(state.upcoming_sleep, 3),
         )
         self.count += 1
 
-    def explained(self, error: Exception) -> Outcome:
+    def explained(self, error: BaseException) -> Outcome:
         """An exception as an outcome. One that no author raises on purpose is logged with its
         traceback.
         """
+        if not isinstance(error, Exception):  # such as a method that is a property, and exits
+            error = Misbehaved(f"the action {deed(error)}")
         if isinstance(error, Denied):
             return Outcome.failed(text_of(error))
         if isinstance(error, (TemporaryError, ClientResponseError, *_PASSING)):
@@ -170,11 +189,27 @@ class Attempts:
         if isinstance(error, PermanentError):
             return Outcome.errored(text_of(error))
         self._log().error("the action failed unexpectedly", exc_info=error)
+        if isinstance(error, Misbehaved):
+            return Outcome.errored(text_of(error))
         return Outcome.errored(f"unexpected {text_of(error)}")
 
     def start_deadline(self) -> None:
         """Give all further attempts the `deadline` of the action's class, from now on."""
-        self._deadline = self._runtime.clock.monotonic() + self._action.deadline
+        self._deadline = self._runtime.clock.monotonic() + self._declared("deadline")
+
+    def _last_moment(self) -> float:
+        if self._deadline is None:
+            self.start_deadline()
+        return cast("float", self._deadline)
+
+    def _declared(self, name: str) -> Any:
+        """An attribute of the action, which may be a property of its author's."""
+        try:
+            return getattr(self._action, name)
+        except Exception:
+            raise
+        except BaseException as error:
+            raise Misbehaved(f"{name} of the action {deed(error)}") from error
 
     def _context(self, number: int, left: float) -> Context:
         clock = self._runtime.clock
@@ -212,7 +247,20 @@ class _Memory:
 
 def may_be_repeated(action: AnyAction) -> bool:
     """Whether a run that may have had its effect may be repeated. Planned actions always may."""
-    return bool(getattr(action, "idempotent", True))
+    return _flag(action, "idempotent", if_unknown=False)
+
+
+def undoes_failures(action: AnyAction) -> bool:
+    """Whether the action wants its `undo` called after a failure."""
+    return _flag(action, "undo_on_failed_verification", if_unknown=True)
+
+
+def _flag(action: AnyAction, name: str, *, if_unknown: bool) -> bool:
+    try:
+        return bool(getattr(action, name, True))
+    except BaseException as error:  # noqa: BLE001  a property of an author's may fail in any way
+        logs.logger().error(f"{name} can't be read", action=action.name, error=text_of(error))
+        return if_unknown
 
 
 def _is_being_cancelled() -> bool:

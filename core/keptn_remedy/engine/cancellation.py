@@ -20,6 +20,10 @@ class Interrupted(BaseException):
         self.outcome = outcome
 
 
+LEAVING = (asyncio.CancelledError, GeneratorExit, Interrupted)
+"""What leaves a coroutine and is no error of an action's code."""
+
+
 class Cancellation:
     """The cancellation of one execution, which `task` carries out. `reason` is why, once a request
     came; the first reason stands. `is_reported`: Keptn still gets a report.

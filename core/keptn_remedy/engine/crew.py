@@ -33,6 +33,10 @@ class Crew(Generic[T]):
         """What is worked on, but for what is stuck."""
         return list(self._at_work.values())
 
+    def thing_of(self, task: asyncio.Task[object]) -> T | None:
+        """What a task works on, if it is one of these."""
+        return self._at_work.get(task) or self._stuck.get(task)
+
     def start(self, thing: T, work: Coroutine[Any, Any, object]) -> None:
         """Begin to work on a thing."""
         task = asyncio.create_task(work)

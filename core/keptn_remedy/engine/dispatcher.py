@@ -65,6 +65,15 @@ class Dispatcher:
         """How many executions run, waiting ones included."""
         return len(self._running)
 
+    @property
+    def under_way(self) -> list[Execution]:
+        """The executions that run, waiting ones included."""
+        return list(self._running.values())
+
+    def execution_of(self, task: asyncio.Task[object]) -> Execution | None:
+        """The execution that a task carries out."""
+        return self._crew.thing_of(task)
+
     def offer(self, execution: Execution) -> None:
         """Start a stored execution, at once or when its turn comes."""
         self._feed.offer(execution)

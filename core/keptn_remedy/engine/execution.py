@@ -12,8 +12,8 @@ from typing import Generic, TypeVar
 
 from keptn_remedy.action import Action, AnyAction, Denied, Outcome, Plan, PlannedAction
 from keptn_remedy.engine.admission import Admission, NotAdmitted
-from keptn_remedy.engine.attempts import Attempts, may_be_repeated
-from keptn_remedy.engine.cancellation import Cancellation, Interrupted
+from keptn_remedy.engine.attempts import Attempts, may_be_repeated, undoes_failures
+from keptn_remedy.engine.cancellation import LEAVING, Cancellation, Interrupted
 from keptn_remedy.engine.runtime import Runtime, checked
 from keptn_remedy.engine.still_wanted import StillWanted, TaskEnded
 from keptn_remedy.engine.target_locks import TargetLocks
@@ -192,7 +192,9 @@ class _Taken(RunningExecution, Generic[A]):
             if self._cancellation.reason or is_resumable:
                 raise
             outcome = Outcome.errored(_INTERRUPTED)
-        except Exception as error:  # noqa: BLE001  an author's code may fail in any way
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001  an author's code may fail in any way
             outcome = self._runtime.presentable(self._attempts.explained(error))
         return self._ended(outcome)
 
@@ -359,7 +361,7 @@ class PlannedExecution(_Taken[PlannedAction]):
             return await self._compensate().after_failure(failure, plan)
         # Presentable already here: an outcome that can't be used is a failure too.
         outcome = self._runtime.presentable(await self._applied(plan))
-        if outcome.is_failure and self._action.undo_on_failed_verification:
+        if outcome.is_failure and undoes_failures(self._action):
             await self._keep_failure(outcome)
             return await self._compensate().after_failure(outcome, plan)
         notes = (*plan.notes, *self._notes)
@@ -371,7 +373,9 @@ class PlannedExecution(_Taken[PlannedAction]):
             with self._cancellation.shielded():
                 await attempts.until_done(action.apply, plan)
             return await attempts.until_done(action.verify, plan, seconds=action.deadline)
-        except Exception as error:  # noqa: BLE001  what was applied in part must be undone
+        except LEAVING:
+            raise
+        except BaseException as error:  # noqa: BLE001  what was applied in part must be undone
             return attempts.explained(error)
 
     async def _check_again(self, plan: Plan) -> None:

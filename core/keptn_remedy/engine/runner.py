@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from keptn_remedy.action import Outcome, PlannedAction
@@ -22,6 +22,7 @@ from keptn_remedy.engine.target_locks import TargetLocks
 from keptn_remedy.engine.value import Values
 from keptn_remedy.engine.waiting_room import Rest, WaitingRoom
 from keptn_remedy.engine.watchdog import Watched
+from keptn_remedy.events.bounds import MAX_MESSAGE_CHARACTERS, shortened
 from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.journal import Ending, Execution, insist
 from keptn_remedy.registry import Registry
@@ -111,7 +112,7 @@ class Runner:
                     await self._begin(execution)
                 aborted = self._aborted.get(execution.id)  # an abort may have come meanwhile
             self._running[execution.id] = running
-            ending = await self._ended(running, aborted)
+            ending = _bounded(await self._ended(running, aborted))
             attempts = running.attempts
             # Absent if it was abandoned. From here on nothing interrupts it.
             is_in_time = self._running.pop(execution.id, None) is not None
@@ -185,7 +186,7 @@ class Runner:
         execution, seconds = running.execution, running.overdue_seconds
         self._running.pop(execution.id, None)
         self._factory.waiting_room.make_way(execution.id)
-        ending = running.abandoned(why)
+        ending = _bounded(running.abandoned(why))
         self._factory.overdue.add(execution)
         logs.logger().error(
             "an execution ignores its deadline",
@@ -245,6 +246,14 @@ class Runner:
             attempts=attempts,
             seconds=round(seconds, 3),
         )
+
+
+def _bounded(ending: Ending) -> Ending:
+    """The ending with a message that is not too long, also with what was added to it."""
+    if len(ending.outcome.message) <= MAX_MESSAGE_CHARACTERS:
+        return ending
+    outcome = replace(ending.outcome, message=shortened(ending.outcome.message))
+    return replace(ending, outcome=outcome)
 
 
 @dataclass(frozen=True, slots=True)

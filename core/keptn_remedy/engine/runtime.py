@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar, cast, get_args
 
 from aiohttp import ClientSession
 
 from keptn_remedy.action import Denied, Outcome, PermanentError, Result, Status, TemporaryError
+from keptn_remedy.engine.threads import Threads
 from keptn_remedy.events import as_text
+from keptn_remedy.events.bounds import MAX_MESSAGE_CHARACTERS, bounded, shortened
 from keptn_remedy.journal import Journal, insist
+from keptn_remedy.support.authored import Misbehaved, exit_call
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.masking import Mask
 from keptn_remedy.support.metrics import Metrics
@@ -30,18 +33,24 @@ class Runtime:
     clock: Clock
     mask: Mask
     dry_run: bool = False
+    threads: Threads = field(default_factory=Threads)
 
     def presentable(self, returned: object) -> Outcome:
         """What an author returned as an outcome that Keptn understands: in one line, as text,
-        without secrets.
+        without secrets, and not too long.
         """
         outcome = checked(returned)
         try:
             message, details = in_one_line(outcome.message), as_text(outcome.details)
-            message, details = self.mask.text(message), self.mask.value(details)
-            return replace(outcome, message=message, details=details)
-        except Exception as error:  # noqa: BLE001  whatever was returned, Keptn needs an outcome
-            return Outcome.errored(self.mask.text(f"unusable outcome: {text_of(error)}"))
+            # Cut after masking: half a secret would not be recognised.
+            message = shortened(self.mask.text(message))
+            return replace(outcome, message=message, details=bounded(self.mask.value(details)))
+        except BaseException as error:  # noqa: BLE001  whatever it was, Keptn needs an outcome
+            return Outcome.errored(self.text(f"unusable outcome: {text_of(error)}"))
+
+    def text(self, said: str, most: int = MAX_MESSAGE_CHARACTERS) -> str:
+        """What an author's code said, as `presentable`."""
+        return shortened(self.mask.text(in_one_line(said)), most)
 
     async def insist(self, write: Callable[[], Awaitable[T]]) -> T:
         """Write to the journal, again and again while it fails."""
@@ -57,7 +66,7 @@ def checked(returned: object) -> Outcome:
     """What an author returned, if it is an outcome in Keptn's vocabulary; else an errored one."""
     try:
         return _checked(returned)
-    except Exception as error:  # noqa: BLE001  an author's values may fail in any way
+    except BaseException as error:  # noqa: BLE001  an author's values may fail in any way
         return Outcome.errored(f"unusable outcome: {text_of(error)}")
 
 
@@ -76,8 +85,10 @@ def text_of(error: BaseException | None) -> str:
     name = type(error).__name__
     try:
         said = str(error)
-    except Exception:  # noqa: BLE001  an author's exception may fail to describe itself
+    except BaseException:  # noqa: BLE001  an author's exception may fail to describe itself
         return name
-    if isinstance(error, TemporaryError | PermanentError | Denied):
+    if isinstance(error, TemporaryError | PermanentError | Denied | Misbehaved):
         return said
+    if isinstance(error, SystemExit):
+        return exit_call(error)
     return f"{name}: {said}" if said else name

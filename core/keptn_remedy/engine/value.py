@@ -14,6 +14,7 @@ from keptn_remedy.engine.runtime import Runtime
 from keptn_remedy.events import ActionTriggered
 from keptn_remedy.registry import Entry
 from keptn_remedy.remediation.earlier_rounds import without_leftovers
+from keptn_remedy.support.authored import Misbehaved, deed
 
 MOST_MISTAKES = 5
 
@@ -68,6 +69,10 @@ def validated(entry: Entry, sent: JSON) -> Any:
         return entry.value.validate_python({} if sent is None else sent)
     except ValidationError as error:
         raise PermanentError(_mistakes(error)) from None
+    except Exception:
+        raise
+    except BaseException as error:  # an author's validator; a context manager would cost more
+        raise Misbehaved(f"a validator of the action {deed(error)}") from error
 
 
 def _mistakes(error: ValidationError) -> str:

@@ -10,6 +10,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 import orjson
 
+from keptn_remedy.events.bounds import shortened
 from keptn_remedy.events.cloud_event import write_structured
 from keptn_remedy.events.trigger import ActionTriggered
 
@@ -19,7 +20,7 @@ LOG_ERROR: Final = "sh.keptn.log.error"
 STATUS_CHANGED: Final = "sh.keptn.event.action.status.changed"
 # Keptn's gateway and sidecar reject 64 KB; half leaves room for what they add (docs/keptn.md#k9).
 MAX_REPORT_BYTES: Final = 32_000
-MAX_MESSAGE_CHARACTERS: Final = 2_000
+SHORT_MESSAGE_CHARACTERS: Final = 200
 _REPORT_IDS: Final = uuid5(NAMESPACE_URL, "https://keptn.sh/keptn-remedy/report")
 
 ReportKind = Literal["started", "finished", "log.error", "status.changed"]
@@ -74,7 +75,7 @@ class Replies:
             **_scope(trigger),
             "status": status,
             "result": result,
-            "message": message[:MAX_MESSAGE_CHARACTERS],
+            "message": shortened(message),
             "remedy": as_text(details),
         }
         if self.mirror_outcome or trigger.specversion == "0.2":
@@ -89,7 +90,7 @@ class Replies:
 
     def error_log(self, trigger: ActionTriggered | None, now: datetime, message: str) -> Report:
         """`sh.keptn.log.error`; without a trigger it belongs to no sequence."""
-        data = {"message": message[:MAX_MESSAGE_CHARACTERS]}
+        data = {"message": shortened(message)}
         if trigger is not None:
             data["task"] = "action"
         return self._report("log.error", trigger, now, data)
@@ -142,8 +143,8 @@ def _scope(trigger: ActionTriggered) -> dict[str, Any]:
 
 def _shrink(data: dict[str, Any]) -> bool:
     """Cut message, details, then labels; False when nothing is left to cut."""
-    if len(data.get("message", "")) > 200:
-        data["message"] = data["message"][:200]
+    if len(data.get("message", "")) > SHORT_MESSAGE_CHARACTERS:
+        data["message"] = shortened(data["message"], SHORT_MESSAGE_CHARACTERS)
     elif data.get("remedy"):
         data["remedy"] = {}
     elif data.get("labels"):

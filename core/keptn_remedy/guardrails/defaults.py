@@ -11,7 +11,7 @@ from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.guardrails.policy import Policy
 from keptn_remedy.support.variables import FromVariables, SettingsError, build
 
-_PREFIX = "KUBERNETES_"
+PREFIX = "KUBERNETES_"
 
 
 class ReplicaSettings(FromVariables):
@@ -37,6 +37,6 @@ class ReplicaSettings(FromVariables):
 def replica_settings(variables: Mapping[str, str]) -> ReplicaSettings:
     """The settings, or the defaults where they are invalid: that turns the actions off anyway."""
     try:
-        return build(ReplicaSettings, _PREFIX, variables)
+        return build(ReplicaSettings, PREFIX, variables)
     except SettingsError:
         return ReplicaSettings()

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from keptn_remedy.guardrails.reading import Document
 from keptn_remedy.support import validation
+from keptn_remedy.support.reading import Document
 
 Place = tuple[str | int, ...]
 Keys = Mapping[tuple[str, ...], frozenset[str]]

@@ -10,7 +10,6 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import PydanticCustomError
 
 from keptn_remedy.guardrails import mistakes
-from keptn_remedy.guardrails.reading import Document, DocumentError
 from keptn_remedy.guardrails.units import MINUTES_OF_DAY
 from keptn_remedy.guardrails.values import (
     DAYS,
@@ -27,6 +26,7 @@ from keptn_remedy.guardrails.values import (
     TimeOfDay,
     Zone,
 )
+from keptn_remedy.support.reading import Document, DocumentError
 
 BUILT_IN = "built-in defaults"
 

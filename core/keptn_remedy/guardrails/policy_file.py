@@ -11,8 +11,8 @@ from typing import NamedTuple
 from keptn_remedy.guardrails.files import MountedFile, why_unreadable
 from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.guardrails.policy import Policy, PolicyError
-from keptn_remedy.guardrails.reading import MAX_BYTES
 from keptn_remedy.journal import Memories
+from keptn_remedy.support.reading import MAX_BYTES
 
 SHA256_SHOWN = 12
 # The last valid policy is in the journal's memory, under a name that no action can have.

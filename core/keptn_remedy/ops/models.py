@@ -12,7 +12,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from keptn_remedy import journal
 from keptn_remedy.action import Plan
 from keptn_remedy.journal import Record, WholeRecord
-from keptn_remedy.registry import Entry
+from keptn_remedy.registry import Broken, Entry
 
 MAX_REASON_CHARACTERS = 1000
 
@@ -142,11 +142,11 @@ class Executions(BaseModel):
 
 
 class ActionInfo(BaseModel):
-    """An installed action, on or off."""
+    """An installed action, on or off, or what can't be used."""
 
     name: str
     aliases: list[str]
-    kind: Literal["plain", "planned"]
+    kind: Literal["plain", "planned"] | None = Field(description="Null for what can't be used.")
     on: bool
     off_because: str | None
     origin: str
@@ -163,7 +163,21 @@ class ActionInfo(BaseModel):
             off_because=entry.off,
             origin=entry.origin,
             description=(entry.cls.__doc__ or "").strip(),
-            value_schema=entry.value.json_schema(),
+            value_schema=entry.schema(),
+        )
+
+    @classmethod
+    def of_broken(cls, broken: Broken) -> ActionInfo:
+        """A file, an entry point or a class that can't be used."""
+        return cls(
+            name=broken.name,
+            aliases=[],
+            kind=None,
+            on=False,
+            off_because=broken.why,
+            origin=broken.origin,
+            description="",
+            value_schema={},
         )
 
 

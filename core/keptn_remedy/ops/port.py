@@ -155,6 +155,7 @@ class OpsPort:
             models.ActionInfo.of(entry, planned=issubclass(entry.cls, PlannedAction))
             for entry in self._registry.entries
         ]
+        actions += map(models.ActionInfo.of_broken, self._registry.broken)
         return json_answer(models.Actions(actions=actions), self._mask)
 
     async def _pause(self, _: web.Request) -> web.Response:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
-from pydantic.errors import PydanticInvalidForJsonSchema
 
 from keptn_remedy.action import JSON
 from keptn_remedy.events import ActionTriggered
@@ -185,10 +184,7 @@ def _written(value: JSON) -> bytes:
 
 def _parameters(entry: Entry) -> frozenset[str]:
     """The field names that the action's `Value` declares, mostly those of targets and limits."""
-    try:
-        schema = entry.value.json_schema()
-    except PydanticInvalidForJsonSchema:
-        return frozenset()
+    schema = entry.schema()
     return frozenset(_properties(schema, schema.get("$defs", {})))
 
 

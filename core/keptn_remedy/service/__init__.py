@@ -6,4 +6,11 @@ from keptn_remedy.service.provider import Service
 from keptn_remedy.service.serving import serve
 from keptn_remedy.service.wiring import running
 
-__all__ = ["Service", "installed_version", "run_once", "running", "serve", "undo_once"]
+__all__ = [
+    "Service",
+    "installed_version",
+    "run_once",
+    "running",
+    "serve",
+    "undo_once",
+]

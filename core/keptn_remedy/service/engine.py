@@ -25,7 +25,7 @@ from keptn_remedy.engine.watchdog import Watchdog
 from keptn_remedy.events import Replies
 from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.guardrails.pauses import Pauses
-from keptn_remedy.journal import Unsent, insist
+from keptn_remedy.journal import Execution, Unsent, insist
 from keptn_remedy.registry import Registry
 from keptn_remedy.settings import Settings
 
@@ -48,6 +48,10 @@ class Engine:
     def look_again(self) -> None:
         """Look in the journal for executions that nobody offered."""
         self.dispatcher.look_again()
+
+    def execution_of(self, task: asyncio.Task[object]) -> Execution | None:
+        """The execution that a task carries out or undoes."""
+        return self.dispatcher.execution_of(task) or self.undos.execution_of(task)
 
     def abort(self, execution_id: str, reason: str) -> None:
         """Stop an execution whose abort is in the journal."""

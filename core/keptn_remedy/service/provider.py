@@ -24,6 +24,7 @@ from keptn_remedy.keptn.task_ends import TaskEnds
 from keptn_remedy.ops.operator_api import OperatorApi
 from keptn_remedy.ops.port import OpsPort
 from keptn_remedy.remediation.entry import value_of
+from keptn_remedy.service.blocked_loop import BlockedLoop
 from keptn_remedy.service.engine import Engine, build_engine
 from keptn_remedy.service.foundation import Foundation, installed_version
 from keptn_remedy.service.readiness import Readiness
@@ -78,7 +79,7 @@ class Service:
             base.journal, base.peer.transport.send, self._replies, base.clock, base.metrics
         )
         self._missed_triggers = _missed_triggers(base, self._replies, self.intake, self.outbox)
-        self.readiness = Readiness(base.journal, base.policy, base.pauses)
+        self.readiness = Readiness(base.journal, base.policy, base.pauses, base.registry.broken)
         self.ops = _ops_port(base, self.engine, self.readiness)
 
     @property
@@ -90,6 +91,16 @@ class Service:
     def ops_port(self) -> int:
         """The port on which the ops port really listens."""
         return self.ops.port
+
+    def blocked_loop(self) -> BlockedLoop:
+        """What watches the event loop that runs now."""
+        engine = self.engine
+        return BlockedLoop(
+            self.registry,
+            self._base.metrics,
+            engine.execution_of,
+            lambda: engine.dispatcher.under_way,
+        )
 
     def loops(self) -> list[Coroutine[Any, Any, None]]:
         """What runs for as long as the service lives."""

@@ -7,6 +7,7 @@ from keptn_remedy.guardrails.policy_file import PolicyFile
 from keptn_remedy.guardrails.rails import paused_words
 from keptn_remedy.journal import Journal, JournalError
 from keptn_remedy.ops import models
+from keptn_remedy.registry import Broken
 
 
 class Readiness:
@@ -16,12 +17,19 @@ class Readiness:
     age is a metric of its own.
     """
 
-    def __init__(self, journal: Journal, policy: PolicyFile, pauses: Pauses) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        policy: PolicyFile,
+        pauses: Pauses,
+        broken: tuple[Broken, ...] = (),
+    ) -> None:
         self.starting = True
         self.leaving = False
         self._journal = journal
         self._policy = policy
         self._pauses = pauses
+        self._broken = broken
 
     def note_started(self) -> None:
         """What the last process left is taken over."""
@@ -41,7 +49,7 @@ class Readiness:
             reasons.append("leaving")
         if failure := self._journal.failure:
             reasons.append(f"the journal can't be written: {failure}")
-        degraded: list[str] = []
+        degraded = [f"an action can't be used: {broken}" for broken in self._broken]
         try:
             backlog = await self._journal.backlog()
         except JournalError as error:

@@ -7,9 +7,10 @@ import gc
 import os
 import signal
 from collections.abc import Callable, Coroutine, Mapping
+from types import FrameType
 from typing import Any
 
-from keptn_remedy import registry, settings
+from keptn_remedy import registry, settings, settings_file
 from keptn_remedy.events import Report
 from keptn_remedy.guardrails.defaults import replica_settings
 from keptn_remedy.http_server.limits import raise_descriptors
@@ -29,8 +30,8 @@ async def serve(
     show: Callable[[Report], None] | None = None,
     ready: Callable[[Service], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. A second signal exits immediately; this is safe,
-    because every commit is already on disk.
+    """Serve until SIGTERM or SIGINT, then drain. A second signal exits immediately, also while an
+    action blocks the event loop; this is safe, because every commit is already on disk.
 
     `ready` is started once the service runs, and cancelled when it leaves.
 
@@ -52,7 +53,8 @@ async def _serve(
 ) -> None:
     reload = _on_hangup()
     keptn = variables.build(KeptnSettings, "", found)
-    actions = registry.discover(found, switched_on=config.actions, folder=config.actions_dir)
+    actions = registry.configured(found, config)
+    settings_file.check(found, actions)
     mask = Mask(secrets_in(actions, keptn))
     logs.configure(config.log_level, config.log_format, config.source, mask)
     stopping = _on_signals()
@@ -68,25 +70,29 @@ async def _serve(
         _log_start(service)
         _spare_the_collector()
         extra = asyncio.create_task(ready(service)) if ready else None
-        await stopping.wait()
-        logs.logger().info("leaving", running=service.engine.dispatcher.running)
-        if extra:
-            extra.cancel()
-        await service.drain()
+        with service.blocked_loop().watched():
+            await stopping.wait()
+            logs.logger().info("leaving", running=service.engine.dispatcher.running)
+            if extra:
+                extra.cancel()
+            await service.drain()
     logs.logger().info("left")
 
 
 def _on_signals() -> asyncio.Event:
-    stopping = asyncio.Event()
+    stopping, loop = asyncio.Event(), asyncio.get_running_loop()
+    is_first = True
 
-    def stop() -> None:
-        if stopping.is_set():
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal is_first
+        if not is_first:
             os._exit(1)
-        stopping.set()
+        is_first = False
+        loop.call_soon_threadsafe(stopping.set)
 
-    loop = asyncio.get_running_loop()
+    # Not by the loop's own handlers: those run in the loop, which an action may block.
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+        signal.signal(number, stop)
     return stopping
 
 
@@ -110,6 +116,8 @@ def _log_start(service: Service) -> None:
     for entry in service.registry.entries:
         if entry.off:
             logs.logger().info("action is off", action=entry.name, reason=entry.off)
+    for broken in service.registry.broken:
+        logs.logger().error("an action can't be used", origin=broken.origin, reason=broken.why)
     logs.logger().info(
         "serving",
         version=installed_version(),

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, TextIO, cast
 import orjson
 import structlog
 
+from keptn_remedy.events.bounds import shortened
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     Render = Callable[[WrappedLogger, str, EventDict], bytes]
 
 LogFormat = Literal["json", "console"]
+# Of one value, such as a traceback.
+MAX_CHARACTERS = 16_000
 _LEVELS = {"debug": "DEBUG", "info": "INFO", "warning": "WARNING", "error": "ERROR"}
 
 
@@ -34,7 +38,7 @@ def configure(
     """Set up the process's logging, once, at start-up. `mask` is applied to every line."""
     output: TextIO = stream or sys.stdout
     number = logging.getLevelNamesMapping()[level.upper()]
-    shared = _processors(keptn_service)
+    shared = _processors(keptn_service, mask)
     render = _json_renderer(mask) if log_format == "json" else _console_renderer(mask)
     structlog.configure(
         processors=[*shared, render],
@@ -80,7 +84,13 @@ def report_fields(report: Report, action: str | None) -> dict[str, str]:
     }
 
 
-def _processors(keptn_service: str) -> list[Processor]:
+def _processors(keptn_service: str, mask: Mask) -> list[Processor]:
+    def bound(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        for name, value in event.items():
+            if isinstance(value, str) and len(value) > MAX_CHARACTERS:
+                event[name] = shortened(mask.text(value), MAX_CHARACTERS)
+        return event
+
     def complete(_: WrappedLogger, method: str, event: EventDict) -> EventDict:
         return {
             "timestamp": event.pop("timestamp"),
@@ -93,6 +103,7 @@ def _processors(keptn_service: str) -> list[Processor]:
     return [
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
         structlog.processors.format_exc_info,
+        bound,
         complete,
     ]
 

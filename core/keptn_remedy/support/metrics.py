@@ -100,6 +100,13 @@ _TABLE = (
         ("action",),
     ),
     _Row(
+        "loop_blocked",
+        Counter,
+        "remedy_event_loop_blocked_total",
+        "Times that code kept the event loop from running for 2 seconds, by action if known.",
+        ("action",),
+    ),
+    _Row(
         "reports",
         Counter,
         "remedy_reports_total",
@@ -174,6 +181,7 @@ class Metrics:
     running: Gauge
     open: Gauge
     retries: Callable[[str], Counter]
+    loop_blocked: Callable[[str], Counter]
     reports: Callable[[str, str], Counter]
     unsent: Gauge
     parked: Gauge

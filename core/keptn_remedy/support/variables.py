@@ -6,9 +6,8 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
-import yaml
 from pydantic import AliasChoices, ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -18,6 +17,7 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as PydanticSettingsError
 
 from keptn_remedy.support import validation
+from keptn_remedy.support.reading import Document, DocumentError
 
 CONFIG = "REMEDY_CONFIG"
 
@@ -52,19 +52,45 @@ def read(environ: Mapping[str, str]) -> dict[str, str]:
     """All variables: those in the file `REMEDY_CONFIG`, overridden by the environment.
 
     Raises:
-        SettingsError: the file can't be read, or isn't a map of variable names to values.
+        SettingsError: the file can't be read, has a name twice, or isn't a map of variable names
+            to values.
     """
-    path = environ.get(CONFIG)
+    return {**in_file(environ).values, **environ}
+
+
+class InFile(NamedTuple):
+    """The variables in the file that `REMEDY_CONFIG` names, and the line of each."""
+
+    path: str
+    values: dict[str, str]
+    lines: dict[str, int]
+
+    def place(self, name: str) -> str:
+        """Where the variable is set, for messages."""
+        return f"{CONFIG}: {self.path}, line {self.lines[name]}"
+
+
+def in_file(environ: Mapping[str, str]) -> InFile:
+    """The file that `REMEDY_CONFIG` names, if any.
+
+    Raises:
+        SettingsError: as `read`.
+    """
+    path = environ.get(CONFIG, "")
     if not path:
-        return dict(environ)
+        return InFile(path, {}, {})
     try:
-        content = yaml.safe_load(Path(path).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        document = Document(Path(path).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
         raise SettingsError([f"{CONFIG}: can't read {path}: {_one_line(error)}"]) from None
-    if content is not None and not isinstance(content, dict):
+    except DocumentError as error:
+        mistakes = [f"{CONFIG}: {path}: {mistake}" for mistake in error.mistakes]
+        raise SettingsError(mistakes) from None
+    if document.value is not None and not document.is_map:
         raise SettingsError([f"{CONFIG}: {path} must be a map of variable names to values"])
-    entries = cast("dict[object, object]", content or {})
-    return {**{str(k): _as_variable(v) for k, v in entries.items()}, **environ}
+    entries = cast("dict[str, object]", document.value or {})
+    values = {name: _as_variable(value) for name, value in entries.items()}
+    return InFile(path, values, {name: document.line([name]) for name in entries})
 
 
 def build(cls: type[S], prefix: str, found: Mapping[str, str]) -> S:

@@ -60,12 +60,25 @@ def test_an_unknown_action_fails_and_names_those_there_are(tmp_path: Path) -> No
     assert said.mistakes == [f"remedy: there is no action 'nope'; the actions are {BUILT_IN}"]
 
 
-def test_a_broken_drop_in_is_one_line_for_every_command(tmp_path: Path) -> None:
+def test_a_broken_drop_in_is_listed_as_off_with_file_line_and_reason(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("import sys\nsys.exit(4)")
+    said = remedy(tmp_path, "actions", REMEDY_ACTIONS_DIR=".")
+    assert (said.code, said.err) == (0, "")
+    (line,) = [line for line in said.out.splitlines() if line.startswith("broken.py")]
+    assert "off: can't be loaded: line 2: SystemExit: 4" in line
+    said = remedy(tmp_path, "actions", "--json", REMEDY_ACTIONS_DIR=".")
+    *others, broken = json.loads(said.out)
+    assert len(others) == 4
+    assert (broken["name"], broken["on"], broken["kind"]) == ("broken.py", False, None)
+
+
+def test_a_broken_drop_in_ends_every_command_where_that_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("import nothing_of_that_name")
-    for command in (["actions"], ["try", "toggle-feature"], ["serve"]):
-        said = remedy(tmp_path, *command, REMEDY_ACTIONS_DIR=".")
+    strict = {"REMEDY_ACTIONS_DIR": ".", "REMEDY_STRICT_ACTIONS": "true"}
+    for command in (["actions"], ["try", "toggle-feature", "--value", "{}"], ["serve"]):
+        said = remedy(tmp_path, *command, **strict)
         assert (said.code, len(said.mistakes)) == (2, 1)
-        assert "broken.py can't be loaded" in said.err
+        assert "broken.py: can't be loaded: line 1: ModuleNotFoundError" in said.err
 
 
 @pytest.mark.parametrize("arguments", [[], ["scale"], ["toggle-feature"]], ids=" ".join)

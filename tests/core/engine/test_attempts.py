@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import threading
 import time
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pytest
 from aiohttp import ClientConnectionError
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from keptn_remedy import (
     Action,
@@ -23,10 +25,11 @@ from keptn_remedy import (
     TemporaryError,
 )
 from keptn_remedy.action import AnyAction
-from keptn_remedy.testing import ImpatientClock, http_peer, run_action
+from keptn_remedy.testing import ImpatientClock, http_peer, run_action, triggered
+from tests.log_lines import captured_logs
 
 
-def raising(*errors: Exception | None, **attributes: Any) -> tuple[type[Action], list[int]]:
+def raising(*errors: BaseException | None, **attributes: Any) -> tuple[type[Action], list[int]]:
     """An action that raises these one after the other, then passes; and the attempts it saw."""
     attempts: list[int] = []
 
@@ -287,19 +290,105 @@ async def test_an_action_that_cancels_itself_is_errored_not_left_open() -> None:
     assert (await run_action(CancelItself)).status == "errored"
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), BaseException("odd")])
+HOSTILE = [
+    (SystemExit(4), "called sys.exit(4)"),
+    (SystemExit(), "called sys.exit()"),
+    (KeyboardInterrupt(), "raised KeyboardInterrupt"),
+    (GeneratorExit(), "raised GeneratorExit"),
+    (BaseException("odd"), "raised BaseException"),
+    (BaseExceptionGroup("odd", [SystemExit(4)]), "raised BaseExceptionGroup"),
+]
+
+
+@pytest.mark.parametrize(("error", "deed"), HOSTILE)
 async def test_an_action_that_wants_to_end_the_process_ends_as_its_own_failure(
-    error: BaseException,
+    error: BaseException, deed: str
 ) -> None:
-    class Hostile(Action):
-        name = "hostile"
+    action, attempts = raising(error)
+    assert await run_action(action) == Outcome.errored(f"the action {deed}")
+    assert attempts == [1]
+
+
+@pytest.mark.parametrize("step", ["apply", "verify"])
+@pytest.mark.parametrize(("error", "deed"), HOSTILE)
+async def test_what_was_applied_is_undone_whatever_a_step_raises(
+    step: str, error: BaseException, deed: str
+) -> None:
+    Flip.misbehave = {step: [error]}
+    assert await run_action(Flip) == Outcome.errored(f"the action {deed}; undone")
+    assert Flip.world == {"switch": "on"}
+
+
+@pytest.mark.parametrize(("error", "deed"), HOSTILE)
+async def test_an_undo_that_raises_anything_is_told_most_plainly(
+    error: BaseException, deed: str
+) -> None:
+    Flip.verdict, Flip.misbehave = Outcome.failed("overridden"), {"undo": [error]}
+    assert await run_action(Flip) == Outcome.errored(f"overridden; UNDO FAILED: the action {deed}")
+
+
+def exiting(*_: Any) -> Any:
+    sys.exit(4)
+
+
+async def test_what_was_applied_is_undone_where_a_step_is_a_property_that_exits() -> None:
+    hostile = type("Hostile", (Flip,), {"verify": property(exiting)})
+    assert await run_action(hostile) == Outcome.errored("the action called sys.exit(4); undone")
+
+
+@pytest.mark.parametrize("name", ["timeout", "deadline", "retry", "retry_on", "run"])
+async def test_a_property_that_exits_ends_as_the_action_s_own_failure(name: str) -> None:
+    action, _ = raising(TemporaryError("again"))
+    hostile = type("Hostile", (action,), {name: property(exiting)})
+    outcome = await run_action(hostile)
+    assert outcome.status == "errored"
+    assert "called sys.exit(4)" in outcome.message
+
+
+async def test_a_run_is_not_repeated_where_nobody_knows_whether_it_may_be() -> None:
+    action, attempts = raising(ConnectionResetError())
+    hostile = type("Hostile", (action,), {"idempotent": property(exiting)})
+    assert (await run_action(hostile)).status == "errored"
+    assert attempts == [1]
+
+
+async def test_what_is_not_known_to_stay_is_undone() -> None:
+    Flip.verdict = Outcome.failed("overridden")
+    hostile = type("Hostile", (Flip,), {"undo_on_failed_verification": property(exiting)})
+    assert await run_action(hostile) == Outcome.failed("overridden; undone")
+
+
+async def test_a_validator_that_exits_ends_as_the_action_s_own_failure() -> None:
+    action, attempts = raising(Value=Annotated[int, BeforeValidator(lambda value: exiting())])
+    outcome = await run_action(action, 1)
+    assert outcome == Outcome.errored("a validator of the action called sys.exit(4)")
+    assert attempts == []
+
+
+async def test_an_outcome_that_exits_when_it_is_read_is_unusable() -> None:
+    class Exiting(str):
+        __slots__ = ()
+
+        def split(self, *_: Any) -> Any:
+            sys.exit(4)
+
+    class Return(Action):
+        name = "return"
 
         async def run(self, context: Context, value: Any) -> Outcome:
-            raise error
+            return Outcome.passed(Exiting("done"))
 
-    outcome = await run_action(Hostile)
-    assert outcome.status == "errored"
-    assert type(error).__name__ in outcome.message
+    assert await run_action(Return) == Outcome.errored("unusable outcome: sys.exit(4)")
+
+
+async def test_what_an_undo_returns_may_exit_when_it_is_read() -> None:
+    class Exiting:
+        __str__ = exiting
+
+    Flip.verdict, Flip.remark = Outcome.failed("overridden"), Exiting()  # type: ignore[assignment]
+    assert (
+        await run_action(Flip)
+    ).message == "overridden; UNDO FAILED: the action called sys.exit(4)"
 
 
 async def test_an_exception_that_cannot_describe_itself_is_still_told() -> None:
@@ -337,13 +426,13 @@ class Flip(PlannedAction):
     retry = Retry(attempts=3)
     world: ClassVar[dict[str, Any]] = {}
     steps: ClassVar[list[str]] = []
-    misbehave: ClassVar[dict[str, list[Exception]]] = {}
+    misbehave: ClassVar[dict[str, list[BaseException]]] = {}
     verdict: ClassVar[Outcome] = Outcome.passed("flipped")
     notes: ClassVar[tuple[str, ...]] = ()
     remark: ClassVar[str | None] = None
 
     @classmethod
-    def reset(cls, **misbehave: list[Exception]) -> None:
+    def reset(cls, **misbehave: list[BaseException]) -> None:
         cls.world, cls.steps, cls.misbehave = {"switch": "on"}, [], misbehave
         cls.verdict, cls.notes, cls.remark = Outcome.passed("flipped"), (), None
         cls.undo_on_failed_verification = True
@@ -466,7 +555,134 @@ async def test_a_verification_that_says_nothing_is_undone() -> None:
 
 
 async def test_a_step_that_cancels_itself_is_undone() -> None:
-    Flip.misbehave = {"apply": [asyncio.CancelledError()]}  # type: ignore[list-item]
+    Flip.misbehave = {"apply": [asyncio.CancelledError()]}
     outcome = await run_action(Flip)
     assert outcome.status == "errored"
     assert "undo" in Flip.steps
+
+
+# Actions without `async`
+
+
+class Sync(Action):
+    """Runs in a thread, and tells which."""
+
+    name = "sync"
+    Value = Any
+
+    def run(self, context: Context, value: Any) -> Outcome:
+        return Outcome.passed(f"{value} in {threading.current_thread().name}", who=context.attempt)
+
+
+async def test_a_run_that_is_not_async_is_called_in_a_thread_named_after_it() -> None:
+    event = triggered("sync", "done", id="e1")
+    outcome = await run_action(Sync, event=event)
+    assert outcome == Outcome.passed("done in sync e1", who="1")
+
+
+async def test_every_step_of_a_planned_action_may_be_not_async() -> None:
+    steps: list[str] = []
+
+    class Plain(PlannedAction):
+        name = "plain"
+
+        def plan(self, context: Context, value: Any) -> Plan:
+            steps.append(threading.current_thread().name.split()[0])
+            return Plan((Change("switch", "state", "on", "off"),))
+
+        def apply(self, context: Context, plan: Plan) -> None:
+            steps.append("apply")
+
+        def verify(self, context: Context, plan: Plan) -> Outcome:
+            return Outcome.failed("overridden")
+
+        def undo(self, context: Context, plan: Plan) -> str | None:
+            return "put back"
+
+    assert await run_action(Plain) == Outcome.failed("overridden; put back")
+    assert steps == ["plain", "apply"]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (SystemExit(4), "the action called sys.exit(4)"),
+        (PermanentError("never"), "never"),
+        (StopIteration(), "unexpected RuntimeError: coroutine raised StopIteration"),
+        (TemporaryError("later"), "later (after 2 attempts)"),
+    ],
+)
+async def test_what_a_thread_raises_is_told_as_if_it_were_async(
+    error: BaseException, message: str
+) -> None:
+    class Raise(Sync):
+        retry = Retry(attempts=2)
+
+        def run(self, context: Context, value: Any) -> Outcome:
+            raise error
+
+    assert await run_action(Raise) == Outcome.errored(message)
+
+
+async def test_a_method_that_only_returns_a_coroutine_is_awaited_in_the_loop() -> None:
+    class Decorated(Sync):
+        def run(self, context: Context, value: Any) -> Any:
+            return self._run()
+
+        async def _run(self) -> Outcome:
+            return Outcome.passed(threading.current_thread().name)
+
+    assert (await run_action(Decorated)).message == threading.current_thread().name
+
+
+async def test_no_attempt_begins_beside_a_thread_that_was_cut_off() -> None:
+    class Slow(Sync):
+        timeout = 0.02
+        at_once: ClassVar[list[int]] = []
+        busy: ClassVar[threading.Lock] = threading.Lock()
+
+        def run(self, context: Context, value: Any) -> Outcome:
+            with self.busy:
+                self.at_once.append(context.attempt)
+                if context.attempt == 1:
+                    time.sleep(0.06)  # what a thread does can't be cut off
+            return Outcome.passed("done")
+
+    assert await run_action(Slow) == Outcome.passed("done")
+    assert Slow.at_once == [1, 2]
+
+
+# Texts of any length
+
+
+LONG = "x" * 5_000_000
+
+
+async def test_a_message_of_any_length_is_cut_with_a_mark_where_it_is_stored_and_logged() -> None:
+    action, _ = raising(TemporaryError(LONG), PermanentError(LONG))
+    with captured_logs() as lines:
+        outcome = await run_action(action)
+    assert len(outcome.message) == 2_000
+    assert outcome.message.endswith("xx … (cut)")
+    assert len(lines.raw) < 100_000
+
+
+async def test_details_of_any_length_are_cut_with_a_mark() -> None:
+    class Detail(Action):
+        name = "detail"
+
+        async def run(self, context: Context, value: Any) -> Outcome:
+            return Outcome.passed("done", log=LONG, **{f"n{n}": LONG for n in range(99)})
+
+    details = (await run_action(Detail)).details
+    assert details["log"].endswith("xx … (cut)")
+    assert len(str(details)) < 65_536
+    assert "details were left out" in details["cut"]
+
+
+async def test_neither_a_failure_nor_the_message_of_its_undo_crowds_the_other_out() -> None:
+    Flip.verdict, Flip.misbehave = Outcome.failed(LONG), {"undo": [PermanentError("y" * 9_999)]}
+    message = (await run_action(Flip)).message
+    assert len(message) <= 2_000
+    assert "x … (cut); UNDO FAILED: yy" in message
+    assert message.endswith("yy … (cut)")

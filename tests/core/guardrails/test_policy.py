@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from keptn_remedy.guardrails import units
 from keptn_remedy.guardrails.policy import Policy, PolicyError, Rule
-from keptn_remedy.guardrails.reading import MAX_BYTES
+from keptn_remedy.support.reading import MAX_BYTES
 
 ROOT = Path(__file__).parents[3]
 NO_WORD = "a key must be a word; numbers, true and false need quotes"

@@ -16,9 +16,9 @@ from keptn_remedy.guardrails.defaults import ReplicaSettings
 from keptn_remedy.guardrails.matching import Rules, Scope
 from keptn_remedy.guardrails.policy import Policy, PolicyError
 from keptn_remedy.guardrails.policy_file import PolicyFile
-from keptn_remedy.guardrails.reading import MAX_BYTES
 from keptn_remedy.journal import JournalError, Unsent
 from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.support.reading import MAX_BYTES
 from tests.core.guardrails.railing import Ask, Rig, rigged
 from tests.waiting import until
 

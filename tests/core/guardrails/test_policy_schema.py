@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it has no stubs
 
 from keptn_remedy.guardrails.policy import KEYS, Policy, PolicyError, Rule, json_schema
-from keptn_remedy.guardrails.reading import Document
+from keptn_remedy.support.reading import Document
 
 ROOT = Path(__file__).parents[3]
 REFERENCE = (ROOT / "docs" / "guard-rails.md").read_text("utf-8")

@@ -5,6 +5,7 @@ a file `<folder>/shut/<gate>`.
 """
 
 import asyncio
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -170,3 +171,35 @@ class StuckThread(_Traced, Action):
         pause = threading.Event()
         while self.is_shut(gate):
             pause.wait(LOOK_SECONDS)
+
+
+class Exit(_Traced, Action):
+    """Calls sys.exit in a task of its own, which asyncio would let end the process."""
+
+    name = "exit"
+    env_prefix = "CRASH_"
+    Settings = CrashSettings
+    Value = Work
+
+    async def run(self, context: Context, value: Work) -> Outcome:
+        self.trace("ran", context.trigger.id)
+        await asyncio.gather(self._exit(), self.work(value))
+        return Outcome.passed("never")
+
+    async def _exit(self) -> None:
+        sys.exit(4)
+
+
+class BlockLoop(_Traced, Action):
+    """Keeps the event loop busy."""
+
+    name = "block-loop"
+    env_prefix = "CRASH_"
+    Settings = CrashSettings
+    Value = Work
+
+    async def run(self, context: Context, value: Work) -> Outcome:
+        self.trace("ran", context.trigger.id)
+        while self.is_shut(value.gate):
+            pass
+        return Outcome.passed("done")

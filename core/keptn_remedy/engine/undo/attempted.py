@@ -7,6 +7,7 @@ from typing import Literal
 
 from keptn_remedy.action import Denied, Plan, PlannedAction
 from keptn_remedy.engine.attempts import Attempts
+from keptn_remedy.engine.cancellation import LEAVING
 from keptn_remedy.engine.runtime import text_of
 
 UndoEnding = tuple[Literal["done", "refused", "failed"], str]
@@ -25,5 +26,7 @@ async def attempted(
         return "done", text(await attempts.until_done(action.undo, plan)) or ""
     except Denied as denied:
         return "refused", text_of(denied)
-    except Exception as error:  # noqa: BLE001  an author's code may fail in any way
+    except LEAVING:
+        raise
+    except BaseException as error:  # noqa: BLE001  an author's code may fail in any way
         return "failed", attempts.explained(error).message

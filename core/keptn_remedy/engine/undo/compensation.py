@@ -7,10 +7,14 @@ from dataclasses import replace
 from keptn_remedy.action import Outcome, Plan, PlannedAction
 from keptn_remedy.engine.attempts import Attempts
 from keptn_remedy.engine.cancellation import Cancellation
-from keptn_remedy.engine.runtime import Runtime, in_one_line
+from keptn_remedy.engine.runtime import Runtime
 from keptn_remedy.engine.undo.attempted import attempted
+from keptn_remedy.events.bounds import MAX_MESSAGE_CHARACTERS, shortened
 from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.journal import Execution, UndoAtOnce
+
+# The longest failure, and the longest message of its undo: neither may crowd the other out.
+_PART = MAX_MESSAGE_CHARACTERS // 2 - 50
 
 
 class Compensation:
@@ -78,18 +82,19 @@ class Compensation:
         return self._told
 
     async def _undo(self, failure: Outcome, plan: Plan) -> Outcome:
+        failed = shortened(failure.message, _PART)
         if pause := await self._guard.paused_by_anybody():
             self.ended = UndoAtOnce("wanted")
-            why = self._runtime.mask.text(in_one_line(f"to be undone after the pause: {pause}"))
-            return replace(failure, message=f"{failure.message}; {why}")
+            why = self._runtime.text(f"to be undone after the pause: {pause}", _PART)
+            return replace(failure, message=f"{failed}; {why}")
         self._attempts.start_deadline()
         state, said = await attempted(self._attempts, self._action, plan, _text)
-        said = self._runtime.mask.text(in_one_line(said or "undone"))
+        said = self._runtime.text(said or "undone", _PART)
         self.ended = UndoAtOnce(state, said)
         if state == "failed":  # the worst case must be reported most plainly
-            return Outcome.errored(f"{failure.message}; UNDO FAILED: {said}", **failure.details)
+            return Outcome.errored(f"{failed}; UNDO FAILED: {said}", **failure.details)
         result = f"not undone: {said}" if state == "refused" else said
-        return replace(failure, message=f"{failure.message}; {result}")
+        return replace(failure, message=f"{failed}; {result}")
 
 
 def _text(returned: object) -> str | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from keptn_remedy.engine.crew import CANCEL_SECONDS, Crew
 from keptn_remedy.engine.undo.undoer import Undoer, touched_by
 from keptn_remedy.engine.watchdog import Watched
-from keptn_remedy.journal import DueUndo, JournalError, Undos
+from keptn_remedy.journal import DueUndo, Execution, JournalError, Undos
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
 
@@ -68,6 +68,11 @@ class UndoScheduler:
         """
         self.stop()
         await self._crew.drain(seconds, cancel_seconds, waits_for=self._undoer.has_begun)
+
+    def execution_of(self, task: asyncio.Task[object]) -> Execution | None:
+        """The execution that a task undoes."""
+        due = self._crew.thing_of(task)
+        return due.execution if due else None
 
     def under_way(self) -> Iterator[Watched]:
         """The undos under way, for the watchdog."""

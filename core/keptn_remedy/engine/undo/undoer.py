@@ -5,7 +5,7 @@ from __future__ import annotations
 from keptn_remedy.action import Plan, PlannedAction
 from keptn_remedy.engine.attempts import Attempts
 from keptn_remedy.engine.overdue import Overdue
-from keptn_remedy.engine.runtime import Runtime, in_one_line, text_of
+from keptn_remedy.engine.runtime import Runtime, text_of
 from keptn_remedy.engine.target_locks import TargetLocks
 from keptn_remedy.engine.undo.attempted import UndoEnding, attempted
 from keptn_remedy.guardrails.guard import Guard
@@ -105,7 +105,7 @@ class Undoer:
 
     async def _end(self, due: DueUndo, ending: UndoEnding) -> None:
         state, said = ending
-        message = self._runtime.mask.text(in_one_line(said))
+        message = self._runtime.text(said)
         await self._runtime.insist(
             lambda: self._runtime.journal.end_undo(due.execution.id, state, message)
         )

@@ -1,0 +1,148 @@
+"""What is wrong with the declaration of an action's class: attributes and signatures."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from difflib import SequenceMatcher
+from numbers import Real
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+from pydantic_settings import BaseSettings
+
+_SIMILAR = 0.8
+
+
+class Kind(NamedTuple):
+    """What an attribute may be, in words and as a check. `is_meant` recognises values that an
+    author may have meant for it under a misspelt name.
+    """
+
+    words: str
+    fits: Callable[[Any], bool]
+    is_meant: Callable[[Any], bool]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _are_errors(value: Any) -> bool:
+    return isinstance(value, tuple) and all(map(_subclass_of(BaseException), value))
+
+
+def _subclass_of(base: type) -> Callable[[object], bool]:
+    return lambda value: inspect.isclass(value) and issubclass(value, base)
+
+
+def _kinds(retry: type) -> Mapping[str, Kind]:
+    seconds = Kind(
+        "a number of seconds above 0", lambda value: _is_number(value) and value > 0, _is_number
+    )
+    flag = Kind("True or False", _is_flag, _is_flag)
+    return {
+        "aliases": Kind(
+            "a tuple of names",
+            lambda value: isinstance(value, tuple),
+            lambda value: isinstance(value, str | tuple | list),
+        ),
+        "env_prefix": Kind(
+            "text",
+            lambda value: isinstance(value, str | None),
+            lambda value: isinstance(value, str),
+        ),
+        "retry": Kind(
+            "a Retry, such as Retry(attempts=3)",
+            lambda value: isinstance(value, retry),
+            lambda value: _is_number(value) or isinstance(value, retry),
+        ),
+        "retry_on": Kind("a tuple of exceptions", _are_errors, _are_errors),
+        "timeout": seconds,
+        "deadline": seconds,
+        "idempotent": flag,
+        "undo_on_failed_verification": flag,
+        "Settings": Kind("a class", inspect.isclass, _subclass_of(BaseSettings)),
+        "Value": Kind("a type", lambda value: True, _subclass_of(BaseModel)),
+    }
+
+
+_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    "run": ("context", "value"),
+    "plan": ("context", "value"),
+    "apply": ("context", "plan"),
+    "verify": ("context", "plan"),
+    "undo": ("context", "plan"),
+    "is_same": ("asked", "now"),
+    "close": (),
+}
+
+
+def mistakes(cls: type, framework: str, retry: type) -> Iterator[str]:
+    """One line for each mistake in what the class itself declares. `framework` is the module of its
+    bases, `retry` the type of its attribute of that name. Only what can't be meant is a mistake: an
+    author's own helpers may have any name that is not nearly one of the framework's.
+    """
+    bases = [base for base in cls.__mro__ if base.__module__ == framework]
+    known = {name for base in bases for name in (*vars(base), *inspect.get_annotations(base))}
+    declared = {name for base in cls.__mro__ if base not in bases for name in vars(base)}
+    kinds = {name: kind for name, kind in _kinds(retry).items() if name in known}
+    free = {name: kind for name, kind in kinds.items() if name not in declared}
+    for name, value in () if cls in bases else vars(cls).items():
+        if name in kinds:
+            if not _is_computed(value) and not kinds[name].fits(value):
+                yield f"{cls.__name__}.{name} must be {kinds[name].words}"
+        elif name in known:
+            if name in _ARGUMENTS and not _accepts(value, _ARGUMENTS[name]):
+                wanted = ", ".join(("self", *_ARGUMENTS[name]))
+                yield f"{cls.__name__}.{name} must take ({wanted}), and not yield"
+        elif not name.startswith("_") and (meant := _meant(name, value, free)):
+            yield f"{cls.__name__}.{name}: there is no such attribute; did you mean {meant}?"
+
+
+def _is_computed(value: object) -> bool:
+    """Whether it is a property or the like, whose value only an instance has."""
+    return hasattr(type(value), "__get__") and not inspect.isfunction(value)
+
+
+def _meant(name: str, value: object, kinds: Mapping[str, Kind]) -> str | None:
+    """The attribute that was meant; None for what may well be a helper of the author's."""
+    near = (other for other, kind in kinds.items() if kind.is_meant(value) and _alike(name, other))
+    return next(near, None)
+
+
+def _alike(name: str, other: str) -> bool:
+    name, other = (each.lower().replace("_", "") for each in (name, other))
+    alike = SequenceMatcher(None, name, other).ratio() >= _SIMILAR
+    return alike or _singular(name) == _singular(other)
+
+
+def _singular(word: str) -> str:
+    return f"{word[:-3]}y" if word.endswith("ies") else word.removesuffix("s")
+
+
+def _accepts(method: object, arguments: tuple[str, ...]) -> bool:
+    """Whether the method can be called with so many arguments, by position."""
+    given: tuple[str, ...] = arguments
+    if isinstance(method, staticmethod):
+        method = method.__func__
+    elif isinstance(method, classmethod) or inspect.isfunction(method):
+        given = ("self", *arguments)
+        method = getattr(method, "__func__", method)
+    if not inspect.isfunction(method):
+        return True  # only a call can tell
+    if inspect.isasyncgenfunction(method) or (
+        inspect.isgeneratorfunction(method)
+        and not method.__code__.co_flags & inspect.CO_ITERABLE_COROUTINE
+    ):
+        return False
+    try:
+        # Not of what a decorator wraps: it may pass further arguments.
+        inspect.signature(method, follow_wrapped=False).bind(*given)
+    except TypeError:
+        return False
+    return True
