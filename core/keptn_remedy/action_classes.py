@@ -147,7 +147,7 @@ def _mistakes(cls: Any) -> Iterator[str]:
     if not _are_names(cls.aliases):
         yield f"{cls.__name__}.aliases must be a tuple of names"
     try:
-        TypeAdapter(cast("Any", cls.Value))
+        TypeAdapter(cls.Value)
     except BaseException as error:  # noqa: BLE001  pydantic has many ways to refuse a type
         said = _reason(error, "")
         yield f"{cls.__name__}.Value is not a type that pydantic can validate: {said}"

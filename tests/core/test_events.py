@@ -239,7 +239,7 @@ def test_details_are_sent_as_text_and_maps_only() -> None:
     "too_much",
     [
         {"message": "x" * 200_000},
-        {"message": "é" * 200_000, "details": {"log": "y" * 200_000}},
+        {"message": "é" * 200_000, "details": {"log": "y" * 200_000, "execution": "e1"}},
     ],
 )
 def test_a_report_stays_under_its_limit_whatever_the_action_says(too_much: dict[str, Any]) -> None:
@@ -250,6 +250,9 @@ def test_a_report_stays_under_its_limit_whatever_the_action_says(too_much: dict[
     assert data["status"] == "errored"
     assert len(data["message"]) <= 2_000
     assert data["message"].endswith(" … (cut)")
+    if "details" in too_much:
+        assert len(data["message"]) == 200
+        assert data["remedy"] == {"execution": "e1", "cut": "the details were left out"}
 
 
 def test_a_short_message_is_whole_and_a_long_one_is_cut_with_a_mark() -> None:

@@ -63,10 +63,10 @@ class Attempts:
         """Call the phase with a context and what is given, and try again while that may help. One
         attempt may take so many seconds, by default the `timeout` of the action's class.
         """
-        seconds = seconds or self._declared("timeout")
+        limit: float = seconds or self._declared("timeout")
         try:
             # A first success, which is nearly every one, costs no retry machinery.
-            return await self._attempt(phase, given, seconds, 1)
+            return await self._attempt(phase, given, limit, 1)
         except Exception as error:
             if not self._may_heal(error):
                 raise
@@ -76,7 +76,7 @@ class Attempts:
                 number = attempt.retry_state.attempt_number
                 if number == 1:
                     raise first_failure
-                return await self._attempt(phase, given, seconds, number)
+                return await self._attempt(phase, given, limit, number)
         raise AssertionError("tenacity raises the last failure")
 
     def _retrying(self) -> AsyncRetrying:

@@ -14,7 +14,7 @@ from keptn_remedy.action import Action, AnyAction, Denied, Outcome, Plan, Planne
 from keptn_remedy.engine.admission import Admission, NotAdmitted
 from keptn_remedy.engine.attempts import Attempts, may_be_repeated, undoes_failures
 from keptn_remedy.engine.cancellation import LEAVING, Cancellation, Interrupted
-from keptn_remedy.engine.runtime import Runtime, checked
+from keptn_remedy.engine.runtime import Runtime, checked, checked_plan
 from keptn_remedy.engine.still_wanted import StillWanted, TaskEnded
 from keptn_remedy.engine.target_locks import TargetLocks
 from keptn_remedy.engine.undo.compensation import Compensation
@@ -410,7 +410,7 @@ class PlannedExecution(_Taken[PlannedAction]):
         while True:
             self._attempts.start_deadline()
             since = locks.moment
-            plan = await self._attempts.until_done(self._action.plan, value)
+            plan = checked_plan(await self._attempts.until_done(self._action.plan, value))
             self._waits_for = plan.targets
             async with locks.hold(plan.targets, self.execution.id, since) as is_stale:
                 self._waits_for = ()
@@ -418,7 +418,8 @@ class PlannedExecution(_Taken[PlannedAction]):
                     # Others changed the targets while we planned or waited.
                     self._attempts.start_deadline()
                     locked = plan.targets
-                    plan = await self._attempts.until_done(self._action.plan, value)
+                    again = await self._attempts.until_done(self._action.plan, value)
+                    plan = checked_plan(again)
                     if not plan.targets <= locked:
                         continue
                 objection = await self._admission.try_admit(plan)

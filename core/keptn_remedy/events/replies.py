@@ -21,6 +21,8 @@ STATUS_CHANGED: Final = "sh.keptn.event.action.status.changed"
 # Keptn's gateway and sidecar reject 64 KB; half leaves room for what they add (docs/keptn.md#k9).
 MAX_REPORT_BYTES: Final = 32_000
 SHORT_MESSAGE_CHARACTERS: Final = 200
+# Of details that are too long: what says which execution it was, and that there were more.
+_KEPT_DETAILS: Final = {"execution", "attempts", "cut"}
 _REPORT_IDS: Final = uuid5(NAMESPACE_URL, "https://keptn.sh/keptn-remedy/report")
 
 ReportKind = Literal["started", "finished", "log.error", "status.changed"]
@@ -145,8 +147,9 @@ def _shrink(data: dict[str, Any]) -> bool:
     """Cut message, details, then labels; False when nothing is left to cut."""
     if len(data.get("message", "")) > SHORT_MESSAGE_CHARACTERS:
         data["message"] = shortened(data["message"], SHORT_MESSAGE_CHARACTERS)
-    elif data.get("remedy"):
-        data["remedy"] = {}
+    elif (details := data.get("remedy", {})).keys() - _KEPT_DETAILS:
+        kept = {name: details[name] for name in ("execution", "attempts") if name in details}
+        data["remedy"] = {**kept, "cut": "the details were left out"}
     elif data.get("labels"):
         data["labels"] = {}
     else:

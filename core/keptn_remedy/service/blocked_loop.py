@@ -74,7 +74,7 @@ class BlockedLoop:
         return any(self._answered.wait(self._blocked_seconds / _SLICES) for _ in range(_SLICES))
 
     def _report(self) -> None:
-        frames = list(_frames(sys._current_frames().get(self._thread)))  # noqa: SLF001  its one way
+        frames = list(_frames(sys._current_frames().get(self._thread)))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         if not frames:
             return
         named = [frame for frame in frames if frame.f_code.co_filename in self._actions]

@@ -6,10 +6,13 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from difflib import SequenceMatcher
 from numbers import Real
-from typing import Any, NamedTuple
+from types import NoneType
+from typing import Any, NamedTuple, cast
 
 from pydantic import BaseModel
 from pydantic_settings import BaseSettings
+
+Check = Callable[[Any], bool]
 
 _SIMILAR = 0.8
 
@@ -20,46 +23,52 @@ class Kind(NamedTuple):
     """
 
     words: str
-    fits: Callable[[Any], bool]
-    is_meant: Callable[[Any], bool]
+    fits: Check
+    is_meant: Check
+
+
+def _instance_of(*types: type) -> Check:
+    def is_one(value: Any) -> bool:
+        return isinstance(value, types)
+
+    return is_one
+
+
+def _subclass_of(base: type) -> Check:
+    def is_one(value: Any) -> bool:
+        return inspect.isclass(value) and issubclass(value, base)
+
+    return is_one
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
+    return isinstance(value, Real | float) and type(value) is not bool
 
 
-def _is_flag(value: Any) -> bool:
-    return isinstance(value, bool)
+def _are_seconds(value: Any) -> bool:
+    return _is_number(value) and value > 0
 
 
 def _are_errors(value: Any) -> bool:
-    return isinstance(value, tuple) and all(map(_subclass_of(BaseException), value))
+    return isinstance(value, tuple) and all(
+        map(_subclass_of(BaseException), cast("tuple[object, ...]", value))
+    )
 
 
-def _subclass_of(base: type) -> Callable[[object], bool]:
-    return lambda value: inspect.isclass(value) and issubclass(value, base)
+def _anything(value: Any) -> bool:
+    return True
 
 
 def _kinds(retry: type) -> Mapping[str, Kind]:
-    seconds = Kind(
-        "a number of seconds above 0", lambda value: _is_number(value) and value > 0, _is_number
-    )
-    flag = Kind("True or False", _is_flag, _is_flag)
+    seconds = Kind("a number of seconds above 0", _are_seconds, _is_number)
+    flag = Kind("True or False", _instance_of(bool), _instance_of(bool))
     return {
-        "aliases": Kind(
-            "a tuple of names",
-            lambda value: isinstance(value, tuple),
-            lambda value: isinstance(value, str | tuple | list),
-        ),
-        "env_prefix": Kind(
-            "text",
-            lambda value: isinstance(value, str | None),
-            lambda value: isinstance(value, str),
-        ),
+        "aliases": Kind("a tuple of names", _instance_of(tuple), _instance_of(str, tuple, list)),
+        "env_prefix": Kind("text", _instance_of(str, NoneType), _instance_of(str)),
         "retry": Kind(
             "a Retry, such as Retry(attempts=3)",
-            lambda value: isinstance(value, retry),
-            lambda value: _is_number(value) or isinstance(value, retry),
+            _instance_of(retry),
+            _instance_of(retry, int, float),
         ),
         "retry_on": Kind("a tuple of exceptions", _are_errors, _are_errors),
         "timeout": seconds,
@@ -67,7 +76,7 @@ def _kinds(retry: type) -> Mapping[str, Kind]:
         "idempotent": flag,
         "undo_on_failed_verification": flag,
         "Settings": Kind("a class", inspect.isclass, _subclass_of(BaseSettings)),
-        "Value": Kind("a type", lambda value: True, _subclass_of(BaseModel)),
+        "Value": Kind("a type", _anything, _subclass_of(BaseModel)),
     }
 
 
@@ -125,14 +134,10 @@ def _singular(word: str) -> str:
     return f"{word[:-3]}y" if word.endswith("ies") else word.removesuffix("s")
 
 
-def _accepts(method: object, arguments: tuple[str, ...]) -> bool:
+def _accepts(declared: Any, arguments: tuple[str, ...]) -> bool:
     """Whether the method can be called with so many arguments, by position."""
-    given: tuple[str, ...] = arguments
-    if isinstance(method, staticmethod):
-        method = method.__func__
-    elif isinstance(method, classmethod) or inspect.isfunction(method):
-        given = ("self", *arguments)
-        method = getattr(method, "__func__", method)
+    given = arguments if isinstance(declared, staticmethod) else ("self", *arguments)
+    method: Any = getattr(declared, "__func__", declared)
     if not inspect.isfunction(method):
         return True  # only a call can tell
     if inspect.isasyncgenfunction(method) or (

@@ -369,7 +369,7 @@ async def test_an_outcome_that_exits_when_it_is_read_is_unusable() -> None:
     class Exiting(str):
         __slots__ = ()
 
-        def split(self, *_: Any) -> Any:
+        def split(self, sep: Any = None, maxsplit: Any = -1) -> Any:
             sys.exit(4)
 
     class Return(Action):
@@ -383,7 +383,8 @@ async def test_an_outcome_that_exits_when_it_is_read_is_unusable() -> None:
 
 async def test_what_an_undo_returns_may_exit_when_it_is_read() -> None:
     class Exiting:
-        __str__ = exiting
+        def __str__(self) -> str:
+            return str(exiting())
 
     Flip.verdict, Flip.remark = Outcome.failed("overridden"), Exiting()  # type: ignore[assignment]
     assert (
@@ -678,6 +679,26 @@ async def test_details_of_any_length_are_cut_with_a_mark() -> None:
     assert details["log"].endswith("xx … (cut)")
     assert len(str(details)) < 65_536
     assert "details were left out" in details["cut"]
+
+
+async def test_a_note_of_any_length_is_cut_with_a_mark() -> None:
+    Flip.notes = (LONG, "short")
+    outcome = await run_action(Flip)
+    assert outcome.message.endswith("xx … (cut); short)")
+    assert len(outcome.message) < 600
+
+
+@pytest.mark.parametrize("returned", [None, "a plan", Outcome.passed("done")])
+async def test_what_is_no_plan_is_told_in_the_author_s_words(returned: Any) -> None:
+    class Odd(Flip):
+        async def plan(self, context: Context, value: Any) -> Plan:
+            unchecked: Plan = returned
+            return unchecked
+
+    outcome = await run_action(Odd)
+    kind = type(returned).__name__
+    assert outcome.message == f"unexpected TypeError: plan returned {kind} instead of a Plan"
+    assert Flip.steps == []
 
 
 async def test_neither_a_failure_nor_the_message_of_its_undo_crowds_the_other_out() -> None:
