@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -89,6 +90,40 @@ async def test_an_attempt_that_ignores_its_deadline_is_finished_as_errored(tmp_p
         counted = service.engine.runtime.metrics.finished
         assert counted("deaf", "errored", "fail")._value.get() == 1
         assert counted("deaf", "succeeded", "pass")._value.get() == 0
+
+
+class DeafThread(Action):
+    """Runs in a thread, which nobody can stop."""
+
+    name = "deaf-thread"
+    timeout = 0.02
+    running: ClassVar[int] = 0
+    enough: ClassVar[threading.Event]
+
+    def run(self, context: Context, value: Any) -> Outcome:
+        DeafThread.running += 1
+        self.enough.wait()
+        DeafThread.running -= 1
+        return Outcome.passed("at last")
+
+
+async def test_a_thread_that_does_not_end_is_overdue_and_keeps_its_service(tmp_path: Path) -> None:
+    DeafThread.running, DeafThread.enough = 0, threading.Event()
+    async with serving(tmp_path, DeafThread) as (keptn, service, clock):
+        try:
+            event, waiting = triggered("deaf-thread"), triggered("deaf-thread")
+            await keptn.deliver(event, to=event_url(service))
+            await until(lambda: DeafThread.running == 1)
+            clock.shift = 60
+            outcome = await keptn.task_finished(event["id"])
+            assert (outcome.status, outcome.result) == ("errored", "fail")
+            assert "after it was cut off" in keptn.finished(event["id"])[0].data["message"]
+            await keptn.deliver(waiting, to=event_url(service))
+            assert (await keptn.task_finished(waiting["id"])).status == "errored"
+            assert DeafThread.running == 1  # neither repeated nor joined by another
+        finally:
+            DeafThread.enough.set()
+        await until(lambda: service.engine.dispatcher.running == 0)
 
 
 async def test_who_waits_for_its_service_is_not_kept_waiting(tmp_path: Path) -> None:
