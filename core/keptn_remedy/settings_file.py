@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 
+from pydantic_settings import BaseSettings
+
 from keptn_remedy.guardrails.defaults import PREFIX as REPLICA_PREFIX
 from keptn_remedy.guardrails.defaults import ReplicaSettings
 from keptn_remedy.registry import Registry, env_prefix
@@ -24,13 +26,15 @@ def check(environ: Mapping[str, str], actions: Registry) -> None:
     in_file = variables.in_file(environ)
     if not in_file.lines:
         return
-    known = set(_known(actions))
+    known, nested = set(_known(actions)), tuple(_nested(actions))
     # What can't be loaded reads variables, too, which nobody can know.
     prefixes = {name.partition("_")[0] for name in known} if actions.broken else {""}
     mistakes = [
         f"{in_file.place(name)}: {name}: nobody reads a variable of that name{_hint(name, known)}"
         for name in in_file.lines
-        if name not in known and (name.startswith(tuple(prefixes)) or not name.isupper())
+        if name not in known
+        and not name.startswith(nested)
+        and (name.startswith(tuple(prefixes)) or not name.isupper())
     ]
     if mistakes:
         raise SettingsError(mistakes)
@@ -42,11 +46,24 @@ def _known(actions: Registry) -> Iterator[str]:
         (Settings, PREFIX),
         (KeptnSettings, ""),
         (ReplicaSettings, REPLICA_PREFIX),
-        *((entry.cls.Settings, env_prefix(entry.cls)) for entry in actions.entries),
+        *_settings(actions),
     ):
         for name in names_of(cls, prefix):
             yield name
             yield f"{name}_FILE"
+
+
+def _nested(actions: Registry) -> Iterator[str]:
+    """How variables begin that set a part of an action's setting, such as `<NAME>_<FIELD>__`."""
+    for cls, prefix in _settings(actions):
+        if delimiter := cls.model_config.get("env_nested_delimiter"):
+            yield from (f"{name}{delimiter.upper()}" for name in names_of(cls, prefix))
+
+
+def _settings(actions: Registry) -> Iterator[tuple[type[BaseSettings], str]]:
+    for entry in actions.entries:
+        if issubclass(entry.cls.Settings, BaseSettings):  # else the action is off
+            yield entry.cls.Settings, env_prefix(entry.cls)
 
 
 def _hint(name: str, known: set[str]) -> str:

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
-from pydantic_settings import BaseSettings
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from keptn_remedy import settings_file
-from keptn_remedy.registry import discover
+from keptn_remedy import Action, ActionSettings, Context, Outcome, settings_file
+from keptn_remedy.registry import discover, of
 from keptn_remedy.settings import KeptnSettings, Settings, load
 from keptn_remedy.support.variables import SettingsError, build, names_of, read
 from keptn_remedy_actions.toggle_feature import ToggleFeature
@@ -239,6 +240,36 @@ def test_a_variable_in_the_file_that_nobody_reads_is_a_mistake(
         settings_file.check(environ, discover({}))
     where = f"REMEDY_CONFIG: {tmp_path / 'config.yaml'}, line 2"
     assert caught.value.mistakes == [f"{where}: {name}: nobody reads a variable of that name{hint}"]
+
+
+def test_a_part_of_an_actions_setting_is_a_variable_too(tmp_path: Path) -> None:
+    class Nested(Action):
+        name = "nested"
+
+        class Settings(ActionSettings):
+            model_config = SettingsConfigDict(env_nested_delimiter="__")
+            limits: dict[str, int] = Field(default_factory=dict[str, int])
+
+        async def run(self, context: Context, value: object) -> Outcome:
+            return Outcome.passed("done")
+
+    actions = of({Nested: "here"}, {})
+    settings_file.check(config(tmp_path, "NESTED_LIMITS__EU: 5"), actions)
+    with pytest.raises(SettingsError):
+        settings_file.check(config(tmp_path, "NESTED_LIMIT__EU: 5"), actions)
+
+
+def test_an_action_without_proper_settings_is_off_and_harms_no_check(tmp_path: Path) -> None:
+    class Odd(Action):
+        name = "odd"
+        Settings = dict
+
+        async def run(self, context: Context, value: object) -> Outcome:
+            return Outcome.passed("done")
+
+    actions = of({Odd: "here"}, {})
+    assert not actions.find("odd")
+    settings_file.check(config(tmp_path, "REMEDY_PORT: 9000"), actions)
 
 
 def test_variables_of_an_action_that_can_not_be_loaded_are_let_pass(tmp_path: Path) -> None:

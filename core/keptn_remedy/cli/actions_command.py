@@ -143,7 +143,7 @@ def _state(info: ActionInfo) -> str:
 def _settings(cls: type[AnyAction]) -> Iterator[tuple[str, str, str]]:
     """Each setting's variables, its default and what it is for."""
     prefix = registry.env_prefix(cls)
-    for name, field in cls.Settings.model_fields.items():
+    for name, field in getattr(cls.Settings, "model_fields", {}).items():
         alias = field.validation_alias
         choices = alias.choices if isinstance(alias, AliasChoices) else [alias or prefix + name]
         names = " or ".join(str(choice).upper() for choice in choices)
