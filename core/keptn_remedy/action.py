@@ -192,7 +192,8 @@ class Context:
     Unix time in seconds after which no attempt goes on; `seconds_left` is how long that still is,
     also when the clock is set meanwhile. `http` is a shared session: an
     error status raises `TemporaryError` (429 and 5xx, with `Retry-After`) or `PermanentError`,
-    unless a request says `raise_for_status=False`.
+    unless a request says `raise_for_status=False`. So does a redirect, unless it says
+    `allow_redirects=True`.
     """
 
     trigger: ActionTriggered

@@ -1,12 +1,23 @@
-"""The HTTP session lent to actions: an error status raises a temporary or permanent error."""
+"""The HTTP session lent to actions: errors and redirects raise temporary or permanent errors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
-from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar
+from aiohttp import (
+    ClientHandlerType,
+    ClientMiddlewareType,
+    ClientRequest,
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+)
+from yarl import URL
 
 from keptn_remedy.action import PermanentError, TemporaryError
 
@@ -16,15 +27,80 @@ LONGEST_RETRY_AFTER_SECONDS = 300.0
 # The server did nothing; after any other error the request may have had its effect.
 NOT_TAKEN = frozenset({425, 429, 503})
 _TEMPORARY = frozenset({408, 425, 429})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# What another host needs of a request. Any other header may be a secret: X-Api-Key, X-Vault-Token.
+_HARMLESS = frozenset(
+    {
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "host",
+        "transfer-encoding",
+        "user-agent",
+    }
+)
 
 
 class Uncertain(TemporaryError):
     """A retry may help, but the failed attempt may have had its effect."""
 
 
+with warnings.catch_warnings():
+    # aiohttp discourages it, but a session has no setting for redirects.
+    warnings.simplefilter("ignore", DeprecationWarning)
+
+    class _LentSession(ClientSession):
+        """Follows a redirect only where a request says `allow_redirects=True`.
+
+        aiohttp follows by default: a redirected POST becomes a GET, whose 200 looks like success.
+        """
+
+        def get(self, url: str | URL, *, allow_redirects: bool = False, **more: Any) -> Any:
+            return super().get(url, allow_redirects=allow_redirects, **more)
+
+        def options(self, url: str | URL, *, allow_redirects: bool = False, **more: Any) -> Any:
+            return super().options(url, allow_redirects=allow_redirects, **more)
+
+        async def _request(
+            self,
+            method: str,
+            str_or_url: str | URL,
+            *,
+            allow_redirects: bool = False,
+            middlewares: Sequence[ClientMiddlewareType] | None = None,
+            **more: Any,
+        ) -> ClientResponse:
+            return await super()._request(
+                method,
+                str_or_url,
+                allow_redirects=allow_redirects,
+                middlewares=(*(middlewares or ()), _SecretsStay()),
+                **more,
+            )
+
+
+class _SecretsStay:
+    """Keeps the headers of one request from any origin but the first; aiohttp keeps only some."""
+
+    def __init__(self) -> None:
+        self._origin: URL | None = None
+
+    async def __call__(self, request: ClientRequest, send: ClientHandlerType) -> ClientResponse:
+        origin = request.url.origin()
+        self._origin = self._origin or origin
+        if origin != self._origin:
+            for name in set(request.headers):
+                if name.lower() not in _HARMLESS:
+                    del request.headers[name]
+        return await send(request)
+
+
 def lent_session() -> ClientSession:
     """A session with time-outs and without cookies; the caller closes it."""
-    return ClientSession(
+    return _LentSession(
         timeout=ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS),
         cookie_jar=DummyCookieJar(),
         raise_for_status=_raise_for_status,
@@ -56,10 +132,23 @@ def retry_after(
 
 
 async def _raise_for_status(answer: ClientResponse) -> None:
+    said = f"{answer.method} {answer.url.host} answered {answer.status} {answer.reason}"
+    if answer.status in _REDIRECTS:
+        raise PermanentError(
+            f"{said}, a redirect{_target(answer)}: correct the address, or pass"
+            " allow_redirects=True to follow it"
+        )
     if answer.status < 400:
         return
-    said = f"{answer.method} {answer.url.host} answered {answer.status} {answer.reason}"
     if is_temporary(answer.status):
         kind = TemporaryError if answer.status in NOT_TAKEN else Uncertain
         raise kind(said, retry_after(answer.headers))
     raise PermanentError(said)
+
+
+def _target(answer: ClientResponse) -> str:
+    """Where it leads, without a path or query that may hold secrets."""
+    try:
+        return f" to {answer.url.join(URL(answer.headers['Location'])).origin()}"
+    except (KeyError, ValueError):
+        return ""
