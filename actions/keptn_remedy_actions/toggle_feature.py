@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeGuard
 
@@ -27,9 +27,9 @@ from keptn_remedy import (
     Plan,
     PlannedAction,
 )
-from keptn_remedy_actions.flag_backends import Flag, FlagStore, Switch, on_or_off
+from keptn_remedy_actions.flag_backends import Flag, FlagStore, Switch, Wish
 from keptn_remedy_actions.flag_backends.flagd import FlagdFile
-from keptn_remedy_actions.flag_backends.unleash import Unleash
+from keptn_remedy_actions.flag_backends.unleash import OnWithoutStrategy, Unleash
 from keptn_remedy_actions.flag_backends.unleash_api import UnleashApi
 
 _ON = ("on", "true", "yes", "enabled", "1")
@@ -64,6 +64,9 @@ class ToggleFeatureSettings(ActionSettings):
     """Seconds until a request times out."""
     unleash_verify_seconds: float = Field(default=20.0, gt=0, le=240)
     """Seconds that applications may take to see a change; by default they poll every 15 s."""
+    unleash_on_without_strategy: OnWithoutStrategy = "refuse"
+    """Whether a flag whose strategies are all disabled may go on. Unleash then adds one that gives
+    it to everybody; undo removes that one."""
     flagd_file: Path | None = None
     """flagd's JSON file of flags, used where no Unleash is set; its folder must be writable."""
 
@@ -130,12 +133,14 @@ def _environments(text: str) -> Mapping[str, str]:
     return {stage.strip(): environment.strip() for stage, _, environment in pairs}
 
 
-def _read_switch(sent: Any) -> Any:
-    """On or off, in any of the words that YAML and people use for them."""
-    word = str(sent).strip().lower()
-    if isinstance(sent, str | int) and word in _ON + _OFF:
-        return word in _ON
-    raise ValueError(f"must be on or off; {_FOREIGN}")
+def _read_wish(sent: Any) -> Any:
+    """On or off, in any of the words that YAML and people use for them; or a variant's name."""
+    word = str(sent).strip()
+    if isinstance(sent, str | int) and word.lower() in _ON + _OFF:
+        return word.lower() in _ON
+    if isinstance(sent, str) and word and word.isprintable():
+        return word
+    raise ValueError(f"must be on or off, or the name of a variant; {_FOREIGN}")
 
 
 def _read_pairs(value: Any) -> Any:
@@ -165,11 +170,11 @@ def _is_map(value: Any) -> TypeGuard[Pairs]:
 def _read_switches(value: Any) -> Any:
     pairs = _read_pairs(value)
     if not _is_map(pairs) or not pairs:
-        raise ValueError(f"must map at least one flag to on or off, such as {_EXAMPLE}")
+        raise ValueError(f"must map at least one flag to on, off or a variant, such as {_EXAMPLE}")
     return _each_once([(str(name), switch) for name, switch in pairs.items()])
 
 
-OnOrOff = Annotated[bool, BeforeValidator(_read_switch, json_schema_input_type=bool | str | int)]
+Wished = Annotated[Wish, BeforeValidator(_read_wish, json_schema_input_type=bool | str | int)]
 
 
 class _Memo(BaseModel):
@@ -191,24 +196,22 @@ class ToggleFeature(PlannedAction):
 
     Settings: ClassVar[Any] = ToggleFeatureSettings
     Value: ClassVar[Any] = Annotated[
-        dict[str, OnOrOff],
-        BeforeValidator(_read_switches, json_schema_input_type=dict[str, OnOrOff] | str),
+        dict[str, Wished],
+        BeforeValidator(_read_switches, json_schema_input_type=dict[str, Wished] | str),
     ]
 
     settings: ToggleFeatureSettings
 
-    async def plan(self, context: Context, value: Mapping[str, bool]) -> Plan:
+    async def plan(self, context: Context, value: Mapping[str, Wish]) -> Plan:
         memo = self._memo(context)
         store = self._store(context, memo)
         # All are read before the first is changed: one that can't be switched stops them all.
-        memo.switches = [Switch(await store.find(name, on=on), on=on) for name, on in value.items()]
+        memo.switches = [
+            Switch.of(await _found(store, name, wish), wish) for name, wish in value.items()
+        ]
         return Plan(
-            changes=tuple(_change(switch) for switch in memo.switches if switch.changes),
-            notes=tuple(
-                f"{switch.flag.name} was {on_or_off(switch.on)} already"
-                for switch in memo.switches
-                if not switch.changes
-            ),
+            changes=tuple(change for switch in memo.switches for change in _changes(switch)),
+            notes=tuple(note for switch in memo.switches for note in _notes(switch)),
             memo=memo.model_dump(mode="json"),
         )
 
@@ -273,7 +276,17 @@ class ToggleFeature(PlannedAction):
             environment=memo.environment,
             timeout_seconds=settings.unleash_timeout_seconds,
         )
-        return Unleash(api, settings.client_tokens)
+        return Unleash(api, settings.client_tokens, settings.unleash_on_without_strategy)
+
+
+async def _found(store: FlagStore, name: str, wish: Wish) -> Flag:
+    try:
+        return await store.find(name, wish)
+    except PermanentError as error:
+        if isinstance(wish, bool):
+            raise
+        # What is neither on nor off may be meant for another action.
+        raise PermanentError(f"{error}; {_FOREIGN}") from None
 
 
 def _left_at(switch: Switch) -> str:
@@ -287,6 +300,15 @@ async def _left(context: Context, switch: Switch) -> Any:
     return kept.get("image") if kept.get("execution") == context.trigger.id else None
 
 
-def _change(switch: Switch) -> Change:
-    flag: Flag = switch.flag
-    return Change(flag.target, "enabled", flag.enabled, switch.on)
+def _changes(switch: Switch) -> Iterator[Change]:
+    if switch.changes:
+        flag: Flag = switch.flag
+        yield Change(flag.target, "enabled", flag.enabled, switch.wanted)
+        if flag.adds:
+            yield Change(flag.target, "strategies", "none that is active", flag.adds)
+
+
+def _notes(switch: Switch) -> Iterator[str]:
+    if not switch.changes:
+        yield f"{switch.flag.name} was {switch.said} already"
+    yield from switch.flag.warnings

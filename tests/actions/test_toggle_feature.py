@@ -29,7 +29,7 @@ from keptn_remedy_actions.flag_backends.flagd_file import FlagsFile
 from keptn_remedy_actions.toggle_feature import ToggleFeature, ToggleFeatureSettings
 from tests.actions.driving import driven
 
-VALUE: TypeAdapter[Mapping[str, bool]] = TypeAdapter(ToggleFeature.Value)
+VALUE: TypeAdapter[Mapping[str, bool | str]] = TypeAdapter(ToggleFeature.Value)
 ON_AND_OFF = {"on": True, "off": False}
 
 
@@ -58,7 +58,12 @@ def test_the_text_of_keptn_0_6_is_understood(text: str, wishes: Mapping[str, boo
     assert VALUE.validate_python(text) == wishes
 
 
-@pytest.mark.parametrize("wish", ["maybe", "", None, 2, 1.5, [], {}, "25%"])
+@pytest.mark.parametrize("variant", ["25%", " festive ", "Größe 1"])
+def test_any_other_text_is_the_name_of_a_variant(variant: str) -> None:
+    assert VALUE.validate_python({"hero": variant}) == {"hero": variant.strip()}
+
+
+@pytest.mark.parametrize("wish", ["", " ", "a\x1bb", None, 2, 1.5, [], {}])
 def test_an_unknown_wish_is_refused_naming_the_flag(wish: object) -> None:
     with pytest.raises(ValidationError) as caught:
         VALUE.validate_python({"Fine": "on", "PromotionCampaign": wish})
@@ -70,9 +75,9 @@ def test_an_unknown_wish_is_refused_naming_the_flag(wish: object) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({}, "must map at least one flag to on or off"),
-        ([], "must map at least one flag to on or off"),
-        (True, "must map at least one flag to on or off"),
+        ({}, "must map at least one flag to on, off or a variant"),
+        ([], "must map at least one flag to on, off or a variant"),
+        (True, "must map at least one flag to on, off or a variant"),
         ("PromotionCampaign", "must be a map"),
         ("PromotionCampaign:off:on", "must be a map"),
         ("", "must be a map"),
@@ -166,6 +171,12 @@ def test_no_secret_is_in_the_text_of_settings() -> None:
 # --- flagd ---------------------------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One look at the file is enough."""
+    monkeypatch.setattr(FlagdFile, "SETTLE_SECONDS", 0.0)
+
+
 def flag(**fields: Any) -> dict[str, Any]:
     return {"state": "ENABLED", "variants": ON_AND_OFF, "defaultVariant": "on", **fields}
 
@@ -249,7 +260,7 @@ async def test_variants_that_are_no_booleans_are_chosen_by_name(tmp_path: Path) 
     assert definition(path)["defaultVariant"] == "off"
 
 
-@pytest.mark.parametrize("variants", [{"red": 1, "blue": 2}, {"on": True}, {}, {"off": True}])
+@pytest.mark.parametrize("variants", [{"red": 1, "blue": 2}, {"on": True}, {"off": True}])
 async def test_a_flag_without_a_variant_for_off_is_refused(
     variants: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -279,6 +290,10 @@ async def test_an_unknown_flag_is_refused_naming_similar_ones(tmp_path: Path) ->
             await drive.plan({"Other": "off", "PromotionCampain": "off"})
 
 
+def broken(other: bytes) -> bytes:
+    return b'{"flags": {"Promo": %b, %b}}' % (json.dumps(flag()).encode(), other)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -291,6 +306,11 @@ async def test_an_unknown_flag_is_refused_naming_similar_ones(tmp_path: Path) ->
         (b'{"flags": []}', "no map named"),
         (b'{"flags": {"Promo": 1}}', "flag Promo .* has no map of variants"),
         (b'{"flags": {"Promo": {"state": "ENABLED"}}}', "has no map of variants"),
+        (broken(b'"Other": {"state": "enabled", "variants": {"on": true}}'), 'Other .* "enabled"'),
+        (broken(b'"Other": {"variants": {"on": true}}'), "Other .* has the state null"),
+        (broken(b'"Other": {"state": "ENABLED"}'), "Other .* has no variants, so applications"),
+        (broken(b'"Other": {"state": "ENABLED", "variants": {}}'), "Other .* has no variants"),
+        (broken(b'"Other": 7'), "Other .* has no variants"),
     ],
 )
 async def test_a_file_that_is_no_flagd_file_is_refused(
@@ -423,7 +443,7 @@ async def test_an_edit_while_we_write_is_not_lost(
         path.write_text(theirs)  # right after we have read it
         return found
 
-    switch = Switch(await FlagdFile(path).find("Promo", on=False), on=False)
+    switch = Switch(await FlagdFile(path).find("Promo", False), on=False)
     with monkeypatch.context() as patched:
         patched.setattr(FlagsFile, "read", raced)
         with pytest.raises(TemporaryError, match="is being written by somebody else"):
@@ -574,6 +594,149 @@ async def test_the_way_a_file_is_written_is_kept(
     assert path.read_text().startswith(start)
 
 
+ODD = b"""{ "$evaluators" : {"x":{ }},
+  "flags":{"Huge" :{"state":"ENABLED","variants":{"a":1e400,"b":-0.0,"c":1.0E+2}, "metadata":{}},
+\t"Promo":{"variants" : {"on":true,"off":false},
+      "targeting" : { "if" : [ true,
+         1E999, 12345678901234567890123456789.10 ] } , "state":"ENABLED"},
+  "Last":{"state":"DISABLED","variants":{"\\u00fc\\ud800":0.10}}
+}, "by" : "Ru\xc3\x9f" ,"by": 1e400}\r\n"""
+
+
+async def test_what_is_not_ours_stays_byte_for_byte(tmp_path: Path) -> None:
+    path = tmp_path / "flags.json"
+    path.write_bytes(ODD)
+    async with driven(toggler(path)) as drive:
+        plan = await drive.plan({"Promo": "off"})
+        await drive.apply(plan)
+        rule = ODD[ODD.index(b'{ "if"') : ODD.index(b' , "state":"ENABLED"},')]
+        end = b' , "state":"ENABLED"}'
+        added = b' , "state":"ENABLED" , "defaultVariant":"off"}'
+        assert path.read_bytes() == ODD.replace(rule, b"{}").replace(end, added)
+        await drive.undo(plan)
+    assert path.read_bytes() == ODD
+
+
+async def test_of_a_doubled_flag_the_one_that_counts_is_switched(tmp_path: Path) -> None:
+    path = tmp_path / "flags.json"
+    one = '"Promo": {"state": "ENABLED", "variants": {"on": true, "off": false}'
+    text = (
+        f'{{"flags": {{{one}, "defaultVariant": "off"}},'
+        f' {one}, "defaultVariant": "off", "defaultVariant": "on"}}}}}}'
+    )
+    path.write_text(text)
+    async with driven(toggler(path)) as drive:
+        plan = await drive.plan({"Promo": "off"})
+        await drive.apply(plan)
+        assert path.read_text() == text[::-1].replace('"no"', '"ffo"', 1)[::-1]
+        assert evaluated(path, otherwise=True).value is False
+        await drive.undo(plan)
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        '{"variants":{"on":true,"off":false},"state":"DISABLED"}',
+        '{\n "state":\t"DISABLED"\n,\n "variants": {"on":true,"off":false} }',
+        '{"targeting":null, "state":"DISABLED","variants":{"on":true,"off":false}}',
+    ],
+)
+async def test_fields_that_were_added_are_removed_without_a_trace(
+    definition: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "flags.json"
+    text = f'{{"flags":{{"Promo":{definition}}}}}'
+    path.write_text(text)
+    async with driven(toggler(path)) as drive:
+        plan = await drive.plan({"Promo": "off"})
+        await drive.apply(plan)
+        assert evaluated(path, otherwise=True).value is False
+        await drive.undo(plan)
+    assert path.read_text() == text
+
+
+async def test_the_plan_of_an_earlier_release_is_undone(tmp_path: Path) -> None:
+    path = written(tmp_path, {"Promo": flag(targeting=IF_EXAMPLE)})
+    before = definition(path)
+    async with driven(toggler(path)) as drive:
+        plan = await drive.plan({"Promo": "off"})
+        switch: Any = plan.memo["switches"]
+        image = json.loads(switch[0]["flag"]["image"])
+        del image["written"]
+        switch[0]["flag"]["image"] = json.dumps(image)
+        await drive.apply(plan)
+        await drive.undo(plan)
+    assert definition(path) == before
+
+
+# --- a variant by its name -----------------------------------------------------------------------
+
+SHARES = {"0%": 0, "10%": {"share": 10}, "100%": {"share": 100}}
+
+
+async def test_a_variant_is_chosen_by_its_name_and_undone(tmp_path: Path) -> None:
+    hero = flag(variants=SHARES, defaultVariant="100%", targeting={"if": [True, "0%"]})
+    path = written(tmp_path, {"hero": hero})
+    original = path.read_bytes()
+    async with driven(toggler(path)) as drive:
+        plan = await drive.plan({"hero": "10%"})
+        assert str(plan) == f"flagd:{path}#hero enabled: decided by targeting -> variant 10%"
+        await drive.apply(plan)
+        with flagd_provider(path) as provider:
+            assert provider.resolve_object_details("hero", {}).value == {"share": 10}
+        outcome = await drive.verify(plan)
+        assert outcome.message == f"hero 10% in {path} (flagd)"
+        again = await drive.plan({"hero": "10%"})
+        assert (again.changes, again.notes) == ((), ("hero was 10% already",))
+        assert await drive.undo(plan) == "undone"
+    assert path.read_bytes() == original
+
+
+async def test_an_unknown_variant_is_refused_naming_similar_ones(tmp_path: Path) -> None:
+    path = written(tmp_path, {"hero": flag(variants=SHARES, defaultVariant="0%")})
+    async with driven(toggler(path)) as drive:
+        with pytest.raises(PermanentError) as refused:
+            await drive.plan({"hero": "1%"})
+    assert "has no variant 1%: it has 0%, 10%, 100%; did you mean" in str(refused.value)
+    assert "set REMEDY_VALUE_SOURCE=remediation.yaml" in str(refused.value)
+
+
+async def test_variants_named_by_another_word_for_on_and_off_are_chosen(tmp_path: Path) -> None:
+    path = written(tmp_path, {"hero": flag(variants={"enabled": "a", "disabled": "b"})})
+    async with driven(toggler(path)) as drive:
+        await drive.apply(await drive.plan({"hero": "off"}))
+        assert definition(path, "hero")["defaultVariant"] == "disabled"
+        await drive.apply(await drive.plan({"hero": "enabled"}))
+        assert definition(path, "hero")["defaultVariant"] == "enabled"
+
+
+# --- looking at it for a while -------------------------------------------------------------------
+
+
+async def test_a_flag_switched_back_before_applications_saw_it_fails_verification(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, {"Promo": flag()})
+    original = path.read_bytes()
+    look = FlagdFile._look
+
+    def looked(file: FlagdFile, switches: Any) -> Any:
+        found = look(file, switches)
+        path.write_bytes(original)  # right after our first look
+        return found
+
+    monkeypatch.setattr(FlagdFile, "SETTLE_SECONDS", 60.0)
+    monkeypatch.setattr(FlagdFile, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(FlagdFile, "_look", looked)
+    async with driven(toggler(path)) as drive:
+        plan = await drive.plan({"Promo": "off"})
+        await drive.apply(plan)
+        outcome = await drive.verify(plan)
+    assert outcome.is_failure
+    assert outcome.message == f"Promo is on in {path} (flagd)"
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -582,9 +745,9 @@ JSON = st.recursive(
 FLAGS = st.fixed_dictionaries(
     {
         "variants": st.just(ON_AND_OFF),
+        "state": st.sampled_from(["ENABLED", "DISABLED"]),
     },
     optional={
-        "state": st.sampled_from(["ENABLED", "DISABLED"]),
         "defaultVariant": st.sampled_from(["on", "off", None, ""]),
         "targeting": st.none() | st.dictionaries(st.text(), JSON, max_size=3),
         "metadata": JSON,
@@ -598,7 +761,7 @@ def shuffled(fields: Mapping[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
 
 DOCUMENTS = st.tuples(
     st.dictionaries(st.text(), JSON, max_size=3),
-    st.dictionaries(st.text(min_size=1), FLAGS.flatmap(shuffled) | JSON, max_size=3),
+    st.dictionaries(st.text(min_size=1), FLAGS.flatmap(shuffled), max_size=3),
     FLAGS.flatmap(shuffled),
     st.sampled_from([None, 2, "\t"]),
     st.booleans(),
@@ -615,12 +778,12 @@ def test_whatever_else_is_in_the_file_stays_as_it_was(document: Any) -> None:
         path = Path(folder, "flags.json")
         path.write_text(text, newline="")
         store = FlagdFile(path)
-        switch = Switch(asyncio.run(store.find("Promo", on=on)), on=on)
+        switch = Switch(asyncio.run(store.find("Promo", on)), on=on)
         asyncio.run(store.switch([switch]))
         assert asyncio.run(store.verify([switch], seconds=1)).holds
         assert without_decision(json.loads(path.read_text())) == without_decision(content)
         asyncio.run(store.restore([switch], {}))
-        assert json.dumps(json.loads(path.read_text())) == json.dumps(content)
+        assert path.read_bytes() == text.encode()
 
 
 def without_decision(content: Any) -> str:

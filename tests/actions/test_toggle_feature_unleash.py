@@ -18,8 +18,17 @@ from tests.unleash_server import RunningUnleash
 from tests.waiting import until
 
 NUMBERS = itertools.count()
-FULL = {"name": "flexibleRollout", "parameters": {"rollout": "100", "stickiness": "default"}}
-QUARTER = {"name": "flexibleRollout", "parameters": {"rollout": "25", "stickiness": "default"}}
+
+
+def rolled_out(percent: str) -> dict[str, Any]:
+    return {
+        "name": "flexibleRollout",
+        "parameters": {"rollout": percent, "stickiness": "default"},
+    }
+
+
+FULL = rolled_out("100")
+QUARTER = rolled_out("25")
 ONLY_STAFF = {
     **FULL,
     "constraints": [{"contextName": "userId", "operator": "IN", "values": ["staff"]}],
@@ -45,6 +54,10 @@ class OneFlag:
     async def add(self, strategy: dict[str, Any]) -> str:
         path = f"projects/default/features/{self.name}/environments/production/strategies"
         return str((await admin(self.unleash, "POST", path, strategy))["id"])
+
+    async def remove(self, strategy: str) -> None:
+        path = f"projects/default/features/{self.name}/environments/production/strategies"
+        await admin(self.unleash, "DELETE", f"{path}/{strategy}")
 
     async def strategies(self) -> list[str]:
         path = f"projects/default/features/{self.name}/environments/production"
@@ -178,10 +191,32 @@ async def test_an_archived_flag_is_refused(flag: OneFlag, toggling: Callable[...
     assert said == f"flag {flag.name} of Unleash project default is archived"
 
 
-async def test_an_unknown_flag_is_refused(toggling: Callable[..., Any]) -> None:
+async def test_a_flag_archived_while_it_was_on_is_not_on_already(
+    flag: OneFlag, toggling: Callable[..., Any]
+) -> None:
+    await flag.turn(on=True)
+    await flag.archive()
     async with toggling() as drive:
-        said = await drive.refusal({"nobody": "on"})
-    assert "flag nobody is unknown in production" in said
+        said = await drive.refusal({flag.name: "on"})
+    assert said == f"flag {flag.name} of Unleash project default is archived"
+
+
+async def test_an_unknown_flag_is_refused_naming_similar_ones(
+    flag: OneFlag, toggling: Callable[..., Any]
+) -> None:
+    async with toggling() as drive:
+        said = await drive.refusal({flag.name.replace("Promo", "Pormo"): "on"})
+    assert "is unknown in production (Unleash project default); did you mean" in said
+    assert flag.name in said
+
+
+@pytest.mark.parametrize("name", ["Größe", "a b", "x" * 101])
+async def test_a_name_that_unleash_never_gives_is_not_asked_for(
+    name: str, toggling: Callable[..., Any]
+) -> None:
+    async with toggling() as drive:
+        with pytest.raises(PermanentError, match="can't be the name of a flag"):
+            await drive.plan({name: "on"})
 
 
 async def test_an_unknown_environment_is_refused_naming_those_there_are(
@@ -264,7 +299,7 @@ async def test_a_name_can_not_reach_another_address(
     await flag.turn(on=True)
     async with toggling() as drive:
         said = await drive.refusal({name.format(flag.name): "off"})
-    assert "is unknown in production" in said
+    assert "can't be the name of a flag" in said
     assert await flag.is_on()
 
 
@@ -304,6 +339,130 @@ async def test_when_one_fails_those_already_switched_are_put_back(
     assert not await was_off.is_on()
 
 
+# --- strategies ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rollout", ["25", "0"])
+async def test_a_flag_with_disabled_strategies_only_does_not_go_on_for_everybody(
+    rollout: str, flag: OneFlag, toggling: Callable[..., Any]
+) -> None:
+    before = [await flag.add({**rolled_out(rollout), "disabled": True})]
+    async with toggling() as drive:
+        outcome = await drive.run({flag.name: "on"})
+    assert (outcome.status, outcome.result) == ("succeeded", "fail")
+    assert f"all strategies of {flag.name} in production" in outcome.message
+    assert "or set UNLEASH_ON_WITHOUT_STRATEGY=warn" in outcome.message
+    assert not await flag.is_on()
+    assert await flag.strategies() == before
+
+
+async def test_where_it_may_go_on_for_everybody_the_plan_says_so_and_it_is_a_warning(
+    flag: OneFlag, toggling: Callable[..., Any]
+) -> None:
+    await flag.add({**QUARTER, "disabled": True})
+    async with toggling(unleash_on_without_strategy="warn") as drive:
+        plan = await drive.plan({flag.name: "on"})
+        assert "strategies: none that is active -> the default one, for everybody" in str(plan)
+        outcome = await drive.run({flag.name: "on"})
+    assert outcome.result == "warning"
+    assert "are disabled: switched on, Unleash adds its default one" in outcome.message
+    assert await flag.is_on()
+
+
+async def test_the_plan_for_a_flag_without_strategies_says_what_is_added(
+    flag: OneFlag, toggling: Callable[..., Any]
+) -> None:
+    async with toggling() as drive:
+        plan = await drive.plan({flag.name: "on"})
+        outcome = await drive.run({flag.name: "on"})
+    assert "strategies: none that is active -> the default one, for everybody" in str(plan)
+    assert outcome.result == "pass"
+
+
+async def test_on_for_nobody_is_a_warning(flag: OneFlag, toggling: Callable[..., Any]) -> None:
+    await flag.add(rolled_out("0"))
+    async with toggling() as drive:
+        outcome = await drive.run({flag.name: "on"})
+    assert outcome.result == "warning"
+    assert f"nobody gets {flag.name}: the rollout of its active strategies is 0 %" in (
+        outcome.message
+    )
+
+
+async def test_strategies_disabled_after_planning_keep_it_off(
+    flag: OneFlag, toggling: Callable[..., Any]
+) -> None:
+    only = await flag.add(QUARTER)
+    async with toggling() as drive:
+        plan = await drive.plan({flag.name: "on"})
+        await flag.remove(only)
+        with pytest.raises(PermanentError, match="lost its active strategies"):
+            await drive.apply(plan)
+    assert not await flag.is_on()
+    assert await flag.strategies() == []
+
+
+async def test_undo_of_off_does_not_give_the_flag_to_everybody(
+    flag: OneFlag, toggling: Callable[..., Any]
+) -> None:
+    only = await flag.add(QUARTER)
+    await flag.turn(on=True)
+    async with toggling() as drive:
+        plan = await drive.plan({flag.name: "off"})
+        await drive.apply(plan)
+        await flag.remove(only)  # by somebody else
+        with pytest.raises(Denied, match="lost its active strategies since"):
+            await drive.undo(plan)
+    assert not await flag.is_on()
+    assert await flag.strategies() == []
+
+
+# --- parents and children ------------------------------------------------------------------------
+
+
+async def depending(flag: OneFlag, *, on: bool = True) -> OneFlag:
+    """A new parent of the flag, which has to be on, or off, for it to be on."""
+    parent = await another(flag.unleash)
+    path = f"projects/default/features/{flag.name}/dependencies"
+    await admin(flag.unleash, "POST", path, {"feature": parent.name, "enabled": on})
+    return parent
+
+
+async def test_a_parent_that_is_off_is_named(flag: OneFlag, toggling: Callable[..., Any]) -> None:
+    parent = await depending(flag)
+    async with toggling() as drive:
+        outcome = await drive.run({flag.name: "on"})
+    assert outcome.result == "warning"
+    assert outcome.message.endswith(
+        f"what applications see: {flag.name} off, because its parent {parent.name} is off"
+    )
+
+
+async def test_a_parent_switched_on_with_its_child_is_no_reason_to_warn(
+    flag: OneFlag, toggling: Callable[..., Any]
+) -> None:
+    parent = await depending(flag)
+    async with toggling() as drive:
+        outcome = await drive.run({flag.name: "on", parent.name: "on"})
+    assert outcome.result == "pass"
+    assert outcome.details["seen"][flag.name] == "not looked at (UNLEASH_CLIENT_TOKEN is not set)"
+
+
+@pytest.mark.parametrize(("wish", "then"), [("on", "off"), ("off", "on")])
+async def test_a_child_that_changes_the_other_way_is_named(
+    wish: str, then: str, flag: OneFlag, toggling: Callable[..., Any]
+) -> None:
+    parent = await depending(flag, on=False)
+    await parent.turn(on=wish == "off")
+    await flag.turn(on=True)
+    async with toggling() as drive:
+        outcome = await drive.run({parent.name: wish})
+    assert outcome.result == "warning"
+    assert outcome.message.endswith(
+        f"(applications then see {flag.name} {then}, which depends on {parent.name} being off)"
+    )
+
+
 # --- undo ----------------------------------------------------------------------------------------
 
 
@@ -314,7 +473,7 @@ async def test_undo_removes_the_strategy_that_switching_on_created(
     for _ in range(disabled):
         await flag.add({**QUARTER, "disabled": True})
     before = await flag.strategies()
-    async with toggling() as drive:
+    async with toggling(unleash_on_without_strategy="warn") as drive:
         plan = await drive.plan({flag.name: "on"})
         await drive.apply(plan)
         assert len(await flag.strategies()) == disabled + 1
@@ -408,8 +567,7 @@ async def test_undo_after_a_crash_between_its_two_steps_ends_it(
         plan = await drive.plan({flag.name: "on"})
         await drive.apply(plan)
         [created] = await flag.strategies()
-        path = f"projects/default/features/{flag.name}/environments/production/strategies"
-        await admin(flag.unleash, "DELETE", f"{path}/{created}")
+        await flag.remove(created)
         await drive.undo(plan)
     assert not await flag.is_on()
     assert await flag.strategies() == []
@@ -470,18 +628,15 @@ async def test_off_under_a_gradual_rollout_is_exact(flag: OneFlag) -> None:
     assert outcome.details == {"seen": {flag.name: "off"}}
 
 
-async def test_a_flag_that_its_parent_keeps_off_fails_and_is_put_back(
-    flag: OneFlag, unleash: RunningUnleash
-) -> None:
-    parent = await another(unleash)
-    path = f"projects/default/features/{flag.name}/dependencies"
-    await admin(unleash, "POST", path, {"feature": parent.name})
+async def test_a_flag_that_its_parent_keeps_off_fails_and_is_put_back(flag: OneFlag) -> None:
+    parent = await depending(flag)
     async with seeing(flag, unleash_verify_seconds=2) as drive:
         outcome = await drive.run({flag.name: "on"})
     assert outcome.is_failure
     assert outcome.message == (
         f"{flag.name} on in production (Unleash project default),"
-        f" but after 2 s applications still see: {flag.name} off; undone"
+        f" but after 2 s applications still see: {flag.name} off, because its parent {parent.name}"
+        " is off; undone"
     )
     assert not await flag.is_on()
     assert await flag.strategies() == []
@@ -512,6 +667,15 @@ async def test_without_a_client_token_for_the_environment_only_the_admin_api_is_
     )
 
 
+async def test_a_look_shorter_than_unleash_takes_is_no_reason_to_undo(flag: OneFlag) -> None:
+    parent = await depending(flag)
+    async with seeing(flag, unleash_verify_seconds=1.5) as drive:
+        outcome = await drive.run({flag.name: "on"})
+    assert outcome.result == "warning"
+    assert outcome.message.endswith(f"{flag.name} off, because its parent {parent.name} is off")
+    assert await flag.is_on()
+
+
 async def test_looking_ends_with_the_executions_own_time(flag: OneFlag) -> None:
     token = "default:production.wrong"
     action = toggler(flag.unleash, unleash_client_token=token, unleash_verify_seconds=200)
@@ -530,7 +694,7 @@ class Line:
     port: int
     url: str = ""
     answers: asyncio.Event = field(default_factory=asyncio.Event)
-    breaks_at_next_answer: bool = False
+    answers_before_it_breaks: int | None = None
     carrying: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -546,9 +710,11 @@ class Line:
     ) -> None:
         while answer := await answers.read(65536):
             await self.answers.wait()
-            if self.breaks_at_next_answer:
-                self.breaks_at_next_answer = False
+            if self.answers_before_it_breaks == 0:
+                self.answers_before_it_breaks = None
                 break
+            if self.answers_before_it_breaks is not None:
+                self.answers_before_it_breaks -= 1
             writer.write(answer)
         writer.close()
 
@@ -571,7 +737,7 @@ async def test_an_answer_lost_on_the_way_back_is_no_second_effect(flag: OneFlag)
         action = toggler(flag.unleash, unleash_url=line.url)
         async with driven(action) as drive:
             plan = await drive.plan({flag.name: "on"})
-            line.breaks_at_next_answer = True
+            line.answers_before_it_breaks = 1  # that to reading the flag
             with pytest.raises(TemporaryError, match="can't be reached"):
                 await drive.apply(plan)
             assert await flag.is_on()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+Wish = bool | str
+"""What a flag is to be: on, off, or the variant of this name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,28 +16,49 @@ class Flag:
     """A flag as it was found: the before-image.
 
     `enabled` is True or False where that is so for every caller, else text that says what decides.
-    `image` is JSON that only its store reads: enough to restore the flag.
+    `image` is JSON that only its store reads: enough to restore the flag. `adds` says what its
+    store adds to it when it is switched, and `warnings` what else a person should know before.
     """
 
     name: str
     target: str
     enabled: bool | str
     image: Any
+    adds: str = ""
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """A flag as it was found, and whether it is to be on."""
+    """A flag as it was found, and whether it is to be on, or its wished variant."""
 
     flag: Flag
     on: bool
+    variant: str = ""
+
+    @classmethod
+    def of(cls, flag: Flag, wish: Wish) -> Switch:
+        return cls(flag, on=bool(wish), variant=wish if isinstance(wish, str) else "")
+
+    @property
+    def wish(self) -> Wish:
+        return self.variant or self.on
+
+    @property
+    def wanted(self) -> bool | str:
+        """What `Flag.enabled` is when it is as wished."""
+        return variant(self.variant) if self.variant else self.on
 
     @property
     def changes(self) -> bool:
-        return self.flag.enabled is not self.on
+        return self.flag.enabled != self.wanted
+
+    @property
+    def said(self) -> str:
+        return self.variant or on_or_off(self.on)
 
     def __str__(self) -> str:
-        return f"{self.flag.name} {on_or_off(self.on)}"
+        return f"{self.flag.name} {self.said}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +106,7 @@ class FlagStore(Protocol):
         """The store in words: `production (Unleash project default)`."""
         ...
 
-    async def find(self, name: str, *, on: bool) -> Flag:
+    async def find(self, name: str, wish: Wish) -> Flag:
         """The before-image of a flag. Raises PermanentError if it can't be switched that way."""
         ...
 
@@ -100,3 +125,14 @@ class FlagStore(Protocol):
 
 def on_or_off(on: bool) -> str:
     return "on" if on else "off"
+
+
+def variant(name: str) -> str:
+    """How a variant is told, where a flag is neither on nor off."""
+    return f"variant {name}"
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """A question after the flag that was meant, as the end of a sentence; "" if none is near."""
+    found = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(found)}?" if found else ""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from keptn_remedy import Denied, PermanentError
 from keptn_remedy_actions.flag_backends import (
@@ -17,10 +17,13 @@ from keptn_remedy_actions.flag_backends import (
     LeftAlone,
     Restored,
     Switch,
+    Wish,
     flagd_definition,
+    near,
     on_or_off,
 )
 from keptn_remedy_actions.flag_backends.flagd_definition import Definition
+from keptn_remedy_actions.flag_backends.flagd_document import Document
 from keptn_remedy_actions.flag_backends.flagd_file import FlagsFile, NoFile, in_thread
 
 
@@ -30,37 +33,51 @@ class FlagdFile:
 
     path: Path
 
+    SETTLE_SECONDS: ClassVar[float] = 1.0
+    """How long a change must hold: twice the interval at which flagd's providers read the file."""
+    LOOK_SECONDS: ClassVar[float] = 0.2
+
     @property
     def place(self) -> str:
         return f"{self.path} (flagd)"
 
-    async def find(self, name: str, *, on: bool) -> Flag:
-        return await asyncio.to_thread(self._find, name, on)
+    async def find(self, name: str, wish: Wish) -> Flag:
+        return await asyncio.to_thread(self._find, name, wish)
 
     async def switch(self, switches: Sequence[Switch]) -> None:
-        def switch(flags: Definition) -> None:
+        def switch(document: Document) -> Document:
+            self._check(document)
             for one in switches:
-                self._switch(self._definition(flags, one.flag.name), one)
+                document = self._switched(document, one)
+            return document
 
         await in_thread(lambda: self._file.edit(switch))
 
     async def verify(self, switches: Sequence[Switch], *, seconds: float) -> Evaluation:
-        flags = await asyncio.to_thread(self._file.flags)
-        found = [(s, self._enabled(flags, s)) for s in switches]
-        contrary = [f"{s.flag.name} is {_said(enabled)}" for s, enabled in found if enabled != s.on]
-        seen = {s.flag.name: _said(enabled) for s, enabled in found}
-        return Evaluation(f"{', '.join(contrary)} in {self.place}" if contrary else "", seen=seen)
+        """Look for so long that each application has read the file, at least."""
+        end = time.monotonic() + min(seconds, self.SETTLE_SECONDS)
+        while True:
+            evaluation = await asyncio.to_thread(self._look, switches)
+            if not evaluation.holds or time.monotonic() >= end:
+                return evaluation
+            await asyncio.sleep(self.LOOK_SECONDS)
 
     async def restore(self, switches: Sequence[Switch], left: Mapping[str, Any]) -> Restored:
         put_back, left_alone = list[str](), list[str]()
 
-        def restore(flags: Definition) -> None:
+        def restore(document: Document) -> Document:
             for switch in switches:
+                name, image = switch.flag.name, switch.flag.image
                 try:
-                    if flagd_definition.restore(flags, switch):
-                        put_back.append(switch.flag.name)
+                    before = flagd_definition.restored(document.flags, switch)
                 except LeftAlone as error:
-                    left_alone.append(f"{switch.flag.name} in {self.place} {error}")
+                    left_alone.append(f"{name} in {self.place} {error}")
+                    continue
+                if before is not None:
+                    written = flagd_definition.written_of(image)
+                    document = document.with_fields(name, before, written)
+                    put_back.append(name)
+            return document
 
         try:
             await in_thread(lambda: self._file.edit(restore))
@@ -72,55 +89,74 @@ class FlagdFile:
     def _file(self) -> FlagsFile:
         return FlagsFile(self.path)
 
-    def _find(self, name: str, on: bool) -> Flag:
-        definition = self._definition(self._file.flags(), name)
-        self._variant(name, definition, on)
-        image = flagd_definition.image(definition)
-        enabled = flagd_definition.enabled(definition, on=on)
+    def _find(self, name: str, wish: Wish) -> Flag:
+        document = self._file.document()
+        definition = self._definition(document.flags, name)
+        self._check(document)
+        self._variant(name, definition, wish)
+        image = flagd_definition.image(definition, document.written(name))
+        enabled = flagd_definition.enabled(definition, wish)
         return Flag(name, f"flagd:{self.path}#{name}", enabled, image)
+
+    def _check(self, document: Document) -> None:
+        """Refuse a file that applications refuse: they would not see the change."""
+        for name, definition in document.flags.items():
+            if fault := flagd_definition.fault(definition):
+                raise PermanentError(
+                    f"flag {name} in {self.place} {fault}, so applications refuse the whole file;"
+                    " correct that first"
+                )
+
+    def _look(self, switches: Sequence[Switch]) -> Evaluation:
+        document = self._file.document()
+        self._check(document)
+        found = [(s, self._enabled(document.flags, s)) for s in switches]
+        contrary = [f"{s.flag.name} is {_said(is_)}" for s, is_ in found if is_ != s.wanted]
+        seen = {s.flag.name: _said(enabled) for s, enabled in found}
+        return Evaluation(f"{', '.join(contrary)} in {self.place}" if contrary else "", seen=seen)
 
     def _enabled(self, flags: Definition, switch: Switch) -> bool | str:
         definition = self._definition(flags, switch.flag.name)
-        return flagd_definition.enabled(definition, on=switch.on)
+        return flagd_definition.enabled(definition, switch.wish)
 
-    def _switch(self, definition: Definition, switch: Switch) -> None:
+    def _switched(self, document: Document, switch: Switch) -> Document:
+        name = switch.flag.name
+        definition = self._definition(document.flags, name)
         before = flagd_definition.fields_of(switch.flag.image)
         as_found = {"variants": definition["variants"], **before}
-        variant = self._variant(switch.flag.name, as_found, switch.on)
-        after = flagd_definition.switched(before, variant)
-        if (now := flagd_definition.fields(definition)) == after:
-            return
-        if now != before:
+        after = flagd_definition.switched(before, self._variant(name, as_found, switch.wish))
+        now = flagd_definition.fields(definition)
+        if now not in (before, after):
             raise PermanentError(
-                f"{switch.flag.name} was changed by somebody else in {self.place}"
+                f"{name} was changed by somebody else in {self.place}"
                 " after this was planned; nothing was overwritten"
             )
-        flagd_definition.write_fields(definition, after)
+        return document.with_fields(name, after, {})
 
     def _definition(self, flags: Definition, name: str) -> Definition:
         definition = flags.get(name)
         if definition is None:
-            raise PermanentError(f"there is no flag {name} in {self.place}{_similar(name, flags)}")
+            raise PermanentError(f"there is no flag {name} in {self.place}{near(name, flags)}")
         if not flagd_definition.has_map(definition, "variants"):
             raise PermanentError(f"flag {name} in {self.place} has no map of variants")
         return definition
 
-    def _variant(self, name: str, definition: Definition, on: bool) -> str:
-        choice = flagd_definition.choice(definition, on=on)
-        if choice is None:
-            known = ", ".join(definition["variants"])
+    def _variant(self, name: str, definition: Definition, wish: Wish) -> str:
+        choice = flagd_definition.choice(definition, wish)
+        if choice is not None:
+            return choice
+        known = ", ".join(definition["variants"])
+        if isinstance(wish, str):
+            hint = near(wish, definition["variants"])
             raise PermanentError(
-                f"flag {name} in {self.place} has no variant that is {on_or_off(on)}: it has"
-                f" {known or 'none'}; add one with the value {json.dumps(on)},"
-                f" or one named {on_or_off(on)}"
+                f"flag {name} in {self.place} has no variant {wish}: it has {known}{hint}"
             )
-        return choice
+        raise PermanentError(
+            f"flag {name} in {self.place} has no variant that is {on_or_off(wish)}: it has"
+            f" {known or 'none'}; add one with the value {json.dumps(wish)},"
+            f" or one named {on_or_off(wish)}, or ask for one by its name"
+        )
 
 
 def _said(enabled: bool | str) -> str:
     return enabled if isinstance(enabled, str) else on_or_off(enabled)
-
-
-def _similar(name: str, flags: Definition) -> str:
-    near = difflib.get_close_matches(name, flags, n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, TypeGuard, cast
 
-from keptn_remedy_actions.flag_backends import LeftAlone, Switch, on_or_off
+from keptn_remedy_actions.flag_backends import LeftAlone, Switch, Wish, on_or_off, variant
 
 FIELDS = ("state", "defaultVariant", "targeting")
 """What decides how a flag evaluates: only these fields are written and restored."""
 
 Definition = dict[str, Any]
+
+_WORDS = {True: ("on", "true", "yes", "enabled"), False: ("off", "false", "no", "disabled")}
+_STATES = ("ENABLED", "DISABLED")
 
 
 def has_map(value: Any, name: str) -> TypeGuard[Definition]:
@@ -18,23 +22,41 @@ def has_map(value: Any, name: str) -> TypeGuard[Definition]:
     return isinstance(value, dict) and isinstance(cast("Definition", value).get(name), dict)
 
 
-def choice(definition: Definition, *, on: bool) -> str | None:
-    """The variant that means on or off, by its value, else by its name; None if there is none."""
-    variants = definition["variants"]
-    by_value = [name for name, value in variants.items() if value is on]
+def fault(definition: Any) -> str | None:
+    """Why readers refuse the whole file because of this flag; None if they don't.
+
+    So does the provider of Python, and the flags of all applications then stay as they were.
+    """
+    if not has_map(definition, "variants") or not definition["variants"]:
+        return "has no variants"
+    state = definition.get("state")
+    return None if state in _STATES else f"has the state {json.dumps(state)}"
+
+
+def choice(definition: Definition, wish: Wish) -> str | None:
+    """The variant that is wished; None if there is none.
+
+    The one that means on or off is chosen by its value, else by its name.
+    """
+    variants: Definition = definition["variants"]
+    if isinstance(wish, str):
+        return wish if wish in variants else None
+    by_value = [name for name, value in variants.items() if value is wish]
     default = _default_variant(definition)
     if default in by_value:
         return default
     if by_value:
-        return on_or_off(on) if on_or_off(on) in by_value else by_value[0]
-    is_boolean = any(isinstance(value, bool) for value in variants.values())
-    return on_or_off(on) if on_or_off(on) in variants and not is_boolean else None
+        return on_or_off(wish) if on_or_off(wish) in by_value else by_value[0]
+    if any(isinstance(value, bool) for value in variants.values()):
+        return None
+    return next((word for word in _WORDS[wish] if word in variants), None)
 
 
-def enabled(definition: Definition, *, on: bool) -> bool | str:
+def enabled(definition: Definition, wish: Wish) -> bool | str:
     """Whether the flag is on for every caller, or in words what else decides.
 
-    Where one variant can mean both, it counts as what is asked for by `on`.
+    Where one variant can mean both, it counts as what is wished. Where a variant is wished by its
+    name, the answer is the name of the one that every caller gets.
     """
     if definition.get("state") != "ENABLED":
         return "state DISABLED, left to the callers' defaults"
@@ -43,10 +65,10 @@ def enabled(definition: Definition, *, on: bool) -> bool | str:
     default = _default_variant(definition)
     if default is None:
         return "no default variant, left to the callers' defaults"
-    for each in (on, not on):
-        if default == choice(definition, on=each):
+    for each in (wish, not wish) if isinstance(wish, bool) else ():
+        if default == choice(definition, each):
             return each
-    return f"variant {default}"
+    return variant(default)
 
 
 def fields(definition: Definition) -> Definition:
@@ -54,27 +76,20 @@ def fields(definition: Definition) -> Definition:
     return {name: definition[name] for name in FIELDS if name in definition}
 
 
-def write_fields(definition: Definition, values: Definition) -> None:
-    """Give the definition these fields; those not in `values` are removed."""
-    for name in FIELDS:
-        if name in values:
-            definition[name] = values[name]
-        else:
-            definition.pop(name, None)
-
-
-def switched(before: Definition, variant: str) -> Definition:
+def switched(before: Definition, chosen: str) -> Definition:
     """The fields that give every caller this variant."""
-    after = {**before, "state": "ENABLED", "defaultVariant": variant}
+    after = {**before, "state": "ENABLED", "defaultVariant": chosen}
     if before.get("targeting"):
         after["targeting"] = {}
     return after
 
 
-def image(definition: Definition) -> str:
-    """The before-image: the fields, and the names of the variants."""
+def image(definition: Definition, written: Mapping[str, str]) -> str:
+    """The before-image: the fields and how they are written, and the names of the variants."""
     # As text: targeting may hold what the journal's JSON can't, such as integers over 64 bits.
-    return json.dumps({**fields(definition), "variants": list(definition["variants"])})
+    return json.dumps(
+        {**fields(definition), "variants": list(definition["variants"]), "written": {**written}}
+    )
 
 
 def fields_of(image: str) -> Definition:
@@ -82,8 +97,14 @@ def fields_of(image: str) -> Definition:
     return fields(json.loads(image))
 
 
-def restore(flags: Definition, switch: Switch) -> bool:
-    """Restore the fields of the before-image; False where they are so already.
+def written_of(image: str) -> Mapping[str, str]:
+    """How the fields in a before-image were written."""
+    written: Mapping[str, str] = json.loads(image).get("written", {})
+    return written
+
+
+def restored(flags: Definition, switch: Switch) -> Definition | None:
+    """The fields to put back, those of the before-image; None where they are so already.
 
     Raises:
         LeftAlone: they aren't as the switch left them.
@@ -93,14 +114,13 @@ def restore(flags: Definition, switch: Switch) -> bool:
         raise LeftAlone("is gone")
     before, now = fields_of(switch.flag.image), fields(definition)
     if now == before:
-        return False
-    variant = choice({"variants": definition["variants"], **before}, on=switch.on)
-    if variant is None or _lacks_default(definition, switch.flag.image):
+        return None
+    chosen = choice({"variants": definition["variants"], **before}, switch.wish)
+    if chosen is None or _lacks_default(definition, switch.flag.image):
         raise LeftAlone("was given other variants since, so it is left alone")
-    if differences := _differences(now, switched(before, variant)):
+    if differences := _differences(now, switched(before, chosen)):
         raise LeftAlone(f"was changed since ({differences}), so it is left alone")
-    write_fields(definition, before)
-    return True
+    return before
 
 
 def _default_variant(definition: Definition) -> str | None:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import errno
 import fcntl
-import json
 import os
-import re
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from keptn_remedy import PermanentError, TemporaryError
-from keptn_remedy_actions.flag_backends.flagd_definition import Definition, has_map
+from keptn_remedy_actions.flag_backends.flagd_document import Document, NotFlagd
 
 _PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EAGAIN, errno.EINTR)
 # Watchers compare modification times; two writes may fall into one tick of the file system's clock.
@@ -39,33 +37,28 @@ class FlagsFile:
     LOCK_SECONDS: ClassVar[float] = 2.0
     """How long to wait for another process that has the file locked."""
 
-    def flags(self) -> Definition:
-        """The definitions of the flags, by name."""
-        flags: Definition = self._parsed(self.read())["flags"]
-        return flags
+    def document(self) -> Document:
+        """What the file says."""
+        return self._parsed(self.read())
 
-    def edit(self, change: Callable[[Definition], None]) -> None:
-        """Change the definitions in place; the file is written only if that changes anything."""
+    def edit(self, change: Callable[[Document], Document]) -> None:
+        """Replace the document; the file is written only if that changes anything."""
         with self._errors_worded(), self._locked():
             text = self.read()
-            document = self._parsed(text)
-            change(document["flags"])
-            if document != self._parsed(text):
-                self._replace(text, _formatted_like(text, document))
+            changed = change(self._parsed(text)).text
+            if changed != text:
+                self._replace(text, changed)
 
     def read(self) -> str:
         """The whole text."""
         with self._errors_worded():
             return self.path.read_bytes().decode()
 
-    def _parsed(self, text: str) -> Definition:
+    def _parsed(self, text: str) -> Document:
         try:
-            document: Any = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise PermanentError(f"{self.path} is not JSON: {error}") from None
-        if not has_map(document, "flags"):
-            raise PermanentError(f'{self.path} is not a flagd file: it has no map named "flags"')
-        return document
+            return Document(text)
+        except NotFlagd as error:
+            raise PermanentError(f"{self.path} {error}") from None
 
     def _replace(self, expected: str, text: str) -> None:
         """Replace the file in one step, unless its text is no longer the `expected` one."""
@@ -134,19 +127,6 @@ async def in_thread(work: Callable[[], None]) -> None:
     except asyncio.CancelledError:
         await asyncio.gather(thread, return_exceptions=True)
         raise
-
-
-def _formatted_like(text: str, document: Definition) -> str:
-    """The document as JSON, with the indentation, separators and escapes of the text."""
-    indent = re.search(r"\n([ \t]+)\S", text)
-    spread = '": ' in text
-    return json.dumps(
-        document,
-        indent=indent[1] if indent else None,
-        separators=None if indent else (", ", ": ") if spread else (",", ":"),
-        # Escapes stay escapes: they may be halves of characters, which UTF-8 can't encode.
-        ensure_ascii=text.isascii() or "\\u" in text,
-    ) + ("\n" if text.endswith("\n") else "")
 
 
 def _copy_attributes(descriptor: int, was: os.stat_result) -> None:

@@ -5,11 +5,25 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-from keptn_remedy import PermanentError, TemporaryError
-from keptn_remedy_actions.flag_backends import Evaluation, Flag, LeftAlone, Restored, Switch
-from keptn_remedy_actions.flag_backends.unleash_api import FlagState, Gone, Strategy, UnleashApi
+from keptn_remedy import Denied, PermanentError, TemporaryError
+from keptn_remedy_actions.flag_backends import (
+    Evaluation,
+    Flag,
+    LeftAlone,
+    Restored,
+    Switch,
+    Wish,
+    on_or_off,
+)
+from keptn_remedy_actions.flag_backends.unleash_api import Gone, UnleashApi
+from keptn_remedy_actions.flag_backends.unleash_feature import FlagState, Parent, Strategy
+
+OnWithoutStrategy = Literal["refuse", "warn"]
+# The time after which applications are given a change, and some to spare.
+_SEEN_SECONDS = 2.0
+_ADDED = "the default one, for everybody unless the project says otherwise"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,28 +31,51 @@ class Unleash:
     """A `FlagStore` in one environment of one Unleash project.
 
     `client_tokens` are those of applications. With one for this environment, `verify` also looks at
-    what applications see.
+    what applications see. `on_without_strategy` says what happens to a flag that is to go on and
+    has disabled strategies only: Unleash then adds one for everybody.
     """
 
     api: UnleashApi
     client_tokens: Collection[str] = ()
+    on_without_strategy: OnWithoutStrategy = "refuse"
 
-    POLL_SECONDS: ClassVar[int] = 1
+    POLL_SECONDS: ClassVar[float] = 1.0
     """The interval at which `verify` looks at what applications see."""
 
     @property
     def place(self) -> str:
         return self.api.place
 
-    async def find(self, name: str, *, on: bool) -> Flag:
+    async def find(self, name: str, wish: Wish) -> Flag:
+        if isinstance(wish, str):
+            raise PermanentError(f"{name} can only be on or off in Unleash, not {wish!r}")
+        on = wish
         state = await self.api.read(name)
         target = f"unleash:{self.api.project}/{self.api.environment}/{name}"
         kept = {"id", "disabled"}
         strategies = [strategy.model_dump(include=kept) for strategy in state.strategies]
-        return Flag(name, target, state.enabled, strategies)
+        flag = Flag(name, target, state.enabled, strategies)
+        if not on:
+            return replace(flag, warnings=await self._children(state, name, on=on))
+        adds = "" if state.enabled or state.active else _ADDED
+        if adds and state.strategies and self.on_without_strategy == "refuse":
+            raise Denied(
+                f"{self._only_disabled(name)}; enable one of them in Unleash, or set"
+                " UNLEASH_ON_WITHOUT_STRATEGY=warn"
+            )
+        warnings = (*self._strategies(state, name), *await self._children(state, name, on=on))
+        return replace(flag, adds=adds, warnings=warnings)
 
     async def switch(self, switches: Sequence[Switch]) -> None:
         for switch in switches:
+            state = await self.api.read(switch.flag.name)
+            if state.enabled is switch.on:
+                continue
+            if switch.on and not state.active and not _adds(switch):
+                raise PermanentError(
+                    f"{switch.flag.name} lost its active strategies in {self.place} after this was"
+                    " planned, so Unleash would give it to everybody; it was not switched on"
+                )
             await self.api.switch(switch.flag.name, on=switch.on)
 
     async def verify(self, switches: Sequence[Switch], *, seconds: float) -> Evaluation:
@@ -51,16 +88,66 @@ class Unleash:
             for switch, state in states
             if switch.changes and len(added := _added(switch, state)) == 1
         }
-        return replace(await self._seen(switches, seconds), left=left)
-
-    async def _seen(self, switches: Sequence[Switch], seconds: float) -> Evaluation:
-        if not self.client_tokens:
-            return Evaluation()
+        against = [why for switch, state in states for why in await self._parents(switch, state)]
         token = _token_for(self.api.environment, self.client_tokens)
-        if token is None:
-            unseen = f"no token in UNLEASH_CLIENT_TOKEN is for {self.api.environment}"
-            return Evaluation(seen={switch.flag.name: unseen for switch in switches})
-        return await self._as_applications_see_it(switches, token, seconds)
+        if token:
+            seen = await self._as_applications_see_it(switches, token, seconds, against)
+        else:
+            seen = Evaluation(
+                doubt=", ".join(against),
+                seen={switch.flag.name: self._unseen for switch in switches},
+            )
+        return replace(seen, left=left)
+
+    @property
+    def _unseen(self) -> str:
+        """Why nobody looks at what applications see."""
+        if self.client_tokens:
+            return f"no token in UNLEASH_CLIENT_TOKEN is for {self.api.environment}"
+        return "not looked at (UNLEASH_CLIENT_TOKEN is not set)"
+
+    def _only_disabled(self, name: str) -> str:
+        return (
+            f"all strategies of {name} in {self.place} are disabled: switched on, Unleash adds its"
+            " default one, which gives the flag to everybody unless the project says otherwise"
+        )
+
+    def _strategies(self, state: FlagState, name: str) -> Sequence[str]:
+        """What the strategies of a flag that is to be on do about that."""
+        if state.strategies and not state.active and not state.enabled:
+            return (self._only_disabled(name),)
+        if state.active and all(strategy.reaches_nobody for strategy in state.active):
+            return (f"nobody gets {name}: the rollout of its active strategies is 0 %",)
+        return ()
+
+    async def _children(self, state: FlagState, name: str, *, on: bool) -> Sequence[str]:
+        """The flags that are on only while this one is as it will no longer be.
+
+        One that goes off with its parent is what its dependency is for.
+        """
+        if state.enabled is on:
+            return ()
+        found = [(child, await self.api.look(child)) for child in state.children]
+        said = "off" if on else "on"
+        return tuple(
+            f"applications then see {child} {said}, which depends on {name} being off"
+            for child, its in found
+            if its and its.enabled and Parent(feature=name, enabled=False) in its.parents
+        )
+
+    async def _parents(self, switch: Switch, state: FlagState) -> Sequence[str]:
+        """The parents that keep a flag off which is on."""
+        if not switch.on:
+            return ()
+        name = switch.flag.name
+        found = [(parent, await self.api.look(parent.feature)) for parent in state.parents]
+        return [
+            f"{name} off, because its parent {parent.feature} is {on_or_off(its.enabled)}"
+            if its
+            else f"{name} as its parent {parent.feature} allows, which can't be read"
+            for parent, its in found
+            if not its or its.enabled is not parent.enabled
+        ]
 
     async def restore(self, switches: Sequence[Switch], left: Mapping[str, Any]) -> Restored:
         put_back, left_alone, remarks = list[str](), list[str](), list[str]()
@@ -87,9 +174,18 @@ class Unleash:
 
     async def _restore(self, switch: Switch, state: FlagState, left: Any) -> Sequence[str]:
         """Switch the flag back, and say what stays of what Unleash added to it."""
+        if not switch.on and not state.active and not _had_no_active(switch):
+            raise LeftAlone(
+                "lost its active strategies since: switched on, Unleash would give it to everybody,"
+                " so it is left alone"
+            )
         # Before switching off: after a crash in between, the next undo must find the flag still on.
         remarks = await self._remove_default_strategy(switch, state, left)
         await self.api.switch(switch.flag.name, on=not switch.on)
+        if (await self.api.read(switch.flag.name)).enabled is switch.on:
+            raise TemporaryError(
+                f"{switch} in {self.place} was not undone: switched back meanwhile"
+            )
         return remarks
 
     async def _remove_default_strategy(
@@ -118,33 +214,43 @@ class Unleash:
         return ()
 
     async def _as_applications_see_it(
-        self, switches: Sequence[Switch], token: str, seconds: float
+        self, switches: Sequence[Switch], token: str, seconds: float, against: Sequence[str]
     ) -> Evaluation:
-        # Imported here: UnleashClient takes 0.3 s and 40 MB.
-        from keptn_remedy_actions.flag_backends import unleash_view
+        # Imported here: most executions need no engine.
+        from keptn_remedy_actions.flag_backends.unleash_view import View
 
-        sights = await unleash_view.watch(
-            f"{self.api.url}/api",
-            token,
-            self.api.environment,
-            {switch.flag.name: switch.on for switch in switches},
-            seconds=seconds,
+        view = View(
+            http=self.api.http,
+            url=self.api.url,
+            token=token,
+            environment=self.api.environment,
             poll_seconds=self.POLL_SECONDS,
             request_seconds=self.api.timeout_seconds,
         )
+        sights = await view.watch({s.flag.name: s.on for s in switches}, seconds=seconds)
         seen = {name: sight.said for name, sight in sights.items()}
         disagreeing = {name: sight for name, sight in sights.items() if not sight.agrees}
         contrary = [f"{name} {sight.said}" for name, sight in disagreeing.items() if sight.is_known]
-        if not contrary:
+        if not contrary or seconds < _SEEN_SECONDS:
             # The admin API confirmed the switch: a look that failed is no reason to undo it.
             doubts = [f"{name} {sight.said}" for name, sight in disagreeing.items()]
-            return Evaluation(doubt=", ".join(doubts), seen=seen)
+            return Evaluation(doubt=", ".join(against or doubts), seen=seen)
         asked = ", ".join(map(str, switches))
         return Evaluation(
             f"{asked} in {self.place}, but after {seconds:g} s applications still see:"
-            f" {', '.join(contrary)}",
+            f" {', '.join(against or contrary)}",
             seen=seen,
         )
+
+
+def _had_no_active(switch: Switch) -> bool:
+    """Whether the flag had no active strategy when it was found."""
+    return all(Strategy.model_validate(strategy).disabled for strategy in switch.flag.image)
+
+
+def _adds(switch: Switch) -> bool:
+    """Whether switching the flag makes Unleash add a strategy, and the plan says so."""
+    return switch.on and _had_no_active(switch)
 
 
 def _added(switch: Switch, state: FlagState) -> list[Strategy]:
@@ -152,10 +258,9 @@ def _added(switch: Switch, state: FlagState) -> list[Strategy]:
 
     Unleash adds a default strategy to such a flag when it is switched on.
     """
-    before = [Strategy.model_validate(strategy) for strategy in switch.flag.image]
-    if not switch.on or not all(strategy.disabled for strategy in before):
+    if not _adds(switch):
         return []
-    known = {strategy.id for strategy in before}
+    known = {strategy["id"] for strategy in switch.flag.image}
     return [strategy for strategy in state.strategies if strategy.id not in known]
 
 

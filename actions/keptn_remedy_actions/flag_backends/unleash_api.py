@@ -3,54 +3,36 @@
 from __future__ import annotations
 
 import email.utils
+import re
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
-from urllib.parse import quote
+from http import HTTPStatus
+from typing import Final
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from yarl import URL
 
 from keptn_remedy import PermanentError, TemporaryError
+from keptn_remedy_actions.flag_backends import near
+from keptn_remedy_actions.flag_backends.proxy import proxy_for
+from keptn_remedy_actions.flag_backends.unleash_feature import (
+    Feature,
+    FlagState,
+    InEnvironment,
+    Names,
+    Refusal,
+)
 
 _TEMPORARY: Final = (408, 425, 429)
 _LONGEST_QUOTE: Final = 300
+# What encodeURIComponent leaves as it is (Unleash's `nameType`).
+_NAME: Final = re.compile(r"[A-Za-z0-9\-_.~!*'()]{1,100}")
 
 
 class Gone(PermanentError):
     """The flag doesn't exist, or no longer."""
-
-
-class Strategy(BaseModel):
-    """An activation strategy: for whom a flag is on."""
-
-    id: str
-    disabled: bool | None = False
-    name: str = ""
-    parameters: dict[str, Any] | None = None
-    constraints: list[Any] | None = None
-    segments: list[Any] | None = None
-    variants: list[Any] | None = None
-
-
-class FlagState(BaseModel):
-    """A flag in one environment; `name` is that of the environment."""
-
-    name: str
-    enabled: bool
-    strategies: list[Strategy] = []
-
-
-class _Feature(BaseModel):
-    environments: list[FlagState]
-
-
-class _Refusal(BaseModel):
-    name: str = ""
-    message: str = ""
-    permissions: list[str] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +42,17 @@ class _Answer:
     body: bytes
 
     @property
-    def refusal(self) -> _Refusal:
+    def refusal(self) -> Refusal:
         try:
-            return _Refusal.model_validate_json(self.body)
+            return Refusal.model_validate_json(self.body)
         except ValidationError:  # such as the page of a proxy
-            return _Refusal()
+            return Refusal()
 
     def __str__(self) -> str:
-        said = f"{self.status} {self.refusal.name} {self.refusal.message}"
-        return " ".join(said.split())[:_LONGEST_QUOTE]
+        # The message of an internal error may be that of the database, with its SQL.
+        message = "" if self.status == HTTPStatus.INTERNAL_SERVER_ERROR else self.refusal.message
+        words = f"{self.status} {self.refusal.name} {message}".split()
+        return "".join(filter(str.isprintable, " ".join(words)))[:_LONGEST_QUOTE]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,15 +79,26 @@ class UnleashApi:
         if answer.status == 404:
             raise await self._missing(flag, answer)
         try:
-            found = _Feature.model_validate_json(answer.body).environments
+            feature = Feature.model_validate_json(answer.body)
         except ValidationError:
             raise PermanentError(
                 f"{self.url} does not answer as Unleash's admin API: check UNLEASH_URL"
             ) from None
-        for state in found:
-            if state.name == self.environment:
-                return state
-        raise self._no_environment(found)
+        if feature.archived:  # old releases answer 200
+            raise self._archived(flag)
+        for found in feature.environments:
+            if found.name == self.environment:
+                return FlagState(
+                    **dict(found), parents=feature.dependencies, children=feature.children
+                )
+        raise self._no_environment(feature.environments)
+
+    async def look(self, flag: str) -> FlagState | None:
+        """The state of a flag that is only looked at; None where it can't be read."""
+        try:
+            return await self.read(flag)
+        except (PermanentError, TemporaryError):
+            return None
 
     async def switch(self, flag: str, *, on: bool) -> None:
         """Switch the flag. One that is so already stays, without an event in Unleash."""
@@ -119,26 +114,43 @@ class UnleashApi:
         where = ("environments", self.environment)
         if (await self._send("GET", flag, *where, or_missing=True)).status == 200:
             return self._archived(flag)
-        return self._unknown(flag, answer)
+        return self._unknown(flag, answer, near(flag, await self._names()))
+
+    async def _names(self) -> Collection[str]:
+        """The project's flags, as far as they can be read; only a hint depends on it."""
+        try:
+            answer = await self._answer("GET", ("projects", self.project, "features"))
+            return [flag.name for flag in Names.model_validate_json(answer.body).features]
+        except (ClientError, TimeoutError, ValidationError):
+            return ()
 
     async def _send(self, method: str, flag: str, *path: str, or_missing: bool = False) -> _Answer:
         try:
             answer = await self._answer(method, ("projects", self.project, "features", flag, *path))
         except TimeoutError:
             raise TemporaryError(
-                f"Unleash at {self.url} did not answer within {self.timeout_seconds:g} s"
+                f"Unleash at {self.url}{self._way} did not answer within {self.timeout_seconds:g} s"
             ) from None
         except ClientError as error:
-            raise TemporaryError(f"Unleash at {self.url} can't be reached: {error}") from None
+            raise TemporaryError(
+                f"Unleash at {self.url}{self._way} can't be reached: {error}"
+            ) from None
         if 200 <= answer.status < 300 or (or_missing and answer.status == 404):
             return answer
         raise self._failure(flag, answer)
 
+    @property
+    def _way(self) -> str:
+        proxy = proxy_for(URL(self.url))
+        return f" through the proxy {proxy.host}:{proxy.port}" if proxy else ""
+
     async def _answer(self, method: str, path: Collection[str]) -> _Answer:
+        url = URL(f"{self.url}/api/admin/{'/'.join(map(_segment, path))}", encoded=True)
         async with self.http.request(
             method,
-            URL(f"{self.url}/api/admin/{'/'.join(map(_segment, path))}", encoded=True),
+            url,
             headers={"Authorization": self.token},
+            proxy=proxy_for(url),
             timeout=ClientTimeout(self.timeout_seconds),
             allow_redirects=False,  # a redirected POST arrives as a GET
             raise_for_status=False,
@@ -195,14 +207,14 @@ class UnleashApi:
     def _archived(self, flag: str) -> PermanentError:
         return Gone(f"flag {flag} of Unleash project {self.project} is archived")
 
-    def _unknown(self, flag: str, answer: _Answer) -> PermanentError:
+    def _unknown(self, flag: str, answer: _Answer, hint: str = "") -> PermanentError:
         # Unleash's own message also says when another project has the flag.
         return Gone(
-            f"flag {flag} is unknown in {self.place}: {answer}"
+            f"flag {flag} is unknown in {self.place}{hint}: {answer}"
             " (UNLEASH_PROJECT and UNLEASH_ENVIRONMENT say where to look)"
         )
 
-    def _no_environment(self, found: Sequence[FlagState]) -> PermanentError:
+    def _no_environment(self, found: Sequence[InEnvironment]) -> PermanentError:
         names = ", ".join(state.name for state in found) or "none"
         return PermanentError(
             f"Unleash project {self.project} has no environment {self.environment}; it has {names};"
@@ -211,11 +223,17 @@ class UnleashApi:
 
 
 def _segment(name: str) -> str:
-    """A name, escaped as one part of a path."""
-    if name in {"", ".", ".."}:
-        # Escaping doesn't help: servers and proxies on the way may read %2E as a dot.
-        raise PermanentError(f"{name!r} can't be the name of a flag, project or environment")
-    return quote(name, safe="")
+    """A name as one part of a path; one that Unleash can't have given is never sent.
+
+    Escaping doesn't help: servers and proxies on the way may read %2E as a dot, and to some names
+    Unleash answers with an internal error.
+    """
+    if name in {".", ".."} or not _NAME.fullmatch(name):
+        raise PermanentError(
+            f"{name!r} can't be the name of a flag, project or environment in Unleash:"
+            " those have up to 100 letters, digits and -_.~!*'()"
+        )
+    return name
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
