@@ -564,6 +564,11 @@ async def test_a_watching_application_sees_every_write_however_fast(tmp_path: Pa
             for wish in [False, True, False]:
                 await drive.run({"Promo": wish})
                 await until(lambda wish=wish: is_on(provider) is wish)  # type: ignore[misc]
+            plan = await drive.plan({"Promo": True})
+            await drive.apply(plan)
+            await until(lambda: is_on(provider))
+            await drive.undo(plan)
+            await until(lambda: not is_on(provider))
 
 
 def is_on(provider: FlagdProvider) -> bool:
@@ -712,6 +717,20 @@ async def test_variants_named_by_another_word_for_on_and_off_are_chosen(tmp_path
 
 
 # --- looking at it for a while -------------------------------------------------------------------
+
+
+async def test_a_file_that_somebody_broke_since_is_no_success(tmp_path: Path) -> None:
+    path = written(tmp_path, {"Promo": flag(), "Other": flag()})
+    async with driven(toggler(path)) as drive:
+        plan = await drive.plan({"Promo": "off"})
+        await drive.apply(plan)
+        broken = written(tmp_path, {"Promo": definition(path), "Other": flag(state="enabled")})
+        with pytest.raises(PermanentError, match=r"Other .* applications refuse the whole file"):
+            await drive.verify(plan)
+        with pytest.raises(PermanentError, match=r"Other .* applications refuse the whole file"):
+            await drive.apply(plan)
+        assert await drive.undo(plan) == "undone"
+    assert definition(broken) == flag()
 
 
 async def test_a_flag_switched_back_before_applications_saw_it_fails_verification(
