@@ -15,6 +15,8 @@ from keptn_remedy_actions.cluster import (
     Object,
     Ref,
     Workload,
+    are,
+    counted,
     kube_events,
     meta_of,
     owners,
@@ -32,6 +34,9 @@ from keptn_remedy_actions.cluster.managers import who_set
 from keptn_remedy_actions.cluster.quantity import EXAMPLES, Limits, Quantity, read_quantity
 from keptn_remedy_actions.cluster.replicas import Replicas
 from keptn_remedy_actions.cluster.targets import TargetValue, resolve
+
+# The names under which a bare number is added.
+ADDING = ("scaling", "increment")
 
 
 def _no_switch(sent: Any) -> Any:
@@ -94,7 +99,7 @@ class Scale(ClusterAction):
     """Set the number of replicas of a workload, also under a HorizontalPodAutoscaler or KEDA."""
 
     name = "scale"
-    aliases = ("scaling", "scale-replicas")
+    aliases = ("scaling", "scale-replicas", "increment")
     deadline = 600.0  # new nodes for it take minutes
 
     Value: ClassVar[Any] = Annotated[
@@ -112,12 +117,12 @@ class Scale(ClusterAction):
         if wanted == 0 and lever.ref.kind == HPA:  # an HPA can't go below 1
             lever = direct(workload, scale)
         if wanted == lever.ordered:
-            limits = limits or (f"it already has {wanted} replicas",)
+            limits = limits or (f"it already has {counted(wanted, 'replica')}",)
             return Plan((), (*limits, *value.notes), _memo(workload, lever, [], wanted))
         if lever.high and lever.least <= wanted < lever.ordered:
             raise Denied(
-                f"{lever.ref} chose {lever.ordered} replicas (its minimum is {lever.least}) and"
-                f" would revert {wanted}; change the autoscaler instead"
+                f"{lever.ref} chose {counted(lever.ordered, 'replica')} (its minimum is"
+                f" {lever.least}) and would revert {wanted}; change the autoscaler instead"
             )
         fields = lever.fields(wanted)
         changes = tuple(_change(workload.ref, lever.ref, field) for field in fields)
@@ -136,7 +141,7 @@ class Scale(ClusterAction):
         memo = _Memo.model_validate(plan.memo)
         if not memo.fields:
             seen = await replicas.look(self.api, memo.workload)
-            kept = f"{memo.workload} keeps its {memo.wanted} replicas"
+            kept = f"{memo.workload} keeps its {counted(memo.wanted, 'replica')}"
             return Outcome.passed(f"{kept}, {seen.ready} of them ready")
         settle = self.settings.settle(contested=memo.contested)
         there_since: float | None = None
@@ -170,7 +175,7 @@ class Scale(ClusterAction):
         """The number of replicas to set, and how `value` was restricted."""
         quantity: Quantity = value.replicas
         # Keptn's helm-service adds the number of its `scaling` action (docs/keptn.md#k39).
-        bare_adds = self.own_spelling(context.trigger.action) == "scaling"
+        bare_adds = self.own_spelling(context.trigger.action) in ADDING
         asked = quantity.of(ordered, bare_adds=bare_adds)
         if asked == ordered:
             return ordered, ()
@@ -182,7 +187,7 @@ class Scale(ClusterAction):
             return wanted, ()
         by = limits.most_by if asked > limits.most else limits.least_by
         left = "left at" if wanted == ordered else "set to"
-        return wanted, (f"asked for {asked} replicas, but {by}: {left} {wanted}",)
+        return wanted, (f"asked for {counted(asked, 'replica')}, but {by}: {left} {wanted}",)
 
     def _limits(self, value: ScaleValue) -> Limits:
         settings = self.settings
@@ -213,7 +218,10 @@ class Scale(ClusterAction):
         seen = await replicas.look(self.api, memo.workload)
         workload = Workload(memo.workload, seen.live)
         why = await trouble.reasons(self.api, workload, labels=seen.selector, since=memo.planned_at)
-        message = f"{memo.workload}: {seen.ready} replicas are ready, {memo.wanted} are wanted"
+        message = (
+            f"{memo.workload}: {counted(seen.ready, 'replica')} {are(seen.ready)} ready,"
+            f" {memo.wanted} {are(memo.wanted)} wanted"
+        )
         message = f"{message}: {why}" if why else message
         is_partly = memo.ordered < seen.ready < memo.wanted
         return Outcome.warned(message) if is_partly else Outcome.failed(message)
@@ -225,10 +233,10 @@ def _reached(memo: _Memo, seen: Replicas) -> Outcome:
     if seen.ordered == memo.wanted:
         return Outcome.passed(f"{steps}, all ready")
     if not memo.is_fewer:
-        return Outcome.passed(f"{steps}, at least {memo.wanted} are ready")
+        return Outcome.passed(f"{steps}, at least {memo.wanted} {are(memo.wanted)} ready")
     return Outcome.warned(
-        f"{memo.holder} may now scale {memo.workload} down to {memo.wanted} replicas; so far it"
-        f" keeps {seen.ordered}"
+        f"{memo.holder} may now scale {memo.workload} down to {counted(memo.wanted, 'replica')};"
+        f" so far it keeps {seen.ordered}"
     )
 
 

@@ -20,6 +20,7 @@ from keptn_remedy.events.bounds import shortened
 from keptn_remedy.settings import Settings
 from keptn_remedy.support import logs
 from keptn_remedy.support.authored import deed, is_async
+from keptn_remedy.support.near_names import near
 from keptn_remedy.support.trust import why_not_trusted
 from keptn_remedy.support.variables import SettingsError, build
 
@@ -230,9 +231,10 @@ def _claimed_twice(found: Mapping[type[AnyAction], str]) -> list[str]:
 
 def _missing(found: Mapping[type[AnyAction], str], switched_on: tuple[str, ...]) -> list[str]:
     known = {name for cls in found for name in _keys(cls)}
-    names = ", ".join(sorted(cls.name for cls in found))
+    spelled = [name for cls in found for name in (cls.name, *cls.aliases)]
+    names = f"; there are: {', '.join(sorted(cls.name for cls in found))}"
     return [
-        f"there is no action {name!r}; there are: {names}"
+        f"there is no action {name!r}{near(name, spelled) or names}"
         for name in switched_on
         if key(name) not in known
     ]

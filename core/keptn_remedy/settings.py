@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic import BeforeValidator, Field, HttpUrl, SecretStr, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from keptn_remedy.support import variables
+from keptn_remedy.support.near_names import near
 from keptn_remedy.support.variables import (
     CONFIG,
     FromVariables,
@@ -216,7 +216,7 @@ def _unknown(found: Mapping[str, str], in_file: InFile) -> list[str]:
     lines: list[str] = []
     for name in sorted(found):
         if name.upper().startswith(PREFIX) and name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
             place = f"{in_file.place(name)}: " if name in in_file.lines else ""
-            lines.append(f"{place}{name}: there is no such setting; did you mean {nearest}?")
+            meant = near(name, known, similar=0.0)
+            lines.append(f"{place}{name}: there is no such setting{meant}")
     return lines

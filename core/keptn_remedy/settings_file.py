@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 
 from pydantic_settings import BaseSettings
@@ -12,9 +11,14 @@ from keptn_remedy.guardrails.defaults import ReplicaSettings
 from keptn_remedy.registry import Registry, env_prefix
 from keptn_remedy.settings import PREFIX, KeptnSettings, Settings
 from keptn_remedy.support import variables
+from keptn_remedy.support.near_names import near
 from keptn_remedy.support.variables import CONFIG, SettingsError, names_of
 
-_SIMILAR = 0.6
+_OURS: tuple[tuple[type[BaseSettings], str], ...] = (
+    (Settings, PREFIX),
+    (KeptnSettings, ""),
+    (ReplicaSettings, REPLICA_PREFIX),
+)
 
 
 def check(environ: Mapping[str, str], actions: Registry) -> None:
@@ -30,7 +34,7 @@ def check(environ: Mapping[str, str], actions: Registry) -> None:
     # What can't be loaded reads variables, too, which nobody can know.
     prefixes = {name.partition("_")[0] for name in known} if actions.broken else {""}
     mistakes = [
-        f"{in_file.place(name)}: {name}: nobody reads a variable of that name{_hint(name, known)}"
+        f"{in_file.place(name)}: {name}: nobody reads a variable of that name{near(name, known)}"
         for name in in_file.lines
         if name not in known
         and not name.startswith(nested)
@@ -42,12 +46,7 @@ def check(environ: Mapping[str, str], actions: Registry) -> None:
 
 def _known(actions: Registry) -> Iterator[str]:
     yield CONFIG
-    for cls, prefix in (
-        (Settings, PREFIX),
-        (KeptnSettings, ""),
-        (ReplicaSettings, REPLICA_PREFIX),
-        *_settings(actions),
-    ):
+    for cls, prefix in (*_OURS, *_settings(actions)):
         for name in names_of(cls, prefix):
             yield name
             yield f"{name}_FILE"
@@ -64,8 +63,3 @@ def _settings(actions: Registry) -> Iterator[tuple[type[BaseSettings], str]]:
     for entry in actions.entries:
         if issubclass(entry.cls.Settings, BaseSettings):  # else the action is off
             yield entry.cls.Settings, env_prefix(entry.cls)
-
-
-def _hint(name: str, known: set[str]) -> str:
-    near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=_SIMILAR)
-    return f"; did you mean {near[0]}?" if near else ""

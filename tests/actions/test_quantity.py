@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from keptn_remedy_actions.cluster.quantity import Limits, read_quantity
-from keptn_remedy_actions.scale import Scale
+from keptn_remedy_actions.scale import ADDING, Scale
 
 VALUE: TypeAdapter[Any] = TypeAdapter(Scale.Value)
 
@@ -46,6 +46,13 @@ def test_a_bare_number_is_absolute_for_scale_and_an_increment_for_scaling(
     quantity = VALUE.validate_python(sent).replicas
     assert quantity.of(3, bare_adds=False) == as_scale
     assert quantity.of(3, bare_adds=True) == as_scaling
+
+
+@pytest.mark.parametrize(
+    ("spelling", "adds"), [("scale", False), ("scaling", True), ("Increment", True)]
+)
+def test_under_some_names_a_bare_number_is_added(spelling: str, adds: bool) -> None:
+    assert (Scale.own_spelling(spelling) in ADDING) is adds
 
 
 def test_percentages_are_exact_before_they_are_rounded_up() -> None:

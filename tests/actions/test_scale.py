@@ -127,7 +127,7 @@ async def test_more_than_keda_would_go_to_by_itself_raises_its_maximum(cluster: 
     [
         (200, 50, "asked for 200 replicas, but KUBERNETES_MAX_REPLICAS is 50: set to 50"),
         ({"replicas": 9, "max": 4}, 4, "asked for 9 replicas, but max is 4: set to 4"),
-        ({"replicas": 1, "min": 2}, 2, "asked for 1 replicas, but min is 2: set to 2"),
+        ({"replicas": 1, "min": 2}, 2, "asked for 1 replica, but min is 2: set to 2"),
         ("-7", 1, "asked for -4 replicas, but 0 needs KUBERNETES_ALLOW_ZERO: set to 1"),
         ({"replicas": 4, "max": 2}, None, "asked for 4 replicas, but max is 2: left at 3"),
     ],

@@ -236,7 +236,7 @@ async def test_a_quota_is_told_and_the_scaling_undone(namespace: Namespace, kind
         assert await drive.undo(plan) == "undone"
     assert outcome.result == "fail"
     assert "exceeded quota" in outcome.message
-    assert "1 replicas are ready, 4 are wanted" in outcome.message
+    assert "1 replica is ready, 4 are wanted" in outcome.message
     assert await workload.ordered() == 1
 
 

@@ -251,6 +251,12 @@ def test_a_name_that_no_action_has_is_a_mistake() -> None:
     ]
 
 
+def test_a_name_near_that_of_an_action_is_proposed() -> None:
+    assert mistakes(switched_on=("Scale_replica",)) == [
+        "REMEDY_ACTIONS: there is no action 'Scale_replica'; did you mean scale-replicas?"
+    ]
+
+
 # What can't be used
 
 

@@ -120,3 +120,13 @@ def is_ready(pod: Object) -> bool:
     """Whether a pod is ready."""
     conditions = status_of(pod).get("conditions") or ()
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+def counted(number: int, what: str) -> str:
+    """A number and its noun, with an `s` unless it is one."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def are(number: int) -> str:
+    """The verb after as many."""
+    return "is" if number == 1 else "are"

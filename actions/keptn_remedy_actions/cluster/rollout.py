@@ -13,7 +13,9 @@ from keptn_remedy_actions.cluster import (
     STATEFUL_SET,
     Object,
     Workload,
+    are,
     argo,
+    counted,
     meta_of,
     spec_of,
     status_of,
@@ -72,7 +74,7 @@ def availability(rollout: Object, pods: Object) -> Progress:
     """Whether `pods`, a Rollout or one of its ReplicaSets, has all pods that the Rollout wants."""
     ordered, available = _ordered(rollout), _count(pods, "availableReplicas")
     if available < ordered:
-        return _waiting(f"{available} of {ordered} pods are available")
+        return _waiting(_share(available, ordered, "are available"))
     return COMPLETE
 
 
@@ -111,11 +113,11 @@ def _of_deployment(live: Object, replica_set: str) -> Progress:
     if exceeded := _exceeded(live, replica_set):
         return Progress("stuck", exceeded)
     if updated < ordered:
-        return _waiting(f"{updated} of {ordered} pods have its template")
+        return _waiting(_share(updated, ordered, "have its template"))
     if old := max(_count(live, "replicas") - updated, 0):
-        return _waiting(f"{old} pods with another template are still there")
+        return _waiting(f"{counted(old, 'pod')} with another template {are(old)} still there")
     if (available := _count(live, "availableReplicas")) < updated:
-        return _waiting(f"{available} of {updated} pods are available")
+        return _waiting(_share(available, updated, "are available"))
     return COMPLETE
 
 
@@ -138,28 +140,28 @@ def _exceeded(live: Object, replica_set: str) -> str:
 def _of_daemon_set(live: Object) -> Progress:
     desired = _count(live, "desiredNumberScheduled")
     if (updated := _count(live, "updatedNumberScheduled")) < desired:
-        return _waiting(f"{updated} of {desired} pods have its template")
+        return _waiting(_share(updated, desired, "have its template"))
     if (available := _count(live, "numberAvailable")) < desired:
-        return _waiting(f"{available} of {desired} pods are available")
+        return _waiting(_share(available, desired, "are available"))
     return COMPLETE
 
 
 def _of_stateful_set(live: Object) -> Progress:
     ordered, status = _ordered(live), status_of(live)
     if (ready := _count(live, "readyReplicas")) < ordered:
-        return _waiting(f"{ready} of {ordered} pods are ready")
+        return _waiting(_share(ready, ordered, "are ready"))
     rolling: Object = _strategy(live).get("rollingUpdate") or {}
     if "partition" in rolling:
         due = max(ordered - rolling["partition"], 0)
         if (updated := _count(live, "updatedReplicas")) < due:
-            return _waiting(f"{updated} of {due} pods have its template")
+            return _waiting(_share(updated, due, "have its template"))
         return COMPLETE
     # When an update is reversed, both revisions are the same from the start and show nothing.
     is_one = status.get("updateRevision") == status.get("currentRevision")
     updated = _count(live, "updatedReplicas")
     updated = max(updated, _count(live, "currentReplicas")) if is_one else updated
     if not is_one or updated < ordered:
-        return _waiting(f"{updated} of {ordered} pods have its template")
+        return _waiting(_share(updated, ordered, "have its template"))
     return COMPLETE
 
 
@@ -175,6 +177,13 @@ def _of_rollout(live: Object, holder: Object) -> Progress:
         message = "; ".join(filter(None, (message, "promote it, or set rollbackWindow")))
     state: State = "stuck" if phase == "Degraded" or argo.is_held(live) else "waiting"
     return Progress(state, f"{phase}: {message}" if message else phase)
+
+
+def _share(some: int, of: int, predicate: str) -> str:
+    """`1 of 3 pods are ready`, and `0 of 1 pod is ready`."""
+    if of == 1:
+        predicate = predicate.replace("are ", "is ").replace("have ", "has ")
+    return f"{some} of {counted(of, 'pod')} {predicate}"
 
 
 def _waiting(why: str) -> Progress:

@@ -10,6 +10,7 @@ from keptn_remedy.service.foundation import secrets_in
 from keptn_remedy.settings import KeptnSettings
 from keptn_remedy.support import variables
 from keptn_remedy.support.masking import Mask
+from keptn_remedy.support.near_names import near
 
 
 def discover(environ: Mapping[str, str]) -> Registry:
@@ -36,7 +37,9 @@ def mask(environ: Mapping[str, str]) -> Mask:
 
 def unknown(found: Registry, name: str) -> str:
     """The mistake of naming an action that does not exist."""
+    spelled = [spelling for each in found.names.values() for spelling in each]
     names = ", ".join(entry.name for entry in found.entries)
     broken = ", ".join(broken.origin for broken in found.broken)
     perhaps = f"; these can't be used, see `remedy actions`: {broken}" if broken else ""
-    return f"there is no action {name!r}; the actions are {names}{perhaps}"
+    meant = near(name, spelled) or f"; the actions are {names}"
+    return f"there is no action {name!r}{meant}{perhaps}"

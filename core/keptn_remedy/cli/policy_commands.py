@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.metadata import entry_points
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from keptn_remedy import registry
 from keptn_remedy.cli.found_actions import discover
@@ -22,9 +24,11 @@ from keptn_remedy.cli.terminal import (
     show_json,
 )
 from keptn_remedy.guardrails import words
+from keptn_remedy.guardrails.calendar import Blackout
 from keptn_remedy.guardrails.matching import has_glob
 from keptn_remedy.guardrails.policy import Policy, PolicyError, json_schema
 from keptn_remedy.registry import RegistryError
+from keptn_remedy.support.near_names import near
 from keptn_remedy.support.variables import SettingsError
 
 _FOLDER = "REMEDY_ACTIONS_DIR"
@@ -47,7 +51,7 @@ def check(path: Path, *, as_json: bool) -> int:
         return _bad([f"{path} is not UTF-8 text"], as_json=as_json)
     except PolicyError as error:
         return _bad([f"{path}: {mistake}" for mistake in error.mistakes], as_json=as_json)
-    notes = list(_notes(policy))
+    notes = list(_notes(policy, time.time()))
     _explain(path, words.explain(policy), notes, as_json=as_json)
     complain(f"note: {note}" for note in notes)
     return GOOD
@@ -60,8 +64,22 @@ def _bad(mistakes: list[str], *, as_json: bool) -> int:
     return FAILED
 
 
-def _notes(policy: Policy) -> Iterator[str]:
-    """What is no mistake but looks like one: rules that name actions which do not exist."""
+def _notes(policy: Policy, now: float) -> Iterator[str]:
+    """What is no mistake but looks like one: blackouts that are over, and unknown actions."""
+    yield from _over(policy, now)
+    yield from _unknown(policy)
+
+
+def _over(policy: Policy, now: float) -> Iterator[str]:
+    for rule in policy.rules:
+        for number, each in enumerate(rule.blackouts or (), 1):
+            zone = ZoneInfo(each.timezone or policy.timezone)
+            its = Blackout.of(each.start.start, each.end.end, zone, each.reason)
+            if its.end <= now:
+                yield f"rule {rule.name!r}, blackouts {number}: {its} is over; it refuses nothing"
+
+
+def _unknown(policy: Policy) -> Iterator[str]:
     not_installed = list(_not_installed(policy))
     if not not_installed:
         return  # and nothing had to be imported to find that out
@@ -76,9 +94,10 @@ def _notes(policy: Policy) -> Iterator[str]:
         return
     for rule, action in not_installed:
         if found.entry(action) is None:
+            spelled = [spelling for each in found.names.values() for spelling in each]
             yield (
                 f"rule {rule!r} names the action {action!r}, which neither an installed package nor"
-                f" {_FOLDER} provides: that name matches nothing"
+                f" {_FOLDER} provides: that name matches nothing{near(action, spelled)}"
             )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,12 @@ from keptn_remedy.action import JSON, Context, PermanentError
 from keptn_remedy.engine.attempts import Attempts
 from keptn_remedy.engine.runtime import Runtime
 from keptn_remedy.events import ActionTriggered
+from keptn_remedy.events.cloud_event import is_array, is_object
 from keptn_remedy.registry import Entry
 from keptn_remedy.remediation.earlier_rounds import without_leftovers
+from keptn_remedy.support import validation
 from keptn_remedy.support.authored import Misbehaved, deed
+from keptn_remedy.support.near_names import near
 
 MOST_MISTAKES = 5
 
@@ -68,16 +71,32 @@ def validated(entry: Entry, sent: JSON) -> Any:
     try:
         return entry.value.validate_python({} if sent is None else sent)
     except ValidationError as error:
-        raise PermanentError(_mistakes(error)) from None
+        raise PermanentError(_mistakes(error, entry, sent)) from None
     except Exception:
         raise
     except BaseException as error:  # an author's validator; a context manager would cost more
         raise Misbehaved(f"a validator of the action {deed(error)}") from error
 
 
-def _mistakes(error: ValidationError) -> str:
+def _mistakes(error: ValidationError, entry: Entry, sent: JSON) -> str:
     mistakes = error.errors(include_url=False, include_input=False)
-    return "; ".join(
-        f"{'.'.join(('value', *map(str, m['loc'])))}: {m['msg'].removeprefix('Value error, ')}"
-        for m in mistakes[:MOST_MISTAKES]
-    )
+    return "; ".join(_mistake(mistake, entry, sent) for mistake in mistakes[:MOST_MISTAKES])
+
+
+def _mistake(mistake: Any, entry: Entry, sent: JSON) -> str:
+    where = validation.place(mistake, sent)
+    is_unknown = mistake["type"] == "extra_forbidden"
+    hint = near(where[-1], _fields(entry.value.json_schema())) if is_unknown and where else ""
+    return f"{'.'.join(('value', *where))}: {validation.in_words(mistake)}{hint}"
+
+
+def _fields(schema: JSON) -> Iterator[str]:
+    """The names of all fields in a JSON Schema."""
+    if is_object(schema):
+        if is_object(properties := schema.get("properties")):
+            yield from properties
+        for inner in schema.values():
+            yield from _fields(inner)
+    elif is_array(schema):
+        for inner in schema:
+            yield from _fields(inner)

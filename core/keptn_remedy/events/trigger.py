@@ -163,9 +163,19 @@ def stored_trigger(body: bytes) -> ActionTriggered:
     return trigger_of(read_structured(body))
 
 
+_WORDS = {
+    "missing": "is missing",
+    "model_type": "must be a JSON object",
+    "string_type": "must be text",
+    "string_too_short": "must not be empty",
+    "string_too_long": f"is over {MAX_ATTRIBUTE_CHARACTERS} characters",
+}
+
+
 def _first_mistake(error: ValidationError) -> str:
     mistake = error.errors(include_url=False, include_input=False)[0]
-    return f"data.{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}"
+    said = _WORDS.get(mistake["type"], "is not valid")
+    return f"{'.'.join(('data', *map(str, mistake['loc'])))} {said}"
 
 
 def _labels(labels: Any) -> Mapping[str, str]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from pydantic import ValidationError
 
+from keptn_remedy.guardrails.values import DAYS
 from keptn_remedy.support import validation
+from keptn_remedy.support.near_names import near
 from keptn_remedy.support.reading import Document
 
 Place = tuple[str | int, ...]
@@ -17,6 +18,8 @@ Keys = Mapping[tuple[str, ...], frozenset[str]]
 
 _SHOWN = 40
 _SIMILAR = 0.5
+_BETWEEN = ("to", "till", "until", "through", "and", "or")
+_RANGE = re.compile(r"\s*\w+\s*(-|\u2013|\.\.|to|till|until|through)\s*\w+\s*", re.IGNORECASE)
 _WORDS = {
     "string_type": "must be text; numbers, true and false need quotes",
     "bool_type": "must be true or false",
@@ -63,9 +66,8 @@ def _unknown(document: Document, place: Place, keys: Keys) -> str:
     *around, name = place
     words = tuple(part for part in around if isinstance(part, str))
     known = sorted(keys.get(words, ()))
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=_SIMILAR)
-    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
-    return _placed(_where(document, around), f"there is no {_shown(name)}; {hint}")
+    hint = near(str(name), known, similar=_SIMILAR) or f"; there are: {', '.join(known)}"
+    return _placed(_where(document, around), f"there is no {_shown(name)}{hint}")
 
 
 def _wrong(error: Any) -> str:
@@ -85,9 +87,26 @@ def _no_choice(error: Any) -> str:
     choices = re.findall(r"'([^']*)'", error["ctx"]["expected"])
     if not choices:
         return f"must be {error['ctx']['expected']}; it says {_shown(written)}"
-    near = difflib.get_close_matches(written, choices, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    several = _several(written, choices)
+    hint = f"; write a list: [{', '.join(several)}]" if several else near(written, choices)
     return f"must be one of {', '.join(choices)}, not {_shown(written)}{hint}"
+
+
+def _several(written: str, choices: Sequence[str]) -> Sequence[str]:
+    """The choices that one text names: `target, stage`, or all days of `mon-fri`."""
+    words = re.findall(r"[^\W\d_]+", written.lower())
+    named = [_begins(word, choices) for word in words if word not in _BETWEEN]
+    if len(named) == 1 or not all(named):
+        return ()
+    if _RANGE.fullmatch(written) and tuple(choices) == DAYS:
+        first, last = map(choices.index, named)
+        return [choices[n % len(choices)] for n in range(first, last + 1 + (last < first) * 7)]
+    return named
+
+
+def _begins(word: str, choices: Sequence[str]) -> str:
+    """The choice that the word is or begins with, as `monday` does with `mon`."""
+    return next((choice for choice in choices if word.startswith(choice)), "")
 
 
 def _where(document: Document, place: Sequence[str | int]) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from keptn_remedy.action import Change
 from keptn_remedy.guardrails.matching import Resolved
-from keptn_remedy.guardrails.units import Step
+from keptn_remedy.guardrails.units import Step, counted
 
 
 class Size(NamedTuple):
@@ -18,7 +18,7 @@ class Size(NamedTuple):
 
     def __str__(self) -> str:
         before = "an unknown number" if self.before is None else str(self.before)
-        return f"from {before} to {self.after} replicas"
+        return f"from {before} to {counted(self.after, 'replica')}"
 
 
 class BrokenLimit(NamedTuple):

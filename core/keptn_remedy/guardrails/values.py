@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import zoneinfo
 from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from keptn_remedy.guardrails import units
+from keptn_remedy.support.near_names import near
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Attribute = Literal["target", "action", "stage", "service"]
@@ -38,8 +38,8 @@ def _zone(name: str) -> str:
     try:
         zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        near = difflib.get_close_matches(name, zoneinfo.available_timezones(), n=1)
-        hint = f"; did you mean {near[0]}?" if near else "; an example is Europe/Berlin"
+        meant = near(name, sorted(zoneinfo.available_timezones()))
+        hint = meant or "; an example is Europe/Berlin"
         raise ValueError(f"there is no time zone {name!r}{hint}") from None
     return name
 

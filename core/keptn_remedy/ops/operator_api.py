@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import orjson
 from aiohttp import web
@@ -26,6 +26,7 @@ from keptn_remedy.ops.operator_token import OperatorToken, are_same
 from keptn_remedy.support import logs, validation
 from keptn_remedy.support.masking import Mask
 from keptn_remedy.support.metrics import Metrics
+from keptn_remedy.support.near_names import near
 from keptn_remedy.support.variables import SettingsError
 
 MAX_BODY_BYTES = 16 * 1024
@@ -243,13 +244,14 @@ async def _read(request: web.Request, model: type[models.AnyOrder]) -> models.An
     if request.content_type != "application/json":
         raise HttpError(415, "the Content-Type of an order must be application/json")
     try:
-        return model.model_validate(orjson.loads(await request.read()))
+        sent = orjson.loads(await request.read())
+        return model.model_validate(sent)
     except web.HTTPRequestEntityTooLarge:
         raise HttpError(
             413, f"the body of an order must not be over {MAX_BODY_BYTES} bytes"
         ) from None
     except ValidationError as error:
-        raise HttpError(400, _explained(error)) from None
+        raise HttpError(400, _explained(error, sent, model)) from None
     except orjson.JSONDecodeError:
         raise HttpError(400, "the body is not JSON") from None
     except TooSlow as error:
@@ -258,12 +260,14 @@ async def _read(request: web.Request, model: type[models.AnyOrder]) -> models.An
         raise HttpError(400, "the body can't be read") from None
 
 
-def _explained(error: ValidationError) -> str:
+def _explained(error: ValidationError, sent: Any, model: type[models.AnyOrder]) -> str:
     first = error.errors()[0]
-    place = ".".join(map(str, first["loc"]))
+    place = ".".join(validation.place(first, sent))
     if not place:
         return "the body must be a JSON object"
-    return _short(f"{place}: {validation.in_words(first)}")
+    is_unknown = first["type"] == "extra_forbidden"
+    hint = near(place, model.model_fields) if is_unknown else ""
+    return _short(f"{place}: {validation.in_words(first)}{hint}")
 
 
 def _fields(order: OrderRequest) -> dict[str, str]:

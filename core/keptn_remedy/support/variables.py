@@ -146,7 +146,8 @@ def _mistake(cls: type[BaseSettings], prefix: str, error: Any) -> str:
     message = "must be set" if error["type"] == "missing" else validation.in_words(error)
     if not error["loc"]:
         return message
-    first, *others = map(str, error["loc"])
+    first = str(error["loc"][0])
+    others = validation.place({**error, "loc": error["loc"][1:]}, None)
     return f"{'.'.join((_variable(cls, prefix, first), *others))}: {message}"
 
 

@@ -106,6 +106,27 @@ def test_an_action_that_nobody_has_is_noted(tmp_path: Path) -> None:
     assert json.loads(said.out)["notes"] == [note]
 
 
+def test_an_action_with_a_similar_name_is_proposed(tmp_path: Path) -> None:
+    said = remedy(tmp_path, "policy", "check", about(tmp_path, "togle-feature"))
+    (note,) = said.mistakes
+    assert note.endswith("that name matches nothing; did you mean toggle-feature?")
+
+
+def test_a_blackout_that_is_over_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(
+        "version: 1\nrules:\n- name: holidays\n  blackouts:\n"
+        "  - {from: 2099-12-24, to: 2099-12-26}\n"
+        "  - {from: 2019-12-24, to: 2019-12-26, reason: Christmas, timezone: Europe/Berlin}\n"
+    )
+    said = remedy(tmp_path, "policy", "check", "policy.yaml")
+    (note,) = said.mistakes
+    assert said.code == 0
+    assert note == (
+        "remedy: note: rule 'holidays', blackouts 2: Tue 2019-12-24 00:00 Europe/Berlin to"
+        " Fri 2019-12-27 00:00 Europe/Berlin (Christmas) is over; it refuses nothing"
+    )
+
+
 def test_the_names_of_actions_of_ones_own_are_known(tmp_path: Path) -> None:
     (tmp_path / "greetings").mkdir()
     (tmp_path / "greetings" / "greetings.py").write_text(GREETINGS)

@@ -50,7 +50,9 @@ def test_a_value_that_is_no_json_is_wrong_usage(tmp_path: Path, flags: Path) -> 
 def test_an_action_that_is_off_or_unknown_can_not_be_tried(tmp_path: Path) -> None:
     off = remedy(tmp_path, "try", "toggle-feature")
     unknown = remedy(tmp_path, "try", "nope")
-    assert (off.code, unknown.code) == (1, 1)
+    misspelt = remedy(tmp_path, "try", "rolback")
+    assert (off.code, unknown.code, misspelt.code) == (1, 1, 1)
+    assert misspelt.mistakes == ["remedy: there is no action 'rolback'; did you mean rollback?"]
     assert off.mistakes[0].startswith("remedy: the action toggle-feature is off: set UNLEASH_URL")
     assert unknown.mistakes == [f"remedy: there is no action 'nope'; the actions are {BUILT_IN}"]
 

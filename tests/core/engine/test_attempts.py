@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 import pytest
 from aiohttp import ClientConnectionError
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from keptn_remedy import (
     Action,
@@ -142,6 +142,8 @@ async def test_the_context_tells_the_deadline_in_unix_time() -> None:
 
 
 class Bounded(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
     zone: str
     level: int = Field(1, ge=1)
 
@@ -149,9 +151,13 @@ class Bounded(BaseModel):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (None, "value.zone: Field required"),
-        ({"zone": "eu", "level": 0}, "value.level: Input should be greater than or equal to 1"),
-        ("text", "value: Input should be a valid dictionary or instance of Bounded"),
+        (None, "value.zone: is missing"),
+        ({"zone": "eu", "level": 0}, "value.level: must be 1 or more"),
+        ("text", "value: must be a map"),
+        (
+            {"zone": "eu", "Levle": 1},
+            "value.Levle: there is no such field; did you mean level?",
+        ),
     ],
 )
 async def test_a_value_the_action_cannot_use_is_errored_and_names_the_field(

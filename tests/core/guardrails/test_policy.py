@@ -219,6 +219,34 @@ def test_yes_is_a_word_and_not_true() -> None:
                 " did you mean mon?"
             ),
         ),
+        *(
+            (
+                f"windows: [{{days: '{days}', from: 08:00, to: 18:00}}]",
+                (
+                    "windows 1, days 1: must be one of mon, tue, wed, thu, fri, sat, sun, not"
+                    f" '{days}'; write a list: [{meant}]"
+                ),
+            )
+            for days, meant in (
+                ("mon-fri", "mon, tue, wed, thu, fri"),
+                ("monday to wednesday", "mon, tue, wed"),
+                ("sat-mon", "sat, sun, mon"),
+                ("mon, fri", "mon, fri"),
+                ("mon and fri", "mon, fri"),
+                ("sat,sun,mon", "sat, sun, mon"),
+            )
+        ),
+        (
+            "windows: [{days: weekdays, from: 08:00, to: 18:00}]",
+            "windows 1, days 1: must be one of mon, tue, wed, thu, fri, sat, sun, not 'weekdays'",
+        ),
+        (
+            "at_most: [{executions: 1, within: 1h, per: 'target, stage'}]",
+            (
+                "at_most 1, per 1: must be one of target, action, stage, service, not"
+                " 'target, stage'; write a list: [target, stage]"
+            ),
+        ),
         (
             "windows: [{from: 08:00, to: 18:00, timezone: Asia/Tokio}]",
             "windows 1, timezone: there is no time zone 'Asia/Tokio'; did you mean Asia/Tokyo?",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -19,13 +21,35 @@ from pydantic import (
     ValidationError,
 )
 
-from keptn_remedy.support.validation import in_words
+from keptn_remedy.support.validation import in_words, place
 
 
 class _Door(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     width: int
+
+
+@dataclass
+class _Room:
+    doors: int
+
+
+class _Colour(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class _Cat(BaseModel):
+    kind: Literal["cat"]
+
+
+class _Dog(BaseModel):
+    kind: Literal["dog"]
+
+
+class Lift(BaseModel):
+    Size: _Door | int
 
 
 def _odd(number: int) -> int:
@@ -68,10 +92,41 @@ def messages(kind: Any, value: object) -> list[str]:
         (_Door, {"width": 1, "secret": 1}, "there is no such field"),
         (Annotated[int, AfterValidator(_odd)], 2, "Input should be odd"),
         (UUID, "secret", "must be a valid UUID"),
-        (bytes, 1, "must be a valid bytes"),
+        (bytes, 1, "must be text"),
+        (_Door, "secret", "must be a map"),
+        (_Room, "secret", "must be a map"),
+        (set[int], "secret", "must be a list"),
+        (_Colour, "secret", "must be red or blue"),
+        (type[int], "secret", "can't be read as what it must be"),
+        (Annotated[str, Field(max_length=1)], "secret", "must not be longer than 1 character"),
+        (Annotated[list[int], Field(min_length=1)], [], "must have at least 1 entry"),
+        (
+            Annotated[_Cat | _Dog, Field(discriminator="kind")],
+            {"kind": "secret"},
+            "kind must be one of cat, dog",
+        ),
+        (Annotated[_Cat | _Dog, Field(discriminator="kind")], {}, "kind is missing"),
     ],
 )
 def test_what_is_wrong_is_told_in_plain_words(kind: Any, value: object, message: str) -> None:
     (said,) = messages(kind, value)
     assert said.startswith(message)
     assert "secret" not in said
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "places"),
+    [
+        (_Door | Lift, {}, ["width", "Size"]),
+        (Lift, {"Size": {}}, ["Size.width", "Size"]),
+        (dict[str, int | list[int]], {"Width": "secret"}, ["Width", "Width"]),
+        (dict[int, int], {"secret": 1}, ["secret"]),
+        (list[_Door | None], [{"width": 1}, {}], ["1.width"]),
+        (Annotated[int, Field(ge=1)] | str, [], ["", ""]),
+        (_Door, {"width": 1, "Height": 2}, ["Height"]),
+    ],
+)
+def test_a_place_is_named_as_it_was_written(kind: Any, value: Any, places: list[str]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(kind).validate_python(value)
+    assert [".".join(place(error, value)) for error in caught.value.errors()] == places

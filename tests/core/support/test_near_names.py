@@ -1,0 +1,26 @@
+"""The name that was meant by one that nobody knows."""
+
+import pytest
+
+from keptn_remedy.support.near_names import near
+
+ACTIONS = ("toggle-feature", "scale", "rollback")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("rolback", "rollback"),
+        ("ROLL_BACK", "rollback"),
+        ("toggle_featur", "toggle-feature"),
+        ("skale", "scale"),
+    ],
+)
+def test_a_near_name_is_asked_for(name: str, meant: str) -> None:
+    assert near(name, ACTIONS) == f"; did you mean {meant}?"
+
+
+@pytest.mark.parametrize("name", ["", "x", "restart", "purge-cache"])
+def test_no_other_name_is_guessed(name: str) -> None:
+    assert near(name, ACTIONS) == ""
+    assert near("scale", ()) == ""
