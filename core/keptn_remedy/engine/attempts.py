@@ -41,15 +41,28 @@ Phase = Callable[Concatenate[Context, ...], Awaitable[T] | T]
 _PASSING = (TimeoutError, ConnectionError, ClientConnectionError, ClientPayloadError, JournalError)
 
 
+class _CutOff(Uncertain):
+    """The attempt took too long."""
+
+
 class Attempts:
     """The attempts of one execution's action in this process. `count` is how many there were."""
 
-    __slots__ = ("_action", "_cut_off_at", "_deadline", "_execution", "_runtime", "count")
+    __slots__ = (
+        "_action",
+        "_cut_off_at",
+        "_deadline",
+        "_execution",
+        "_last_failure",
+        "_runtime",
+        "count",
+    )
 
     def __init__(self, runtime: Runtime, execution: Execution, action: AnyAction) -> None:
         self.count = 0
         self._cut_off_at: float | None = None
         self._deadline: float | None = None
+        self._last_failure = ""
         self._runtime = runtime
         self._execution = execution
         self._action = action
@@ -64,6 +77,7 @@ class Attempts:
         attempt may take so many seconds, by default the `timeout` of the action's class.
         """
         limit: float = seconds or self._declared("timeout")
+        self._last_failure = ""
         try:
             # A first success, which is nearly every one, costs no retry machinery.
             return await self._attempt(phase, given, limit, 1)
@@ -115,7 +129,7 @@ class Attempts:
             raise Misbehaved("the action was cancelled from within") from None
         except TimeoutError:
             if limit.expired():
-                raise Uncertain(f"no end within {seconds:.3g} s") from None
+                raise _CutOff(f"no end within {seconds:.3g} s{self._before}") from None
             raise
         except Exception:
             raise
@@ -134,6 +148,11 @@ class Attempts:
         if inspect.isawaitable(returned):  # such as a coroutine, through a decorator
             return await returned
         return returned
+
+    @property
+    def _before(self) -> str:
+        """The last failure that had a reason: being cut off says nothing about why."""
+        return f"; before that: {self._last_failure}" if self._last_failure else ""
 
     @property
     def overdue_seconds(self) -> float:
@@ -166,6 +185,8 @@ class Attempts:
 
     def _note_failed_attempt(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
+        if not isinstance(error, _CutOff):
+            self._last_failure = text_of(error)
         self._runtime.metrics.retries(self._execution.action).inc()
         self._log().warning(
             "attempt failed",

@@ -129,6 +129,22 @@ async def test_an_attempt_that_hangs_is_cut_off_and_repeated() -> None:
     assert Hang.cancelled == [1, 2]
 
 
+async def test_the_last_failure_with_a_reason_outlives_attempts_that_are_cut_off() -> None:
+    class Hang(Action):
+        name = "hang"
+        timeout = 0.02
+        retry = Retry(attempts=3)
+
+        async def run(self, context: Context, value: Any) -> Outcome:
+            if context.attempt == 1:
+                raise TemporaryError("the webhook does not answer")
+            await asyncio.sleep(60)
+            return Outcome.passed("never")
+
+    told = "no end within 0.02 s; before that: the webhook does not answer (after 3 attempts)"
+    assert await run_action(Hang) == Outcome.errored(told)
+
+
 async def test_the_context_tells_the_deadline_in_unix_time() -> None:
     class Look(Action):
         name = "look"
