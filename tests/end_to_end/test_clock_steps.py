@@ -11,7 +11,10 @@ import pytest_asyncio
 from aiohttp import ClientSession
 
 from keptn_remedy import Action, Context, Outcome
+from keptn_remedy.journal import JournalError
+from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.service import Service
+from keptn_remedy.support.clock import Gap, Reading
 from keptn_remedy.testing import FakeKeptn, triggered
 from tests.clocks import MovedClock
 from tests.core.guardrails.railing import ONE, Ask, Rig, rigged
@@ -252,3 +255,24 @@ async def test_an_action_has_its_whole_time(tmp_path: Path) -> None:
         await keptn.deliver(event, to=event_url(service))
         await keptn.task_finished(event["id"])
     assert left == pytest.approx([50, 50], abs=5)
+
+
+async def test_ages_are_taken_over_once_the_journal_works(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.write("cooldown: 1h")
+    take_over, calls = SqliteJournal.take_over, list[Reading]()
+
+    async def fail_once(journal: SqliteJournal, reading: Reading) -> Gap:
+        calls.append(reading)
+        if len(calls) == 1:
+            raise JournalError("the disk is full")
+        return await take_over(journal, reading)
+
+    async with rig.serving():
+        await rig.acts(ONE)
+    rig.clock.shift += 2 * HOUR
+    monkeypatch.setattr(SqliteJournal, "take_over", fail_once)
+    async with rig.serving():
+        assert "refused by guard-rail cooldown" in (await rig.ask()).message
+    assert len(calls) == 2
