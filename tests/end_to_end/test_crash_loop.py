@@ -82,6 +82,34 @@ async def test_what_is_new_does_not_wait_behind_what_may_be_the_culprit(tmp_path
                 await keptn.task_finished(event["id"])
 
 
+async def test_what_keptn_ended_while_it_waited_to_go_on_alone_does_not_begin(
+    tmp_path: Path,
+) -> None:
+    gate, journal = Gate(), tmp_path / "journal.db"
+    wait = gated(gate)
+    first, second = (triggered("wait", service=f"s{number}") for number in range(2))
+    async with FakeKeptn() as keptn:
+        for number in range(2):
+            async with running(settings(journal, keptn), registry_of(wait)) as service:
+                for event in (first, second) if number == 0 else ():
+                    await keptn.deliver(event, to=event_url(service))
+                await gate.until_entered(2 * (number + 1))
+                await until(lambda: all(keptn.started(event["id"]) for event in (first, second)))
+        async with provider(journal, keptn, wait) as service:
+            await gate.until_entered(5)
+            await until(lambda: len(service.engine.waiting_room) == 1)
+            keptn.abort(second["id"])
+            gate.open()
+            await keptn.task_finished(first["id"])
+
+            async def is_aborted() -> bool:
+                record = await service.journal.record(second["id"])
+                return record is not None and record.status == "aborted"
+
+            await until(is_aborted)
+    assert gate.entered[4:] == [first["id"]]
+
+
 async def test_after_an_orderly_stop_nobody_is_suspected(tmp_path: Path) -> None:
     gate, journal = Gate(), tmp_path / "journal.db"
     wait = gated(gate)

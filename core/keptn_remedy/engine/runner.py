@@ -17,7 +17,7 @@ from keptn_remedy.engine.execution import (
 from keptn_remedy.engine.overdue import Overdue
 from keptn_remedy.engine.reporting import Reporting
 from keptn_remedy.engine.runtime import Runtime
-from keptn_remedy.engine.still_wanted import StillWanted, TaskEnded
+from keptn_remedy.engine.still_wanted import SHARED_SECONDS, StillWanted, TaskEnded
 from keptn_remedy.engine.target_locks import TargetLocks
 from keptn_remedy.engine.value import Values
 from keptn_remedy.engine.waiting_room import Rest, WaitingRoom
@@ -101,12 +101,9 @@ class Runner:
         began = self._runtime.clock.monotonic()
         running = self._factory.take(execution)
         try:
-            if refusal := await self._refused_unasked(execution):
+            if refusal := await self._refused_before(execution):
                 running = NotTaken(execution, self._runtime, refusal)
             aborted = execution.aborted or self._aborted.get(execution.id)
-            if aborted is None and self._is_suspect(execution):
-                await self._factory.waiting_room.until_alone(execution.id)
-                aborted = self._aborted.get(execution.id)
             if aborted is None:
                 if not execution.has_begun:
                     await self._begin(execution)
@@ -196,7 +193,18 @@ class Runner:
         self._factory.overdue.finished(execution)
         self._sum_up(execution, ending, running.attempts, seconds)
 
-    async def _refused_unasked(self, execution: Execution) -> Outcome | None:
+    async def _refused_before(self, execution: Execution) -> Outcome | None:
+        """Wait until it may begin; or why it may not."""
+        refusal = await self._refused_unasked(execution)
+        is_aborted = execution.aborted or execution.id in self._aborted
+        if refusal or is_aborted or not self._is_suspect(execution):
+            return refusal
+        await self._factory.waiting_room.until_alone(execution.id)
+        return await self._refused_unasked(execution, 0.0)  # Keptn may have ended it meanwhile
+
+    async def _refused_unasked(
+        self, execution: Execution, max_age: float = SHARED_SECONDS
+    ) -> Outcome | None:
         """Why it is too old to act without an answer from Keptn, if it is. What Keptn has ended is
         noted as aborted.
         """
@@ -206,7 +214,7 @@ class Runner:
         if not still_wanted.is_in_doubt(execution):
             return None
         try:
-            return await still_wanted.until_confirmed(execution)
+            return await still_wanted.until_confirmed(execution, max_age)
         except TaskEnded as ended:
             self._aborted[execution.id] = ended.reason
             return None

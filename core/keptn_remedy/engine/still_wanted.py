@@ -86,15 +86,17 @@ class StillWanted:
         """
         return await self._answer(execution, 0.0)
 
-    async def until_confirmed(self, execution: Execution) -> Outcome | None:
+    async def until_confirmed(
+        self, execution: Execution, max_age: float = SHARED_SECONDS
+    ) -> Outcome | None:
         """Wait until Keptn says that it waits for it, or was asked for long enough. Returns the
-        refusal of what is too old to act without an answer.
+        refusal of what is too old to act without an answer. An answer may be `max_age` seconds old.
 
         Raises:
             TaskEnded: Keptn doesn't wait for it.
         """
         asked_first = self._clock.monotonic()
-        while not await self._answer(execution, SHARED_SECONDS):
+        while not await self._answer(execution, max_age):
             since = min(asked_first, self._unanswered_since[execution.trigger.project])
             if self._clock.monotonic() - since >= HOLD_SECONDS:
                 return self._refusal(execution)
