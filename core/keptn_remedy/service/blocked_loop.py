@@ -41,7 +41,10 @@ class BlockedLoop:
         self._under_way = under_way
         self._blocked_seconds = blocked_seconds
         self._look_seconds = look_seconds
-        self._actions = {_file(entry.cls): entry.name for entry in registry.entries}
+        # By file, the names of the classes in it, each with its action's.
+        self._actions: dict[str, dict[str, str]] = {}
+        for entry in registry.entries:
+            self._actions.setdefault(_file(entry.cls), {})[entry.cls.__qualname__] = entry.name
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._answered, self._left = threading.Event(), threading.Event()
@@ -79,7 +82,7 @@ class BlockedLoop:
             return
         named = [frame for frame in frames if frame.f_code.co_filename in self._actions]
         frame = (named or frames)[0]
-        fields = self._culprit(frame)
+        fields = self._culprit(frame, named)
         self._metrics.loop_blocked(fields.get("action", "")).inc()
         logs.logger().error(
             "the event loop is blocked: make the method a plain `def`, or await what takes time",
@@ -90,17 +93,22 @@ class BlockedLoop:
             stack=[f"{f.f_code.co_filename}:{f.f_lineno}" for f in frames[:MOST_FRAMES]],
         )
 
-    def _culprit(self, frame: FrameType) -> dict[str, str]:
-        """Log fields that say whose code it is. A task of an action is known by its file."""
+    def _culprit(self, frame: FrameType, named: list[FrameType]) -> dict[str, str]:
+        """Log fields that say whose code it is. A task that an action started is known by the file
+        and the classes of its frames.
+        """
         task = asyncio.current_task(self._loop)
         execution = self._execution_of(task) if task else None
-        action = self._actions.get(frame.f_code.co_filename)
-        if execution is None and action:
-            candidates = [each for each in self._under_way() if each.action == action]
+        in_file = self._actions.get(frame.f_code.co_filename, {})
+        classes = (each.f_code.co_qualname.rpartition(".")[0] for each in named)
+        of_class = next((in_file[cls] for cls in classes if cls in in_file), None)
+        actions = {of_class} if of_class else set(in_file.values())
+        if execution is None:
+            candidates = [each for each in self._under_way() if each.action in actions]
             execution = candidates[0] if len(candidates) == 1 else None
         if execution:
             return logs.execution_fields(execution.trigger, execution.action)
-        return {"action": action} if action else {}
+        return {"action": actions.pop()} if len(actions) == 1 else {}
 
 
 def _frames(frame: FrameType | None) -> Generator[FrameType]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from keptn_remedy import Action, Context, Outcome
@@ -63,6 +64,44 @@ async def test_the_execution_whose_task_blocks_is_named_with_file_and_line(
 async def test_a_task_that_an_action_started_is_known_by_its_file(journal: SqliteJournal) -> None:
     line = await noticed(under_way=[await accepted(journal, "e1")])
     assert (line["action"], line["execution"]) == ("wait", "e1")
+
+
+class Other(Sleepy):
+    """A second action in this file."""
+
+    name = "other"
+
+
+class Blocking(Sleepy):
+    """Blocks in a method of its own, so that its class is in the stack."""
+
+    name = "blocking"
+
+    @staticmethod
+    def block(is_noticed: Callable[[], bool]) -> None:
+        latest = time.monotonic() + 10
+        while not is_noticed():
+            assert time.monotonic() < latest
+
+
+async def test_of_several_actions_in_a_file_the_class_tells_which(journal: SqliteJournal) -> None:
+    executions = [await accepted(journal, name) for name in ("e1", "e2")]
+    under_way = [
+        replace(executions[0], action="other"),
+        replace(executions[1], action="blocking"),
+    ]
+    watch = BlockedLoop(
+        registry_of(Other, Blocking),
+        Metrics("test"),
+        lambda task: None,
+        lambda: under_way,
+        blocked_seconds=0.02,
+        look_seconds=0.001,
+    )
+    with captured_logs() as lines, watch.watched():
+        Blocking.block(lambda: bool(lines.at("ERROR")))
+    (line,) = lines.at("ERROR")
+    assert (line["action"], line["execution"]) == ("blocking", "e2")
 
 
 async def test_of_several_executions_only_the_action_is_named(journal: SqliteJournal) -> None:
