@@ -286,7 +286,7 @@ async def _found(store: FlagStore, name: str, wish: Wish) -> Flag:
         if isinstance(wish, bool):
             raise
         # What is neither on nor off may be meant for another action.
-        raise PermanentError(f"{error}; {_FOREIGN}") from None
+        raise PermanentError(f"{error} ({_FOREIGN})") from None
 
 
 def _left_at(switch: Switch) -> str:
