@@ -117,3 +117,32 @@ async def test_those_that_are_longest_due_come_first(
         await journal.postpone(started, later, "refused")
     clock.time += 10
     assert await claimed(journal, 1) == (["2 started"], True)
+
+
+async def test_what_keptn_lost_is_owed_again_unless_something_is_still_to_be_sent(
+    journal: SqliteJournal, clock: SetClock
+) -> None:
+    _, started, finished = await told(journal, clock)
+    lost = [started.report, finished.report]
+    record = await journal.record("1")
+    assert record
+    assert await journal.told(["1"]) == []
+    assert await journal.owe_again(record, lost) == []
+    await journal.forget([started, finished])
+    assert [each.id for each in await journal.told(["1", "unknown"])] == ["1"]
+    owed = await journal.owe_again(record, lost)
+    assert [(unsent.report, unsent.is_claimed) for unsent in owed] == [(r, True) for r in lost]
+    assert await journal.told(["1"]) == []
+
+
+async def test_what_was_parked_is_due_again_and_in_doubt(
+    journal: SqliteJournal, clock: SetClock
+) -> None:
+    _, started, finished = await told(journal, clock)
+    await journal.park(started, "400")
+    journal.release_report(finished)
+    assert await journal.resend("another") == []
+    assert await journal.resend("1") == [started.handle, finished.handle]
+    assert [report.state for report in await journal.owed_reports(9)] == ["unsent", "unsent"]
+    (first,) = (await journal.claim_reports(9)).items
+    assert (first.report.kind, first.doubtful, first.attempts) == ("started", True, 0)

@@ -69,7 +69,8 @@ async def test_flushing_waits_for_what_is_held_back(tmp_path: Path) -> None:
 
 async def test_what_keptn_was_asked_about_is_not_held_back(tmp_path: Path) -> None:
     async with desk(tmp_path, held_seconds=60) as it:
-        it.script, it.has_counted = [CUT], True
+        it.script.append(CUT)
+        it.has_counted = True
         await it.finish("1")
         await until(lambda: it.sent == [("1", "finished")])
 
