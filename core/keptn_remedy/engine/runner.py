@@ -17,7 +17,13 @@ from keptn_remedy.engine.execution import (
 from keptn_remedy.engine.overdue import Overdue
 from keptn_remedy.engine.reporting import Reporting
 from keptn_remedy.engine.runtime import Runtime
-from keptn_remedy.engine.still_wanted import SHARED_SECONDS, StillWanted, TaskEnded
+from keptn_remedy.engine.still_wanted import (
+    SHARED_SECONDS,
+    STALE,
+    STALE_RULE,
+    StillWanted,
+    TaskEnded,
+)
 from keptn_remedy.engine.target_locks import TargetLocks
 from keptn_remedy.engine.value import Values
 from keptn_remedy.engine.waiting_room import Rest, WaitingRoom
@@ -214,10 +220,13 @@ class Runner:
         if not still_wanted.is_in_doubt(execution):
             return None
         try:
-            return await still_wanted.until_confirmed(execution, max_age)
+            refusal = await still_wanted.until_confirmed(execution, max_age)
         except TaskEnded as ended:
             self._aborted[execution.id] = ended.reason
             return None
+        if refusal:
+            self._runtime.metrics.refusals(STALE, STALE_RULE, execution.action).inc()
+        return refusal
 
     def _is_suspect(self, execution: Execution) -> bool:
         return self._is_culprit_sought and SUSPECT_RUNS <= execution.runs < MAX_RUNS

@@ -16,6 +16,9 @@ from keptn_remedy.support import logs
 YOUNG_SECONDS: Final = 30.0
 HOLD_SECONDS: Final = 60.0
 ASK_AGAIN_SECONDS: Final = 5.0
+# As what a refusal is reported and counted, beside those of the guard-rails.
+STALE: Final = "stale"
+STALE_RULE: Final = "REMEDY_STALE_AFTER"
 ENDED: Final = "Keptn no longer waits for it"
 
 # What begins may share an answer of the last seconds: after a restart there may be thousands.
@@ -144,8 +147,7 @@ class StillWanted:
             f"refused: {old}, and Keptn doesn't say whether it still waits for it"
             f" (REMEDY_STALE_AFTER is {limit}; REMEDY_KEPTN_API is asked)"
         )
-        rail, rule = "stale", "REMEDY_STALE_AFTER"
-        return Outcome.failed(message, rail=rail, rule=rule)
+        return Outcome.failed(message, rail=STALE, rule=STALE_RULE)
 
     def _age(self, execution: Execution) -> float:
         return self._clock.now() - execution.accepted_at

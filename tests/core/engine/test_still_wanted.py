@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from keptn_remedy import Outcome
+from keptn_remedy import Context, Outcome, Plan
 from keptn_remedy.engine.slots import Slots
 from keptn_remedy.engine.still_wanted import ENDED, HOLD_SECONDS, StillWanted
 from keptn_remedy.engine.waiting_room import WaitingRoom
 from keptn_remedy.journal import Execution, Unsent
-from keptn_remedy.testing import ImpatientClock
+from keptn_remedy.testing import ImpatientClock, registry_of
 from tests.core.engine import test_runner
 from tests.core.engine.test_runner import PLAN, Lamp, Machine
+from tests.providing import Gate
+from tests.waiting import until
 
 Answer = bool | None
 machine = test_runner.machine
@@ -109,6 +112,9 @@ async def test_what_is_old_is_refused_and_told_where_keptn_does_not_answer(
     assert (outcome.status, outcome.result) == ("succeeded", "fail")
     assert outcome.message.startswith("refused: it is 2h")
     assert outcome.details["rule"] == "REMEDY_STALE_AFTER"
+    labels = {"rail": "stale", "rule": "REMEDY_STALE_AFTER", "action": "lamp"}
+    registry = machine.factory.runtime.metrics.registry
+    assert registry.get_sample_value("remedy_refusals_total", labels) == 1
     assert telling.clock.monotonic() - before >= HOLD_SECONDS
     kinds = [unsent.report.kind for unsent in told]
     assert kinds == ["started", "finished", "log.error"]
@@ -180,3 +186,26 @@ async def test_after_a_minute_without_an_answer_it_is_announced_all_the_same(
     assert not await telling.runner.announce(execution)
     await telling.clock.sleep(HOLD_SECONDS)
     assert await telling.runner.announce(execution)
+
+
+async def test_a_suspect_is_asked_about_when_its_turn_to_go_alone_has_come(
+    machine: Machine,
+) -> None:
+    gate = Gate()
+
+    class HeldLamp(Lamp):
+        async def plan(self, context: Context, value: Any) -> Plan:
+            await gate.passage("plan")
+            return await super().plan(context, value)
+
+    keptn = Keptn(False)
+    asked = asking(machine.with_(registry=registry_of(HeldLamp)), keptn)
+    asked.runner.seek_culprit()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(asked.run(await left(machine, runs=2)))
+        await gate.until_entered(1)
+        group.create_task(asked.run(await left(machine, runs=2)))
+        await until(lambda: len(asked.waiting_room) == 1)
+        assert keptn.asked == 1
+        gate.open()
+    assert keptn.asked == 2
