@@ -59,6 +59,10 @@ class Ops:
             content = await answer.json(content_type=None) if method != "HEAD" else None
             return Told(answer.status, answer.content_type, answer.headers, content)
 
+    async def is_answered(self) -> bool:
+        """Whether the port has a place for us."""
+        return (await self.get("/healthz")).status == 200
+
     async def text(self, path: str, **headers: str) -> str:
         async with self.session.get(ops_url(self.service, path), headers=headers) as answer:
             assert answer.status == 200
@@ -231,6 +235,21 @@ async def test_large_answers_that_nobody_reads_are_few_and_hold_up_no_probe(
     assert len(unread) == LARGE_ANSWERS
     reading.set()
     assert {told.status for told in await asyncio.gather(*asking)} == {200}
+
+
+async def test_a_crowd_on_the_ops_port_does_not_keep_events_out(ops: Ops) -> None:
+    port, clients = ops.service.ops_port, list[asyncio.StreamWriter]()
+    for _ in range(150):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nX: ")
+        clients.append(writer)
+    assert await ops.finished()
+    refused = {"port": "ops", "reason": "full"}
+    registry = ops.service.engine.runtime.metrics.registry
+    assert registry.get_sample_value("remedy_http_refused_total", refused)
+    for writer in clients:
+        writer.close()
+    await until(ops.is_answered)
 
 
 async def test_new_executions_do_not_move_the_pages(ops: Ops) -> None:
