@@ -12,17 +12,22 @@ from keptn_remedy_actions.cluster import (
     Workload,
     annotations_of,
     argo,
+    budgets,
     kube_events,
+    obstacles,
     rollout,
     spec_of,
     stateful,
     status_of,
     trouble,
     uid_of,
+    version_of,
 )
 from keptn_remedy_actions.cluster.action import ClusterAction, Target, looks
-from keptn_remedy_actions.cluster.api import MERGE_PATCH
+from keptn_remedy_actions.cluster.api import MERGE_PATCH, Conflict
 from keptn_remedy_actions.cluster.managers import who_set
+from keptn_remedy_actions.cluster.refusals import Refusals
+from keptn_remedy_actions.cluster.rehearsal import check_changed, rehearse
 from keptn_remedy_actions.cluster.revisions import RESTARTED_AT
 from keptn_remedy_actions.cluster.rollout import Progress
 from keptn_remedy_actions.cluster.swap import AnotherTemplate
@@ -35,6 +40,8 @@ class _Memo(Target):
     at: str
     before: str | None
     """The time that was there. It may be in the future: a skewed clock or a scheduled restart."""
+    available: int | None = None
+    """How many pods were available at planning; older plans lack it."""
 
 
 class Restart(ClusterAction):
@@ -51,19 +58,32 @@ class Restart(ClusterAction):
         workload = await resolve(self.api, self.settings, context, value)
         if workload.ref.kind != ROLLOUT:  # its controller also restarts the pods of a paused one
             rollout.check_follows_its_template(workload, "a restart would not begin")
+        obstacles.check_can_act(workload.ref, workload.live)
         before = restarted_at(workload)
         at = _now(besides=before)
-        memo = _Memo(workload=workload.ref, uid=uid_of(workload.live), at=at, before=before)
+        memo = _Memo(
+            workload=workload.ref,
+            uid=uid_of(workload.live),
+            at=at,
+            before=before,
+            available=rollout.available_of(workload),
+        )
+        await self._check_admitted(memo)
         change = Change(workload.ref.target, "restartedAt", before, at)
         empty = rollout.is_empty(workload)
         notes = (f"{workload.ref} has no pods to restart",) if empty else ()
+        notes = (
+            *notes,
+            *rollout.partition_notes(workload),
+            *await budgets.notes(self.api, workload),
+        )
         return Plan((change,), (*notes, *value.notes), memo.model_dump(mode="json"))
 
     async def apply(self, context: Context, plan: Plan) -> None:
         memo = _Memo.model_validate(plan.memo)
         workload = await self._again(memo)
         if not _is_restarted(memo, workload):
-            await self.api.patch(memo.workload, MERGE_PATCH, _order(memo))
+            await self._order(memo, workload)
         message = f"restarted at {memo.at}"
         await kube_events.record(
             self.api, context, memo.workload, workload.live, "RemedyRestarted", message
@@ -72,17 +92,21 @@ class Restart(ClusterAction):
     async def verify(self, context: Context, plan: Plan) -> Outcome:
         memo = _Memo.model_validate(plan.memo)
         workload, how = Workload(memo.workload, {}), Progress("waiting")
+        refusals = Refusals(self.api, memo.workload, since=memo.at)
         async for _ in looks(context):
             workload = await self._again(memo)
             if not _is_restarted(memo, workload):
                 who = who_set(workload.live, "/spec/template", memo.at)
                 return Outcome.failed(f"overridden: {who} reverted the restart of {memo.workload}")
             how = _progress(workload)
-            if how.state != "waiting":
+            if how.state != "waiting" or await refusals.persist(workload.live):
                 break
         if how.state == "complete":
             return Outcome.passed(f"{memo.workload} restarted, all pods are available")
-        why = await self._reasons(memo, workload, how) if workload.live else how.why
+        why = await self._reasons(memo, workload) if workload.live else ""
+        if kept := rollout.as_before(workload, memo.available, why):
+            return Outcome.warned(f"{memo.workload} restarted, {kept}")
+        why = how.because(why)
         return Outcome.failed(f"{memo.workload} is not available after its restart: {why}")
 
     def is_same(self, asked: Plan, now: Plan) -> bool:
@@ -95,15 +119,36 @@ class Restart(ClusterAction):
             return False  # it was never restarted
         raise Denied("a restart can't be undone: the old pods are gone")
 
+    async def _order(self, memo: _Memo, workload: Workload) -> None:
+        try:
+            await self.api.patch(memo.workload, MERGE_PATCH, _order(memo))
+        except Conflict as error:
+            now = await self._again(memo)
+            check_changed(error, version_of(workload.live), version_of(now.live))
+            raise
+
+    async def _check_admitted(self, memo: _Memo) -> None:
+        """Ask whether the cluster's admission would let the order through.
+
+        Raises:
+            PermanentError: it would be refused.
+            Denied: it would be removed.
+        """
+        answer = await rehearse(self.api, memo.workload, MERGE_PATCH, _order(memo))
+        if answer is not None and not _is_restarted(memo, Workload(memo.workload, answer)):
+            raise Denied(f"the cluster's admission would remove the restart of {memo.workload}")
+
     async def _again(self, memo: _Memo) -> Workload:
         live = await self.api.get(memo.workload)
         if uid_of(live) != memo.uid:
             raise AnotherTemplate(f"{memo.workload} was deleted and recreated meanwhile")
+        obstacles.check_stays(memo.workload, live)
         return Workload(memo.workload, live)
 
-    async def _reasons(self, memo: _Memo, workload: Workload, how: Progress) -> str:
+    async def _reasons(self, memo: _Memo, workload: Workload) -> str:
         pod = await stateful.obstacle(self.api, workload)
-        return how.because(pod, await trouble.reasons(self.api, workload, since=memo.at))
+        why = await trouble.reasons(self.api, workload, since=memo.at)
+        return "; ".join(filter(None, (pod, why)))
 
 
 def restarted_at(workload: Workload) -> str | None:

@@ -13,6 +13,7 @@ from keptn_remedy import Change, Context, Denied, Outcome, Plan, TemporaryError
 from keptn_remedy_actions.cluster import (
     REPLICA_SET,
     ROLLOUT,
+    STATEFUL_SET,
     Object,
     Ref,
     Workload,
@@ -28,12 +29,20 @@ from keptn_remedy_actions.cluster import (
 from keptn_remedy_actions.cluster.action import ClusterAction, Target, looks
 from keptn_remedy_actions.cluster.api import NotFound
 from keptn_remedy_actions.cluster.history import History, read
-from keptn_remedy_actions.cluster.revisions import Revision, choose, numbered, shared
+from keptn_remedy_actions.cluster.known import Known
+from keptn_remedy_actions.cluster.refusals import Refusals
+from keptn_remedy_actions.cluster.revisions import (
+    Revision,
+    choose,
+    numbered,
+    shared,
+)
 from keptn_remedy_actions.cluster.rollout import Progress
 from keptn_remedy_actions.cluster.swap import (
     AnotherTemplate,
     another,
     changed,
+    check_admitted,
     check_holds,
     is_due,
     put,
@@ -41,6 +50,7 @@ from keptn_remedy_actions.cluster.swap import (
 )
 from keptn_remedy_actions.cluster.targets import TargetValue, resolve
 
+TEMPLATE = "/spec/template"
 _Step = Literal["abort", "swap", "none"]
 
 
@@ -65,6 +75,10 @@ class _Memo(Target):
     step: str
     by_abort: bool
     planned_at: str
+    number: int = 0
+    """The wanted revision's number at planning; once live, it has a new one. Old plans lack it."""
+    available: int | None = None
+    """How many pods were available at planning."""
 
 
 class Rollback(ClusterAction):
@@ -90,6 +104,12 @@ class Rollback(ClusterAction):
             wanted = numbered(history.revisions, value.revision)
         if wanted.is_same_program(live):
             return Plan((), (f"{workload.ref} is already at {live}", *notes))
+        memo = _memo(workload, live, wanted)
+        if not memo.by_abort:
+            await check_admitted(self.api, history, wanted)
+            holder = history.holder
+            notes = (*notes, *self.ownership_notes(holder.ref, holder.live, TEMPLATE))
+        notes = (*notes, *rollout.partition_notes(workload))
         if rollout.is_empty(workload):
             notes = (
                 *notes,
@@ -98,7 +118,7 @@ class Rollback(ClusterAction):
         after = _described(wanted, shared(history.revisions, remembered.good))
         targets = [each.ref.target for each in history.touched]
         changes = tuple(Change(target, "template", str(live), after) for target in targets)
-        return Plan(changes, notes, _memo(workload, live, wanted).model_dump(mode="json"))
+        return Plan(changes, notes, memo.model_dump(mode="json"))
 
     async def apply(self, context: Context, plan: Plan) -> None:
         if not plan.changes:
@@ -106,6 +126,8 @@ class Rollback(ClusterAction):
         memo = _Memo.model_validate(plan.memo)
         go_back = partial(self._go_back, context, memo)
         history, _ = await changed(self.api, memo.workload, memo.uid, go_back)
+        if self.settings.release_fields:
+            await self.let_go(context, history.holder.ref, TEMPLATE)
         await self._record(context, history, "RemedyRolledBack", memo.step)
 
     async def verify(self, context: Context, plan: Plan) -> Outcome:
@@ -113,26 +135,31 @@ class Rollback(ClusterAction):
             return Outcome.warned("; ".join(plan.notes))
         memo = _Memo.model_validate(plan.memo)
         history, how = None, Progress("waiting")
+        remembered = await known.recall(context, memo.workload, memo.uid)
+        refusals = Refusals(self.api, memo.workload, since=memo.planned_at)
         async for _ in looks(context):
             try:
                 history = await read_again(self.api, memo.workload, memo.uid)
-                how = await self._look(memo, history)
+                how = await self._look(memo, history, remembered)
             except AnotherTemplate as error:
                 return Outcome.failed(f"overridden: {error}")
-            if how.state != "waiting":
+            if how.state != "waiting" or await refusals.persist(history.workload.live):
                 break
-            if stateful.is_ordered(history.workload) and rollout.is_observed(history.workload.live):
-                await self._unblock(context, history.workload)
+            await self._unblock(context, history.workload)
         if history and how.state == "complete":
             await self._note_good(context, memo, history)
-            return Outcome.passed(f"{memo.workload}: {memo.step}")
-        why = await self._reasons(memo, history.workload, how) if history else how.why
+            return Outcome.passed(f"{memo.workload}: {memo.step}{_renumbered(memo, history)}")
+        why = await self._reasons(memo, history.workload) if history else ""
+        if history and (kept := rollout.as_before(history.workload, memo.available, why)):
+            return Outcome.warned(f"{memo.workload}: {memo.step}, {kept}")
+        why = how.because(why)
         return Outcome.failed(f"{memo.workload} is not available after {memo.step}: {why}")
 
     async def put_back(self, context: Context, plan: Plan, live: Object) -> bool:
         memo = _Memo.model_validate(plan.memo)
         remembered = await known.recall(context, memo.workload, memo.uid)
-        go_forward = partial(self._go_forward, memo, is_ours=remembered.begun == context.trigger.id)
+        is_ours = remembered.begun == context.trigger.id
+        go_forward = partial(self._go_forward, memo, remembered, is_ours=is_ours)
         try:
             history, is_put_back = await changed(self.api, memo.workload, memo.uid, go_forward)
         except AnotherTemplate as error:
@@ -142,13 +169,14 @@ class Rollback(ClusterAction):
             raise Denied(f"it is gone, or the object with its template is: {error}") from None
         remembered.forgive(memo.former, history.revisions)
         await known.keep(context, memo.workload, remembered, history.revisions)
+        await self.let_go(context, history.holder.ref, TEMPLATE)
         return is_put_back
 
     async def _go_back(self, context: Context, memo: _Memo, history: History) -> None:
         remembered = await known.recall(context, memo.workload, memo.uid)
         if remembered.last == context.trigger.id:
             return  # done before a crash; `verify` reports who changed it since
-        step = _next_step(memo, history)
+        step = _next_step(memo, history, remembered)
         # Before the patch: however it ends, no later rollback returns to the bad revision.
         remembered.note_bad(memo.former, history.revisions)
         remembered.begun = context.trigger.id
@@ -156,15 +184,20 @@ class Rollback(ClusterAction):
         if step == "abort":
             await argo.set_abort(self.api, memo.workload, history.workload.live, abort=True)
         elif step == "swap":
-            await put(self.api, history, memo.wanted)
+            remembered.note_stored(*await put(self.api, history, memo.wanted))
         remembered.last = context.trigger.id
         await known.keep(context, memo.workload, remembered, history.revisions)
 
-    async def _go_forward(self, memo: _Memo, history: History, *, is_ours: bool) -> bool:
+    async def _go_forward(
+        self, memo: _Memo, remembered: Known, history: History, *, is_ours: bool
+    ) -> bool:
         if _is_aborted(memo, history):
             await argo.set_abort(self.api, memo.workload, history.workload.live, abort=False)
             return True
-        if not _is_as_left(memo, history, is_ours=is_ours):
+        live = remembered.stored_as(history.template)
+        if live == memo.former or (
+            live != memo.wanted and not _is_as_left(memo, history, is_ours=is_ours)
+        ):
             return False
         rollout.check_follows_its_template(history.workload, "its former template has no effect")
         if history.named(memo.former) is None:
@@ -172,25 +205,29 @@ class Rollback(ClusterAction):
                 f"{memo.former}, which had the former template, is no longer in the history of"
                 f" {memo.workload}: deploy the version that you want"
             )
-        await put(self.api, history, memo.former)
+        remembered.note_stored(*await put(self.api, history, memo.former))
         return True
 
-    async def _look(self, memo: _Memo, history: History) -> Progress:
+    async def _look(self, memo: _Memo, history: History, remembered: Known) -> Progress:
         live, holder = history.workload.live, history.holder.live
         if _is_aborted(memo, history):
             stable = await self.api.get(Ref(REPLICA_SET, memo.workload.namespace, memo.wanted))
             return rollout.abort_progress(live, holder, stable)
-        check_holds(history, memo.wanted, instead_of=memo.former, since=memo.planned_at)
+        if remembered.stored_as(history.template) != memo.wanted:
+            check_holds(history, memo.wanted, instead_of=memo.former, since=memo.planned_at)
         ours = history.live.name if history.live else memo.wanted
         return rollout.progress(history.workload, holder=holder, replica_set=ours)
 
     async def _unblock(self, context: Context, workload: Workload) -> None:
+        if workload.ref.kind != STATEFUL_SET or not rollout.is_observed(workload.live):
+            return
         if pod := await stateful.delete_stuck(self.api, workload):
-            context.log.info("deleted a pod that an ordered StatefulSet waited for", pod=pod)
+            context.log.info("deleted a stuck pod that its StatefulSet waited for", pod=pod)
 
-    async def _reasons(self, memo: _Memo, workload: Workload, how: Progress) -> str:
+    async def _reasons(self, memo: _Memo, workload: Workload) -> str:
         pod = await stateful.obstacle(self.api, workload)
-        return how.because(pod, await trouble.reasons(self.api, workload, since=memo.planned_at))
+        why = await trouble.reasons(self.api, workload, since=memo.planned_at)
+        return "; ".join(filter(None, (pod, why)))
 
     async def _note_good(self, context: Context, memo: _Memo, history: History) -> None:
         if not rollout.is_empty(history.workload):
@@ -234,10 +271,20 @@ def _memo(workload: Workload, live: Revision, wanted: Revision) -> _Memo:
             and argo.is_stable(workload.live, wanted.name)
         ),
         planned_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        number=wanted.number,
+        available=rollout.available_of(workload),
     )
 
 
-def _next_step(memo: _Memo, history: History) -> _Step:
+def _renumbered(memo: _Memo, history: History) -> str:
+    """That the wanted revision has another number now, as it became live again."""
+    live = history.live
+    if not memo.number or live is None or live.number == memo.number:
+        return ""
+    return f", which is revision {live.number} now"
+
+
+def _next_step(memo: _Memo, history: History, remembered: Known) -> _Step:
     """What is left to do.
 
     Raises:
@@ -247,7 +294,8 @@ def _next_step(memo: _Memo, history: History) -> _Step:
     if memo.by_abort and argo.is_updating(history.workload.live):
         check_holds(history, former, instead_of=wanted, since=since)
         return "abort"
-    if _is_aborted(memo, history):
+    is_put = remembered.stored_as(history.template) == wanted
+    if is_put or _is_aborted(memo, history):
         return "none"
     return "swap" if is_due(history, former=former, wanted=wanted, since=since) else "none"
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, model_validator
-from pydantic import Field as Described
+from pydantic import BeforeValidator
 
 from keptn_remedy import Change, Context, Denied, Outcome, PermanentError, Plan
 from keptn_remedy_actions.cluster import (
@@ -16,11 +15,14 @@ from keptn_remedy_actions.cluster import (
     Ref,
     Workload,
     are,
+    budgets,
     counted,
     kube_events,
     meta_of,
+    obstacles,
     owners,
     replicas,
+    stateful,
     trouble,
 )
 from keptn_remedy_actions.cluster.action import ClusterAction, Target, check_same, looks
@@ -29,50 +31,20 @@ from keptn_remedy_actions.cluster.compare_and_set import (
     ChangedMeanwhile,
     Field,
     compare_and_set,
+    foreseen,
 )
 from keptn_remedy_actions.cluster.managers import who_set
-from keptn_remedy_actions.cluster.quantity import EXAMPLES, Limits, Quantity, read_quantity
+from keptn_remedy_actions.cluster.quantity import (
+    Limits,
+    Quantity,
+)
+from keptn_remedy_actions.cluster.refusals import Refusals
 from keptn_remedy_actions.cluster.replicas import Replicas
-from keptn_remedy_actions.cluster.targets import TargetValue, resolve
+from keptn_remedy_actions.cluster.scale_value import ScaleValue, as_object
+from keptn_remedy_actions.cluster.targets import resolve
 
 # The names under which a bare number is added.
 ADDING = ("scaling", "increment")
-
-
-def _no_switch(sent: Any) -> Any:
-    if isinstance(sent, bool):
-        raise ValueError("must be a number of replicas")  # noqa: TRY004  pydantic's own
-    return sent
-
-
-Bound = Annotated[int | None, BeforeValidator(_no_switch, json_schema_input_type=int | None)]
-
-
-class ScaleValue(TargetValue):
-    """How many replicas, within which bounds, and of which workload."""
-
-    replicas: Annotated[
-        Any,
-        BeforeValidator(read_quantity, json_schema_input_type=int | float | str),
-        Described(description=EXAMPLES),
-    ]
-    min: Bound = Described(default=None, ge=0)
-    max: Bound = Described(default=None, ge=1)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"min {self.min} is above max {self.max}")
-        return self
-
-
-def _as_object(sent: Any) -> Any:
-    """A value that is no map is the number of replicas."""
-    if not isinstance(sent, dict):
-        return {"replicas": sent}
-    if "replicas" not in sent:
-        raise ValueError(f"must give the number of replicas: {EXAMPLES}")
-    return sent  # pyright: ignore[reportUnknownVariableType]  # the model reads it
 
 
 class _Memo(Target):
@@ -89,6 +61,14 @@ class _Memo(Target):
     contested: bool
     planned_at: str
     holder_uid: str = ""
+    missing: int = 0
+    """How many of the desired replicas were not ready at planning."""
+    ready: int | None = None
+    """How many were; older plans lack it."""
+
+    @property
+    def ready_before(self) -> int:
+        return self.ordered if self.ready is None else self.ready
 
     @property
     def is_fewer(self) -> bool:
@@ -103,7 +83,7 @@ class Scale(ClusterAction):
     deadline = 600.0  # new nodes for it take minutes
 
     Value: ClassVar[Any] = Annotated[
-        ScaleValue, BeforeValidator(_as_object, json_schema_input_type=int | str | ScaleValue)
+        ScaleValue, BeforeValidator(as_object, json_schema_input_type=int | str | ScaleValue)
     ]
 
     async def plan(self, context: Context, value: ScaleValue) -> Plan:
@@ -112,29 +92,34 @@ class Scale(ClusterAction):
         )
         scale = await self.api.get(workload.ref, "scale")
         lever = await find_lever(self.api, workload, scale)
-        wanted, limits = self._sized(context, value, lever.ordered)
-        notes = (*limits, *value.notes)
-        if wanted == 0 and lever.ref.kind == HPA:  # an HPA can't go below 1
+        wanted, notes = self._sized(context, value, lever.ordered)
+        if wanted == 0 and lever.ref.kind.resource == HPA.resource:  # an HPA can't go below 1
             lever = direct(workload, scale)
+        if wanted != lever.ordered:
+            await self._check_possible(workload, lever, wanted)
+            wanted, changed = await self._admitted(lever, wanted)
+            notes = (*notes, *changed)
+        before = await replicas.counted(self.api, workload, scale)
         if wanted == lever.ordered:
-            limits = limits or (f"it already has {counted(wanted, 'replica')}",)
-            return Plan((), (*limits, *value.notes), _memo(workload, lever, [], wanted))
-        if lever.high and lever.least <= wanted < lever.ordered:
-            raise Denied(
-                f"{lever.ref} chose {counted(lever.ordered, 'replica')} (its minimum is"
-                f" {lever.least}) and would revert {wanted}; change the autoscaler instead"
-            )
+            notes = notes or (f"it already has {counted(wanted, 'replica')}",)
+            memo = _memo(workload, lever, [], wanted, before)
+            return Plan((), (*notes, *value.notes), memo)
         fields = lever.fields(wanted)
         changes = tuple(_change(workload.ref, lever.ref, field) for field in fields)
-        memo = _memo(workload, lever, fields, wanted)
-        return Plan(changes, notes, memo, replicas=(lever.ordered, wanted))
+        pointers = [field.pointer for field in fields]
+        notes = (*notes, *self.ownership_notes(lever.ref, lever.live, *pointers))
+        memo = _memo(workload, lever, fields, wanted, before)
+        return Plan(changes, (*notes, *value.notes), memo, replicas=(lever.ordered, wanted))
 
     async def apply(self, context: Context, plan: Plan) -> None:
         memo = _Memo.model_validate(plan.memo)
         if not memo.fields:
             return
         live = await self.api.get(memo.workload)
+        obstacles.check_stays(memo.workload, live)
         await compare_and_set(self.api, memo.holder, memo.fields, memo.subresource)
+        if self.settings.release_fields:
+            await self.let_go(context, memo.holder, *(each.pointer for each in memo.fields))
         await kube_events.record(self.api, context, memo.workload, live, "RemedyScaled", str(plan))
 
     async def verify(self, context: Context, plan: Plan) -> Outcome:
@@ -145,13 +130,20 @@ class Scale(ClusterAction):
             return Outcome.passed(f"{kept}, {seen.ready} of them ready")
         settle = self.settings.settle(contested=memo.contested)
         there_since: float | None = None
+        ready = memo.ready_before
+        refusals = Refusals(self.api, memo.workload, since=memo.planned_at)
         async for _ in looks(context):
             seen = await replicas.look(self.api, memo.workload)
+            obstacles.check_stays(memo.workload, seen.live)
             if by := await self._overridden(memo, seen.live):
                 return Outcome.failed(by)
-            if not seen.are(memo.wanted, fewer=memo.is_fewer):
+            if not seen.are(memo.wanted, fewer=memo.is_fewer, missing=memo.missing):
                 there_since = None
+                if not memo.is_fewer and await refusals.persist(seen.live):
+                    break
                 continue
+            if (now_ready := min(seen.ready, memo.wanted)) != ready:
+                ready, there_since = now_ready, None  # more of the missing ones may be coming
             there_since = there_since or time.monotonic()
             if time.monotonic() - there_since >= settle:
                 return _reached(memo, seen)
@@ -163,11 +155,56 @@ class Scale(ClusterAction):
         check_same(memo.holder, holder, memo.holder_uid)
         back = [field.reversed for field in memo.fields]
         try:
-            return await compare_and_set(
+            is_put_back = await compare_and_set(
                 self.api, memo.holder, back, memo.subresource, uid=memo.holder_uid
             )
         except ChangedMeanwhile as error:
             raise Denied(_why_left(memo, holder, error)) from None
+        await self.let_go(context, memo.holder, *(each.pointer for each in memo.fields))
+        return is_put_back
+
+    async def _check_possible(self, workload: Workload, lever: Lever, wanted: int) -> None:
+        """Refuse a number that the workload or its autoscaler would not come to.
+
+        Raises:
+            Denied: says what is in the way.
+        """
+        if lever.high and lever.least <= wanted < lever.ordered:
+            raise Denied(
+                f"{lever.ref} chose {counted(lever.ordered, 'replica')} (its minimum is"
+                f" {lever.least}) and would revert {wanted}; change the autoscaler instead"
+            )
+        obstacles.check_can_act(workload.ref, workload.live)
+        if wanted > lever.ordered:
+            obstacles.check_makes_pods(workload.ref, workload.live)
+        else:
+            await budgets.check_leaves_enough(self.api, workload, wanted)
+        if pod := await stateful.blocked_by(self.api, workload, wanted):
+            raise Denied(
+                f"pod {pod} is not ready, and until it is, {workload.ref} neither makes nor removes"
+                " another pod (podManagementPolicy OrderedReady)"
+            )
+
+    async def _admitted(self, lever: Lever, wanted: int) -> tuple[int, tuple[str, ...]]:
+        """The number that the cluster's admission makes of the wanted one, and a note about it.
+
+        Raises:
+            PermanentError: the change would be refused.
+            Denied: admission would make something else of it than fewer steps on the same way.
+        """
+        fields = lever.fields(wanted)
+        seen = await foreseen(self.api, lever.ref, fields, lever.subresource)
+        if seen == [field.after for field in fields]:
+            return wanted, ()
+        got = int(seen[0] or 0)
+        is_on_the_way = min(lever.ordered, wanted) <= got <= max(lever.ordered, wanted)
+        if not is_on_the_way or len(fields) > 1:
+            shown = ", ".join(f"{f.name} {_shown(v)}" for f, v in zip(fields, seen, strict=True))
+            raise Denied(
+                f"the cluster's admission would not set {wanted} replicas, but leave {shown} in"
+                f" {lever.ref}"
+            )
+        return got, (f"asked for {wanted} replicas, but the cluster's admission makes it {got}",)
 
     def _sized(
         self, context: Context, value: ScaleValue, ordered: int
@@ -223,13 +260,17 @@ class Scale(ClusterAction):
             f" {memo.wanted} {are(memo.wanted)} wanted"
         )
         message = f"{message}: {why}" if why else message
-        is_partly = memo.ordered < seen.ready < memo.wanted
+        is_partly = memo.ready_before < seen.ready < memo.wanted
         return Outcome.warned(message) if is_partly else Outcome.failed(message)
 
 
 def _reached(memo: _Memo, seen: Replicas) -> Outcome:
     """The outcome once the effect holds; an autoscaler may set more replicas than its minimum."""
     steps = f"{memo.workload}: replicas {memo.ordered} -> {seen.ordered}"
+    if seen.ready < memo.wanted:
+        return Outcome.warned(
+            f"{steps}, {seen.ready} of {seen.ordered} ready, {memo.ready_before} were before"
+        )
     if seen.ordered == memo.wanted:
         return Outcome.passed(f"{steps}, all ready")
     if not memo.is_fewer:
@@ -253,7 +294,9 @@ def _shown(number: Any) -> str:
     return "unset" if number is None else str(number)
 
 
-def _memo(workload: Workload, lever: Lever, fields: list[Field], wanted: int) -> dict[str, Any]:
+def _memo(
+    workload: Workload, lever: Lever, fields: list[Field], wanted: int, before: Replicas
+) -> dict[str, Any]:
     memo = _Memo(
         workload=workload.ref,
         holder=lever.ref,
@@ -265,6 +308,8 @@ def _memo(workload: Workload, lever: Lever, fields: list[Field], wanted: int) ->
         planned_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         uid=meta_of(workload.live).get("uid", ""),
         holder_uid=lever.uid,
+        missing=before.missing,
+        ready=before.ready,
     )
     return memo.model_dump(mode="json")
 

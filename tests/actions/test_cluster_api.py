@@ -15,6 +15,7 @@ import yaml
 from keptn_remedy import PermanentError, TemporaryError
 from keptn_remedy.testing import HttpPeer, http_peer
 from keptn_remedy_actions.cluster import DEPLOYMENT, POD, Ref, api
+from keptn_remedy_actions.cluster.action import ClusterAction
 from keptn_remedy_actions.cluster.api import (
     JSON_PATCH,
     ClusterApi,
@@ -22,18 +23,24 @@ from keptn_remedy_actions.cluster.api import (
     Forbidden,
     NotFound,
     Unprocessable,
+    Unreachable,
 )
 from keptn_remedy_actions.cluster.settings import KubernetesSettings
 
 CARTS = Ref(DEPLOYMENT, "shop", "carts")
 
 
-def kubeconfig(folder: Path, url: str, token: str = "secret-of-ours") -> str:  # noqa: S107  of a peer
+def kubeconfig(
+    folder: Path,
+    url: str,
+    token: str = "secret-of-ours",  # noqa: S107  of a peer
+    **cluster: str,
+) -> str:
     path = folder / "kubeconfig"
     content = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "c", "cluster": {"server": url.rstrip("/")}}],
+        "clusters": [{"name": "c", "cluster": {"server": url.rstrip("/"), **cluster}}],
         "users": [{"name": "u", "user": {"token": token}}],
         "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
         "current-context": "x",
@@ -118,6 +125,53 @@ async def test_causes_are_told_and_an_echoed_object_is_not(
 async def test_the_page_of_a_proxy_is_no_crash(cluster: ClusterApi, peer: HttpPeer) -> None:
     peer.answer(502, body=b"<html>bad gateway</html>")
     with pytest.raises(TemporaryError, match="answered 502: <html>bad gateway"):
+        await cluster.get(CARTS)
+
+
+async def test_a_page_in_place_of_an_object_is_not_taken_for_one(
+    cluster: ClusterApi, peer: HttpPeer
+) -> None:
+    """Such as the login page of a proxy: an empty object would have 0 replicas."""
+    peer.answer(200, body=b"<html>please log in</html>")
+    with pytest.raises(TemporaryError, match=f"at {peer.url} answered 200, no JSON: <html>please"):
+        await cluster.get(CARTS, "scale")
+
+
+@pytest.mark.parametrize("status", [400, 409, 422, 429, 500, 503])
+async def test_a_denial_is_final_whatever_status_it_has(
+    cluster: ClusterApi, peer: HttpPeer, status: int
+) -> None:
+    """A webhook chooses the code of its denial."""
+    denial = 'admission webhook "no.example.com" denied the request: freeze'
+    peer.answer(status, json={"kind": "Status", "code": status, "message": denial})
+    with pytest.raises(PermanentError, match="denied the request: freeze") as caught:
+        await cluster.patch(CARTS, JSON_PATCH, [])
+    assert not isinstance(caught.value, Unprocessable)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_an_error_of_a_proxy_names_it_and_the_cluster(
+    peer: HttpPeer, tmp_path: Path, scheme: str
+) -> None:
+    proxy = {"proxy-url": peer.url.replace("http://", "http://bob:hunter2@")}
+    path = kubeconfig(tmp_path, f"{scheme}://cluster.example:6443", **proxy)
+    cluster = ClusterApi(KubernetesSettings(kubeconfig=path))
+    peer.answer(407, body=b"who are you?")
+    way = f"the API server at {scheme}://cluster.example:6443 through the proxy {peer.url}"
+    with pytest.raises((TemporaryError, PermanentError), match=way) as caught:
+        await cluster.get(CARTS)
+    await cluster.close()
+    assert "407" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_a_proxy_of_the_environment_is_named_too(
+    cluster: ClusterApi, peer: HttpPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_PROXY", "no_proxy", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    with pytest.raises(Unreachable, match=f"at {peer.url} through the proxy http://127.0.0.1:9: "):
         await cluster.get(CARTS)
 
 
@@ -221,6 +275,25 @@ async def test_a_call_that_is_never_answered_ends(
     monkeypatch.setattr(api, "REQUEST_SECONDS", 0.05)
     with peer.hold(), pytest.raises(TimeoutError):
         await cluster.get(CARTS)
+
+
+async def test_a_write_waits_longer_than_the_api_server_waits_for_webhooks(
+    cluster: ClusterApi, peer: HttpPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert api.WRITE_SECONDS > 34
+    assert ClusterAction.timeout > 2 * api.WRITE_SECONDS + api.REQUEST_SECONDS
+    monkeypatch.setattr(api, "WRITE_SECONDS", 0.05)
+    said = rf"^PATCH .*/carts: the API server at {peer.url} gave no answer within 0\.05 s$"
+    with peer.hold(), pytest.raises(TimeoutError, match=said):
+        await cluster.patch(CARTS, JSON_PATCH, [])
+
+
+async def test_a_dry_run_is_the_clients_own_parameter(cluster: ClusterApi, peer: HttpPeer) -> None:
+    """In any other spelling, it would be ignored, and the change be made."""
+    peer.answer(json={}, times=None)
+    await cluster.patch(CARTS, JSON_PATCH, [], "scale", dry_run=True)
+    await cluster.patch(CARTS, JSON_PATCH, [], "scale")
+    assert [request.query.get("dryRun") for request in peer.requests] == ["All", None]
 
 
 @pytest.mark.parametrize(

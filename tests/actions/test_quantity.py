@@ -55,6 +55,23 @@ def test_under_some_names_a_bare_number_is_added(spelling: str, adds: bool) -> N
     assert (Scale.own_spelling(spelling) in ADDING) is adds
 
 
+@pytest.mark.parametrize(
+    ("sent", "wanted"), [(2, 5), ("2", 5), (" 2 ", 5), (2.0, 5), ("+2", 5), (-1, 2), ("150%", 5)]
+)
+def test_an_increment_in_a_map_is_added_whatever_the_action_is_called(
+    sent: Any, wanted: int
+) -> None:
+    value = VALUE.validate_python({"increment": sent, "max": 9})
+    assert value.replicas.of(3, bare_adds=False) == wanted
+    assert value.max == 9
+    assert "increment" not in value.foreign
+
+
+@pytest.mark.parametrize("sent", [None, True, "many", {}])
+def test_an_increment_that_is_no_number_is_refused(sent: Any) -> None:
+    assert "number of replicas" in mistake({"increment": sent})
+
+
 def test_percentages_are_exact_before_they_are_rounded_up() -> None:
     assert read_quantity("110%").of(100, bare_adds=False) == 110
 

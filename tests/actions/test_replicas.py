@@ -86,10 +86,12 @@ async def verified(looks: Records, monkeypatch: pytest.MonkeyPatch, **settings: 
 
     monkeypatch.setattr(replicas, "look", looks)
     monkeypatch.setattr(Scale, "_overridden", nobody)
-    contested = settings.pop("contested", False)
+    stored = {
+        name: settings.pop(name) for name in ("contested", "missing", "ready") if name in settings
+    }
     action = Scale(Scale.Settings(service_host="::1", service_port="1", **settings))
     async with driven(action) as drive:
-        outcome = await drive.verify(Plan((), memo=memo(contested=contested)))
+        outcome = await drive.verify(Plan((), memo=memo(**stored)))
     assert outcome.result == "pass"
     return time.monotonic() - looks.changed_at
 
@@ -106,3 +108,11 @@ async def test_where_another_controller_has_a_will_of_its_own_it_takes_longer(
     monkeypatch.setattr("keptn_remedy_actions.cluster.settings._SETTLE_SECONDS", 0.4)
     monkeypatch.setattr("keptn_remedy_actions.cluster.settings._CONTESTED_SETTLE_SECONDS", 1.2)
     assert await verified(Records(3), monkeypatch, contested=contested) >= seconds
+
+
+async def test_pods_that_were_missing_get_their_time_while_they_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """None of two was ready at planning; each that comes begins the settling anew."""
+    looks = Records(1, 2, 3)
+    assert await verified(looks, monkeypatch, settle_seconds=0.6, missing=2, ready=0) >= 0.6

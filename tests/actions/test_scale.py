@@ -6,9 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from keptn_remedy import Denied, PermanentError, Plan
-from keptn_remedy_actions.cluster import DEPLOYMENT, HPA, SCALED_OBJECT, STATEFUL_SET, Kind
+from keptn_remedy_actions.cluster import (
+    DEPLOYMENT,
+    HPA,
+    OLD_HPA,
+    ROLLOUT,
+    SCALED_OBJECT,
+    STATEFUL_SET,
+    Kind,
+)
 from keptn_remedy_actions.scale import Scale
 from tests.actions.driving import Driven, driven
 from tests.actions.objects import showing
@@ -22,8 +31,10 @@ CARTS = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "carts"}
 @pytest.fixture
 def cluster(tmp_path: Path) -> Cluster:
     @asynccontextmanager
-    async def acting(objects: Objects, **settings: Any) -> AsyncIterator[Driven]:
-        async with showing(tmp_path, objects) as kubeconfig:
+    async def acting(
+        objects: Objects, server: Mapping[str, Any] | None = None, **settings: Any
+    ) -> AsyncIterator[Driven]:
+        async with showing(tmp_path, objects, **server or {}) as kubeconfig:
             action = Scale(Scale.Settings(kubeconfig=kubeconfig, **settings))
             async with driven(action) as drive:
                 yield drive
@@ -83,6 +94,190 @@ async def test_an_hpa_is_changed_within_the_ceiling(cluster: Cluster) -> None:
         f"{target} maxReplicas {of}: 4 -> 6",
     ]
     assert plan.notes == ("asked for 9 replicas, but KUBERNETES_MAX_REPLICAS is 6: set to 6",)
+
+
+@pytest.mark.parametrize(("lacks", "version"), [((), "v2"), ((HPA,), "v1")])
+async def test_an_hpa_is_changed_in_the_newest_version_that_is_served(
+    cluster: Cluster, lacks: tuple[Kind, ...], version: str
+) -> None:
+    """In v1 an Object metric of type AverageValue is invalid, whatever is changed."""
+    kind = OLD_HPA if lacks else HPA
+    objects = {(DEPLOYMENT, "carts"): replicas(3), (kind, "carts"): hpa(2, 4)}
+    async with cluster(objects, {"lacks": lacks}) as drive:
+        plan = await drive.plan("+2")
+    assert plan.memo["holder"]["kind"]["version"] == version
+
+
+GONE_SOON = {"name": "carts", "deletionTimestamp": "2026-01-01T00:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("more", "going"),
+    [
+        ({(DEPLOYMENT, "carts"): {"metadata": GONE_SOON, **replicas(3)}}, "Deployment carts"),
+        ({(HPA, "carts"): {"metadata": GONE_SOON, **hpa(2, 4)}}, "HorizontalPodAutoscaler carts"),
+        (
+            {
+                (SCALED_OBJECT, "carts"): {
+                    "metadata": GONE_SOON,
+                    "spec": {"scaleTargetRef": {"name": "carts"}},
+                }
+            },
+            "ScaledObject carts",
+        ),
+    ],
+)
+async def test_what_is_being_deleted_is_not_scaled(
+    cluster: Cluster, more: Objects, going: str
+) -> None:
+    async with cluster({(DEPLOYMENT, "carts"): replicas(3), **more}) as drive:
+        with pytest.raises(Denied, match=f"^{going} in sockshop-production is being deleted"):
+            await drive.plan("+1")
+
+
+def condition(name: str, status: str, message: str) -> Any:
+    return {"status": {"conditions": [{"type": name, "status": status, "message": message}]}}
+
+
+SCALED = {"spec": {"scaleTargetRef": {"name": "carts"}}}
+QUOTA = condition("ReplicaFailure", "True", 'pods "carts-x" is forbidden: exceeded quota')
+MUTE = condition("AbleToScale", "False", "the HPA controller was unable to get the target's scale")
+UNREADY = condition("Ready", "False", "ScaledObject doesn't have correct triggers specification")
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({(HPA, "carts"): {**hpa(2, 4), **MUTE}}, "can't act: the HPA controller was unable"),
+        ({(SCALED_OBJECT, "carts"): {**SCALED, **UNREADY}}, "can't act: ScaledObject doesn't have"),
+        ({(DEPLOYMENT, "carts"): {**replicas(3), **QUOTA}}, "can't get more pods: pods .*quota"),
+    ],
+)
+async def test_who_says_that_it_cannot_act_is_believed_at_planning(
+    cluster: Cluster, more: Objects, why: str
+) -> None:
+    async with cluster({(DEPLOYMENT, "carts"): replicas(3), **more}) as drive:
+        with pytest.raises(Denied, match=why):
+            await drive.plan("+2")
+
+
+async def test_a_rollout_with_an_invalid_spec_is_not_scaled(cluster: Cluster) -> None:
+    """Its controller ignores it until the spec is mended."""
+    invalid = condition("InvalidSpec", "True", "spec.strategy.strategy: Required value")
+    async with cluster({(ROLLOUT, "carts"): {**replicas(3), **invalid}}) as drive:
+        with pytest.raises(Denied, match=r"can't act: spec\.strategy\.strategy: Required value"):
+            await drive.plan("+1")
+
+
+async def test_a_refused_template_is_no_reason_against_more_pods_of_the_old_one(
+    cluster: Cluster,
+) -> None:
+    refused = condition("ReplicaFailure", "True", 'pods "x" is forbidden: violates PodSecurity')
+    for updated, is_refused in ((0, False), (3, True)):
+        refused["status"] |= {"replicas": 3, "updatedReplicas": updated}
+        async with cluster({(DEPLOYMENT, "carts"): {**replicas(3), **refused}}) as drive:
+            if is_refused:
+                with pytest.raises(Denied, match=r"can't get more pods: .*violates PodSecurity"):
+                    await drive.plan("+1")
+            else:
+                assert (await drive.plan("+1")).changes
+
+
+async def test_fewer_pods_need_no_quota(cluster: Cluster) -> None:
+    async with cluster({(DEPLOYMENT, "carts"): {**replicas(3), **QUOTA}}) as drive:
+        assert [change.after for change in (await drive.plan("-1")).changes] == [2]
+
+
+@pytest.mark.parametrize(("ordered", "is_idle"), [(0, True), (3, False)])
+async def test_an_idle_scaled_object_brings_no_pods_for_its_minimum(
+    cluster: Cluster, ordered: int, is_idle: bool
+) -> None:
+    spec = {"scaleTargetRef": {"name": "carts"}, "idleReplicaCount": 0, "minReplicaCount": 2}
+    objects = {
+        (DEPLOYMENT, "carts"): replicas(ordered),
+        (SCALED_OBJECT, "carts"): {"spec": spec},
+    }
+    async with cluster(objects) as drive:
+        if is_idle:
+            with pytest.raises(Denied, match="idleReplicaCount 0 until a trigger of it is active"):
+                await drive.plan("+2")
+        else:
+            assert [change.after for change in (await drive.plan("+2")).changes] == [5]
+
+
+# Admission, by a server that answers dry runs as a cluster with policies does
+
+
+def capped(most: int) -> Callable[[Any], Any]:
+    def admit(patched: Any) -> Any:
+        patched["spec"]["replicas"] = min(patched["spec"]["replicas"], most)
+        return patched
+
+    return admit
+
+
+async def test_what_admission_makes_of_a_number_is_planned(cluster: Cluster) -> None:
+    objects = {(DEPLOYMENT, "carts"): replicas(3)}
+    async with cluster(objects, {"admit": capped(5)}) as drive:
+        plan = await drive.plan(9)
+    assert steps(plan) == ["deployments.apps/sockshop-production/carts replicas: 3 -> 5"]
+    assert plan.notes == ("asked for 9 replicas, but the cluster's admission makes it 5",)
+    assert plan.replicas == (3, 5)
+
+
+@pytest.mark.parametrize(("most", "changes"), [(3, 0), (2, None)])
+async def test_what_admission_turns_round_is_not_done(
+    cluster: Cluster, most: int, changes: int | None
+) -> None:
+    async with cluster({(DEPLOYMENT, "carts"): replicas(3)}, {"admit": capped(most)}) as drive:
+        if changes is None:
+            with pytest.raises(Denied, match="would not set 9 replicas, but leave replicas 2"):
+                await drive.plan(9)
+        else:
+            plan = await drive.plan(9)
+            assert plan.changes == ()
+            assert "admission makes it 3" in plan.notes[0]
+
+
+def refused(code: int, message: str) -> Callable[[Any], Any]:
+    return lambda _: web.json_response({"message": message, "code": code}, status=code)
+
+
+async def test_a_denial_is_known_at_planning(cluster: Cluster) -> None:
+    denial = 'admission webhook "no.example.com" denied the request: freeze until Monday'
+    objects = {(DEPLOYMENT, "carts"): replicas(3)}
+    async with cluster(objects, {"admit": refused(400, denial)}) as drive:
+        with pytest.raises(PermanentError, match="denied the request: freeze until Monday"):
+            await drive.plan("+1")
+
+
+async def test_a_conflict_about_an_object_that_nobody_changed_is_a_refusal(
+    cluster: Cluster,
+) -> None:
+    objects = {(DEPLOYMENT, "carts"): {"metadata": {"resourceVersion": "7"}, **replicas(3)}}
+    async with cluster(objects, {"admit": refused(409, "not now")}) as drive:
+        with pytest.raises(PermanentError, match="refused, as nobody changed it meanwhile: "):
+            await drive.plan("+1")
+
+
+async def test_a_webhook_that_takes_no_part_in_dry_runs_is_asked_later(cluster: Cluster) -> None:
+    said = 'admission webhook "x" does not support dry run'
+    objects = {(DEPLOYMENT, "carts"): replicas(3)}
+    async with cluster(objects, {"admit": refused(400, said)}) as drive:
+        assert [change.after for change in (await drive.plan(9)).changes] == [9]
+
+
+@pytest.mark.parametrize("released", [True, False])
+async def test_who_applied_the_field_is_told_who_owns_it_until_the_undo(
+    cluster: Cluster, released: bool
+) -> None:
+    fields: Any = {"f:spec": {"f:replicas": {}}}
+    entry = {"manager": "helm", "operation": "Apply", "fieldsV1": fields}
+    carts = {"metadata": {"name": "carts", "managedFields": [entry]}, **replicas(3)}
+    async with cluster({(DEPLOYMENT, "carts"): carts}, release_fields=released) as drive:
+        notes = (await drive.plan(4)).notes
+    told = "keptn-remedy owns replicas of Deployment carts in sockshop-production; the next"
+    assert [told in note and "helm" in note for note in notes] == ([] if released else [True])
 
 
 async def test_an_hpa_of_another_workload_is_none_of_our_business(cluster: Cluster) -> None:

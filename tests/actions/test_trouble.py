@@ -116,6 +116,28 @@ async def test_what_its_containers_say_is_told(
     assert found == (f"pod carts-1: {told}" if told else "")
 
 
+async def test_a_long_refusal_is_told_whole_and_a_longer_one_cut_with_a_mark(
+    tmp_path: Path,
+) -> None:
+    told = (
+        'pods "carts" is forbidden: violates PodSecurity "restricted:latest": ' + "seccomp, " * 50
+    )
+    failing = workload()
+    failing = Workload(
+        failing.ref,
+        {
+            **failing.live,
+            "status": {
+                "conditions": [{"type": "ReplicaFailure", "status": "True", "message": told}]
+            },
+        },
+    )
+    async with cluster(tmp_path, {}) as api:
+        assert await trouble.reasons(api, failing) == told.strip()
+        failing.live["status"]["conditions"][0]["message"] = told * 2
+        assert (await trouble.reasons(api, failing)).endswith("seccomp,…")
+
+
 async def test_pods_of_a_workload_that_selects_none_are_not_told(tmp_path: Path) -> None:
     waiting = {"name": "a", "state": {"waiting": {"reason": "ErrImagePull"}}}
     others = {(POD, "others-1"): {"status": {"containerStatuses": [waiting]}}}

@@ -1,19 +1,21 @@
-"""A plain HTTP proxy before an API server: a test holds patches there, or drops them."""
+"""A plain HTTP proxy before an API server: a test holds patches there, drops, or rewrites them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import yaml
 from aiohttp import web
 
 from keptn_remedy.testing.http_peer import hang_up
-from tests.cluster.client import ApiError, Cluster
+from tests.cluster.client import ApiError, Cluster, Json
 
 # Tests of outages kill the API server: then the client's connection is cut, too.
 LOST = (aiohttp.ClientError, TimeoutError)
@@ -26,6 +28,26 @@ class Moment(Enum):
     ANSWER = auto()
 
 
+@dataclass(frozen=True)
+class Denial:
+    """What an API server answers where admission denies a request."""
+
+    code: int
+    status: Json
+
+
+Admit = Callable[[web.BaseRequest, Any], Any]
+"""Stands in for admission: returns the patch to pass on, or a `Denial`."""
+
+
+def as_sent(_: web.BaseRequest, patch: Any) -> Any:
+    return patch
+
+
+def _changes(request: web.BaseRequest) -> bool:
+    return request.method == "PATCH" and "dryRun" not in request.query
+
+
 class Gateway:
     """Use as `async with Gateway.before(kubeconfig, tmp_path) as gateway`.
 
@@ -36,6 +58,7 @@ class Gateway:
         self.kubeconfig = Path()
         self.under_way = 0  # requests that came and were not answered yet
         self.changes = 0  # patches that took effect
+        self.admit: Admit = as_sent
         self._cluster = cluster
         self._held_at: Moment | None = None
         self._held: list[tuple[Moment, asyncio.Future[bool]]] = []
@@ -95,7 +118,7 @@ class Gateway:
             self.under_way -= 1
 
     async def _passes(self, moment: Moment, request: web.BaseRequest) -> bool:
-        if request.method != "PATCH" or self._held_at is not moment:
+        if not _changes(request) or self._held_at is not moment:
             return True
         verdict: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._held.append((moment, verdict))
@@ -103,13 +126,15 @@ class Gateway:
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         body = await request.json() if request.can_read_body else None
+        if request.method == "PATCH" and isinstance(body := self.admit(request, body), Denial):
+            return web.json_response(body.status, status=body.code)
         try:
             said = await self._cluster.call(
                 request.method, request.path, body, query=dict(request.query)
             )
         except ApiError as error:
             return web.json_response(error.body, status=error.status)
-        self.changes += request.method == "PATCH"
+        self.changes += _changes(request)
         return web.json_response(said)
 
     def _write_kubeconfig(self, folder: Path, port: int) -> None:

@@ -7,11 +7,10 @@ from urllib.parse import urlsplit
 import certifi
 import pytest
 import yaml
-from aiohttp import ClientConnectorCertificateError
 
 from keptn_remedy import PermanentError, TemporaryError
 from keptn_remedy_actions.cluster import DEPLOYMENT, Ref
-from keptn_remedy_actions.cluster.api import ClusterApi
+from keptn_remedy_actions.cluster.api import ClusterApi, Unreachable
 from keptn_remedy_actions.cluster.settings import KubernetesSettings
 from tests.cluster.access import kubeconfig_of, service_account
 from tests.cluster.namespace import Namespace
@@ -78,7 +77,7 @@ async def test_a_cluster_that_is_not_the_mounted_one_is_not_trusted(
     with pytest.raises(PermanentError, match="can't connect to the cluster"):
         await api.get(carts)
     (tmp_path / "ca.crt").write_text(WORLD_OUTSIDE)
-    with pytest.raises(ClientConnectorCertificateError):
+    with pytest.raises(Unreachable, match="certificate verify failed"):
         await api.get(carts)
     await mount(namespace, tmp_path)  # the cluster's were replaced: no restart is needed
     with pytest.raises(TemporaryError, match="a moment ago"):

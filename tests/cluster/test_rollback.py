@@ -62,7 +62,7 @@ async def test_a_broken_image_is_replaced_by_the_revision_that_served_before(
     outcome = await rolled_back(drive)
     assert outcome.message == (
         f"{carts.kind} carts in {namespace.name}: revision 3 (image {BROKEN_IMAGE}) ->"
-        f" revision 2 (image {IMAGES[1]})"
+        f" revision 2 (image {IMAGES[1]}), which is revision 4 now"
     )
     assert outcome.result == "pass"
     await runs_only(carts, IMAGES[1])

@@ -197,6 +197,20 @@ async def test_a_pod_that_came_after_the_look_is_left(
     assert await uids(carts) == after
 
 
+async def test_stuck_pods_of_a_parallel_set_are_deleted_whichever_comes_first(
+    api: ClusterApi, namespace: Namespace
+) -> None:
+    """Where MaxUnavailableStatefulSet is on (1.35), the controller may leave them, as here."""
+    carts = await outdated(namespace, podManagementPolicy="Parallel")
+    await unready(namespace, 0, since=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+    await unready(namespace, 1, 2)
+    before = await uids(carts)
+    assert await delete_stuck(api, await look(carts)) == "carts-1", "carts-0 may recover"
+    await namespace.until("pods", "carts-1", lambda it: _is_another(it, before["carts-1"]))
+    assert await delete_stuck(api, await look(carts)) == "carts-2"
+    assert (await uids(carts))["carts-0"] == before["carts-0"]
+
+
 async def test_what_it_waits_for_is_told(api: ClusterApi, namespace: Namespace) -> None:
     carts = await namespace.stateful_set(replicas=2)
     assert await obstacle(api, await look(carts)) == ""

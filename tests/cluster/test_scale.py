@@ -62,6 +62,9 @@ async def test_a_bare_number_is_an_increment_where_keptns_helm_service_said_so(
     named(drive, "scaling")
     assert (await scaled(drive, "1")).result == "pass"
     assert await workload.ordered() == 3
+    named(drive, "increment")
+    assert (await scaled(drive, 1)).result == "pass"
+    assert await workload.ordered() == 4
     named(drive, "scale-replicas")
     assert (await scaled(drive, "1")).result == "pass"
     assert await workload.ordered() == 1
@@ -219,6 +222,19 @@ async def test_a_workload_that_is_deleted_meanwhile_is_not_missed_silently(
         await drive.verify(plan)
     with pytest.raises(Denied, match=f"^Deployment carts in {namespace.name} is gone$"):
         await drive.undo(plan)
+
+
+async def test_a_disruption_budget_is_asked_though_the_api_server_does_not(
+    drive: Driven, namespace: Namespace
+) -> None:
+    await namespace.deployment(replicas=3)
+    served = (await namespace.cluster.get("/apis/policy"))["preferredVersion"]["groupVersion"]
+    path = f"/apis/{served}/namespaces/{namespace.name}/poddisruptionbudgets"
+    spec = {"minAvailable": 2, "selector": {"matchLabels": {"app": "carts"}}}
+    await namespace.cluster.create(path, {"metadata": {"name": "two"}, "spec": spec})
+    with pytest.raises(Denied, match="PodDisruptionBudget two wants 2 pods available, so"):
+        await drive.plan(1)
+    assert (await drive.run(2)).result == "pass"
 
 
 # What keeps pods from becoming ready

@@ -46,7 +46,12 @@ EVERYTHING: Json = {
     "extraVolumes": [{"name": "flags", "emptyDir": {}}],
     "extraVolumeMounts": [{"name": "flags", "mountPath": "/flags"}],
     "unleash": {"url": "http://unleash.flags:4242", "project": "shop", **UNLEASH},
-    "kubernetes": {"allowZero": True, "ownerPolicy": "helm=proceed", "settleSeconds": 7.5},
+    "kubernetes": {
+        "allowZero": True,
+        "ownerPolicy": "helm=proceed",
+        "settleSeconds": 7.5,
+        "releaseFields": True,
+    },
     "actions": ALL["actions"],
     "rbac": {
         **TARGETS,

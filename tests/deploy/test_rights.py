@@ -29,12 +29,14 @@ LOOKING = {("apps", kind, verb) for kind in KINDS[:2] for verb in ("get", "list"
     ("", "events", "list"),
     ("", "events", "create"),
 }
+BUDGETS = {("policy", "poddisruptionbudgets", "list")}
 CHANGING = {("apps", kind, "patch") for kind in KINDS} | {
     ("apps", "daemonsets", "get"),
     ("apps", "daemonsets", "list"),
 }
 NEEDS = {
     "scale": {
+        *BUDGETS,
         *(("apps", f"{kind}/scale", verb) for kind in KINDS[:2] for verb in ("get", "patch")),
         *(("autoscaling", "horizontalpodautoscalers", v) for v in ("get", "list", "patch")),
     },
@@ -44,7 +46,7 @@ NEEDS = {
         ("apps", "controllerrevisions", "list"),
         ("", "pods", "delete"),
     },
-    "restart": CHANGING,
+    "restart": CHANGING | BUDGETS,
 }  # fmt: skip
 OF_ROLLOUTS = {
     "scale": {("argoproj.io", "rollouts/scale", "get"), ("argoproj.io", "rollouts/scale", "patch")},

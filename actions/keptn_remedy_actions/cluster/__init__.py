@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -41,7 +41,9 @@ DAEMON_SET = Kind("DaemonSet", "apps", "v1", "daemonsets")
 REPLICA_SET = Kind("ReplicaSet", "apps", "v1", "replicasets")
 CONTROLLER_REVISION = Kind("ControllerRevision", "apps", "v1", "controllerrevisions")
 ROLLOUT = Kind("Rollout", "argoproj.io", "v1alpha1", "rollouts")
-HPA = Kind("HorizontalPodAutoscaler", "autoscaling", "v1", "horizontalpodautoscalers")
+HPA = Kind("HorizontalPodAutoscaler", "autoscaling", "v2", "horizontalpodautoscalers")
+# Kubernetes before 1.23. It can't hold every metric of v2, and then refuses any write.
+OLD_HPA = Kind("HorizontalPodAutoscaler", "autoscaling", "v1", "horizontalpodautoscalers")
 SCALED_OBJECT = Kind("ScaledObject", "keda.sh", "v1alpha1", "scaledobjects")
 POD = Kind("Pod", "", "v1", "pods")
 EVENT = Kind("Event", "", "v1", "events")
@@ -106,6 +108,19 @@ def name_of(found: Object) -> str:
 def uid_of(found: Object) -> str:
     uid: str = meta_of(found)["uid"]
     return uid
+
+
+def version_of(found: Object) -> str:
+    """Its `resourceVersion`, which each change replaces."""
+    version: str = meta_of(found).get("resourceVersion", "")
+    return version
+
+
+def condition_of(found: Object, name: str) -> Object:
+    """The condition of this type; an empty one if the object doesn't have it."""
+    conditions: Sequence[Object] = status_of(found).get("conditions") or ()
+    of_type = [each for each in conditions if each.get("type") == name]
+    return of_type[0] if of_type else {}
 
 
 def is_controlled_by(found: Object, owner: Object) -> bool:

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 from pydantic import BaseModel
 
 from keptn_remedy import Context, Denied, Plan, PlannedAction, Retry
-from keptn_remedy_actions.cluster import Object, Ref, kube_events, meta_of
-from keptn_remedy_actions.cluster.api import ClusterApi, NotFound
+from keptn_remedy_actions.cluster import Object, Ref, kube_events, managers, meta_of
+from keptn_remedy_actions.cluster.api import FAILURES, ClusterApi, NotFound
 from keptn_remedy_actions.cluster.settings import KubernetesSettings
 
 # Seconds between looks: short at first, longer later to spare the API server.
@@ -33,6 +33,8 @@ class ClusterAction(PlannedAction, ABC):
     """A planned action on a workload of a Kubernetes cluster; its memo extends `Target`."""
 
     env_prefix = "KUBERNETES_"
+    # A step has some reads and two writes, each of which may wait for webhooks.
+    timeout = 150.0
     # An API server that is being replaced is back within minutes; `deadline` is the real limit.
     retry = Retry(attempts=100, first=0.5, longest=10)
 
@@ -65,6 +67,25 @@ class ClusterAction(PlannedAction, ABC):
         message = f"undone: {'; '.join(map(str, plan.changes))}" if is_put_back else AS_BEFORE
         await kube_events.record(self.api, context, target.workload, live, "RemedyUndone", message)
         return None if is_put_back else AS_BEFORE
+
+    def ownership_notes(self, ref: Ref, live: Object, *pointers: str) -> tuple[str, ...]:
+        """A note where somebody's next server-side apply will conflict with what we change."""
+        appliers = {managers.appliers_of(live, pointer) for pointer in pointers} - {""}
+        if not appliers or self.settings.release_fields:
+            return ()
+        fields = ", ".join(pointer.rpartition("/")[2] for pointer in pointers)
+        note = (
+            f"until it is undone, keptn-remedy owns {fields} of {ref}; the next server-side apply"
+            f" by {', '.join(sorted(appliers))} conflicts: take it back with --force-conflicts"
+        )
+        return (note,)
+
+    async def let_go(self, context: Context, ref: Ref, *pointers: str) -> None:
+        """Give up our ownership of fields; a failure is only logged."""
+        try:
+            await managers.let_go(self.api, ref, pointers)
+        except FAILURES as error:
+            context.log.info("our entry stays in managedFields", of=str(ref), error=str(error))
 
     @abstractmethod
     async def put_back(self, context: Context, plan: Plan, live: Object) -> bool:

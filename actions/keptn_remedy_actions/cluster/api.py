@@ -6,17 +6,20 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from aiohttp import ClientError
+from aiohttp import ClientConnectionError, ClientError, ClientResponseError
 
 from keptn_remedy import PermanentError, TemporaryError
 from keptn_remedy_actions.cluster import Kind, Object, Ref
-from keptn_remedy_actions.cluster.connection import SERVICE_ACCOUNT, Connection
+from keptn_remedy_actions.cluster.answers import LONGEST, is_denial, reason_of
+from keptn_remedy_actions.cluster.connection import SERVICE_ACCOUNT, Connection, way_to
 from keptn_remedy_actions.cluster.settings import KubernetesSettings
 
 FIELD_MANAGER = "keptn-remedy"
 REQUEST_SECONDS = 15
+# The API server waits for admission webhooks, up to 34 s for a write.
+WRITE_SECONDS = 40
 PAGE = 500
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -28,7 +31,6 @@ _TEMPORARY = frozenset({408, 425, 429})
 # Within seconds a replaced token is mounted, and an authenticator has restarted.
 _UNAUTHORIZED_SECONDS = 15.0
 _FORGOTTEN_SECONDS = 60.0
-_LONGEST_REASON = 300
 # An API server that has just started may lack some rights and custom resources for a while.
 _STARTING_SECONDS = 10.0
 
@@ -49,8 +51,11 @@ class Unprocessable(PermanentError):
     """422: a failed `test` of a JSON patch, or an invalid object."""
 
 
+class Unreachable(TemporaryError, ClientConnectionError):
+    """No connection to the API server; says on which way."""
+
+
 _NAMED: Mapping[int, Callable[[str], Exception]] = {
-    403: Forbidden,
     404: NotFound,
     409: Conflict,
     422: Unprocessable,
@@ -60,8 +65,7 @@ _NAMED: Mapping[int, Callable[[str], Exception]] = {
 class ClusterApi:
     """One cluster. It connects at the first call; objects are plain JSON.
 
-    Calls raise TemporaryError, PermanentError or one of the above. Connection errors of aiohttp and
-    TimeoutError are passed on: the runner treats them as temporary.
+    Calls raise TemporaryError, PermanentError, one of the above, or TimeoutError.
     """
 
     def __init__(self, settings: KubernetesSettings, account: Path = SERVICE_ACCOUNT) -> None:
@@ -87,13 +91,21 @@ class ClusterApi:
                 return found
             query["continue"] = more
 
-    async def patch(self, ref: Ref, how: str, body: Any, subresource: str = "") -> Object:
-        """Patch an object; `how` is one of the media types above."""
+    async def patch(
+        self, ref: Ref, how: str, body: Any, subresource: str = "", *, dry_run: bool = False
+    ) -> Object:
+        """Patch an object, and return it as admission let it pass; `how` is one of the media types
+        above. With `dry_run`, the API server decides everything and stores nothing.
+        """
         query = {"fieldManager": FIELD_MANAGER}
+        query |= {"dryRun": "All"} if dry_run else {}
         return await self._call("patch", "PATCH", ref, subresource, query, body, how)
 
-    async def create(self, kind: Kind, namespace: str, body: Object) -> Object:
+    async def create(
+        self, kind: Kind, namespace: str, body: Object, *, dry_run: bool = False
+    ) -> Object:
         query = {"fieldManager": FIELD_MANAGER}
+        query |= {"dryRun": "All"} if dry_run else {}
         return await self._call("create", "POST", Ref(kind, namespace, ""), query=query, body=body)
 
     async def delete(self, ref: Ref, uid: str) -> None:
@@ -146,8 +158,10 @@ class ClusterApi:
         content_type: str | None,
     ) -> tuple[int, float | None, Object]:
         """Status, the `Retry-After` in seconds, and the answer."""
+        seconds, way = REQUEST_SECONDS if method == "GET" else WRITE_SECONDS, ""
         try:
             async with self._connection.client() as client:
+                way = way_to(client)
                 _, url, headers, body, _ = await client.param_serialize(
                     method,
                     path,
@@ -157,16 +171,26 @@ class ClusterApi:
                     auth_settings=["BearerToken"],
                 )
                 response = await client.call_api(
-                    method, url, headers, body, _request_timeout=REQUEST_SECONDS
+                    method, url, headers, body, _request_timeout=seconds
                 )
                 status, text = response.status, await response.read()
                 if status == 401:
                     await self._connection.renew(client)
-        except (ClientError, TimeoutError):
+        except TimeoutError:
             self._lost_at = time.monotonic()
-            raise
+            said = f"{method} {path}: {way} gave no answer within {seconds} s"
+            raise TimeoutError(said) from None
+        except ClientError as error:
+            self._lost_at = time.monotonic()
+            raise Unreachable(f"can't reach {way}: {_told(error)}") from error
         self._check_authorized(status)
-        return status, _seconds(response.headers.get("Retry-After")), _parsed(text)
+        answer = _parsed(text)
+        if answer is None:  # the page of a proxy
+            page = text.decode(errors="replace")[:LONGEST] or "an empty page"
+            if status < 300:
+                raise TemporaryError(f"{method} {path}: {way} answered {status}, no JSON: {page}")
+            answer = {"message": f"{page} (from {way})"}
+        return status, _seconds(response.headers.get("Retry-After")), answer
 
     def _check_authorized(self, status: int) -> None:
         """Raise for a 401: temporary at first, as tokens are replaced while we run."""
@@ -184,32 +208,34 @@ class ClusterApi:
 
 
 def _error(status: int, delay: float | None, answer: Object, where: str) -> Exception:
-    said = _reason(answer)
+    said = reason_of(answer)
+    if status == 403:
+        return Forbidden(f"not allowed: {where}: {said}")
+    message = f"{where}: the API server answered {status}: {said}"
+    if is_denial(answer):
+        return PermanentError(message)
     if named := _NAMED.get(status):
-        return named(f"{'not allowed: ' if status == 403 else ''}{where}: {said}")
+        return named(f"{where}: {said}")
     # The answer for a custom resource without its replicas field, which no retry would add.
     is_missing = status == 500 and "replicas" in said and "does not exist" in said
-    message = f"{where}: the API server answered {status}: {said}"
     if (status >= 500 and not is_missing) or status in _TEMPORARY:
         return TemporaryError(message, delay)
     return PermanentError(message)
 
 
-def _reason(status: Object) -> str:
-    """The reason in a Status object. A long one may quote a whole object, secrets included."""
-    details: Object = status.get("details") or {}
-    causes: Sequence[Object] = details.get("causes") or ()
-    said = "; ".join(f"{cause.get('field')}: {cause.get('message')}" for cause in causes)
-    said = said or status.get("message") or ""
-    return said if len(said) <= _LONGEST_REASON else str(status.get("reason"))
+def _told(error: ClientError) -> str:
+    if isinstance(error, ClientResponseError):  # of a proxy; its text has the proxy's password
+        return f"it answered {error.status} {error.message}"
+    return str(error) or type(error).__name__
 
 
-def _parsed(text: bytes) -> Object:
+def _parsed(text: bytes) -> Object | None:
+    """The answer; None if it is no JSON object."""
     try:
-        answer: Object = json.loads(text)
-    except ValueError:  # such as the page of a proxy
-        return {"message": text.decode(errors="replace")[:_LONGEST_REASON]}
-    return answer
+        answer: Any = json.loads(text)
+    except ValueError:
+        return None
+    return cast("Object", answer) if isinstance(answer, dict) else None
 
 
 def _seconds(retry_after: str | None) -> float | None:

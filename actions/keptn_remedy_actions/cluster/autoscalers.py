@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from keptn_remedy import Denied
 from keptn_remedy_actions.cluster import (
     HPA,
+    OLD_HPA,
     SCALED_OBJECT,
     Kind,
     Object,
@@ -20,6 +22,7 @@ from keptn_remedy_actions.cluster import (
 )
 from keptn_remedy_actions.cluster.api import ClusterApi, Forbidden, NotFound
 from keptn_remedy_actions.cluster.compare_and_set import Field
+from keptn_remedy_actions.cluster.obstacles import check_can_act, check_stays
 
 PAUSED = "autoscaling.keda.sh/paused"
 PAUSED_REPLICAS = "autoscaling.keda.sh/paused-replicas"
@@ -43,7 +46,13 @@ class Lever:
     subresource: str = ""
     high: str = ""
     most: int | None = None
-    uid: str = ""
+    live: Object = field(default_factory=dict[str, Any])
+    """The object with these fields, as it was read."""
+
+    @property
+    def uid(self) -> str:
+        uid: str = meta_of(self.live).get("uid", "")
+        return uid
 
     @property
     def least(self) -> int:
@@ -62,32 +71,50 @@ async def find_lever(api: ClusterApi, workload: Workload, scale: Object) -> Leve
     """Find what sets the workload's number of replicas.
 
     Raises:
-        Denied: several autoscalers claim the workload, or its autoscaler is switched off.
+        Denied: several autoscalers claim the workload, or its autoscaler is switched off, is being
+            deleted, or says that it can't act.
     """
     ordered = spec_of(scale).get("replicas") or 0
     scaled_object = await _only(api, SCALED_OBJECT, workload)
     if scaled_object:
+        ref = Ref(SCALED_OBJECT, workload.ref.namespace, name_of(scaled_object))
+        _check_acts(ref, scaled_object)
         return _of_keda(workload, scaled_object, ordered) or direct(workload, scale)
-    hpa = await _only(api, HPA, workload)
+    kind, hpa = await _hpa(api, workload)
     if not hpa:
         return direct(workload, scale)
+    ref = Ref(kind, workload.ref.namespace, name_of(hpa))
+    _check_acts(ref, hpa)
     if not ordered:
         raise Denied(
             f"{workload.ref} has 0 replicas, which switches its HorizontalPodAutoscaler off;"
             " scale it up by hand to switch it on again"
         )
-    return _of_hpa(workload, hpa, ordered)
+    return _of_hpa(ref, hpa, ordered)
+
+
+async def _hpa(api: ClusterApi, workload: Workload) -> tuple[Kind, Object | None]:
+    """The autoscaler, in the newest version that the cluster serves."""
+    try:
+        return HPA, _claiming(workload, HPA, await api.list(HPA, workload.ref.namespace))
+    except NotFound:
+        return OLD_HPA, await _only(api, OLD_HPA, workload)
+
+
+def _check_acts(ref: Ref, live: Object) -> None:
+    check_stays(ref, live)
+    check_can_act(ref, live)
 
 
 def direct(workload: Workload, scale: Object) -> Lever:
     """The workload's own scale subresource, without regard to an autoscaler."""
     ordered = spec_of(scale).get("replicas") or 0
-    uid = _uid(workload.live)
-    return Lever(workload.ref, "/spec/replicas", ordered, ordered, subresource="scale", uid=uid)
+    return Lever(
+        workload.ref, "/spec/replicas", ordered, ordered, subresource="scale", live=workload.live
+    )
 
 
-def _of_hpa(workload: Workload, hpa: Object, ordered: int) -> Lever:
-    ref = Ref(HPA, workload.ref.namespace, name_of(hpa))
+def _of_hpa(ref: Ref, hpa: Object, ordered: int) -> Lever:
     if owners := [o for o in meta_of(hpa).get("ownerReferences") or () if o.get("controller")]:
         owner = f"{owners[0]['kind']} {owners[0]['name']}"
         raise Denied(
@@ -101,7 +128,7 @@ def _of_hpa(workload: Workload, hpa: Object, ordered: int) -> Lever:
         max(ordered, least or 0),
         high="/spec/maxReplicas",
         most=most,
-        uid=_uid(hpa),
+        live=hpa,
     )
 
 
@@ -111,9 +138,15 @@ def _of_keda(workload: Workload, found: Object, ordered: int) -> Lever | None:
     notes, spec = annotations_of(found), spec_of(found)
     if (paused_at := notes.get(PAUSED_REPLICAS, "")).isdecimal():
         pointer = f"/metadata/annotations/{PAUSED_REPLICAS.replace('/', '~1')}"
-        return Lever(ref, pointer, paused_at, int(paused_at), uid=_uid(found))
+        return Lever(ref, pointer, paused_at, int(paused_at), live=found)
     if notes.get(PAUSED, "false") != "false":
         return None
+    idle = spec.get("idleReplicaCount")
+    if idle is not None and ordered <= idle:
+        raise Denied(
+            f"{ref} keeps {workload.ref} at its idleReplicaCount {idle} until a trigger of it is"
+            " active: until then no minimum brings pods"
+        )
     least, most = spec.get("minReplicaCount"), spec.get("maxReplicaCount")
     return Lever(
         ref,
@@ -122,17 +155,16 @@ def _of_keda(workload: Workload, found: Object, ordered: int) -> Lever | None:
         max(ordered, least or 0),
         high="/spec/maxReplicaCount",
         most=most,
-        uid=_uid(found),
+        live=found,
     )
 
 
-def _uid(found: Object) -> str:
-    uid: str = meta_of(found).get("uid", "")
-    return uid
-
-
 async def _only(api: ClusterApi, kind: Kind, workload: Workload) -> Object | None:
-    claims = [each for each in await _all(api, kind, workload) if _claims(each, workload.ref)]
+    return _claiming(workload, kind, await _all(api, kind, workload))
+
+
+def _claiming(workload: Workload, kind: Kind, found: Sequence[Object]) -> Object | None:
+    claims = [each for each in found if _claims(each, workload.ref)]
     if len(claims) > 1:
         names = ", ".join(map(name_of, claims))
         raise Denied(f"several {kind.plural} claim {workload.ref}: {names}")
@@ -145,7 +177,7 @@ async def _all(api: ClusterApi, kind: Kind, workload: Workload) -> Sequence[Obje
     except NotFound:  # KEDA is not installed
         return ()
     except Forbidden:
-        if kind == HPA:
+        if kind == OLD_HPA:
             raise
         return ()  # with KEDA, its HPA names the ScaledObject
 

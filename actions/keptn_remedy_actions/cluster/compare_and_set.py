@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from keptn_remedy import PermanentError
-from keptn_remedy_actions.cluster import Object, Ref
+from keptn_remedy_actions.cluster import Object, Ref, version_of
 from keptn_remedy_actions.cluster.api import JSON_PATCH, ClusterApi, Conflict, Unprocessable
+from keptn_remedy_actions.cluster.rehearsal import check_changed, rehearse
 
 _MOST_CONFLICTS = 10
 
@@ -52,6 +53,29 @@ class ChangedMeanwhile(PermanentError):
         self.seen = seen
 
 
+class Altered(PermanentError):
+    """The cluster's admission stored another value than we sent."""
+
+    def __init__(self, ref: Ref, field: Field, seen: Any) -> None:
+        super().__init__(
+            f"{field.name} of {ref} was set to {field.after}, and the cluster's admission made it"
+            f" {seen}"
+        )
+
+
+async def foreseen(
+    api: ClusterApi, ref: Ref, fields: Sequence[Field], subresource: str = ""
+) -> list[Any]:
+    """The values that the fields would have after the patch, by a dry run of it.
+
+    Raises:
+        PermanentError: the patch would be refused.
+        Conflict: the object kept changing.
+    """
+    answer = await rehearse(api, ref, JSON_PATCH, [_set(field) for field in fields], subresource)
+    return [field.after if answer is None else field.seen_in(answer) for field in fields]
+
+
 async def compare_and_set(
     api: ClusterApi, ref: Ref, fields: Sequence[Field], subresource: str = "", *, uid: str = ""
 ) -> bool:
@@ -61,9 +85,12 @@ async def compare_and_set(
 
     Raises:
         ChangedMeanwhile: a field has neither its recorded nor its wanted value.
+        Altered: admission changed a value on its way.
+        PermanentError: the patch is refused.
         Conflict: the object kept changing.
     """
     rejected: Unprocessable | None = None
+    conflict: tuple[Conflict, str] | None = None
     for _ in range(_MOST_CONFLICTS):
         live = await api.get(ref, subresource)
         if all(field.seen_in(live) == field.after for field in fields):
@@ -73,28 +100,36 @@ async def compare_and_set(
                 raise ChangedMeanwhile(ref, field, seen)
         if rejected:  # for another reason than a `test`: the values are as recorded
             raise rejected
+        if conflict:
+            check_changed(*conflict, version_of(live))
         try:
-            await api.patch(ref, JSON_PATCH, _operations(fields, uid), subresource)
-        except Conflict:
+            answer = await api.patch(ref, JSON_PATCH, _operations(fields, uid), subresource)
+        except Conflict as error:
+            conflict = error, version_of(live)
             continue
         except Unprocessable as error:
             rejected = error
             continue
+        for field in fields:
+            if (stored := field.seen_in(answer)) != field.after:
+                raise Altered(ref, field, stored)
         return True
     raise Conflict(f"{ref} was changed {_MOST_CONFLICTS} times while we read it")
 
 
 def _operations(fields: Sequence[Field], uid: str) -> list[dict[str, Any]]:
     """A JSON patch (RFC 6902): first all tests, then the values."""
-    tests, sets = list[dict[str, Any]](), list[dict[str, Any]]()
+    tests = list[dict[str, Any]]()
     if uid:
         tests.append({"op": "test", "path": "/metadata/uid", "value": uid})
     for field in fields:
         # null stands for an absent field
         recorded = None if field.omits_zero and field.before == 0 else field.before
         tests.append({"op": "test", "path": field.pointer, "value": recorded})
-        if field.after is None:
-            sets.append({"op": "remove", "path": field.pointer})
-        else:  # `add` replaces an existing value
-            sets.append({"op": "add", "path": field.pointer, "value": field.after})
-    return tests + sets
+    return [*tests, *map(_set, fields)]
+
+
+def _set(field: Field) -> dict[str, Any]:
+    if field.after is None:
+        return {"op": "remove", "path": field.pointer}
+    return {"op": "add", "path": field.pointer, "value": field.after}  # replaces what is there

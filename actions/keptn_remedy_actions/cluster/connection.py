@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from aiohttp import ClientConnectorCertificateError
 
@@ -126,3 +128,27 @@ def _load_in_cluster(settings: KubernetesSettings, account: Path, configuration:
     ).load_and_set(configuration)
     # HTTP_PROXY is for traffic out of the cluster; the client would use it for the API server.
     configuration.client_session_kwargs = {"trust_env": False}
+
+
+def way_to(client: Client) -> str:
+    """The API server's address, and the proxy on the way, in words; without credentials."""
+    server = str(client.configuration.host)
+    proxy = _proxy(client.configuration, server)
+    through = f" through the proxy {_bare(proxy)}" if proxy else ""
+    return f"the API server at {_bare(server)}{through}"
+
+
+def _proxy(configuration: Any, server: str) -> str | None:
+    """The proxy that aiohttp uses: the kubeconfig's, or the environment's."""
+    named: str | None = configuration.proxy
+    session: Any = configuration.client_session_kwargs or {}
+    if named or not session.get("trust_env", True):
+        return named
+    address = urlsplit(server)
+    proxy = getproxies().get(address.scheme)
+    return None if proxy and proxy_bypass(address.hostname or "") else proxy
+
+
+def _bare(address: str) -> str:
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

@@ -27,6 +27,7 @@ from keptn_remedy_actions.cluster import (
 )
 from keptn_remedy_actions.cluster.api import ClusterApi
 from keptn_remedy_actions.cluster.managers import wrote_last
+from keptn_remedy_actions.cluster.obstacles import check_stays
 from keptn_remedy_actions.cluster.revisions import (
     Health,
     Revision,
@@ -150,7 +151,7 @@ async def read(api: ClusterApi, workload: Workload, *, with_health: bool = False
     """Read the history. `with_health` also lists the pods, for the health of the revisions.
 
     Raises:
-        Denied: the template is in an object of a kind that has no history.
+        Denied: the template is in an object of a kind that has no history, or is being deleted.
     """
     holder = await template_holder(api, workload)
     if workload.ref.kind in (DEPLOYMENT, ROLLOUT):
@@ -172,7 +173,9 @@ async def template_holder(api: ClusterApi, workload: Workload) -> Workload:
             " only with a template of its own or in a Deployment"
         )
     ref = Ref(DEPLOYMENT, workload.ref.namespace, reference["name"])
-    return Workload(ref, await api.get(ref))
+    live = await api.get(ref)
+    check_stays(ref, live)
+    return Workload(ref, live)
 
 
 async def _replica_sets(api: ClusterApi, workload: Workload) -> list[Revision]:
@@ -196,12 +199,19 @@ def _of_replica_set(found: Object, annotation: str, health: Health) -> Revision:
         template=plain(template),
         health=health,
         cause=annotations_of(found).get(CAUSE),
+        earlier=_earlier(found, annotation),
     )
 
 
 def _number(found: Object, annotation: str) -> int:
     text = annotations_of(found).get(annotation, "")
     return int(text) if text.isdecimal() else 0
+
+
+def _earlier(found: Object, annotation: str) -> list[int]:
+    """The numbers that its controller gave it before."""
+    numbers = annotations_of(found).get(f"{annotation}-history", "").split(",")
+    return [int(number) for number in numbers if number.isdecimal()]
 
 
 def _replica_set_pods(found: Object, annotation: str) -> _Pods:

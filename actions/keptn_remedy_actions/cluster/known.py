@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pydantic import BaseModel
 
 from keptn_remedy import Context
-from keptn_remedy_actions.cluster import Ref
-from keptn_remedy_actions.cluster.revisions import Revision
+from keptn_remedy_actions.cluster import Object, Ref
+from keptn_remedy_actions.cluster.revisions import Revision, digest_of, stamps
 
 
 class Known(BaseModel):
@@ -25,6 +25,10 @@ class Known(BaseModel):
     """The revisions that were rolled back from."""
     good: dict[str, str] = {}
     """The revisions that were seen fully available."""
+    stored: dict[str, str] = {}
+    """Which revision a template is that we stored, by its digest: admission may have changed it."""
+    stamped: set[str] = set()
+    """The labels and annotations that admission sets, perhaps at each update: not in digests."""
 
     def note_bad(self, name: str, history: Sequence[Revision]) -> None:
         """Note a revision as bad, with all others that differ only by a restart."""
@@ -36,6 +40,15 @@ class Known(BaseModel):
         """Note a revision as good. It may have been bad: a person can name it in `value`."""
         self.good[name] = _now()
         self.forgive(name, history)
+
+    def note_stored(self, revision: Revision, stored: Object) -> None:
+        """Note what admission made of a revision's template."""
+        self.stamped |= stamps(revision.template, stored)
+        self.stored[digest_of(stored, but_for=self.stamped)] = revision.name
+
+    def stored_as(self, template: Object) -> str | None:
+        """The name of the revision that we stored as this template."""
+        return self.stored.get(digest_of(template, but_for=self.stamped))
 
     def forgive(self, name: str, history: Sequence[Revision]) -> None:
         """No longer note a revision as bad: its rollback was undone."""
@@ -58,8 +71,10 @@ async def keep(context: Context, workload: Ref, known: Known, history: Sequence[
         begun=known.begun,
         bad={name: when for name, when in known.bad.items() if name in names},
         good={name: when for name, when in known.good.items() if name in names},
+        stored={digest: name for digest, name in known.stored.items() if name in names},
+        stamped=known.stamped,
     )
-    await context.memory.put(workload.target, kept.model_dump())
+    await context.memory.put(workload.target, kept.model_dump(mode="json"))
 
 
 def _of_same_program(name: str, history: Sequence[Revision]) -> list[Revision]:

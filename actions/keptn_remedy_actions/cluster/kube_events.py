@@ -8,6 +8,7 @@ from typing import Literal
 
 from keptn_remedy import Context
 from keptn_remedy_actions.cluster import EVENT, Object, Ref, uid_of
+from keptn_remedy_actions.cluster.answers import shortened
 from keptn_remedy_actions.cluster.api import FAILURES, ClusterApi, Conflict
 
 _LONGEST_MESSAGE = 1024  # the API server rejects more
@@ -50,6 +51,7 @@ def _event(
     apart: str = "",
 ) -> Object:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    order = f" (keptn-remedy execution {execution})"
     digest = sha256(f"{execution} {reason}{apart}".encode()).hexdigest()[:16]
     return {
         "metadata": {"name": f"{ref.name[:_LONGEST_NAME]}.{digest}", "namespace": ref.namespace},
@@ -62,7 +64,7 @@ def _event(
         },
         "type": kind,
         "reason": reason,
-        "message": f"{message} (keptn-remedy execution {execution})"[:_LONGEST_MESSAGE],
+        "message": shortened(message, _LONGEST_MESSAGE - len(order)) + order,
         "source": {"component": "keptn-remedy"},
         "reportingComponent": "keptn-remedy",
         "firstTimestamp": now,

@@ -70,6 +70,13 @@ def read_quantity(sent: Any) -> Quantity:
     raise ValueError(f"must give the number of replicas: {EXAMPLES}")
 
 
+def as_increment(sent: Any) -> Any:
+    """What was sent, with a bare number made one to add."""
+    text = str(sent).strip()
+    is_bare = not isinstance(sent, bool) and text[:1].isdecimal() and _NUMBER.fullmatch(text)
+    return f"+{text}" if is_bare else sent
+
+
 def _of_number(sent: float) -> Quantity:
     if not math.isfinite(sent) or sent != int(sent):
         raise ValueError(f"{sent} is not a whole number of replicas")

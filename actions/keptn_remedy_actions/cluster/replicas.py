@@ -11,6 +11,7 @@ from keptn_remedy_actions.cluster import (
     STATEFUL_SET,
     Object,
     Ref,
+    Workload,
     argo,
     is_ready,
     spec_of,
@@ -31,20 +32,32 @@ class Replicas:
     ready: int
     selector: str = ""
 
-    def are(self, wanted: int, *, fewer: bool) -> bool:
-        """Whether `wanted` or more are desired and ready; with `fewer`, that no others exist."""
-        if not is_observed(self.live) or self.ordered < wanted or self.ready < wanted:
+    @property
+    def missing(self) -> int:
+        """How many of those desired are not ready."""
+        return max(self.ordered - self.ready, 0)
+
+    def are(self, wanted: int, *, fewer: bool, missing: int = 0) -> bool:
+        """Whether `wanted` or more are desired, and ready but for those `missing` before; with
+        `fewer`, that no others exist.
+        """
+        if not is_observed(self.live) or self.ordered < wanted or self.ready < wanted - missing:
             return False
         return not (fewer and self.there > self.ordered)
 
 
 async def look(api: ClusterApi, ref: Ref) -> Replicas:
     live, scale = await api.get(ref), await api.get(ref, "scale")
+    return await counted(api, Workload(ref, live), scale)
+
+
+async def counted(api: ClusterApi, workload: Workload, scale: Object) -> Replicas:
+    """The replicas of a workload and its scale subresource that were read already."""
     return Replicas(
-        live,
+        workload.live,
         ordered=spec_of(scale).get("replicas") or 0,
         there=status_of(scale).get("replicas") or 0,
-        ready=await _ready(api, ref, live, scale),
+        ready=await _ready(api, workload.ref, workload.live, scale),
         selector=status_of(scale).get("selector") or "",
     )
 

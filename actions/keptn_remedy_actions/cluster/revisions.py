@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -15,6 +17,7 @@ pods of which none is available is broken, and one without pods is unknown.
 """
 
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
+_MARKS = ("labels", "annotations")
 _HASHES = frozenset({"pod-template-hash", "rollouts-pod-template-hash"})
 
 
@@ -27,6 +30,8 @@ class Revision:
     template: Object
     health: Health = "unknown"
     cause: str | None = None
+    earlier: Sequence[int] = ()
+    """Its earlier numbers: a revision that becomes live again gets a new one."""
 
     def __str__(self) -> str:
         return f"revision {self.number} ({self.images})"
@@ -63,6 +68,34 @@ def plain(template: Object) -> Object:
     labels = labels_of(template)
     kept["labels"] = {name: labels[name] for name in labels if name not in _HASHES}
     return {k: template[k] for k in template if k != "$patch"} | {"metadata": kept}
+
+
+def digest_of(template: Object, *, but_for: Collection[str]) -> str:
+    """A digest of the template without these labels and annotations.
+
+    It is stored in place of the template, which may hold secrets.
+    """
+    marks = {name: _without(_marks(template, name), but_for) for name in _MARKS}
+    text = json.dumps({**plain(template), "metadata": marks}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def stamps(sent: Object, stored: Object) -> set[str]:
+    """The labels and annotations of a template that admission changed on its way."""
+    return {
+        key
+        for name in _MARKS
+        for key in _marks(sent, name).keys() | _marks(stored, name).keys()
+        if _marks(sent, name).get(key) != _marks(stored, name).get(key)
+    }
+
+
+def _marks(template: Object, name: str) -> Mapping[str, str]:
+    return meta_of(plain(template)).get(name) or {}
+
+
+def _without(marks: Mapping[str, str], gone: Collection[str]) -> Mapping[str, str]:
+    return {key: marks[key] for key in marks if key not in gone}
 
 
 def contains(live: Any, wanted: Any) -> bool:
@@ -117,6 +150,10 @@ def numbered(history: Sequence[Revision], number: int) -> Revision:
     for each in history:
         if each.number == number:
             return each
+        if number in each.earlier:
+            raise PermanentError(
+                f"revision {number} became live again since, and is now {each}: name that number"
+            )
     known = ", ".join(str(each) for each in history) or "none"
     raise PermanentError(f"there is no revision {number}; there are: {known}")
 

@@ -106,6 +106,62 @@ def check_follows_its_template(workload: Workload, effect: str) -> None:
             f"{ref} has updateStrategy OnDelete: it replaces a pod only after somebody deletes it;"
             " set RollingUpdate"
         )
+    if ref.kind == STATEFUL_SET and _ordered(live) and not _due(live):
+        raise Denied(f"{ref} has partition {_partition(live)}, above all its pods, so {effect}")
+
+
+def partition_notes(workload: Workload) -> tuple[str, ...]:
+    """A note where a partition keeps some pods as they are."""
+    live = workload.live
+    if workload.ref.kind != STATEFUL_SET or not _partition(live):
+        return ()
+    pods = _share(_due(live), _ordered(live), "are replaced")
+    return (f"{workload.ref} has partition {_partition(live)}: {pods}",)
+
+
+def takes_pods_down(workload: Workload) -> bool:
+    """Whether its update strategy takes old pods down before new ones are ready."""
+    if workload.ref.kind != DEPLOYMENT:
+        return workload.ref.kind != ROLLOUT  # whose controller restarts pods by eviction
+    strategy: Object = spec_of(workload.live).get("strategy") or {}
+    rolling: Object = strategy.get("rollingUpdate") or {}
+    most = str(rolling.get("maxUnavailable", "25%"))
+    share = int(most.rstrip("%")) * (_ordered(workload.live) if most.endswith("%") else 100)
+    return strategy.get("type") == "Recreate" or share >= 100
+
+
+def available_of(workload: Workload) -> int:
+    """How many of its pods are available, or ready in a StatefulSet."""
+    names = {DAEMON_SET: "numberAvailable", STATEFUL_SET: "readyReplicas"}
+    return _count(workload.live, names.get(workload.ref.kind, "availableReplicas"))
+
+
+def as_before(workload: Workload, before: int | None, why: str) -> str:
+    """In words, that all pods have the template and that not fewer of them are available than
+    before, when some were missing as well; else empty. `why` they are missing is added.
+    """
+    live, available = workload.live, available_of(workload)
+    is_daemon = workload.ref.kind == DAEMON_SET
+    ordered = _count(live, "desiredNumberScheduled") if is_daemon else _ordered(live)
+    if before is None or before >= ordered or available < max(before, 1):
+        return ""
+    if not _are_all_updated(workload):
+        return ""
+    said = f"{available} of {ordered} available, {before} were before"
+    return ": ".join(filter(None, (said, why)))
+
+
+def _are_all_updated(workload: Workload) -> bool:
+    """Whether all pods that are there have the template, as far as its partition allows."""
+    live, kind = workload.live, workload.ref.kind
+    if kind == ROLLOUT or not is_observed(live):  # a Rollout's phase says all
+        return False
+    if kind == DAEMON_SET:
+        return _count(live, "updatedNumberScheduled") >= _count(live, "currentNumberScheduled")
+    there = _count(live, "replicas")
+    if kind == STATEFUL_SET:
+        return _updated(live) >= min(_due(live), there)
+    return _count(live, "updatedReplicas") >= there
 
 
 def _of_deployment(live: Object, replica_set: str) -> Progress:
@@ -152,17 +208,33 @@ def _of_stateful_set(live: Object) -> Progress:
         return _waiting(_share(ready, ordered, "are ready"))
     rolling: Object = _strategy(live).get("rollingUpdate") or {}
     if "partition" in rolling:
-        due = max(ordered - rolling["partition"], 0)
+        due = _due(live)
         if (updated := _count(live, "updatedReplicas")) < due:
             return _waiting(_share(updated, due, "have its template"))
         return COMPLETE
+    is_one = status.get("updateRevision") == status.get("currentRevision")
+    if not is_one or _updated(live) < ordered:
+        return _waiting(_share(_updated(live), ordered, "have its template"))
+    return COMPLETE
+
+
+def _updated(live: Object) -> int:
+    """How many pods of a StatefulSet have its template."""
+    status = status_of(live)
+    updated = _count(live, "updatedReplicas")
     # When an update is reversed, both revisions are the same from the start and show nothing.
     is_one = status.get("updateRevision") == status.get("currentRevision")
-    updated = _count(live, "updatedReplicas")
-    updated = max(updated, _count(live, "currentReplicas")) if is_one else updated
-    if not is_one or updated < ordered:
-        return _waiting(_share(updated, ordered, "have its template"))
-    return COMPLETE
+    return max(updated, _count(live, "currentReplicas")) if is_one else updated
+
+
+def _partition(live: Object) -> int:
+    rolling: Object = _strategy(live).get("rollingUpdate") or {}
+    return int(rolling.get("partition") or 0)
+
+
+def _due(live: Object) -> int:
+    """How many pods of a StatefulSet follow its template: those above its partition."""
+    return max(_ordered(live) - _partition(live), 0)
 
 
 def _of_rollout(live: Object, holder: Object) -> Progress:

@@ -49,6 +49,9 @@ class KubernetesSettings(ActionSettings):
     owner_policy: str = ""
     """What a rollback does where an owner would revert it: `refuse`, `warn` or `proceed`, or pairs
     that change the default, `argocd=refuse,flux=refuse,controller=refuse,helm=warn`."""
+    release_fields: bool = False
+    """Whether `scale` and `rollback` leave a field's `managedFields` at once, not when undone. Then
+    the next server-side apply of its owner reverts the change, instead of a conflict with us."""
     settle_seconds: float | None = Field(default=None, ge=0, le=240)
     """Seconds that the effect must hold. Default: 5, or 20 under an autoscaler, Argo CD, Flux or
     another controller."""

@@ -12,13 +12,20 @@ from keptn_remedy_actions.cluster import (
     Ref,
     Workload,
     annotations_of,
-    meta_of,
+    spec_of,
     uid_of,
+    version_of,
 )
 from keptn_remedy_actions.cluster.api import JSON_PATCH, ClusterApi, Conflict, Unprocessable
 from keptn_remedy_actions.cluster.history import CAUSE, History, read
 from keptn_remedy_actions.cluster.managers import who_set
-from keptn_remedy_actions.cluster.revisions import Revision, images_of, is_same_program
+from keptn_remedy_actions.cluster.obstacles import check_stays
+from keptn_remedy_actions.cluster.rehearsal import check_changed, rehearse
+from keptn_remedy_actions.cluster.revisions import (
+    Revision,
+    images_of,
+    is_same_program,
+)
 
 T = TypeVar("T")
 
@@ -34,10 +41,12 @@ async def read_again(api: ClusterApi, ref: Ref, uid: str) -> History:
 
     Raises:
         AnotherTemplate: the workload was deleted and recreated.
+        Denied: it is being deleted.
     """
     live = await api.get(ref)
     if uid_of(live) != uid:
         raise AnotherTemplate(f"{ref} was deleted and recreated meanwhile")
+    check_stays(ref, live)
     return await read(api, Workload(ref, live))
 
 
@@ -47,12 +56,21 @@ async def changed(
     """Read the workload and change it; again after a conflict, as each status update causes one.
 
     Returns the history before the change, and what `change` returned.
+
+    Raises:
+        PermanentError: a conflict about what nobody changed.
+        Conflict: it was changed again and again.
     """
+    conflict: tuple[Conflict, str] | None = None
     for _ in range(_MOST_CONFLICTS):
         history = await read_again(api, ref, uid)
+        version = " ".join(version_of(each.live) for each in history.touched)
+        if conflict:
+            check_changed(*conflict, version)
         try:
             result = await change(history)
-        except Conflict:
+        except Conflict as error:
+            conflict = error, version
             continue
         return history, result
     raise Conflict(f"{ref} was changed {_MOST_CONFLICTS} times while we read it")
@@ -71,8 +89,9 @@ def is_due(history: History, *, former: str, wanted: str, since: str) -> bool:
     return True
 
 
-async def put(api: ClusterApi, history: History, wanted: str) -> None:
-    """Make the template of the revision `wanted` the live one.
+async def put(api: ClusterApi, history: History, wanted: str) -> tuple[Revision, Object]:
+    """Make the template of the revision `wanted` the live one. Returns that revision, and what
+    admission made of its template.
 
     Raises:
         Conflict: somebody else changed the workload first.
@@ -82,11 +101,22 @@ async def put(api: ClusterApi, history: History, wanted: str) -> None:
         raise PermanentError(f"{wanted} is no longer in the history of {history.workload.ref}")
     holder = history.holder
     try:
-        await api.patch(holder.ref, JSON_PATCH, _patch(history, revision))
+        answer = await api.patch(holder.ref, JSON_PATCH, _patch(history, revision))
     except Unprocessable:
-        if _version(await api.get(holder.ref)) == _version(holder.live):
+        if version_of(await api.get(holder.ref)) == version_of(holder.live):
             raise
         raise Conflict(f"{holder.ref} was changed at the same time") from None
+    return revision, spec_of(answer)["template"]
+
+
+async def check_admitted(api: ClusterApi, history: History, wanted: Revision) -> None:
+    """Ask whether the cluster's admission would let the template through.
+
+    Raises:
+        PermanentError: it would be refused.
+    """
+    untested = _patch(history, wanted)[1:]
+    await rehearse(api, history.holder.ref, JSON_PATCH, untested)
 
 
 def check_holds(history: History, name: str, *, instead_of: str, since: str) -> None:
@@ -119,7 +149,7 @@ def _patch(history: History, revision: Revision) -> list[dict[str, Any]]:
     """The JSON patch: unlike `kubectl rollout undo`, it tests the version and keeps annotations."""
     live = history.holder.live
     operations: list[dict[str, Any]] = [
-        {"op": "test", "path": "/metadata/resourceVersion", "value": _version(live)},
+        {"op": "test", "path": "/metadata/resourceVersion", "value": version_of(live)},
         {"op": "replace", "path": "/spec/template", "value": revision.template},
     ]
     if history.workload.ref.kind == ROLLOUT:
@@ -138,8 +168,3 @@ def _cause(annotations: Any, cause: str | None) -> list[dict[str, Any]]:
     if not annotations:
         return [{"op": "add", "path": "/metadata/annotations", "value": {CAUSE: cause}}]
     return [{"op": "add", "path": path, "value": cause}]
-
-
-def _version(live: Object) -> str:
-    version: str = meta_of(live)["resourceVersion"]
-    return version

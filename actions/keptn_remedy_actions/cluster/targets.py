@@ -25,6 +25,7 @@ from keptn_remedy_actions.cluster import (
     spec_of,
 )
 from keptn_remedy_actions.cluster.api import ClusterApi, Forbidden, NotFound
+from keptn_remedy_actions.cluster.obstacles import check_namespace_stays, check_stays
 from keptn_remedy_actions.cluster.settings import PLACEHOLDER, KubernetesSettings
 
 KINDS = (DEPLOYMENT, STATEFUL_SET, DAEMON_SET, ROLLOUT)
@@ -95,6 +96,7 @@ async def resolve(
 
     Raises:
         PermanentError: there is no workload of that name, or more than one, or the name is invalid.
+        Denied: the workload or its namespace is being deleted.
     """
     trigger = context.trigger
     namespace = asked.namespace or _filled(settings.namespace_template, trigger)
@@ -112,6 +114,8 @@ async def resolve(
         raise PermanentError(
             f"{name} in {namespace} is ambiguous: there are {choices}; set `kind` in `value`"
         )
+    check_stays(found[0].ref, found[0].live)
+    await check_namespace_stays(api, namespace)
     return found[0]
 
 

@@ -7,20 +7,24 @@ from contextlib import suppress
 from typing import Any, cast
 
 from keptn_remedy_actions.cluster import (
+    DEPLOYMENT,
     EVENT,
     POD,
     Object,
     Ref,
     Workload,
+    condition_of,
     name_of,
     spec_of,
     status_of,
     uid_of,
 )
+from keptn_remedy_actions.cluster.answers import is_denial, shortened
 from keptn_remedy_actions.cluster.api import FAILURES, ClusterApi
 
 _MOST = 3
-_LONGEST = 240
+# The refusals of Pod Security name each field of each container.
+_LONGEST = 600
 _WAITING_WELL = frozenset({"ContainerCreating", "PodInitializing"})
 
 
@@ -38,7 +42,28 @@ async def reasons(api: ClusterApi, workload: Workload, *, labels: str = "", sinc
     with suppress(*FAILURES):
         events = await _events(api, ref)
         found += _of_events([each for each in events if _is_about(each, workload.live, since)])
-    return "; ".join(list(dict.fromkeys(each[:_LONGEST] for each in found))[:_MOST])
+    return "; ".join(list(dict.fromkeys(shortened(each, _LONGEST) for each in found))[:_MOST])
+
+
+async def are_pods_refused(api: ClusterApi, workload: Workload, *, since: str) -> bool:
+    """Whether admission denies the pods that its controller creates; False where nothing shows it.
+
+    A Deployment has a condition for it, the other kinds have Events. A creation that failed for
+    another reason may succeed the next time.
+    """
+    failure = condition_of(workload.live, "ReplicaFailure")
+    if failure.get("status") == "True" and is_denial(failure):
+        return True
+    if workload.ref.kind == DEPLOYMENT:
+        return False
+    with suppress(*FAILURES):
+        return any(
+            event.get("reason") == "FailedCreate"
+            and is_denial(event)
+            and _is_about(event, workload.live, since)
+            for event in await _events(api, workload.ref)
+        )
+    return False
 
 
 def selector(live: Object) -> str:

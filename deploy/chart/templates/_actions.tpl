@@ -79,6 +79,11 @@
   verbs: [get, patch]
 {{- end }}
 {{- end }}
+{{- if or $on.scale $on.restart }}
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [list]
+{{- end }}
 {{- if $on.rollback }}
 - apiGroups: [apps]
   resources: [replicasets, controllerrevisions]

@@ -50,6 +50,7 @@
 {{- include "keptn-remedy.variable" (list "KUBERNETES_ALLOW_ZERO" .allowZero) }}
 {{- include "keptn-remedy.variable" (list "KUBERNETES_OWNER_POLICY" .ownerPolicy) }}
 {{- include "keptn-remedy.variable" (list "KUBERNETES_SETTLE_SECONDS" .settleSeconds) }}
+{{- include "keptn-remedy.variable" (list "KUBERNETES_RELEASE_FIELDS" .releaseFields) }}
 {{- end }}
 {{- end -}}
 
