@@ -23,6 +23,7 @@ from keptn_remedy.support.variables import (
 )
 
 PREFIX = "REMEDY_"
+IN_CLUSTER_API = "http://api-gateway-nginx/api"
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -80,13 +81,35 @@ class Settings(FromVariables):
     """File with the bearer token that orders on the ops port must carry, at least 16 characters.
     It is read for each order, so it can be replaced at any time. Default: the ops port takes no
     orders."""
-    transport: Literal["distributor", "local"] = "distributor"
-    """Where reports go: `distributor` sends them to Keptn's, `local` only shows them."""
+    transport: Literal["distributor", "nats", "local"] = "distributor"
+    """How events come and reports go: `distributor` by HTTP to and from Keptn's, `nats` straight to
+    the NATS server that `PUBSUB_URL` names, `local` by HTTP, with reports only shown."""
+    nats_queue: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]+$", max_length=200)
+    """Queue group whose members share the events, and name of the durable consumer. Default: the
+    source's name."""
+    nats_stream: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]+$", max_length=200)
+    """Stream that holds the triggers, such as `keptn`. They come from a durable consumer of it, so
+    none is lost while nobody listens. Default: a plain subscription, with a sweep for what it
+    loses."""
+    nats_user: str | None = None
+    """User at the NATS server."""
+    nats_password: SecretStr | None = None
+    """The user's password."""
+    nats_token: SecretStr | None = None
+    """Token for the NATS server, where it asks for one."""
+    nats_nkey_file: LocalPath | None = None
+    """File with the seed of an NKey."""
+    nats_credentials_file: LocalPath | None = None
+    """File with user JWT and seed, as `nsc` writes it."""
+    nats_ca_file: LocalPath | None = None
+    """Certificates that the NATS server's must descend from. Default: those of the system. TLS is
+    used with `tls://` in `PUBSUB_URL`, or where the server demands it."""
     event_url: HttpUrl = HttpUrl("http://localhost:8081/event")
     """Where reports are posted: to the distributor, or to `/v1/event` of Keptn's API."""
     keptn_api: HttpUrl | None = None
     """Keptn's API, which is asked for open tasks, counted reports and files. Default: the origin of
-    `REMEDY_EVENT_URL`, where the sidecar proxies the API."""
+    `REMEDY_EVENT_URL`, where the sidecar proxies the API; with NATS `http://api-gateway-nginx/api`.
+    """
     finished_after_seconds: float = Field(default=1.0, ge=0, le=60)
     """Seconds between Keptn's acknowledgement of `started` and our `finished`. Keptn may count one
     that follows sooner before `started`, and then loses its message. Local mode doesn't wait."""
@@ -160,10 +183,17 @@ class Settings(FromVariables):
         return 0.0 if self.transport == "local" else self.finished_after_seconds
 
     @property
+    def nats_queue_name(self) -> str:
+        """The queue group; NATS allows neither dots nor slashes in a consumer's name."""
+        return self.nats_queue or re.sub(r"[^A-Za-z0-9_-]", "-", self.source)
+
+    @property
     def control_plane_url(self) -> str:
         """The address of Keptn's API, without a trailing slash."""
         if self.keptn_api is not None:
             return str(self.keptn_api).rstrip("/")
+        if self.transport == "nats":
+            return IN_CLUSTER_API
         event_url = urlsplit(str(self.event_url))
         return f"{event_url.scheme}://{event_url.netloc}"
 
@@ -184,6 +214,8 @@ class KeptnSettings(FromVariables):
 
     keptn_api_token: SecretStr | None = None
     """Sent as `x-token` to `REMEDY_KEPTN_API` and `REMEDY_EVENT_URL`. A sidecar needs none."""
+    pubsub_url: str = "nats://keptn-nats"
+    """Keptn's NATS servers, separated by commas, for `REMEDY_TRANSPORT=nats`."""
     project_filter: Names = ()
     """Projects whose undelivered triggers are accepted, separated by commas. The distributor has
     the same filter for those that it delivers. Default: all."""

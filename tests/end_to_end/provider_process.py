@@ -118,7 +118,7 @@ class ProviderProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log if self._output is None else self._output,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call, nothing that locks
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, nothing that locks
             )
 
     async def ready(self) -> None:
@@ -294,7 +294,7 @@ def _reserved_port() -> socket.socket:
     return port
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """The kernel kills the provider when the test process dies, even by SIGKILL."""
     if sys.platform == "linux":
         LIBC.prctl(PR_SET_PDEATHSIG, SIGKILL)

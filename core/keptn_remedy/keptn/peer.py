@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from keptn_remedy.events import Report
 from keptn_remedy.keptn.control_plane import ControlPlane
 from keptn_remedy.keptn.control_plane.absent import NoControlPlane
+from keptn_remedy.keptn.control_plane.error_log import ErrorLog
 from keptn_remedy.keptn.control_plane.over_http import HttpControlPlane
 from keptn_remedy.keptn.transports import Transport
 from keptn_remedy.keptn.transports.distributor import Distributor
 from keptn_remedy.keptn.transports.http_receiver import HttpReceiver
 from keptn_remedy.keptn.transports.local import Local
 from keptn_remedy.settings import KeptnSettings, Settings
+from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.metrics import Metrics
 
 
@@ -36,6 +38,7 @@ def peer_of(
     settings: Settings,
     keptn: KeptnSettings,
     metrics: Metrics,
+    clock: Clock,
     show: Callable[[Report], None] | None,
 ) -> Peer:
     """The peer that `REMEDY_TRANSPORT` names. In local mode `show` is called with each report."""
@@ -43,7 +46,23 @@ def peer_of(
     if settings.transport == "local":
         return Peer(Local(receiver, show), NoControlPlane())
     token = keptn.keptn_api_token.get_secret_value() if keptn.keptn_api_token else None
-    return Peer(
-        Distributor(receiver, str(settings.event_url), token),
-        HttpControlPlane(settings.control_plane_url, settings.source, token),
+    control_plane = HttpControlPlane(settings.control_plane_url, settings.source, token)
+    if settings.transport == "nats":
+        return Peer(_direct_nats(settings, keptn, metrics, clock, token), control_plane)
+    return Peer(Distributor(receiver, str(settings.event_url), token), control_plane)
+
+
+def _direct_nats(
+    settings: Settings, keptn: KeptnSettings, metrics: Metrics, clock: Clock, token: str | None
+) -> Transport:
+    # Imported only where it is used: it takes 0.1 s and 27 MB.
+    from keptn_remedy.keptn.transports.direct_nats import DirectNats
+    from keptn_remedy.keptn.transports.nats_connection import NatsConnection, options_of
+    from keptn_remedy.keptn.transports.nats_intake import NatsIntake
+
+    return DirectNats(
+        NatsConnection(options_of(settings, keptn.pubsub_url), clock),
+        NatsIntake(settings.nats_queue_name, settings.nats_stream, clock, metrics),
+        ErrorLog(settings.control_plane_url, token),
+        settings.nats_stream,
     )

@@ -67,7 +67,7 @@ async def opened(
         stack.push_async_callback(registry.close)
         policy = PolicyFile(settings.policy, journal, partial(replicas.rules, names=registry.names))
         await policy.begin()
-        peer = peer_of(settings, keptn, metrics, show)
+        peer = peer_of(settings, keptn, metrics, clock, show)
         stack.push_async_callback(peer.close)
         yield Foundation(
             settings=settings,
@@ -102,7 +102,7 @@ def installed_version() -> str:
         return "0"
 
 
-def secrets_in(registry: Registry, keptn: KeptnSettings) -> list[str]:
-    """Every secret in the settings of the actions that are on, and in Keptn's."""
+def secrets_in(registry: Registry, *settings: Settings | KeptnSettings) -> list[str]:
+    """Every secret in the settings of the actions that are on, and in these."""
     holders = [entry.action.settings for entry in registry.entries if entry.action]
-    return [secret for holder in (*holders, keptn) for secret in secrets_of(holder)]
+    return [secret for holder in (*holders, *settings) for secret in secrets_of(holder)]

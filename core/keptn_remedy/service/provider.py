@@ -79,7 +79,9 @@ class Service:
             base.journal, base.peer.transport.send, self._replies, base.clock, base.metrics
         )
         self._missed_triggers = _missed_triggers(base, self._replies, self.intake, self.outbox)
-        self.readiness = Readiness(base.journal, base.policy, base.pauses, base.registry.broken)
+        self.readiness = Readiness(
+            base.journal, base.policy, base.pauses, base.peer.transport, base.registry.broken
+        )
         self.ops = _ops_port(base, self.engine, self.readiness)
 
     @property

@@ -6,6 +6,7 @@ from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.guardrails.policy_file import PolicyFile
 from keptn_remedy.guardrails.rails import paused_words
 from keptn_remedy.journal import Journal, JournalError
+from keptn_remedy.keptn.transports import Transport
 from keptn_remedy.ops import models
 from keptn_remedy.registry import Broken
 
@@ -22,6 +23,7 @@ class Readiness:
         journal: Journal,
         policy: PolicyFile,
         pauses: Pauses,
+        transport: Transport,
         broken: tuple[Broken, ...] = (),
     ) -> None:
         self.starting = True
@@ -30,6 +32,7 @@ class Readiness:
         self._policy = policy
         self._pauses = pauses
         self._broken = broken
+        self._transport = transport
 
     def note_started(self) -> None:
         """What the last process left is taken over."""
@@ -60,6 +63,8 @@ class Readiness:
                 degraded.append(f"reports that can't get to Keptn, tried every 30 s: {why}")
             if backlog.parked:
                 degraded.append(f"reports that Keptn rejected: {backlog.parked}")
+        if trouble := self._transport.trouble:
+            degraded.append(f"the way to Keptn: {trouble}")
         if problem := self._policy.problem:
             degraded.append(f"the policy was rejected, an earlier one stays in force: {problem}")
         if pause := self._pauses.current:

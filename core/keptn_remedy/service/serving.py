@@ -55,7 +55,7 @@ async def _serve(
     keptn = variables.build(KeptnSettings, "", found)
     actions = registry.configured(found, config)
     settings_file.check(found, actions)
-    mask = Mask(secrets_in(actions, keptn))
+    mask = Mask(secrets_in(actions, keptn, config))
     logs.configure(config.log_level, config.log_format, config.source, mask)
     stopping = _on_signals()
     async with running(

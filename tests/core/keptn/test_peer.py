@@ -12,6 +12,7 @@ from keptn_remedy.keptn.control_plane import TaskState
 from keptn_remedy.keptn.peer import Peer, peer_of
 from keptn_remedy.keptn.transports import Receipt
 from keptn_remedy.settings import KeptnSettings, Settings
+from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.testing import FakeKeptn, triggered
 
@@ -22,7 +23,7 @@ TASK = TaskState("evaluation", "t1", "started", ())
 
 def peer(shown: list[Report], **settings: object) -> Peer:
     config = Settings.model_validate({"port": 0, **settings})
-    return peer_of(config, KeptnSettings(), Metrics("test"), shown.append)
+    return peer_of(config, KeptnSettings(), Metrics("test"), Clock(), shown.append)
 
 
 @pytest.fixture

@@ -36,14 +36,24 @@ class ApiClient:
 
     async def get(self, path: str, query: Mapping[str, str]) -> Reply:
         """The response to one GET request. Never raises; redirects are not followed."""
+        return await self._request("GET", self._url(path).with_query(query))
+
+    async def post(self, path: str, body: bytes) -> Reply:
+        """The response to one POST request with JSON. As `get`."""
+        return await self._request("POST", self._url(path), body)
+
+    def _url(self, path: str) -> URL:
+        return self._api.joinpath(path, encoded=True)
+
+    async def _request(self, method: str, url: URL, body: bytes | None = None) -> Reply:
         if self._session is None:
             self._session = ClientSession(
                 timeout=ClientTimeout(total=ASK_SECONDS), cookie_jar=DummyCookieJar()
             )
-        url = self._api.joinpath(path, encoded=True).with_query(query)
+        headers = {**self._headers, "Content-Type": "application/json"} if body else self._headers
         try:
-            async with self._session.get(
-                url, headers=self._headers, allow_redirects=False
+            async with self._session.request(
+                method, url, data=body, headers=headers, allow_redirects=False
             ) as answer:
                 return await _read(answer)
         except (ClientError, TimeoutError, OSError) as error:

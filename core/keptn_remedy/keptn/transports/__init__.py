@@ -53,6 +53,11 @@ class Transport(Protocol):
         """The TCP port on which it listens; None where it listens on none."""
         ...
 
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing comes in now or can go out, where the transport knows."""
+        ...
+
     def receive(self, accept: Accept) -> AbstractAsyncContextManager[None]:
         """Pass every event to `accept`, from entering the context until leaving it.
 

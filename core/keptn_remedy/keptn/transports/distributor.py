@@ -43,6 +43,10 @@ class Distributor:
     def port(self) -> int:
         return self._receiver.port
 
+    @property
+    def trouble(self) -> None:
+        return None
+
     def receive(self, accept: Accept) -> AbstractAsyncContextManager[None]:
         return self._receiver.receive(accept)
 

@@ -1,0 +1,39 @@
+"""Keptn's error log, for transports on which nobody stores an entry that is sent as an event."""
+
+from __future__ import annotations
+
+import orjson
+
+from keptn_remedy.events import Report
+from keptn_remedy.keptn.control_plane.client import ApiClient
+from keptn_remedy.keptn.transports import Rejected, Undelivered
+
+PATH = "controlPlane/v1/log"
+_OF_EVENT = ("shkeptncontext", "triggeredid", "gitcommitid", "time")
+_OF_DATA = ("message", "task")
+
+
+class ErrorLog:
+    """Adds entries by `POST /controlPlane/v1/log` (docs/keptn.md#k26)."""
+
+    def __init__(self, api_url: str, token: str | None = None) -> None:
+        self._client = ApiClient(api_url, token)
+
+    async def add(self, report: Report) -> None:
+        """Store a `log.error` as an entry.
+
+        Raises:
+            Undelivered: it may be sent again.
+            Rejected: Keptn refuses it.
+        """
+        event = orjson.loads(report.body)
+        entry = {name: event[name] for name in _OF_EVENT if name in event}
+        entry |= {name: event["data"][name] for name in _OF_DATA if name in event["data"]}
+        reply = await self._client.post(PATH, orjson.dumps({"logs": [entry]}))
+        if reply.status == 400:
+            raise Rejected(f"Keptn's error log {reply.reason}")
+        if reply.status is None or not 200 <= reply.status < 300:
+            raise Undelivered(f"Keptn's error log {reply.reason}", doubtful=False)
+
+    async def close(self) -> None:
+        await self._client.close()

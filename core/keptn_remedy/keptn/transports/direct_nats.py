@@ -1,0 +1,151 @@
+"""Straight to Keptn's NATS: events are subscribed to, reports are published and confirmed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.errors import MaxPayloadError
+from nats.js.client import JetStreamContext
+from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
+
+from keptn_remedy.events import FINISHED, LOG_ERROR, STARTED, Report, report_id
+from keptn_remedy.keptn.control_plane.error_log import ErrorLog
+from keptn_remedy.keptn.transports import Accept, Blocked, Rejected, Undelivered
+from keptn_remedy.keptn.transports.nats_connection import NatsConnection
+from keptn_remedy.keptn.transports.nats_intake import NatsIntake
+
+FIRST_CONNECT_SECONDS = 2.0
+# What is published within this time is confirmed by one answer of the server.
+GATHER_SECONDS = 0.002
+CONFIRM_SECONDS = 10.0
+
+
+class DirectNats:
+    """The transport of a provider that needs no distributor (docs/keptn.md#k49).
+
+    Reports go to the subject of their type. A flush confirms them; where `stream` holds their
+    subject, its acknowledgement does. Nobody stores log entries that are published, so these go to
+    Keptn's API.
+    """
+
+    def __init__(
+        self,
+        connection: NatsConnection,
+        intake: NatsIntake,
+        error_log: ErrorLog,
+        stream: str | None,
+    ) -> None:
+        self._connection = connection
+        self._intake = intake
+        self._error_log = error_log
+        self._stream = stream
+        self._stored: frozenset[str] = frozenset()
+        self._flush: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> None:
+        return None
+
+    @property
+    def trouble(self) -> str | None:
+        return self._connection.trouble
+
+    @asynccontextmanager
+    async def receive(self, accept: Accept) -> AsyncGenerator[None]:
+        running = asyncio.create_task(self._connection.run(partial(self._use, accept)))
+        try:
+            await self._connection.until_up(FIRST_CONNECT_SECONDS)
+            yield
+            await self._intake.drain()
+        finally:
+            self._intake.stop_pulling()
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+
+    async def send(self, report: Report) -> None:
+        if report.type == LOG_ERROR:
+            await self._error_log.add(report)
+            return
+        client = self._connection.client
+        if client is None:
+            raise Undelivered(f"NATS: {self._connection.trouble}", doubtful=False)
+        try:
+            if report.type in self._stored and report.execution:
+                await _store(client, report, report.execution)
+            else:
+                await client.publish(report.type, report.body)
+                await self._confirmed(client)
+        except MaxPayloadError as error:
+            raise Rejected(str(error)) from None
+        except (NoStreamResponseError, APIError) as error:
+            raise Undelivered(f"the stream: {error!r}", doubtful=False) from None
+        except (NatsError, TimeoutError, OSError) as error:
+            raise Undelivered(f"not confirmed: {error!r}", doubtful=True) from None
+        if denial := self._connection.denial(report.type):
+            raise Blocked(denial)
+
+    def leave(self) -> None:
+        """Nothing to do: what arrives until the end is stored."""
+
+    async def close(self) -> None:
+        await self._error_log.close()
+
+    async def _use(self, accept: Accept, client: Client) -> None:
+        if self._stream:
+            self._stored = await _stored_in(self._stream, client.jetstream())
+        await self._intake.subscribe(client, accept)
+
+    async def _confirmed(self, client: Client) -> None:
+        """Wait until the server has taken all that was published so far."""
+        if self._flush is None:
+            self._flush = asyncio.create_task(self._flush_soon(client))
+            self._flush.add_done_callback(_forget_error)
+        await asyncio.shield(self._flush)
+
+    async def _flush_soon(self, client: Client) -> None:
+        await asyncio.sleep(GATHER_SECONDS)
+        self._flush = None  # what is published from here on needs the next one
+        ended = asyncio.create_task(self._connection.ended.wait())
+        flush = asyncio.create_task(client.flush(CONFIRM_SECONDS))  # type: ignore[arg-type]
+        try:
+            await asyncio.wait((ended, flush), return_when=asyncio.FIRST_COMPLETED)
+            if not flush.done():
+                raise ConnectionError("the connection has ended")
+            await flush
+        except TimeoutError:
+            # It must not arrive when the server continues, after Keptn was asked for it.
+            self._connection.drop()
+            raise
+        finally:
+            ended.cancel()
+            flush.cancel()
+
+
+def _forget_error(flush: asyncio.Task[None]) -> None:
+    """Nobody may be left to hear it: who waited was cancelled."""
+    if not flush.cancelled():
+        flush.exception()
+
+
+async def _stored_in(stream: str, jetstream: JetStreamContext) -> frozenset[str]:
+    """Which types of reports that stream stores."""
+    stored: set[str] = set()
+    for subject in (STARTED, FINISHED):
+        with suppress(NotFoundError):
+            if await jetstream.find_stream_name_by_subject(subject) == stream:
+                stored.add(subject)
+    return frozenset(stored)
+
+
+async def _store(client: Client, report: Report, execution: str) -> None:
+    # A fresh dict each time: nats-py writes into it.
+    headers = {"Nats-Msg-Id": report_id(execution, report.kind)}
+    await client.jetstream().publish(
+        report.type, report.body, timeout=CONFIRM_SECONDS, headers=headers
+    )

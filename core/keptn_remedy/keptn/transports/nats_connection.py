@@ -1,0 +1,171 @@
+"""A connection to NATS that is made again whenever it ends, and that sends nothing late.
+
+A client of nats-py that reconnects keeps what was published meanwhile, and sends it afterwards,
+even where the caller was told of a time-out: three failed tries are three messages. So each
+connection has a client of its own, which never reconnects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.errors import SlowConsumerError
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+from keptn_remedy.settings import Settings
+from keptn_remedy.support import logs
+from keptn_remedy.support.clock import Clock
+
+CONNECT_SECONDS = 5.0
+# Two pings without an answer end a connection whose server is frozen.
+PING_SECONDS, UNANSWERED_PINGS = 5, 2
+CLOSE_SECONDS = 2.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 5.0
+_PERMISSION = "permissions violation"
+_LOST = (NatsError, OSError, TimeoutError)
+
+
+def options_of(settings: Settings, url: str) -> dict[str, Any]:
+    """What nats-py's `connect` is given for the servers of a URL, or several with commas."""
+    servers = [each.strip() for each in url.split(",") if each.strip()]
+    password, token = settings.nats_password, settings.nats_token
+    credentials, nkey = settings.nats_credentials_file, settings.nats_nkey_file
+    is_encrypted = settings.nats_ca_file or any(each.startswith("tls://") for each in servers)
+    return {
+        "servers": servers,
+        "name": settings.source,
+        "user": settings.nats_user,
+        "password": password.get_secret_value() if password else None,
+        "token": token.get_secret_value() if token else None,
+        "user_credentials": str(credentials) if credentials else None,
+        "nkeys_seed": str(nkey) if nkey else None,
+        "tls": ssl.create_default_context(cafile=settings.nats_ca_file) if is_encrypted else None,
+    }
+
+
+class NatsConnection:
+    """The connection to NATS, at most one at a time. `options` go to nats-py's `connect`."""
+
+    def __init__(self, options: Mapping[str, Any], clock: Clock) -> None:
+        self._options = options
+        self._clock = clock
+        self._client: Client | None = None
+        self._is_up = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._failure: str | None = "not connected yet"
+        self._denied: dict[str, str] = {}
+        self._last_error: Exception | None = None
+
+    @property
+    def client(self) -> Client | None:
+        """The client whose connection stands; None while there is none."""
+        return self._client
+
+    @property
+    def ended(self) -> asyncio.Event:
+        """Set once the connection that stands now has ended."""
+        return self._ended
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with it: no connection, or a subject that the server denies us."""
+        return self._failure or next(iter(self._denied.values()), None)
+
+    def denial(self, subject: str) -> str | None:
+        """The server's refusal of a subject on this connection, if there was one."""
+        return self._denied.get(subject.lower())
+
+    async def until_up(self, seconds: float) -> None:
+        """Wait for the first connection, for so long at most."""
+        await self._clock.wait(self._is_up, seconds)
+
+    async def run(self, use: Callable[[Client], Awaitable[None]]) -> None:
+        """Connect, and call `use` with each new client; again and again, until cancelled."""
+        pauses = AsyncRetrying(
+            sleep=self._clock.sleep,
+            wait=wait_random_exponential(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS),
+            retry=retry_if_exception_type(_LOST),
+            before_sleep=self._note_failure,
+        )
+        while True:
+            async for attempt in pauses:
+                with attempt:
+                    await self._serve_once(use)
+            await self._clock.sleep(FIRST_PAUSE_SECONDS)
+
+    def drop(self) -> None:
+        """End the connection that stands: its server doesn't answer."""
+        self._ended.set()
+
+    async def _serve_once(self, use: Callable[[Client], Awaitable[None]]) -> None:
+        client, ended = Client(), asyncio.Event()
+        try:
+            await self._connect(client, ended)
+            self._denied.clear()
+            await use(client)
+            self._client, self._ended, self._failure = client, ended, None
+            self._is_up.set()
+            logs.logger().info("connected to NATS", server=_server(client))
+            await ended.wait()
+            self._failure = f"the connection has ended: {client.last_error or 'closed'}"
+            logs.logger().warning("NATS is away", reason=self._failure)
+        finally:
+            self._client = None
+            self._is_up.clear()
+            with suppress(*_LOST):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await client.close()
+
+    async def _connect(self, client: Client, ended: asyncio.Event) -> None:
+        async def closed() -> None:
+            ended.set()
+
+        self._last_error = None
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await client.connect(
+                    **self._options,
+                    error_cb=self._heed,
+                    closed_cb=closed,
+                    allow_reconnect=False,
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0,
+                    ping_interval=PING_SECONDS,
+                    max_outstanding_pings=UNANSWERED_PINGS,
+                )
+        except _LOST as error:
+            # nats-py says "no servers available"; why is heard by the callback alone.
+            raise ConnectionError(self._heard(error)) from None
+
+    def _heard(self, error: BaseException) -> str:
+        return str(self._last_error or error) or repr(error)
+
+    async def _heed(self, error: Exception) -> None:
+        text = str(error)
+        if _PERMISSION in text.lower() and text.count('"') >= 2:
+            subject = text.split('"')[1].lower()
+            if subject not in self._denied:
+                logs.logger().error("NATS denies a subject", reason=text)
+            self._denied[subject] = text
+        elif isinstance(error, SlowConsumerError):
+            logs.logger().error("NATS dropped events: too many wait to be stored")
+        self._last_error = error
+
+    def _note_failure(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        failure = f"no connection: {error}"
+        if failure != self._failure:
+            logs.logger().warning("NATS can't be reached", reason=failure)
+        self._failure = failure
+
+
+def _server(client: Client) -> str | None:
+    """Where it is connected to, without user and password."""
+    url = client.connected_url
+    return f"{url.hostname}:{url.port}" if url else None
