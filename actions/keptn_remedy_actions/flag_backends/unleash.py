@@ -216,11 +216,10 @@ class Unleash:
     async def _as_applications_see_it(
         self, switches: Sequence[Switch], token: str, seconds: float, against: Sequence[str]
     ) -> Evaluation:
-        # Imported here: most executions need no engine.
+        # Imported here: most executions need no client.
         from keptn_remedy_actions.flag_backends.unleash_view import View
 
         view = View(
-            http=self.api.http,
             url=self.api.url,
             token=token,
             environment=self.api.environment,

@@ -1,25 +1,29 @@
-"""What applications see of Unleash flags, by the engine that Unleash's clients evaluate with."""
+"""What applications see of Unleash flags, looked at through the client that they use."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from http import HTTPStatus
-from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
-from aiohttp import ClientError, ClientSession, ClientTimeout
-from pydantic import BaseModel
-from yarl import URL
+from pydantic import BaseModel, ValidationError
+from UnleashClient import UnleashClient
+from UnleashClient.cache import BaseCache
+from UnleashClient.events import BaseEvent, UnleashFetchedEvent
+from UnleashClient.utils import InstanceAllowType
 
 from keptn_remedy_actions.flag_backends import on_or_off
-from keptn_remedy_actions.flag_backends.proxy import proxy_for
 
 SAMPLED_USERS = 100
 _APPLICATION = "keptn-remedy"
 _UNSEEN = "unknown (nothing could be fetched with UNLEASH_CLIENT_TOKEN)"
+
+# It logs a traceback for each failed poll; the outcome says what was seen.
+logging.getLogger("UnleashClient").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,30 +77,42 @@ class _Payload(BaseModel):
     features: list[_Feature]
 
 
-class _Answer(Protocol):
-    @property
-    def is_enabled(self) -> bool: ...
+class _Evaluates(Protocol):
+    """The client's one method that we use; its own annotations are incomplete."""
+
+    def is_enabled(self, feature_name: str, context: dict[str, str] | None = None) -> bool: ...
 
 
-class _Engine(Protocol):
-    """What we use of the engine, which has no annotations that can be checked."""
+class _Memory(BaseCache):
+    """A cache in memory. The default one is a file, which may hold an old answer."""
 
-    def take_state(self, state_json: str) -> object: ...
+    def __init__(self) -> None:
+        self._values: dict[str, Any] = {}
 
-    def check_enabled(self, toggle_name: str, context: dict[str, Any]) -> _Answer: ...
+    def set(self, key: str, value: Any) -> None:
+        self._values[key] = value
 
+    def mset(self, data: dict[str, Any]) -> None:
+        self._values.update(data)
 
-def _engine() -> _Engine:
-    module: Any = import_module("yggdrasil_engine.engine")
-    engine: _Engine = module.UnleashEngine()
-    return engine
+    def get(self, key: str, default: Any = None) -> Any:
+        return self._values.get(key, default)
+
+    def exists(self, key: str) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]
+        # The base class lacks the annotation, not the meaning.
+        return key in self._values
+
+    def destroy(self) -> None:
+        self._values.clear()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """The flags of one environment, as its applications fetch and evaluate them."""
+    """The flags of one environment, as its applications fetch and evaluate them.
 
-    http: ClientSession
+    The client is the one for threads: the asynchronous one can't use a proxy.
+    """
+
     url: str
     token: str
     environment: str
@@ -108,68 +124,70 @@ class View:
 
         Looking ends after `seconds`. It does not count as a use of the flags: nothing is sent.
         """
+        fetched: asyncio.Queue[UnleashFetchedEvent] = asyncio.Queue()
+        client = self._client(fetched)
+        evaluator = cast("_Evaluates", client)
         sights: Mapping[str, Sight] = {
             name: Sight(False, _UNSEEN, is_known=False) for name in wanted
         }
         try:
             async with asyncio.timeout(seconds):
-                while True:
-                    body = await self._fetched()
-                    sights = await asyncio.to_thread(self._looked, body, wanted) or sights
-                    if all(sight.agrees for sight in sights.values()):
-                        break
-                    await asyncio.sleep(self.poll_seconds)
+                await asyncio.to_thread(client.initialize_client)
+                while not all(sight.agrees for sight in sights.values()):
+                    # The client answers False where it fetched nothing: wait for a fetch.
+                    found = _features(await fetched.get())
+                    sights = {
+                        name: _sight(evaluator, name, found.get(name), on)
+                        for name, on in wanted.items()
+                    }
         except TimeoutError:
             pass
+        finally:
+            await asyncio.to_thread(client.destroy)
         return sights
 
-    async def _fetched(self) -> str:
-        """The body that an application gets; "" where it gets none."""
-        url = URL(f"{self.url}/api/client/features")
-        try:
-            async with self.http.get(
-                url,
-                headers={"Authorization": self.token},
-                timeout=ClientTimeout(self.request_seconds),
-                proxy=proxy_for(url),
-                allow_redirects=False,
-                raise_for_status=False,
-            ) as answer:
-                return await answer.text() if answer.status == HTTPStatus.OK else ""
-        except (ClientError, TimeoutError, ValueError):
-            return ""
+    def _client(self, fetched: asyncio.Queue[UnleashFetchedEvent]) -> UnleashClient:
+        """A client that puts each fetch into the queue."""
+        loop = asyncio.get_running_loop()
 
-    def _looked(self, body: str, wanted: Mapping[str, bool]) -> Mapping[str, Sight]:
-        """What the body says; nothing where it isn't Unleash's answer, such as a log-in page."""
-        engine = _engine()
-        try:
-            payload = _Payload.model_validate_json(body)
-            engine.take_state(body)
-        except Exception:  # noqa: BLE001 - the engine raises whatever its parser meets
-            return {}
-        features = {feature.name: feature for feature in payload.features}
-        return {
-            name: self._sight(engine, name, features.get(name), wanted[name]) for name in wanted
-        }
+        def note(event: BaseEvent) -> None:  # called on a thread of the client
+            if isinstance(event, UnleashFetchedEvent):
+                with suppress(RuntimeError):  # the loop has ended
+                    loop.call_soon_threadsafe(fetched.put_nowait, event)
 
-    def _sight(self, engine: _Engine, name: str, found: _Feature | None, on: bool) -> Sight:
-        if found is None:
-            unknown = "unknown (UNLEASH_CLIENT_TOKEN does not show this flag)"
-            return Sight(False, unknown, is_known=False)
-        is_on = engine.check_enabled(name, self._context()).is_enabled
-        if not (on and found.enabled) or found.is_for_everyone:
-            return Sight(found.enabled is on and is_on is on, on_or_off(is_on))
-        users = (self._context(userId=f"{_APPLICATION}-{n}") for n in range(SAMPLED_USERS))
-        reached = sum(engine.check_enabled(name, user).is_enabled for user in users)
-        strategies = ", ".join(map(str, found.strategies))
-        return Sight(True, f"on for {reached} of {SAMPLED_USERS} sampled users ({strategies})")
+        return UnleashClient(
+            self.url,
+            app_name=_APPLICATION,
+            environment=self.environment,
+            custom_headers={"Authorization": self.token},
+            refresh_interval=math.ceil(self.poll_seconds),
+            request_timeout=math.ceil(self.request_seconds),
+            request_retries=0,
+            # Looking must not count as a use of the flags.
+            disable_metrics=True,
+            disable_registration=True,
+            cache=_Memory(),
+            multiple_instance_mode=InstanceAllowType.SILENTLY_ALLOW,
+            event_callback=note,
+        )
 
-    def _context(self, **known: str) -> dict[str, Any]:
-        """What an application tells about itself and a user."""
-        return {
-            "appName": _APPLICATION,
-            "environment": self.environment,
-            "currentTime": datetime.now(UTC).isoformat(),
-            "properties": {},
-            **known,
-        }
+
+def _features(event: UnleashFetchedEvent) -> Mapping[str, _Feature]:
+    try:
+        payload = _Payload.model_validate_json(event.raw_features)
+    except ValidationError:  # not Unleash's answer, such as a log-in page
+        return {}
+    return {feature.name: feature for feature in payload.features}
+
+
+def _sight(client: _Evaluates, name: str, found: _Feature | None, on: bool) -> Sight:
+    if found is None:
+        unknown = "unknown (UNLEASH_CLIENT_TOKEN does not show this flag)"
+        return Sight(False, unknown, is_known=False)
+    is_on = client.is_enabled(name)
+    if not (on and found.enabled) or found.is_for_everyone:
+        return Sight(found.enabled is on and is_on is on, on_or_off(is_on))
+    users = [{"userId": f"{_APPLICATION}-{number}"} for number in range(SAMPLED_USERS)]
+    reached = sum(client.is_enabled(name, user) for user in users)
+    strategies = ", ".join(map(str, found.strategies))
+    return Sight(True, f"on for {reached} of {SAMPLED_USERS} sampled users ({strategies})")
