@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
 from threading import Event, Thread
@@ -22,6 +23,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import ClientError
 
+from keptn_remedy.events import FINISHED
 from keptn_remedy.testing import FakeKeptn, triggered
 from tests.end_to_end.provider_process import ProviderProcess
 
@@ -30,7 +32,9 @@ LONGEST_WORK_SECONDS = 0.1
 PAUSE_SECONDS = (0.0, 0.2)
 FAULT_SECONDS = (0.5, 3.0)
 PEACE_SECONDS = (2.0, 6.0)
-QUIET_SECONDS = 300.0
+QUIET_SECONDS = 300
+# After which connections that nobody uses are closed.
+IDLE_SECONDS = 20.0
 MAY_GROW_BYTES, MAY_GROW_FILES = 16 * 2**20, 12
 
 
@@ -119,8 +123,21 @@ class Soak:
         while self.unacknowledged:
             again, self.unacknowledged = self.unacknowledged, []
             await asyncio.gather(*map(self._deliver, again))
-        await self.provider.quiet(seconds=QUIET_SECONDS)
+        # A report that was lost is missed a minute later.
+        for _ in range(QUIET_SECONDS):
+            if self._is_balanced():
+                break
+            await asyncio.sleep(1.0)
         self.keptn.check()
+        await asyncio.sleep(IDLE_SECONDS)
+
+    def _is_balanced(self) -> bool:
+        if not self.provider.is_quiet():
+            return False
+        with suppress(AssertionError):
+            self.keptn.check()
+            return True
+        return False
 
     async def meet_faults(self, faults: "tuple[Fault, ...]", seconds: float) -> None:
         """One fault after the other, with peace between them."""
@@ -157,6 +174,12 @@ async def sidecar_refuses(soak: Soak) -> None:
     await soak.last()
 
 
+async def sidecar_loses_reports(soak: Soak) -> None:
+    # Of a lost `started` the `finished` would come first, which FakeKeptn rightly complains about.
+    soak.keptn.answer_next(200, times=5, counted=False, event_type=FINISHED)
+    await soak.last()
+
+
 async def sidecar_hangs_up(soak: Soak) -> None:
     soak.keptn.drop_next(times=20, counted=soak.dice.random() < 0.5)
     await soak.last()
@@ -178,6 +201,15 @@ async def api_fails(soak: Soak) -> None:
     soak.keptn.api_status = soak.dice.choice((401, 404, 500, 503))
     await soak.last()
     soak.keptn.api_status = None
+
+
+async def lists_are_empty(soak: Soak) -> None:
+    soak.keptn.answer_empty_at("triggered")
+    if soak.dice.random() < 0.5:
+        soak.keptn.answer_empty_at("sequence-execution")
+    await soak.last()
+    soak.keptn.recover("triggered")
+    soak.keptn.recover("sequence-execution")
 
 
 async def requests_are_half_sent(soak: Soak) -> None:
@@ -217,10 +249,12 @@ async def journal_is_moved_away(soak: Soak) -> None:
 
 LIVED_THROUGH: tuple[Fault, ...] = (
     sidecar_refuses,
+    sidecar_loses_reports,
     sidecar_hangs_up,
     sidecar_hangs,
     sidecar_is_away,
     api_fails,
+    lists_are_empty,
     requests_are_half_sent,
     output_is_unread,
     disk_is_full,

@@ -99,13 +99,12 @@ class SqliteFile:
         return await self._read(lambda reader: reader.execute(look, bound).fetchall())
 
     async def _executions(
-        self, look: str, bound: Sequence[Any] | Mapping[str, Any], *, skipped: int = 0
+        self, look: str, bound: Sequence[Any] | Mapping[str, Any]
     ) -> list[Execution]:
-        """The executions of these rows, whose first columns are skipped; without their bodies."""
+        """The executions of these rows, without their bodies."""
 
         def read(reader: sqlite3.Connection) -> list[Execution]:
-            found = (row[skipped:] for row in reader.execute(look, bound))
-            return rows.executions(found, self._find)
+            return rows.executions(reader.execute(look, bound), self._find)
 
         return await self._read(read)
 

@@ -50,8 +50,7 @@ REPORTED = """
 UPDATE executions SET reported_at = ? WHERE id IN (SELECT value FROM json_each(?))"""
 NEXT_IN_LANES = f"""
 SELECT {_EXECUTION} FROM executions WHERE seq IN (
-    SELECT min(seq) FROM executions INDEXED BY executions_lanes
-    WHERE state <> 'finished' GROUP BY lane)
+    SELECT min(seq) FROM executions WHERE state <> 'finished' GROUP BY lane)
 ORDER BY plan IS NULL, seq"""  # noqa: S608  our names
 # Without the hint SQLite walks through the whole history, by seq.
 AGAIN = f"SELECT {_EXECUTION} FROM executions WHERE seq = ? AND state <> 'finished'"  # noqa: S608

@@ -70,6 +70,19 @@ async def test_each_look_goes_by_an_index_and_begins_where_the_last_one_ended(pa
             assert any(index in step for step in steps), (look, steps)
 
 
+async def test_commands_read_a_journal_that_has_no_such_index_yet(path: Path) -> None:
+    journal = SqliteJournal.open(path)
+    await accepted(journal, "1")
+    await journal.close()
+    with closing(sqlite3.connect(path)) as connection:
+        for index in ("executions_lanes", "executions_planned"):
+            connection.execute(f"DROP INDEX {index}")
+    reader = SqliteJournal.read_only(path)
+    assert [execution.id for execution in await reader.next_in_lanes()] == ["1"]
+    assert (await reader.record("1")) is not None
+    await reader.close()
+
+
 async def test_an_execution_far_behind_a_busy_lane_is_found(
     journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
