@@ -19,7 +19,7 @@ from keptn_remedy.engine.still_wanted import StillWanted, TaskEnded
 from keptn_remedy.engine.target_locks import TargetLocks
 from keptn_remedy.engine.undo.compensation import Compensation
 from keptn_remedy.engine.value import Values
-from keptn_remedy.engine.waiting_room import WaitingRoom
+from keptn_remedy.engine.waiting_room import Rest, WaitingRoom
 from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.journal import Ending, Execution
 from keptn_remedy.registry import Entry
@@ -192,7 +192,7 @@ class _Taken(RunningExecution, Generic[A]):
             if self._cancellation.reason or is_resumable:
                 raise
             outcome = Outcome.errored(_INTERRUPTED)
-        except GeneratorExit:
+        except (GeneratorExit, Rest):
             raise
         except BaseException as error:  # noqa: BLE001  an author's code may fail in any way
             outcome = self._runtime.presentable(self._attempts.explained(error))
