@@ -278,8 +278,10 @@ async def soak(seconds: float, seed: int, folder: Path) -> None:
             await it.balance()
             seen.append((provider.resident_bytes, provider.open_files))
             print(f"balanced: {it.sent} events, {seen[-1][0] >> 20} MiB, {seen[-1][1]} files")
-        (first_bytes, first_files), (last_bytes, last_files) = seen[1], seen[-1]
+        first_bytes, last_bytes = seen[1][0], seen[-1][0]
         assert last_bytes - first_bytes < MAY_GROW_BYTES, f"memory grew: {seen}"
+        # Connections that rest come and go; what leaks raises the least of them.
+        first_files, last_files = (min(files for _, files in half) for half in (seen[:3], seen[3:]))
         assert last_files - first_files < MAY_GROW_FILES, f"open files grew: {seen}"
         assert provider.is_intact()
         print(f"sound after {it.sent} events and {dict(it.faults)}")
