@@ -201,18 +201,17 @@ class Runner:
 
     async def _refused_before(self, execution: Execution) -> Outcome | None:
         """Wait until it may begin; or why it may not."""
-        refusal = await self._refused_unasked(execution)
+        has_waited = execution.has_begun or execution.question is not None
+        refusal = await self._refused_unasked(execution, 0.0 if has_waited else SHARED_SECONDS)
         is_aborted = execution.aborted or execution.id in self._aborted
         if refusal or is_aborted or not self._is_suspect(execution):
             return refusal
         await self._factory.waiting_room.until_alone(execution.id)
         return await self._refused_unasked(execution, 0.0)  # Keptn may have ended it meanwhile
 
-    async def _refused_unasked(
-        self, execution: Execution, max_age: float = SHARED_SECONDS
-    ) -> Outcome | None:
+    async def _refused_unasked(self, execution: Execution, max_age: float) -> Outcome | None:
         """Why it is too old to act without an answer from Keptn, if it is. What Keptn has ended is
-        noted as aborted.
+        noted as aborted. An answer may be `max_age` seconds old.
         """
         still_wanted = self._factory.still_wanted
         if execution.aborted or execution.id in self._aborted:

@@ -71,12 +71,15 @@ class StillWanted:
         self._unanswered_since: dict[str, float] = {}
 
     def is_in_doubt(self, execution: Execution) -> bool:
-        """Whether Keptn must be asked before it begins: an earlier process left it, or it is old.
+        """Whether Keptn must be asked before it begins: an earlier process left it, it is old, or
+        it goes on after it has rested in the journal.
 
         What is being undone is carried to its end all the same.
         """
         if self._has_ended is None or execution.failure:
             return False
+        if execution.has_begun:
+            return True
         # An age below 0 is unknown: the clock was set back.
         is_young = 0 <= self._age(execution) < YOUNG_SECONDS
         return not (is_young and execution.accepted_at >= self._began_at)

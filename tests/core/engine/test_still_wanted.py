@@ -5,20 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from keptn_remedy import Context, Outcome, Plan
+from keptn_remedy import Outcome
 from keptn_remedy.engine.slots import Slots
 from keptn_remedy.engine.still_wanted import ENDED, HOLD_SECONDS, StillWanted
 from keptn_remedy.engine.waiting_room import WaitingRoom
 from keptn_remedy.journal import Execution, Unsent
-from keptn_remedy.testing import ImpatientClock, registry_of
+from keptn_remedy.testing import ImpatientClock
 from tests.core.engine import test_runner
 from tests.core.engine.test_runner import PLAN, Lamp, Machine
-from tests.providing import Gate
-from tests.waiting import until
 
 Answer = bool | None
 machine = test_runner.machine
@@ -30,10 +27,12 @@ class Keptn:
     def __init__(self, *answers: Answer) -> None:
         self.answers: Iterator[Answer] = iter(answers)
         self.asked = 0
+        self.max_ages: list[float] = []
         self.last: Answer = None
 
     async def has_ended(self, execution: Execution, max_age: float) -> Answer:
         self.asked += 1
+        self.max_ages.append(max_age)
         self.last = next(self.answers, self.last)
         return self.last
 
@@ -188,24 +187,11 @@ async def test_after_a_minute_without_an_answer_it_is_announced_all_the_same(
     assert await telling.runner.announce(execution)
 
 
-async def test_a_suspect_is_asked_about_when_its_turn_to_go_alone_has_come(
+async def test_what_rested_in_the_journal_is_asked_about_anew_however_young_it_is(
     machine: Machine,
 ) -> None:
-    gate = Gate()
-
-    class HeldLamp(Lamp):
-        async def plan(self, context: Context, value: Any) -> Plan:
-            await gate.passage("plan")
-            return await super().plan(context, value)
-
-    keptn = Keptn(False)
-    asked = asking(machine.with_(registry=registry_of(HeldLamp)), keptn)
-    asked.runner.seek_culprit()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(asked.run(await left(machine, runs=2)))
-        await gate.until_entered(1)
-        group.create_task(asked.run(await left(machine, runs=2)))
-        await until(lambda: len(asked.waiting_room) == 1)
-        assert keptn.asked == 1
-        gate.open()
-    assert keptn.asked == 2
+    keptn = Keptn(True)
+    asked = asking(machine, keptn)
+    await asked.run(replace(await machine.left(), runs=0, has_begun=True))
+    assert keptn.max_ages == [0.0]
+    assert Lamp.steps == []
