@@ -68,7 +68,7 @@ def rules(tmp_path: Path) -> Path:
 def test_prometheus_takes_the_rules(rules: Path) -> None:
     found = promtool("check", "rules", rules)
     assert (found.returncode, found.stderr) == (0, "")
-    assert "14 rules found" in found.stdout
+    assert "16 rules found" in found.stdout
 
 
 @needs_promtool
@@ -162,7 +162,7 @@ def test_the_rules_ask_for_metrics_that_exist() -> None:
         for each in rule()["spec"]["groups"][0]["rules"]
         for name in re.findall(r"\bremedy_\w+", each["expr"])
     }
-    assert len(asked) == 12
+    assert len(asked) == 14
     assert {name for name in asked if f"# TYPE {name} " not in exposed} == set()
 
 
