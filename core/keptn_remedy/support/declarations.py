@@ -42,7 +42,8 @@ def _subclass_of(base: type) -> Check:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Real | float) and type(value) is not bool
+    # A bool is an int to Python.
+    return not isinstance(value, bool) and isinstance(value, Real | float)
 
 
 def _are_seconds(value: Any) -> bool:
@@ -134,10 +135,14 @@ def _singular(word: str) -> str:
     return f"{word[:-3]}y" if word.endswith("ies") else word.removesuffix("s")
 
 
+def _is_static(declared: object) -> bool:
+    return isinstance(declared, staticmethod)
+
+
 def _accepts(declared: Any, arguments: tuple[str, ...]) -> bool:
     """Whether the method can be called with so many arguments, by position."""
-    given = arguments if isinstance(declared, staticmethod) else ("self", *arguments)
     method: Any = getattr(declared, "__func__", declared)
+    given = arguments if _is_static(declared) else ("self", *arguments)
     if not inspect.isfunction(method):
         return True  # only a call can tell
     if inspect.isasyncgenfunction(method) or (
