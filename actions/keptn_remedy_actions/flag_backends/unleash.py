@@ -220,6 +220,7 @@ class Unleash:
         from keptn_remedy_actions.flag_backends.unleash_view import View
 
         view = View(
+            http=self.api.http,
             url=self.api.url,
             token=token,
             environment=self.api.environment,

@@ -1,28 +1,30 @@
-"""What applications see of Unleash flags, looked at through the client that they use."""
+"""What applications see of Unleash flags, evaluated by the client that they use."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Protocol, cast
 
+from aiohttp import ClientError, ClientSession, ClientTimeout
 from pydantic import BaseModel, ValidationError
-from UnleashClient import UnleashClient
 from UnleashClient.cache import BaseCache
-from UnleashClient.events import BaseEvent, UnleashFetchedEvent
+from UnleashClient.clients.unleash_client import UnleashClient
+from UnleashClient.constants import FEATURES_URL
 from UnleashClient.utils import InstanceAllowType
+from yarl import URL
 
 from keptn_remedy_actions.flag_backends import on_or_off
+from keptn_remedy_actions.flag_backends.proxy import proxy_for
 
 SAMPLED_USERS = 100
 _APPLICATION = "keptn-remedy"
 _UNSEEN = "unknown (nothing could be fetched with UNLEASH_CLIENT_TOKEN)"
 
-# It logs a traceback for each failed poll; the outcome says what was seen.
+# It logs a warning where it finds nothing; the outcome says what was seen.
 logging.getLogger("UnleashClient").setLevel(logging.CRITICAL)
 
 
@@ -78,16 +80,20 @@ class _Payload(BaseModel):
 
 
 class _Evaluates(Protocol):
-    """The client's one method that we use; its own annotations are incomplete."""
+    """The client's methods that we use; its own annotations are incomplete."""
+
+    def initialize_client(self, fetch_toggles: bool = True) -> None: ...
 
     def is_enabled(self, feature_name: str, context: dict[str, str] | None = None) -> bool: ...
 
+    def destroy(self) -> None: ...
 
-class _Memory(BaseCache):
-    """A cache in memory. The default one is a file, which may hold an old answer."""
 
-    def __init__(self) -> None:
-        self._values: dict[str, Any] = {}
+class _Fetched(BaseCache):
+    """A cache that holds what was fetched. The default one is a file, with an answer of before."""
+
+    def __init__(self, body: str) -> None:
+        self._values: dict[str, Any] = {FEATURES_URL: body}
 
     def set(self, key: str, value: Any) -> None:
         self._values[key] = value
@@ -110,9 +116,11 @@ class _Memory(BaseCache):
 class View:
     """The flags of one environment, as its applications fetch and evaluate them.
 
-    The client is the one for threads: the asynchronous one can't use a proxy.
+    They are fetched by our own session, since the asynchronous client can't use a proxy; the client
+    evaluates them without a connection.
     """
 
+    http: ClientSession
     url: str
     token: str
     environment: str
@@ -124,60 +132,65 @@ class View:
 
         Looking ends after `seconds`. It does not count as a use of the flags: nothing is sent.
         """
-        fetched: asyncio.Queue[UnleashFetchedEvent] = asyncio.Queue()
-        client = self._client(fetched)
-        evaluator = cast("_Evaluates", client)
         sights: Mapping[str, Sight] = {
             name: Sight(False, _UNSEEN, is_known=False) for name in wanted
         }
         try:
             async with asyncio.timeout(seconds):
-                await asyncio.to_thread(client.initialize_client)
-                while not all(sight.agrees for sight in sights.values()):
-                    # The client answers False where it fetched nothing: wait for a fetch.
-                    found = _features(await fetched.get())
-                    sights = {
-                        name: _sight(evaluator, name, found.get(name), on)
-                        for name, on in wanted.items()
-                    }
+                while True:
+                    body = await self._fetched()
+                    sights = await asyncio.to_thread(self._looked, body, wanted) or sights
+                    if all(sight.agrees for sight in sights.values()):
+                        break
+                    await asyncio.sleep(self.poll_seconds)
         except TimeoutError:
             pass
-        finally:
-            await asyncio.to_thread(client.destroy)
         return sights
 
-    def _client(self, fetched: asyncio.Queue[UnleashFetchedEvent]) -> UnleashClient:
-        """A client that puts each fetch into the queue."""
-        loop = asyncio.get_running_loop()
+    async def _fetched(self) -> str:
+        """The body that an application gets; "" where it gets none."""
+        url = URL(f"{self.url}/api/client/features")
+        try:
+            async with self.http.get(
+                url,
+                headers={"Authorization": self.token},
+                timeout=ClientTimeout(self.request_seconds),
+                proxy=proxy_for(url),
+                allow_redirects=False,
+                raise_for_status=False,
+            ) as answer:
+                return await answer.text() if answer.status == HTTPStatus.OK else ""
+        except (ClientError, TimeoutError, ValueError):
+            return ""
 
-        def note(event: BaseEvent) -> None:  # called on a thread of the client
-            if isinstance(event, UnleashFetchedEvent):
-                with suppress(RuntimeError):  # the loop has ended
-                    loop.call_soon_threadsafe(fetched.put_nowait, event)
+    def _looked(self, body: str, wanted: Mapping[str, bool]) -> Mapping[str, Sight]:
+        """What the body says; nothing where it isn't Unleash's answer, such as a log-in page."""
+        try:
+            payload = _Payload.model_validate_json(body)
+        except ValidationError:
+            return {}
+        features = {feature.name: feature for feature in payload.features}
+        client = self._client(body)
+        try:
+            client.initialize_client(fetch_toggles=False)
+            return {
+                name: _sight(client, name, features.get(name), on) for name, on in wanted.items()
+            }
+        finally:
+            client.destroy()
 
-        return UnleashClient(
+    def _client(self, body: str) -> _Evaluates:
+        client = UnleashClient(
             self.url,
             app_name=_APPLICATION,
             environment=self.environment,
-            custom_headers={"Authorization": self.token},
-            refresh_interval=math.ceil(self.poll_seconds),
-            request_timeout=math.ceil(self.request_seconds),
-            request_retries=0,
             # Looking must not count as a use of the flags.
             disable_metrics=True,
             disable_registration=True,
-            cache=_Memory(),
+            cache=_Fetched(body),
             multiple_instance_mode=InstanceAllowType.SILENTLY_ALLOW,
-            event_callback=note,
         )
-
-
-def _features(event: UnleashFetchedEvent) -> Mapping[str, _Feature]:
-    try:
-        payload = _Payload.model_validate_json(event.raw_features)
-    except ValidationError:  # not Unleash's answer, such as a log-in page
-        return {}
-    return {feature.name: feature for feature in payload.features}
+        return cast("_Evaluates", client)
 
 
 def _sight(client: _Evaluates, name: str, found: _Feature | None, on: bool) -> Sight:
