@@ -75,10 +75,11 @@ UPDATE effects SET admitted_at = admitted_at + :by, ended_at = ended_at + :by,
     "UPDATE forgiven SET at = at + :by",
     "UPDATE undos SET asked_at = asked_at + :by WHERE ended_at IS NULL",
 )
-_MOVE_DEADLINES = (
-    "UPDATE undos SET due_at = due_at + :by WHERE ended_at IS NULL",
-    _MOVE_QUESTION % {"by": ":by", "where": "TRUE"},
-)
+_MOVE_UNDOS = "UPDATE undos SET due_at = due_at + :by WHERE ended_at IS NULL"
+_MOVE_DEADLINES = (_MOVE_UNDOS, _MOVE_QUESTION % {"by": ":by", "where": "TRUE"})
+# Silence that denies may come early: nothing is done.
+_SILENCE_APPROVES = f"json_extract({_TEXT}, '$.default') = 'approve'"
+_PUT_OFF = (_MOVE_UNDOS, _MOVE_QUESTION % {"by": ":by", "where": _SILENCE_APPROVES})
 
 
 class SqliteAges(SqliteFile):
@@ -123,10 +124,11 @@ def _take_over(cursor: sqlite3.Cursor, reading: Reading) -> Gap:
         cursor.execute(statement, bound)
     for statement in _MOVE_TIMES if gap.ahead else ():
         cursor.execute(statement, {**bound, "by": gap.ahead})
-    # Where nobody knows how long no service ran, what decides something waits its full time.
-    longer = gap.ahead + gap.unknown
-    for statement in _MOVE_DEADLINES if longer else ():
-        cursor.execute(statement, {"by": longer})
+    for statement in _MOVE_DEADLINES if gap.ahead else ():
+        cursor.execute(statement, {"by": gap.ahead})
+    # Where nobody knows how long no service ran, what leads to a change waits its full time.
+    for statement in _PUT_OFF if gap.unknown else ():
+        cursor.execute(statement, {"by": gap.unknown})
     _note_jump(cursor, reading.now, max(gap.ahead, 0.0) + gap.unknown)
     cursor.execute(*_noted(reading))
     return gap

@@ -34,10 +34,9 @@ class HeldBack:
 
     def note_started(self, chain: str) -> None:
         """Keptn has just acknowledged the `started` of a chain."""
-        if self._seconds:
-            if not self._until:
-                self._wake.set()
-            self._until[chain] = self._clock.monotonic() + self._seconds
+        if not self._until:
+            self._wake.set()
+        self._until[chain] = self._clock.monotonic() + self._seconds
 
     def hold(self, unsent: Unsent) -> bool:
         """Hold a report back, and with it its chain, if its time has not come."""

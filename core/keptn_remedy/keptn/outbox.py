@@ -62,7 +62,7 @@ class Outbox:
         # queues up.
         self._chains: dict[str, deque[Unsent]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._held = HeldBack(held_seconds, self._go_on, clock)
+        self._held = HeldBack(held_seconds, self._go_on, clock) if held_seconds else None
         # What Keptn has, and the journal still has to forget; claimed until then.
         self._delivered: list[Unsent] = []
         self._forgetting: asyncio.Task[None] | None = None
@@ -88,7 +88,9 @@ class Outbox:
 
     async def run(self) -> None:
         """Fetch from the journal what waits there and is due, until cancelled."""
-        await asyncio.gather(self._feed.run(), self._held.run())
+        await asyncio.gather(
+            self._feed.run(), *([self._held.run()] if self._held is not None else ())
+        )
 
     async def flush(self) -> None:
         """Wait until every report is delivered."""
@@ -108,7 +110,7 @@ class Outbox:
 
     def _room(self) -> int:
         """How many more chains may begin. Those that are held back are not under way."""
-        held = len(self._held)
+        held = 0 if self._held is None else len(self._held)
         return min(IN_FLIGHT - (len(self._chains) - held), MOST_HELD - held)
 
     def _start(self, unsent: Unsent) -> None:
@@ -116,8 +118,11 @@ class Outbox:
             chain.append(unsent)  # both came while the journal was asked
             return
         self._chains[unsent.chain] = deque((unsent,))
-        if not self._held.hold(unsent):
+        if not self._hold(unsent):
             self._go_on(unsent.chain)
+
+    def _hold(self, unsent: Unsent) -> bool:
+        return self._held is not None and self._held.hold(unsent)
 
     def _go_on(self, key: str) -> None:
         task = asyncio.create_task(self._deliver_all(key, self._chains[key]))
@@ -129,7 +134,7 @@ class Outbox:
         try:
             while chain and not is_held and await self._deliver(chain[0]):
                 chain.popleft()
-                is_held = bool(chain) and self._held.hold(chain[0])
+                is_held = bool(chain) and self._hold(chain[0])
         finally:
             if not is_held:
                 del self._chains[key]
@@ -162,7 +167,7 @@ class Outbox:
             await self._postpone(unsent, Undelivered(repr(error), doubtful=True))
             return False
         self._metrics.reports(report.kind, answer).inc()
-        if report.kind == "started" and answer == "sent":
+        if self._held is not None and report.kind == "started" and answer == "sent":
             self._held.note_started(unsent.chain)
         self._forget(unsent)
         return True

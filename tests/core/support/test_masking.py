@@ -162,7 +162,7 @@ async def leak(tmp_path: Path, mask: Mask) -> AsyncIterator[Leak]:
         async with (
             FakeKeptn() as keptn,
             service.running(
-                settings(tmp_path / "journal.db", keptn),
+                settings(tmp_path / "journal.db", keptn, error_log="always"),
                 registry,
                 mask=mask,
             ) as running,
