@@ -25,7 +25,7 @@ PARKED = f"remedy_reports_parked{{{OURS}}}"
 BLOCKED = f"remedy_reports_blocked{{{OURS}}}"
 LOST = f'remedy_events_received_total{{{OURS},answer="unavailable"}}'
 FAILED = f'remedy_executions_finished_total{{{OURS},action="scale",result="fail"}}'
-BLOCKED = f'remedy_event_loop_blocked_total{{{OURS},action="scale"}}'
+LOOP_BLOCKED = f'remedy_event_loop_blocked_total{{{OURS},action="scale"}}'
 REJECTED = f"remedy_policy_rejected{{{OURS}}}"
 PAUSED = f"remedy_paused{{{OURS}}}"
 WAITING = f"remedy_executions_waiting{{{OURS}}}"
@@ -94,7 +94,7 @@ def test_prometheus_takes_the_rules(rules: Path) -> None:
         ({FAILED: "1x50 2x60"}, 60, ["RemedyActionsFail"]),
         ({FAILED: "1x100"}, 60, []),
         ({REJECTED: "0x60", PAUSED: "0x120", WAITING: "0x60", UNDONE: "0+1x60"}, 60, []),
-        ({BLOCKED: "_x10 1x50"}, 30, ["RemedyEventLoopBlocked"]),
+        ({LOOP_BLOCKED: "_x10 1x50"}, 30, ["RemedyEventLoopBlocked"]),
         ({REJECTED: "1x60"}, 30, ["RemedyPolicyRejected"]),
         ({PAUSED: "1x120"}, 59, []),
         ({PAUSED: "1x120"}, 61, ["RemedyPaused"]),
@@ -147,6 +147,7 @@ def _expected(firing: list[str]) -> list[Json]:
 def _labels(alert: str) -> dict[str, str]:
     more = {
         "RemedyActionsFail": {"action": "scale"},
+        "RemedyEventLoopBlocked": {"action": "scale"},
         "RemedyEventsLost": {"answer": "unavailable"},
         "RemedyPersonWanted": {"action": "scale", "rail": "suspended"},
         "RemedyRefusals": {"rail": "cooldown"},

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from keptn_remedy import registry, settings, settings_file
 from keptn_remedy.registry import Registry
-from keptn_remedy.service.foundation import secrets_in
 from keptn_remedy.settings import KeptnSettings
 from keptn_remedy.support import variables
 from keptn_remedy.support.masking import Mask
@@ -31,6 +30,8 @@ def mask(environ: Mapping[str, str]) -> Mask:
     Raises:
         SettingsError, RegistryError: with one line per mistake.
     """
+    from keptn_remedy.service.foundation import secrets_in  # imports the network libraries
+
     keptn = variables.build(KeptnSettings, "", variables.read(environ))
     return Mask(secrets_in(discover(environ), keptn))
 

@@ -42,12 +42,12 @@ class Lock:
             JournalUnusable: another process has the lock, or the file has several names.
             OSError: it can't be made or opened.
         """
-        path = Path(os.path.realpath(path))
+        shown, path = path, Path(os.path.realpath(path))
         with ExitStack() as resources:
             beside = _opened(_beside(path), os.O_CREAT | os.O_RDWR, resources)
             file = _opened(path, os.O_CREAT | os.O_RDWR, resources)
             if not (_taken(beside) and (_taken(file) or not CAN_LOCK_THE_FILE)):
-                raise JournalUnusable(f"another process serves from the journal {path}")
+                raise JournalUnusable(f"another process serves from the journal {shown}")
             found = os.fstat(file)
             if not os.path.samestat(found, path.stat()):
                 raise JournalUnusable(f"the journal {path} was replaced just now: start again")
