@@ -1,8 +1,9 @@
 """The event loop goes on whatever an action's task or callback raises."""
 
 import asyncio
+import gc
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 import uvloop
@@ -10,6 +11,13 @@ import uvloop
 from keptn_remedy.support import event_loop
 
 LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """asyncio logs what tasks raised and nobody retrieved when they are collected: not later."""
+    yield
+    gc.collect()
 
 
 async def exiting() -> None:
