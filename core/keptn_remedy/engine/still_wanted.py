@@ -80,9 +80,11 @@ class StillWanted:
             return False
         if execution.has_begun:
             return True
+        return not (self._is_young(execution) and execution.accepted_at >= self._began_at)
+
+    def _is_young(self, execution: Execution) -> bool:
         # An age below 0 is unknown: the clock was set back.
-        is_young = 0 <= self._age(execution) < YOUNG_SECONDS
-        return not (is_young and execution.accepted_at >= self._began_at)
+        return 0 <= self._age(execution) < YOUNG_SECONDS
 
     async def is_confirmed(self, execution: Execution) -> bool:
         """Whether Keptn waits for it; False where it can't be asked now.
@@ -103,6 +105,8 @@ class StillWanted:
         """
         asked_first = self._clock.monotonic()
         while not await self._answer(execution, max_age):
+            if self._is_young(execution):
+                return None  # had the last process lived, nobody would have asked
             since = min(asked_first, self._unanswered_since[execution.trigger.project])
             if self._clock.monotonic() - since >= HOLD_SECONDS:
                 return self._refusal(execution)
