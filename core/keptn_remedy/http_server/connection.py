@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from aiohttp import StreamReader, web
 
@@ -47,8 +47,8 @@ class Connection(web.RequestHandler):
         self._age = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        peer = transport.get_extra_info("peername")
-        self.address = str(peer[0]) if isinstance(peer, tuple) else ""
+        peer: Any = transport.get_extra_info("peername")
+        self.address = str(peer[0]) if peer and not isinstance(peer, str) else ""
         if why_not := self._listener.admit(self, transport):
             self._is_refused = True
             _answer(cast("asyncio.Transport", transport), "503 Service Unavailable", why_not)

@@ -243,6 +243,7 @@ async def _read(request: web.Request, model: type[models.AnyOrder]) -> models.An
     # A form on another site can send neither this type nor the token.
     if request.content_type != "application/json":
         raise HttpError(415, "the Content-Type of an order must be application/json")
+    sent: Any = None
     try:
         sent = orjson.loads(await request.read())
         return model.model_validate(sent)

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
@@ -104,7 +104,7 @@ def flush(seconds: float = FLUSH_SECONDS) -> None:
 
 
 @contextmanager
-def unblocked(flush_seconds: float = FLUSH_SECONDS) -> Iterator[None]:
+def unblocked(flush_seconds: float = FLUSH_SECONDS) -> Generator[None]:
     """Until the context is left, nothing blocks that is written to `sys.stdout` and `sys.stderr`,
     by us, by libraries or by the code of actions.
     """

@@ -74,8 +74,10 @@ class HttpControlPlane:
         if sequences is None:
             is_old = _is_unrouted(await self._client.get(_EXECUTIONS, query))
             return "untold" if is_old else None
-        found = (_progress(sequence.status, triggered_id) for sequence in sequences)
-        return next((progress for progress in found if progress != "absent"), "absent")
+        for sequence in sequences:
+            if (progress := _progress(sequence.status, triggered_id)) != "absent":
+                return progress
+        return "absent"
 
     async def running_tasks(self, project: str, stage: str, service: str) -> list[TaskState] | None:
         lane = {"project": project, "stage": stage, "service": service}

@@ -17,7 +17,7 @@ from keptn_remedy.events import FINISHED, LOG_ERROR, STARTED, Report, report_id
 from keptn_remedy.keptn.control_plane.error_log import ErrorLog
 from keptn_remedy.keptn.transports import Accept, Blocked, Rejected, Undelivered
 from keptn_remedy.keptn.transports.nats_connection import NatsConnection
-from keptn_remedy.keptn.transports.nats_intake import NatsIntake
+from keptn_remedy.keptn.transports.nats_intake import NatsIntake, jetstream_of
 
 FIRST_CONNECT_SECONDS = 2.0
 # What is published within this time is confirmed by one answer of the server.
@@ -98,7 +98,7 @@ class DirectNats:
 
     async def _use(self, accept: Accept, client: Client) -> None:
         if self._stream:
-            self._stored = await _stored_in(self._stream, client.jetstream())
+            self._stored = await _stored_in(self._stream, jetstream_of(client))
         await self._intake.subscribe(client, accept)
 
     async def _confirmed(self, client: Client) -> None:
@@ -146,6 +146,6 @@ async def _stored_in(stream: str, jetstream: JetStreamContext) -> frozenset[str]
 async def _store(client: Client, report: Report, execution: str) -> None:
     # A fresh dict each time: nats-py writes into it.
     headers = {"Nats-Msg-Id": report_id(execution, report.kind)}
-    await client.jetstream().publish(
+    await jetstream_of(client).publish(
         report.type, report.body, timeout=CONFIRM_SECONDS, headers=headers
     )

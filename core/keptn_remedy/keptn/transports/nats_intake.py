@@ -60,12 +60,12 @@ class NatsIntake:
 
         if self._stream:
             self.stop_pulling()
-            jetstream = client.jetstream()
+            jetstream = jetstream_of(client)
             await self._have_consumer(jetstream, self._stream)
             self._puller = asyncio.create_task(self._pull(jetstream, self._stream, accept))
         subjects = ENDINGS if self._stream else (events.TRIGGERED, *ENDINGS)
         self._subscriptions = [
-            await client.subscribe(
+            await client.subscribe(  # pyright: ignore[reportUnknownMemberType]
                 subject, queue=self._queue, cb=take, pending_bytes_limit=MOST_PENDING_BYTES
             )
             for subject in subjects
@@ -119,7 +119,7 @@ class NatsIntake:
                 ack_wait=ACK_WAIT_SECONDS,
                 deliver_policy=DeliverPolicy.NEW,
             )
-            await jetstream.add_consumer(stream, found)
+            await jetstream.add_consumer(stream, found)  # pyright: ignore[reportUnknownMemberType]
         # Whoever made it otherwise meant to: two releases would change it to and fro.
         if found.filter_subject != events.TRIGGERED:
             logs.logger().error(
@@ -158,6 +158,11 @@ class NatsIntake:
         with suppress(NatsError):
             if receipt.kind != "unavailable":
                 await message.ack()
+
+
+def jetstream_of(client: Client) -> JetStreamContext:
+    """The client's side of streams; nats-py annotates a part of its calls."""
+    return client.jetstream()  # pyright: ignore[reportUnknownMemberType]
 
 
 async def _fetched(consumer: JetStreamContext.PullSubscription) -> list[Msg]:
