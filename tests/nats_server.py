@@ -15,6 +15,7 @@ from typing import Any
 
 from nats.aio.client import Client
 
+from keptn_remedy.keptn.transports.nats_connection import OrderedClient
 from tests.end_to_end.provider_process import die_with_parent
 
 SERVER = Path(sys.executable).with_name("nats-server")
@@ -69,7 +70,7 @@ class NatsServer:
     @contextlib.asynccontextmanager
     async def client(self, **options: Any) -> AsyncIterator[Client]:
         """A client of the tests' own, as Keptn's services have one."""
-        client = Client()
+        client = OrderedClient()
         await client.connect(self.url, **options)
         try:
             yield client

@@ -49,6 +49,16 @@ def options_of(settings: Settings, url: str) -> dict[str, Any]:
     }
 
 
+class OrderedClient(Client):
+    """Sends a PING after what was published and unsubscribed before it, so that its PONG confirms
+    that. nats-py writes it past what its flusher has yet to write (findings/nats-early-ping.sh).
+    """
+
+    async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
+        await self._flush_pending(force_flush=True)
+        await super()._send_ping(future)
+
+
 class NatsConnection:
     """The connection to NATS, at most one at a time. `options` go to nats-py's `connect`."""
 
@@ -104,7 +114,7 @@ class NatsConnection:
         self._ended.set()
 
     async def _serve_once(self, use: Callable[[Client], Awaitable[None]]) -> None:
-        client, ended = Client(), asyncio.Event()
+        client, ended = OrderedClient(), asyncio.Event()
         try:
             await self._connect(client, ended)
             self._denied.clear()

@@ -26,7 +26,11 @@ from keptn_remedy.events import (
 from keptn_remedy.keptn.control_plane.error_log import ErrorLog
 from keptn_remedy.keptn.transports import Blocked, Receipt, Undelivered
 from keptn_remedy.keptn.transports.direct_nats import DirectNats
-from keptn_remedy.keptn.transports.nats_connection import NatsConnection, options_of
+from keptn_remedy.keptn.transports.nats_connection import (
+    NatsConnection,
+    OrderedClient,
+    options_of,
+)
 from keptn_remedy.keptn.transports.nats_intake import NatsIntake
 from keptn_remedy.settings import Settings
 from keptn_remedy.support.clock import Clock
@@ -142,6 +146,29 @@ async def test_what_has_arrived_is_stored_before_the_end(server: NatsServer) -> 
                 await keptn.publish(TRIGGERED, body)
             await keptn.flush()
         assert taken.ids == [each for each, _ in sent]
+
+
+async def test_a_ping_follows_what_it_confirms() -> None:
+    verbs: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"server_id": "X", "version": "2.10.0", "max_payload": 1048576}\r\n')
+        while line := await reader.readline():
+            verbs.append(line.split()[0])
+            if verbs[-1] == b"PUB":
+                await reader.readexactly(int(line.split()[-1]) + 2)
+            elif verbs[-1] == b"PING":
+                writer.write(b"PONG\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as peer:
+        client = OrderedClient()
+        await client.connect(f"nats://127.0.0.1:{peer.sockets[0].getsockname()[1]}")
+        verbs.clear()
+        await client.publish("reports", b"finished")
+        await client.flush()
+        await client.close()
+    assert verbs == [b"PUB", b"PING"]
 
 
 async def test_a_report_is_published_on_the_subject_of_its_type(server: NatsServer) -> None:
