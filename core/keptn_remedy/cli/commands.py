@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated
 
 import typer
 
+from keptn_remedy.cli.journal_app import journal_app
+from keptn_remedy.cli.policy_app import policy_app
 from keptn_remedy.cli.report_app import report_app
-from keptn_remedy.cli.usage import (
-    Command,
-    ExecutionId,
-    Json,
-    JsonLines,
-    Reason,
-    WrongUsage,
-    one_of,
-    whole_number,
-)
+from keptn_remedy.cli.usage import Command, ExecutionId, Json, Reason, WrongUsage
 
 app = typer.Typer(
     name="remedy",
@@ -27,14 +20,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-journal_app = typer.Typer(
-    help="Read, back up and restore the journal of executions.", no_args_is_help=True
-)
 app.add_typer(journal_app, name="journal")
 app.add_typer(report_app, name="reports")
-
-
-State = Literal["accepted", "started", "finished"]
+app.add_typer(policy_app, name="policy")
 
 
 @app.command(cls=Command)
@@ -221,107 +209,6 @@ def undo(execution: ExecutionId, reason: Reason = "", as_json: Json = False) -> 
     raise typer.Exit(undo_command.undo(execution, reason, as_json=as_json))
 
 
-@journal_app.command(name="list", cls=Command)
-def journal_list(
-    state: Annotated[
-        str | None,
-        typer.Option(
-            metavar="STATE",
-            help="Only executions in this state: accepted, started or finished.",
-            parser=one_of("--state", "accepted", "started", "finished"),
-        ),
-    ] = None,
-    limit: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            help="At most this many, up to 100000.",
-            parser=whole_number("--limit", 1, 100_000),
-        ),
-    ] = 20,
-    waiting: Annotated[
-        bool, typer.Option("--waiting", help="Only executions that wait, and for what.")
-    ] = False,
-    as_json: JsonLines = False,
-) -> None:
-    """List the newest executions.
-
-    An execution waits for approval, or behind another one of the same project, stage and service.
-    Only the service knows which ones wait for a slot or a target: those are listed as accepted or
-    started.
-    """
-    if waiting and state == "finished":
-        raise WrongUsage("--waiting lists open executions: --state finished does not go with it")
-    from keptn_remedy.cli import journal_commands
-
-    shown = cast("State | None", state)
-    raise typer.Exit(
-        journal_commands.list_executions(shown, limit, waiting=waiting, as_json=as_json)
-    )
-
-
-@journal_app.command(name="show", cls=Command)
-def journal_show(execution: ExecutionId, as_json: Json = False) -> None:
-    """Show everything about one execution."""
-    from keptn_remedy.cli import journal_commands
-
-    raise typer.Exit(journal_commands.show_execution(execution, as_json=as_json))
-
-
-@journal_app.command(name="tail", cls=Command)
-def journal_tail(as_json: JsonLines = False) -> None:
-    """Follow executions as they change, until Ctrl-C.
-
-    An execution is shown again when its state changes, or what it waits for. The first column is
-    the time of acceptance. Changes after the end, such as an undo, are not followed: see remedy
-    journal list.
-    """
-    from keptn_remedy.cli import journal_commands
-
-    raise typer.Exit(journal_commands.follow(as_json=as_json))
-
-
-@journal_app.command(name="export", cls=Command)
-def journal_export() -> None:
-    """Print all executions, oldest first, one JSON object per line."""
-    from keptn_remedy.cli import journal_commands
-
-    raise typer.Exit(journal_commands.export())
-
-
-@journal_app.command(name="backup", cls=Command)
-def journal_backup(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="The copy to write; - for standard output.")
-    ],
-) -> None:
-    """Copy the whole journal to a file, also while the service runs.
-
-    The copy holds triggers unmasked; only its owner may read the file. An earlier copy is replaced.
-    """
-    from keptn_remedy.cli import backup_commands
-
-    raise typer.Exit(backup_commands.back_up(file))
-
-
-@journal_app.command(name="restore", cls=Command)
-def journal_restore(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="The copy to read; - for standard input.")
-    ],
-) -> None:
-    """Put a copy in the place of the journal while no service runs.
-
-    The copy is checked first. Executions that are open in it are resumed by the next service.
-
-    Exit code: 1 if the journal is as it was, because a service runs or the copy is damaged, no
-    journal, or of a newer release.
-    """
-    from keptn_remedy.cli import backup_commands
-
-    raise typer.Exit(backup_commands.restore(file))
-
-
 @app.command(cls=Command)
 def version(as_json: Json = False) -> None:
     """Print the version of keptn-remedy."""
@@ -329,31 +216,3 @@ def version(as_json: Json = False) -> None:
 
     number = installed("keptn-remedy")
     typer.echo(f'{{"version": "{number}"}}' if as_json else number)
-
-
-policy_app = typer.Typer(
-    help="Check and explain a policy, the file that REMEDY_POLICY names.", no_args_is_help=True
-)
-app.add_typer(policy_app, name="policy")
-
-
-@policy_app.command(name="schema", cls=Command)
-def policy_schema() -> None:
-    """Print the JSON Schema of a policy, for editors and pipelines."""
-    from keptn_remedy.cli import policy_commands
-
-    raise typer.Exit(policy_commands.schema())
-
-
-@policy_app.command(name="check", cls=Command)
-def policy_check(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The policy file, in YAML.")],
-    as_json: Json = False,
-) -> None:
-    """Check a policy: list its mistakes, or say in words what it means.
-
-    Exit code: 0 for a valid policy, 1 for one with mistakes, 2 if the file can't be read.
-    """
-    from keptn_remedy.cli import policy_commands
-
-    raise typer.Exit(policy_commands.check(file, as_json=as_json))

@@ -1,0 +1,124 @@
+"""The commands `remedy journal`, for `commands`: executions, and copies of the journal."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, cast
+
+import typer
+
+from keptn_remedy.cli.usage import (
+    Command,
+    ExecutionId,
+    Json,
+    JsonLines,
+    WrongUsage,
+    one_of,
+    whole_number,
+)
+
+State = Literal["accepted", "started", "finished"]
+
+journal_app = typer.Typer(
+    help="Read, back up and restore the journal of executions.", no_args_is_help=True
+)
+
+
+@journal_app.command(name="list", cls=Command)
+def journal_list(
+    state: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STATE",
+            help="Only executions in this state: accepted, started or finished.",
+            parser=one_of("--state", "accepted", "started", "finished"),
+        ),
+    ] = None,
+    limit: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="At most this many, up to 100000.",
+            parser=whole_number("--limit", 1, 100_000),
+        ),
+    ] = 20,
+    waiting: Annotated[
+        bool, typer.Option("--waiting", help="Only executions that wait, and for what.")
+    ] = False,
+    as_json: JsonLines = False,
+) -> None:
+    """List the newest executions.
+
+    An execution waits for approval, or behind another one of the same project, stage and service.
+    Only the service knows which ones wait for a slot or a target: those are listed as accepted or
+    started.
+    """
+    if waiting and state == "finished":
+        raise WrongUsage("--waiting lists open executions: --state finished does not go with it")
+    from keptn_remedy.cli import journal_commands
+
+    shown = cast("State | None", state)
+    raise typer.Exit(
+        journal_commands.list_executions(shown, limit, waiting=waiting, as_json=as_json)
+    )
+
+
+@journal_app.command(name="show", cls=Command)
+def journal_show(execution: ExecutionId, as_json: Json = False) -> None:
+    """Show everything about one execution."""
+    from keptn_remedy.cli import journal_commands
+
+    raise typer.Exit(journal_commands.show_execution(execution, as_json=as_json))
+
+
+@journal_app.command(name="tail", cls=Command)
+def journal_tail(as_json: JsonLines = False) -> None:
+    """Follow executions as they change, until Ctrl-C.
+
+    An execution is shown again when its state changes, or what it waits for. The first column is
+    the time of acceptance. Changes after the end, such as an undo, are not followed: see remedy
+    journal list.
+    """
+    from keptn_remedy.cli import journal_commands
+
+    raise typer.Exit(journal_commands.follow(as_json=as_json))
+
+
+@journal_app.command(name="export", cls=Command)
+def journal_export() -> None:
+    """Print all executions, oldest first, one JSON object per line."""
+    from keptn_remedy.cli import journal_commands
+
+    raise typer.Exit(journal_commands.export())
+
+
+@journal_app.command(name="backup", cls=Command)
+def journal_backup(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="The copy to write; - for standard output.")
+    ],
+) -> None:
+    """Copy the whole journal to a file, also while the service runs.
+
+    The copy holds triggers unmasked; only its owner may read the file. An earlier copy is replaced.
+    """
+    from keptn_remedy.cli import backup_commands
+
+    raise typer.Exit(backup_commands.back_up(file))
+
+
+@journal_app.command(name="restore", cls=Command)
+def journal_restore(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="The copy to read; - for standard input.")
+    ],
+) -> None:
+    """Put a copy in the place of the journal while no service runs.
+
+    The copy is checked first. Executions that are open in it are resumed by the next service.
+
+    Exit code: 1 if the journal is as it was, because a service runs or the copy is damaged, no
+    journal, or of a newer release.
+    """
+    from keptn_remedy.cli import backup_commands
+
+    raise typer.Exit(backup_commands.restore(file))
