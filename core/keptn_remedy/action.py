@@ -180,7 +180,12 @@ class Memory(Protocol):
         ...
 
     async def put(self, key: str, value: JSON) -> None:
-        """Store the value, on disk once this returns; None deletes the key."""
+        """Store the value, on disk once this returns; None deletes the key.
+
+        Raises:
+            PermanentError: the value takes over 64 KiB as JSON, or the key has over 1,024
+                characters.
+        """
         ...
 
 
@@ -299,7 +304,11 @@ class PlannedAction(BaseAction, ABC):
 
     @abstractmethod
     def plan(self, context: Context, value: Any) -> Plan | Awaitable[Plan]:
-        """Look, and return what would change. Relative values become absolute here."""
+        """Look, and return what would change. Relative values become absolute here.
+
+        A plan has at most 1,000 changes and takes at most 1 MiB as JSON. A target and its field
+        have at most 1,024 characters together. Larger plans are errored, and nothing is applied.
+        """
 
     def is_same(self, asked: Plan, now: Plan) -> bool:
         """Whether the approval of one plan also covers the other."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, TypeVar, cast
 
@@ -26,9 +25,10 @@ from keptn_remedy.action import (
     PermanentError,
     TemporaryError,
 )
+from keptn_remedy.engine.memory import ActionMemory
 from keptn_remedy.engine.runtime import Runtime, text_of
 from keptn_remedy.http_client import Uncertain, is_temporary
-from keptn_remedy.journal import Execution, JournalError, Memories
+from keptn_remedy.journal import Execution, JournalError
 from keptn_remedy.support import logs
 from keptn_remedy.support.authored import Misbehaved, deed, is_async
 
@@ -242,7 +242,7 @@ class Attempts:
             left=lambda: until - clock.monotonic(),
             dry_run=self._runtime.dry_run,
             http=self._runtime.http,
-            memory=_Memory(self._runtime.journal, self._execution.action),
+            memory=ActionMemory(self._runtime.journal, self._execution.action),
             make_log=self._log,
         )
 
@@ -250,20 +250,6 @@ class Attempts:
         fields = logs.execution_fields(self._execution.trigger, self._execution.action)
         log: FilteringBoundLogger = logs.logger().bind(**fields)
         return log
-
-
-@dataclass(frozen=True, slots=True)
-class _Memory:
-    """The memory of one action, in the journal."""
-
-    journal: Memories
-    action: str
-
-    async def get(self, key: str) -> Any:
-        return await self.journal.recall(self.action, key)
-
-    async def put(self, key: str, value: Any) -> None:
-        await self.journal.remember(self.action, key, value)
 
 
 def may_be_repeated(action: AnyAction) -> bool:

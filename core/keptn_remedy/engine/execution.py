@@ -14,7 +14,8 @@ from keptn_remedy.action import Action, AnyAction, Denied, Outcome, Plan, Planne
 from keptn_remedy.engine.admission import Admission, NotAdmitted
 from keptn_remedy.engine.attempts import Attempts, may_be_repeated, undoes_failures
 from keptn_remedy.engine.cancellation import LEAVING, Cancellation, Interrupted
-from keptn_remedy.engine.runtime import Runtime, checked, checked_plan
+from keptn_remedy.engine.plans import checked_plan
+from keptn_remedy.engine.runtime import Runtime, checked
 from keptn_remedy.engine.still_wanted import StillWanted, TaskEnded
 from keptn_remedy.engine.target_locks import TargetLocks
 from keptn_remedy.engine.undo.compensation import Compensation

@@ -12,7 +12,6 @@ from keptn_remedy.action import (
     Denied,
     Outcome,
     PermanentError,
-    Plan,
     Result,
     Status,
     TemporaryError,
@@ -28,7 +27,6 @@ from keptn_remedy.support.metrics import Metrics
 
 T = TypeVar("T")
 
-MAX_NOTE_CHARACTERS = 500
 STATUSES, RESULTS = get_args(Status), get_args(Result)
 
 
@@ -87,20 +85,6 @@ def _checked(returned: object) -> Outcome:
     if not isinstance(cast("object", returned.message), str):
         raise TypeError("the message is not a string")
     return returned
-
-
-def checked_plan(returned: object) -> Plan:
-    """What an author returned as a plan, with notes that are not too long.
-
-    Raises:
-        TypeError: it is none.
-    """
-    if not isinstance(returned, Plan):
-        raise TypeError(f"plan returned {type(returned).__name__} instead of a Plan")
-    if all(len(note) <= MAX_NOTE_CHARACTERS for note in returned.notes):
-        return returned
-    notes = tuple(shortened(note, MAX_NOTE_CHARACTERS) for note in returned.notes)
-    return replace(returned, notes=notes)
 
 
 def text_of(error: BaseException | None) -> str:

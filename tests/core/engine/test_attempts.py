@@ -25,6 +25,7 @@ from keptn_remedy import (
     TemporaryError,
 )
 from keptn_remedy.action import AnyAction
+from keptn_remedy.engine.plans import checked_plan
 from keptn_remedy.testing import ImpatientClock, http_peer, run_action, triggered
 from tests.log_lines import captured_logs
 
@@ -708,6 +709,70 @@ async def test_a_note_of_any_length_is_cut_with_a_mark() -> None:
     outcome = await run_action(Flip)
     assert outcome.message.endswith("xx … (cut); short)")
     assert len(outcome.message) < 600
+
+
+def flips(number: int, target: str = "switch") -> tuple[Change, ...]:
+    return tuple(Change(f"{target}{n}", "state", "on", "off") for n in range(number))
+
+
+@pytest.mark.parametrize(
+    ("plan", "why"),
+    [
+        (Plan(flips(1_001)), "the plan has 1,001 changes, and may have 1,000"),
+        (
+            Plan(flips(1, "y" * 1_020)),
+            f"a target and its field have 1,026 characters, and may have 1,024: {'y' * 92} … (cut)",
+        ),
+        (
+            Plan((Change("switch", "state", "on", LONG),)),
+            "the plan takes 4,883 KiB as JSON, and may take 1,024",
+        ),
+        (
+            Plan((), memo={"seen": [LONG]}),
+            "the plan takes 4,883 KiB as JSON, and may take 1,024",
+        ),
+    ],
+    ids=["many changes", "a long target", "a long value", "a long memo"],
+)
+async def test_a_plan_that_is_too_large_changes_nothing(plan: Plan, why: str) -> None:
+    class Large(Flip):
+        async def plan(self, context: Context, value: Any) -> Plan:
+            return plan
+
+    assert await run_action(Large) == Outcome.errored(why)
+    assert Flip.steps == []
+
+
+def test_a_plan_of_a_thousand_changes_is_not_too_large() -> None:
+    plan = Plan(flips(1_000), memo={"seen": "x" * 900_000})
+    assert checked_plan(plan) is plan
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        ("seen", LONG, "the memory of seen takes 4,883 KiB as JSON, and may take 64"),
+        (
+            "y" * 1_025,
+            1,
+            f"a key of memory has 1,025 characters, and may have 1,024: {'y' * 92} … (cut)",
+        ),
+    ],
+    ids=["a long value", "a long key"],
+)
+async def test_memory_that_is_too_large_is_not_stored(key: str, value: Any, why: str) -> None:
+    class Remember(Action):
+        name = "remember"
+
+        async def run(self, context: Context, _: Any) -> Outcome:
+            await context.memory.put("seen", "x" * 60_000)
+            try:
+                await context.memory.put(key, value)
+            finally:
+                assert await context.memory.get("seen") == "x" * 60_000
+            return Outcome.passed("done")
+
+    assert await run_action(Remember) == Outcome.errored(why)
 
 
 @pytest.mark.parametrize("returned", [None, "a plan", Outcome.passed("done")])

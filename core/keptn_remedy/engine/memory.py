@@ -1,0 +1,39 @@
+"""What an action keeps in the journal, in values and keys that are not too long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from keptn_remedy.action import PermanentError
+from keptn_remedy.events.bounds import shortened
+from keptn_remedy.journal import Memories
+
+MAX_KEY_CHARACTERS: Final = 1_024
+MAX_VALUE_KIB: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ActionMemory:
+    """The memory of one action, in the journal."""
+
+    journal: Memories
+    action: str
+
+    async def get(self, key: str) -> Any:
+        return await self.journal.recall(self.action, key)
+
+    async def put(self, key: str, value: Any) -> None:
+        if len(key) > MAX_KEY_CHARACTERS:
+            raise PermanentError(
+                f"a key of memory has {len(key):,} characters, and may have "
+                f"{MAX_KEY_CHARACTERS:,}: {shortened(key, 100)}"
+            )
+        if (size := len(orjson.dumps(value)) / 1024) > MAX_VALUE_KIB:
+            raise PermanentError(
+                f"the memory of {shortened(key, 100)} takes {size:,.0f} KiB as JSON, and may take "
+                f"{MAX_VALUE_KIB}"
+            )
+        await self.journal.remember(self.action, key, value)

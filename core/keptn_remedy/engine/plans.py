@@ -1,0 +1,48 @@
+"""What an author returned as a plan: it is one, and small enough to be stored whole."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from keptn_remedy.action import PermanentError, Plan
+from keptn_remedy.events.bounds import shortened
+
+MAX_CHANGES: Final = 1_000
+MAX_NAME_CHARACTERS: Final = 1_024
+MAX_NOTE_CHARACTERS: Final = 500
+MAX_PLAN_KIB: Final = 1_024
+
+
+def checked_plan(returned: object) -> Plan:
+    """The plan, with notes that are not too long.
+
+    Nothing else is cut: what is stored is what is applied and undone.
+
+    Raises:
+        TypeError: it is no plan, or no JSON.
+        PermanentError: it is too large.
+    """
+    if not isinstance(returned, Plan):
+        raise TypeError(f"plan returned {type(returned).__name__} instead of a Plan")
+    if (number := len(returned.changes)) > MAX_CHANGES:
+        raise PermanentError(f"the plan has {number:,} changes, and may have {MAX_CHANGES:,}")
+    for change in returned.changes:
+        # Both are also columns and labels of what is counted for guard-rails.
+        if (length := len(f"{change.target}{change.field}")) > MAX_NAME_CHARACTERS:
+            name = shortened(str(change.target), 100)
+            limit = f"{MAX_NAME_CHARACTERS:,}"
+            raise PermanentError(
+                f"a target and its field have {length:,} characters, and may have {limit}: {name}"
+            )
+    plan = _with_short_notes(returned)
+    if (size := len(plan.to_json()) / 1024) > MAX_PLAN_KIB:
+        limit = f"{MAX_PLAN_KIB:,}"
+        raise PermanentError(f"the plan takes {size:,.0f} KiB as JSON, and may take {limit}")
+    return plan
+
+
+def _with_short_notes(plan: Plan) -> Plan:
+    if all(len(note) <= MAX_NOTE_CHARACTERS for note in plan.notes):
+        return plan
+    return replace(plan, notes=tuple(shortened(note, MAX_NOTE_CHARACTERS) for note in plan.notes))
