@@ -26,10 +26,10 @@ from keptn_remedy_actions.cluster import (
 from keptn_remedy_actions.cluster.action import ClusterAction, Target, looks
 from keptn_remedy_actions.cluster.api import MERGE_PATCH, Conflict
 from keptn_remedy_actions.cluster.managers import who_set
-from keptn_remedy_actions.cluster.refusals import Refusals
 from keptn_remedy_actions.cluster.rehearsal import check_changed, rehearse
 from keptn_remedy_actions.cluster.revisions import RESTARTED_AT
 from keptn_remedy_actions.cluster.rollout import Progress
+from keptn_remedy_actions.cluster.standstill import Standstill
 from keptn_remedy_actions.cluster.swap import AnotherTemplate
 from keptn_remedy_actions.cluster.targets import TargetValue, resolve
 
@@ -92,14 +92,14 @@ class Restart(ClusterAction):
     async def verify(self, context: Context, plan: Plan) -> Outcome:
         memo = _Memo.model_validate(plan.memo)
         workload, how = Workload(memo.workload, {}), Progress("waiting")
-        refusals = Refusals(self.api, memo.workload, since=memo.at)
+        standstill = Standstill(self.api, memo.workload, since=memo.at)
         async for _ in looks(context):
             workload = await self._again(memo)
             if not _is_restarted(memo, workload):
                 who = who_set(workload.live, "/spec/template", memo.at)
                 return Outcome.failed(f"overridden: {who} reverted the restart of {memo.workload}")
             how = _progress(workload)
-            if how.state != "waiting" or await refusals.persist(workload.live):
+            if how.state != "waiting" or await standstill.will_last(workload, memo.available):
                 break
         if how.state == "complete":
             return Outcome.passed(f"{memo.workload} restarted, all pods are available")

@@ -30,7 +30,6 @@ from keptn_remedy_actions.cluster.action import ClusterAction, Target, looks
 from keptn_remedy_actions.cluster.api import NotFound
 from keptn_remedy_actions.cluster.history import History, read
 from keptn_remedy_actions.cluster.known import Known
-from keptn_remedy_actions.cluster.refusals import Refusals
 from keptn_remedy_actions.cluster.revisions import (
     Revision,
     choose,
@@ -38,6 +37,7 @@ from keptn_remedy_actions.cluster.revisions import (
     shared,
 )
 from keptn_remedy_actions.cluster.rollout import Progress
+from keptn_remedy_actions.cluster.standstill import Standstill
 from keptn_remedy_actions.cluster.swap import (
     AnotherTemplate,
     another,
@@ -136,16 +136,17 @@ class Rollback(ClusterAction):
         memo = _Memo.model_validate(plan.memo)
         history, how = None, Progress("waiting")
         remembered = await known.recall(context, memo.workload, memo.uid)
-        refusals = Refusals(self.api, memo.workload, since=memo.planned_at)
+        standstill = Standstill(self.api, memo.workload, since=memo.planned_at)
         async for _ in looks(context):
             try:
                 history = await read_again(self.api, memo.workload, memo.uid)
                 how = await self._look(memo, history, remembered)
             except AnotherTemplate as error:
                 return Outcome.failed(f"overridden: {error}")
-            if how.state != "waiting" or await refusals.persist(history.workload.live):
+            workload = history.workload
+            if how.state != "waiting" or await standstill.will_last(workload, memo.available):
                 break
-            await self._unblock(context, history.workload)
+            await self._unblock(context, workload)
         if history and how.state == "complete":
             await self._note_good(context, memo, history)
             return Outcome.passed(f"{memo.workload}: {memo.step}{_renumbered(memo, history)}")

@@ -38,9 +38,9 @@ from keptn_remedy_actions.cluster.quantity import (
     Limits,
     Quantity,
 )
-from keptn_remedy_actions.cluster.refusals import Refusals
 from keptn_remedy_actions.cluster.replicas import Replicas
 from keptn_remedy_actions.cluster.scale_value import ScaleValue, as_object
+from keptn_remedy_actions.cluster.standstill import Standstill
 from keptn_remedy_actions.cluster.targets import resolve
 
 # The names under which a bare number is added.
@@ -131,7 +131,7 @@ class Scale(ClusterAction):
         settle = self.settings.settle(contested=memo.contested)
         there_since: float | None = None
         ready = memo.ready_before
-        refusals = Refusals(self.api, memo.workload, since=memo.planned_at)
+        standstill = Standstill(self.api, memo.workload, since=memo.planned_at)
         async for _ in looks(context):
             seen = await replicas.look(self.api, memo.workload)
             obstacles.check_stays(memo.workload, seen.live)
@@ -139,7 +139,7 @@ class Scale(ClusterAction):
                 return Outcome.failed(by)
             if not seen.are(memo.wanted, fewer=memo.is_fewer, missing=memo.missing):
                 there_since = None
-                if not memo.is_fewer and await refusals.persist(seen.live):
+                if not memo.is_fewer and await standstill.is_refused(seen.live):
                     break
                 continue
             if (now_ready := min(seen.ready, memo.wanted)) != ready:

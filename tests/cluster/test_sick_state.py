@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from keptn_remedy import Denied, Outcome
-from keptn_remedy_actions.cluster import refusals, stateful
+from keptn_remedy_actions.cluster import standstill, stateful
 from keptn_remedy_actions.cluster.action import ClusterAction
 from keptn_remedy_actions.cluster.obstacles import check_namespace_stays
 from keptn_remedy_actions.restart import Restart
@@ -30,7 +30,12 @@ ACTIONS: list[tuple[type[ClusterAction], Json]] = [
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refusals, "STALLED_SECONDS", 1.0)
+    monkeypatch.setattr(standstill, "STALLED_SECONDS", 1.0)
+
+
+@pytest.fixture
+def _start_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standstill, "STARTING_SECONDS", 0.5)
 
 
 async def make_unready(workload: Workload, count: int) -> None:
@@ -65,22 +70,26 @@ async def test_pods_that_were_missing_before_are_not_missed_after_a_scaling(
 
 
 async def acted_in_a_sick_state(
-    action: type[ClusterAction], carts: Workload, *, ready: int
+    action: type[ClusterAction], carts: Workload, *, ready: int, is_over: bool = False
 ) -> Outcome:
-    """The outcome where as many pods are ready at the deadline; two of three are at planning."""
-    async with acting(action, carts.namespace) as drive:
+    """The outcome where as many pods are ready afterwards, or when the deadline `is_over`. Two of
+    three are ready at planning.
+    """
+    async with acting(action, carts.namespace, seconds=600) as drive:
         await make_unready(carts, 1)
         plan = await drive.plan({})
         await drive.apply(plan)
         await carts.rolled_out()
         await make_unready(carts, 3 - ready)
-        drive.context = replace(drive.context, deadline=time.time())
+        if is_over:
+            drive.context = replace(drive.context, deadline=time.time())
         return await drive.verify(plan)
 
 
 @pytest.mark.parametrize("kind", ["deployment", "stateful_set"])
 @pytest.mark.parametrize("action", [Restart, Rollback])
-async def test_a_pod_that_was_missing_before_is_not_missed_afterwards(
+@pytest.mark.usefixtures("_start_fast")
+async def test_a_pod_that_was_missing_before_is_not_missed_long_before_the_deadline(
     namespace: Namespace, action: type[ClusterAction], kind: str
 ) -> None:
     parallel = {"podManagementPolicy": "Parallel"} if kind == "stateful_set" else {}
@@ -93,7 +102,7 @@ async def test_a_pod_that_was_missing_before_is_not_missed_afterwards(
 
 async def test_fewer_pods_than_before_are_a_failure(namespace: Namespace) -> None:
     carts = await namespace.deployment(replicas=3)
-    outcome = await acted_in_a_sick_state(Restart, carts, ready=1)
+    outcome = await acted_in_a_sick_state(Restart, carts, ready=1, is_over=True)
     assert outcome.result == "fail"
     assert "1 of 3 pods are available" in outcome.message
 
