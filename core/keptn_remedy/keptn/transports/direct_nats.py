@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
@@ -13,7 +13,7 @@ from nats.errors import MaxPayloadError
 from nats.js.client import JetStreamContext
 from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 
-from keptn_remedy.events import FINISHED, LOG_ERROR, STARTED, Report, report_id
+from keptn_remedy.events import LOG_ERROR, Report, report_id
 from keptn_remedy.keptn.control_plane.error_log import ErrorLog
 from keptn_remedy.keptn.transports import Accept, Blocked, Rejected, Undelivered
 from keptn_remedy.keptn.transports.nats_connection import NatsConnection
@@ -98,7 +98,8 @@ class DirectNats:
 
     async def _use(self, accept: Accept, client: Client) -> None:
         if self._stream:
-            self._stored = await _stored_in(self._stream, jetstream_of(client))
+            reports = _reports_on(self._intake.types)
+            self._stored = await _stored_in(self._stream, jetstream_of(client), reports)
         await self._intake.subscribe(client, accept)
 
     async def _confirmed(self, client: Client) -> None:
@@ -133,10 +134,18 @@ def _forget_error(flush: asyncio.Task[None]) -> None:
         flush.exception()
 
 
-async def _stored_in(stream: str, jetstream: JetStreamContext) -> frozenset[str]:
-    """Which types of reports that stream stores."""
+def _reports_on(triggers: Sequence[str]) -> list[str]:
+    """The types that answer triggers of these types."""
+    tasks = [each.removesuffix(".triggered") for each in triggers]
+    return [f"{task}.{kind}" for task in tasks for kind in ("started", "finished")]
+
+
+async def _stored_in(
+    stream: str, jetstream: JetStreamContext, reports: Sequence[str]
+) -> frozenset[str]:
+    """Which of these types that stream stores."""
     stored: set[str] = set()
-    for subject in (STARTED, FINISHED):
+    for subject in reports:
         with suppress(NotFoundError):
             if await jetstream.find_stream_name_by_subject(subject) == stream:
                 stored.add(subject)

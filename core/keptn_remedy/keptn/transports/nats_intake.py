@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from nats.aio.client import Client
@@ -32,14 +32,22 @@ DRAIN_SECONDS = 2.0
 
 
 class NatsIntake:
-    """Passes events to `accept`, at most 256 at a time.
+    """Passes events to `accept`, at most 256 at a time: triggers of these `types`, and endings.
 
-    Members of one `queue` share the events. With a `stream` triggers come from its durable consumer
-    of that name, and are acknowledged once they are stored; else what NATS delivers while nobody
-    listens is lost, and taken up from Keptn's list.
+    Members of one `queue` share the events. With a `stream` triggers come from durable consumers of
+    it, one for each type, and are acknowledged once they are stored; else what NATS delivers while
+    nobody listens is lost, and taken up from Keptn's list.
     """
 
-    def __init__(self, queue: str, stream: str | None, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        queue: str,
+        stream: str | None,
+        clock: Clock,
+        metrics: Metrics,
+        types: Sequence[str] = (events.TRIGGERED,),
+    ) -> None:
+        self.types = types
         self._queue = queue
         self._stream = stream
         self._clock = clock
@@ -47,7 +55,7 @@ class NatsIntake:
         self._room = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
         self._subscriptions: list[Subscription] = []
-        self._puller: asyncio.Task[None] | None = None
+        self._pullers: list[asyncio.Task[None]] = []
 
     async def subscribe(self, client: Client, accept: Accept) -> None:
         """Receive by this client; what an earlier one pulled from is left."""
@@ -61,9 +69,13 @@ class NatsIntake:
         if self._stream:
             self.stop_pulling()
             jetstream = jetstream_of(client)
-            await self._have_consumer(jetstream, self._stream)
-            self._puller = asyncio.create_task(self._pull(jetstream, self._stream, accept))
-        subjects = ENDINGS if self._stream else (events.TRIGGERED, *ENDINGS)
+            for each in self.types:
+                await self._have_consumer(jetstream, self._stream, each)
+            self._pullers = [
+                asyncio.create_task(self._pull(jetstream, self._stream, each, accept))
+                for each in self.types
+            ]
+        subjects = ENDINGS if self._stream else (*self.types, *ENDINGS)
         self._subscriptions = [
             await client.subscribe(  # pyright: ignore[reportUnknownMemberType]
                 subject, queue=self._queue, cb=take, pending_bytes_limit=MOST_PENDING_BYTES
@@ -74,9 +86,9 @@ class NatsIntake:
 
     def stop_pulling(self) -> None:
         """Take no more from the stream."""
-        if self._puller:
-            self._puller.cancel()
-            self._puller = None
+        for each in self._pullers:
+            each.cancel()
+        self._pullers = []
 
     async def drain(self) -> None:
         """Store what has arrived, and receive nothing more."""
@@ -108,43 +120,54 @@ class NatsIntake:
 
     # From a stream
 
-    async def _have_consumer(self, jetstream: JetStreamContext, stream: str) -> None:
+    def _consumer(self, event_type: str) -> str:
+        """Its name. That of `action` is the queue's alone."""
+        if event_type == events.TRIGGERED:
+            return self._queue
+        return f"{self._queue}-{event_type.split('.')[-2]}"
+
+    async def _have_consumer(
+        self, jetstream: JetStreamContext, stream: str, event_type: str
+    ) -> None:
+        consumer = self._consumer(event_type)
         try:
-            found = (await jetstream.consumer_info(stream, self._queue)).config
+            found = (await jetstream.consumer_info(stream, consumer)).config
         except NotFoundError:
             found = ConsumerConfig(
-                durable_name=self._queue,
-                filter_subject=events.TRIGGERED,
+                durable_name=consumer,
+                filter_subject=event_type,
                 ack_policy=AckPolicy.EXPLICIT,
                 ack_wait=ACK_WAIT_SECONDS,
                 deliver_policy=DeliverPolicy.NEW,
             )
             await jetstream.add_consumer(stream, found)  # pyright: ignore[reportUnknownMemberType]
         # Whoever made it otherwise meant to: two releases would change it to and fro.
-        if found.filter_subject != events.TRIGGERED:
+        if found.filter_subject != event_type:
             logs.logger().error(
                 "the consumer of the stream brings other events",
                 stream=stream,
-                consumer=self._queue,
+                consumer=consumer,
                 filter=found.filter_subject or found.filter_subjects,
             )
 
-    async def _pull(self, jetstream: JetStreamContext, stream: str, accept: Accept) -> None:
+    async def _pull(
+        self, jetstream: JetStreamContext, stream: str, event_type: str, accept: Accept
+    ) -> None:
         """Store what the consumer has, until cancelled. One that was deleted is made again."""
         reported: str | None = None
         while True:
             try:
-                await self._have_consumer(jetstream, stream)
-                await self._pull_all(jetstream, stream, accept)
+                await self._have_consumer(jetstream, stream, event_type)
+                consumer = await jetstream.pull_subscribe_bind(self._consumer(event_type), stream)
+                await self._pull_all(consumer, accept)
             except (NatsError, TimeoutError) as error:
                 if repr(error) != reported:
                     logs.logger().warning("the stream can't be read", reason=repr(error))
                 reported = repr(error)
             await self._clock.sleep(EMPTY_PAUSE_SECONDS)
 
-    async def _pull_all(self, jetstream: JetStreamContext, stream: str, accept: Accept) -> None:
+    async def _pull_all(self, consumer: JetStreamContext.PullSubscription, accept: Accept) -> None:
         """As `_pull`, until nothing comes of it: then the consumer may be gone."""
-        consumer = await jetstream.pull_subscribe_bind(self._queue, stream)
         try:
             while found := await _fetched(consumer):
                 await asyncio.gather(*(self._store_and_ack(each, accept) for each in found))

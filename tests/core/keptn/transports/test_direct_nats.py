@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -74,13 +74,18 @@ async def server(tmp_path: Path) -> AsyncIterator[NatsServer]:
 
 @asynccontextmanager
 async def transport(
-    server: NatsServer, taken: Taken, *, stream: str | None = None, **settings: Any
+    server: NatsServer,
+    taken: Taken,
+    *,
+    stream: str | None = None,
+    types: Sequence[str] = (TRIGGERED,),
+    **settings: Any,
 ) -> AsyncIterator[DirectNats]:
     config = Settings.model_validate({"transport": "nats", **settings})
     clock = HastyClock()
     made = DirectNats(
         NatsConnection(options_of(config, server.url), clock),
-        NatsIntake(QUEUE, stream, clock, Metrics("test")),
+        NatsIntake(QUEUE, stream, clock, Metrics("test"), types),
         ErrorLog("http://127.0.0.1:1"),
         stream,
     )
@@ -89,8 +94,8 @@ async def transport(
     await made.close()
 
 
-def event() -> tuple[str, bytes]:
-    made = triggered("scale", 1)
+def event(**attributes: Any) -> tuple[str, bytes]:
+    made = triggered("scale", 1) | attributes
     return str(made["id"]), orjson.dumps(made)
 
 
@@ -114,6 +119,24 @@ async def test_events_come_in_both_modes_and_what_is_none_is_left(server: NatsSe
         await keptn.publish(TRIGGERED, b"{}", headers=headers)
         await until(lambda: len(taken.ids) == 2)
         assert taken.ids == [structured, binary]
+
+
+@pytest.mark.parametrize("stream", [None, "keptn"])
+async def test_triggers_of_other_tasks_come_where_they_are_asked_for(
+    server: NatsServer, stream: str | None
+) -> None:
+    get_sli = "sh.keptn.event.get-sli.triggered"
+    taken = Taken()
+    async with server.client() as keptn:
+        jetstream = keptn.jetstream()
+        await jetstream.add_stream(StreamConfig(name="keptn", subjects=["sh.keptn.>"]))
+        async with transport(server, taken, stream=stream, types=(TRIGGERED, get_sli)):
+            sent = dict([event(), event(type=get_sli)])
+            for body in sent.values():
+                await keptn.publish(orjson.loads(body)["type"], body)
+            await keptn.publish("sh.keptn.event.test.triggered", event()[1])
+            await until(lambda: len(taken.ids) == 2)
+            assert {*taken.ids} == {*sent}
 
 
 async def test_members_of_a_queue_share_the_events(server: NatsServer) -> None:
