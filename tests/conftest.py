@@ -9,6 +9,8 @@ import pytest_asyncio
 
 from tests.commands import COVERAGE
 from tests.left_out import LeftOut
+from tests.nats_server import NatsServer
+from tests.roads import ROADS, USUAL_ROADS, Road
 from tests.unleash_server import RunningUnleash, start_unleash, unleash_available
 
 
@@ -38,3 +40,20 @@ async def unleash(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run
         yield server
     finally:
         server.stop()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def nats(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NatsServer]:
+    """A real NATS server, one for all tests that leave it as they found it."""
+    server = NatsServer(tmp_path_factory.mktemp("nats"))
+    await server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(params=USUAL_ROADS)
+def road(request: pytest.FixtureRequest) -> Road:
+    """The ways between Keptn and a provider, in turn."""
+    return ROADS[request.param](request)

@@ -13,7 +13,7 @@ from aiohttp import ClientSession
 from keptn_remedy import Action, Change, Context, Outcome, Plan, PlannedAction
 from keptn_remedy.action import AnyAction
 from keptn_remedy.service import Service, running
-from keptn_remedy.settings import Settings
+from keptn_remedy.settings import KeptnSettings, Settings
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing import FakeKeptn, registry_of
 from tests.waiting import until
@@ -21,9 +21,15 @@ from tests.waiting import until
 
 def settings(journal: Path, keptn: FakeKeptn | None = None, **others: Any) -> Settings:
     """Settings of a provider with free ports, telling `keptn`, or nobody; it holds nothing back."""
-    where = {"event_url": keptn.event_url} if keptn else {"transport": "local"}
+    where = _found(keptn, "REMEDY_") if keptn else {"transport": "local"}
     at_once = {"port": 0, "ops_port": 0, "finished_after_seconds": 0}
     return Settings(journal=journal, **{**at_once, **where, **others})
+
+
+def _found(keptn: FakeKeptn, prefix: str) -> dict[str, Any]:
+    """The settings with this prefix that lead to it."""
+    named = {k: v for k, v in keptn.environment.items() if k.startswith(prefix)}
+    return {name.removeprefix(prefix).lower(): value for name, value in named.items()}
 
 
 @asynccontextmanager
@@ -36,7 +42,8 @@ async def provider(
 ) -> AsyncIterator[Service]:
     """A provider with these actions; it is drained before the context is left."""
     config = settings(journal, keptn, **others)
-    async with running(config, registry_of(*actions), clock=clock) as service:
+    own = KeptnSettings.model_validate(_found(keptn, "") if keptn else {})
+    async with running(config, registry_of(*actions), keptn=own, clock=clock) as service:
         await until(lambda: not service.readiness.starting)
         yield service
         await service.drain()
@@ -54,6 +61,12 @@ async def get_json(url: str) -> Any:
     """The JSON of a page, whatever its status."""
     async with ClientSession() as session, session.get(url) as answer:
         return await answer.json(content_type=None)
+
+
+async def get_text(url: str) -> str:
+    """The text of a page, whatever its status."""
+    async with ClientSession() as session, session.get(url) as answer:
+        return await answer.text()
 
 
 class Greet(Action):

@@ -201,8 +201,9 @@ class Settings(FromVariables):
     def logs_errors(self) -> Literal["always", "auto", "never"]:
         """`error_log`, or its default (docs/keptn.md#k27)."""
         is_api = (self.event_url.path or "").rstrip("/").endswith("/v1/event")
-        is_distributor = self.transport == "distributor" and not is_api
-        return self.error_log or ("auto" if is_distributor else "always")
+        makes_entries = self.transport == "distributor" and not is_api
+        wanted = self.error_log or "auto"
+        return wanted if makes_entries or wanted != "auto" else "always"
 
 
 class KeptnSettings(FromVariables):

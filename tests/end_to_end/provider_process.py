@@ -273,7 +273,7 @@ class ProviderProcess:
             "REMEDY_OPS_HOST": host,
             "REMEDY_OPS_PORT": port[1],
             "REMEDY_JOURNAL": str(self.journal),
-            "REMEDY_EVENT_URL": self._keptn.event_url,
+            **self._keptn.environment,
             "REMEDY_FINISHED_AFTER_SECONDS": "0",
             "REMEDY_ACTIONS_DIR": str(self.folder / "actions"),
             "CRASH_FOLDER": str(self._traces),

@@ -107,6 +107,11 @@ class FakeKeptn(Course, ApiFaults):
         """Where events are posted: the value for `REMEDY_EVENT_URL`."""
         return f"{self.url}/event"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables with which a provider finds it."""
+        return {"REMEDY_EVENT_URL": self.event_url}
+
     async def listen(self) -> None:
         """Accept connections, on the same port as before."""
         await self._port.listen(self._application())
@@ -128,7 +133,7 @@ class FakeKeptn(Course, ApiFaults):
         """Open a task without delivering its trigger, as if the distributor had lost it; returns
         its id.
         """
-        task = self._tasks.add(decode(_body(event)) or {})
+        task = self._tasks.add(decode(body_of(event)) or {})
         if task is None:
             raise ValueError("Keptn would not send this as an action.triggered")
         return task.id
@@ -140,7 +145,7 @@ class FakeKeptn(Course, ApiFaults):
             aiohttp.ClientError: the receiver doesn't listen, or closed the connection.
             TimeoutError: no answer within 5 s.
         """
-        body = _body(event)
+        body = body_of(event)
         task = self._tasks.add(decode(body) or {})
         if task is None:
             return await self._post(body, to)
@@ -186,7 +191,8 @@ async def _health(request: web.Request) -> web.Response:
     return web.Response()
 
 
-def _body(event: Mapping[str, Any] | bytes | PathLike[str]) -> bytes:
+def body_of(event: Mapping[str, Any] | bytes | PathLike[str]) -> bytes:
+    """The JSON of an event, whichever way a test names it."""
     if isinstance(event, bytes):
         return event
     return orjson.dumps(event) if isinstance(event, Mapping) else Path(event).read_bytes()

@@ -44,6 +44,9 @@ class _Fault:
 class Sidecar:
     """Takes events, and counts those that the control plane wouldn't drop."""
 
+    _logs_finished = True
+    """Whether an errored `finished` makes an entry of the log, as a sidecar sees to."""
+
     def __init__(self, tasks: Tasks) -> None:
         self.received: list[Received] = []
         """Every event that the sidecar took, in order, even if the control plane drops it."""
@@ -114,7 +117,7 @@ class Sidecar:
         await self._may_count.wait()
         status = 200
         if fault is None or fault.counted:
-            status = self._receive(event, body)
+            status = self._count(body)
             await self._announce()
         await self._may_answer.wait()
         if fault is None:
@@ -122,6 +125,7 @@ class Sidecar:
         return hang_up(request) if fault.status is None else web.Response(status=fault.status)
 
     async def _announce(self) -> None:
+        """Have `wait_until` look again."""
         async with self._arrived:
             self._arrived.notify_all()
 
@@ -132,8 +136,9 @@ class Sidecar:
                 return fault
         return None
 
-    def _receive(self, event: Mapping[str, Any] | None, body: bytes) -> int:
-        """Count the event; returns the status that the sidecar would answer."""
+    def _count(self, body: bytes) -> int:
+        """Count an event; returns the status that the sidecar would answer."""
+        event = decode(body)
         if event is None or len(body) > SIDECAR_LIMIT_BYTES:
             what = "not a structured CloudEvent" if event is None else "over 64 KB"
             self.violations.append(f"the posted event is {what}: {body[:200]!r}")
@@ -160,11 +165,11 @@ class Sidecar:
     # The log
 
     def _log(self, received: Received) -> None:
-        """Log a `log.error`, and an errored `finished`, which the sidecar itself turns into one."""
+        """Log a `log.error`, and an errored `finished` where that makes an entry."""
         event, data = received.event, received.data
         if received.type == LOG_ERROR:
             self._add_log(data, event, "event")
-        elif received.type == FINISHED and data.get("status") == "errored":
+        elif self._logs_finished and received.type == FINISHED and data.get("status") == "errored":
             self._add_log({**data, "task": "action"}, event, "finished")
 
     def _add_log(

@@ -16,8 +16,9 @@ from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 from keptn_remedy.events import LOG_ERROR, Report, report_id
 from keptn_remedy.keptn.control_plane.error_log import ErrorLog
 from keptn_remedy.keptn.transports import Accept, Blocked, Rejected, Undelivered
+from keptn_remedy.keptn.transports.nats_client import jetstream_of
 from keptn_remedy.keptn.transports.nats_connection import NatsConnection
-from keptn_remedy.keptn.transports.nats_intake import NatsIntake, jetstream_of
+from keptn_remedy.keptn.transports.nats_intake import NatsIntake
 
 FIRST_CONNECT_SECONDS = 2.0
 # What is published within this time is confirmed by one answer of the server.
@@ -86,6 +87,9 @@ class DirectNats:
         except (NoStreamResponseError, APIError) as error:
             raise Undelivered(f"the stream: {error!r}", doubtful=False) from None
         except (NatsError, TimeoutError, OSError) as error:
+            if isinstance(error, TimeoutError):
+                # It must not arrive when the server continues, after Keptn was asked for it.
+                self._connection.drop()
             raise Undelivered(f"not confirmed: {error!r}", doubtful=True) from None
         if denial := self._connection.denial(report.type):
             raise Blocked(denial)
@@ -112,20 +116,7 @@ class DirectNats:
     async def _flush_soon(self, client: Client) -> None:
         await asyncio.sleep(GATHER_SECONDS)
         self._flush = None  # what is published from here on needs the next one
-        ended = asyncio.create_task(self._connection.ended.wait())
-        flush = asyncio.create_task(client.flush(CONFIRM_SECONDS))  # type: ignore[arg-type]
-        try:
-            await asyncio.wait((ended, flush), return_when=asyncio.FIRST_COMPLETED)
-            if not flush.done():
-                raise ConnectionError("the connection has ended")
-            await flush
-        except TimeoutError:
-            # It must not arrive when the server continues, after Keptn was asked for it.
-            self._connection.drop()
-            raise
-        finally:
-            ended.cancel()
-            flush.cancel()
+        await client.flush(CONFIRM_SECONDS)  # type: ignore[arg-type]
 
 
 def _forget_error(flush: asyncio.Task[None]) -> None:

@@ -18,6 +18,7 @@ from nats.errors import Error as NatsError
 from nats.errors import SlowConsumerError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
+from keptn_remedy.keptn.transports.nats_client import OrderedClient
 from keptn_remedy.settings import Settings
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
@@ -47,16 +48,6 @@ def options_of(settings: Settings, url: str) -> dict[str, Any]:
         "nkeys_seed": str(nkey) if nkey else None,
         "tls": ssl.create_default_context(cafile=settings.nats_ca_file) if is_encrypted else None,
     }
-
-
-class OrderedClient(Client):
-    """Sends a PING after what was published and unsubscribed before it, so that its PONG confirms
-    that. nats-py writes it past what its flusher has yet to write (findings/nats-early-ping.sh).
-    """
-
-    async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
-        await self._flush_pending(force_flush=True)
-        await super()._send_ping(future)
 
 
 class NatsConnection:

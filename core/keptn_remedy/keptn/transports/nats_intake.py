@@ -16,6 +16,7 @@ from nats.js.errors import FetchTimeoutError, NotFoundError
 
 from keptn_remedy import events
 from keptn_remedy.keptn.transports import Accept, Receipt
+from keptn_remedy.keptn.transports.nats_client import jetstream_of
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.metrics import Metrics
@@ -181,11 +182,6 @@ class NatsIntake:
         with suppress(NatsError):
             if receipt.kind != "unavailable":
                 await message.ack()
-
-
-def jetstream_of(client: Client) -> JetStreamContext:
-    """The client's side of streams; nats-py annotates a part of its calls."""
-    return client.jetstream()  # pyright: ignore[reportUnknownMemberType]
 
 
 async def _fetched(consumer: JetStreamContext.PullSubscription) -> list[Msg]:

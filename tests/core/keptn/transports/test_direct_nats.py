@@ -26,11 +26,8 @@ from keptn_remedy.events import (
 from keptn_remedy.keptn.control_plane.error_log import ErrorLog
 from keptn_remedy.keptn.transports import Blocked, Receipt, Undelivered
 from keptn_remedy.keptn.transports.direct_nats import DirectNats
-from keptn_remedy.keptn.transports.nats_connection import (
-    NatsConnection,
-    OrderedClient,
-    options_of,
-)
+from keptn_remedy.keptn.transports.nats_client import OrderedClient
+from keptn_remedy.keptn.transports.nats_connection import NatsConnection, options_of
 from keptn_remedy.keptn.transports.nats_intake import NatsIntake
 from keptn_remedy.settings import Settings
 from keptn_remedy.support.clock import Clock
