@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         Retry,
         TemporaryError,
     )
+    from keptn_remedy.support.proxy import proxy_for
 
 __all__ = [
     "Action",
@@ -29,11 +30,16 @@ __all__ = [
     "PlannedAction",
     "Retry",
     "TemporaryError",
+    "proxy_for",
 ]
 
 
 def __getattr__(name: str) -> Any:
     # Loaded on first use: `remedy --help` must not pay for it.
+    if name == "proxy_for":
+        from keptn_remedy.support import proxy
+
+        return proxy.proxy_for
     if name in __all__:
         from keptn_remedy import action
 

@@ -34,6 +34,10 @@ def _split(names: Any) -> Any:
     return names
 
 
+def _split_words(words: Any) -> Any:
+    return _split(",".join(words.split())) if isinstance(words, str) else words
+
+
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 
@@ -57,6 +61,7 @@ def _no_address(path: Any) -> Any:
 LocalPath = Annotated[Path, BeforeValidator(_no_address)]
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_words)]
 
 
 class Settings(FromVariables):
@@ -81,9 +86,10 @@ class Settings(FromVariables):
     """File with the bearer token that orders on the ops port must carry, at least 16 characters.
     It is read for each order, so it can be replaced at any time. Default: the ops port takes no
     orders."""
-    transport: Literal["distributor", "nats", "local"] = "distributor"
+    transport: Literal["distributor", "nats", "polling", "local"] = "distributor"
     """How events come and reports go: `distributor` by HTTP to and from Keptn's, `nats` straight to
-    the NATS server that `PUBSUB_URL` names, `local` by HTTP, with reports only shown."""
+    the NATS server that `PUBSUB_URL` names, `polling` by Keptn's API at `KEPTN_API_ENDPOINT`, from
+    any network, `local` by HTTP, with reports only shown."""
     nats_queue: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]+$", max_length=200)
     """Queue group whose members share the events, and name of the durable consumer. Default: the
     source's name."""
@@ -108,8 +114,11 @@ class Settings(FromVariables):
     """Where reports are posted: to the distributor, or to `/v1/event` of Keptn's API."""
     keptn_api: HttpUrl | None = None
     """Keptn's API, which is asked for open tasks, counted reports and files. Default: the origin of
-    `REMEDY_EVENT_URL`, where the sidecar proxies the API; with NATS `http://api-gateway-nginx/api`.
-    """
+    `REMEDY_EVENT_URL`, where the sidecar proxies the API; with NATS `http://api-gateway-nginx/api`;
+    with polling `KEPTN_API_ENDPOINT`."""
+    keptn_ca_file: LocalPath | None = None
+    """Certificates that may also vouch for Keptn's API and its login, besides the system's. For
+    `REMEDY_TRANSPORT=polling`."""
     finished_after_seconds: float = Field(default=1.0, ge=0, le=60)
     """Seconds between Keptn's acknowledgement of `started` and our `finished`. Keptn may count one
     that follows sooner before `started`, and then loses its message. Local mode doesn't wait."""
@@ -213,13 +222,36 @@ class KeptnSettings(FromVariables):
         extra="ignore", hide_input_in_errors=True, use_attribute_docstrings=True
     )
 
+    keptn_api_endpoint: HttpUrl | None = None
+    """Keptn's API for `REMEDY_TRANSPORT=polling`, such as `https://keptn.example/api`."""
     keptn_api_token: SecretStr | None = None
-    """Sent as `x-token` to `REMEDY_KEPTN_API` and `REMEDY_EVENT_URL`. A sidecar needs none."""
+    """Sent as `x-token` to Keptn's API and `REMEDY_EVENT_URL`. A sidecar needs none."""
+    keptn_api_token_file: LocalPath | None = None
+    """File with that token. It is read again when Keptn's API refuses the token, so the token can
+    be replaced at any time."""
+    http_polling_interval: float = Field(default=10.0, ge=1, le=600)
+    """Seconds between two looks for open triggers, for `REMEDY_TRANSPORT=polling`."""
+    http_ssl_verify: bool = True
+    """Whether the certificate of Keptn's API is checked, for `REMEDY_TRANSPORT=polling`. Where not,
+    anybody on the way can read the token and send triggers; the log and `/readyz` say so."""
+    oauth_client_id: str | None = None
+    """Client at the identity provider before Keptn, for `REMEDY_TRANSPORT=polling`. Its access
+    token is sent beside `x-token`, if there is one."""
+    oauth_client_secret: SecretStr | None = None
+    """The client's secret."""
+    oauth_client_secret_file: LocalPath | None = None
+    """File with that secret, read again when it is refused."""
+    oauth_scopes: Words = ()
+    """Scopes to ask for, separated by commas or spaces."""
+    oauth_discovery: HttpUrl | None = None
+    """The provider's discovery document, which names its token endpoint."""
+    oauth_token_url: HttpUrl | None = None
+    """The token endpoint itself. It wins over the discovery document."""
     pubsub_url: str = "nats://keptn-nats"
     """Keptn's NATS servers, separated by commas, for `REMEDY_TRANSPORT=nats`."""
     project_filter: Names = ()
     """Projects whose undelivered triggers are accepted, separated by commas. The distributor has
-    the same filter for those that it delivers. Default: all."""
+    the same filter for those that it delivers; `polling` takes no others. Default: all."""
     stage_filter: Names = ()
     """The same for stages."""
     service_filter: Names = ()

@@ -3,9 +3,8 @@
 import pytest
 from yarl import URL
 
-from keptn_remedy import TemporaryError
+from keptn_remedy import TemporaryError, proxy_for
 from keptn_remedy.testing.http_peer import http_peer
-from keptn_remedy_actions.flag_backends.proxy import proxy_for
 from tests.actions.test_toggle_feature_http import CLIENT_TOKEN, driving, state, told
 
 UNLEASH = "http://unleash.shop.test:4242"

@@ -14,9 +14,8 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 from pydantic import ValidationError
 from yarl import URL
 
-from keptn_remedy import PermanentError, TemporaryError
+from keptn_remedy import PermanentError, TemporaryError, proxy_for
 from keptn_remedy_actions.flag_backends import near
-from keptn_remedy_actions.flag_backends.proxy import proxy_for
 from keptn_remedy_actions.flag_backends.unleash_feature import (
     Feature,
     FlagState,

@@ -17,8 +17,8 @@ from UnleashClient.constants import FEATURES_URL
 from UnleashClient.utils import InstanceAllowType
 from yarl import URL
 
+from keptn_remedy import proxy_for
 from keptn_remedy_actions.flag_backends import on_or_off
-from keptn_remedy_actions.flag_backends.proxy import proxy_for
 
 SAMPLED_USERS = 100
 _APPLICATION = "keptn-remedy"

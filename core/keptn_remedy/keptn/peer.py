@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from keptn_remedy.events import Report
+from keptn_remedy.keptn.api import ApiClient
+from keptn_remedy.keptn.api.of_settings import api_of
 from keptn_remedy.keptn.control_plane import ControlPlane
 from keptn_remedy.keptn.control_plane.absent import NoControlPlane
 from keptn_remedy.keptn.control_plane.error_log import ErrorLog
@@ -16,15 +18,17 @@ from keptn_remedy.keptn.transports.http_receiver import HttpReceiver
 from keptn_remedy.keptn.transports.local import Local
 from keptn_remedy.settings import KeptnSettings, Settings
 from keptn_remedy.support.clock import Clock
+from keptn_remedy.support.masking import Mask
 from keptn_remedy.support.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A transport and a control plane that belong together."""
+    """A transport and a control plane that belong together, and the API that both use, if any."""
 
     transport: Transport
     control_plane: ControlPlane
+    api: ApiClient | None = None
 
     async def close(self) -> None:
         """Close the connections of both."""
@@ -40,20 +44,28 @@ def peer_of(
     metrics: Metrics,
     clock: Clock,
     show: Callable[[Report], None] | None,
+    mask: Mask | None = None,
 ) -> Peer:
-    """The peer that `REMEDY_TRANSPORT` names. In local mode `show` is called with each report."""
+    """The peer that `REMEDY_TRANSPORT` names. In local mode `show` is called with each report.
+    `mask` hides what replaces a secret meanwhile.
+
+    Raises:
+        SettingsError: Keptn's API can't be called with these settings.
+    """
     receiver = HttpReceiver(settings.host, settings.port, metrics, names=settings.host_names)
     if settings.transport == "local":
         return Peer(Local(receiver, show), NoControlPlane())
-    token = keptn.keptn_api_token.get_secret_value() if keptn.keptn_api_token else None
-    control_plane = HttpControlPlane(settings.control_plane_url, settings.source, token)
+    api = api_of(settings, keptn, clock, mask or Mask())
+    control_plane = HttpControlPlane(api, settings.source)
     if settings.transport == "nats":
-        return Peer(_direct_nats(settings, keptn, metrics, clock, token), control_plane)
-    return Peer(Distributor(receiver, str(settings.event_url), token), control_plane)
+        return Peer(_direct_nats(settings, keptn, metrics, clock, api), control_plane, api)
+    token = keptn.keptn_api_token.get_secret_value() if keptn.keptn_api_token else None
+    distributor = Distributor(receiver, str(settings.event_url), token)
+    return Peer(distributor, control_plane, api)
 
 
 def _direct_nats(
-    settings: Settings, keptn: KeptnSettings, metrics: Metrics, clock: Clock, token: str | None
+    settings: Settings, keptn: KeptnSettings, metrics: Metrics, clock: Clock, api: ApiClient
 ) -> Transport:
     # Imported only where it is used: it takes 0.1 s and 27 MB.
     from keptn_remedy.keptn.transports.direct_nats import DirectNats
@@ -63,6 +75,6 @@ def _direct_nats(
     return DirectNats(
         NatsConnection(options_of(settings, keptn.pubsub_url), clock),
         NatsIntake(settings.nats_queue_name, settings.nats_stream, clock, metrics),
-        ErrorLog(settings.control_plane_url, token),
+        ErrorLog(api),
         settings.nats_stream,
     )

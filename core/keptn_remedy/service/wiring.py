@@ -38,7 +38,8 @@ async def running(
 
     Raises:
         PolicyError: the policy is invalid, and the journal holds no earlier one.
-        SettingsError: the operator token can't be read, or is too short or too long.
+        SettingsError: the operator token can't be read, or is too short or too long; or Keptn's
+            API can't be called with these settings.
         JournalError, JournalUnusable: the journal can't be used.
         OSError: a port can't be bound (in use, or not permitted).
     """

@@ -14,6 +14,7 @@ from keptn_remedy import events
 from keptn_remedy.journal import JournalError
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.keptn.aborted_tasks import AbortedTasks
+from keptn_remedy.keptn.api import ApiClient
 from keptn_remedy.keptn.control_plane.over_http import HttpControlPlane
 from keptn_remedy.keptn.task_ends import DOUBTED_PERIODS, TaskEnds
 from keptn_remedy.support.clock import Clock
@@ -66,7 +67,7 @@ class Watch:
     def __init__(self, keptn: FakeKeptn | HttpPeer, journal: SqliteJournal, clock: Hands) -> None:
         self.aborted: dict[str, str] = {}
         self.journal, self.clock = journal, clock
-        self.control_plane = HttpControlPlane(keptn.url, "keptn-remedy")
+        self.control_plane = HttpControlPlane(ApiClient(keptn.url), "keptn-remedy")
         self.ends = TaskEnds(self.control_plane, clock, period_seconds=PERIOD)
         self.aborts = AbortedTasks(journal, self.ends, clock, self._abort, period_seconds=PERIOD)
 

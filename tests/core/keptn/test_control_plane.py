@@ -11,7 +11,9 @@ import pytest
 from keptn_remedy import events
 from keptn_remedy.action import TemporaryError
 from keptn_remedy.events import ActionTriggered, Replies, Report
-from keptn_remedy.keptn.control_plane.client import MAX_ANSWER_BYTES
+from keptn_remedy.keptn.api import ApiClient
+from keptn_remedy.keptn.api.connections import MAX_ANSWER_BYTES
+from keptn_remedy.keptn.api.credentials import Credentials, Secret
 from keptn_remedy.keptn.control_plane.over_http import HttpControlPlane
 from keptn_remedy.testing import FakeKeptn, HttpPeer, http_peer, triggered
 from keptn_remedy.testing.fake_keptn import Release
@@ -28,7 +30,7 @@ async def keptn() -> AsyncIterator[HttpPeer]:
 
 @pytest.fixture
 async def control_plane(keptn: HttpPeer) -> AsyncIterator[HttpControlPlane]:
-    asked = HttpControlPlane(keptn.url, SOURCE, token="a-token")
+    asked = HttpControlPlane(ApiClient(keptn.url, Credentials(Secret("a-token"))), SOURCE)
     yield asked
     await asked.close()
 
@@ -36,7 +38,7 @@ async def control_plane(keptn: HttpPeer) -> AsyncIterator[HttpControlPlane]:
 @asynccontextmanager
 async def asked_fake(release: Release = "1.4") -> AsyncIterator[tuple[FakeKeptn, HttpControlPlane]]:
     async with FakeKeptn(release) as keptn:
-        control_plane = HttpControlPlane(keptn.url, SOURCE)
+        control_plane = HttpControlPlane(ApiClient(keptn.url), SOURCE)
         yield keptn, control_plane
         await control_plane.close()
 
@@ -380,14 +382,14 @@ async def test_an_answer_without_end_is_refused(
 
 
 async def test_a_keptn_that_is_not_there_is_unknown(control_plane: HttpControlPlane) -> None:
-    nobody = HttpControlPlane("http://127.0.0.1:9", SOURCE)
+    nobody = HttpControlPlane(ApiClient("http://127.0.0.1:9"), SOURCE)
     assert await nobody.open_ids("sockshop") is None
     assert await nobody.open_triggers() is None
     await nobody.close()
 
 
 async def test_the_path_of_the_api_is_kept(keptn: HttpPeer) -> None:
-    control_plane = HttpControlPlane(f"{keptn.url}/api", SOURCE)
+    control_plane = HttpControlPlane(ApiClient(f"{keptn.url}/api"), SOURCE)
     await control_plane.open_ids("sockshop")
     await control_plane.close()
     assert keptn.requests[0].path == f"/api/controlPlane/v1/event/triggered/{events.TRIGGERED}"

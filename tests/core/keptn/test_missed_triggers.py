@@ -17,6 +17,7 @@ from keptn_remedy.events import STRUCTURED, Event, Replies
 from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.journal import Ending, Unsent
 from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.keptn.api import ApiClient
 from keptn_remedy.keptn.control_plane.over_http import HttpControlPlane
 from keptn_remedy.keptn.missed_triggers import SWEEP_SECONDS, Filters, MissedTriggers
 from keptn_remedy.keptn.reopened_tasks import ReopenedTasks
@@ -77,7 +78,7 @@ class Broom:
         self.rules = Rules(None)
         self.journal = journal
         self.clock = clock or Hands()
-        self.control_plane = asking(keptn.url, SOURCE)
+        self.control_plane = asking(ApiClient(keptn.url), SOURCE)
         self.sweep = MissedTriggers(
             journal,
             self.control_plane,

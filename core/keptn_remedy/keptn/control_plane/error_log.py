@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 
 from keptn_remedy.events import Report
-from keptn_remedy.keptn.control_plane.client import ApiClient
+from keptn_remedy.keptn.api import ApiClient
 from keptn_remedy.keptn.transports import Rejected, Undelivered
 
 PATH = "controlPlane/v1/log"
@@ -16,8 +16,8 @@ _OF_DATA = ("message", "task")
 class ErrorLog:
     """Adds entries by `POST /controlPlane/v1/log` (docs/keptn.md#k26)."""
 
-    def __init__(self, api_url: str, token: str | None = None) -> None:
-        self._client = ApiClient(api_url, token)
+    def __init__(self, api: ApiClient) -> None:
+        self._api = api
 
     async def add(self, report: Report) -> None:
         """Store a `log.error` as an entry.
@@ -29,11 +29,11 @@ class ErrorLog:
         event = orjson.loads(report.body)
         entry = {name: event[name] for name in _OF_EVENT if name in event}
         entry |= {name: event["data"][name] for name in _OF_DATA if name in event["data"]}
-        reply = await self._client.post(PATH, orjson.dumps({"logs": [entry]}))
+        reply = await self._api.post(PATH, orjson.dumps({"logs": [entry]}))
         if reply.status == 400:
             raise Rejected(f"Keptn's error log {reply.reason}")
         if reply.status is None or not 200 <= reply.status < 300:
             raise Undelivered(f"Keptn's error log {reply.reason}", doubtful=False)
 
     async def close(self) -> None:
-        await self._client.close()
+        await self._api.close()

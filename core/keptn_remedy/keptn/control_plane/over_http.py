@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from keptn_remedy.action import TemporaryError
 from keptn_remedy.events import TRIGGERED, Report
+from keptn_remedy.keptn.api import ApiClient, Reply, path_of
 from keptn_remedy.keptn.control_plane import Progress, TaskState, answers
 from keptn_remedy.keptn.control_plane.answers import Page
-from keptn_remedy.keptn.control_plane.client import ApiClient, Reply, path_of
 
 MAX_PAGES: Final = 20
 # One page must hold the whole list: every release of Keptn fills each page from its front.
@@ -34,8 +34,8 @@ class HttpControlPlane:
 
     exists = True
 
-    def __init__(self, api_url: str, source: str, token: str | None = None) -> None:
-        self._client = ApiClient(api_url, token)
+    def __init__(self, api: ApiClient, source: str) -> None:
+        self._api = api
         self._source = source
 
     async def counted(self, report: Report) -> bool:
@@ -72,7 +72,7 @@ class HttpControlPlane:
         query = {"project": project, "keptnContext": context}
         sequences = await self._pages(_EXECUTIONS, query, answers.Sequences)
         if sequences is None:
-            is_old = _is_unrouted(await self._client.get(_EXECUTIONS, query))
+            is_old = _is_unrouted(await self._api.get(_EXECUTIONS, query))
             return "untold" if is_old else None
         for sequence in sequences:
             if (progress := _progress(sequence.status, triggered_id)) != "absent":
@@ -99,7 +99,7 @@ class HttpControlPlane:
         return await self._resource(path, {"gitCommitID": commit} if commit else {})
 
     async def close(self) -> None:
-        await self._client.close()
+        await self._api.close()
 
     def _has(self, status: answers.Status, triggered_id: str, report: Report) -> bool:
         if any(task.triggered_id == triggered_id for task in status.previous):
@@ -151,7 +151,7 @@ class HttpControlPlane:
         return None
 
     async def _page(self, path: str, query: Mapping[str, str], model: type[P]) -> P | None:
-        reply = await self._client.get(path, query)
+        reply = await self._api.get(path, query)
         if reply.status != 200:
             return None
         try:
@@ -167,7 +167,7 @@ class HttpControlPlane:
         """
         failed: list[str] = []
         for service in _RESOURCES_AT:
-            reply = await self._client.get(f"{service}/{path}", query)
+            reply = await self._api.get(f"{service}/{path}", query)
             try:
                 return _content(reply)
             except ValidationError:

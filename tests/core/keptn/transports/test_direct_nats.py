@@ -23,6 +23,8 @@ from keptn_remedy.events import (
     read_structured,
     trigger_of,
 )
+from keptn_remedy.keptn.api import ApiClient
+from keptn_remedy.keptn.api.credentials import Credentials, Secret
 from keptn_remedy.keptn.control_plane.error_log import ErrorLog
 from keptn_remedy.keptn.transports import Blocked, Receipt, Undelivered
 from keptn_remedy.keptn.transports.direct_nats import DirectNats
@@ -83,7 +85,7 @@ async def transport(
     made = DirectNats(
         NatsConnection(options_of(config, server.url), clock),
         NatsIntake(QUEUE, stream, clock, Metrics("test"), types),
-        ErrorLog("http://127.0.0.1:1"),
+        ErrorLog(ApiClient("http://127.0.0.1:1")),
         stream,
     )
     async with made.receive(taken.accept):
@@ -376,7 +378,7 @@ async def test_a_missing_stream_is_told(server: NatsServer) -> None:
 
 async def test_an_error_is_logged_by_the_api(server: NatsServer) -> None:
     async with http_peer() as api:
-        log = ErrorLog(api.url, "a-token")
+        log = ErrorLog(ApiClient(api.url, Credentials(Secret("a-token"))))
         await log.add(report("log.error"))
         await log.close()
         (request,) = api.requests

@@ -1,0 +1,251 @@
+"""The client of Keptn's API: refusals, pauses, credentials that change, and what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from keptn_remedy.keptn.api import ApiClient
+from keptn_remedy.keptn.api.connections import Connections
+from keptn_remedy.keptn.api.credentials import Credentials, Secret
+from keptn_remedy.keptn.api.oauth import Client, ClientCredentials
+from keptn_remedy.support.masking import Mask
+from keptn_remedy.testing import HttpPeer, http_peer
+from tests.clocks import StandingClock
+
+DISCOVERY = "/.well-known/openid-configuration"
+
+
+@pytest.fixture
+async def keptn() -> AsyncIterator[HttpPeer]:
+    async with http_peer() as peer:
+        yield peer
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[HttpPeer]:
+    """An identity provider."""
+    async with http_peer() as peer:
+        yield peer
+
+
+@pytest.fixture
+def clock() -> StandingClock:
+    return StandingClock()
+
+
+@pytest.fixture
+async def api(keptn: HttpPeer, clock: StandingClock) -> AsyncIterator[ApiClient]:
+    made = ApiClient(f"{keptn.url}/api", Credentials(Secret("a-token")), clock=clock)
+    yield made
+    await made.close()
+
+
+@pytest.mark.parametrize("status", [401, 403, 429])
+async def test_after_a_refusal_nothing_is_sent_until_a_pause_is_over_each_longer_than_the_last(
+    status: int, keptn: HttpPeer, api: ApiClient, clock: StandingClock
+) -> None:
+    keptn.answer(status, times=None)
+    pauses: list[float] = []
+    for _ in range(8):
+        assert (await api.get("v1/auth", {})).status == status
+        held = await api.get("v1/auth", {})
+        assert held.status == status
+        assert held.retry_after is not None
+        pauses.append(held.retry_after)
+        clock.forward(held.retry_after)
+    assert len(keptn.requests) == 8
+    assert 0.75 <= pauses[0] <= 1.25
+    assert all(later > earlier for earlier, later in pairwise(pauses[:5]))
+    assert 22 <= pauses[-1] <= 38
+
+
+async def test_requests_that_are_refused_together_count_once(
+    keptn: HttpPeer, api: ApiClient
+) -> None:
+    keptn.answer(401, times=None)
+    with keptn.hold():
+        asked = [asyncio.create_task(api.get("v1/auth", {})) for _ in range(20)]
+        await keptn.requested(20)
+    await asyncio.gather(*asked)
+    held = await api.get("v1/auth", {})
+    assert held.retry_after is not None
+    assert held.retry_after < 1.3
+
+
+async def test_after_a_pause_one_request_goes_first(
+    keptn: HttpPeer, api: ApiClient, clock: StandingClock
+) -> None:
+    keptn.answer(429)
+    await api.get("v1/auth", {})
+    clock.forward(2)
+    with keptn.hold():
+        asked = [asyncio.create_task(api.get("v1/auth", {})) for _ in range(20)]
+        await keptn.requested(2)
+    statuses = sorted(reply.status or 0 for reply in await asyncio.gather(*asked))
+    assert statuses == [200, *[429] * 19]
+    assert (await api.get("v1/auth", {})).status == 200
+
+
+async def test_retry_after_is_heeded(keptn: HttpPeer, api: ApiClient) -> None:
+    keptn.answer(429, headers={"Retry-After": "20"})
+    await api.get("v1/auth", {})
+    held = await api.get("v1/auth", {})
+    assert held.retry_after is not None
+    assert 15 <= held.retry_after <= 25
+
+
+async def test_a_token_that_was_replaced_is_read_and_used_at_once(
+    keptn: HttpPeer, clock: StandingClock, tmp_path: Path
+) -> None:
+    path, mask = tmp_path / "token", Mask()
+    path.write_text("new-token\n")
+    credentials = Credentials(Secret("old-token", path, mask.hide))
+    api = ApiClient(keptn.url, credentials, clock=clock)
+    keptn.answer(401)
+    assert (await api.get("v1/auth", {})).status == 200
+    assert [request.headers["x-token"] for request in keptn.requests] == ["old-token", "new-token"]
+    assert mask.text("new-token") == "**********"
+    path.unlink()
+    keptn.answer(401)
+    assert (await api.get("v1/auth", {})).status == 401
+    await api.close()
+
+
+# OAuth
+
+
+def login(
+    provider: HttpPeer, clock: StandingClock, secret: Secret | None = None, **client: str
+) -> ClientCredentials:
+    where = client or {"discovery_url": f"{provider.url}{DISCOVERY}"}
+    scopes = ("openid", "keptn")
+    who = Client("remedy", secret or Secret("the-secret"), scopes, **where)
+    return ClientCredentials(who, Connections(), clock)
+
+
+@pytest.fixture
+async def behind_login(
+    keptn: HttpPeer, provider: HttpPeer, clock: StandingClock
+) -> AsyncIterator[ApiClient]:
+    credentials = Credentials(Secret("a-token"), login(provider, clock))
+    made = ApiClient(keptn.url, credentials, clock=clock)
+    yield made
+    await made.close()
+
+
+def give(provider: HttpPeer, token: str, **more: object) -> None:
+    provider.answer(json={"access_token": token, "token_type": "bearer", **more})
+
+
+def found(provider: HttpPeer) -> None:
+    provider.answer(json={"token_endpoint": f"{provider.url}/token"})
+
+
+def carried(keptn: HttpPeer) -> list[str]:
+    return [request.headers["Authorization"].removeprefix("Bearer ") for request in keptn.requests]
+
+
+async def test_the_token_endpoint_is_discovered_and_its_token_used_until_it_nearly_expires(
+    keptn: HttpPeer, provider: HttpPeer, clock: StandingClock, behind_login: ApiClient
+) -> None:
+    found(provider)
+    give(provider, "first", expires_in=300)
+    give(provider, "second", expires_in="300")
+    for seconds in (0, 269, 2):
+        clock.forward(seconds)
+        assert (await behind_login.get("v1/auth", {})).status == 200
+    assert carried(keptn) == ["first", "first", "second"]
+    assert keptn.requests[0].headers["x-token"] == "a-token"
+    assert [request.path for request in provider.requests] == [DISCOVERY, "/token", "/token"]
+    asked = provider.requests[1]
+    assert asked.body == b"grant_type=client_credentials&scope=openid+keptn"
+    assert asked.headers["Authorization"].startswith("Basic ")
+
+
+async def test_a_refused_access_token_is_replaced_once(
+    keptn: HttpPeer, provider: HttpPeer, behind_login: ApiClient
+) -> None:
+    found(provider)
+    give(provider, "revoked")
+    give(provider, "good")
+    keptn.answer(401)
+    assert (await behind_login.get("v1/auth", {})).status == 200
+    assert carried(keptn) == ["revoked", "good"]
+
+
+async def test_a_provider_that_wants_the_secret_in_the_body_gets_it_there(
+    provider: HttpPeer, clock: StandingClock
+) -> None:
+    provider.answer(401, json={"error": "invalid_client"})
+    give(provider, "good")
+    made = login(provider, clock, token_url=f"{provider.url}/token")
+    assert await made.access_token() == "good"
+    assert b"client_id=remedy&client_secret=the-secret" in provider.requests[1].body
+    assert "Authorization" not in provider.requests[1].headers
+    await made.close()
+
+
+async def test_a_client_secret_that_was_replaced_is_read(
+    provider: HttpPeer, clock: StandingClock, tmp_path: Path
+) -> None:
+    path = tmp_path / "secret"
+    path.write_text("newer-secret")
+    provider.answer(401)
+    give(provider, "good")
+    secret = Secret("old-secret", path)
+    made = login(provider, clock, secret, token_url=f"{provider.url}/token")
+    assert await made.access_token() == "good"
+    assert b"newer-secret" in provider.requests[1].body
+    await made.close()
+
+
+async def test_a_login_that_fails_is_told_without_the_secret_and_not_tried_at_once_again(
+    keptn: HttpPeer, provider: HttpPeer, clock: StandingClock, behind_login: ApiClient
+) -> None:
+    provider.answer(503, times=2)
+    first, held = [await behind_login.get("v1/auth", {}) for _ in range(2)]
+    assert first.reason == held.reason
+    assert first.reason == f"wants a login, and {provider.url}{DISCOVERY} answered 503"
+    assert (first.status, first.doubtful, len(provider.requests)) == (None, False, 1)
+    clock.forward(2)
+    await behind_login.get("v1/auth", {})
+    clock.forward(5)
+    found(provider)
+    error = {"error": "invalid_scope", "error_description": "no such scope"}
+    provider.answer(400, json=error)
+    reason = (await behind_login.get("v1/auth", {})).reason
+    assert reason == (
+        f"wants a login, and {provider.url}/token answered 400: invalid_scope no such scope"
+    )
+    assert keptn.requests == []
+
+
+@pytest.mark.parametrize("answer", [{}, {"access_token": ""}, {"access_token": 7}, []])
+async def test_a_response_without_a_token_is_told(
+    answer: object, provider: HttpPeer, behind_login: ApiClient
+) -> None:
+    found(provider)
+    provider.answer(json=answer)
+    reason = (await behind_login.get("v1/auth", {})).reason
+    assert reason == f"wants a login, and {provider.url}/token answered 200 without a token"
+
+
+async def test_a_token_serves_until_it_expires_while_the_provider_is_away(
+    provider: HttpPeer, clock: StandingClock
+) -> None:
+    give(provider, "good", expires_in=300)
+    provider.answer(503, times=None)
+    made = login(provider, clock, token_url=f"{provider.url}/token")
+    for seconds in (0, 280, 0.5, 10):
+        clock.forward(seconds)
+        assert await made.access_token() == "good"
+    assert len(provider.requests) == 3
+    clock.forward(10)
+    with pytest.raises(Exception, match="answered 503"):
+        await made.access_token()
+    await made.close()
