@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         PermanentError,
         Plan,
         PlannedAction,
+        ResourceNotFound,
         Retry,
         TemporaryError,
     )
@@ -28,6 +29,7 @@ __all__ = [
     "PermanentError",
     "Plan",
     "PlannedAction",
+    "ResourceNotFound",
     "Retry",
     "TemporaryError",
     "proxy_for",

@@ -40,6 +40,10 @@ class PermanentError(Exception):
     """A failure that would repeat: the execution is finished as errored, with this message."""
 
 
+class ResourceNotFound(PermanentError):
+    """Keptn has no such file; uncaught, it ends the execution as `PermanentError` does."""
+
+
 class Denied(Exception):
     """The action refuses: Keptn gets a task that is failed, not one that is errored."""
 
@@ -189,6 +193,35 @@ class Memory(Protocol):
         ...
 
 
+Level = Literal["service", "stage", "project"]
+Read = Callable[["ActionTriggered", str, Level | None], Awaitable[bytes]]
+
+
+async def nothing_to_read(trigger: ActionTriggered, uri: str, level: Level | None) -> bytes:
+    """What `resource` does where there is no Keptn: it raises PermanentError."""
+    raise PermanentError(f"there is no Keptn to read {uri} from")
+
+
+@dataclass(frozen=True, slots=True)
+class Keptn:
+    """Keptn, as an attempt may ask it."""
+
+    trigger: ActionTriggered
+    read: Read
+
+    async def resource(self, uri: str, *, level: Level | None = None) -> bytes:
+        """A file that Keptn holds, such as `jobs/config.yaml`: the service's, else the stage's,
+        else the project's, or that of the `level` named. It is as of the trigger's commit, or the
+        newest where that commit has none or Keptn doesn't know it.
+
+        Raises:
+            ResourceNotFound: there is no such file.
+            TemporaryError: Keptn can't be asked now; uncaught, the attempt is repeated.
+            PermanentError: it is over 1 MiB, or there is no Keptn (`REMEDY_RESOURCES_DIR`).
+        """
+        return await self.read(self.trigger, uri, level)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """What an attempt may use.
@@ -209,11 +242,17 @@ class Context:
     memory: Memory
     make_log: Callable[[], FilteringBoundLogger]
     left: Callable[[], float] | None = None
+    read: Read = nothing_to_read
 
     @property
     def seconds_left(self) -> float:
         """Seconds until the deadline; negative once it is over."""
         return self.left() if self.left else self.deadline - time.time()
+
+    @property
+    def keptn(self) -> Keptn:
+        """Keptn's files."""
+        return Keptn(self.trigger, self.read)
 
     @property
     def log(self) -> FilteringBoundLogger:

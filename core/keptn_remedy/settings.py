@@ -119,6 +119,9 @@ class Settings(FromVariables):
     keptn_ca_file: LocalPath | None = None
     """Certificates that may also vouch for Keptn's API and its login, besides the system's. For
     `REMEDY_TRANSPORT=polling`."""
+    resources_dir: LocalPath | None = None
+    """Folder whose files stand for those that Keptn holds, where there is no Keptn: in local mode
+    and for `remedy try`."""
     finished_after_seconds: float = Field(default=1.0, ge=0, le=60)
     """Seconds between Keptn's acknowledgement of `started` and our `finished`. Keptn may count one
     that follows sooner before `started`, and then loses its message. Local mode doesn't wait."""
@@ -247,6 +250,9 @@ class KeptnSettings(FromVariables):
     """The provider's discovery document, which names its token endpoint."""
     oauth_token_url: HttpUrl | None = None
     """The token endpoint itself. It wins over the discovery document."""
+    resource_service: HttpUrl | None = None
+    """Keptn's own resource-service, such as `http://resource-service:8080` inside its cluster; it
+    asks for no token. Default: files are read through Keptn's API."""
     pubsub_url: str = "nats://keptn-nats"
     """Keptn's NATS servers, separated by commas, for `REMEDY_TRANSPORT=nats`."""
     project_filter: Names = ()

@@ -7,12 +7,14 @@ import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from uuid import uuid4
 
 import orjson
 
 from keptn_remedy import events, service
-from keptn_remedy.action import Outcome
+from keptn_remedy.action import Outcome, Read
 from keptn_remedy.cli.found_actions import discover, unknown
 from keptn_remedy.cli.terminal import (
     FAILED,
@@ -26,6 +28,8 @@ from keptn_remedy.cli.terminal import (
     show_json,
 )
 from keptn_remedy.guardrails.defaults import replica_settings
+from keptn_remedy.keptn import resources
+from keptn_remedy.keptn.control_plane.absent import NoControlPlane
 from keptn_remedy.registry import Registry, RegistryError
 from keptn_remedy.support import event_loop, logs, variables
 from keptn_remedy.support.masking import Mask, secrets_of
@@ -74,13 +78,22 @@ async def _run(found: Registry, trigger: events.ActionTriggered, *, dry_run: boo
         # A dry run changes nothing, so it may be cut off; what is applied must run to its end.
         async with asyncio.timeout(DRY_RUN_SECONDS if dry_run else None):
             replicas = replica_settings(variables.read(os.environ))
-            return await service.run_once(found, trigger, dry_run=dry_run, replicas=replicas)
+            return await service.run_once(
+                found, trigger, dry_run=dry_run, replicas=replicas, read=_read()
+            )
     except TimeoutError:
         return Outcome.errored(
             f"no plan within {DRY_RUN_SECONDS:g} s; a running service would keep trying"
         )
     finally:
         await found.close()
+
+
+def _read() -> Read:
+    """Reads files from `REMEDY_RESOURCES_DIR`; refuses where it isn't set."""
+    folder = variables.read(os.environ).get("REMEDY_RESOURCES_DIR")
+    nobody = NoControlPlane(Path(folder) if folder else None)
+    return partial(resources.read, fetch=nobody.resource)
 
 
 def _event(name: str, value: object, scope: Mapping[str, str]) -> bytes:

@@ -244,6 +244,7 @@ class Attempts:
             http=self._runtime.http,
             memory=ActionMemory(self._runtime.journal, self._execution.action),
             make_log=self._log,
+            read=self._runtime.read,
         )
 
     def _log(self) -> FilteringBoundLogger:

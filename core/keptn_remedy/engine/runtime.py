@@ -12,9 +12,12 @@ from keptn_remedy.action import (
     Denied,
     Outcome,
     PermanentError,
+    Plan,
+    Read,
     Result,
     Status,
     TemporaryError,
+    nothing_to_read,
 )
 from keptn_remedy.engine.threads import Threads
 from keptn_remedy.events import as_text
@@ -32,13 +35,16 @@ STATUSES, RESULTS = get_args(Status), get_args(Result)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """The surroundings of every execution and undo. `http` is the session lent to actions."""
+    """The surroundings of every execution and undo. `http` is the session lent to actions; `read`
+    reads Keptn's files for them.
+    """
 
     journal: Journal
     http: ClientSession
     metrics: Metrics
     clock: Clock
     mask: Mask
+    read: Read = nothing_to_read
     dry_run: bool = False
     threads: Threads = field(default_factory=Threads)
 

@@ -11,6 +11,7 @@ from keptn_remedy.keptn.api.of_settings import api_of
 from keptn_remedy.keptn.control_plane import ControlPlane
 from keptn_remedy.keptn.control_plane.absent import NoControlPlane
 from keptn_remedy.keptn.control_plane.error_log import ErrorLog
+from keptn_remedy.keptn.control_plane.files import DIRECT, Files
 from keptn_remedy.keptn.control_plane.over_http import HttpControlPlane
 from keptn_remedy.keptn.transports import Transport
 from keptn_remedy.keptn.transports.distributor import Distributor
@@ -54,14 +55,19 @@ def peer_of(
     """
     receiver = HttpReceiver(settings.host, settings.port, metrics, names=settings.host_names)
     if settings.transport == "local":
-        return Peer(Local(receiver, show), NoControlPlane())
+        return Peer(Local(receiver, show), NoControlPlane(settings.resources_dir))
     api = api_of(settings, keptn, clock, mask or Mask())
-    control_plane = HttpControlPlane(api, settings.source)
+    control_plane = HttpControlPlane(api, settings.source, _files(keptn))
     if settings.transport == "nats":
         return Peer(_direct_nats(settings, keptn, metrics, clock, api), control_plane, api)
     token = keptn.keptn_api_token.get_secret_value() if keptn.keptn_api_token else None
     distributor = Distributor(receiver, str(settings.event_url), token)
     return Peer(distributor, control_plane, api)
+
+
+def _files(keptn: KeptnSettings) -> Files | None:
+    at = keptn.resource_service
+    return Files(ApiClient(str(at)), DIRECT) if at else None
 
 
 def _direct_nats(

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from keptn_remedy.action import Outcome, Plan
+from keptn_remedy.action import Outcome, Plan, Read, nothing_to_read
 from keptn_remedy.engine.runtime import Runtime
 from keptn_remedy.events import ActionTriggered, Replies
 from keptn_remedy.guardrails.defaults import ReplicaSettings
@@ -31,8 +31,9 @@ async def run_once(
     dry_run: bool,
     clock: Clock | None = None,
     replicas: ReplicaSettings | None = None,
+    read: Read = nothing_to_read,
 ) -> Outcome:
-    """Carry out one trigger without Keptn, under the built-in rules.
+    """Carry out one trigger without Keptn, under the built-in rules. `read` stands for its files.
 
     Raises:
         LookupError: no switched-on action has that name.
@@ -40,13 +41,18 @@ async def run_once(
     clock = clock or Clock()
     async with (
         _journal(clock) as journal,
-        _engine(journal, actions, clock, replicas, dry_run=dry_run) as engine,
+        _engine(journal, actions, clock, replicas, read, dry_run=dry_run) as engine,
     ):
         return await engine.runner.run(await _accepted(journal, actions, event))
 
 
 async def undo_once(
-    actions: Registry, event: ActionTriggered, plan: Plan, *, clock: Clock | None = None
+    actions: Registry,
+    event: ActionTriggered,
+    plan: Plan,
+    *,
+    clock: Clock | None = None,
+    read: Read = nothing_to_read,
 ) -> Undo:
     """Undo an execution that has carried out this plan, as `remedy undo` would.
 
@@ -56,7 +62,7 @@ async def undo_once(
     clock = clock or Clock()
     async with (
         _journal(clock) as journal,
-        _engine(journal, actions, clock) as engine,
+        _engine(journal, actions, clock, read=read) as engine,
     ):
         execution = await _accepted(journal, actions, event)
         await journal.admit(execution, plan, (), lambda history: None)
@@ -94,6 +100,7 @@ async def _engine(
     actions: Registry,
     clock: Clock,
     replicas: ReplicaSettings | None = None,
+    read: Read = nothing_to_read,
     *,
     dry_run: bool = False,
 ) -> AsyncGenerator[Engine]:
@@ -105,6 +112,7 @@ async def _engine(
             metrics=Metrics(installed_version()),
             clock=clock,
             mask=Mask(secrets_in(actions, KeptnSettings())),
+            read=read,
             dry_run=dry_run,
         )
         settings = Settings()

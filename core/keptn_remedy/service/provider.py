@@ -13,6 +13,7 @@ from keptn_remedy.guardrails import watching
 from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.guardrails.stages import StageSizes
 from keptn_remedy.journal import Execution, JournalError, insist, maintenance
+from keptn_remedy.keptn import resources
 from keptn_remedy.keptn.aborted_tasks import AbortedTasks
 from keptn_remedy.keptn.intake import Intake
 from keptn_remedy.keptn.lost_reports import LostReports
@@ -189,6 +190,7 @@ def _engine(base: Foundation, replies: Replies, outbox: Outbox, task_ends: TaskE
         metrics=base.metrics,
         clock=base.clock,
         mask=base.mask,
+        read=partial(resources.read, fetch=control_plane.resource),
         dry_run=settings.dry_run,
     )
     guard = Guard(

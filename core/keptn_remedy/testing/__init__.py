@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -10,8 +11,9 @@ import orjson
 from pydantic import TypeAdapter
 
 from keptn_remedy import events, service
-from keptn_remedy.action import AnyAction, Outcome, Plan, PlannedAction
+from keptn_remedy.action import AnyAction, Outcome, Plan, PlannedAction, Read
 from keptn_remedy.guardrails.defaults import ReplicaSettings
+from keptn_remedy.keptn.resources import read
 from keptn_remedy.registry import Entry, Registry
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing.fake_keptn import FakeKeptn
@@ -59,11 +61,13 @@ async def run_action(
     event: Mapping[str, Any] | None = None,
     dry_run: bool = False,
     clock: Clock | None = None,
+    resources: Mapping[str, str | bytes] | None = None,
 ) -> Outcome:
     """Carry out one trigger as the service does: with retries, plan, verification and undo.
 
     `settings` is an instance of the action's `Settings`. `event` replaces the trigger that is made
-    from `value`. Pauses between attempts take no time unless a `clock` is given.
+    from `value`. Pauses between attempts take no time unless a `clock` is given. `resources` are
+    the files that `context.keptn.resource` finds, at any level and commit.
     """
     trigger = _trigger(event or triggered(action.name, value))
     registry = registry_of(action, settings=settings)
@@ -74,6 +78,7 @@ async def run_action(
             dry_run=dry_run,
             clock=clock or ImpatientClock(),
             replicas=_ANY_NUMBER,
+            read=_reading(resources or {}),
         )
     finally:
         await registry.close()
@@ -93,19 +98,34 @@ async def undo_action(
     settings: Any = None,
     event: Mapping[str, Any] | None = None,
     clock: Clock | None = None,
+    resources: Mapping[str, str | bytes] | None = None,
 ) -> Undone:
     """Undo a plan that the action has applied, as the service does: with retries.
 
-    The action gets the plan from a journal, as after a restart. `settings`, `event` and `clock` are
-    those of `run_action`.
+    The action gets the plan from a journal, as after a restart. `settings`, `event`, `clock` and
+    `resources` are those of `run_action`.
     """
     trigger = _trigger(event or triggered(action.name))
     registry = registry_of(action, settings=settings)
     try:
-        ended = await service.undo_once(registry, trigger, plan, clock=clock or ImpatientClock())
+        ended = await service.undo_once(
+            registry,
+            trigger,
+            plan,
+            clock=clock or ImpatientClock(),
+            read=_reading(resources or {}),
+        )
     finally:
         await registry.close()
     return Undone(ended.state, ended.message or "")
+
+
+def _reading(files: Mapping[str, str | bytes]) -> Read:
+    async def fetch(project: str, stage: str, service: str, name: str, commit: str) -> bytes | None:
+        content = files.get(name)
+        return content.encode() if isinstance(content, str) else content
+
+    return partial(read, fetch=fetch)
 
 
 def _trigger(event: Mapping[str, Any]) -> events.ActionTriggered:

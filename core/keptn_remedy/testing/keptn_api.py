@@ -17,6 +17,7 @@ from keptn_remedy.testing.keptn_tasks import Tasks
 Endpoint = Literal["log", "sequence-execution", "triggered", "service", "resource"]
 ENDPOINTS: Final[tuple[Endpoint, ...]] = get_args(Endpoint)
 DEFAULT_PAGE_SIZE: Final = 20
+NEW_SERVICE: Final = "resource-service"
 
 Handle = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -117,8 +118,10 @@ class KeptnApi:
     async def _resource(self, request: web.Request) -> web.Response:
         levels = ("project", "stage", "service")
         place = tuple(request.match_info[level] for level in levels if level in request.match_info)
-        name = request.match_info["name"]
-        found = self.resources.get(place, name, request.query.get("gitCommitID", ""))
+        name, asked = request.match_info["name"], request.query.get("gitCommitID", "")
+        if not self.resources.knows(place[0], asked) and self._ways.resources_at == NEW_SERVICE:
+            return error(500, "Internal server error")
+        found = self.resources.get(place, name, asked)
         if found is None:
             return error(404, "Resource not found")
         content, commit = found

@@ -22,6 +22,10 @@ class Resources:
         self._versions.setdefault((place, name), {})[commit] = content
         return commit
 
+    def knows(self, project: str, commit: str) -> bool:
+        """Whether the project has this commit; "" is its newest."""
+        return not commit or commit in self._commits.get(project, [])
+
     def get(self, place: Place, name: str, commit: str) -> tuple[bytes, str] | None:
         """The content at a commit ("" for the newest), and that commit; None if it is absent."""
         commits = self._commits.get(place[0], [])

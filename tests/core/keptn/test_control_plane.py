@@ -1,5 +1,6 @@
 """Keptn is asked what it counted, what it waits for, and what it holds; None is no answer."""
 
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -9,11 +10,13 @@ import orjson
 import pytest
 
 from keptn_remedy import events
-from keptn_remedy.action import TemporaryError
+from keptn_remedy.action import PermanentError, TemporaryError
 from keptn_remedy.events import ActionTriggered, Replies, Report
 from keptn_remedy.keptn.api import ApiClient
 from keptn_remedy.keptn.api.connections import MAX_ANSWER_BYTES
 from keptn_remedy.keptn.api.credentials import Credentials, Secret
+from keptn_remedy.keptn.control_plane import CommitUnreadable
+from keptn_remedy.keptn.control_plane.files import DIRECT, MOST_BYTES, Files
 from keptn_remedy.keptn.control_plane.over_http import HttpControlPlane
 from keptn_remedy.testing import FakeKeptn, HttpPeer, http_peer, triggered
 from keptn_remedy.testing.fake_keptn import Release
@@ -320,7 +323,53 @@ async def test_a_file_is_read_as_it_was_at_a_commit(release: Release) -> None:
         keptn.put_resource(FILE, b"now", *PLACE)
         assert await control_plane.resource(*PLACE, FILE, commit) == b"then"
         assert await control_plane.resource(*PLACE, FILE, "") == b"now"
-        assert await control_plane.resource(*PLACE, FILE, "forgotten") is None
+
+
+@pytest.mark.parametrize("release", ["0.19", "1.4"])
+async def test_a_commit_that_keptn_does_not_know_is_told_from_a_keptn_that_fails(
+    release: Release,
+) -> None:
+    async with asked_fake(release) as (keptn, control_plane):
+        keptn.put_resource(FILE, b"now", *PLACE)
+        with pytest.raises(CommitUnreadable, match="forgotten"):
+            await control_plane.resource(*PLACE, FILE, "forgotten")
+        keptn.fail_at("resource", 500)
+        with pytest.raises(TemporaryError, match="answered 500"):
+            await control_plane.resource(*PLACE, FILE, "")
+
+
+async def test_files_are_read_from_the_level_that_is_named() -> None:
+    async with asked_fake() as (keptn, control_plane):
+        keptn.put_resource("a/b.yaml", b"project", "sockshop")
+        keptn.put_resource("a/b.yaml", b"stage", "sockshop", "production")
+        assert await control_plane.resource("sockshop", "", "", "a/b.yaml", "") == b"project"
+        assert await control_plane.resource("sockshop", "production", "", "a/b.yaml", "") == (
+            b"stage"
+        )
+
+
+async def test_a_file_over_the_limit_is_refused(
+    keptn: HttpPeer, control_plane: HttpControlPlane
+) -> None:
+    content = b64encode(b"x" * (MOST_BYTES + 1)).decode()
+    keptn.answer(json={"resourceContent": content})
+    with pytest.raises(PermanentError, match=r"remediation\.yaml has more than 1048576 bytes"):
+        await control_plane.resource(*PLACE, FILE, "")
+
+
+async def test_keptns_own_resource_service_is_asked_without_the_token(keptn: HttpPeer) -> None:
+    asked = HttpControlPlane(
+        ApiClient("http://127.0.0.1:9", Credentials(Secret("a-token"))),
+        SOURCE,
+        Files(ApiClient(keptn.url), DIRECT),
+    )
+    keptn.answer(json={"resourceContent": b64encode(b"then").decode()})
+    assert await asked.resource(*PLACE, "a/b.yaml", "c0ffee") == b"then"
+    (request,) = keptn.requests
+    place = "project/sockshop/stage/production/service/carts"
+    assert request.path == f"/v1/{place}/resource/a/b.yaml"
+    assert "x-token" not in request.headers
+    await asked.close()
 
 
 async def test_the_file_of_another_level_is_not_the_one_of_the_service() -> None:

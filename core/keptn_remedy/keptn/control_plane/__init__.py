@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from keptn_remedy.action import TemporaryError
 from keptn_remedy.events import Report
 from keptn_remedy.keptn.control_plane.answers import TaskEvent
 
@@ -18,6 +19,10 @@ Progress = Literal["open", "ended", "answered", "absent", "untold"]
 that goes on; the current one of a sequence that was aborted or timed out; among those that have
 their answers; in no sequence of its context. Or it is untold: this release has no such endpoint.
 """
+
+
+class CommitUnreadable(TemporaryError):
+    """Keptn fails to read a file at a commit, which it may not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +105,12 @@ class ControlPlane(Protocol):
     async def resource(
         self, project: str, stage: str, service: str, name: str, commit: str
     ) -> bytes | None:
-        """The content of a service's file at a commit ("" for the newest); None where there is
-        none, whatever its stage and project have.
+        """The content of a service's file at a commit ("" for the newest), or of its stage's or
+        project's with "" for the levels below; None where that level has none.
 
         Raises:
-            TemporaryError: Keptn can't be asked now.
-            PermanentError: there is no Keptn to ask.
+            TemporaryError: Keptn can't be asked now. CommitUnreadable: not for this commit.
+            PermanentError: there is no Keptn to ask, or the file is too large.
         """
         ...
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 from keptn_remedy.action import PermanentError
 from keptn_remedy.events import Report
 from keptn_remedy.keptn.control_plane import TaskState
+from keptn_remedy.keptn.control_plane.files import MOST_BYTES, checked_size
 
 
 class NoControlPlane:
-    """Answers None to every question."""
+    """Answers None to every question. `files` is a folder that stands for Keptn's files."""
 
     exists = False
+
+    def __init__(self, files: Path | None = None) -> None:
+        self._files = files
 
     async def counted(self, report: Report) -> bool:
         return False
@@ -38,8 +45,23 @@ class NoControlPlane:
 
     async def resource(
         self, project: str, stage: str, service: str, name: str, commit: str
-    ) -> None:
-        raise PermanentError(f"there is no Keptn in local mode, so {name} can't be fetched")
+    ) -> bytes | None:
+        if self._files is None:
+            raise PermanentError(
+                f"there is no Keptn here to read {name} from;"
+                " REMEDY_RESOURCES_DIR may name a folder with it"
+            )
+        return await asyncio.to_thread(_content, self._files / name)
 
     async def close(self) -> None:
         """Nothing to close."""
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            return checked_size(path.name, file.read(MOST_BYTES + 1))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise PermanentError(f"{path} can't be read: {error.strerror}") from None

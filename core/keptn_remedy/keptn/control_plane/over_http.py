@@ -9,19 +9,17 @@ from typing import Any, Final, TypeVar
 import orjson
 from pydantic import ValidationError
 
-from keptn_remedy.action import TemporaryError
 from keptn_remedy.events import TRIGGERED, Report
 from keptn_remedy.keptn.api import ApiClient, Reply, path_of
 from keptn_remedy.keptn.control_plane import Progress, TaskState, answers
 from keptn_remedy.keptn.control_plane.answers import Page
+from keptn_remedy.keptn.control_plane.files import Files
 
 MAX_PAGES: Final = 20
 # One page must hold the whole list: every release of Keptn fills each page from its front.
 PAGE_SIZE: Final = 1_000
 # Attempts to read a list that grows meanwhile.
 READINGS: Final = 3
-# Keptn 0.18 renamed configuration-service to resource-service.
-_RESOURCES_AT: Final = ("resource-service", "configuration-service")
 _EXECUTIONS: Final = "controlPlane/v1/sequence-execution"
 # A sequence in one of these states goes on no more (docs/keptn.md#k31).
 _OVER: Final = ("finished", "timedOut", "aborted")
@@ -30,12 +28,16 @@ P = TypeVar("P", bound=Page[Any])
 
 
 class HttpControlPlane:
-    """Keptn's control plane as seen by a provider that sends its reports as `source`."""
+    """Keptn's control plane as seen by a provider that sends its reports as `source`.
+
+    `files` reads the files; by default the API is asked for them.
+    """
 
     exists = True
 
-    def __init__(self, api: ApiClient, source: str) -> None:
+    def __init__(self, api: ApiClient, source: str, files: Files | None = None) -> None:
         self._api = api
+        self._files = files or Files(api)
         self._source = source
 
     async def counted(self, report: Report) -> bool:
@@ -94,12 +96,11 @@ class HttpControlPlane:
     async def resource(
         self, project: str, stage: str, service: str, name: str, commit: str
     ) -> bytes | None:
-        place = ("project", project, "stage", stage, "service", service)
-        path = path_of("v1", *place, "resource", name)
-        return await self._resource(path, {"gitCommitID": commit} if commit else {})
+        return await self._files.content(project, stage, service, name, commit)
 
     async def close(self) -> None:
         await self._api.close()
+        await self._files.close()
 
     def _has(self, status: answers.Status, triggered_id: str, report: Report) -> bool:
         if any(task.triggered_id == triggered_id for task in status.previous):
@@ -159,21 +160,6 @@ class HttpControlPlane:
         except ValidationError:
             return None
 
-    async def _resource(self, path: str, query: Mapping[str, str]) -> bytes | None:
-        """The file, from the first of the services that answers; None where it has none.
-
-        Raises:
-            TemporaryError: neither of them answers.
-        """
-        failed: list[str] = []
-        for service in _RESOURCES_AT:
-            reply = await self._api.get(f"{service}/{path}", query)
-            try:
-                return _content(reply)
-            except ValidationError:
-                failed.append(f"{service} {reply.reason}")
-        raise TemporaryError(f"Keptn can't be asked for a file: {'; '.join(failed)}")
-
 
 def _progress(status: answers.Status, triggered_id: str) -> Progress:
     if any(task.triggered_id == triggered_id for task in status.previous):
@@ -205,16 +191,3 @@ def _written(listed: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, bytes]]
         # An event that can't be written as JSON again (a number beyond 64 bits) is unanswerable.
         with suppress(orjson.JSONEncodeError):
             yield str(event.get("id")), orjson.dumps(event)
-
-
-def _content(reply: Reply) -> bytes | None:
-    """The content of a file; None when Keptn itself, not a gateway before it, answers 404.
-
-    Raises:
-        ValidationError: the reply is neither.
-    """
-    if reply.status == 404:
-        answers.ErrorBody.model_validate_json(reply.body)
-        return None
-    body = reply.body if reply.status == 200 else b""
-    return answers.Resource.model_validate_json(body).content
