@@ -86,6 +86,7 @@ VALUES: Mapping[str, Json] = {
     "a remote plane": REMOTE,
     "a separate distributor": {**ALL, "distributor": {"separate": True}},
     "a remote, separate distributor": {**REMOTE, "distributor": {"separate": True}},
+    "no distributor": {"transport": "nats"},
     "no volume": {"persistence": {"enabled": False}, "networkPolicy": {"enabled": False}},
     "a claim that exists": {"persistence": {"existingClaim": "mine"}},
     "a policy of its own": {"policyConfigMap": "our-policy"},

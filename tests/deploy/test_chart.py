@@ -70,6 +70,7 @@ DECIDED = {
     "REMEDY_PAUSE_FILE",
     "REMEDY_POLICY",
     "REMEDY_PORT",
+    "REMEDY_RESOURCES_DIR",
     "REMEDY_TRANSPORT",
 }
 
@@ -135,6 +136,7 @@ def test_the_schema_knows_each_value_and_no_other() -> None:
         {"distributor": {"user": 0}},
         {"user": 0},
         {"keptn": {"apiEndpoint": "keptn.example"}},
+        {"transport": "local"},
     ],
     ids=str,
 )

@@ -14,6 +14,7 @@ from tests.deploy.charts import (
     distributor,
     environment,
     needs_helm,
+    pod,
     provider,
     refusal,
 )
@@ -198,3 +199,21 @@ def test_a_separate_distributor_delivers_to_the_service() -> None:
 def _containers(values: Json) -> list[Json]:
     found: list[Json] = deployment(values)["spec"]["template"]["spec"]["containers"]
     return found
+
+
+def test_on_nats_there_is_no_distributor_and_no_event_port() -> None:
+    values: Json = {"transport": "nats", "drainSeconds": 25}
+    assert [each["name"] for each in _containers(values)] == ["keptn-remedy"]
+    ours, told = provider(values), environment(provider(values))
+    assert told["REMEDY_TRANSPORT"] == "nats"
+    assert told["PUBSUB_URL"] == "nats://keptn-nats"
+    assert told["REMEDY_KEPTN_API"] == "http://api-gateway-nginx/api"
+    assert told["KEPTN_API_TOKEN_FILE"] == "/etc/keptn-remedy/keptn/api-token"
+    assert "REMEDY_EVENT_URL" not in told
+    assert "lifecycle" not in ours
+    assert [each["name"] for each in ours["ports"]] == ["ops"]
+    assert pod(values)["terminationGracePeriodSeconds"] == 30
+
+
+def test_a_distributor_of_its_own_and_none_at_all_contradict_each_other() -> None:
+    assert "there is no distributor" in refusal({"transport": "nats", **SEPARATE})

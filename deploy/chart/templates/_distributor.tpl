@@ -1,3 +1,15 @@
+{{- /* Where the distributor runs, if there is one: beside the provider, or apart. */ -}}
+{{- define "keptn-remedy.hasSidecar" -}}
+{{- if and (eq .Values.transport "distributor") (not .Values.distributor.separate) }}yes{{ end -}}
+{{- end -}}
+
+{{- define "keptn-remedy.hasSeparateDistributor" -}}
+{{- if and .Values.distributor.separate (ne .Values.transport "distributor") -}}
+{{- fail (printf "distributor.separate: with `transport: %s` there is no distributor" .Values.transport) -}}
+{{- end -}}
+{{- if .Values.distributor.separate }}yes{{ end -}}
+{{- end -}}
+
 {{- /* Keptn renamed its NATS in 0.14 (docs/keptn.md#k46). */ -}}
 {{- define "keptn-remedy.pubsubUrl" -}}
 {{- $tag := .Values.distributor.image.tag -}}

@@ -31,7 +31,8 @@ priorityClassName: {{ . }}
 {{- end -}}
 
 {{- define "keptn-remedy.gracePeriod" -}}
-{{- add (ceil .Values.preStopSeconds) (ceil .Values.drainSeconds) 5 -}}
+{{- $preStop := ternary (ceil .Values.preStopSeconds) 0.0 (eq .Values.transport "distributor") -}}
+{{- add $preStop (ceil .Values.drainSeconds) 5 -}}
 {{- end -}}
 
 {{- define "keptn-remedy.volumes" -}}
@@ -95,7 +96,7 @@ priorityClassName: {{ . }}
       {{- end }}
 {{- end }}
 {{- end }}
-{{- if .Values.distributor.separate }}
+{{- if not (include "keptn-remedy.hasSidecar" .) }}
 - name: keptn
   secret:
     secretName: {{ .Values.keptn.apiTokenSecret.name }}

@@ -54,21 +54,26 @@
 {{- end }}
 {{- end -}}
 
-{{- /* Where reports go: to the sidecar, or to Keptn's API if the distributor runs in another pod,
-because it listens on its own loopback only. */ -}}
+{{- /* Where reports go: to the sidecar, or else to Keptn's API, because a distributor in another pod
+listens on its own loopback only. */ -}}
 {{- define "keptn-remedy.keptnVariables" -}}
-{{- if .Values.distributor.separate }}
+{{- if include "keptn-remedy.hasSidecar" . }}
+{{- include "keptn-remedy.variable" (list "REMEDY_EVENT_URL" (printf "http://localhost:%v/event" .Values.distributor.proxyPort)) }}
+{{- else }}
 {{- $api := default (trimSuffix "/" .Values.keptn.gateway) (include "keptn-remedy.apiEndpoint" .) }}
+{{- if include "keptn-remedy.hasSeparateDistributor" . }}
 {{- include "keptn-remedy.variable" (list "REMEDY_HOST" "0.0.0.0") }}
 {{- include "keptn-remedy.variable" (list "REMEDY_EVENT_URL" (printf "%s/v1/event" $api)) }}
+{{- else }}
+{{- include "keptn-remedy.variable" (list "REMEDY_TRANSPORT" .Values.transport) }}
+{{- include "keptn-remedy.variable" (list "PUBSUB_URL" (include "keptn-remedy.pubsubUrl" .)) }}
+{{- end }}
 {{- include "keptn-remedy.variable" (list "REMEDY_KEPTN_API" $api) }}
 {{- include "keptn-remedy.variable" (list "KEPTN_API_TOKEN_FILE" (printf "%s/api-token" (include "keptn-remedy.keptnFolder" .))) }}
-{{- if not (hasKey .Values.settings "REMEDY_ERROR_LOG") }}
+{{- if and (include "keptn-remedy.hasSeparateDistributor" .) (not (hasKey .Values.settings "REMEDY_ERROR_LOG")) }}
 {{- /* Log entries have no effect in Keptn's API; only distributors forward them. */ -}}
 {{- include "keptn-remedy.variable" (list "REMEDY_ERROR_LOG" "never") }}
 {{- end }}
-{{- else }}
-{{- include "keptn-remedy.variable" (list "REMEDY_EVENT_URL" (printf "http://localhost:%v/event" .Values.distributor.proxyPort)) }}
 {{- end }}
 {{- end -}}
 
@@ -128,7 +133,7 @@ because it listens on its own loopback only. */ -}}
   mountPath: {{ include "keptn-remedy.unleashFolder" . }}
   readOnly: true
 {{- end }}
-{{- if .Values.distributor.separate }}
+{{- if not (include "keptn-remedy.hasSidecar" .) }}
 - name: keptn
   mountPath: {{ include "keptn-remedy.keptnFolder" . }}
   readOnly: true
@@ -143,7 +148,9 @@ because it listens on its own loopback only. */ -}}
 {{- end }}
 {{- end -}}
 
+{{- /* What a distributor needs: one that is not there loses events. Empty without one. */ -}}
 {{- define "keptn-remedy.lifecycle" -}}
+{{- if eq .Values.transport "distributor" -}}
 postStart:
   exec:
     command:
@@ -152,7 +159,7 @@ postStart:
       - | {{- .Files.Get "files/wait_for_event_port.py" | trim | nindent 8 }}
       - "8080"
       - {{ .Values.startupSeconds | quote }}
-{{- if .Values.distributor.separate }}
+{{- if include "keptn-remedy.hasSeparateDistributor" . }}
 # SIGTERM comes after this, when the Service no longer routes here.
 {{- else }}
 # SIGTERM comes after this, when the distributor has left. Until then its events are accepted.
@@ -161,19 +168,22 @@ preStop:
   exec:
     command: [sleep, {{ .Values.preStopSeconds | quote }}]
 {{- end -}}
+{{- end -}}
 
 {{- define "keptn-remedy.provider" -}}
 name: keptn-remedy
 image: {{ include "keptn-remedy.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 ports:
-  {{- if .Values.distributor.separate }}
+  {{- if include "keptn-remedy.hasSeparateDistributor" . }}
   - {name: events, containerPort: 8080}
   {{- end }}
   - {name: ops, containerPort: 8090}
 env: {{- include "keptn-remedy.withExtra" (list (include "keptn-remedy.environment" .) .Values.extraEnv "extraEnv") | nindent 2 }}
 volumeMounts: {{- include "keptn-remedy.mounts" . | nindent 2 }}
-lifecycle: {{- include "keptn-remedy.lifecycle" . | trim | nindent 2 }}
+{{- with include "keptn-remedy.lifecycle" . | trim }}
+lifecycle: {{- . | nindent 2 }}
+{{- end }}
 startupProbe:
   httpGet: {path: /healthz, port: ops}
   periodSeconds: 2
