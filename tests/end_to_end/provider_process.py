@@ -61,6 +61,8 @@ class ProviderProcess:
     want besides.
     """
 
+    start_seconds = START_SECONDS
+
     def __init__(
         self,
         folder: Path,
@@ -123,12 +125,12 @@ class ProviderProcess:
 
     async def ready(self) -> None:
         """Wait until `/readyz` says so."""
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + self.start_seconds
         while await self.readiness() != 200:
             if self._running.poll() is not None:
                 raise AssertionError(f"the provider ended with {self._running.returncode}")
             if time.monotonic() > deadline:
-                raise AssertionError(f"the provider was not ready within {START_SECONDS} s")
+                raise AssertionError(f"the provider was not ready within {self.start_seconds} s")
             await asyncio.sleep(LOOK_SECONDS)
 
     async def start(self) -> None:

@@ -13,9 +13,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from signal import SIGTERM
 from tempfile import mkdtemp
 from threading import Event, Thread
 from typing import IO, Any
@@ -23,9 +24,9 @@ from urllib.parse import urlsplit
 
 from aiohttp import ClientError
 
-from keptn_remedy.events import FINISHED
 from keptn_remedy.testing import FakeKeptn, triggered
-from tests.end_to_end.provider_process import ProviderProcess
+from tests.end_to_end.provider_process import ProviderProcess, die_with_parent
+from tests.soak.set_clock import SHIFT_VARIABLE, WallClock
 
 SERVICES = 30
 LONGEST_WORK_SECONDS = 0.1
@@ -36,29 +37,40 @@ QUIET_SECONDS = 300
 # After which connections that nobody uses are closed.
 IDLE_SECONDS = 20.0
 MAY_GROW_BYTES, MAY_GROW_FILES = 16 * 2**20, 12
+HOUR, DAY = 3600.0, 86_400.0
 
 
 class SoakedProvider(ProviderProcess):
-    """A provider whose output is a pipe that may be left unread."""
+    """A provider with a pipe for its output, which may be left unread, and a wall clock that can be
+    set.
+    """
 
-    reading = Event()
+    start_seconds = 120.0  # other work may keep the machine busy
+
+    def __init__(self, folder: Path, keptn: FakeKeptn) -> None:
+        folder.mkdir()
+        self.wall_clock = WallClock(folder / "shift")
+        super().__init__(folder, keptn, {SHIFT_VARIABLE: str(self.wall_clock.path)})
+        self.reading = Event()
+        self.reading.set()
 
     def launch(self) -> None:
         """Start the process, with a thread that moves its output to the log."""
         assert self._process is None
         self._process = subprocess.Popen(
-            [Path(sys.executable).with_name("remedy"), "serve"],
+            [sys.executable, Path(__file__).with_name("set_clock.py"), "serve"],
             cwd=self.folder,
             env=self._environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, nothing that locks
         )
         assert self._process.stdout
         Thread(target=self._move, args=(self._process.stdout,), daemon=True).start()
 
     def _move(self, output: IO[bytes]) -> None:
-        with self.log.open("ab") as log:
+        with self.log.open("ab", buffering=0) as log:
             while chunk := output.read1(65536):  # type: ignore[attr-defined]  # it is buffered
                 log.write(chunk)
                 self.reading.wait()
@@ -116,9 +128,13 @@ class Soak:
         if answer.status not in (200, 202):
             self.unacknowledged.append(event)
 
+    async def stop_sending(self, events: asyncio.Task[None]) -> None:
+        """End `send_events`, and wait for the answers to what it has sent."""
+        events.cancel()
+        await asyncio.gather(events, *self._sending, return_exceptions=True)
+
     async def balance(self) -> None:
         """Send again what was not acknowledged, until everything is done and told."""
-        await asyncio.gather(*self._sending)
         await self.provider.ready()
         while self.unacknowledged:
             again, self.unacknowledged = self.unacknowledged, []
@@ -142,12 +158,18 @@ class Soak:
     async def meet_faults(self, faults: "tuple[Fault, ...]", seconds: float) -> None:
         """One fault after the other, with peace between them."""
         until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            fault = self.dice.choice(faults)
+        for fault in self._shuffled(faults):
+            if time.monotonic() >= until:
+                return
             print(f"{time.strftime('%H:%M:%S')} {fault.__name__}", flush=True)
             self.faults[fault.__name__] += 1
             await fault(self)
             await asyncio.sleep(self.dice.uniform(*PEACE_SECONDS))
+
+    def _shuffled(self, faults: "Sequence[Fault]") -> "Iterator[Fault]":
+        """All of them, in another order each time."""
+        while True:
+            yield from self.dice.sample(faults, len(faults))
 
     async def last(self) -> None:
         """Let a fault last for a while."""
@@ -164,7 +186,8 @@ async def killed(soak: Soak) -> None:
 
 
 async def stopped(soak: Soak) -> None:
-    await soak.provider.stop()
+    soak.provider.send(SIGTERM)
+    await soak.provider.exited(within=soak.provider.start_seconds)
     await soak.provider.start()
 
 
@@ -175,8 +198,7 @@ async def sidecar_refuses(soak: Soak) -> None:
 
 
 async def sidecar_loses_reports(soak: Soak) -> None:
-    # Of a lost `started` the `finished` would come first, which FakeKeptn rightly complains about.
-    soak.keptn.answer_next(200, times=5, counted=False, event_type=FINISHED)
+    soak.keptn.answer_next(200, times=5, counted=False)
     await soak.last()
 
 
@@ -247,6 +269,14 @@ async def journal_is_moved_away(soak: Soak) -> None:
     away.rename(soak.provider.journal)
 
 
+async def clock_is_set(soak: Soak) -> None:
+    clock = soak.provider.wall_clock
+    clock.set(soak.dice.choice((-5 * HOUR, -30.0, 30.0, 2 * HOUR, 40 * DAY)))
+    await soak.last()
+    if soak.dice.random() < 0.7:
+        clock.set(0.0)
+
+
 LIVED_THROUGH: tuple[Fault, ...] = (
     sidecar_refuses,
     sidecar_loses_reports,
@@ -259,6 +289,7 @@ LIVED_THROUGH: tuple[Fault, ...] = (
     output_is_unread,
     disk_is_full,
     journal_is_moved_away,
+    clock_is_set,
 )
 ALL: tuple[Fault, ...] = (*LIVED_THROUGH, killed, stopped)
 
@@ -266,15 +297,15 @@ ALL: tuple[Fault, ...] = (*LIVED_THROUGH, killed, stopped)
 async def soak(seconds: float, seed: int, folder: Path) -> None:
     """Raises AssertionError if anything does not balance."""
     async with FakeKeptn() as keptn, SoakedProvider(folder / "provider", keptn) as provider:
-        provider.reading.set()
         await provider.start()
         it = Soak(keptn, provider, random.Random(seed))  # noqa: S311 - no secret
         seen: list[tuple[int, int]] = []
         for faults, share in ((ALL, 0.5), *[(LIVED_THROUGH, 0.1)] * 5):
             events = asyncio.create_task(it.send_events())
-            await it.meet_faults(faults, seconds * share)
-            events.cancel()
-            await asyncio.gather(events, return_exceptions=True)
+            try:
+                await it.meet_faults(faults, seconds * share)
+            finally:
+                await it.stop_sending(events)
             await it.balance()
             seen.append((provider.resident_bytes, provider.open_files))
             print(f"balanced: {it.sent} events, {seen[-1][0] >> 20} MiB, {seen[-1][1]} files")

@@ -119,6 +119,8 @@ class Sidecar:
         if fault is None or fault.counted:
             status = self._count(body)
             await self._announce()
+        elif fault.status is not None and fault.status < 300:
+            self._lose(event or {})
         await self._may_answer.wait()
         if fault is None:
             return web.Response(status=status)
@@ -151,6 +153,12 @@ class Sidecar:
         if not self._violates(received) and received.type != LOG_ERROR:
             self._tasks.count(received)
         return 200
+
+    def _lose(self, event: Mapping[str, Any]) -> None:
+        """Acknowledge an event that Keptn then doesn't get (docs/keptn.md#k9)."""
+        task = self._tasks.by_id.get(text_of(event, "triggeredid"))
+        if task is not None and text_of(event, "type") == STARTED:
+            task.acknowledged.add(text_of(event, "source"))
 
     def _violates(self, received: Received) -> bool:
         """Record every broken promise; true when the control plane would drop the event."""

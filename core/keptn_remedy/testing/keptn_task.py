@@ -152,6 +152,8 @@ class Task:
     trigger: Mapping[str, Any]
     answers: list[Received] = field(default_factory=list[Received])
     """Each `started` and `finished` of this task in order, late ones included."""
+    acknowledged: set[str] = field(default_factory=set[str])
+    """The sources whose `started` got a 2xx, counted or not: their `finished` may follow."""
     others: set[str] = field(default_factory=set[str])
     """Other providers' sources, whose answers need not balance."""
     accepted: bool = False

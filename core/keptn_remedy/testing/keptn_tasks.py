@@ -95,6 +95,8 @@ class Tasks:
         is_finished = received.type == FINISHED
         if is_finished and started and received.at - max(started) < self.overtaken_within:
             task.is_overtaken = True
+        elif not is_finished and any(a.source == received.source for a in task.of_type(FINISHED)):
+            task.is_overtaken = True  # a `started` that was lost, and sent again
         task.answers.append(received)
         if task.outcome is None and task.ended is None and self._ways.complete(task.answers):
             self._complete(task)

@@ -90,7 +90,7 @@ def _mismatches(received: Received, task: Task) -> Iterator[str]:
         if received.data[name] != value:
             yield f"data.{name} differs from the trigger's"
     if received.type == FINISHED:
-        starters = {answer.source for answer in task.of_type(STARTED)}
+        starters = {answer.source for answer in task.of_type(STARTED)} | task.acknowledged
         if not starters:
             yield "it came before any started"
         elif received.source not in starters:

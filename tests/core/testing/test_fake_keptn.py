@@ -319,6 +319,19 @@ async def test_the_order_does_not_matter_where_events_are_only_counted(
 
 
 @pytest.mark.parametrize("release", ALL)
+async def test_a_started_that_was_acknowledged_and_lost_is_no_broken_promise(
+    release: Release, client: ClientSession
+) -> None:
+    async with FakeKeptn(release) as keptn:
+        keptn.expect_unanswered(keptn.open(triggered()))
+        keptn.answer_next(200, event_type=STARTED)
+        events = started(triggered()), finished(triggered()), started(triggered())
+        assert await post(client, keptn, *events) == [200] * 3
+        assert not keptn.violations
+        assert keptn.is_complete("t1") is (release in COUNTING)
+
+
+@pytest.mark.parametrize("release", ALL)
 async def test_two_started_and_one_finished_are_stuck(
     release: Release, client: ClientSession
 ) -> None:
