@@ -16,13 +16,13 @@ from keptn_remedy.engine.attempts import Attempts, may_be_repeated, undoes_failu
 from keptn_remedy.engine.cancellation import LEAVING, Cancellation, Interrupted
 from keptn_remedy.engine.plans import checked_plan
 from keptn_remedy.engine.runtime import Runtime, checked
-from keptn_remedy.engine.still_wanted import StillWanted, TaskEnded
+from keptn_remedy.engine.still_wanted import StillWanted
 from keptn_remedy.engine.target_locks import TargetLocks
 from keptn_remedy.engine.undo.compensation import Compensation
 from keptn_remedy.engine.value import Values
 from keptn_remedy.engine.waiting_room import Rest, WaitingRoom
 from keptn_remedy.guardrails.guard import Guard
-from keptn_remedy.journal import Ending, Execution
+from keptn_remedy.journal import Ending, Execution, TaskEnded
 from keptn_remedy.registry import Entry
 
 # An execution during which so many processes died may be what killed them.
@@ -346,14 +346,16 @@ class PlannedExecution(_Taken[PlannedAction]):
                     return await self._carry_out(plan)
             except Interrupted:
                 # The targets are still locked: nobody acts on them before they are put back.
-                outcome = await self._compensate().after_abort(plan, self._failure)
+                reason = self._cancellation.reason
+                outcome = await self._compensate().after_abort(reason, plan, self._failure)
                 raise Interrupted(outcome) from None
 
     async def _after_abort(self) -> Outcome:
         if not (plan := self._plan):
             return Outcome.errored(f"{self._cancellation.reason}{_UNTOUCHED}")
         async with self._locks.hold(plan.targets, self.execution.id, self._locks.moment):
-            return await self._compensate().after_abort(plan, self._failure)
+            reason = self._cancellation.reason
+            return await self._compensate().after_abort(reason, plan, self._failure)
 
     async def _carry_out(self, plan: Plan) -> Outcome:
         if self._failure:

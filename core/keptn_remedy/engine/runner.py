@@ -22,7 +22,6 @@ from keptn_remedy.engine.still_wanted import (
     STALE,
     STALE_RULE,
     StillWanted,
-    TaskEnded,
 )
 from keptn_remedy.engine.target_locks import TargetLocks
 from keptn_remedy.engine.value import Values
@@ -30,7 +29,7 @@ from keptn_remedy.engine.waiting_room import Rest, WaitingRoom
 from keptn_remedy.engine.watchdog import Watched
 from keptn_remedy.events.bounds import MAX_MESSAGE_CHARACTERS, shortened
 from keptn_remedy.guardrails.guard import Guard
-from keptn_remedy.journal import Ending, Execution, insist
+from keptn_remedy.journal import Ending, Execution, TaskEnded, insist
 from keptn_remedy.registry import Registry
 from keptn_remedy.support import logs
 
@@ -114,18 +113,14 @@ class Runner:
                 if not execution.has_begun:
                     await self._begin(execution)
                 aborted = self._aborted.get(execution.id)  # an abort may have come meanwhile
-            self._running[execution.id] = running
-            ending = _bounded(await self._ended(running, aborted))
-            attempts = running.attempts
-            # Absent if it was abandoned. From here on nothing interrupts it.
-            is_in_time = self._running.pop(execution.id, None) is not None
-            await self._finish(execution, ending, attempts)
+            ending, is_in_time = await self._until_finished(running, aborted)
             if execution.runs:
                 self._factory.locks.forget(execution.id)  # reserved for what was cut off
             self._factory.waiting_room.call_next()
             self._aborted.pop(execution.id, None)
             if is_in_time:
-                self._sum_up(execution, ending, attempts, self._runtime.clock.monotonic() - began)
+                seconds = self._runtime.clock.monotonic() - began
+                self._sum_up(execution, ending, running.attempts, seconds)
             return ending.outcome
         finally:
             self._running.pop(execution.id, None)
@@ -133,14 +128,29 @@ class Runner:
             if execution.lane in self._factory.overdue.lanes:
                 self._factory.overdue.discard(execution.id)
 
-    async def _ended(self, running: RunningExecution, aborted: str | None) -> Ending:
-        try:
-            return await running.run(aborted)
-        except Rest as rest:
-            # Here and now: an abort that comes next has to find it.
-            self._running.pop(running.execution.id, None)
-            self._factory.waiting_room.rest(running.execution, rest)
-            raise
+    async def _until_finished(
+        self, running: RunningExecution, aborted: str | None
+    ) -> tuple[Ending, bool]:
+        """Carry it out, and store how it ended; false if it was abandoned before."""
+        execution = running.execution
+        while True:
+            self._running[execution.id] = running
+            try:
+                ending = _bounded(await running.run(aborted))
+            except Rest as rest:
+                # Here and now: an abort that comes next has to find it.
+                self._running.pop(execution.id, None)
+                self._factory.waiting_room.rest(execution, rest)
+                raise
+            # From here on nothing interrupts it.
+            is_in_time = self._running.pop(execution.id, None) is not None
+            try:
+                await self._finish(execution, ending, running.attempts)
+            except TaskEnded as ended:  # noted in the very moment in which it ended
+                aborted = ended.reason
+                if is_in_time:
+                    continue
+            return ending, is_in_time
 
     def abort(self, execution_id: str, reason: str) -> None:
         """Stop an execution whose task Keptn has ended. The journal has noted that already."""
@@ -195,7 +205,11 @@ class Runner:
             "an execution ignores its deadline",
             **logs.execution_fields(execution.trigger, execution.action),
         )
-        await self._finish(execution, ending, running.attempts)
+        try:
+            await self._finish(execution, ending, running.attempts)
+        except TaskEnded:
+            ending = replace(ending, is_aborted=True)
+            await self._finish(execution, ending, running.attempts)
         self._factory.overdue.finished(execution)
         self._sum_up(execution, ending, running.attempts, seconds)
 

@@ -9,7 +9,7 @@ from keptn_remedy.action import Outcome
 from keptn_remedy.engine.runtime import Runtime
 from keptn_remedy.engine.waiting_room import WaitingRoom
 from keptn_remedy.guardrails.units import in_words
-from keptn_remedy.journal import Execution
+from keptn_remedy.journal import Execution, TaskEnded
 from keptn_remedy.support import logs
 
 # Keptn ends no task of this age: a person hardly aborts what has just begun.
@@ -28,14 +28,6 @@ HasEnded = Callable[[Execution, float], Awaitable[bool | None]]
 """Whether Keptn has ended the task of an execution; None where it can't be asked. The answer may be
 so many seconds old.
 """
-
-
-class TaskEnded(Exception):
-    """Keptn has ended the task of an execution. That is noted in the journal."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 class Unconfirmed:

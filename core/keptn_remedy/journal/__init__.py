@@ -5,7 +5,13 @@ rails count, what people answered, and what is to be undone.
 from __future__ import annotations
 
 from keptn_remedy.journal.backup import Counts, back_up, back_up_to_stream, restore
-from keptn_remedy.journal.errors import PAUSE_SECONDS, JournalError, JournalUnusable, insist
+from keptn_remedy.journal.errors import (
+    PAUSE_SECONDS,
+    JournalError,
+    JournalUnusable,
+    TaskEnded,
+    insist,
+)
 from keptn_remedy.journal.protocol import (
     Admissions,
     Executions,
@@ -84,6 +90,7 @@ __all__ = [
     "Reports",
     "Since",
     "State",
+    "TaskEnded",
     "Triggers",
     "Undo",
     "UndoAtOnce",

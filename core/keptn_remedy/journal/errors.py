@@ -28,6 +28,14 @@ def in_words(error: Exception, path: Path) -> str:
     return f"{path}: {error}" if isinstance(error, sqlite3.Error) else str(error)
 
 
+class TaskEnded(Exception):
+    """Keptn has ended the task of an execution. That is noted in the journal."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 async def insist(write: Callable[[], Awaitable[T]], sleep: Callable[[float], Awaitable[None]]) -> T:
     """What must be stored, tried again for as long as the journal fails."""
     while True:

@@ -17,7 +17,7 @@ from keptn_remedy.journal import rows
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.ages import surely_before
 from keptn_remedy.journal.claims import Claims
-from keptn_remedy.journal.errors import JournalError
+from keptn_remedy.journal.errors import JournalError, TaskEnded
 from keptn_remedy.journal.frontier import Frontier
 from keptn_remedy.journal.group_commit import Statement
 from keptn_remedy.journal.reports import SqliteReports
@@ -127,11 +127,17 @@ class SqliteExecutions(SqliteReports):
             owe.append((sql.PARK_AFTER_STARTED, (execution.id,)))
         last = _consequences(execution, ending, now)
         written = await self._write((sql.FINISH, end), *owe, *last)
+        if not written.rows:
+            await self._check_not_aborted(execution)
         self._refused.discard(execution.id)
         self._frontier.drop(execution.handle, is_open=False)
         if not written.rows or is_refused:
             return []  # what isn't parked is claimed at the next look
         return self._claimed_reports(reports, written.last_row, now, execution.action)
+
+    async def _check_not_aborted(self, execution: Execution) -> None:
+        for (reason,) in await self._rows(sql.NOTED_ABORT, (execution.handle,)):
+            raise TaskEnded(reason)
 
     async def finish_lost(
         self, trigger: ActionTriggered, action: str, outcome: Outcome, report: Report

@@ -199,6 +199,10 @@ class Executions(Protocol):
         already finished. Its claim ends.
 
         An aborted one gets the status aborted and the result fail. Its question is dropped.
+
+        Raises:
+            TaskEnded: an abort was noted in the meantime, and this is no aborted ending. Nothing
+                was stored.
         """
         ...
 

@@ -16,7 +16,8 @@ ON CONFLICT (id) DO NOTHING"""
 _REPORT = "INSERT INTO reports (execution, kind, event, created_at, due_at)"
 _OWED = ":execution, :kind, :event, :now, :now"
 OWE_STARTED = f"""
-{_REPORT} SELECT {_OWED} FROM executions WHERE seq = :seq AND state = 'accepted'"""  # noqa: S608  our names
+{_REPORT} SELECT {_OWED} FROM executions
+WHERE seq = :seq AND state = 'accepted' AND aborted IS NULL"""  # noqa: S608  our names
 # A question that can't be read has no verdict.
 _TEXT = "CAST(question AS TEXT)"
 _VERDICT = f"iif(json_valid({_TEXT}), json_extract({_TEXT}, '$.verdict'), NULL)"
@@ -27,7 +28,8 @@ WHERE seq = :seq AND state <> 'finished'"""  # noqa: S608  our names
 FINISH = """
 UPDATE executions SET state = 'finished', finished_at = :now, attempts = :attempts,
     status = :status, result = :result, message = :message, details = :details
-WHERE seq = :seq AND state <> 'finished'"""
+WHERE seq = :seq AND state <> 'finished' AND (aborted IS NULL OR :status = 'aborted')"""
+NOTED_ABORT = "SELECT aborted FROM executions WHERE seq = ? AND state <> 'finished'"
 DROP_QUESTION = "UPDATE executions SET question = NULL WHERE seq = ? AND status = 'aborted'"
 FINISH_LOST = """
 INSERT INTO executions (id, lane, action, context, project, stage, service, accepted_at, event,
@@ -206,7 +208,8 @@ VALUES (:execution, :target, :action, :project, :stage, :service, :context, :pla
     :leads, :admitted_at) ON CONFLICT DO NOTHING"""
 END_EFFECTS = """
 UPDATE effects SET ended_at = :now, settled_at = :now + settle, judged = :judged
-WHERE execution = :seq AND ended_at IS NULL"""
+WHERE execution = :seq AND ended_at IS NULL
+    AND EXISTS (SELECT 1 FROM executions WHERE seq = :seq AND finished_at = :now)"""
 # Of an execution that asks there are no effects: none of these has to leave it out.
 _NEWEST = "ORDER BY admitted_at DESC, execution DESC"
 LAST = f"""

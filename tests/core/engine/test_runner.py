@@ -360,6 +360,47 @@ async def test_nothing_is_applied_after_an_abort_that_the_plan_took_no_notice_of
     assert Lamp.steps == ["plan"]
 
 
+async def aborted_as_it_ends(machine: Machine, verdict: Outcome) -> list[str]:
+    """What an execution reports whose abort is noted while it ends, before the runner is told."""
+
+    class LateLamp(Lamp):
+        async def verify(self, context: Context, plan: Plan) -> Outcome:
+            assert await machine.journal.note_abort(context.trigger.id, "gone")
+            return verdict
+
+    told: list[str] = []
+    factory = machine.with_(registry=registry_of(LateLamp)).factory
+    execution = await machine.left()
+    await Machine(factory, lambda unsent: told.append(unsent.report.kind)).run(execution)
+    record = await machine.journal.record(execution.id)
+    assert record
+    assert record.status == "aborted"
+    assert record.message
+    assert record.message.startswith("gone; ")
+    assert await machine.journal.open_tasks(2**40) == []
+    return told
+
+
+async def test_who_is_aborted_in_the_moment_of_its_end_is_not_answered(machine: Machine) -> None:
+    passed = Outcome.passed("dark")
+    assert await aborted_as_it_ends(machine, passed) == ["started"]
+    assert Lamp.steps == ["plan", "apply"]
+    assert await aborted_as_it_ends(machine.under("undo: {on_abort: true}"), passed) == ["started"]
+    assert Lamp.steps[2:] == ["plan", "apply", "undo"]
+    # A failure was undone before: not a second time.
+    assert await aborted_as_it_ends(machine, Outcome.failed("bright")) == ["started"]
+    assert Lamp.steps[5:] == ["plan", "apply", "undo"]
+
+
+async def test_who_is_aborted_in_the_moment_of_its_begin_is_not_announced(machine: Machine) -> None:
+    told: list[str] = []
+    telling = Machine(machine.factory, lambda unsent: told.append(unsent.report.kind))
+    execution = await machine.left()
+    assert await machine.journal.note_abort(execution.id, "gone")
+    assert "gone" in (await telling.run(execution)).message
+    assert told == []
+
+
 class Ping(Action):
     """Counts how often it was run, with a number as its value."""
 

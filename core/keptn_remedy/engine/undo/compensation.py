@@ -62,11 +62,10 @@ class Compensation:
         with self._cancellation.shielded():
             return await self._undone(failure, plan)
 
-    async def after_abort(self, plan: Plan, failure: Outcome | None) -> Outcome:
+    async def after_abort(self, reason: str | None, plan: Plan, failure: Outcome | None) -> Outcome:
         """Undo what may have been applied, if a rule wants that for a sequence that Keptn aborted,
         or if a `failure` had made it due before. No request interrupts this: the first one stands.
         """
-        reason = self._cancellation.reason
         if self.ended:  # the abort came during the undo, which has ended: there is no second one
             return Outcome.errored(f"{reason}; {self._told.message}")
         if not plan.changes:
