@@ -29,6 +29,7 @@ from tests.end_to_end.provider_process import ProviderProcess, die_with_parent
 from tests.soak.set_clock import SHIFT_VARIABLE, WallClock
 
 SERVICES = 30
+MOST_OPEN = 300
 LONGEST_WORK_SECONDS = 0.1
 PAUSE_SECONDS = (0.0, 0.2)
 FAULT_SECONDS = (0.5, 3.0)
@@ -82,6 +83,12 @@ class SoakedProvider(ProviderProcess):
         return int(status.partition("VmRSS:")[2].split()[0]) * 1024
 
     @property
+    def open_executions(self) -> int:
+        """How many the journal holds; 0 while it is away."""
+        found = self.rows("SELECT count(*) FROM executions WHERE state <> 'finished'")
+        return found[0][0] if found else 0
+
+    @property
     def open_files(self) -> int:
         return len(list(Path(f"/proc/{self._running.pid}/fd").iterdir()))
 
@@ -102,8 +109,10 @@ class Soak:
         self._sending: set[asyncio.Task[None]] = set()
 
     async def send_events(self) -> None:
-        """Send events until cancelled, a burst now and then."""
+        """Send events until cancelled, a burst now and then, and none while too many are open."""
         while True:
+            while self.provider.open_executions > MOST_OPEN:
+                await asyncio.sleep(1.0)
             for _ in range(self.dice.choice((1, 1, 1, 20))):
                 self._begin(self._event())
             await asyncio.sleep(self.dice.uniform(*PAUSE_SECONDS))
