@@ -12,7 +12,6 @@ from keptn_remedy.action import (
     Denied,
     Outcome,
     PermanentError,
-    Plan,
     Read,
     Result,
     Status,
