@@ -73,7 +73,8 @@ Result = Literal["pass", "warning", "fail"]
 class Outcome:
     """How an execution ended, in Keptn's terms (docs/keptn.md#k15).
 
-    `details` are sent to Keptn under `data.remedy`, as text and maps of text; put no secrets there.
+    `details` are sent to Keptn under `data.remedy`, as text and maps of text; those of another task
+    than `action` under `data.<task>`, as they are. Put no secrets there.
     """
 
     status: Status
@@ -280,6 +281,10 @@ class BaseAction:
     name: ClassVar[str]
     """The `action:` of remediation.yaml; compared without case, `-` and `_`."""
     aliases: ClassVar[tuple[str, ...]] = ()
+    task: ClassVar[str] = "action"
+    """The task of Keptn that it carries out, such as `get-sli` or `test`. Triggers of other tasks
+    than `action` name no action: the one class of that task is meant, and `name` may be left out.
+    """
     env_prefix: ClassVar[str | None] = None
     """Replaces `<NAME>_` before the settings' variable names."""
     retry: ClassVar[Retry] = Retry()
@@ -298,6 +303,8 @@ class BaseAction:
         super().__init_subclass__(**kwargs)
         if mistakes := list(declarations.mistakes(cls, __name__, Retry)):
             raise TypeError("; ".join(mistakes))
+        if cls.task != BaseAction.task and not hasattr(cls, "name"):
+            cls.name = cls.task
 
     def __init__(self, settings: Any = None) -> None:
         self.settings = settings

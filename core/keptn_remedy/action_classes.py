@@ -144,6 +144,8 @@ def _mistakes(cls: Any) -> Iterator[str]:
         yield f"{cls.__name__} must define {missing}"
     if not isinstance(getattr(cls, "name", None), str) or not key(cls.name):
         yield f"{cls.__name__}.name must be the `action:` of remediation.yaml"
+    if not isinstance(getattr(cls, "task", None), str):
+        yield f"{cls.__name__}.task must be a task's name, such as get-sli"
     if not _are_names(cls.aliases):
         yield f"{cls.__name__}.aliases must be a tuple of names"
     try:

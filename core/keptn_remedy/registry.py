@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from keptn_remedy.action import key as key  # noqa: PLC0414  others call it regi
 from keptn_remedy.action_classes import ENTRY_POINTS as ENTRY_POINTS  # noqa: PLC0414  as above
 from keptn_remedy.action_classes import ActionClasses
 from keptn_remedy.action_classes import Broken as Broken  # noqa: PLC0414  as above
+from keptn_remedy.events import ACTION, TRIGGERED, ActionTriggered, event_type
 from keptn_remedy.events.bounds import shortened
 from keptn_remedy.settings import Settings
 from keptn_remedy.support import logs
@@ -63,8 +64,9 @@ class Entry:
 
 
 class Registry:
-    """Finds the action that a trigger names, without regard to case, `-` and `_`. `broken` is what
-    can't be used, and so is in no entry.
+    """Finds the action that a trigger means: the one that it names, without regard to case, `-` and
+    `_`, or for a task other than `action` the only one of that task. `broken` is what can't be
+    used, and so is in no entry.
     """
 
     def __init__(self, entries: Iterable[Entry], broken: tuple[Broken, ...] = ()) -> None:
@@ -75,10 +77,7 @@ class Registry:
         }
         # Nearly every trigger spells the name as the class does.
         self._as_declared = {
-            name: entry
-            for entry in self.entries
-            for name in (entry.name, *entry.cls.aliases)
-            if entry.action
+            meaning: entry for entry in self.entries for meaning in _meanings(entry.cls)
         }
         self._by_key = {key: entry for entry in self.entries for key in _keys(entry.cls)}
 
@@ -87,9 +86,27 @@ class Registry:
         """The name and the aliases of each action, by its name."""
         return {entry.name: (entry.name, *entry.cls.aliases) for entry in self.entries}
 
+    @property
+    def triggers(self) -> tuple[str, ...]:
+        """The types of the triggers that are answered here."""
+        tasks = sorted({entry.cls.task for entry in self.entries if entry.action})
+        return tuple(event_type(task, "triggered") for task in tasks) or (TRIGGERED,)
+
+    def serving(self, trigger: ActionTriggered) -> Entry | None:
+        """The action that the trigger means; None if there is none or it is off."""
+        entry = self._as_declared.get((trigger.task, trigger.action)) or self.meant_by(trigger)
+        return entry if entry and entry.action else None
+
     def find(self, name: str) -> Entry | None:
         """The action of that name or alias; None if there is none or it is off."""
-        return self._as_declared.get(name) or self._by_name.get(key(name))
+        return self._by_name.get(key(name))
+
+    def meant_by(self, trigger: ActionTriggered) -> Entry | None:
+        """The action that the trigger means, on or off; None if there is none."""
+        if trigger.task != ACTION:
+            return self._as_declared.get((trigger.task, ""))
+        entry = self._by_key.get(key(trigger.action))
+        return entry if entry and entry.cls.task == ACTION else None
 
     def entry(self, name: str) -> Entry | None:
         """The action of that name or alias, on or off; None if there is none."""
@@ -176,6 +193,15 @@ def _keys(cls: type[AnyAction]) -> set[str]:
     return {key(name) for name in (cls.name, *cls.aliases)}
 
 
+def _meanings(cls: type[AnyAction]) -> Iterator[tuple[str, str]]:
+    """Task and action name of the triggers that mean the class."""
+    if cls.task != ACTION:
+        yield cls.task, ""
+        return
+    for name in (cls.name, *cls.aliases):
+        yield ACTION, name
+
+
 def _entry(
     cls: type[AnyAction], origin: str, variables: Mapping[str, str], wanted: set[str]
 ) -> Entry:
@@ -217,6 +243,7 @@ def _check_folder(folder: Path, *, trusts_others: bool) -> None:
 
 def _claimed_twice(found: Mapping[type[AnyAction], str]) -> list[str]:
     claims: dict[str, type[AnyAction]] = {}
+    tasks: dict[str, type[AnyAction]] = {}
     mistakes: list[str] = []
     for cls in found:
         for name in sorted(_keys(cls)):
@@ -226,6 +253,12 @@ def _claimed_twice(found: Mapping[type[AnyAction], str]) -> list[str]:
                     f"{found[other]}: {other.__name__} and {found[cls]}: {cls.__name__}"
                     f" both claim the action name {name!r}"
                 )
+        other = tasks.setdefault(cls.task, cls)
+        if other is not cls and cls.task != ACTION:
+            mistakes.append(
+                f"{found[other]}: {other.__name__} and {found[cls]}: {cls.__name__}"
+                f" both claim the task {cls.task!r}"
+            )
     return mistakes
 
 

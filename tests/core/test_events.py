@@ -126,7 +126,7 @@ def test_foreign_extensions_that_break_the_naming_rule_are_dropped() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"type": "sh.keptn.event.get-action.triggered"}, "type"),
+        ({"type": "sh.keptn.event.prod.remediation.triggered"}, "type"),
         ({"shkeptncontext": ...}, "shkeptncontext"),
         ({"shkeptncontext": ""}, "shkeptncontext"),
         ({"shkeptncontext": 7}, "shkeptncontext"),

@@ -174,6 +174,33 @@ def test_an_alias_can_claim_no_name_of_another(folder: Path) -> None:
     assert "'featuretoggle'" in told
 
 
+def test_two_classes_that_claim_one_task_are_both_named(folder: Path) -> None:
+    for name, cls in (("a.py", "One"), ("b.py", "Other")):
+        text = PLAIN.format(cls=cls, name=cls.lower())
+        (folder / name).write_text(text.replace("    name =", '    task = "test"\n    name ='))
+    (told,) = mistakes(folder)
+    assert "One and" in told
+    assert told.endswith("both claim the task 'test'")
+
+
+def test_the_class_of_a_task_goes_by_the_name_of_the_task(folder: Path) -> None:
+    text = PLAIN.format(cls="One", name="get-sli").replace("    name =", "    task =")
+    (folder / "a.py").write_text(text)
+    found = discover({}, folder=folder)
+    assert found.find("get_sli")
+    assert "sh.keptn.event.get-sli.triggered" in found.triggers
+
+
+@pytest.mark.parametrize("name", ["", "a.b", "*", "get sli", "x" * 101])
+def test_a_task_is_a_part_of_the_type_of_an_event(folder: Path, name: str) -> None:
+    text = PLAIN.format(cls="One", name="one").replace(
+        "    name =", f"    task = {name!r}\n    name ="
+    )
+    (folder / "a.py").write_text(text)
+    (broken,) = discover({}, folder=folder).broken
+    assert "One.task must be a task's name, such as get-sli" in broken.why
+
+
 # Settings
 
 

@@ -140,6 +140,12 @@ def test_it_subscribes_to_what_is_needed(values: Json, topics: list[str]) -> Non
     assert found.split(",") == [TRIGGERED, *topics]
 
 
+def test_it_subscribes_to_the_tasks_that_the_actions_carry_out() -> None:
+    subscribe = {"tasks": ["action", "get-sli"], "sequenceEnds": False}
+    found = environment(container("distributor", {"distributor": {"subscribe": subscribe}}))
+    assert found["PUBSUB_TOPIC"] == f"{TRIGGERED},sh.keptn.event.get-sli.triggered"
+
+
 @pytest.mark.parametrize("wanted", ["problems", "sequenceEnds"])
 def test_a_remote_plane_gets_nothing_but_triggers(wanted: str) -> None:
     values: Json = {**REMOTE, "distributor": {"subscribe": {wanted: True}}}

@@ -282,7 +282,7 @@ class PlainExecution(_Taken[Action]):
         self._attempts.start_deadline()
         self._may_have_acted = True
         done = checked(await self._attempts.until_done(self._action.run, value))
-        return self._runtime.presentable(_with_notes(done, notes))
+        return self._runtime.presentable(_with_notes(done, notes), self.execution.trigger.task)
 
     async def _after_abort(self) -> Outcome:
         what = "; what it had done is not known" if self._may_have_acted else _UNTOUCHED
@@ -358,17 +358,18 @@ class PlannedExecution(_Taken[PlannedAction]):
             return await self._compensate().after_abort(reason, plan, self._failure)
 
     async def _carry_out(self, plan: Plan) -> Outcome:
+        task = self.execution.trigger.task
         if self._failure:
             # A refusal is kept as the rail put it, with numbers.
-            failure = self._runtime.presentable(self._failure)
+            failure = self._runtime.presentable(self._failure, task)
             return await self._compensate().after_failure(failure, plan)
         # Presentable already here: an outcome that can't be used is a failure too.
-        outcome = self._runtime.presentable(await self._applied(plan))
+        outcome = self._runtime.presentable(await self._applied(plan), task)
         if outcome.is_failure and undoes_failures(self._action):
             await self._keep_failure(outcome)
             return await self._compensate().after_failure(outcome, plan)
         notes = (*plan.notes, *self._notes)
-        return self._runtime.presentable(_with_notes(outcome, notes)) if notes else outcome
+        return self._runtime.presentable(_with_notes(outcome, notes), task) if notes else outcome
 
     async def _applied(self, plan: Plan) -> object:
         action, attempts = self._action, self._attempts

@@ -39,7 +39,8 @@ class Reporting:
             status=outcome.status,
             result=outcome.result,
             message=outcome.message,
-            details={**outcome.details, "execution": execution.id, "attempts": str(attempts)},
+            details=outcome.details,
+            attempts=attempts,
         )
         if not is_logged:
             return [finished]

@@ -55,9 +55,11 @@ class ExecutionFactory:
         if holder := self.overdue.lanes.get(execution.lane):
             why = f"its service is held by execution {holder}, which ignores its deadline"
             return NotTaken(execution, self.runtime, Outcome.errored(why))
-        entry = self.registry.find(execution.trigger.action)
+        trigger = execution.trigger
+        entry = self.registry.serving(trigger)
         if entry is None or entry.action is None:
-            why = f"the action {execution.trigger.action} is not switched on any more"
+            name = trigger.action or execution.action
+            why = f"the action {name} is not switched on any more"
             return NotTaken(execution, self.runtime, Outcome.errored(why))
         if isinstance(entry.action, PlannedAction):
             return PlannedExecution(

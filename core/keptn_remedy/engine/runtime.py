@@ -19,8 +19,8 @@ from keptn_remedy.action import (
     nothing_to_read,
 )
 from keptn_remedy.engine.threads import Threads
-from keptn_remedy.events import as_text
-from keptn_remedy.events.bounds import MAX_MESSAGE_CHARACTERS, bounded, shortened
+from keptn_remedy.events import ACTION, as_text
+from keptn_remedy.events.bounds import MAX_MESSAGE_CHARACTERS, bounded, shortened, task_data
 from keptn_remedy.journal import Journal, insist
 from keptn_remedy.support.authored import Misbehaved, exit_call
 from keptn_remedy.support.clock import Clock
@@ -47,13 +47,15 @@ class Runtime:
     dry_run: bool = False
     threads: Threads = field(default_factory=Threads)
 
-    def presentable(self, returned: object) -> Outcome:
+    def presentable(self, returned: object, task: str = ACTION) -> Outcome:
         """What an author returned as an outcome that Keptn understands: in one line, as text,
-        without secrets, and not too long.
+        without secrets, and not too long. The details of other tasks than `action` stay as they
+        are.
         """
         outcome = checked(returned)
         try:
-            message, details = in_one_line(outcome.message), as_text(outcome.details)
+            message, details = in_one_line(outcome.message), outcome.details
+            details = as_text(details) if task == ACTION else task_data(details)
             # Cut after masking: half a secret would not be recognised.
             message = shortened(self.mask.text(message))
             return replace(outcome, message=message, details=bounded(self.mask.value(details)))

@@ -21,16 +21,20 @@ from keptn_remedy.events.replies import (
     report_id,
 )
 from keptn_remedy.events.trigger import (
+    ACTION,
     MAX_ATTRIBUTE_CHARACTERS,
     TRIGGERED,
     ActionTriggered,
     Problem,
     Unusable,
+    event_type,
     stored_trigger,
+    task_of,
     trigger_of,
 )
 
 __all__ = [
+    "ACTION",
     "FINISHED",
     "LOG_ERROR",
     "MAX_ATTRIBUTE_CHARACTERS",
@@ -50,10 +54,12 @@ __all__ = [
     "Unusable",
     "as_text",
     "closed_problem",
+    "event_type",
     "is_an_ending",
     "read",
     "read_structured",
     "report_id",
     "stored_trigger",
+    "task_of",
     "trigger_of",
 ]

@@ -12,12 +12,12 @@ import orjson
 
 from keptn_remedy.events.bounds import shortened
 from keptn_remedy.events.cloud_event import write_structured
-from keptn_remedy.events.trigger import ActionTriggered
+from keptn_remedy.events.trigger import ACTION, ActionTriggered, event_type
 
-STARTED: Final = "sh.keptn.event.action.started"
-FINISHED: Final = "sh.keptn.event.action.finished"
+STARTED: Final = event_type(ACTION, "started")
+FINISHED: Final = event_type(ACTION, "finished")
 LOG_ERROR: Final = "sh.keptn.log.error"
-STATUS_CHANGED: Final = "sh.keptn.event.action.status.changed"
+STATUS_CHANGED: Final = event_type(ACTION, "status.changed")
 # Keptn's gateway and sidecar reject 64 KB; half leaves room for what they add (docs/keptn.md#k9).
 MAX_REPORT_BYTES: Final = 32_000
 SHORT_MESSAGE_CHARACTERS: Final = 200
@@ -26,12 +26,8 @@ _KEPT_DETAILS: Final = {"execution", "attempts", "cut"}
 _REPORT_IDS: Final = uuid5(NAMESPACE_URL, "https://keptn.sh/keptn-remedy/report")
 
 ReportKind = Literal["started", "finished", "log.error", "status.changed"]
-_TYPES: Final[Mapping[ReportKind, str]] = {
-    "started": STARTED,
-    "finished": FINISHED,
-    "log.error": LOG_ERROR,
-    "status.changed": STATUS_CHANGED,
-}
+# As `write_structured` writes it, before anything that holds foreign text.
+_TYPE_BEFORE: Final = b'"type":"'
 
 
 class Report(NamedTuple):
@@ -44,7 +40,8 @@ class Report(NamedTuple):
     @property
     def type(self) -> str:
         """The CloudEvents type, such as `sh.keptn.event.action.finished`."""
-        return _TYPES[self.kind]
+        begin = self.body.index(_TYPE_BEFORE) + len(_TYPE_BEFORE)
+        return self.body[begin : self.body.index(b'"', begin)].decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +56,7 @@ class Replies:
     mirror_outcome: bool = True
 
     def started(self, trigger: ActionTriggered, now: datetime) -> Report:
-        """`action.started`: from now on Keptn waits for a `finished`."""
+        """`<task>.started`: from now on Keptn waits for a `finished`."""
         return self._report("started", trigger, now, _scope(trigger))
 
     def finished(
@@ -71,22 +68,30 @@ class Replies:
         result: str,
         message: str,
         details: Mapping[str, Any],
+        attempts: int | None = None,
     ) -> Report:
-        """`action.finished`; `details` go under the key `remedy` as text and maps of text."""
+        """`<task>.finished`. For `action` the `details` go under the key `remedy`, as text and maps
+        of text, with the execution and its `attempts`; for another task under `data.<task>`, as
+        they are.
+        """
         data: dict[str, Any] = {
             **_scope(trigger),
             "status": status,
             "result": result,
             "message": shortened(message),
-            "remedy": as_text(details),
         }
+        if trigger.task != ACTION:
+            data |= {trigger.task: dict(details)} if details else {}
+            return self._report("finished", trigger, now, data)
+        told = {} if attempts is None else {"execution": trigger.id, "attempts": str(attempts)}
+        data["remedy"] = as_text({**details, **told})
         if self.mirror_outcome or trigger.specversion == "0.2":
             mirrored = "failed" if result == "fail" else "pass"
             data["action"] = {"status": status, "result": mirrored}
         return self._report("finished", trigger, now, data)
 
     def status_changed(self, trigger: ActionTriggered, now: datetime) -> Report:
-        """`action.status.changed`: the execution is still under way."""
+        """`<task>.status.changed`: the execution is still under way."""
         data = {**_scope(trigger), "status": "succeeded", "message": "still under way"}
         return self._report("status.changed", trigger, now, data)
 
@@ -94,7 +99,7 @@ class Replies:
         """`sh.keptn.log.error`; without a trigger it belongs to no sequence."""
         data = {"message": shortened(message)}
         if trigger is not None:
-            data["task"] = "action"
+            data["task"] = trigger.task
         return self._report("log.error", trigger, now, data)
 
     def _report(
@@ -108,11 +113,13 @@ class Replies:
             "specversion": "1.0",
             "id": report_id(trigger.id if trigger else f"{now.isoformat()} {data}", kind),
             "source": self.source,
-            "type": _TYPES[kind],
+            "type": LOG_ERROR,
             "datacontenttype": "application/json",
             "time": now,
         }
         if trigger is not None:
+            if kind != "log.error":
+                attributes["type"] = f"sh.keptn.event.{trigger.task}.{kind}"
             attributes["shkeptncontext"] = trigger.context
             attributes["triggeredid"] = trigger.id
             attributes["shkeptnspecversion"] = trigger.keptn_spec_version

@@ -1,7 +1,8 @@
-"""The trigger: an `action.triggered`, parsed as far as our replies need it."""
+"""The trigger: a `<task>.triggered`, parsed as far as our replies need it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from sys import intern
@@ -12,7 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from keptn_remedy.events.cloud_event import Event, is_object, read_structured
 
+ACTION: Final = "action"
+"""The task of remediation; its triggers name an action."""
 TRIGGERED: Final = "sh.keptn.event.action.triggered"
+_OF_A_TASK: Final = re.compile(r"sh\.keptn\.event\.([A-Za-z0-9_-]{1,100})\.triggered")
+_CONTROLLER: Final = "shipyard-controller"
 # Reports repeat these attributes, so longer ones would not fit into MAX_REPORT_BYTES.
 MAX_ATTRIBUTE_CHARACTERS: Final = 1_024
 KEPTN_SPEC_VERSION: Final = "0.2.4"
@@ -24,10 +29,11 @@ class Unusable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ActionTriggered:
-    """The trigger: one `sh.keptn.event.action.triggered`, parsed.
+    """The trigger: one `sh.keptn.event.<task>.triggered`, parsed.
 
-    `action` is the name as sent, trimmed. `value` is `data.action.value`, or `values` where that is
-    missing. `labels` are text. Everything else that the event carries is in `data`.
+    `action` is the name as sent, trimmed; it is empty for a `task` other than `action`. `value` is
+    `data.action.value`, or `values` where that is missing; for another task it is `data.<task>`.
+    `labels` are text. Everything else that the event carries is in `data`.
     `may_hold_answers`: it may be of a later round, into which Keptn merges what we answered.
     """
 
@@ -38,6 +44,7 @@ class ActionTriggered:
     project: str
     stage: str
     service: str
+    task: str
     action: str
     value: Any
     labels: Mapping[str, str]
@@ -68,6 +75,13 @@ class ActionTriggered:
         """The whole `data` block; each access reads and decodes it again."""
         data: dict[str, Any] = orjson.loads(self.body)["data"]
         return data
+
+    @property
+    def is_tracked(self) -> bool:
+        """Whether Keptn's controller triggered it, and so can tell whether it is still open. Others
+        trigger tasks too (docs/keptn.md#k50).
+        """
+        return self.task == ACTION or self.source == _CONTROLLER
 
     @property
     def problem(self) -> Problem:
@@ -106,22 +120,41 @@ class _ActionBlock(BaseModel):
     values: Any = None
 
 
-class _DataBlock(BaseModel):
+class _Data(BaseModel):
     project: str = Field(min_length=1, max_length=MAX_ATTRIBUTE_CHARACTERS)
     stage: str = Field(min_length=1, max_length=MAX_ATTRIBUTE_CHARACTERS)
     service: str = Field(min_length=1, max_length=MAX_ATTRIBUTE_CHARACTERS)
     labels: Any = None
+
+
+class _ActionData(_Data):
     action: _ActionBlock
+
+
+def event_type(task: str, kind: str) -> str:
+    """The type of an event of a task, such as `sh.keptn.event.get-sli.finished`."""
+    return f"sh.keptn.event.{task}.{kind}"
+
+
+def task_of(triggered: str) -> str | None:
+    """The task that an event of this type triggers; None if it triggers none. The type of a
+    sequence has one part more (docs/keptn.md#k41).
+    """
+    if triggered == TRIGGERED:
+        return ACTION
+    found = _OF_A_TASK.fullmatch(triggered)
+    return found[1] if found else None
 
 
 def trigger_of(event: Event) -> ActionTriggered:
     """The event as a trigger.
 
     Raises:
-        Unusable: it is not an `action.triggered`, or lacks what every report must hold.
+        Unusable: it is not a `<task>.triggered`, or lacks what every report must hold.
     """
-    if event.type != TRIGGERED:
-        raise Unusable(f"type {event.type[:100]} is not {TRIGGERED}")
+    task = task_of(event.type)
+    if task is None:
+        raise Unusable(f"type {event.type[:100]} triggers no task")
     context = event.text("shkeptncontext")
     if not context:
         raise Unusable("shkeptncontext is missing")
@@ -129,10 +162,7 @@ def trigger_of(event: Event) -> ActionTriggered:
         raise Unusable(f"id or shkeptncontext is over {MAX_ATTRIBUTE_CHARACTERS} characters")
     if not is_object(event.data):
         raise Unusable("data must be an object")
-    try:
-        data = _DataBlock.model_validate(event.data)
-    except ValidationError as error:
-        raise Unusable(_first_mistake(error)) from None
+    data, action, value = _read(task, event.data)
     keptn_spec_version = event.text("shkeptnspecversion")[:64] or KEPTN_SPEC_VERSION
     git_commit_id = event.text("gitcommitid")[:MAX_ATTRIBUTE_CHARACTERS]
     traceparent = event.text("traceparent")[:MAX_ATTRIBUTE_CHARACTERS]
@@ -146,16 +176,29 @@ def trigger_of(event: Event) -> ActionTriggered:
         project=intern(data.project),
         stage=intern(data.stage),
         service=intern(data.service),
-        action=intern(data.action.action),
-        value=data.action.values if data.action.value is None else data.action.value,
+        task=intern(task),
+        action=intern(action),
+        value=value,
         labels=_labels(data.labels),
         keptn_spec_version=intern(keptn_spec_version),
         git_commit_id=intern(git_commit_id),
         traceparent=traceparent,
         tracestate=tracestate,
-        may_hold_answers=b'"remedy"' in event.body,
+        may_hold_answers=task == ACTION and b'"remedy"' in event.body,
         _text=event.body,
     )
+
+
+def _read(task: str, data: dict[str, Any]) -> tuple[_Data, str, Any]:
+    """What every report must hold, the action's name, and the value."""
+    try:
+        if task != ACTION:
+            return _Data.model_validate(data), "", data.get(task)
+        read = _ActionData.model_validate(data)
+    except ValidationError as error:
+        raise Unusable(_first_mistake(error)) from None
+    action = read.action
+    return read, action.action, action.values if action.value is None else action.value
 
 
 def stored_trigger(body: bytes) -> ActionTriggered:

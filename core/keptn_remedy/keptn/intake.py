@@ -39,9 +39,9 @@ class Intake:
     async def accept(self, event: Event) -> Receipt:
         """Store an event that concerns us. Never raises, and never waits for an action."""
         try:
-            if event.type != events.TRIGGERED:
-                return await self._take_ending(event)
-            return await self._take_trigger(events.trigger_of(event))
+            if event.type.endswith(".triggered"):
+                return await self._take_trigger(events.trigger_of(event))
+            return await self._take_ending(event)
         except events.Unusable as error:
             logs.logger().warning("event ignored", event_id=event.id, reason=str(error))
             return Receipt("ignored", str(error))
@@ -50,9 +50,9 @@ class Intake:
             return Receipt("unavailable", "the journal can't be written")
 
     async def _take_trigger(self, trigger: ActionTriggered) -> Receipt:
-        entry = self._registry.find(trigger.action)
+        entry = self._registry.serving(trigger)
         if entry is None:
-            return _ignored(trigger.id, self._why_not_ours(trigger.action))
+            return _ignored(trigger.id, self._why_not_ours(trigger))
         action = entry.name
         if rule := self._ignoring_rule(trigger, action):
             return _ignored(trigger.id, f"rule {rule!r} leaves it to other providers")
@@ -62,10 +62,13 @@ class Intake:
         self._offer(execution)
         return Receipt("accepted", trigger.id)
 
-    def _why_not_ours(self, name: str) -> str:
-        known = self._registry.entry(name) if name else None
+    def _why_not_ours(self, trigger: ActionTriggered) -> str:
+        known = self._registry.meant_by(trigger)
         if known:
             return f"the action {known.name} is off: {known.off}"
+        if trigger.task != events.ACTION:
+            return f"there is no action for the task {trigger.task!r} here"
+        name = trigger.action
         return f"there is no action {name!r} here" if name else "data.action.action is missing"
 
     def _ignoring_rule(self, trigger: ActionTriggered, action: str) -> str | None:
@@ -83,7 +86,7 @@ class Intake:
             return Receipt("noted", f"executions aborted: {len(aborted)}")
         if events.is_an_ending(event.type):
             return _ignored(event.id, "it ends no execution of ours")
-        raise events.Unusable(f"type {event.type[:100]} is not {events.TRIGGERED}")
+        raise events.Unusable(f"type {event.type[:100]} triggers no task")
 
 
 def _ignored(event_id: str, reason: str) -> Receipt:

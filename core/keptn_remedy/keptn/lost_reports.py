@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from keptn_remedy import events
-from keptn_remedy.events import FINISHED, STARTED, ActionTriggered, Replies, Report
+from keptn_remedy.events import ActionTriggered, Replies, Report
 from keptn_remedy.journal import Journal, Record, Unsent, WholeRecord
 from keptn_remedy.keptn.control_plane import ControlPlane, TaskState
 from keptn_remedy.support import logs
@@ -78,7 +78,7 @@ class LostReports:
     def _missing(self, record: WholeRecord, task: TaskState) -> list[Report]:
         """The reports that Keptn has not counted, in order."""
         trigger, source = events.stored_trigger(record.event), self._replies.source
-        started, finished = (task.count(kind, source) for kind in (STARTED, FINISHED))
+        started, finished = task.count("started", source), task.count("finished", source)
         missing: list[Report] = []
         if not started:
             missing.append(self._replies.started(trigger, self._clock.utc()))
@@ -94,9 +94,6 @@ class LostReports:
             status=record.status or "",
             result=record.result or "",
             message=record.message or "",
-            details={
-                **record.details,
-                "execution": record.id,
-                "attempts": str(record.attempts),
-            },
+            details=record.details,
+            attempts=record.attempts,
         )

@@ -10,7 +10,7 @@ from typing import Final
 
 from keptn_remedy import events
 from keptn_remedy.action import Outcome
-from keptn_remedy.events import FINISHED, STARTED, ActionTriggered, Event, Replies
+from keptn_remedy.events import ActionTriggered, Event, Replies
 from keptn_remedy.guardrails.matching import InForce
 from keptn_remedy.journal import JournalError, Triggers, Unsent
 from keptn_remedy.keptn.control_plane import ControlPlane, TaskState
@@ -141,7 +141,7 @@ class MissedTriggers:
             trigger = events.trigger_of(event)
         except (events.NotACloudEvent, events.Unusable):
             return None
-        entry = self._registry.find(trigger.action)
+        entry = self._registry.serving(trigger)
         if entry is None or not self._filters.let_pass(trigger):
             return None
         if event.time is None or self._is_young(event.id, event.time):
@@ -160,7 +160,7 @@ class MissedTriggers:
     def _is_lost(self, task: TaskState) -> bool:
         """Whether our source started it and never finished it; this journal doesn't know it."""
         source = self._replies.source
-        began = task.has(STARTED, source) and not task.has(FINISHED, source)
+        began = task.has("started", source) and not task.has("finished", source)
         return self._report is not None and began
 
     def _is_undelivered(self, task: TaskState) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from keptn_remedy.events import Report
+from keptn_remedy.events import TRIGGERED, Report
 from keptn_remedy.keptn.api import ApiClient
 from keptn_remedy.keptn.api.of_settings import api_of
 from keptn_remedy.keptn.control_plane import ControlPlane
@@ -46,9 +46,10 @@ def peer_of(
     clock: Clock,
     show: Callable[[Report], None] | None,
     mask: Mask | None = None,
+    types: Sequence[str] = (TRIGGERED,),
 ) -> Peer:
-    """The peer that `REMEDY_TRANSPORT` names. In local mode `show` is called with each report.
-    `mask` hides what replaces a secret meanwhile.
+    """The peer that `REMEDY_TRANSPORT` names, for triggers of these `types`. In local mode `show`
+    is called with each report. `mask` hides what replaces a secret meanwhile.
 
     Raises:
         SettingsError: Keptn's API can't be called with these settings.
@@ -57,9 +58,9 @@ def peer_of(
     if settings.transport == "local":
         return Peer(Local(receiver, show), NoControlPlane(settings.resources_dir))
     api = api_of(settings, keptn, clock, mask or Mask())
-    control_plane = HttpControlPlane(api, settings.source, _files(keptn))
+    control_plane = HttpControlPlane(api, settings.source, _files(keptn), types)
     if settings.transport == "nats":
-        return Peer(_direct_nats(settings, keptn, metrics, clock, api), control_plane, api)
+        return Peer(_direct_nats(settings, keptn, metrics, clock, api, types), control_plane, api)
     token = keptn.keptn_api_token.get_secret_value() if keptn.keptn_api_token else None
     distributor = Distributor(receiver, str(settings.event_url), token)
     return Peer(distributor, control_plane, api)
@@ -71,7 +72,12 @@ def _files(keptn: KeptnSettings) -> Files | None:
 
 
 def _direct_nats(
-    settings: Settings, keptn: KeptnSettings, metrics: Metrics, clock: Clock, api: ApiClient
+    settings: Settings,
+    keptn: KeptnSettings,
+    metrics: Metrics,
+    clock: Clock,
+    api: ApiClient,
+    types: Sequence[str],
 ) -> Transport:
     # Imported only where it is used: it takes 0.1 s and 27 MB.
     from keptn_remedy.keptn.transports.direct_nats import DirectNats
@@ -80,7 +86,7 @@ def _direct_nats(
 
     return DirectNats(
         NatsConnection(options_of(settings, keptn.pubsub_url), clock),
-        NatsIntake(settings.nats_queue_name, settings.nats_stream, clock, metrics),
+        NatsIntake(settings.nats_queue_name, settings.nats_stream, clock, metrics, types),
         ErrorLog(api),
         settings.nats_stream,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from keptn_remedy.action import Outcome
-from keptn_remedy.events import STARTED, Replies, Report
+from keptn_remedy.events import Replies, Report
 from keptn_remedy.journal import ClosedTask, Triggers, Unsent
 from keptn_remedy.keptn.control_plane import ControlPlane
 from keptn_remedy.support import logs
@@ -50,7 +50,7 @@ class ReopenedTasks:
         if progress == "untold":
             return closed.was_started
         task = await self._control_plane.task(*place) if progress == "open" else None
-        return task.has(STARTED, self._replies.source) if task else None
+        return task.has("started", self._replies.source) if task else None
 
     async def _answer(self, closed: ClosedTask, *, is_started: bool) -> None:
         trigger, now = closed.trigger, self._clock.utc()

@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 
 from keptn_remedy.action import JSON, PermanentError, TemporaryError
-from keptn_remedy.events import ActionTriggered
+from keptn_remedy.events import ACTION, ActionTriggered
 from keptn_remedy.registry import key
 from keptn_remedy.remediation.file import FILE, ListedAction, as_map, as_text, entries
 
@@ -28,12 +28,15 @@ async def value_of(trigger: ActionTriggered, fetch: Fetch) -> tuple[JSON, tuple[
     """The value of the entry that the trigger came from, None where the entry has none; and a note
     where it was another one at the sequence's commit.
 
-    It is that of the newest file, from which Keptn took the action (docs/keptn.md#k37).
+    It is that of the newest file, from which Keptn took the action (docs/keptn.md#k37). Of other
+    tasks the file says nothing.
 
     Raises:
         TemporaryError: the file can't be fetched now.
         PermanentError: there is no file, or not exactly one value that fits the trigger.
     """
+    if trigger.task != ACTION:
+        return trigger.value, ()
     sought = _Sought.by(trigger)
     value = await _value_at(trigger, _NEWEST, sought, fetch)
     commit = trigger.git_commit_id

@@ -75,9 +75,9 @@ async def undo_once(
 
 
 async def _accepted(journal: Journal, actions: Registry, event: ActionTriggered) -> Execution:
-    entry = actions.find(event.action)
+    entry = actions.serving(event)
     if entry is None:
-        raise LookupError(f"no action {event.action!r} is switched on")
+        raise LookupError(f"no action {event.action or event.task!r} is switched on")
     execution = await journal.accept(event, entry.name)
     if execution is None:
         raise LookupError("an empty journal knows the trigger")

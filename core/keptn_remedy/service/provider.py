@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from keptn_remedy.engine.runtime import Runtime
-from keptn_remedy.events import Replies
+from keptn_remedy.events import Replies, event_type
 from keptn_remedy.guardrails import watching
 from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.guardrails.stages import StageSizes
@@ -179,10 +179,13 @@ class Service:
 def _engine(base: Foundation, replies: Replies, outbox: Outbox, task_ends: TaskEnds) -> Engine:
     async def has_ended(execution: Execution, max_age: float) -> bool | None:
         trigger = execution.trigger
+        # Nobody is asked about the other tasks: their lists were never read.
+        if not trigger.is_tracked or event_type(trigger.task, "triggered") not in types:
+            return False
         place = trigger.project, trigger.context, trigger.id
         return await task_ends.has_ended(*place, max_age=max_age)
 
-    control_plane, settings = base.peer.control_plane, base.settings
+    control_plane, settings, types = base.peer.control_plane, base.settings, base.registry.triggers
     from_file = settings.value_source == "remediation.yaml"
     runtime = Runtime(
         journal=base.journal,

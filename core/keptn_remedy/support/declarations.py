@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from difflib import SequenceMatcher
 from numbers import Real
@@ -56,6 +57,11 @@ def _are_errors(value: Any) -> bool:
     )
 
 
+def _is_task(value: Any) -> bool:
+    # It is a part of the type of an event.
+    return isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_-]{1,100}", value) is not None
+
+
 def _anything(value: Any) -> bool:
     return True
 
@@ -64,6 +70,7 @@ def _kinds(retry: type) -> Mapping[str, Kind]:
     seconds = Kind("a number of seconds above 0", _are_seconds, _is_number)
     flag = Kind("True or False", _instance_of(bool), _instance_of(bool))
     return {
+        "task": Kind("a task's name, such as get-sli", _is_task, _instance_of(str)),
         "aliases": Kind("a tuple of names", _instance_of(tuple), _instance_of(str, tuple, list)),
         "env_prefix": Kind("text", _instance_of(str, NoneType), _instance_of(str)),
         "retry": Kind(

@@ -69,7 +69,7 @@ async def run_action(
     from `value`. Pauses between attempts take no time unless a `clock` is given. `resources` are
     the files that `context.keptn.resource` finds, at any level and commit.
     """
-    trigger = _trigger(event or triggered(action.name, value))
+    trigger = _trigger(event or triggered(action.name, value, task=action.task))
     registry = registry_of(action, settings=settings)
     try:
         return await service.run_once(
@@ -105,7 +105,7 @@ async def undo_action(
     The action gets the plan from a journal, as after a restart. `settings`, `event`, `clock` and
     `resources` are those of `run_action`.
     """
-    trigger = _trigger(event or triggered(action.name))
+    trigger = _trigger(event or triggered(action.name, task=action.task))
     registry = registry_of(action, settings=settings)
     try:
         ended = await service.undo_once(
@@ -154,17 +154,22 @@ def triggered(
     project: str = "sockshop",
     stage: str = "production",
     service: str = "carts",
+    task: str = events.ACTION,
     **data: Any,
 ) -> dict[str, Any]:
-    """An `action.triggered` as Keptn sends it, with a new id and context at each call."""
-    block = {"name": action, "action": action}
-    if value is not None:
+    """A trigger as Keptn sends it, with a new id and context at each call. For another task than
+    `action` the value is what is below `data.<task>`.
+    """
+    block: Any = {"name": action, "action": action}
+    if task != events.ACTION:
+        block = {} if value is None else value
+    elif value is not None:
         block["value"] = value
     return {
         "specversion": "1.0",
         "id": id or str(uuid4()),
         "source": "shipyard-controller",
-        "type": events.TRIGGERED,
+        "type": events.event_type(task, "triggered"),
         "datacontenttype": "application/json",
         "time": "2026-01-01T00:00:00.000Z",
         "shkeptncontext": str(uuid4()),
@@ -174,7 +179,7 @@ def triggered(
             "stage": stage,
             "service": service,
             "labels": {},
-            "action": block,
+            task: block,
             "problem": {"State": "OPEN", "ProblemTitle": "Failure rate increase"},
             **data,
         },

@@ -135,7 +135,7 @@ class FakeKeptn(Course, ApiFaults):
         """
         task = self._tasks.add(decode(body_of(event)) or {})
         if task is None:
-            raise ValueError("Keptn would not send this as an action.triggered")
+            raise ValueError("Keptn would not send this as the trigger of a task")
         return task.id
 
     async def deliver(self, event: Mapping[str, Any] | bytes | PathLike[str], *, to: str) -> Answer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Literal
 
-from keptn_remedy.events import TRIGGERED
+from keptn_remedy.events import event_type
 from keptn_remedy.testing import keptn_events
 from keptn_remedy.testing.keptn_sidecar import Sidecar
 from keptn_remedy.testing.keptn_task import Task, TaskOutcome
@@ -100,7 +100,8 @@ class Course(Sidecar):
                 f"task {trigger_id} has answers, so Keptn waits for it without a time-out"
             )
         self._tasks.end(task, "timedOut")
-        message = f"sequence timed out while waiting for {TRIGGERED} to be answered"
+        trigger = event_type(task.name, "triggered")
+        message = f"sequence timed out while waiting for {trigger} to be answered"
         return keptn_events.sequence_finished(task, "errored", "fail", message)
 
     def sequence_finished(self, trigger_id: str) -> Event:

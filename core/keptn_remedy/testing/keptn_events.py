@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import orjson
 
-from keptn_remedy.events import FINISHED, STARTED
+from keptn_remedy.events import event_type
 from keptn_remedy.testing.keptn_task import SEQUENCE, Received, Task
 
 _PROBLEM_URL = "https://monitoring.example.com/#problems/{}"
@@ -61,7 +61,7 @@ def answer_of_another(
     outcome = {"status": status, "result": result} if kind == "finished" else {}
     event = {
         **_attributes(task, source),
-        "type": FINISHED if kind == "finished" else STARTED,
+        "type": event_type(task.name, kind),
         "triggeredid": task.id,
         "data": {**task.scope, **outcome},
     }

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 import orjson
 from aiohttp import web
 
-from keptn_remedy.events import FINISHED, LOG_ERROR, STARTED, STATUS_CHANGED
+from keptn_remedy.events import LOG_ERROR, STATUS_CHANGED, event_type
 from keptn_remedy.testing.http_peer import hang_up
 from keptn_remedy.testing.keptn_task import Received, map_of, text_of
 from keptn_remedy.testing.keptn_tasks import Tasks
@@ -68,10 +68,10 @@ class Sidecar:
         return list(self._by_trigger.get(trigger_id, ()))
 
     def started(self, trigger_id: str) -> list[Received]:
-        return [event for event in self.events_of(trigger_id) if event.type == STARTED]
+        return [event for event in self.events_of(trigger_id) if event.kind == "started"]
 
     def finished(self, trigger_id: str) -> list[Received]:
-        return [event for event in self.events_of(trigger_id) if event.type == FINISHED]
+        return [event for event in self.events_of(trigger_id) if event.kind == "finished"]
 
     async def wait_until(self, predicate: Callable[[], bool], timeout: float = 10.0) -> None:  # noqa: ASYNC109 - one word in a test
         """Wait for a condition, which is checked whenever something is posted."""
@@ -157,7 +157,7 @@ class Sidecar:
     def _lose(self, event: Mapping[str, Any]) -> None:
         """Acknowledge an event that Keptn then doesn't get (docs/keptn.md#k9)."""
         task = self._tasks.by_id.get(text_of(event, "triggeredid"))
-        if task is not None and text_of(event, "type") == STARTED:
+        if task is not None and text_of(event, "type") == event_type(task.name, "started"):
             task.acknowledged.add(text_of(event, "source"))
 
     def _violates(self, received: Received) -> bool:
@@ -177,8 +177,9 @@ class Sidecar:
         event, data = received.event, received.data
         if received.type == LOG_ERROR:
             self._add_log(data, event, "event")
-        elif self._logs_finished and received.type == FINISHED and data.get("status") == "errored":
-            self._add_log({**data, "task": "action"}, event, "finished")
+        elif self._logs_finished and received.kind == "finished":
+            if data.get("status") == "errored":
+                self._add_log({**data, "task": received.type.split(".")[-2]}, event, "finished")
 
     def _add_log(
         self,

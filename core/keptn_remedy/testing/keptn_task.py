@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final, Literal, cast
 from uuid import uuid4
 
-from keptn_remedy.events import FINISHED, STARTED
+from keptn_remedy.events import ACTION, task_of
 
 Release = Literal["0.8", "0.14", "0.19", "1.4"]
 """Stands for 0.8-0.13, 0.14-0.18, 0.19 and later, and 1.x with its `sequence-execution`."""
@@ -32,6 +32,12 @@ class Received:
     @property
     def type(self) -> str:
         return text_of(self.event, "type")
+
+    @property
+    def kind(self) -> str:
+        """`started` or `finished`, of whatever task; empty for others."""
+        kind = self.type.rpartition(".")[2]
+        return kind if kind in ("started", "finished") else ""
 
     @property
     def id(self) -> str:
@@ -86,7 +92,7 @@ def _matched_by_source(answers: Sequence[Received]) -> bool:
     """Complete when a `finished` finds exactly one `started` waiting, of its own source."""
     waiting: list[str] = []
     for answer in answers:
-        if answer.type == STARTED:
+        if answer.kind == "started":
             waiting.append(answer.source)
         elif waiting == [answer.source]:
             return True
@@ -97,8 +103,8 @@ def _matched_by_source(answers: Sequence[Received]) -> bool:
 
 def _counted(answers: Sequence[Received]) -> bool:
     """Complete when there are as many `finished` as `started`, whoever sent them."""
-    tally = Counter(answer.type for answer in answers)
-    return tally[STARTED] == tally[FINISHED] > 0
+    tally = Counter(answer.kind for answer in answers)
+    return tally["started"] == tally["finished"] > 0
 
 
 def _lenient(finished: Sequence[Received]) -> TaskOutcome:
@@ -147,9 +153,10 @@ RELEASES: Final[Mapping[Release, Ways]] = {
 
 @dataclass(slots=True, eq=False)
 class Task:
-    """One `action.triggered` and the sequence it belongs to."""
+    """One `<task>.triggered` and the sequence it belongs to."""
 
     trigger: Mapping[str, Any]
+    name: str = field(init=False)
     answers: list[Received] = field(default_factory=list[Received])
     """Each `started` and `finished` of this task in order, late ones included."""
     acknowledged: set[str] = field(default_factory=set[str])
@@ -173,9 +180,17 @@ class Task:
     """The id of the event that triggered the sequence."""
     next_task_id: str = field(default_factory=lambda: str(uuid4()))
 
+    def __post_init__(self) -> None:
+        self.name = task_of(text_of(self.trigger, "type")) or ""
+
     @property
     def id(self) -> str:
         return text_of(self.trigger, "id")
+
+    @property
+    def is_tracked(self) -> bool:
+        """Whether the controller triggered it. Lighthouse's `get-sli` it knows nothing of."""
+        return self.name == ACTION or text_of(self.trigger, "source") == "shipyard-controller"
 
     @property
     def context(self) -> str:
@@ -207,19 +222,19 @@ class Task:
         finally:
             self.held = None if self.held == "triggered" else self.held
 
-    def of_type(self, event_type: str) -> list[Received]:
-        return [answer for answer in self.answers if answer.type == event_type]
+    def of_kind(self, kind: Literal["started", "finished"]) -> list[Received]:
+        return [answer for answer in self.answers if answer.kind == kind]
 
     def imbalances(self) -> Iterator[str]:
         """The answers that this task has too many or too few of."""
         if self.accepted and not self.answers:
             yield f"task {self.id} was accepted with 202, but never got an answer"
         for source in dict.fromkeys(a.source for a in self.answers if a.source not in self.others):
-            tally = Counter(answer.type for answer in self.answers if answer.source == source)
-            if (tally[STARTED], tally[FINISHED]) != (1, 1):
+            tally = Counter(answer.kind for answer in self.answers if answer.source == source)
+            if (tally["started"], tally["finished"]) != (1, 1):
                 yield (
-                    f"task {self.id} got {tally[STARTED]} started"
-                    f" and {tally[FINISHED]} finished from {source!r}"
+                    f"task {self.id} got {tally['started']} started"
+                    f" and {tally['finished']} finished from {source!r}"
                 )
 
     def listed(self, *, has_content_type: bool) -> dict[str, Any]:
@@ -236,7 +251,7 @@ class Task:
             "schemaVersion": "1",
             "sequence": {
                 "name": SEQUENCE,
-                "tasks": [{"name": name, "properties": None} for name in ("action", "evaluation")],
+                "tasks": [{"name": name, "properties": None} for name in (self.name, "evaluation")],
             },
             "status": {
                 "state": self.state,
@@ -265,12 +280,12 @@ class Task:
         if self.outcome is None:
             return []
         status, result = self.outcome.status, self.outcome.result
-        return [{"name": "action", "triggeredID": self.id, "result": result, "status": status}]
+        return [{"name": self.name, "triggeredID": self.id, "result": result, "status": status}]
 
     def _current_task(self) -> dict[str, Any]:
         if self.outcome is None and self.held != "triggered":
             events = [_task_event(answer) for answer in self.answers]
-            return {"name": "action", "triggeredID": self.id, "events": events}
+            return {"name": self.name, "triggeredID": self.id, "events": events}
         if self._is_evaluated_next():
             return {"name": "evaluation", "triggeredID": self.next_task_id, "events": []}
         return {"name": "", "triggeredID": "", "events": []}
@@ -283,5 +298,5 @@ def _task_event(answer: Received) -> dict[str, Any]:
         "result": answer.data.get("result", ""),
         "status": answer.data.get("status", ""),
         "time": text_of(answer.event, "time"),
-        "properties": answer.data if answer.type == FINISHED else None,
+        "properties": answer.data if answer.kind == "finished" else None,
     }

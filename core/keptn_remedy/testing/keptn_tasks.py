@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from keptn_remedy.events import FINISHED, STARTED, TRIGGERED
-from keptn_remedy.testing.keptn_task import SCOPE, Received, Task, Ways
+from keptn_remedy.events import event_type
+from keptn_remedy.testing.keptn_task import SCOPE, Received, Task, Ways, text_of
 
 
 class Tasks:
@@ -29,11 +29,13 @@ class Tasks:
         task = Task(trigger)
         if task.id in self.by_id:
             return self.by_id[task.id]
-        if trigger.get("type") != TRIGGERED or not all(task.scope.values()) or not task.id:
+        if not task.name or not all(task.scope.values()) or not task.id:
             return None
-        self.by_id[task.id] = self._open[task.id] = task
+        self.by_id[task.id] = task
         project, stage, service = task.scope.values()
-        self._by_context[project, task.context].append(task)
+        if task.is_tracked:
+            self._open[task.id] = task
+            self._by_context[project, task.context].append(task)
         self.projects.add(project)
         self.services[project, stage].add(service)
         return task
@@ -42,23 +44,24 @@ class Tasks:
         """All tasks of a context, or with an empty context of the project."""
         if context:
             return self._by_context.get((project, context), [])
-        return [task for task in self.by_id.values() if task.scope["project"] == project]
+        tasks = self.by_id.values()
+        return [task for task in tasks if task.is_tracked and task.scope["project"] == project]
 
     def rounds(self, task: Task) -> Sequence[Task]:
         """The tasks of all rounds of the task's context, itself included."""
         return self.of(task.scope["project"], task.context)
 
-    def listed(self, event_type: str, query: Mapping[str, str]) -> list[Task]:
+    def listed(self, triggered: str, query: Mapping[str, str]) -> list[Task]:
         """The tasks in the list of open triggers."""
-        if event_type != TRIGGERED:
-            return []
         wanted = {name: query[name] for name in SCOPE if query.get(name)}
         event_id = query.get("eventID")
         tasks = self._open.values() if not event_id else filter(None, [self._open.get(event_id)])
         found = [
             task
             for task in tasks
-            if wanted.items() <= task.scope.items() and task.held != "triggered"
+            if text_of(task.trigger, "type") == triggered
+            and wanted.items() <= task.scope.items()
+            and task.held != "triggered"
         ]
         return found[::-1] if self._ways.is_terse else found
 
@@ -87,22 +90,22 @@ class Tasks:
         if task is None:
             return
         task.is_stored = task.is_stored or received.type not in self.not_stored
-        if received.type not in (STARTED, FINISHED):
+        if received.type not in (event_type(task.name, kind) for kind in ("started", "finished")):
             return
         if (received.data["project"], received.context) != (task.scope["project"], task.context):
             return
-        started = [answer.at for answer in task.of_type(STARTED)]
-        is_finished = received.type == FINISHED
+        started = [answer.at for answer in task.of_kind("started")]
+        is_finished = received.kind == "finished"
         if is_finished and started and received.at - max(started) < self.overtaken_within:
             task.is_overtaken = True
-        elif not is_finished and any(a.source == received.source for a in task.of_type(FINISHED)):
+        elif not is_finished and any(a.source == received.source for a in task.of_kind("finished")):
             task.is_overtaken = True  # a `started` that was lost, and sent again
         task.answers.append(received)
         if task.outcome is None and task.ended is None and self._ways.complete(task.answers):
             self._complete(task)
 
     def _complete(self, task: Task) -> None:
-        task.outcome = self._ways.judge(task.of_type(FINISHED))
+        task.outcome = self._ways.judge(task.of_kind("finished"))
         task.evaluated = self.evaluated
-        self._open.pop(task.id)
+        self._open.pop(task.id, None)
         task.done.set()

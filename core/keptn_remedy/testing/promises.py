@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
 
-from keptn_remedy.events import FINISHED, LOG_ERROR, MAX_REPORT_BYTES, STARTED
+from keptn_remedy.events import ACTION, LOG_ERROR, MAX_REPORT_BYTES
 from keptn_remedy.testing.keptn_task import SCOPE, Received, Task, map_of, text_of
 
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
@@ -52,16 +52,19 @@ def broken_promises(received: Received, task: Task | None) -> Iterator[str]:
         yield f"{len(received.body)} bytes are over {MAX_REPORT_BYTES}"
     if received.type == LOG_ERROR and not text_of(received.data, "message"):
         yield "data.message is missing"
-    if received.type in (STARTED, FINISHED):
-        yield from _foreign_content(received.data)
-    if received.type == FINISHED:
+    if received.kind:
+        yield from _foreign_content(received.data, task.name if task else ACTION)
+    if received.kind == "finished":
         yield from _unclear_outcome(received.data)
-    if task is not None and received.type in (STARTED, FINISHED):
+    if task is not None and received.kind:
         yield from _mismatches(received, task)
 
 
-def _foreign_content(data: Mapping[str, Any]) -> Iterator[str]:
-    """Keptn merges it into later tasks, where numbers freeze and lists grow (docs/keptn.md#k22)."""
+def _foreign_content(sent: Mapping[str, Any], task: str) -> Iterator[str]:
+    """Keptn merges it into later tasks, where numbers freeze and lists grow (docs/keptn.md#k22).
+    What is below the name of another task than `action` is its own.
+    """
+    data = {name: value for name, value in sent.items() if name != task or task == ACTION}
     for name in data.keys() - _OUR_KEYS:
         yield f"data.{name} must not be sent"
     for name in map_of(data.get("action")).keys() - {"status", "result"}:
@@ -89,8 +92,8 @@ def _mismatches(received: Received, task: Task) -> Iterator[str]:
     for name, value in task.scope.items():
         if received.data[name] != value:
             yield f"data.{name} differs from the trigger's"
-    if received.type == FINISHED:
-        starters = {answer.source for answer in task.of_type(STARTED)} | task.acknowledged
+    if received.kind == "finished":
+        starters = {answer.source for answer in task.of_kind("started")} | task.acknowledged
         if not starters:
             yield "it came before any started"
         elif received.source not in starters:

@@ -28,8 +28,11 @@
 
 {{- /* Event types. On a remote plane a distributor polls for triggered events only. */ -}}
 {{- define "keptn-remedy.topics" -}}
-{{- $topics := list "sh.keptn.event.action.triggered" -}}
+{{- $topics := list -}}
 {{- $wanted := .Values.distributor.subscribe -}}
+{{- range $wanted.tasks -}}
+{{- $topics = append $topics (printf "sh.keptn.event.%s.triggered" .) -}}
+{{- end -}}
 {{- $isRemote := not (empty .Values.keptn.apiEndpoint) -}}
 {{- $sequences := list -}}
 {{- if kindIs "slice" $wanted.sequenceEnds -}}

@@ -213,9 +213,9 @@ async def test_a_task_has_its_sequence_and_what_was_counted() -> None:
         assert await control_plane.task("sockshop", "another context", "t1") is None
     assert task is not None
     assert (task.sequence, task.event_type) == ("paused", events.TRIGGERED)
-    assert task.has(events.STARTED, "another")
-    assert not task.has(events.STARTED, SOURCE)
-    assert not task.has(events.FINISHED, "another")
+    assert task.has("started", "another")
+    assert not task.has("started", SOURCE)
+    assert not task.has("finished", "another")
 
 
 async def test_a_task_that_is_complete_is_not_the_current_one() -> None:

@@ -185,7 +185,7 @@ async def test_delivering_to_a_closed_port_raises(keptn: FakeKeptn) -> None:
 
 
 def test_a_trigger_that_keptn_would_not_send_is_not_opened() -> None:
-    with pytest.raises(ValueError, match=r"not send this as an action\.triggered"):
+    with pytest.raises(ValueError, match="not send this as the trigger of a task"):
         FakeKeptn().open(triggered(project=""))
 
 

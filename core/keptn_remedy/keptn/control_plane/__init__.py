@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from keptn_remedy.action import TemporaryError
-from keptn_remedy.events import Report
+from keptn_remedy.events import Report, ReportKind, event_type
 from keptn_remedy.keptn.control_plane.answers import TaskEvent
 
 Progress = Literal["open", "ended", "answered", "absent", "untold"]
@@ -37,15 +37,16 @@ class TaskState:
     @property
     def event_type(self) -> str:
         """The type of the event that triggered it."""
-        return f"sh.keptn.event.{self.name}.triggered"
+        return event_type(self.name, "triggered")
 
-    def has(self, event_type: str, source: str) -> bool:
+    def has(self, kind: ReportKind, source: str) -> bool:
         """Whether that source's event was counted."""
-        return self.count(event_type, source) > 0
+        return self.count(kind, source) > 0
 
-    def count(self, event_type: str, source: str) -> int:
+    def count(self, kind: ReportKind, source: str) -> int:
         """How often that source's event was counted."""
-        return sum(e.type == event_type and e.source == source for e in self.events)
+        wanted = event_type(self.name, kind)
+        return sum(e.type == wanted and e.source == source for e in self.events)
 
 
 class ControlPlane(Protocol):
@@ -65,7 +66,7 @@ class ControlPlane(Protocol):
         ...
 
     async def open_triggers(self, project: str | None = None) -> Mapping[str, bytes] | None:
-        """Every `action.triggered` that Keptn waits for, by its id, in the form that
+        """Every trigger of our tasks that Keptn waits for, by its id, in the form that
         `events.read_structured` takes.
 
         A list of all projects lacks those that Keptn fails to read. A trigger missing from it is
@@ -74,7 +75,7 @@ class ControlPlane(Protocol):
         ...
 
     async def open_ids(self, project: str) -> frozenset[str] | None:
-        """The ids of all `action.triggered` of a project that Keptn waits for."""
+        """The ids of all triggers of our tasks of a project that Keptn waits for."""
         ...
 
     async def open_trigger(self, project: str, task: TaskState) -> bytes | None:

@@ -28,17 +28,25 @@ P = TypeVar("P", bound=Page[Any])
 
 
 class HttpControlPlane:
-    """Keptn's control plane as seen by a provider that sends its reports as `source`.
+    """Keptn's control plane as seen by a provider that sends its reports as `source`, and answers
+    triggers of these `types`.
 
     `files` reads the files; by default the API is asked for them.
     """
 
     exists = True
 
-    def __init__(self, api: ApiClient, source: str, files: Files | None = None) -> None:
+    def __init__(
+        self,
+        api: ApiClient,
+        source: str,
+        files: Files | None = None,
+        types: Sequence[str] = (TRIGGERED,),
+    ) -> None:
         self._api = api
         self._files = files or Files(api)
         self._source = source
+        self._types = types
 
     async def counted(self, report: Report) -> bool:
         event = orjson.loads(report.body)
@@ -50,14 +58,16 @@ class HttpControlPlane:
         if report.kind != "finished":
             return False
         query = {"project": data["project"], "stage": data["stage"], "eventID": triggered_id}
-        listed = await self._listed(TRIGGERED, query)
+        task = report.type.removesuffix(".finished")
+        listed = await self._listed(f"{task}.triggered", query)
         return listed is not None and triggered_id not in _ids(listed)
 
     async def open_triggers(self, project: str | None = None) -> dict[str, bytes] | None:
-        return await self._bodies(TRIGGERED, {"project": project} if project else {})
+        listed = await self._open({"project": project} if project else {})
+        return None if listed is None else dict(_written(listed))
 
     async def open_ids(self, project: str) -> frozenset[str] | None:
-        listed = await self._listed(TRIGGERED, {"project": project})
+        listed = await self._open({"project": project})
         return None if listed is None else _ids(listed)
 
     async def open_trigger(self, project: str, task: TaskState) -> bytes | None:
@@ -120,6 +130,16 @@ class HttpControlPlane:
     async def _bodies(self, event_type: str, query: Mapping[str, str]) -> dict[str, bytes] | None:
         listed = await self._listed(event_type, query)
         return None if listed is None else dict(_written(listed))
+
+    async def _open(self, query: Mapping[str, str]) -> Sequence[Mapping[str, Any]] | None:
+        """The lists of all our tasks; None unless each of them is known."""
+        found: list[Mapping[str, Any]] = []
+        for event_type in self._types:
+            listed = await self._listed(event_type, query)
+            if listed is None:
+                return None
+            found += listed
+        return found
 
     async def _listed(
         self, event_type: str, query: Mapping[str, str]
