@@ -314,6 +314,13 @@ class BaseAction:
         """The action's `name` or alias that `name` means; `name` itself if it is none of them."""
         return next((own for own in (cls.name, *cls.aliases) if key(own) == key(name)), name)
 
+    def accepts(self, trigger: ActionTriggered) -> bool:
+        """Whether a trigger for this class is meant for us; False leaves it to other providers,
+        without an answer. It is called before the trigger is stored, and must decide at once, by
+        the trigger alone.
+        """
+        return True
+
     def close(self) -> Awaitable[None] | None:
         """Release what the action holds; called once, when the service stops."""
         return None

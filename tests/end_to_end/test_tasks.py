@@ -76,6 +76,28 @@ async def test_tasks_and_actions_are_not_taken_for_each_other(tmp_path: Path) ->
     ]
 
 
+class Choosy(GetSli):
+    """Takes what is meant for it, as one of several SLI providers."""
+
+    def accepts(self, trigger: Any) -> bool:
+        return bool(trigger.value["sliProvider"] == "choosy")
+
+
+async def test_what_an_action_does_not_accept_is_left_to_other_providers(tmp_path: Path) -> None:
+    values = [{"indicators": [], **provider} for provider in ({"sliProvider": "other"}, {})]
+    others = [triggered("", value, task="get-sli") for value in values]
+    ours = triggered("", {"indicators": [], "sliProvider": "choosy"}, task="get-sli")
+    async with FakeKeptn() as keptn, provider(tmp_path / "journal.db", keptn, Choosy) as service:
+        said = [await keptn.deliver(each, to=event_url(service)) for each in others]
+        for each in others:
+            keptn.expect_unanswered(each["id"])
+        assert not keptn.received
+        await keptn.deliver(ours, to=event_url(service))
+        await keptn.task_finished(ours["id"])
+    left = {"ignored": "the action get-sli leaves it to other providers"}
+    assert [(each.status, each.json) for each in said] == [(200, left)] * 2
+
+
 async def test_a_failed_task_is_told_under_its_own_name(tmp_path: Path) -> None:
     trigger = triggered("", {"indicators": "all"}, task="get-sli")
     async with FakeKeptn() as keptn:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from keptn_remedy import events
+from keptn_remedy.action import BaseAction
 from keptn_remedy.events import ActionTriggered, Event
 from keptn_remedy.guardrails.guard import scope_of
 from keptn_remedy.guardrails.matching import InForce
 from keptn_remedy.journal import Execution, Journal, JournalError
 from keptn_remedy.keptn.transports import Receipt
-from keptn_remedy.registry import Registry
+from keptn_remedy.registry import Entry, Registry
 from keptn_remedy.support import logs
 
 
@@ -54,6 +55,8 @@ class Intake:
         if entry is None:
             return _ignored(trigger.id, self._why_not_ours(trigger))
         action = entry.name
+        if entry.cls.accepts is not BaseAction.accepts and _declines(entry, trigger):
+            return _ignored(trigger.id, f"the action {action} leaves it to other providers")
         if rule := self._ignoring_rule(trigger, action):
             return _ignored(trigger.id, f"rule {rule!r} leaves it to other providers")
         execution = await self._journal.accept(trigger, action)
@@ -87,6 +90,19 @@ class Intake:
         if events.is_an_ending(event.type):
             return _ignored(event.id, "it ends no execution of ours")
         raise events.Unusable(f"type {event.type[:100]} triggers no task")
+
+
+def _declines(entry: Entry, trigger: ActionTriggered) -> bool:
+    """Whether the action says that a trigger isn't meant for us, or fails to say anything."""
+    try:
+        return entry.action is None or not entry.action.accepts(trigger)
+    except BaseException as error:  # noqa: BLE001  an author's code may fail in any way
+        logs.logger().error(
+            "an action can't tell whether a trigger is its own",
+            exc_info=error,
+            **logs.execution_fields(trigger, entry.name),
+        )
+        return True
 
 
 def _ignored(event_id: str, reason: str) -> Receipt:

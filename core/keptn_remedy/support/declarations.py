@@ -95,6 +95,7 @@ _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "verify": ("context", "plan"),
     "undo": ("context", "plan"),
     "is_same": ("asked", "now"),
+    "accepts": ("trigger",),
     "close": (),
 }
 
@@ -117,6 +118,8 @@ def mistakes(cls: type, framework: str, retry: type) -> Iterator[str]:
             if name in _ARGUMENTS and not _accepts(value, _ARGUMENTS[name]):
                 wanted = ", ".join(("self", *_ARGUMENTS[name]))
                 yield f"{cls.__name__}.{name} must take ({wanted}), and not yield"
+            elif name == "accepts" and inspect.iscoroutinefunction(value):
+                yield f"{cls.__name__}.accepts must not be async: it is asked before an answer"
         elif not name.startswith("_") and (meant := _meant(name, value, free)):
             yield f"{cls.__name__}.{name}: there is no such attribute; did you mean {meant}?"
 

@@ -19,6 +19,10 @@ async def four(self: Any, one: Any, two: Any, three: Any) -> Any: ...
 async def two(self: Any, one: Any) -> Any: ...
 
 
+async def asked_later(self: Any, trigger: Any) -> bool:
+    return True
+
+
 async def yielding(self: Any, one: Any, two: Any) -> Any:
     yield one
 
@@ -58,6 +62,9 @@ class SomeModel(BaseModel):
         (Action, {"run": two}, "run must take (self, context, value)"),
         (Action, {"run": four}, "run must take (self, context, value)"),
         (Action, {"run": yielding}, "run must take (self, context, value), and not yield"),
+        (Action, {"accepts": lambda self: True}, "accepts must take (self, trigger)"),
+        (Action, {"accepts": asked_later}, "accepts must not be async"),
+        (Action, {"tasks": "get-sli"}, "tasks: there is no such attribute; did you mean task?"),
         (Action, {"close": two}, "close must take (self)"),
         (PlannedAction, {"undo": two}, "undo must take (self, context, plan)"),
         (PlannedAction, {"plan": two}, "plan must take (self, context, value)"),
