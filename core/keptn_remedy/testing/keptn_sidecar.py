@@ -177,9 +177,12 @@ class Sidecar:
         event, data = received.event, received.data
         if received.type == LOG_ERROR:
             self._add_log(data, event, "event")
-        elif self._logs_finished and received.kind == "finished":
-            if data.get("status") == "errored":
-                self._add_log({**data, "task": received.type.split(".")[-2]}, event, "finished")
+        elif (self._logs_finished, received.kind, data.get("status")) == (
+            True,
+            "finished",
+            "errored",
+        ):
+            self._add_log({**data, "task": received.type.split(".")[-2]}, event, "finished")
 
     def _add_log(
         self,
