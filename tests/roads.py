@@ -10,6 +10,7 @@ import pytest
 from keptn_remedy.testing import FakeKeptn
 from keptn_remedy.testing.keptn_task import Release
 from keptn_remedy.testing.nats_keptn import NatsKeptn
+from keptn_remedy.testing.polling_keptn import PollingKeptn
 from tests.nats_server import NatsServer
 
 
@@ -40,11 +41,20 @@ def _stream(request: pytest.FixtureRequest) -> Road:
     return Road("stream", lambda release: NatsKeptn(server.url, release, stream=True))
 
 
+def _polling(request: pytest.FixtureRequest) -> Road:
+    return Road("polling", PollingKeptn)
+
+
 ROADS: Mapping[str, Callable[[pytest.FixtureRequest], Road]] = {
     "distributor": _distributor,
     "nats": _nats,
     "stream": _stream,
+    "polling": _polling,
 }
 # The stream differs from plain NATS in how events come and reports are confirmed.
 USUAL_ROADS = [name for name in ROADS if name != "stream"]
 every_road = pytest.mark.parametrize("road", ROADS, indirect=True)
+# On these Keptn sends a trigger, perhaps more than once; where it is polled, it only lists it.
+every_sending_road = pytest.mark.parametrize(
+    "road", [name for name in ROADS if name != "polling"], indirect=True
+)

@@ -232,7 +232,7 @@ class KeptnSettings(FromVariables):
     keptn_api_token_file: LocalPath | None = None
     """File with that token. It is read again when Keptn's API refuses the token, so the token can
     be replaced at any time."""
-    http_polling_interval: float = Field(default=10.0, ge=1, le=600)
+    http_polling_interval: float = Field(default=10.0, ge=0.1, le=600)
     """Seconds between two looks for open triggers, for `REMEDY_TRANSPORT=polling`."""
     http_ssl_verify: bool = True
     """Whether the certificate of Keptn's API is checked, for `REMEDY_TRANSPORT=polling`. Where not,

@@ -35,7 +35,7 @@ from tests.providing import (
     ops_url,
     provider,
 )
-from tests.roads import Road, every_road
+from tests.roads import Road, every_road, every_sending_road
 from tests.waiting import until
 
 RELEASES: tuple[Release, ...] = ("0.8", "0.14", "0.19", "1.4")
@@ -116,7 +116,7 @@ async def test_action_names_are_compared_without_case_hyphens_and_underscores(
         await keptn.task_finished(event["id"])
 
 
-@every_road
+@every_sending_road
 @pytest.mark.parametrize("side_by_side", [False, True])
 async def test_a_trigger_delivered_many_times_runs_once(
     journal: Path, side_by_side: bool, road: Road
@@ -138,7 +138,7 @@ async def test_a_trigger_delivered_many_times_runs_once(
     assert Greet.greeted == [event["id"]]
 
 
-@every_road
+@every_sending_road
 async def test_a_duplicate_after_a_restart_is_still_known(journal: Path, road: Road) -> None:
     event = triggered("greet", {})
     async with road.keptn("1.4") as keptn:
@@ -291,7 +291,7 @@ async def test_where_only_the_open_list_answers_a_counted_finished_is_not_repeat
         assert len(keptn.finished(event["id"])) == 1
 
 
-@every_road
+@every_sending_road
 async def test_where_nothing_can_be_asked_a_report_is_repeated_with_the_same_id(
     journal: Path, road: Road
 ) -> None:

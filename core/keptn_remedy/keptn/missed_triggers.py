@@ -14,7 +14,9 @@ from keptn_remedy.events import ActionTriggered, Event, Replies
 from keptn_remedy.guardrails.matching import InForce
 from keptn_remedy.journal import JournalError, Triggers, Unsent
 from keptn_remedy.keptn.control_plane import ControlPlane, TaskState
+from keptn_remedy.keptn.dispatched import may_be_queued, place_of
 from keptn_remedy.keptn.reopened_tasks import ReopenedTasks
+from keptn_remedy.keptn.subscriptions import Filters
 from keptn_remedy.keptn.transports import Accept
 from keptn_remedy.registry import Entry, Registry
 from keptn_remedy.support import logs
@@ -26,20 +28,6 @@ SWEEP_SECONDS: Final = 60.0
 DELIVERY_TIME: Final = timedelta(seconds=30)
 LOST: Final = Outcome.errored("lost with an earlier journal")
 _RUNNING: Final = ("triggered", "started")
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """Whose triggers are ours; the distributor has the same filters. An empty one passes all."""
-
-    projects: tuple[str, ...] = ()
-    stages: tuple[str, ...] = ()
-    services: tuple[str, ...] = ()
-
-    def let_pass(self, trigger: ActionTriggered) -> bool:
-        wanted = (self.projects, self.stages, self.services)
-        found = (trigger.project, trigger.stage, trigger.service)
-        return all(name in names for names, name in zip(wanted, found, strict=True) if names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +111,9 @@ class MissedTriggers:
                 continue
             if self._is_lost(task):
                 await self._finish_lost(missed)
-            elif self._is_undelivered(task) and not await self._may_be_queued(missed):
+            elif self._is_undelivered(task) and not await may_be_queued(
+                self._control_plane, place_of(missed.event)
+            ):
                 await self._accept_late(missed)
 
     async def _missed(self, listed: Mapping[str, bytes]) -> list[_Missed]:
@@ -142,11 +132,14 @@ class MissedTriggers:
         except (events.NotACloudEvent, events.Unusable):
             return None
         entry = self._registry.serving(trigger)
-        if entry is None or not self._filters.let_pass(trigger):
+        if entry is None or not self._let_pass(trigger):
             return None
         if event.time is None or self._is_young(event.id, event.time):
             return None
         return _Missed(event, trigger, entry, event.time)
+
+    def _let_pass(self, trigger: ActionTriggered) -> bool:
+        return self._filters.let_pass(trigger.project, trigger.stage, trigger.service)
 
     def _is_young(self, event_id: str, triggered_at: datetime) -> bool:
         """Whether it may still be delivered. Keptn's clock may be ahead of ours: then it counts for
@@ -165,34 +158,6 @@ class MissedTriggers:
 
     def _is_undelivered(self, task: TaskState) -> bool:
         return self._accept is not None and task.sequence in _RUNNING and not task.events
-
-    async def _may_be_queued(self, missed: _Missed) -> bool:
-        """Whether Keptn may be holding the trigger back: it dispatches a task of a service only
-        when no other sequence of that runs in the stage (docs/keptn.md#k34), and its API doesn't
-        show that.
-        """
-        trigger = missed.trigger
-        lane = trigger.project, trigger.stage, trigger.service
-        running = await self._control_plane.running_tasks(*lane)
-        if running is None:
-            return True
-        for other in running:
-            if other.triggered_id != trigger.id and await self._is_before(other, missed):
-                return True
-        return False
-
-    async def _is_before(self, other: TaskState, missed: _Missed) -> bool:
-        """Whether the other task runs already, or may be dispatched before the missed one."""
-        if other.events:
-            return True
-        body = await self._control_plane.open_trigger(missed.trigger.project, other)
-        if body is None:  # Keptn didn't answer, or it isn't due yet (a delayed evaluation)
-            return True
-        try:
-            triggered_at = events.read_structured(body).time
-        except events.NotACloudEvent:
-            return True
-        return triggered_at is None or triggered_at < missed.triggered_at
 
     async def _accept_late(self, missed: _Missed) -> None:
         if self._accept is None:

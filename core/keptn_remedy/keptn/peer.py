@@ -13,10 +13,14 @@ from keptn_remedy.keptn.control_plane.absent import NoControlPlane
 from keptn_remedy.keptn.control_plane.error_log import ErrorLog
 from keptn_remedy.keptn.control_plane.files import DIRECT, Files
 from keptn_remedy.keptn.control_plane.over_http import HttpControlPlane
+from keptn_remedy.keptn.dispatched import Dispatched
+from keptn_remedy.keptn.subscriptions import Filters, Subscription
 from keptn_remedy.keptn.transports import Transport
 from keptn_remedy.keptn.transports.distributor import Distributor
 from keptn_remedy.keptn.transports.http_receiver import HttpReceiver
 from keptn_remedy.keptn.transports.local import Local
+from keptn_remedy.keptn.transports.poller import Poller
+from keptn_remedy.keptn.transports.polling import Polling
 from keptn_remedy.settings import KeptnSettings, Settings
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.masking import Mask
@@ -61,6 +65,10 @@ def peer_of(
     control_plane = HttpControlPlane(api, settings.source, _files(keptn), types)
     if settings.transport == "nats":
         return Peer(_direct_nats(settings, keptn, metrics, clock, api, types), control_plane, api)
+    if settings.transport == "polling":
+        return Peer(
+            _polling(settings, keptn, metrics, clock, control_plane, api, types), control_plane, api
+        )
     token = keptn.keptn_api_token.get_secret_value() if keptn.keptn_api_token else None
     distributor = Distributor(receiver, str(settings.event_url), token)
     return Peer(distributor, control_plane, api)
@@ -90,3 +98,25 @@ def _direct_nats(
         ErrorLog(api),
         settings.nats_stream,
     )
+
+
+def _polling(
+    settings: Settings,
+    keptn: KeptnSettings,
+    metrics: Metrics,
+    clock: Clock,
+    control_plane: ControlPlane,
+    api: ApiClient,
+    types: Sequence[str],
+) -> Transport:
+    filters = Filters(keptn.project_filter, keptn.stage_filter, keptn.service_filter)
+    subscriptions = tuple(Subscription(each, filters) for each in types)
+    poller = Poller(
+        api,
+        lambda: subscriptions,
+        Dispatched(control_plane, settings.source).has,
+        clock,
+        metrics,
+        interval_seconds=keptn.http_polling_interval,
+    )
+    return Polling(api, poller, is_verified=keptn.http_ssl_verify)

@@ -17,10 +17,11 @@ from keptn_remedy.keptn import resources
 from keptn_remedy.keptn.aborted_tasks import AbortedTasks
 from keptn_remedy.keptn.intake import Intake
 from keptn_remedy.keptn.lost_reports import LostReports
-from keptn_remedy.keptn.missed_triggers import Filters, MissedTriggers
+from keptn_remedy.keptn.missed_triggers import MissedTriggers
 from keptn_remedy.keptn.outbox import GRACE_SECONDS, Outbox
 from keptn_remedy.keptn.reopened_tasks import ReopenedTasks
 from keptn_remedy.keptn.signs_of_life import SignsOfLife
+from keptn_remedy.keptn.subscriptions import Filters
 from keptn_remedy.keptn.task_ends import TaskEnds
 from keptn_remedy.ops.operator_api import OperatorApi
 from keptn_remedy.ops.port import OpsPort

@@ -19,8 +19,9 @@ from keptn_remedy.journal import Ending, Unsent
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.keptn.api import ApiClient
 from keptn_remedy.keptn.control_plane.over_http import HttpControlPlane
-from keptn_remedy.keptn.missed_triggers import SWEEP_SECONDS, Filters, MissedTriggers
+from keptn_remedy.keptn.missed_triggers import SWEEP_SECONDS, MissedTriggers
 from keptn_remedy.keptn.reopened_tasks import ReopenedTasks
+from keptn_remedy.keptn.subscriptions import Filters
 from keptn_remedy.keptn.transports import Receipt
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing import FakeKeptn, registry_of

@@ -14,12 +14,9 @@ from keptn_remedy.keptn.api import ApiClient, Reply, path_of
 from keptn_remedy.keptn.control_plane import Progress, TaskState, answers
 from keptn_remedy.keptn.control_plane.answers import Page
 from keptn_remedy.keptn.control_plane.files import Files
+from keptn_remedy.keptn.control_plane.open_events import Unlisted, open_events
 
 MAX_PAGES: Final = 20
-# One page must hold the whole list: every release of Keptn fills each page from its front.
-PAGE_SIZE: Final = 1_000
-# Attempts to read a list that grows meanwhile.
-READINGS: Final = 3
 _EXECUTIONS: Final = "controlPlane/v1/sequence-execution"
 # A sequence in one of these states goes on no more (docs/keptn.md#k31).
 _OVER: Final = ("finished", "timedOut", "aborted")
@@ -145,14 +142,8 @@ class HttpControlPlane:
         self, event_type: str, query: Mapping[str, str]
     ) -> Sequence[Mapping[str, Any]] | None:
         """The whole list of open triggers of a type, as it was at one moment."""
-        path, size = f"controlPlane/v1/event/triggered/{path_of(event_type)}", PAGE_SIZE
-        for _ in range(READINGS):
-            page = await self._page(path, {**query, "pageSize": str(size)}, answers.OpenTriggers)
-            if page is None:
-                return None
-            if page.is_last and page.total <= len(page.items):
-                return page.items
-            size = max(page.total, size) + PAGE_SIZE
+        with suppress(Unlisted):
+            return await open_events(self._api, event_type, query)
         return None
 
     async def _pages(

@@ -5,7 +5,6 @@ Where the distributor isn't our sidecar, reports go to `/v1/event` of Keptn's AP
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 
 from aiohttp import (
@@ -19,15 +18,14 @@ from aiohttp import (
 from yarl import URL
 
 from keptn_remedy.events import STRUCTURED, Report
-from keptn_remedy.http_client import NOT_TAKEN, is_temporary, retry_after
-from keptn_remedy.keptn.transports import Accept, Blocked, Rejected, Undelivered
+from keptn_remedy.http_client import retry_after
+from keptn_remedy.keptn.transports import Accept, Undelivered
+from keptn_remedy.keptn.transports.answers import failure
 from keptn_remedy.keptn.transports.http_receiver import HttpReceiver
 
 ANSWER_SECONDS = 10.0
 CONNECT_SECONDS = 3.0
 MAX_CONNECTIONS = 64
-# Answers about what was sent: the same body will never be taken. All others are about the way.
-_ABOUT_THE_BODY = frozenset({400, 413, 422})
 
 
 class Distributor:
@@ -62,7 +60,8 @@ class Distributor:
         except (ClientError, TimeoutError, OSError) as error:
             raise Undelivered(f"no answer: {error!r}", doubtful=True) from None
         if not 200 <= status < 300:
-            raise _failure(status, f"{self._url.with_user(None)} answered {status}", headers)
+            reason = f"{self._url.with_user(None)} answered {status}"
+            raise failure(status, reason, retry_after(headers))
 
     def leave(self) -> None:
         self._receiver.leave()
@@ -84,12 +83,3 @@ class Distributor:
                 skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
             )
         return self._session
-
-
-def _failure(status: int, reason: str, headers: Mapping[str, str]) -> Undelivered | Rejected:
-    """What an answer that is no 2xx means for the report."""
-    if status in _ABOUT_THE_BODY:
-        return Rejected(reason)
-    if not is_temporary(status):
-        return Blocked(reason)
-    return Undelivered(reason, doubtful=status not in NOT_TAKEN, retry_after=retry_after(headers))

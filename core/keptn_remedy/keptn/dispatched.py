@@ -1,0 +1,83 @@
+"""Whether Keptn has dispatched a trigger that it lists: it lists some that it holds back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from keptn_remedy import events
+from keptn_remedy.events import STARTED, Event
+from keptn_remedy.events.cloud_event import is_object
+from keptn_remedy.keptn.control_plane import ControlPlane, TaskState
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a trigger belongs, and since when Keptn has it."""
+
+    id: str
+    context: str
+    project: str
+    stage: str
+    service: str
+    triggered_at: datetime | None
+
+
+def place_of(event: Event) -> Place:
+    """Where the event's task belongs; empty names where it doesn't say."""
+    data = event.data if is_object(event.data) else {}
+    scope = (data.get(level) for level in ("project", "stage", "service"))
+    project, stage, service = (name if isinstance(name, str) else "" for name in scope)
+    context = event.text("shkeptncontext")
+    return Place(event.id, context, project, stage, service, event.time)
+
+
+class Dispatched:
+    """Compares a listed trigger with the sequences of its service."""
+
+    def __init__(self, control_plane: ControlPlane, source: str) -> None:
+        self._control_plane = control_plane
+        self._source = source
+
+    async def has(self, event: Event) -> bool:
+        """Whether a provider may begin the event's task now. False where Keptn can't be asked,
+        where the sequence is paused or waits, and where we began it and lost the journal since.
+        """
+        place = place_of(event)
+        where = place.project, place.context, place.id
+        task = await self._control_plane.task(*where)
+        if task is None:
+            # Keptn before 0.18 shows no sequences.
+            return await self._control_plane.progress(*where) == "untold"
+        if task.sequence not in ("triggered", "started") or task.has(STARTED, self._source):
+            return False
+        return bool(task.events) or not await may_be_queued(self._control_plane, place)
+
+
+async def may_be_queued(control_plane: ControlPlane, place: Place) -> bool:
+    """Whether Keptn may be holding a trigger back: it dispatches a task of a service only when no
+    other sequence of that runs in the stage (docs/keptn.md#k34), and its API doesn't show that.
+    """
+    running = await control_plane.running_tasks(place.project, place.stage, place.service)
+    if running is None:
+        return True
+    for other in running:
+        if other.triggered_id != place.id and await _is_before(control_plane, other, place):
+            return True
+    return False
+
+
+async def _is_before(control_plane: ControlPlane, other: TaskState, place: Place) -> bool:
+    """Whether the other task runs already, or may be dispatched before the one in question."""
+    if other.events:
+        return True
+    body = await control_plane.open_trigger(place.project, other)
+    if body is None:  # Keptn didn't answer, or it isn't due yet (a delayed evaluation)
+        return True
+    try:
+        triggered_at = events.read_structured(body).time
+    except events.NotACloudEvent:
+        return True
+    if triggered_at is None or place.triggered_at is None:
+        return True
+    return triggered_at < place.triggered_at

@@ -1,0 +1,349 @@
+"""A remote execution plane: what is polled is passed on once, what is posted says what it means."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import pytest
+
+from keptn_remedy import events
+from keptn_remedy.events import Event, Replies, Report
+from keptn_remedy.keptn.peer import peer_of
+from keptn_remedy.keptn.transports import Blocked, Receipt, Rejected, Undelivered
+from keptn_remedy.keptn.transports.polling import UNVERIFIED, Polling
+from keptn_remedy.settings import KeptnSettings, Settings
+from keptn_remedy.support.metrics import Metrics
+from keptn_remedy.support.variables import SettingsError
+from keptn_remedy.testing import HttpPeer, http_peer, triggered
+from keptn_remedy.testing.polling_keptn import TOKEN, PollingKeptn
+from tests.clocks import StandingClock
+from tests.log_lines import captured_logs
+from tests.waiting import until
+
+REPLIES = Replies("keptn-remedy")
+CONTEXT = "5b1c3d1e-0a52-4f5f-a4ee-6d7e8f901234"
+
+
+class Plane:
+    """A remote execution plane that looks when it is told to, and takes what it is given."""
+
+    def __init__(self, url: str, **settings: Any) -> None:
+        of_keptn = {"keptn_api_endpoint": url, "keptn_api_token": TOKEN, **settings}
+        keptn = KeptnSettings.model_validate(of_keptn)
+        self.clock = StandingClock()
+        self.peer = peer_of(Settings(transport="polling"), keptn, Metrics("x"), self.clock, None)
+        assert isinstance(self.peer.transport, Polling)
+        self.transport = self.peer.transport
+        self.given: list[str] = []
+        self.answer: Callable[[Event], Receipt] = lambda event: Receipt("accepted", event.id)
+
+    async def accept(self, event: Event) -> Receipt:
+        self.given.append(event.id)
+        return self.answer(event)
+
+    async def look(self) -> list[str]:
+        """What it is given by one look."""
+        before = len(self.given)
+        await self.transport._poller.look(self.accept)
+        return self.given[before:]
+
+
+@asynccontextmanager
+async def plane(url: str, **settings: Any) -> AsyncIterator[Plane]:
+    made = Plane(url, **settings)
+    try:
+        yield made
+    finally:
+        await made.peer.close()
+
+
+@pytest.fixture
+async def keptn() -> AsyncIterator[PollingKeptn]:
+    async with PollingKeptn() as made:
+        yield made
+
+
+@pytest.fixture
+async def remote(keptn: PollingKeptn) -> AsyncIterator[Plane]:
+    async with plane(keptn.api_url) as made:
+        yield made
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[HttpPeer]:
+    async with http_peer() as made:
+        yield made
+
+
+def open_task(keptn: PollingKeptn, id_: str, at: datetime | None = None, **scope: str) -> None:
+    """Open a task, by default one that was triggered now."""
+    attributes = {"time": (at or datetime.now(UTC)).isoformat()}
+    if id_ == "t1":
+        attributes["shkeptncontext"] = CONTEXT
+    keptn.open({**triggered("scale", id=id_, **scope), **attributes})
+    keptn.expect_unanswered(id_)
+
+
+def report() -> Report:
+    """A `started` of the task t1."""
+    event = {**triggered("scale", id="t1"), "shkeptncontext": CONTEXT}
+    return REPLIES.started(events.stored_trigger(orjson.dumps(event)), datetime.now(UTC))
+
+
+# What is polled
+
+
+async def test_what_is_open_is_passed_on_once_for_as_long_as_it_is_listed(
+    keptn: PollingKeptn, remote: Plane
+) -> None:
+    open_task(keptn, "t1", service="one")
+    assert await remote.look() == ["t1"]
+    open_task(keptn, "t2", service="two")
+    assert await remote.look() == ["t2"]
+    assert await remote.look() == []
+
+
+async def test_a_thousand_and_more_are_read_although_pages_repeat(
+    keptn: PollingKeptn, remote: Plane
+) -> None:
+    for number in range(1, 1_103):
+        open_task(keptn, f"t{number}", service=f"s{number}")
+    assert len(set(await remote.look())) == 1_102
+
+
+async def test_what_the_journal_did_not_take_is_passed_on_again(
+    keptn: PollingKeptn, remote: Plane
+) -> None:
+    open_task(keptn, "t1")
+    remote.answer = lambda event: Receipt("unavailable", "the disk is full")
+    assert await remote.look() == ["t1"]
+    remote.answer = lambda event: Receipt("ignored", "no such action here")
+    assert await remote.look() == ["t1"]
+    assert await remote.look() == []
+
+
+async def test_filters_let_only_ours_pass(keptn: PollingKeptn) -> None:
+    open_task(keptn, "t1", project="shop", stage="prod", service="one")
+    open_task(keptn, "t2", project="shop", stage="dev", service="one")
+    open_task(keptn, "t3", project="other", stage="prod", service="two")
+    settings = {"project_filter": "shop", "stage_filter": "prod,qa", "service_filter": "one,two"}
+    async with plane(keptn.api_url, **settings) as filtered:
+        assert await filtered.look() == ["t1"]
+        assert "project=shop" in keptn.asked[0]
+        assert "stage" not in keptn.asked[0]
+
+
+async def test_a_paused_sequence_is_not_begun(keptn: PollingKeptn, remote: Plane) -> None:
+    open_task(keptn, "t1")
+    keptn.pause("t1")
+    assert await remote.look() == []
+    keptn.resume("t1")
+    assert await remote.look() == ["t1"]
+
+
+async def test_what_the_dispatcher_holds_back_waits_for_its_turn(
+    keptn: PollingKeptn, remote: Plane
+) -> None:
+    now = datetime.now(UTC)
+    open_task(keptn, "t2", now)
+    open_task(keptn, "t1", now - timedelta(seconds=5))
+    assert await remote.look() == ["t1"]
+    keptn.abort("t1")
+    assert await remote.look() == ["t2"]
+
+
+async def test_what_we_had_begun_before_the_journal_was_lost_does_not_run_again(
+    keptn: PollingKeptn, remote: Plane
+) -> None:
+    open_task(keptn, "t1")
+    await remote.transport.send(report())
+    assert await remote.look() == []
+
+
+async def test_a_keptn_that_shows_no_sequences_is_believed_its_list() -> None:
+    async with PollingKeptn("0.14") as old, plane(old.api_url) as remote:
+        open_task(old, "t1")
+        assert await remote.look() == ["t1"]
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_a_clock_that_is_an_hour_off_changes_nothing(
+    hours: int, keptn: PollingKeptn, remote: Plane
+) -> None:
+    open_task(keptn, "t1", datetime.now(UTC) + timedelta(hours=hours))
+    assert await remote.look() == ["t1"]
+
+
+async def test_what_is_no_event_is_told_once_and_does_not_hide_the_others(api: HttpPeer) -> None:
+    good = triggered("scale", id="t1")
+    listed = [{"id": "bad", "specversion": "7"}, {**good, "id": "huge", "data": {"n": 2**64}}, good]
+    api.answer(body=json.dumps({"events": listed}).encode(), times=None)
+    async with plane(f"{api.url}/api") as remote:
+        remote.transport._poller._is_dispatched = _always
+        with captured_logs() as lines:
+            assert await remote.look() == ["t1"]
+            assert await remote.look() == []
+    assert {line["event_id"] for line in lines.saying("not a CloudEvent")} == {"bad", "huge"}
+    assert len(lines.all) == 2
+
+
+async def _always(event: Event) -> bool:
+    return True
+
+
+async def test_an_outage_is_told_at_its_beginning_and_its_end(
+    keptn: PollingKeptn, remote: Plane
+) -> None:
+    with captured_logs() as lines:
+        await remote.look()
+        await keptn.stop_listening()
+        for _ in range(3):
+            await remote.look()
+        assert remote.transport.trouble is not None
+        assert "can't be reached" in remote.transport.trouble
+        await keptn.listen()
+        open_task(keptn, "t1")
+        assert await remote.look() == ["t1"]
+        assert not remote.transport.trouble
+    assert [line["message"] for line in lines.all] == [
+        "Keptn's API gives no list of events",
+        "Keptn's API gives its list of events again",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ({"status": 503}, "answered 503"),
+        ({"status": 301, "headers": {"Location": "/bridge"}}, "answered 301"),
+        ({"body": b"<html>log in</html>"}, "answered 200 without a list of events"),
+        ({"json": {"message": "no"}, "status": 401}, "answered 401"),
+    ],
+)
+async def test_what_gives_no_list_says_why(
+    answer: dict[str, Any], reason: str, api: HttpPeer
+) -> None:
+    api.answer(**answer)
+    async with plane(f"{api.url}/api") as remote:
+        assert await remote.look() == []
+        assert remote.transport.trouble == f"{api.url}/api {reason}"
+
+
+async def test_a_storm_of_429_is_met_with_few_requests(keptn: PollingKeptn, remote: Plane) -> None:
+    open_task(keptn, "t1")
+    keptn.refuse_next(429, times=3)
+    for _ in range(10):
+        assert await remote.look() == []
+    assert keptn.asked == []
+    for _ in range(3):
+        remote.clock.forward(10)
+        await remote.look()
+    assert remote.given == ["t1"]
+
+
+async def test_a_wrong_token_is_told_and_not_repeated(keptn: PollingKeptn, remote: Plane) -> None:
+    keptn.token = "another"
+    for _ in range(10):
+        await remote.look()
+    assert remote.transport.trouble == f"{keptn.api_url} answered 401"
+
+
+async def test_it_looks_again_and_again_until_it_leaves(keptn: PollingKeptn, remote: Plane) -> None:
+    async with remote.transport.receive(remote.accept):
+        await until(lambda: len(keptn.asked) == 1)
+        open_task(keptn, "t1")
+        remote.clock.forward(12)
+        await until(lambda: remote.given == ["t1"])
+        remote.transport.leave()
+        open_task(keptn, "t2", service="another")
+        remote.clock.forward(12)
+    assert remote.given == ["t1"]
+    assert remote.transport.port is None
+
+
+# What is posted
+
+
+async def test_a_report_is_posted_to_the_api(keptn: PollingKeptn, remote: Plane) -> None:
+    open_task(keptn, "t1")
+    await remote.transport.send(report())
+    assert len(keptn.started("t1")) == 1
+
+
+async def test_a_log_entry_goes_to_the_error_log(keptn: PollingKeptn, remote: Plane) -> None:
+    await remote.transport.send(REPLIES.error_log(None, datetime.now(UTC), "x"))
+    assert [(entry.message, entry.origin) for entry in keptn.log_entries] == [("x", "api")]
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "doubtful"),
+    [
+        ({"status": 400}, Rejected, None),
+        ({"status": 404}, Blocked, False),
+        ({"status": 302}, Blocked, False),
+        ({"status": 401}, Blocked, False),
+        ({"status": 429}, Undelivered, False),
+        ({"status": 503}, Undelivered, False),
+        ({"status": 502}, Undelivered, True),
+        ({"body": b"<html>log in</html>"}, Blocked, False),
+    ],
+)
+async def test_an_answer_says_what_becomes_of_the_report(
+    answer: dict[str, Any], kind: type[Exception], doubtful: bool | None, api: HttpPeer
+) -> None:
+    api.answer(**answer)
+    async with plane(f"{api.url}/api") as remote:
+        with pytest.raises(kind) as caught:
+            await remote.transport.send(report())
+    assert type(caught.value) is kind
+    assert getattr(caught.value, "doubtful", None) is doubtful
+
+
+async def test_an_answer_that_is_cut_off_leaves_doubt(api: HttpPeer) -> None:
+    api.drop_next()
+    async with plane(f"{api.url}/api") as remote:
+        with pytest.raises(Undelivered) as caught:
+            await remote.transport.send(report())
+    assert caught.value.doubtful
+
+
+async def test_a_refused_connection_leaves_none() -> None:
+    async with http_peer() as gone:
+        url = gone.url
+    async with plane(f"{url}/api") as remote:
+        with pytest.raises(Undelivered, match="can't be reached") as caught:
+            await remote.transport.send(report())
+    assert not caught.value.doubtful
+
+
+# Settings
+
+
+def test_an_endpoint_is_needed() -> None:
+    with pytest.raises(SettingsError, match="KEPTN_API_ENDPOINT: must be set"):
+        peer_of(Settings(transport="polling"), KeptnSettings(), Metrics("x"), StandingClock(), None)
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({"oauth_client_id": "x"}, ["OAUTH_CLIENT_SECRET", "OAUTH_DISCOVERY or OAUTH_TOKEN_URL"]),
+        ({"oauth_discovery": "https://x"}, ["OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET"]),
+    ],
+)
+def test_half_a_login_is_refused(given: dict[str, str], missing: list[str]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Plane("http://keptn.test/api", **given)
+    assert [mistake.split(":")[0] for mistake in caught.value.mistakes] == missing
+
+
+async def test_a_certificate_that_is_not_checked_is_told_at_each_start_and_shown() -> None:
+    with captured_logs() as lines:
+        async with plane("https://keptn.test/api", http_ssl_verify=False) as remote:
+            assert remote.transport.trouble == UNVERIFIED
+    assert [line["setting"] for line in lines.all] == ["HTTP_SSL_VERIFY"]
