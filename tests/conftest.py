@@ -1,13 +1,11 @@
 """Fixtures for all tests."""
 
-import os
 from collections.abc import AsyncIterator
 
 import hypothesis
 import pytest
 import pytest_asyncio
 
-from tests.commands import COVERAGE
 from tests.left_out import LeftOut
 from tests.nats_server import NatsServer
 from tests.roads import ROADS, USUAL_ROADS, Road
@@ -16,10 +14,10 @@ from tests.unleash_server import RunningUnleash, start_unleash, unleash_availabl
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(LeftOut(config))
-    if COVERAGE in os.environ:  # what is measured is slow
-        slow = [hypothesis.HealthCheck.too_slow]
-        hypothesis.settings.register_profile("slow", deadline=None, suppress_health_check=slow)
-        hypothesis.settings.load_profile("slow")
+    # How long an example takes says more about what else runs on the machine than about our code.
+    slow = [hypothesis.HealthCheck.too_slow]
+    hypothesis.settings.register_profile("ours", deadline=None, suppress_health_check=slow)
+    hypothesis.settings.load_profile("ours")
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads its marks in the same hook

@@ -796,13 +796,17 @@ def test_whatever_else_is_in_the_file_stays_as_it_was(document: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "flags.json")
         path.write_text(text, newline="")
-        store = FlagdFile(path)
-        switch = Switch(asyncio.run(store.find("Promo", on)), on=on)
-        asyncio.run(store.switch([switch]))
-        assert asyncio.run(store.verify([switch], seconds=1)).holds
-        assert without_decision(json.loads(path.read_text())) == without_decision(content)
-        asyncio.run(store.restore([switch], {}))
+        asyncio.run(switched_and_restored(FlagdFile(path), content, on=on))
         assert path.read_bytes() == text.encode()
+
+
+async def switched_and_restored(store: FlagdFile, content: Any, *, on: bool) -> None:
+    switch = Switch(await store.find("Promo", on), on=on)
+    await store.switch([switch])
+    assert (await store.verify([switch], seconds=1)).holds
+    written = json.loads(store.path.read_text())
+    assert without_decision(written) == without_decision(content)
+    await store.restore([switch], {})
 
 
 def without_decision(content: Any) -> str:

@@ -125,12 +125,19 @@ class ProviderProcess:
 
     async def ready(self) -> None:
         """Wait until `/readyz` says so."""
+        await self._started(lambda status: status == 200, "ready")
+
+    async def answers(self) -> None:
+        """Wait until `/readyz` answers, whatever it says."""
+        await self._started(lambda status: status is not None, "there")
+
+    async def _started(self, condition: Callable[[int | None], bool], what: str) -> None:
         deadline = time.monotonic() + self.start_seconds
-        while await self.readiness() != 200:
+        while not condition(await self.readiness()):
             if self._running.poll() is not None:
                 raise AssertionError(f"the provider ended with {self._running.returncode}")
             if time.monotonic() > deadline:
-                raise AssertionError(f"the provider was not ready within {self.start_seconds} s")
+                raise AssertionError(f"the provider was not {what} within {self.start_seconds} s")
             await asyncio.sleep(LOOK_SECONDS)
 
     async def start(self) -> None:

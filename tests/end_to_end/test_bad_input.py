@@ -388,7 +388,6 @@ bad_posts = plain_posts | st.builds(_squeezed, plain_posts, st.sampled_from(["gz
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")  # of a huge body that failed
 @settings(
     max_examples=2000,
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -10,7 +10,7 @@ import pytest
 
 from keptn_remedy import Action, Context, Outcome
 from keptn_remedy.engine.execution import MAX_RUNS
-from keptn_remedy.service import running
+from keptn_remedy.service import Service, running
 from keptn_remedy.testing import FakeKeptn, registry_of, triggered
 from tests.providing import Gate, event_url, gated, provider, settings
 from tests.waiting import until
@@ -38,6 +38,15 @@ class Work(Action):
         return Outcome.passed("done")
 
 
+async def all_acknowledged(service: Service) -> None:
+    """Wait until no report is under way: one in doubt would be looked into for two seconds."""
+
+    async def is_so() -> bool:
+        return not (await service.journal.backlog()).unsent
+
+    await until(is_so)
+
+
 @pytest.mark.parametrize("place", [0, 2])
 async def test_only_what_kills_the_process_is_given_up(tmp_path: Path, place: int) -> None:
     names = ["work", "work"]
@@ -51,7 +60,8 @@ async def test_only_what_kills_the_process_is_given_up(tmp_path: Path, place: in
                 for event in asked if number == 0 else ():
                     await keptn.deliver(event, to=event_url(service))
                 await Kill.died.wait()
-                await until(lambda: all(keptn.started(event["id"]) for event in asked))
+                await all_acknowledged(service)
+                assert all(keptn.started(event["id"]) for event in asked)
                 # Here all is cut off, and nothing drained.
         async with provider(journal, keptn, Kill, Work):
             outcomes = [await keptn.task_finished(event["id"]) for event in asked]
@@ -94,7 +104,7 @@ async def test_what_keptn_ended_while_it_waited_to_go_on_alone_does_not_begin(
                 for event in (first, second) if number == 0 else ():
                     await keptn.deliver(event, to=event_url(service))
                 await gate.until_entered(2 * (number + 1))
-                await until(lambda: all(keptn.started(event["id"]) for event in (first, second)))
+                await all_acknowledged(service)
         async with provider(journal, keptn, wait) as service:
             await gate.until_entered(5)
             await until(lambda: len(service.engine.waiting_room) == 1)

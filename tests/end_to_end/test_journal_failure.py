@@ -344,6 +344,7 @@ async def test_a_damaged_index_is_told_by_readiness_before_an_event_meets_it(
     await provider.stop()
     damage(provider.journal, "sqlite_autoindex_executions_1")
     provider.launch()
+    await provider.answers()
     await told_by_readiness(provider, f"{provider.journal} is damaged")
     await is_unavailable(provider)
     await provider.not_ready_because()

@@ -155,7 +155,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @schemathesis.openapi.from_dict(WITH_ORDERS).parametrize()
 @hypothesis_settings(
     max_examples=100,
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

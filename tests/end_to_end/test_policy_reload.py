@@ -13,7 +13,7 @@ import pytest_asyncio
 from aiohttp import ClientSession
 
 from keptn_remedy.testing import FakeKeptn, triggered
-from tests.end_to_end.provider_process import ProviderProcess
+from tests.end_to_end.provider_process import START_SECONDS, ProviderProcess
 from tests.waiting import until
 
 DENIES = "version: 1\nrules: [{name: stop, decision: deny}]"
@@ -87,13 +87,13 @@ async def test_sighup_while_it_starts_ends_nothing(served: Served) -> None:
     provider = served.provider
     await provider.stop()
     provider.launch()
-    await until(lambda: provider.heeds(SIGHUP))
+    await until(lambda: provider.heeds(SIGHUP), within_seconds=START_SECONDS)
 
     async def is_ready() -> bool:
         provider.send(SIGHUP)
         return await provider.readiness() == 200
 
-    await until(is_ready)
+    await until(is_ready, within_seconds=START_SECONDS)
     assert await served.message() == "written"
 
 

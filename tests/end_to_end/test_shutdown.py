@@ -14,7 +14,7 @@ import pytest
 from keptn_remedy.events import FINISHED, STARTED, STRUCTURED
 from keptn_remedy.support.output import FLUSH_SECONDS
 from keptn_remedy.testing import FakeKeptn, triggered
-from tests.end_to_end.provider_process import ProviderProcess, eventually
+from tests.end_to_end.provider_process import START_SECONDS, ProviderProcess, eventually
 
 # The process counts its drain from when it notices the signal; python itself then takes a moment.
 SLACK_SECONDS = 1.0
@@ -258,7 +258,7 @@ async def test_what_ends_during_the_drain_is_reported_before_the_exit(tmp_path: 
 async def test_a_signal_during_the_start_is_heeded(tmp_path: Path) -> None:
     async with FakeKeptn() as keptn, ProviderProcess(tmp_path, keptn) as provider:
         provider.launch()
-        await eventually(provider.journal.exists)
+        await eventually(provider.journal.exists, seconds=START_SECONDS)
         left = await provider.stop()
         assert left.seconds < AT_ONCE_SECONDS
         await provider.start()

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from keptn_remedy.journal import group_commit
 from keptn_remedy.journal.sqlite import SqliteJournal
@@ -54,9 +54,7 @@ async def _empty_journal(path: Path) -> None:
 def test_no_cap_is_exceeded_and_nothing_is_refused_below_one(
     part: int, folder: Path, runner: asyncio.Runner
 ) -> None:
-    @settings(
-        max_examples=HISTORIES // PARTS, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-    )
+    @settings(max_examples=HISTORIES // PARTS)
     @given(policies, steps)
     def check(policy: tuple[Limits, Limits] | None, history: list[Step]) -> None:
         path = folder / f"{part}-{next(NUMBERS)}.db"

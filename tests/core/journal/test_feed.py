@@ -169,7 +169,7 @@ async def _lived_through(folder: Path, steps: Sequence[tuple[str, int]]) -> None
 
 
 @given(STEPS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_whatever_happens_everything_is_started_once_and_in_order(
     steps: list[tuple[str, int]],
 ) -> None:

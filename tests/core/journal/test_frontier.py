@@ -158,7 +158,7 @@ async def _to_the_end(journal: SqliteJournal, held: list[Execution]) -> None:
 
 
 @given(st.lists(STEP, max_size=30))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_whatever_was_done_every_execution_comes(steps: list[tuple[str, int]]) -> None:
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(frontier, "MOST_ROWS", 2)

@@ -145,7 +145,7 @@ async def test_a_look_for_changes_walks_through_what_is_open_alone(
 @given(
     st.lists(st.tuples(st.sampled_from(("accept", "begin", "finish", "look")), st.integers(0, 5)))
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_whoever_follows_knows_the_state_of_each_at_every_look(
     steps: list[tuple[str, int]],
 ) -> None:
