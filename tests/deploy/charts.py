@@ -45,7 +45,12 @@ EVERYTHING: Json = {
     "extraEnv": [{"name": "PURGE_CACHE_CDN_URL", "value": "https://cdn.example/"}],
     "extraVolumes": [{"name": "flags", "emptyDir": {}}],
     "extraVolumeMounts": [{"name": "flags", "mountPath": "/flags"}],
-    "unleash": {"url": "http://unleash.flags:4242", "project": "shop", **UNLEASH},
+    "unleash": {
+        "url": "http://unleash.flags:4242",
+        "project": "shop",
+        "onWithoutStrategy": "warn",
+        **UNLEASH,
+    },
     "kubernetes": {
         "allowZero": True,
         "ownerPolicy": "helm=proceed",

@@ -38,6 +38,11 @@ ON_PURPOSE = [
 SUSPENDED = f'remedy_refusals_total{{{OURS},rail="suspended",rule="a",action="scale"}}'
 NOT_UNDONE = f'remedy_undos_total{{{OURS},action="scale",state="refused"}}'
 UNDONE = f'remedy_undos_total{{{OURS},action="scale",state="done"}}'
+CUT_OFF = f'remedy_http_refused_total{{{OURS},port="event",reason="slow"}}'
+OTHERS = [
+    f'remedy_http_refused_total{{{OURS},port="ops",reason="host"}}',
+    f'remedy_http_refused_total{{{OURS},port="ops",reason="full"}}',
+]
 GUESSED = f'remedy_operator_tokens_refused_total{{{OURS},answer="limited"}}'
 PASSED = f'remedy_executions_finished_total{{{OURS},action="scale",result="pass"}}'
 
@@ -68,7 +73,7 @@ def rules(tmp_path: Path) -> Path:
 def test_prometheus_takes_the_rules(rules: Path) -> None:
     found = promtool("check", "rules", rules)
     assert (found.returncode, found.stderr) == (0, "")
-    assert "16 rules found" in found.stdout
+    assert "17 rules found" in found.stdout
 
 
 @needs_promtool
@@ -112,6 +117,11 @@ def test_prometheus_takes_the_rules(rules: Path) -> None:
         ({NOT_UNDONE: "_x25 1x60"}, 30, ["RemedyUndosFail"]),
         ({NOT_UNDONE: "1x50 2x60"}, 60, ["RemedyUndosFail"]),
         ({NOT_UNDONE: "1x100"}, 60, []),
+        ({CUT_OFF: "_x20 6x60"}, 25, ["RemedyClientsRefused"]),
+        ({CUT_OFF: "9x20 15x60"}, 25, ["RemedyClientsRefused"]),
+        ({CUT_OFF: "_x20 5x60"}, 25, []),
+        ({CUT_OFF: "9x60"}, 25, []),
+        (dict(zip([CUT_OFF, *OTHERS], ["_x20 4x60", "0+9x60", "_x20 4x60"], strict=True)), 25, []),
         ({GUESSED: "0x20 9x60"}, 25, ["RemedyOperatorTokenGuessed"]),
         ({GUESSED: "0x20 4x60"}, 25, []),
     ],
@@ -147,6 +157,7 @@ def _expected(firing: list[str]) -> list[Json]:
 def _labels(alert: str) -> dict[str, str]:
     more = {
         "RemedyActionsFail": {"action": "scale"},
+        "RemedyClientsRefused": {"port": "event", "reason": "slow"},
         "RemedyEventLoopBlocked": {"action": "scale"},
         "RemedyEventsLost": {"answer": "unavailable"},
         "RemedyPersonWanted": {"action": "scale", "rail": "suspended"},
@@ -163,7 +174,7 @@ def test_the_rules_ask_for_metrics_that_exist() -> None:
         for each in rule()["spec"]["groups"][0]["rules"]
         for name in re.findall(r"\bremedy_\w+", each["expr"])
     }
-    assert len(asked) == 14
+    assert len(asked) == 15
     assert {name for name in asked if f"# TYPE {name} " not in exposed} == set()
 
 

@@ -132,6 +132,7 @@ def test_the_schema_knows_each_value_and_no_other() -> None:
         {"drainSeconds": 1},
         {"rbac": {"targetNamespaces": ["Sock_Shop"]}},
         {"unleash": {"url": "unleash:4242"}},
+        {"unleash": {"onWithoutStrategy": "allow"}},
         {"distributor": {"proxyPort": 8080}},
         {"distributor": {"user": 0}},
         {"user": 0},
@@ -380,6 +381,12 @@ def test_secrets_are_files_and_no_variables() -> None:
     }
     mount = next(m for m in provider(values)["volumeMounts"] if m["name"] == "unleash")
     assert (mount["mountPath"], mount["readOnly"]) == (folder, True)
+
+
+def test_a_flag_without_an_active_strategy_goes_on_where_the_values_say_so() -> None:
+    values = {"unleash": {**UNLEASH, "onWithoutStrategy": "warn"}}
+    assert environment(provider(values))["UNLEASH_ON_WITHOUT_STRATEGY"] == "warn"
+    assert "UNLEASH_ON_WITHOUT_STRATEGY" not in environment(provider({"unleash": UNLEASH}))
 
 
 def test_what_toggle_feature_alone_needs_is_mounted_for_it_alone() -> None:

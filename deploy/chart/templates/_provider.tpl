@@ -39,6 +39,7 @@
 {{- end }}
 {{- include "keptn-remedy.variable" (list "UNLEASH_PROJECT" .project) }}
 {{- include "keptn-remedy.variable" (list "UNLEASH_ENVIRONMENT" .environment) }}
+{{- include "keptn-remedy.variable" (list "UNLEASH_ON_WITHOUT_STRATEGY" .onWithoutStrategy) }}
 {{- end }}
 {{- end -}}
 
