@@ -16,7 +16,7 @@ from typing import Any
 from nats.aio.client import Client
 
 from keptn_remedy.keptn.transports.nats_client import OrderedClient
-from tests.end_to_end.provider_process import die_with_parent
+from tests.processes import die_with_parent
 
 SERVER = Path(sys.executable).with_name("nats-server")
 START_SECONDS = 10.0

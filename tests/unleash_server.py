@@ -1,14 +1,11 @@
 """A real Unleash on a free loopback port, its database in memory; needs `make unleash` once."""
 
 import asyncio
-import ctypes
 import importlib.util
 import os
 import random
-import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -16,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+
+from tests.processes import die_with_parent
 
 MODULES = Path(__file__).parent / "unleash" / "node_modules"
 DATABASE = MODULES / "@electric-sql" / "pglite-socket" / "dist" / "scripts" / "server.js"
@@ -29,8 +28,6 @@ BACKEND_TOKENS = {
 START_SECONDS = 60
 STOP_SECONDS = 5
 ATTEMPTS = 3  # a port that was free a moment ago may be taken by now
-LIBC = ctypes.CDLL(None, use_errno=True)
-PR_SET_PDEATHSIG = 1
 
 
 class UnleashDidNotStartError(Exception):
@@ -160,7 +157,7 @@ class _Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call, nothing that locks
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, nothing that locks
             )
         processes.callback(_stop, process)
         return cls(process, log)
@@ -187,12 +184,6 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def _die_with_parent() -> None:
-    """The kernel kills the servers when the test process dies, even by SIGKILL."""
-    if sys.platform == "linux":
-        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _node() -> Path | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import random
 import secrets
@@ -20,6 +19,7 @@ from typing import Self
 import psutil
 
 from tests.cluster.client import Cluster, Json
+from tests.processes import die_with_parent
 from tests.waiting import until
 
 SCRIPT, KUBELET = "start-control-plane.sh", "fake_kubelet.py"
@@ -28,8 +28,6 @@ START_SECONDS = 60
 STOP_SECONDS = 30
 ATTEMPTS = 3  # a port that was free a moment ago may be taken by now
 LOG_TAIL = 3000
-LIBC = ctypes.CDLL(None, use_errno=True)
-PR_SET_PDEATHSIG = 1
 
 
 class ControlPlaneError(Exception):
@@ -185,9 +183,3 @@ def _three_free_ports() -> int:
 def _is_free(port: int) -> bool:
     with closing(socket.socket()) as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
-
-
-def die_with_parent(number: signal.Signals) -> None:
-    """The kernel sends the signal when the test process dies, even by SIGKILL."""
-    if sys.platform == "linux":
-        LIBC.prctl(PR_SET_PDEATHSIG, number)

@@ -14,7 +14,8 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from tests.cluster.control_plane import PrivateControlPlane, die_with_parent
+from tests.cluster.control_plane import PrivateControlPlane
+from tests.processes import die_with_parent
 
 FAILING_KUBECTL = "#!/bin/sh\necho 'the tests do without an installed kubectl' >&2\nexit 97\n"
 

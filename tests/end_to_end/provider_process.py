@@ -1,7 +1,6 @@
 """The real `remedy serve` as a process that tests kill, stop and start again."""
 
 import asyncio
-import ctypes
 import os
 import shutil
 import socket
@@ -13,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from signal import SIGKILL, SIGTERM, Signals
+from signal import SIGTERM, Signals
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,6 +21,7 @@ from aiohttp import ClientConnectionError, ClientSession, ClientTimeout
 
 from keptn_remedy.journal import open_read_only
 from keptn_remedy.testing import FakeKeptn
+from tests.processes import die_with_parent
 from tests.waiting import is_finished
 
 REMEDY = Path(sys.executable).with_name("remedy")
@@ -30,8 +30,6 @@ START_SECONDS = 30.0
 EXIT_SECONDS = 30.0
 LOOK_SECONDS = 0.01
 LOG_TAIL = 6000
-LIBC = ctypes.CDLL(None, use_errno=True)
-PR_SET_PDEATHSIG = 1
 
 
 async def eventually(
@@ -301,9 +299,3 @@ def _reserved_port() -> socket.socket:
     port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     port.bind(("127.0.0.1", 0))
     return port
-
-
-def die_with_parent() -> None:
-    """The kernel kills the provider when the test process dies, even by SIGKILL."""
-    if sys.platform == "linux":
-        LIBC.prctl(PR_SET_PDEATHSIG, SIGKILL)

@@ -14,7 +14,7 @@ from keptn_remedy import Change, Context, Outcome, Plan, PlannedAction
 from keptn_remedy.journal import WholeRecord
 from keptn_remedy.service import Service
 from keptn_remedy.testing import FakeKeptn, triggered
-from tests.end_to_end.test_deadline import HastyClock
+from tests.clocks import HastyClock
 from tests.providing import Gate, event_url, gated, provider
 from tests.waiting import is_finished, until
 

@@ -12,8 +12,8 @@ from typing import Any, ClassVar, NamedTuple
 from keptn_remedy import Action, Context, Outcome, Plan
 from keptn_remedy.action import AnyAction
 from keptn_remedy.service import Service
-from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing import FakeKeptn, triggered
+from tests.clocks import HastyClock
 from tests.providing import Dial, Greet, event_url, provider
 from tests.waiting import until
 
@@ -24,18 +24,6 @@ class Serving(NamedTuple):
     keptn: FakeKeptn
     service: Service
     clock: HastyClock
-
-
-class HastyClock(Clock):
-    """Pauses between looks are short, and what is measured can be moved by hand."""
-
-    shift = 0.0
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.shift
-
-    async def sleep(self, seconds: float) -> None:
-        await super().sleep(min(seconds, 0.01))
 
 
 @asynccontextmanager

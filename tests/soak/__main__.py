@@ -25,7 +25,8 @@ from urllib.parse import urlsplit
 from aiohttp import ClientError
 
 from keptn_remedy.testing import FakeKeptn, triggered
-from tests.end_to_end.provider_process import ProviderProcess, die_with_parent
+from tests.end_to_end.provider_process import ProviderProcess
+from tests.processes import die_with_parent
 from tests.soak.set_clock import SHIFT_VARIABLE, WallClock
 
 SERVICES = 30

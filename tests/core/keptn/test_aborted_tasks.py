@@ -97,6 +97,17 @@ async def watch(keptn: FakeKeptn, journal: SqliteJournal, clock: Hands) -> Async
     await watch.control_plane.close()
 
 
+@asynccontextmanager
+async def watching(
+    release: Release, journal: SqliteJournal, clock: Hands
+) -> AsyncIterator[tuple[FakeKeptn, Watch]]:
+    """A Keptn of that release, watched."""
+    async with FakeKeptn(release) as keptn:
+        watch = Watch(keptn, journal, clock)
+        yield keptn, watch
+        await watch.control_plane.close()
+
+
 async def opened(keptn: FakeKeptn, watch: Watch, event: dict[str, Any]) -> str:
     keptn.open(event)
     return await watch.accept(event)
@@ -114,8 +125,7 @@ async def running(loop: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task
 async def test_what_was_listed_and_then_is_missing_twice_is_aborted(
     release: Release, journal: SqliteJournal, clock: Hands
 ) -> None:
-    async with FakeKeptn(release) as keptn:
-        watch = Watch(keptn, journal, clock)
+    async with watching(release, journal, clock) as (keptn, watch):
         id_ = await opened(keptn, watch, triggered("scale"))
         keptn.open(triggered("scale"))
         await watch.look()
@@ -123,7 +133,6 @@ async def test_what_was_listed_and_then_is_missing_twice_is_aborted(
         await watch.look()
         assert watch.aborted == {}
         await watch.look()
-        await watch.control_plane.close()
     assert watch.aborted == {id_: GONE}
     [task] = await journal.open_tasks(clock.now())
     assert task.aborted == GONE
@@ -133,15 +142,13 @@ async def test_what_was_listed_and_then_is_missing_twice_is_aborted(
 async def test_a_list_that_lacks_everything_is_doubted_for_a_minute(
     release: Release, journal: SqliteJournal, clock: Hands
 ) -> None:
-    async with FakeKeptn(release) as keptn:
-        watch = Watch(keptn, journal, clock)
+    async with watching(release, journal, clock) as (keptn, watch):
         ids = [await opened(keptn, watch, triggered("scale")) for _ in range(5)]
         await watch.look()
         keptn.answer_empty_at("triggered")
         await watch.look(times=DOUBTED_PERIODS)
         assert watch.aborted == {}
         await watch.look()
-        await watch.control_plane.close()
     assert sorted(watch.aborted) == sorted(ids)
 
 
@@ -234,11 +241,8 @@ async def test_what_another_provider_finished_is_aborted(keptn: FakeKeptn, watch
     assert list(watch.aborted) == [id_]
 
 
-async def test_what_comes_back_is_doubted_anew(
-    watch: Watch, journal: SqliteJournal, clock: Hands
-) -> None:
-    async with FakeKeptn("0.19") as keptn:
-        flickering = Watch(keptn, journal, clock)
+async def test_what_comes_back_is_doubted_anew(journal: SqliteJournal, clock: Hands) -> None:
+    async with watching("0.19", journal, clock) as (keptn, flickering):
         id_ = await opened(keptn, flickering, triggered("scale"))
         await flickering.look()
         for _ in range(3):
@@ -249,15 +253,11 @@ async def test_what_comes_back_is_doubted_anew(
         assert flickering.aborted == {}
         keptn.answer_empty_at("triggered")
         await flickering.look(times=DOUBTED_PERIODS + 1)
-        await flickering.control_plane.close()
         assert list(flickering.aborted) == [id_]
 
 
-async def test_what_is_over_is_not_counted_any_more(
-    watch: Watch, journal: SqliteJournal, clock: Hands
-) -> None:
-    async with FakeKeptn("0.19") as keptn:
-        old = Watch(keptn, journal, clock)
+async def test_what_is_over_is_not_counted_any_more(journal: SqliteJournal, clock: Hands) -> None:
+    async with watching("0.19", journal, clock) as (keptn, old):
         id_ = await opened(keptn, old, triggered("scale"))
         await old.look()
         keptn.abort(id_)
@@ -266,7 +266,6 @@ async def test_what_is_over_is_not_counted_any_more(
         assert await old.journal.note_abort(id_, "an event told")
         await old.look()
         assert old.ends._absent_since == {}
-        await old.control_plane.close()
 
 
 @pytest.mark.parametrize("status", [404, 401, 429, 500, 503, None])
@@ -442,12 +441,10 @@ async def test_a_time_out_is_heard_as_an_abort_is(keptn: FakeKeptn, watch: Watch
 async def test_where_sequences_are_not_shown_the_event_and_the_list_agree(
     release: Release, journal: SqliteJournal, clock: Hands
 ) -> None:
-    async with FakeKeptn(release) as keptn:
-        watch = Watch(keptn, journal, clock)
+    async with watching(release, journal, clock) as (keptn, watch):
         id_ = await opened(keptn, watch, triggered("scale"))
         [told] = keptn.abort(id_)
         assert await watch.hear(told) == [id_]
-        await watch.control_plane.close()
 
 
 @pytest.mark.parametrize("sequence", ["remediation", "delivery"])

@@ -9,6 +9,7 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, ClassVar
 from uuid import uuid4
 
 from pydantic import BaseModel
@@ -32,6 +33,10 @@ class Work(BaseModel):
 
 
 class _Traced:
+    env_prefix: ClassVar[str | None] = "CRASH_"
+    Settings: ClassVar[Any] = CrashSettings
+    Value: ClassVar[Any] = Work
+
     settings: CrashSettings
 
     def trace(self, step: str, execution: str, text: str = "") -> None:
@@ -56,9 +61,6 @@ class SetFile(_Traced, PlannedAction):
     """Writes what its plan says into a file of its own; each plan says something else."""
 
     name = "set-file"
-    env_prefix = "CRASH_"
-    Settings = CrashSettings
-    Value = Work
 
     async def plan(self, context: Context, value: Work) -> Plan:
         change = Change(context.trigger.id, "content", None, str(uuid4()))
@@ -86,9 +88,6 @@ class CountUp(_Traced, PlannedAction):
     """Adds one to a counter that executions of all services share."""
 
     name = "count-up"
-    env_prefix = "CRASH_"
-    Settings = CrashSettings
-    Value = Work
 
     async def plan(self, context: Context, value: Work) -> Plan:
         before = self._read(value.counter)
@@ -121,9 +120,6 @@ class RunOften(_Traced, Action):
     """Harmless to repeat."""
 
     name = "run-often"
-    env_prefix = "CRASH_"
-    Settings = CrashSettings
-    Value = Work
 
     async def run(self, context: Context, value: Work) -> Outcome:
         self.trace("ran", context.trigger.id)
@@ -142,9 +138,6 @@ class Stubborn(_Traced, Action):
     """Does not let itself be cancelled."""
 
     name = "stubborn"
-    env_prefix = "CRASH_"
-    Settings = CrashSettings
-    Value = Work
 
     async def run(self, context: Context, value: Work) -> Outcome:
         self.trace("ran", context.trigger.id)
@@ -158,9 +151,6 @@ class StuckThread(_Traced, Action):
     """Blocks a thread, which nobody can cancel."""
 
     name = "stuck-thread"
-    env_prefix = "CRASH_"
-    Settings = CrashSettings
-    Value = Work
 
     async def run(self, context: Context, value: Work) -> Outcome:
         self.trace("ran", context.trigger.id)
@@ -177,9 +167,6 @@ class Exit(_Traced, Action):
     """Calls sys.exit in a task of its own, which asyncio would let end the process."""
 
     name = "exit"
-    env_prefix = "CRASH_"
-    Settings = CrashSettings
-    Value = Work
 
     async def run(self, context: Context, value: Work) -> Outcome:
         self.trace("ran", context.trigger.id)
@@ -194,9 +181,6 @@ class BlockLoop(_Traced, Action):
     """Keeps the event loop busy."""
 
     name = "block-loop"
-    env_prefix = "CRASH_"
-    Settings = CrashSettings
-    Value = Work
 
     async def run(self, context: Context, value: Work) -> Outcome:
         self.trace("ran", context.trigger.id)

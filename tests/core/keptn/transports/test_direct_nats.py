@@ -35,6 +35,7 @@ from keptn_remedy.settings import Settings
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.testing import http_peer, triggered
+from tests.clocks import HastyClock
 from tests.nats_server import NatsServer
 from tests.waiting import until
 
@@ -54,13 +55,6 @@ class Taken:
             return Receipt("unavailable", "the journal can't be written")
         self.ids.append(event.id)
         return Receipt("accepted", event.id)
-
-
-class HastyClock(Clock):
-    """Sleeps a hundredth of the time."""
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds / 100)
 
 
 @pytest_asyncio.fixture
