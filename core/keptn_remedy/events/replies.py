@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from hashlib import sha1
 from typing import Any, Final, Literal, NamedTuple, cast
 from uuid import NAMESPACE_URL, uuid5
 
 import orjson
 
-from keptn_remedy.events.bounds import shortened
+from keptn_remedy.events.bounds import MAX_MESSAGE_CHARACTERS, shortened
 from keptn_remedy.events.cloud_event import write_structured
 from keptn_remedy.events.trigger import ACTION, ActionTriggered, event_type
 
@@ -23,7 +24,7 @@ MAX_REPORT_BYTES: Final = 32_000
 SHORT_MESSAGE_CHARACTERS: Final = 200
 # Of details that are too long: what says which execution it was, and that there were more.
 _KEPT_DETAILS: Final = {"execution", "attempts", "cut"}
-_REPORT_IDS: Final = uuid5(NAMESPACE_URL, "https://keptn.sh/keptn-remedy/report")
+_REPORT_IDS: Final = uuid5(NAMESPACE_URL, "https://keptn.sh/keptn-remedy/report").bytes
 
 ReportKind = Literal["started", "finished", "log.error", "status.changed"]
 # As `write_structured` writes it, before anything that holds foreign text.
@@ -78,7 +79,7 @@ class Replies:
             **_scope(trigger),
             "status": status,
             "result": result,
-            "message": shortened(message),
+            "message": message if len(message) <= MAX_MESSAGE_CHARACTERS else shortened(message),
         }
         if trigger.task != ACTION:
             data |= {trigger.task: dict(details)} if details else {}
@@ -129,16 +130,30 @@ class Replies:
                 "tracestate": trigger.tracestate,
             }
             attributes.update({name: value for name, value in optional.items() if value})
-        legacy = trigger is not None and trigger.specversion == "0.2"
-        body = write_structured(attributes, data, legacy=legacy)
+        is_legacy = trigger is not None and trigger.specversion == "0.2"
+        body = _written(attributes, data, is_legacy=is_legacy)
         while len(body) > MAX_REPORT_BYTES and _shrink(data):
-            body = write_structured(attributes, data, legacy=legacy)
+            body = _written(attributes, data, is_legacy=is_legacy)
         return Report(kind, trigger.id if trigger else None, body)
+
+
+def _written(attributes: dict[str, Any], data: dict[str, Any], *, is_legacy: bool) -> bytes:
+    """The report in its structured JSON form. The SDK writes what is not plainly valid 1.0, or says
+    what is wrong with it.
+    """
+    if is_legacy or not all(attributes.values()):
+        return write_structured(attributes, data, legacy=is_legacy)
+    time: datetime = attributes["time"]
+    text = time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return orjson.dumps({**attributes, "time": text, "data": data})
 
 
 def report_id(trigger_id: str, kind: ReportKind) -> str:
     """The id of a report, the same for each attempt to send it (UUIDv5 of kind and trigger)."""
-    return str(uuid5(_REPORT_IDS, f"{kind} {trigger_id}"))
+    # As `uuid.uuid5` makes it (RFC 9562 §5.5), at a fifth of its cost.
+    digest = sha1(_REPORT_IDS + f"{kind} {trigger_id}".encode(), usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(digest[16], 16) & 3]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 
 def _scope(trigger: ActionTriggered) -> dict[str, Any]:
