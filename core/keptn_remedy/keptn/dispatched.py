@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from keptn_remedy import events
-from keptn_remedy.events import STARTED, Event
+from keptn_remedy.events import Event
 from keptn_remedy.events.cloud_event import is_object
 from keptn_remedy.keptn.control_plane import ControlPlane, TaskState
 
@@ -49,7 +49,7 @@ class Dispatched:
         if task is None:
             # Keptn before 0.18 shows no sequences.
             return await self._control_plane.progress(*where) == "untold"
-        if task.sequence not in ("triggered", "started") or task.has(STARTED, self._source):
+        if task.sequence not in ("triggered", "started") or task.has("started", self._source):
             return False
         return bool(task.events) or not await may_be_queued(self._control_plane, place)
 
