@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from keptn_remedy import Action, Change, Context, Outcome, Plan, PlannedAction
+from keptn_remedy.engine import threads
 from keptn_remedy.service import Service
 from keptn_remedy.testing import FakeKeptn, triggered
 from keptn_remedy.testing.fake_keptn import TaskOutcome
 from tests.log_lines import captured_logs
 from tests.ordering import JOURNAL, say
 from tests.providing import Greet, event_url, provider
+from tests.waiting import until
 
 
 async def test_no_plain_action_without_a_policy_begins_after_the_command_has_returned(
@@ -23,6 +30,64 @@ async def test_no_plain_action_without_a_policy_begins_after_the_command_has_ret
             assert Greet.greeted == []
             assert (await say(tmp_path, "resume")).code == 0
             assert (await _outcome(keptn, service, 8)).result == "pass"
+
+
+@pytest.mark.parametrize("action", ["plain", "planned"])
+async def test_who_waits_for_a_thread_does_not_begin_after_the_command_has_returned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    monkeypatch.setattr(threads, "MOST_THREADS", 1)
+    gate, begun, asked = threading.Event(), list[str](), list[str]()
+    call = threads.Threads.call
+
+    def note(self: threads.Threads, work: Any, name: str, *others: Any) -> Any:
+        asked.append(name)
+        return call(self, work, name, *others)
+
+    monkeypatch.setattr(threads.Threads, "call", note)
+
+    def work(context: Context) -> None:
+        begun.append(context.trigger.service)
+        gate.wait(10)
+
+    class Plain(Action):
+        name = "plain"
+
+        def run(self, context: Context, value: Any) -> Outcome:
+            work(context)
+            return Outcome.passed("done")
+
+    class Planned(PlannedAction):
+        name = "planned"
+
+        async def plan(self, context: Context, value: Any) -> Plan:
+            return Plan((Change(context.trigger.service, "light", "on", "off"),))
+
+        def apply(self, context: Context, plan: Plan) -> None:
+            work(context)
+
+        async def verify(self, context: Context, plan: Plan) -> Outcome:
+            return Outcome.passed("done")
+
+        async def undo(self, context: Context, plan: Plan) -> None:
+            begun.append("undo")
+
+    with captured_logs():
+        async with (
+            FakeKeptn() as keptn,
+            provider(tmp_path / JOURNAL, keptn, Plain, Planned) as service,
+        ):
+            first, second = (triggered(action, {}, service=name) for name in ("a", "b"))
+            await keptn.deliver(first, to=event_url(service))
+            await until(lambda: bool(begun))
+            await keptn.deliver(second, to=event_url(service))
+            await until(lambda: len(asked) == 2)
+            assert (await say(tmp_path, "pause", "--reason", "fire drill")).code == 0
+            gate.set()
+            assert (await keptn.task_finished(first["id"])).result == "pass"
+            assert (await keptn.task_finished(second["id"])).result == "fail"
+            assert "fire drill" in str(keptn.finished(second["id"])[0].data["message"])
+            assert begun == ["a"]
 
 
 async def _outcome(keptn: FakeKeptn, service: Service, number: int) -> TaskOutcome:

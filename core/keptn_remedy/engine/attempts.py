@@ -27,6 +27,7 @@ from keptn_remedy.action import (
 )
 from keptn_remedy.engine.memory import ActionMemory
 from keptn_remedy.engine.runtime import Runtime, text_of
+from keptn_remedy.engine.threads import NotBegun
 from keptn_remedy.http_client import Uncertain, is_temporary
 from keptn_remedy.journal import Execution, JournalError
 from keptn_remedy.support import logs
@@ -54,6 +55,7 @@ class Attempts:
         "_deadline",
         "_execution",
         "_last_failure",
+        "_may_begin",
         "_runtime",
         "count",
     )
@@ -63,6 +65,7 @@ class Attempts:
         self._cut_off_at: float | None = None
         self._deadline: float | None = None
         self._last_failure = ""
+        self._may_begin: Callable[[], None] = _always
         self._runtime = runtime
         self._execution = execution
         self._action = action
@@ -72,12 +75,16 @@ class Attempts:
         phase: Phase[T],
         *given: Any,
         seconds: float | None = None,
+        may_begin: Callable[[], None] | None = None,
     ) -> T:
         """Call the phase with a context and what is given, and try again while that may help. One
         attempt may take so many seconds, by default the `timeout` of the action's class.
+
+        A phase that had to wait for a thread begins only if `may_begin` raises nothing then.
         """
         limit: float = seconds or self._declared("timeout")
         self._last_failure = ""
+        self._may_begin = may_begin or _always
         try:
             # A first success, which is nearly every one, costs no retry machinery.
             return await self._attempt(phase, given, limit, 1)
@@ -133,6 +140,8 @@ class Attempts:
             raise
         except Exception:
             raise
+        except NotBegun:
+            raise
         except BaseException as error:
             if asyncio.current_task() is not task:  # the loop closes, and this coroutine with it
                 raise
@@ -144,7 +153,8 @@ class Attempts:
     async def _in_thread(self, phase: Phase[T], *given: Any) -> T:
         called = partial(phase, *given)
         name = f"{self._execution.action} {self._execution.id}"
-        returned = await self._runtime.threads.call(called, name)
+        returned = await self._runtime.threads.call(called, name, self._may_begin)
+        self._may_begin = _always
         if inspect.isawaitable(returned):  # such as a coroutine, through a decorator
             return await returned
         return returned
@@ -269,6 +279,10 @@ def _flag(action: AnyAction, name: str, *, if_unknown: bool) -> bool:
     except BaseException as error:  # noqa: BLE001  a property of an author's may fail in any way
         logs.logger().error(f"{name} can't be read", action=action.name, error=text_of(error))
         return if_unknown
+
+
+def _always() -> None:
+    """What may begin at any time."""
 
 
 def _is_being_cancelled() -> bool:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from keptn_remedy.action import Outcome
+from keptn_remedy.engine.threads import NotBegun
 
 
 class Interrupted(BaseException):
@@ -20,7 +21,7 @@ class Interrupted(BaseException):
         self.outcome = outcome
 
 
-LEAVING = (asyncio.CancelledError, GeneratorExit, Interrupted)
+LEAVING = (asyncio.CancelledError, GeneratorExit, Interrupted, NotBegun)
 """What leaves a coroutine and is no error of an action's code."""
 
 

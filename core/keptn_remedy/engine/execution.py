@@ -18,6 +18,7 @@ from keptn_remedy.engine.plans import checked_plan
 from keptn_remedy.engine.runtime import Runtime, checked
 from keptn_remedy.engine.still_wanted import StillWanted
 from keptn_remedy.engine.target_locks import TargetLocks
+from keptn_remedy.engine.threads import NotBegun
 from keptn_remedy.engine.undo.compensation import Compensation
 from keptn_remedy.engine.value import Values
 from keptn_remedy.engine.waiting_room import Rest, WaitingRoom
@@ -181,11 +182,8 @@ class _Taken(RunningExecution, Generic[A]):
             return await self._interrupted(interrupted.outcome)
         except TaskEnded as ended:  # noticed before anything was applied
             return await self._run(ended.reason)
-        except NotAdmitted as refusal:
-            return self._not_admitted(refusal)
-        except Denied as denied:
-            outcome = self._attempts.explained(denied)
-            return self._not_admitted(self._admission.denied(outcome, self._plan))
+        except (NotAdmitted, NotBegun, Denied) as refusal:
+            return self._not_admitted(self._refused(refusal))
         except asyncio.CancelledError:
             # The process leaves. Where nothing of the action has begun, or it may be repeated, the
             # next process takes the execution up.
@@ -215,6 +213,18 @@ class _Taken(RunningExecution, Generic[A]):
     @property
     def _perhaps_applied(self) -> str:
         return f"; perhaps applied: {self._plan}" if self._plan else ""
+
+    def _refused(self, refusal: NotAdmitted | NotBegun | Denied) -> NotAdmitted:
+        if isinstance(refusal, NotBegun):
+            return self._admission.refused(refusal.refusal, self._plan)
+        if isinstance(refusal, Denied):
+            return self._admission.denied(self._attempts.explained(refusal), self._plan)
+        return refusal
+
+    def _ask_pause(self) -> None:
+        """Raises NotBegun if a pause came since it was admitted."""
+        if refusal := self._guard.paused():
+            raise NotBegun(refusal)
 
     def _hopeless(self) -> Outcome | None:
         """Why it is not even tried, if so."""
@@ -281,7 +291,8 @@ class PlainExecution(_Taken[Action]):
             await self._admission.wait_out(objection, None)
         self._attempts.start_deadline()
         self._may_have_acted = True
-        done = checked(await self._attempts.until_done(self._action.run, value))
+        run, may_begin = self._action.run, self._ask_pause
+        done = checked(await self._attempts.until_done(run, value, may_begin=may_begin))
         return self._runtime.presentable(_with_notes(done, notes), self.execution.trigger.task)
 
     async def _after_abort(self) -> Outcome:
@@ -341,8 +352,8 @@ class PlannedExecution(_Taken[PlannedAction]):
         async with self._admitted() as plan:
             try:
                 with self._cancellation.exit():
-                    if is_by_earlier_process and not self._failure:
-                        await self._check_again(plan)
+                    if is_by_earlier_process:
+                        return await self._carry_on(plan)
                     return await self._carry_out(plan)
             except Interrupted:
                 # The targets are still locked: nobody acts on them before they are put back.
@@ -375,20 +386,27 @@ class PlannedExecution(_Taken[PlannedAction]):
         action, attempts = self._action, self._attempts
         try:
             with self._cancellation.shielded():
-                await attempts.until_done(action.apply, plan)
+                await attempts.until_done(action.apply, plan, may_begin=self._ask_pause)
             return await attempts.until_done(action.verify, plan, seconds=action.deadline)
         except LEAVING:
             raise
         except BaseException as error:  # noqa: BLE001  what was applied in part must be undone
             return attempts.explained(error)
 
-    async def _check_again(self, plan: Plan) -> None:
+    async def _carry_on(self, plan: Plan) -> Outcome:
         """A plan may be old by now, and what was allowed then may not be any more."""
-        if refusal := await self._guard.still_allowed(self.execution, plan):
-            refused = self._admission.refused(refusal, plan)
-            await self._keep_failure(refused.outcome)
-            outcome = await self._compensate().after_failure(refused.outcome, plan)
-            raise NotAdmitted(outcome, is_failure=True)
+        refusal = None
+        if not self._failure:
+            refusal = await self._guard.still_allowed(self.execution, plan)
+        if not refusal:
+            try:
+                return await self._carry_out(plan)
+            except NotBegun as stopped:
+                refusal = stopped.refusal
+        refused = self._admission.refused(refusal, plan)
+        await self._keep_failure(refused.outcome)
+        outcome = await self._compensate().after_failure(refused.outcome, plan)
+        raise NotAdmitted(outcome, is_failure=True)
 
     async def _keep_failure(self, failure: Outcome) -> None:
         """Store it before the undo begins: a process that dies in between must not apply again."""

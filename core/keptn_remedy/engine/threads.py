@@ -9,19 +9,34 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
+from keptn_remedy.guardrails.rails import Refusal
+
 T = TypeVar("T")
 
 MOST_THREADS = 32
 
 
+class NotBegun(BaseException):
+    """The code was admitted, and may not begin any more: a pause came while it waited for a thread.
+    No `except Exception` of an author stops it.
+    """
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
+
+
 class Threads:
-    """At most `most` threads, one for each call; further calls wait until one is free."""
+    """At most `most` threads (32), one for each call; further calls wait until one is free."""
 
-    def __init__(self, most: int = MOST_THREADS) -> None:
-        self._free = asyncio.Semaphore(most)
+    def __init__(self, most: int | None = None) -> None:
+        self._free = asyncio.Semaphore(MOST_THREADS if most is None else most)
 
-    async def call(self, call: Callable[[], T], name: str) -> T:
-        """Call it in a thread of that name, and wait until it has returned.
+    async def call(
+        self, call: Callable[[], T], name: str, may_begin: Callable[[], None] = lambda: None
+    ) -> T:
+        """Call it in a thread of that name, and wait until it has returned. `may_begin` is called
+        once a thread is free, and raises if there must be no call.
 
         A thread can't be stopped. A cancellation while it runs is raised once it has ended: until
         then the call counts as code that ignores its cancellation, and nothing is begun beside it.
@@ -41,6 +56,7 @@ class Threads:
                 loop.call_soon_threadsafe(self._note_end, ended, value, error)
 
         try:
+            may_begin()
             # A daemon: one that never ends must not keep the process alive.
             threading.Thread(target=work, name=name, daemon=True).start()
         except BaseException:
