@@ -1,11 +1,18 @@
 """Authors' mistakes stay theirs: the process, its other actions and its operator are not harmed."""
 
+import asyncio
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from signal import SIGTERM
+from typing import Any, ClassVar
 
+from keptn_remedy import Action, Change, Context, Outcome, Plan, PlannedAction
 from keptn_remedy.testing import FakeKeptn, triggered
 from tests.end_to_end.provider_process import ProviderProcess
-from tests.providing import get_json
+from tests.providing import event_url, get_json, provider
+
+FROM_WITHIN = "the action was cancelled from within"
 
 
 async def test_an_action_that_exits_and_a_broken_file_harm_no_neighbour(tmp_path: Path) -> None:
@@ -49,3 +56,103 @@ async def test_a_second_signal_ends_a_process_whose_loop_is_blocked(tmp_path: Pa
         await provider.start()
         assert (await keptn.task_finished(event["id"])).result == "pass"
         await provider.quiet()
+
+
+def cancel_this_task() -> None:
+    task = asyncio.current_task()
+    assert task
+    task.cancel()
+
+
+class Quits(Action):
+    """Cancels its own task, in the way that its value names."""
+
+    name = "quits"
+    Value = str
+    runs: ClassVar[Counter[str]] = Counter()
+
+    async def run(self, context: Context, value: str) -> Outcome:
+        self.runs[value] += 1
+        await getattr(self, value)()
+        return Outcome.passed("done")
+
+    async def at_an_await(self) -> None:
+        cancel_this_task()
+        await asyncio.sleep(0)
+
+    async def at_the_end(self) -> None:
+        cancel_this_task()
+
+    async def and_fails(self) -> None:
+        cancel_this_task()
+        raise ValueError("its own")
+
+    async def by_a_child(self) -> None:
+        parent = asyncio.current_task()
+
+        async def child() -> None:
+            assert parent
+            parent.cancel()
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(child())
+
+    async def by_raising(self) -> None:
+        raise asyncio.CancelledError
+
+    async def and_goes_on(self) -> None:
+        """As a library's time-out that counts no cancellations."""
+        cancel_this_task()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+
+
+class QuitsWhile(PlannedAction):
+    """Cancels its own task in the phase that its value names."""
+
+    name = "quits-while"
+    Value = str
+    steps: ClassVar[dict[str, list[str]]] = {}
+
+    async def plan(self, context: Context, value: str) -> Plan:
+        self._step(value, "plan")
+        return Plan((Change(value, "light", "on", "off"),), memo={"value": value})
+
+    async def apply(self, context: Context, plan: Plan) -> None:
+        self._step(plan.memo["value"], "apply")
+
+    async def verify(self, context: Context, plan: Plan) -> Outcome:
+        self._step(plan.memo["value"], "verify")
+        return Outcome.failed("bright")
+
+    async def undo(self, context: Context, plan: Plan) -> None:
+        self._step(plan.memo["value"], "undo")
+
+    def _step(self, value: str, step: str) -> None:
+        self.steps.setdefault(value, []).append(step)
+        if value == step:
+            cancel_this_task()
+
+
+async def test_an_action_that_cancels_its_own_task_has_failed_once(tmp_path: Path) -> None:
+    messages: dict[str, Any] = {}
+    ways = ("at_an_await", "at_the_end", "and_fails", "by_a_child", "by_raising", "and_goes_on")
+    phases = ("plan", "apply", "verify", "undo")
+    async with (
+        FakeKeptn() as keptn,
+        provider(tmp_path / "journal.db", keptn, Quits, QuitsWhile) as service,
+    ):
+        asked = {way: triggered("quits", way, service=way) for way in ways}
+        asked |= {phase: triggered("quits-while", phase, service=phase) for phase in phases}
+        for event in asked.values():
+            await keptn.deliver(event, to=event_url(service))
+        for name, event in asked.items():
+            await keptn.task_finished(event["id"])
+            messages[name] = keptn.finished(event["id"])[0].data["message"]
+    assert Quits.runs == dict.fromkeys(ways, 1)
+    assert messages.pop("and_goes_on") == "done"
+    assert messages.pop("undo") == f"bright; UNDO FAILED: {FROM_WITHIN}"
+    assert {messages.pop(phase) for phase in ("apply", "verify")} == {f"{FROM_WITHIN}; undone"}
+    assert set(messages.values()) == {FROM_WITHIN}
+    assert QuitsWhile.steps["apply"] == ["plan", "apply", "undo"]
+    assert QuitsWhile.steps["undo"] == ["plan", "apply", "verify", "undo"]

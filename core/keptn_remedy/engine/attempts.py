@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Concatenate, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, Final, TypeVar, cast
 
 from aiohttp import ClientConnectionError, ClientPayloadError, ClientResponseError
 from tenacity import (
@@ -25,6 +25,7 @@ from keptn_remedy.action import (
     PermanentError,
     TemporaryError,
 )
+from keptn_remedy.engine.crew import cancelled_from_within
 from keptn_remedy.engine.memory import ActionMemory
 from keptn_remedy.engine.runtime import Runtime, text_of
 from keptn_remedy.engine.threads import NotBegun
@@ -40,6 +41,9 @@ T = TypeVar("T")
 Phase = Callable[Concatenate[Context, ...], Awaitable[T] | T]
 
 _PASSING = (TimeoutError, ConnectionError, ClientConnectionError, ClientPayloadError, JournalError)
+
+
+CANCELLED_FROM_WITHIN: Final = "the action was cancelled from within"
 
 
 class _CutOff(Uncertain):
@@ -133,7 +137,7 @@ class Attempts:
         except asyncio.CancelledError:
             if _is_being_cancelled():
                 raise
-            raise Misbehaved("the action was cancelled from within") from None
+            raise Misbehaved(CANCELLED_FROM_WITHIN) from None
         except TimeoutError:
             if limit.expired():
                 raise _CutOff(f"no end within {seconds:.3g} s{self._before}") from None
@@ -149,6 +153,8 @@ class Attempts:
             raise Misbehaved(f"the action {deed(error)}") from error
         finally:
             self._cut_off_at = None
+            if (work := cancelled_from_within()) and await work.shake_off():
+                raise Misbehaved(CANCELLED_FROM_WITHIN)
 
     async def _in_thread(self, phase: Phase[T], *given: Any) -> T:
         called = partial(phase, *given)
@@ -287,4 +293,4 @@ def _always() -> None:
 
 def _is_being_cancelled() -> bool:
     task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+    return task is not None and task.cancelling() > 0 and not cancelled_from_within()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from keptn_remedy.action import Outcome
+from keptn_remedy.engine.crew import Work, cut_off
 from keptn_remedy.engine.threads import NotBegun
 
 
@@ -49,12 +50,12 @@ class Cancellation:
         self.reason, self.is_reported = reason, is_reported
         if self._task and not self._is_shielded:
             self._has_cancelled = True
-            self._task.cancel()
+            cut_off(self._task)
 
     def cut_off(self) -> None:
         """Cancel the task at once, shielded or not."""
         if self._task:
-            self._task.cancel()
+            cut_off(self._task)
 
     @contextmanager
     def exit(self) -> Generator[None]:
@@ -108,4 +109,6 @@ class Cancellation:
             return False
         self._has_cancelled = False
         task = asyncio.current_task()
+        if isinstance(task, Work):
+            return task.go_on()
         return task is not None and task.uncancel() == 0

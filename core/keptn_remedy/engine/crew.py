@@ -13,6 +13,60 @@ T = TypeVar("T")
 CANCEL_SECONDS = 2.0
 
 
+class Work(asyncio.Task[object]):
+    """A task of a crew. We cancel it by `cut_off` alone: whatever else does so is the code that it
+    runs.
+    """
+
+    _cut_off = 0
+
+    def cut_off(self) -> None:
+        """Cancel it, on our own behalf."""
+        self._cut_off += 1
+        self.cancel()
+
+    def go_on(self) -> bool:
+        """End the last cancellation of ours; whether there is no other."""
+        self._cut_off -= 1
+        return self.uncancel() == 0
+
+    @property
+    def is_cancelled_from_within(self) -> bool:
+        """Whether the code that it runs has cancelled it, and nobody else has."""
+        return self.cancelling() > 0 and not self._cut_off
+
+    async def shake_off(self) -> bool:
+        """Go on in spite of a cancellation from within. True: it was still to be raised.
+
+        Raises:
+            CancelledError: we cancelled the task as well.
+        """
+        is_raised = False
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            if self._cut_off:
+                raise
+            is_raised = True
+        while self.uncancel():
+            pass
+        return is_raised
+
+
+def cut_off(task: asyncio.Task[Any]) -> None:
+    """Cancel a task, on our own behalf."""
+    if isinstance(task, Work):
+        task.cut_off()
+    else:
+        task.cancel()
+
+
+def cancelled_from_within() -> Work | None:
+    """This task, if the code that it runs has cancelled it."""
+    task = asyncio.current_task()
+    return task if isinstance(task, Work) and task.is_cancelled_from_within else None
+
+
 class Crew(Generic[T]):
     """The tasks at one kind of work, `noun` in the log. `ended` is called with the thing worked on
     and with what the task raised, if anything; a cancelled task raised nothing.
@@ -21,9 +75,9 @@ class Crew(Generic[T]):
     def __init__(self, noun: str, ended: Callable[[T, BaseException | None], None]) -> None:
         self._noun = noun
         self._ended = ended
-        self._at_work: dict[asyncio.Task[object], T] = {}
+        self._at_work: dict[Work, T] = {}
         # Those that ignored their cancellation: nobody waits for them twice.
-        self._stuck: dict[asyncio.Task[object], T] = {}
+        self._stuck: dict[Work, T] = {}
 
     def __len__(self) -> int:
         return len(self._at_work)
@@ -35,11 +89,13 @@ class Crew(Generic[T]):
 
     def thing_of(self, task: asyncio.Task[object]) -> T | None:
         """What a task works on, if it is one of these."""
+        if not isinstance(task, Work):
+            return None
         return self._at_work.get(task) or self._stuck.get(task)
 
     def start(self, thing: T, work: Coroutine[Any, Any, object]) -> None:
         """Begin to work on a thing."""
-        task = asyncio.create_task(work)
+        task = Work(work, loop=asyncio.get_running_loop())
         self._at_work[task] = thing
         task.add_done_callback(self._note_end)
 
@@ -47,7 +103,7 @@ class Crew(Generic[T]):
         """Cancel the work on these things."""
         for task, thing in self._at_work.items():
             if which(thing):
-                task.cancel()
+                task.cut_off()
 
     async def drain(
         self,
@@ -72,7 +128,7 @@ class Crew(Generic[T]):
         for task in stuck:
             self._stuck[task] = self._at_work.pop(task)
 
-    def _note_end(self, task: asyncio.Task[object]) -> None:
+    def _note_end(self, task: Work) -> None:
         # A task may end while `drain` sorts it out; it is always in exactly one of the two.
         thing = self._at_work.pop(task) if task in self._at_work else self._stuck.pop(task)
         self._ended(thing, None if task.cancelled() else task.exception())

@@ -12,8 +12,14 @@ from typing import Generic, TypeVar
 
 from keptn_remedy.action import Action, AnyAction, Denied, Outcome, Plan, PlannedAction
 from keptn_remedy.engine.admission import Admission, NotAdmitted
-from keptn_remedy.engine.attempts import Attempts, may_be_repeated, undoes_failures
+from keptn_remedy.engine.attempts import (
+    CANCELLED_FROM_WITHIN,
+    Attempts,
+    may_be_repeated,
+    undoes_failures,
+)
 from keptn_remedy.engine.cancellation import LEAVING, Cancellation, Interrupted
+from keptn_remedy.engine.crew import cancelled_from_within
 from keptn_remedy.engine.plans import checked_plan
 from keptn_remedy.engine.runtime import Runtime, checked
 from keptn_remedy.engine.still_wanted import StillWanted
@@ -185,6 +191,9 @@ class _Taken(RunningExecution, Generic[A]):
         except (NotAdmitted, NotBegun, Denied) as refusal:
             return self._not_admitted(self._refused(refusal))
         except asyncio.CancelledError:
+            if work := cancelled_from_within():
+                await work.shake_off()
+                return self._ended(Outcome.errored(CANCELLED_FROM_WITHIN))
             # The process leaves. Where nothing of the action has begun, or it may be repeated, the
             # next process takes the execution up.
             is_resumable = self._admission.is_waiting or may_be_repeated(self._action)

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 from typing import NamedTuple
 
+from keptn_remedy.engine.crew import cut_off
 from keptn_remedy.engine.slots import Slots
 from keptn_remedy.journal import Execution
 from keptn_remedy.support.clock import Clock
@@ -170,7 +171,7 @@ class WaitingRoom:
         """Cancel whoever waits, and whoever is about to: none of them has begun to act."""
         self._is_closed = True
         for task in self._inside:
-            task.cancel()
+            cut_off(task)
 
     def _find_place(self, seconds: float, turn_until: float | None = None) -> None:
         if len(self._inside) >= self._most and not self._is_closed:
@@ -184,7 +185,7 @@ class WaitingRoom:
         self._inside.add(task)
         self._slots.lend()
         if self._is_closed:
-            task.cancel()
+            cut_off(task)
         try:
             await self._clock.wait(called, seconds)
             await self._slots.retake()

@@ -78,12 +78,14 @@ async def _tasks(*loops: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
         yield
     finally:
         for task in tasks:
+            task.remove_done_callback(_exit_when_dead)
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _exit_when_dead(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()):
+    # Only the code of an action cancels a loop while it runs.
+    if error := asyncio.CancelledError() if task.cancelled() else task.exception():
         # Kubernetes restarts us, and the journal holds everything that was accepted.
         logs.logger().critical("a loop of the service died", exc_info=error)
         output.flush()
