@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from keptn_remedy import Change, Context, Denied, Outcome, Plan
@@ -24,7 +24,7 @@ from keptn_remedy_actions.cluster import (
     version_of,
 )
 from keptn_remedy_actions.cluster.action import ClusterAction, Target, looks
-from keptn_remedy_actions.cluster.api import MERGE_PATCH, Conflict
+from keptn_remedy_actions.cluster.api import MERGE_PATCH, Conflict, rfc3339
 from keptn_remedy_actions.cluster.managers import who_set
 from keptn_remedy_actions.cluster.rehearsal import check_changed, rehearse
 from keptn_remedy_actions.cluster.revisions import RESTARTED_AT
@@ -60,7 +60,7 @@ class Restart(ClusterAction):
             rollout.check_follows_its_template(workload, "a restart would not begin")
         obstacles.check_can_act(workload.ref, workload.live)
         before = restarted_at(workload)
-        at = _now(besides=before)
+        at = _unlike(before, self.api.now())
         memo = _Memo(
             workload=workload.ref,
             uid=uid_of(workload.live),
@@ -159,19 +159,14 @@ def restarted_at(workload: Workload) -> str | None:
     return annotations_of(spec["template"]).get(RESTARTED_AT)
 
 
-def _now(besides: str | None) -> str:
-    """The time in whole seconds, or a second later if it would be equal to `besides`.
+def _unlike(before: str | None, now: datetime) -> str:
+    """The time in whole seconds, or a second later if it would be equal to that of before.
 
     An equal time would restart nothing.
     """
-    now = datetime.now(UTC)
-    if _rfc3339(now) == besides:
+    if rfc3339(now) == before:
         now += timedelta(seconds=1)
-    return _rfc3339(now)
-
-
-def _rfc3339(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+    return rfc3339(now)
 
 
 def _is_restarted(memo: _Memo, workload: Workload) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -27,7 +27,7 @@ from keptn_remedy_actions.cluster import (
     uid_of,
 )
 from keptn_remedy_actions.cluster.action import ClusterAction, Target, looks
-from keptn_remedy_actions.cluster.api import NotFound
+from keptn_remedy_actions.cluster.api import NotFound, rfc3339
 from keptn_remedy_actions.cluster.history import History, read
 from keptn_remedy_actions.cluster.known import Known
 from keptn_remedy_actions.cluster.revisions import (
@@ -104,7 +104,7 @@ class Rollback(ClusterAction):
             wanted = numbered(history.revisions, value.revision)
         if wanted.is_same_program(live):
             return Plan((), (f"{workload.ref} is already at {live}", *notes))
-        memo = _memo(workload, live, wanted)
+        memo = _memo(workload, live, wanted, self.api.now())
         if not memo.by_abort:
             await check_admitted(self.api, history, wanted)
             holder = history.holder
@@ -259,7 +259,7 @@ def _described(wanted: Revision, seen_available: Mapping[str, str]) -> str:
     return f"{wanted}, not known to have been available"
 
 
-def _memo(workload: Workload, live: Revision, wanted: Revision) -> _Memo:
+def _memo(workload: Workload, live: Revision, wanted: Revision, now: datetime) -> _Memo:
     return _Memo(
         workload=workload.ref,
         uid=uid_of(workload.live),
@@ -271,7 +271,7 @@ def _memo(workload: Workload, live: Revision, wanted: Revision) -> _Memo:
             and argo.is_updating(workload.live)
             and argo.is_stable(workload.live, wanted.name)
         ),
-        planned_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        planned_at=rfc3339(now),
         number=wanted.number,
         available=rollout.available_of(workload),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator
@@ -26,6 +26,7 @@ from keptn_remedy_actions.cluster import (
     trouble,
 )
 from keptn_remedy_actions.cluster.action import ClusterAction, Target, check_same, looks
+from keptn_remedy_actions.cluster.api import rfc3339
 from keptn_remedy_actions.cluster.autoscalers import Lever, direct, find_lever
 from keptn_remedy_actions.cluster.compare_and_set import (
     ChangedMeanwhile,
@@ -102,13 +103,13 @@ class Scale(ClusterAction):
         before = await replicas.counted(self.api, workload, scale)
         if wanted == lever.ordered:
             notes = notes or (f"it already has {counted(wanted, 'replica')}",)
-            memo = _memo(workload, lever, [], wanted, before)
+            memo = _memo(workload, lever, [], wanted, before, self.api.now())
             return Plan((), (*notes, *value.notes), memo)
         fields = lever.fields(wanted)
         changes = tuple(_change(workload.ref, lever.ref, field) for field in fields)
         pointers = [field.pointer for field in fields]
         notes = (*notes, *self.ownership_notes(lever.ref, lever.live, *pointers))
-        memo = _memo(workload, lever, fields, wanted, before)
+        memo = _memo(workload, lever, fields, wanted, before, self.api.now())
         return Plan(changes, (*notes, *value.notes), memo, replicas=(lever.ordered, wanted))
 
     async def apply(self, context: Context, plan: Plan) -> None:
@@ -295,7 +296,12 @@ def _shown(number: Any) -> str:
 
 
 def _memo(
-    workload: Workload, lever: Lever, fields: list[Field], wanted: int, before: Replicas
+    workload: Workload,
+    lever: Lever,
+    fields: list[Field],
+    wanted: int,
+    before: Replicas,
+    now: datetime,
 ) -> dict[str, Any]:
     memo = _Memo(
         workload=workload.ref,
@@ -305,7 +311,7 @@ def _memo(
         ordered=lever.ordered,
         wanted=wanted,
         contested=lever.ref != workload.ref or owners.reverts(workload.live),
-        planned_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        planned_at=rfc3339(now),
         uid=meta_of(workload.live).get("uid", ""),
         holder_uid=lever.uid,
         missing=before.missing,

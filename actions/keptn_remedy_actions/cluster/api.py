@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -72,6 +75,14 @@ class ClusterApi:
         self._connection = Connection(settings, account)
         self._unauthorized: tuple[float, float] | None = None  # first and last of a series
         self._lost_at = float("-inf")
+        self._now = datetime.now(UTC), time.monotonic()
+
+    def now(self) -> datetime:
+        """What the API server's clock said at its last answer, and the time since: what the cluster
+        stamps is compared with that. Our own clock, where answers have no `Date`.
+        """
+        said, at = self._now
+        return said + timedelta(seconds=time.monotonic() - at)
 
     async def get(self, ref: Ref, subresource: str = "") -> Object:
         return await self._call("get", "GET", ref, subresource)
@@ -173,6 +184,7 @@ class ClusterApi:
                 response = await client.call_api(
                     method, url, headers, body, _request_timeout=seconds
                 )
+                self._note_time(response.headers.get("Date"))
                 status, text = response.status, await response.read()
                 if status == 401:
                     await self._connection.renew(client)
@@ -192,6 +204,12 @@ class ClusterApi:
             answer = {"message": f"{page} (from {way})"}
         return status, _seconds(response.headers.get("Retry-After")), answer
 
+    def _note_time(self, date: str | None) -> None:
+        now = datetime.now(UTC)
+        with suppress(TypeError, ValueError):  # there is none, or it is no time
+            now = parsedate_to_datetime(date or "").astimezone(UTC)
+        self._now = now, time.monotonic()
+
     def _check_authorized(self, status: int) -> None:
         """Raise for a 401: temporary at first, as tokens are replaced while we run."""
         if status != 401:
@@ -205,6 +223,11 @@ class ClusterApi:
         if now - first >= _UNAUTHORIZED_SECONDS:
             raise PermanentError(said)
         raise TemporaryError(said, delay=1)
+
+
+def rfc3339(moment: datetime) -> str:
+    """A time in UTC as the cluster writes it."""
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _error(status: int, delay: float | None, answer: Object, where: str) -> Exception:

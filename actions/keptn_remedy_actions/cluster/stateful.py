@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from datetime import datetime
 
@@ -45,7 +44,7 @@ async def delete_stuck(api: ClusterApi, workload: Workload) -> str | None:
     """
     awaited = await _awaited(api, workload)
     for pod in awaited[:1] if is_ordered(workload) else awaited:
-        if not _is_stuck(pod) or not _is_to_be_replaced(pod, workload.live):
+        if not _is_stuck(pod, api.now()) or not _is_to_be_replaced(pod, workload.live):
             continue
         with suppress(NotFound, Conflict):  # it is gone, or there is another pod of that name
             await api.delete(Ref(POD, workload.ref.namespace, name_of(pod)), uid_of(pod))
@@ -60,7 +59,7 @@ async def blocked_by(api: ClusterApi, workload: Workload, wanted: int) -> str | 
     awaited = await _awaited(api, workload)
     # The last pod may be removed though it is not ready.
     remaining = [pod for pod in awaited[:1] if _ordinal(pod) < _start(workload.live) + wanted]
-    return next((name_of(pod) for pod in remaining if _is_stuck(pod)), None)
+    return next((name_of(pod) for pod in remaining if _is_stuck(pod, api.now())), None)
 
 
 async def obstacle(api: ClusterApi, workload: Workload) -> str:
@@ -89,20 +88,21 @@ def _is_to_be_replaced(pod: Object, live: Object) -> bool:
     return is_old and _ordinal(pod) >= _partition(live)
 
 
-def _is_stuck(pod: Object) -> bool:
-    return not _is_leaving(pod) and time.time() - _unready_since(pod) >= STUCK_SECONDS
+def _is_stuck(pod: Object, now: datetime) -> bool:
+    unready = now - _unready_since(pod)
+    return not _is_leaving(pod) and unready.total_seconds() >= STUCK_SECONDS
 
 
 def _is_leaving(pod: Object) -> bool:
     return bool(meta_of(pod).get("deletionTimestamp"))
 
 
-def _unready_since(pod: Object) -> float:
+def _unready_since(pod: Object) -> datetime:
     since: str = meta_of(pod)["creationTimestamp"]
     for condition in status_of(pod).get("conditions") or ():
         if condition["type"] == "Ready":
             since = condition.get("lastTransitionTime") or since
-    return datetime.fromisoformat(since).timestamp()
+    return datetime.fromisoformat(since)
 
 
 def _ordinal(pod: Object) -> int:
