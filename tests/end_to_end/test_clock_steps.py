@@ -20,7 +20,7 @@ from tests.clocks import MovedClock
 from tests.core.guardrails.railing import ONE, Ask, Rig, rigged
 from tests.log_lines import captured_logs
 from tests.providing import Gate, Greet, event_url, gated, ops_url, provider
-from tests.waiting import until
+from tests.waiting import is_finished, until
 
 HOUR, DAY = 3600.0, 86_400.0
 
@@ -58,6 +58,22 @@ async def test_reports_are_sent_in_time_after_the_clock_was_set_back(tmp_path: P
         await keptn.listen()
         clock.forward(31)
         assert (await keptn.task_finished(event["id"])).result == "pass"
+
+
+async def test_an_abort_is_noticed_after_the_clock_was_set_back(tmp_path: Path) -> None:
+    clock, gate = MovedClock(), Gate()
+    wait = gated(gate, timeout=HOUR, deadline=HOUR)
+    async with (
+        FakeKeptn() as keptn,
+        provider(tmp_path / "j.db", keptn, wait, clock=clock, watch_seconds=0.05) as service,
+    ):
+        event = triggered("wait")
+        await keptn.deliver(event, to=event_url(service))
+        await gate.until_entered(1)
+        clock.shift -= 5 * HOUR
+        keptn.abort(event["id"])
+        await is_finished(service.journal, event["id"])
+        assert not keptn.finished(event["id"])
 
 
 async def test_what_waits_for_its_turn_is_announced_in_time(tmp_path: Path) -> None:

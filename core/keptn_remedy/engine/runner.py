@@ -222,7 +222,11 @@ class Runner:
         is_aborted = execution.aborted or execution.id in self._aborted
         if refusal or is_aborted or not self._is_suspect(execution):
             return refusal
-        await self._factory.waiting_room.until_alone(execution.id)
+        try:
+            await self._factory.waiting_room.until_alone(execution.id)
+        except Rest as rest:
+            self._factory.waiting_room.rest(execution, rest)
+            raise
         return await self._refused_unasked(execution, 0.0)  # Keptn may have ended it meanwhile
 
     async def _refused_unasked(self, execution: Execution, max_age: float) -> Outcome | None:

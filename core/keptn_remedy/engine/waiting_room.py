@@ -12,6 +12,7 @@ from keptn_remedy.journal import Execution
 from keptn_remedy.support.clock import Clock
 
 LOOK_SECONDS = 5.0
+REST_SECONDS = 30.0
 MOST_INSIDE = 1000
 
 
@@ -47,7 +48,8 @@ class WaitingRoom:
     whoever may be what kills the process. Behind each door a slot is waited for.
 
     Whoever finds `most` inside (1,000) rests in the journal instead, and stays claimed. It is taken
-    up again once it may go on, or once there is a place where it can wait for its turn.
+    up again once it may go on, or once there is a place where it can wait for its turn. Who waits
+    for nothing but time keeps its slot instead.
     """
 
     def __init__(self, slots: Slots, clock: Clock, most: int | None = None) -> None:
@@ -97,13 +99,20 @@ class WaitingRoom:
             del self._for_turns[called]
 
     async def for_seconds(self, seconds: float) -> None:
-        """Wait for nothing but time to pass."""
-        await self._wait(asyncio.Event(), seconds)
+        """Wait for nothing but time to pass. Where there is no place, the slot is kept meanwhile:
+        so no more begin to wait than there are places and slots.
+        """
+        keeps_slot = len(self._inside) >= self._most
+        await self._wait(asyncio.Event(), seconds, keeps_slot=keeps_slot)
 
     async def until_alone(self, execution_id: str) -> None:
         """Wait until nobody else who went through this door goes on. Whoever did so makes way in
         the end, or when it waits for something else in here.
+
+        Raises:
+            Rest: there is no place. What is to be alone has begun in an earlier process.
         """
+        self._find_place(REST_SECONDS)
         called, task = asyncio.Event(), _current_task()
         self._to_be_alone[called] = None
         try:
@@ -178,18 +187,22 @@ class WaitingRoom:
             now = self._clock.monotonic()
             raise Rest(now + seconds if turn_until is None else turn_until, turn_until)
 
-    async def _wait(self, called: asyncio.Event, seconds: float) -> None:
-        task, has_slot = _current_task(), False
+    async def _wait(
+        self, called: asyncio.Event, seconds: float, *, keeps_slot: bool = False
+    ) -> None:
+        task, has_slot = _current_task(), keeps_slot
         if self._alone and self._alone[1] is task:
             self.make_way(self._alone[0])
         self._inside.add(task)
-        self._slots.lend()
+        if not has_slot:
+            self._slots.lend()
         if self._is_closed:
             cut_off(task)
         try:
             await self._clock.wait(called, seconds)
-            await self._slots.retake()
-            has_slot = True
+            if not has_slot:
+                await self._slots.retake()
+                has_slot = True
         finally:
             self._inside.discard(task)
             if not has_slot:

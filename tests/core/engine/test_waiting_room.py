@@ -103,6 +103,29 @@ async def test_who_waits_takes_no_slot_and_takes_one_again_before_it_goes_on() -
     assert waiters.slots.free == 0
 
 
+async def test_who_is_held_in_a_full_room_keeps_its_slot() -> None:
+    waiters = Waiters(slots=2)
+    waiters.room = WaitingRoom(waiters.slots, Clock(), most=1)
+    first, second = [
+        await waiters.enter(name, waiters.room.for_seconds(900)) for name in ("a", "b")
+    ]
+    assert waiters.slots.free == 1  # so one more may begin, and no further one
+    waiters.room.close()
+    await asyncio.gather(first, second, return_exceptions=True)
+    assert waiters.slots.free == 0
+    assert len(waiters.room) == 0
+
+
+async def test_who_is_to_be_alone_rests_where_the_room_is_full() -> None:
+    waiters = Waiters()
+    waiters.room = WaitingRoom(waiters.slots, Clock(), most=1)
+    held = await waiters.enter("a", waiters.room.for_seconds(900))
+    with pytest.raises(Rest):
+        await waiters.room.until_alone("b")
+    waiters.room.close()
+    await asyncio.gather(held, return_exceptions=True)
+
+
 async def test_a_closed_room_cancels_who_is_inside_and_who_enters() -> None:
     waiters = Waiters()
     inside = await waiters.for_turn("a")
