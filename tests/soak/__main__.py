@@ -30,7 +30,7 @@ from tests.processes import die_with_parent
 from tests.soak.set_clock import SHIFT_VARIABLE, WallClock
 
 SERVICES = 30
-MOST_OPEN = 300
+MOST_OPEN, SENT_AGAIN_AT_ONCE = 300, 20
 LONGEST_WORK_SECONDS = 0.1
 PAUSE_SECONDS = (0.0, 0.2)
 FAULT_SECONDS = (0.5, 3.0)
@@ -112,7 +112,7 @@ class Soak:
     async def send_events(self) -> None:
         """Send events until cancelled, a burst now and then, and none while too many are open."""
         while True:
-            if self.provider.open_executions > MOST_OPEN:
+            if self.provider.open_executions + len(self.unacknowledged) > MOST_OPEN:
                 await asyncio.sleep(1.0)
                 continue
             for _ in range(self.dice.choice((1, 1, 1, 20))):
@@ -148,7 +148,8 @@ class Soak:
         """Send again what was not acknowledged, until everything is done and told."""
         await self.provider.ready()
         while self.unacknowledged:
-            again, self.unacknowledged = self.unacknowledged, []
+            again = self.unacknowledged[:SENT_AGAIN_AT_ONCE]
+            del self.unacknowledged[:SENT_AGAIN_AT_ONCE]
             await asyncio.gather(*map(self._deliver, again))
         # A report that was lost is missed a minute later.
         for _ in range(QUIET_SECONDS):
