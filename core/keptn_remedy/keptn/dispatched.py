@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from keptn_remedy import events
 from keptn_remedy.events import Event
 from keptn_remedy.events.cloud_event import is_object
-from keptn_remedy.keptn.control_plane import ControlPlane, TaskState
+from keptn_remedy.keptn.control_plane import ControlPlane, Progress, TaskState
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,10 @@ def place_of(event: Event) -> Place:
     return Place(event.id, context, project, stage, service, event.time)
 
 
+# What it means that the task isn't the current one; Keptn before 0.18 shows no sequences.
+_OTHERWISE: Mapping[Progress | None, bool] = {"untold": True, "ended": False, "answered": False}
+
+
 class Dispatched:
     """Compares a listed trigger with the sequences of its service."""
 
@@ -39,16 +44,16 @@ class Dispatched:
         self._control_plane = control_plane
         self._source = source
 
-    async def has(self, event: Event) -> bool:
-        """Whether a provider may begin the event's task now. False where Keptn can't be asked,
-        where the sequence is paused or waits, and where we began it and lost the journal since.
+    async def has(self, event: Event) -> bool | None:
+        """Whether a provider may begin the event's task now; None where Keptn doesn't say.
+
+        Not where the sequence is paused or waits, and not where we began it and lost the journal.
         """
         place = place_of(event)
         where = place.project, place.context, place.id
         task = await self._control_plane.task(*where)
         if task is None:
-            # Keptn before 0.18 shows no sequences.
-            return await self._control_plane.progress(*where) == "untold"
+            return _OTHERWISE.get(await self._control_plane.progress(*where))
         if task.sequence not in ("triggered", "started") or task.has("started", self._source):
             return False
         return bool(task.events) or not await may_be_queued(self._control_plane, place)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import replace
 from urllib.parse import quote
 
 from yarl import URL
@@ -24,8 +23,8 @@ class ApiClient:
     """Keptn's API at one address.
 
     With credentials, after a 401, 403 or 429 nothing is sent until a pause is over, and then one
-    request first; the others get the same response again. A 401 or 403 is tried again at once where
-    the credentials have changed.
+    request first; the others get a reply without a status. A 401 or 403 is tried again at once
+    where the credentials have changed.
     """
 
     def __init__(
@@ -103,12 +102,13 @@ class _Pause:
         self._until = 0.0
 
     def refused(self) -> Reply | None:
-        """The response to a request that isn't sent; None for one that may be."""
+        """The reply to a request that isn't sent; None for one that may be."""
         if self._refusal is None:
             return None
         now = self._clock.monotonic()
         if now < self._until:
-            return replace(self._refusal, retry_after=self._until - now)
+            left, why = self._until - now, self._refusal.reason.encode()
+            return Reply(None, why, retry_after=left, is_refused=True)
         self._until = now + FIRST_PAUSE_SECONDS  # the others wait for what this one is told
         return None
 

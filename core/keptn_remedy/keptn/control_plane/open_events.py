@@ -7,13 +7,14 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from keptn_remedy.keptn.api import ApiClient, path_of
-from keptn_remedy.keptn.control_plane.answers import OpenTriggers
+from keptn_remedy.keptn.api import ApiClient, Reply, path_of
+from keptn_remedy.keptn.control_plane.answers import ErrorBody, OpenTriggers
 
 # One page must hold the whole list: every release of Keptn fills each page from its front.
 PAGE_SIZE: Final = 1_000
 # Attempts to read a list that grows meanwhile.
 READINGS: Final = 3
+MOST_SAID: Final = 200
 
 
 class Unlisted(Exception):
@@ -38,12 +39,22 @@ async def open_events(
     for _ in range(READINGS):
         reply = await api.get(path, {**query, "pageSize": str(size)})
         if reply.status != 200:
-            raise Unlisted(reply.reason, is_refused=reply.is_refused)
+            raise Unlisted(f"{reply.reason}{_hint(reply)}", is_refused=reply.is_refused)
         try:
             page = OpenTriggers.model_validate_json(reply.body)
         except ValidationError:
-            raise Unlisted("answered 200 without a list of events") from None
+            raise Unlisted(f"answered 200 without a list of events{_hint(reply)}") from None
         if page.is_last and page.total <= len(page.items):
             return page.items
         size = max(page.total, size) + PAGE_SIZE
     raise Unlisted("gives a list that grows while it is read")
+
+
+def _hint(reply: Reply) -> str:
+    """What Keptn says besides the status; where that was hardly Keptn, what may be wrong."""
+    try:
+        said = ErrorBody.model_validate_json(reply.body).message
+    except ValidationError:
+        is_elsewhere = reply.status in (200, 404) or 300 <= (reply.status or 0) < 400
+        return "; Keptn's API usually ends in /api" if is_elsewhere else ""
+    return f": {said[:MOST_SAID]}" if said else ""

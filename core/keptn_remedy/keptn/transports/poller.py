@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from keptn_remedy import events
 from keptn_remedy.events import Event
+from keptn_remedy.events.cloud_event import is_object
 from keptn_remedy.keptn.api import ApiClient
 from keptn_remedy.keptn.control_plane.open_events import Unlisted, open_events
-from keptn_remedy.keptn.dispatched import place_of
 from keptn_remedy.keptn.subscriptions import Filters, Subscription
 from keptn_remedy.keptn.transports import Accept
 from keptn_remedy.support import logs
@@ -22,22 +23,39 @@ from keptn_remedy.support.metrics import Metrics
 
 AT_ONCE = 16
 JITTER = 0.1
+# As long as the engine holds what Keptn can't be asked about (decision 17).
+UNSURE_SECONDS = 60.0
 
 Listed = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What is remembered of the listed events of one type: the ids that were passed on or never
+    will be, and since when (monotonic, in seconds) it isn't known whether Keptn has sent one out.
+    """
+
+    known: set[str] = field(default_factory=set)
+    unsure_since: dict[str, float] = field(default_factory=dict)
+
+    def forget_all_but(self, listed: Set[str]) -> None:
+        self.known &= listed
+        self.unsure_since = {i: since for i, since in self.unsure_since.items() if i in listed}
 
 
 class Poller:
     """Looks every `interval_seconds` for open events of the subscriptions, which may change.
 
     Keptn lists an event until its task is over, and also while it holds it back: `is_dispatched`
-    says whether it doesn't. An event that was passed on is remembered for as long as it is listed.
+    says whether it doesn't; after a minute without an answer the event is passed on all the same.
+    One that was passed on is remembered for as long as it is listed.
     """
 
     def __init__(
         self,
         api: ApiClient,
         subscriptions: Callable[[], Sequence[Subscription]],
-        is_dispatched: Callable[[Event], Awaitable[bool]],
+        is_dispatched: Callable[[Event], Awaitable[bool | None]],
         clock: Clock,
         metrics: Metrics,
         *,
@@ -49,8 +67,7 @@ class Poller:
         self._clock = clock
         self._metrics = metrics
         self._interval_seconds = interval_seconds
-        # By type, the ids of those that were passed on, or never will be.
-        self._known: dict[str, set[str]] = {}
+        self._seen: dict[str, _Seen] = {}
         self._failure: Unlisted | None = None
         self._stopped = asyncio.Event()
 
@@ -78,7 +95,7 @@ class Poller:
         by_type: dict[str, list[Filters]] = {}
         for subscription in self._subscriptions():
             by_type.setdefault(subscription.event_type, []).append(subscription.filters)
-        self._known = {name: ids for name, ids in self._known.items() if name in by_type}
+        self._seen = {name: self._seen.get(name, _Seen()) for name in by_type}
         failure: Unlisted | None = None
         for event_type, filters in by_type.items():
             try:
@@ -91,36 +108,41 @@ class Poller:
     async def _look_at(self, event_type: str, filters: Sequence[Filters], accept: Accept) -> None:
         query = filters[0].query if len(filters) == 1 else {}
         listed = await open_events(self._api, event_type, query)
-        by_id = {str(event.get("id")): event for event in listed}
-        known = self._known[event_type] = self._known.get(event_type, set()) & by_id.keys()
-        new = sorted(by_id.keys() - known, key=lambda id_: str(by_id[id_].get("time")))
+        by_id = {str(event.get("id")): event for event in listed if _is_ours(event, filters)}
+        seen = self._seen[event_type]
+        seen.forget_all_but(by_id.keys())
+        new = sorted(by_id.keys() - seen.known, key=lambda id_: str(by_id[id_].get("time")))
         room = asyncio.Semaphore(AT_ONCE)
 
         async def take(id_: str) -> None:
             async with room:
-                if await self._take(by_id[id_], filters, accept):
-                    known.add(id_)
+                if await self._take(id_, by_id[id_], seen, accept):
+                    seen.known.add(id_)
 
         await asyncio.gather(*map(take, new))
 
-    async def _take(self, listed: Listed, filters: Sequence[Filters], accept: Accept) -> bool:
+    async def _take(self, id_: str, listed: Listed, seen: _Seen, accept: Accept) -> bool:
         """Whether nothing more is to be done about the event."""
         try:
             # A number beyond 64 bits can't be written, and then the event can't be answered.
             event = events.read_structured(orjson.dumps(listed))
         except (events.NotACloudEvent, orjson.JSONEncodeError) as error:
             self._metrics.events("invalid").inc()
-            id_ = str(listed.get("id"))
             logs.logger().warning("not a CloudEvent", event_id=id_, detail=str(error))
             return True
-        place = place_of(event)
-        if not any(each.let_pass(place.project, place.stage, place.service) for each in filters):
-            return True
-        if not await self._is_dispatched(event):
+        if not await self._is_due(event, seen):
             return False
         receipt = await accept(event)
         self._metrics.events(receipt.kind).inc()
         return receipt.kind != "unavailable"
+
+    async def _is_due(self, event: Event, seen: _Seen) -> bool:
+        is_dispatched = await self._is_dispatched(event)
+        if is_dispatched is not None:
+            seen.unsure_since.pop(event.id, None)
+            return is_dispatched
+        now = self._clock.monotonic()
+        return now - seen.unsure_since.setdefault(event.id, now) >= UNSURE_SECONDS
 
     def _note(self, failure: Unlisted | None) -> None:
         """Tell of an outage once: when it begins, when it becomes a refusal, when it is over."""
@@ -130,3 +152,10 @@ class Poller:
                 logs.logger().info("Keptn's API gives its list of events again")
         elif before is None or before.is_refused != failure.is_refused:
             logs.logger().warning("Keptn's API gives no list of events", reason=self.trouble)
+
+
+def _is_ours(listed: Listed, filters: Sequence[Filters]) -> bool:
+    data = listed.get("data")
+    scope = data if is_object(data) else {}
+    place = [scope.get(level) for level in ("project", "stage", "service")]
+    return any(each.let_pass(*place) for each in filters)

@@ -12,8 +12,9 @@ import orjson
 import pytest
 
 from keptn_remedy import events
-from keptn_remedy.events import Event, Replies, Report
+from keptn_remedy.events import TRIGGERED, Event, Replies, Report
 from keptn_remedy.keptn.peer import peer_of
+from keptn_remedy.keptn.subscriptions import Filters, Subscription
 from keptn_remedy.keptn.transports import Blocked, Receipt, Rejected, Undelivered
 from keptn_remedy.keptn.transports.polling import UNVERIFIED, Polling
 from keptn_remedy.settings import KeptnSettings, Settings
@@ -25,6 +26,7 @@ from tests.clocks import StandingClock
 from tests.log_lines import captured_logs
 from tests.waiting import until
 
+HINT = "; Keptn's API usually ends in /api"
 REPLIES = Replies("keptn-remedy")
 CONTEXT = "5b1c3d1e-0a52-4f5f-a4ee-6d7e8f901234"
 
@@ -165,6 +167,27 @@ async def test_what_we_had_begun_before_the_journal_was_lost_does_not_run_again(
     assert await remote.look() == []
 
 
+async def test_without_an_answer_about_the_sequence_a_trigger_is_held_for_a_minute(
+    keptn: PollingKeptn, remote: Plane
+) -> None:
+    open_task(keptn, "t1")
+    keptn.fail_at("sequence-execution", 500)
+    for seconds in (0, 40, 19):
+        remote.clock.forward(seconds)
+        assert await remote.look() == []
+    remote.clock.forward(2)
+    assert await remote.look() == ["t1"]
+
+
+async def test_subscriptions_may_change(keptn: PollingKeptn, remote: Plane) -> None:
+    open_task(keptn, "t1", service="one")
+    wanted = [Subscription(TRIGGERED, Filters(services=("two",)))]
+    remote.transport._poller._subscriptions = lambda: wanted
+    assert await remote.look() == []
+    wanted.append(Subscription(TRIGGERED, Filters(services=("one",))))
+    assert await remote.look() == ["t1"]
+
+
 async def test_a_keptn_that_shows_no_sequences_is_believed_its_list() -> None:
     async with PollingKeptn("0.14") as old, plane(old.api_url) as remote:
         open_task(old, "t1")
@@ -220,9 +243,11 @@ async def test_an_outage_is_told_at_its_beginning_and_its_end(
     ("answer", "reason"),
     [
         ({"status": 503}, "answered 503"),
-        ({"status": 301, "headers": {"Location": "/bridge"}}, "answered 301"),
-        ({"body": b"<html>log in</html>"}, "answered 200 without a list of events"),
-        ({"json": {"message": "no"}, "status": 401}, "answered 401"),
+        ({"status": 301, "headers": {"Location": "/bridge"}}, f"answered 301{HINT}"),
+        ({"body": b"<html>"}, f"answered 200 without a list of events{HINT}"),
+        ({"status": 404, "body": b"404 page not found"}, f"answered 404{HINT}"),
+        ({"status": 404, "json": {"message": "no such project"}}, "answered 404: no such project"),
+        ({"status": 401, "json": {"message": "unauthorized"}}, "answered 401: unauthorized"),
     ],
 )
 async def test_what_gives_no_list_says_why(
@@ -302,6 +327,18 @@ async def test_an_answer_says_what_becomes_of_the_report(
             await remote.transport.send(report())
     assert type(caught.value) is kind
     assert getattr(caught.value, "doubtful", None) is doubtful
+
+
+async def test_a_report_that_meets_a_pause_waits_for_its_end(api: HttpPeer) -> None:
+    api.answer(403)
+    async with plane(f"{api.url}/api") as remote:
+        await remote.look()
+        with pytest.raises(Undelivered, match="answered 403") as caught:
+            await remote.transport.send(report())
+    assert type(caught.value) is Undelivered
+    assert caught.value.retry_after is not None
+    assert 0 < caught.value.retry_after < 1.3
+    assert not caught.value.doubtful
 
 
 async def test_an_answer_that_is_cut_off_leaves_doubt(api: HttpPeer) -> None:
