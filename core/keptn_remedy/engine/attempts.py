@@ -189,7 +189,8 @@ class Attempts:
         return isinstance(error, (TemporaryError, *_PASSING))
 
     def _is_too_late(self, state: RetryCallState) -> bool:
-        return self._runtime.clock.monotonic() + state.upcoming_sleep >= self._last_moment()
+        next_one = self._runtime.clock.monotonic() + state.upcoming_sleep
+        return not next_one < self._last_moment()  # also where an author's pause is not a number
 
     def _pause(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None

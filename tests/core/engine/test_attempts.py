@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import threading
 import time
@@ -26,6 +27,7 @@ from keptn_remedy import (
 )
 from keptn_remedy.action import AnyAction
 from keptn_remedy.engine.plans import checked_plan
+from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing import ImpatientClock, http_peer, run_action, triggered
 from tests.log_lines import captured_logs
 
@@ -110,6 +112,13 @@ async def test_no_attempt_begins_after_the_deadline() -> None:
     assert outcome.message == "down (after 3 attempts)"
     assert clock.slept == [40, 40]
     assert attempts == [1, 2, 3]
+
+
+@pytest.mark.parametrize("delay", [math.nan, math.inf])
+async def test_a_pause_that_would_never_end_is_not_begun(delay: float) -> None:
+    action, attempts = raising(TemporaryError("busy", delay=delay))
+    assert await run_action(action, clock=Clock()) == Outcome.errored("busy")
+    assert attempts == [1]
 
 
 async def test_an_attempt_that_hangs_is_cut_off_and_repeated() -> None:
