@@ -9,9 +9,11 @@ from typing import Any
 
 from keptn_remedy.engine.crew import CANCEL_SECONDS, Crew
 from keptn_remedy.engine.overdue import Overdue
+from keptn_remedy.engine.reporting import Reporting
 from keptn_remedy.engine.slots import Slots
 from keptn_remedy.engine.waiting_room import Rest, Rested, WaitingRoom
-from keptn_remedy.journal import Execution, Executions, JournalError
+from keptn_remedy.events import ActionTriggered
+from keptn_remedy.journal import Execution, Journal, JournalError
 from keptn_remedy.journal.feed import Feed
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
@@ -22,6 +24,7 @@ ANNOUNCE_AFTER_SECONDS = 300.0
 ANNOUNCE_EVERY_SECONDS = 10.0
 ANNOUNCE_AT_ONCE = 200
 TAKE_UP_EVERY_SECONDS = 0.5
+BEGINNING_SECONDS = 0.005
 
 
 class Dispatcher:
@@ -33,9 +36,10 @@ class Dispatcher:
 
     def __init__(
         self,
-        journal: Executions,
+        journal: Journal,
         run: Callable[[Execution], Coroutine[Any, Any, object]],
         announce: Callable[[Execution], Awaitable[bool]],
+        reporting: Reporting,
         *,
         slots: Slots,
         waiting_room: WaitingRoom,
@@ -46,6 +50,7 @@ class Dispatcher:
         self._journal = journal
         self._run = run
         self._announce = announce
+        self._reporting = reporting
         self._slots = slots
         self._waiting_room = waiting_room
         self._clock = clock
@@ -53,6 +58,8 @@ class Dispatcher:
         self._running: dict[str, Execution] = {}
         self._crew = Crew[Execution]("executions", self._note_end)
         self._draining = False
+        # How many are being stored that begin by the same step.
+        self._beginning = 0
         self._feed = Feed(
             journal.claim, self._start, journal.release, room=self._free_slots, clock=clock
         )
@@ -74,9 +81,40 @@ class Dispatcher:
         """The execution that a task carries out."""
         return self._crew.thing_of(task)
 
-    def offer(self, execution: Execution) -> None:
-        """Start a stored execution, at once or when its turn comes."""
-        self._feed.offer(execution)
+    async def accept(self, trigger: ActionTriggered, action: str) -> bool:
+        """Store a trigger, and start its execution at once, or when its turn comes. False: its id
+        is known.
+
+        Raises:
+            JournalError: it could not be stored.
+        """
+        if self._feed.is_open:
+            return await self._accept_and_begin(trigger, action)
+        execution = await self._journal.accept(trigger, action)
+        if execution:
+            self._feed.offer(execution)
+        return execution is not None
+
+    async def _accept_and_begin(self, trigger: ActionTriggered, action: str) -> bool:
+        """Begin by the step that stores it: lane and slot are free, and are kept meanwhile."""
+        self._slots.take()
+        self._beginning += 1
+        begun = None
+        try:
+            started = self._reporting.started(trigger)
+            begun = await self._journal.accept_and_begin(trigger, action, started)
+        finally:
+            self._beginning -= 1
+            if begun is None or begun.started is None:
+                self._give_slot_back()
+        if begun is None:
+            return False
+        if begun.started is None:
+            self._feed.offer(begun.execution)
+        else:
+            self._carry_out(begun.execution)
+            self._reporting.send(begun.started)
+        return True
 
     async def run(self) -> None:
         """Fetch executions that wait or rest in the journal whenever they may run, until
@@ -133,6 +171,8 @@ class Dispatcher:
         wait are cancelled at once.
         """
         self._waiting_room.close()
+        while self._beginning:
+            await self._clock.sleep(BEGINNING_SECONDS)
         await self._crew.drain(seconds, cancel_seconds)
 
     def _free_slots(self) -> int:
@@ -155,5 +195,8 @@ class Dispatcher:
         if error and not isinstance(error, Rest):
             fields = logs.execution_fields(execution.trigger, execution.action)
             logs.logger().error("the runner failed", **fields, exc_info=error)
+        self._give_slot_back()
+
+    def _give_slot_back(self) -> None:
         if self._slots.give_back():
             self._feed.note_room()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from keptn_remedy.events import Replies, Report
+from keptn_remedy.events import ActionTriggered, Replies, Report
 from keptn_remedy.journal import Ending, Execution, Unsent
 from keptn_remedy.support.clock import Clock
 
@@ -26,6 +26,10 @@ class Reporting:
     send: Callable[[Unsent], None]
     error_log: ErrorLog = "always"
     answers_aborted: bool = False
+
+    def started(self, trigger: ActionTriggered) -> Report:
+        """The `started` of an execution that begins now."""
+        return self.replies.started(trigger, self.clock.utc())
 
     def of_end(self, execution: Execution, ending: Ending, attempts: int) -> list[Report]:
         """The `finished` of an execution, and the `log.error` that follows where one is due."""

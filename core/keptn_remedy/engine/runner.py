@@ -112,7 +112,7 @@ class Runner:
                 running = NotTaken(execution, self._runtime, refusal)
             aborted = execution.aborted or self._aborted.get(execution.id)
             if aborted is None:
-                if not execution.has_begun:
+                if not (execution.is_begun or execution.has_begun):
                     await self._begin(execution)
                 aborted = self._aborted.get(execution.id)  # an abort may have come meanwhile
             ending, is_in_time = await self._until_finished(running, aborted)
@@ -177,7 +177,7 @@ class Runner:
         except TaskEnded as ended:
             self.abort(execution.id, ended.reason)
             return False
-        started = self._reporting.replies.started(execution.trigger, self._runtime.clock.utc())
+        started = self._reporting.started(execution.trigger)
         if unsent := await self._runtime.journal.announce(execution, started):
             self._reporting.send(unsent)
         return True
@@ -252,7 +252,7 @@ class Runner:
 
     async def _begin(self, execution: Execution) -> None:
         journal, clock = self._runtime.journal, self._runtime.clock
-        started = self._reporting.replies.started(execution.trigger, clock.utc())
+        started = self._reporting.started(execution.trigger)
         if unsent := await insist(partial(journal.begin, execution, started), clock.sleep):
             self._reporting.send(unsent)
 

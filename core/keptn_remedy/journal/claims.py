@@ -55,6 +55,23 @@ class Claims(Generic[K]):
         """Hold it, if nothing of its group is held."""
         return group not in self._sizes and self.take(group, key)
 
+    def reserve(self, group: str) -> bool:
+        """Keep a group for what has no key yet; False if something of it is held. `fill` or
+        `give_up` must follow.
+        """
+        if group in self._sizes:
+            return False
+        self._sizes[group] = 1
+        return True
+
+    def fill(self, group: str, key: K) -> None:
+        """Hold what the group was reserved for."""
+        self._held[key] = group
+
+    def give_up(self, group: str) -> None:
+        """Reserve the group no more."""
+        self._leave(group)
+
     def take_found(self, group: str, key: K) -> bool:
         """As `take_alone`, for what a look found. What was dropped since it began is not taken: it
         may have been delivered or finished, after the look saw it.
@@ -68,10 +85,13 @@ class Claims(Generic[K]):
             return None
         if self._looks:
             self._dropped.add(key)
+        self._leave(group)
+        return group
+
+    def _leave(self, group: str) -> None:
         self._sizes[group] -= 1
         if not self._sizes[group]:
             del self._sizes[group]
-        return group
 
     @contextmanager
     def looking(self) -> Generator[None]:

@@ -19,11 +19,12 @@ from keptn_remedy.journal.ages import surely_before
 from keptn_remedy.journal.claims import Claims
 from keptn_remedy.journal.errors import JournalError, TaskEnded
 from keptn_remedy.journal.frontier import Frontier
-from keptn_remedy.journal.group_commit import Statement
+from keptn_remedy.journal.group_commit import Statement, Written
 from keptn_remedy.journal.reports import SqliteReports
 from keptn_remedy.journal.sqlite_file import json_list, owed
 from keptn_remedy.journal.undos import ABORTED, FAILED_VERIFICATION, PROBLEM_CLOSED
 from keptn_remedy.journal.values import (
+    Begun,
     Claimed,
     ClosedTask,
     Ending,
@@ -48,18 +49,48 @@ class SqliteExecutions(SqliteReports):
 
     async def accept(self, trigger: ActionTriggered, action: str) -> Execution | None:
         now = self._now()
-        try:
-            written = await self._write((sql.ACCEPT, _accepted(trigger, action, now)))
-        except JournalError as error:
-            self._unacceptable, self._refused_event = str(error), trigger.id
-            self._frontier.doubt()  # it may be on disk all the same
-            raise
+        written = await self._store(trigger, (sql.ACCEPT, _accepted(trigger, action, now)))
         if not written.rows:
             return None
         trigger.put_away(self._find)
         # A look may have been quicker: then the execution is its to start.
         is_claimed = self._claims.take_alone(lane(trigger), written.last_row)
         return Execution(written.last_row, trigger, action, accepted_at=now, is_claimed=is_claimed)
+
+    async def accept_and_begin(
+        self, trigger: ActionTriggered, action: str, started: Report
+    ) -> Begun | None:
+        group = lane(trigger)
+        # Before it is stored: what comes next must not begin beside it, nor a look find it.
+        if not self._claims.reserve(group):
+            waiting = await self.accept(trigger, action)
+            return Begun(waiting, None) if waiting else None
+        now, seq = self._now(), 0
+        try:
+            written = await self._store(
+                trigger,
+                (sql.ACCEPT_BEGUN, _accepted(trigger, action, now)),
+                (sql.OWE_IF_CHANGED, owed(started, now)),
+            )
+            seq = written.first_row if written.rows else 0
+        finally:
+            if seq:
+                self._claims.fill(group, seq)
+            else:
+                self._frontier.give_up(group)
+        if not seq:
+            return None
+        trigger.put_away(self._find)
+        execution = Execution(seq, trigger, action, accepted_at=now, is_claimed=True, is_begun=True)
+        return Begun(execution, self._claimed_report(written.last_row, started, now, action))
+
+    async def _store(self, trigger: ActionTriggered, *statements: Statement) -> Written:
+        try:
+            return await self._write(*statements)
+        except JournalError as error:
+            self._unacceptable, self._refused_event = str(error), trigger.id
+            self._frontier.doubt()  # it may be on disk all the same
+            raise
 
     async def rehearse(self) -> None:
         # A damaged page stands in the way of some ids alone: that of the refused event, first.

@@ -62,11 +62,16 @@ class Feed(Generic[T]):
         """Whether the journal holds something to be passed on; true as well while nobody knows."""
         return self._is_left or self._arrived is not None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a claimed item that is offered now is started at once."""
+        return not self.is_left and self._room() > 0
+
     def offer(self, item: T) -> None:
         """Start what was just stored, at once or when its turn comes."""
         if self._arrived is not None:
             self._arrived.append(item)
-        elif item.is_claimed and not self.is_left and self._room() > 0:
+        elif item.is_claimed and self.is_open:
             self._start(item)
         else:
             self._leave(item)

@@ -117,6 +117,13 @@ class Frontier:
             self._followed.discard(lane)
             self._free[lane] = None
 
+    def give_up(self, lane: str) -> None:
+        """What a lane was reserved for is not to be held."""
+        self._claims.give_up(lane)
+        if lane in self._followed:
+            self._followed.discard(lane)
+            self._free[lane] = None
+
     def look(self, limit: int) -> Look:
         """The next look. `take` or `give_back` must follow."""
         lanes = list(islice(self._free, MOST_LANES))

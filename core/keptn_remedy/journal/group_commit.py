@@ -22,13 +22,16 @@ ENOUGH = 32
 
 
 class Written(NamedTuple):
-    """The rows that a change's first statement touched, and the last row that it inserted."""
+    """The rows that a change's first statement touched, the row that it inserted, and the last row
+    that the change inserted.
+    """
 
     rows: int
+    first_row: int
     last_row: int
 
 
-_NOTHING = Written(0, 0)
+_NOTHING = Written(0, 0, 0)
 
 
 @dataclass(slots=True)
@@ -198,12 +201,12 @@ def _commit(connection: sqlite3.Connection, batch: list[_Change]) -> None:
             continue
         if change.is_rehearsal:
             cursor.execute("SAVEPOINT rehearsal")
-        rows = None
+        rows = first_row = None
         for sql, bound in change.statements:
             cursor.execute(sql, bound)
             if rows is None:
-                rows = cursor.rowcount
-        change.result = Written(rows or 0, cursor.lastrowid or 0)
+                rows, first_row = cursor.rowcount, cursor.lastrowid
+        change.result = Written(rows or 0, first_row or 0, cursor.lastrowid or 0)
         if change.is_rehearsal:
             cursor.execute("ROLLBACK TO rehearsal")
             cursor.execute("RELEASE rehearsal")

@@ -14,6 +14,7 @@ from keptn_remedy.events import ActionTriggered, Report
 from keptn_remedy.journal.values import (
     Alike,
     Backlog,
+    Begun,
     Claimed,
     ClosedTask,
     Cursor,
@@ -105,6 +106,14 @@ class Triggers(Protocol):
 
         The execution is claimed by the same step, unless another of its lane is: then it waits in
         the journal until `claim` finds it.
+        """
+        ...
+
+    async def accept_and_begin(
+        self, trigger: ActionTriggered, action: str, started: Report
+    ) -> Begun | None:
+        """As `accept` and `begin` in one step, unless an execution of its lane is claimed: then it
+        is only accepted. None when its id is known.
         """
         ...
 

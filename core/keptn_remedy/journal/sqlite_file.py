@@ -16,7 +16,7 @@ import orjson
 from keptn_remedy.events import Report
 from keptn_remedy.journal import rows
 from keptn_remedy.journal.errors import JournalError, in_words
-from keptn_remedy.journal.group_commit import GroupCommit, Statement
+from keptn_remedy.journal.group_commit import GroupCommit, Statement, Written
 from keptn_remedy.journal.lock import Lock, connect
 from keptn_remedy.journal.statements import TRIGGER
 from keptn_remedy.journal.values import Execution
@@ -80,7 +80,7 @@ class SqliteFile:
             raise JournalError("the journal was opened for reading")
         return self._writing
 
-    def _write(self, *statements: Statement) -> asyncio.Future[Any]:
+    def _write(self, *statements: Statement) -> asyncio.Future[Written]:
         return self._writer.write(*statements)
 
     def _run(self, work: Callable[[sqlite3.Cursor], T]) -> asyncio.Future[T]:

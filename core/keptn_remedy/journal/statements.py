@@ -13,6 +13,12 @@ ACCEPT = """
 INSERT INTO executions (id, lane, action, context, project, stage, service, accepted_at, event)
 VALUES (:id, :lane, :action, :context, :project, :stage, :service, :now, :event)
 ON CONFLICT (id) DO NOTHING"""
+ACCEPT_BEGUN = """
+INSERT INTO executions (id, lane, action, context, project, stage, service, accepted_at, event,
+    state, started_at, runs)
+VALUES (:id, :lane, :action, :context, :project, :stage, :service, :now, :event,
+    'started', :now, 1)
+ON CONFLICT (id) DO NOTHING"""
 _REPORT = "INSERT INTO reports (execution, kind, event, created_at, due_at)"
 _OWED = ":execution, :kind, :event, :now, :now"
 OWE_STARTED = f"""

@@ -78,7 +78,7 @@ class Execution:
     the Unix time, in seconds, at which its trigger was stored. `handle` is the journal's own, and
     nobody else reads it. `is_claimed`: it is this process's to carry out. `has_begun`: it began in
     this process, and rested in the journal since; until `turn_until`, by the monotonic clock, it
-    waits for a turn.
+    waits for a turn. `is_begun`: the step that stored it stored its begin as well.
     """
 
     handle: int
@@ -93,6 +93,7 @@ class Execution:
     accepted_at: float = 0.0
     is_claimed: bool = False
     has_begun: bool = False
+    is_begun: bool = False
     turn_until: float | None = None
 
     @property
@@ -266,6 +267,15 @@ class Unsent:
     def chain(self) -> str:
         """What is delivered one after the other: the reports of one execution."""
         return chain(self.report.execution, self.handle)
+
+
+class Begun(NamedTuple):
+    """An execution that was accepted, and the `started` that is owed since; None where it has not
+    begun, as its lane is taken.
+    """
+
+    execution: Execution
+    started: Unsent | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from keptn_remedy.action import BaseAction
 from keptn_remedy.events import ActionTriggered, Event
 from keptn_remedy.guardrails.guard import scope_of
 from keptn_remedy.guardrails.matching import InForce
-from keptn_remedy.journal import Execution, Journal, JournalError
+from keptn_remedy.journal import JournalError, Undos
 from keptn_remedy.keptn.transports import Receipt
 from keptn_remedy.registry import Entry, Registry
 from keptn_remedy.support import logs
@@ -19,22 +19,23 @@ class Intake:
     """Decides what is done with each event. Triggers of actions that we don't have get no reply,
     so several providers can share one Keptn.
 
-    `policy` holds the rules in force. `offer` is called with each execution once it is stored.
+    `policy` holds the rules in force. `accept` stores a trigger with the name of its action, and
+    has it carried out; it returns False where the trigger is known.
     `abort_by_event` aborts the executions whose sequence the event ends, and returns their ids.
     """
 
     def __init__(
         self,
         registry: Registry,
-        journal: Journal,
+        journal: Undos,
         policy: InForce,
-        offer: Callable[[Execution], None],
+        accept: Callable[[ActionTriggered, str], Awaitable[bool]],
         abort_by_event: Callable[[Event], Awaitable[Sequence[str]]],
     ) -> None:
         self._registry = registry
         self._journal = journal
         self._policy = policy
-        self._offer = offer
+        self._accept = accept
         self._abort_by_event = abort_by_event
 
     async def accept(self, event: Event) -> Receipt:
@@ -59,11 +60,8 @@ class Intake:
             return _ignored(trigger.id, f"the action {action} leaves it to other providers")
         if rule := self._ignoring_rule(trigger, action):
             return _ignored(trigger.id, f"rule {rule!r} leaves it to other providers")
-        execution = await self._journal.accept(trigger, action)
-        if execution is None:
-            return Receipt("duplicate", trigger.id)
-        self._offer(execution)
-        return Receipt("accepted", trigger.id)
+        is_new = await self._accept(trigger, action)
+        return Receipt("accepted" if is_new else "duplicate", trigger.id)
 
     def _why_not_ours(self, trigger: ActionTriggered) -> str:
         known = self._registry.meant_by(trigger)

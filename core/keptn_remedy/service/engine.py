@@ -126,6 +126,7 @@ def build_engine(
         journal,
         runner.run,
         runner.announce,
+        reporting,
         slots=slots,
         waiting_room=waiting_room,
         overdue=overdue,

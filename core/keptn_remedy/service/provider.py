@@ -74,7 +74,7 @@ class Service:
             base.registry,
             base.journal,
             base.policy,
-            self.engine.dispatcher.offer,
+            self.engine.dispatcher.accept,
             self._aborted_tasks.abort_by_event,
         )
         self._signs_of_life = SignsOfLife(

@@ -15,10 +15,11 @@ from structlog.testing import capture_logs
 from keptn_remedy import Outcome, events
 from keptn_remedy.engine.dispatcher import ANNOUNCE_AFTER_SECONDS, Dispatcher
 from keptn_remedy.engine.overdue import Overdue
+from keptn_remedy.engine.reporting import Reporting
 from keptn_remedy.engine.slots import Slots
 from keptn_remedy.engine.waiting_room import WaitingRoom
 from keptn_remedy.events import Replies
-from keptn_remedy.journal import Ending, Execution
+from keptn_remedy.journal import Ending, Execution, JournalError, Unsent
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.testing import triggered
@@ -37,17 +38,19 @@ class Yard:
         self.order: dict[str, list[str]] = defaultdict(list)
         self.ran: list[str] = []
         self.announced: list[str] = []
+        self.sent: list[Unsent] = []
         self.inside: set[str] = set()
         self.most = 0
         self.hold = asyncio.Event()
         self.hold.set()
         self.ignores_cancellation = False
         self.is_holding = False
-        slots = Slots(max_concurrent)
+        self.slots = slots = Slots(max_concurrent)
         self.dispatcher = Dispatcher(
             journal,
             self._run,
             self._announce,
+            Reporting(REPLIES, self.clock, self.sent.append),
             clock=self.clock,
             slots=slots,
             waiting_room=WaitingRoom(slots, self.clock),
@@ -60,9 +63,10 @@ class Yard:
         self.inside.add(execution.lane)
         self.most = max(self.most, len(self.inside))
         try:
-            await self.journal.begin(
-                execution, REPLIES.started(execution.trigger, self.clock.utc())
-            )
+            if not execution.is_begun:
+                await self.journal.begin(
+                    execution, REPLIES.started(execution.trigger, self.clock.utc())
+                )
             await self._held()
             self.order[execution.trigger.service].append(execution.id)
             self.ran.append(execution.id)
@@ -85,15 +89,17 @@ class Yard:
         self.announced.append(execution.id)
         return True
 
-    async def arrive(self, event_id: str, service: str) -> None:
+    async def arrive(self, event_id: str, service: str) -> bool:
         trigger = events.stored_trigger(
             orjson.dumps(triggered("wait", id=event_id, service=service))
         )
-        if execution := await self.journal.accept(trigger, "wait"):
-            self.dispatcher.offer(execution)
+        return await self.dispatcher.accept(trigger, "wait")
 
     async def until_ran(self, count: int) -> None:
         await until(lambda: len(self.ran) >= count)
+
+    async def until_idle(self) -> None:
+        await until(lambda: self.dispatcher._feed.is_open and not self.dispatcher.running)
 
 
 @asynccontextmanager
@@ -168,7 +174,7 @@ async def test_after_a_backlog_new_executions_start_straight_from_memory_again(
     async with yard(tmp_path, max_concurrent=2) as it:
         await asyncio.gather(*(it.arrive(str(n), f"service {n}") for n in range(40)))
         await it.until_ran(40)
-        await until(lambda: not it.dispatcher._feed.is_left and not it.dispatcher.running)
+        await it.until_idle()
         await it.arrive("straight", "carts")
         assert "straight" in it.dispatcher._running
 
@@ -200,6 +206,71 @@ async def test_an_execution_that_waits_too_long_is_announced_once(tmp_path: Path
         assert it.announced == ["1", "2"]
         it.hold.set()
         await it.until_ran(3)
+
+
+async def test_what_starts_at_once_is_stored_begun_and_owes_its_started(tmp_path: Path) -> None:
+    async with yard(tmp_path) as it:
+        await it.arrive("earlier", "carts")
+        await it.until_ran(1)
+        await it.until_idle()
+        it.sent.clear()
+        it.hold.clear()
+        assert await it.arrive("1", "carts")
+        assert [(unsent.report.kind, unsent.report.execution) for unsent in it.sent] == [
+            ("started", "1")
+        ]
+        assert (record := await it.journal.record("1"))
+        assert record.state == "started"
+        assert record.undelivered[0].kind == "started"
+        assert it.dispatcher.running == 1
+        it.hold.set()
+        await it.until_ran(2)
+
+
+async def test_a_known_trigger_takes_no_slot_and_no_lane(tmp_path: Path) -> None:
+    async with yard(tmp_path, max_concurrent=1) as it:
+        await it.arrive("1", "carts")
+        await it.until_ran(1)
+        await it.until_idle()
+        assert not await it.arrive("1", "carts")
+        assert it.slots.free == 1
+        await it.arrive("2", "carts")
+        await it.until_ran(2)
+
+
+async def test_what_can_not_be_stored_takes_no_slot_and_no_lane(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with yard(tmp_path, max_concurrent=1) as it:
+        await it.arrive("1", "carts")
+        await it.until_ran(1)
+        await it.until_idle()
+        with monkeypatch.context() as failing:
+
+            def fail(*statements: object) -> None:
+                raise JournalError("the disk is full")
+
+            failing.setattr(it.journal, "_write", fail)
+            with pytest.raises(JournalError):
+                await it.arrive("2", "carts")
+        assert it.slots.free == 1
+        await it.arrive("3", "carts")
+        await it.until_ran(2)
+
+
+async def test_what_is_being_stored_as_begun_is_carried_out_before_the_drain_ends(
+    tmp_path: Path,
+) -> None:
+    async with yard(tmp_path) as it:
+        await it.arrive("1", "carts")
+        await it.until_ran(1)
+        await it.until_idle()
+        arriving = asyncio.create_task(it.arrive("2", "carts"))
+        await asyncio.sleep(0)
+        it.dispatcher.stop_starting()
+        await it.dispatcher.drain(60)
+        assert it.ran == ["1", "2"]
+        await arriving
 
 
 async def test_nothing_is_started_while_draining_and_nothing_is_lost(tmp_path: Path) -> None:
