@@ -14,8 +14,6 @@ from keptn_remedy.guardrails.defaults import ReplicaSettings
 from keptn_remedy.guardrails.matching import Fixed, InForce, Resolved, Scope
 from keptn_remedy.guardrails.rails import (
     GLOBAL_STOP,
-    RAILS,
-    STANDING,
     Case,
     Refusal,
     first_refusal,
@@ -25,6 +23,7 @@ from keptn_remedy.journal import Admissions, Arm, Effect, Execution, History, Pa
 from keptn_remedy.support.clock import Clock
 
 _STRICTNESS = ("act", "approve", "dry-run")
+HELD_UP_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +107,14 @@ class Guard:
         if plan is None and self.policy.rules.is_default:
             return self.paused()  # no rail counts plain actions without a policy
         services = await self._services(execution, plan)
-        request = self._request(execution, plan, services, approved=approved, dry_run=dry_run)
-        return await insist(lambda: self.journal.admit(execution, plan, *request), self.clock.sleep)
+
+        async def ask() -> Objection | None:
+            request = self._request(execution, plan, services, approved=approved, dry_run=dry_run)
+            if not isinstance(request, AdmissionRequest):
+                return request
+            return await self.journal.admit(execution, plan, *request)
+
+        return await insist(ask, self.clock.sleep)
 
     def _request(
         self,
@@ -119,17 +124,14 @@ class Guard:
         *,
         approved: bool,
         dry_run: bool,
-    ) -> AdmissionRequest:
+    ) -> AdmissionRequest | Objection:
+        """What the journal is asked; or the objection that needs no history."""
+        rules, asked_at = self.policy.rules, self.clock.now()
         touched = self._touched(execution, plan)
         changes_nothing = plan is not None and not plan.changes
-        rails = STANDING if changes_nothing else RAILS
         strictest = max((each.rules for each in touched), key=_strictness)
 
-        def decide(history: History) -> Objection | None:
-            # Another process may have paused since this one last looked.
-            pause = self.pauses.current or history.pause()
-            cases = self._cases(execution, plan, touched, pause, services)
-            refusal = first_refusal(cases, history, rails)
+        def objection(refusal: Refusal | None) -> Objection | None:
             if dry_run or strictest.mode == "dry-run":
                 rule = "REMEDY_DRY_RUN" if dry_run else strictest.rule("mode")
                 return DryRun(rule, refusal)
@@ -137,9 +139,30 @@ class Guard:
                 return refusal
             return _approval_needed(strictest)
 
+        def refusal_by(history: History) -> Refusal | None:
+            # Another process may have paused since this one last looked.
+            if refusal := _refused_by(self.pauses.current or history.pause()):
+                return refusal
+            now_touched = touched
+            if self.policy.rules is not rules or self._is_long_ago(asked_at):
+                now_touched = self._touched(execution, plan)
+                if refusal := first_refusal(self._cases(execution, plan, now_touched), None):
+                    return refusal
+            if changes_nothing:
+                return None
+            cases = self._cases(execution, plan, now_touched, services=services)
+            return first_refusal(cases, history)
+
+        pause = self.pauses.current
+        if refusal := first_refusal(self._cases(execution, plan, touched, pause), None):
+            return objection(refusal) or refusal
         context = execution.trigger.context
         effects = [] if changes_nothing else [_effect(each, context) for each in touched]
-        return AdmissionRequest(effects, decide)
+        return AdmissionRequest(effects, lambda history: objection(refusal_by(history)))
+
+    def _is_long_ago(self, asked_at: float) -> bool:
+        """Whether the calendar may say something else than then: the journal was held up."""
+        return self.clock.now() - asked_at > HELD_UP_SECONDS
 
     async def still_allowed(self, execution: Execution, plan: Plan | None) -> Refusal | None:
         """Why a plan that an earlier process admitted may no longer be applied; None if it may.
@@ -148,7 +171,7 @@ class Guard:
         """
         pause = await self._pause_in_force()
         cases = self._cases(execution, plan, self._touched(execution, plan), pause)
-        return first_refusal(cases, None, STANDING)
+        return first_refusal(cases, None)
 
     def paused(self) -> Refusal | None:
         """The refusal of anything that acts during a pause that this process knows of."""
@@ -189,25 +212,26 @@ class Guard:
         execution: Execution,
         plan: Plan | None,
         touched: Sequence[Touched],
-        pause: Pause | None,
+        pause: Pause | None = None,
         services: int | None = None,
     ) -> list[Case]:
         now, wall_ahead = self.clock.now(), self.clock.wall_ahead
         context = execution.trigger.context
         targets = frozenset([each.scope.target or "" for each in touched])
+        replicas = plan.replicas if plan else None
         return [
             Case(
-                scope=each.scope,
-                rules=each.rules,
-                target=each.scope.target or "",
-                context=context,
-                now=now,
-                wall_ahead=wall_ahead,
-                changes=each.changes,
-                targets=targets,
-                replicas=plan.replicas if plan else None,
-                pause=pause,
-                services=services,
+                each.scope,
+                each.rules,
+                each.scope.target or "",
+                context,
+                now,
+                wall_ahead,
+                each.changes,
+                targets,
+                replicas,
+                pause,
+                services,
             )
             for each in touched
         ]

@@ -56,9 +56,11 @@ class Rate(NamedTuple):
     alike: Alike = Alike()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Resolved:
-    """The settings for one scope. None and `()` mean no limit; durations are in seconds."""
+    """The settings for one scope. None and `()` mean no limit; durations are in seconds. Each is
+    equal to itself alone, so that what is worked out for it can be kept by it.
+    """
 
     decision: Literal["allow", "deny", "ignore"]
     mode: Literal["act", "dry-run", "approve"]

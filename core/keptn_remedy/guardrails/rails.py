@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import product
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from keptn_remedy.action import Change, Denied
 from keptn_remedy.guardrails import calendar
-from keptn_remedy.guardrails.matching import Rate, Resolved, Scope, alike_in
+from keptn_remedy.guardrails.matching import REMEMBERED, Rate, Resolved, Scope, alike_in
 from keptn_remedy.guardrails.replica_sizes import broken_limit, sizes
 from keptn_remedy.guardrails.units import counted, in_words
 from keptn_remedy.journal import History, Pause
@@ -78,13 +78,15 @@ class Refusal(Denied):
 class Rail:
     """One guard-rail. `setting` is the rule's setting behind its refusals.
 
-    `check` gets the history of admitted executions; None where `needs_history` is false.
+    `check` gets the history of admitted executions; None where `needs_history` is false. `is_set`
+    tells whether it may refuse anything under these rules, by whether the action is a planned one.
     """
 
     name: str
     setting: str
     check: Callable[[Case, Any], No | None]
     needs_history: bool = True
+    is_set: Callable[[Resolved, bool], object] = lambda rules, planned: True
 
 
 def _pause(case: Case, _: object) -> No | None:
@@ -227,20 +229,33 @@ def _at_once(case: Case, history: History) -> No | None:
     )
 
 
+def _sets(setting: str) -> Callable[[Resolved, bool], object]:
+    return lambda rules, planned: getattr(rules, setting) is not None
+
+
 RAILS: Sequence[Rail] = (
     Rail("pause", "", _pause, needs_history=False),
-    Rail("decision", "decision", _decision, needs_history=False),
-    Rail("target", "", _target, needs_history=False),
-    Rail("calendar", "windows", _calendar, needs_history=False),
-    Rail("targets", "targets_at_most", _targets, needs_history=False),
-    Rail("replicas", "replicas_at_most", _replicas, needs_history=False),
-    Rail("suspended", "suspend_after", _suspended),
+    Rail("decision", "decision", _decision, False, lambda rules, _: rules.decision != "allow"),
+    # A plain action has the service as its one target, and no replicas.
+    Rail("target", "", _target, False, lambda _, planned: planned),
+    Rail(
+        "calendar", "windows", _calendar, False, lambda rules, _: rules.windows or rules.blackouts
+    ),
+    Rail("targets", "targets_at_most", _targets, False, _sets("targets_at_most")),
+    Rail("replicas", "replicas_at_most", _replicas, False, lambda _, planned: planned),
+    Rail("suspended", "suspend_after", _suspended, is_set=_sets("suspend_after")),
+    # It is the earlier execution's rule that has a target settle.
     Rail("settling", "settle", _settling),
-    Rail("cooldown", "cooldown", _cooldown),
-    Rail("once-within", "once_within", _once_within),
-    Rail("at-most", "at_most", _at_most),
-    Rail("storm", "storm", _storm),
-    Rail("at-once", "at_once", _at_once),
+    Rail("cooldown", "cooldown", _cooldown, is_set=_sets("cooldown")),
+    Rail("once-within", "once_within", _once_within, is_set=_sets("once_within")),
+    Rail("at-most", "at_most", _at_most, is_set=lambda rules, _: rules.at_most),
+    Rail("storm", "storm", _storm, is_set=_sets("storm")),
+    Rail(
+        "at-once",
+        "at_once",
+        _at_once,
+        is_set=lambda rules, planned: planned and rules.at_once is not None,
+    ),
 )
 """The order of the checks; the first refusal is reported.
 
@@ -248,18 +263,35 @@ RAILS: Sequence[Rail] = (
 """
 
 STANDING = tuple(rail for rail in RAILS if not rail.needs_history)
-"""The rails for a plan that changes nothing, and for one that an earlier process admitted."""
+"""The rails for a plan that changes nothing, and for one that an earlier process admitted. They
+are asked before an admission is queued, the others in its transaction.
+"""
+COUNTING = tuple(rail for rail in RAILS if rail.needs_history)
 
 
-def first_refusal(
-    cases: Sequence[Case], history: History | None, rails: Sequence[Rail] = RAILS
-) -> Refusal | None:
-    """The first refusal, rail by rail and for each rail case by case."""
-    for rail, case in product(rails, cases):
-        if no := rail.check(case, history):
-            rule = no.rule or case.rules.rule(rail.setting)
-            return Refusal(rail.name, rule, no.why, no.numbers, no.turn_within)
+def first_refusal(cases: Sequence[Case], history: History | None) -> Refusal | None:
+    """The first refusal by the rails that need a history, or without one by the others: rail by
+    rail, and for each rail case by case.
+    """
+    needs_history = history is not None
+    if len(cases) == 1:
+        rules, scope = cases[0].rules, cases[0].scope
+        rails = _in_force(rules, scope.planned, needs_history)
+    else:
+        rails = COUNTING if needs_history else STANDING
+    for rail in rails:
+        for case in cases:
+            if no := rail.check(case, history):
+                rule = no.rule or case.rules.rule(rail.setting)
+                return Refusal(rail.name, rule, no.why, no.numbers, no.turn_within)
     return None
+
+
+@lru_cache(REMEMBERED)
+def _in_force(rules: Resolved, planned: bool, needs_history: bool) -> Sequence[Rail]:
+    """The rails that may refuse anything, in order: hardly ever are all of them set."""
+    rails = COUNTING if needs_history else STANDING
+    return tuple(rail for rail in rails if rail.is_set(rules, planned))
 
 
 def paused_words(pause: Pause) -> str:

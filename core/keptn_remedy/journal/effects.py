@@ -63,10 +63,10 @@ class SqliteEffects(SqliteFile):
             found = cursor.execute(sql.IS_ADMITTED, (execution.handle,)).fetchone()
             if found is None:
                 return _Raised(LookupError(f"the execution {execution.id} is not open"))
-            is_admitted, is_asking = found
+            is_admitted, is_asking, is_paused = found
             if is_admitted:
                 return None
-            history = SqliteHistory(cursor, self._bounds)
+            history = SqliteHistory(cursor, self._bounds, is_paused=is_paused)
             said = _decided(decide, history)
             if said is None:
                 self._add(cursor, execution, effects)
@@ -83,10 +83,8 @@ class SqliteEffects(SqliteFile):
     def _add(self, cursor: sqlite3.Cursor, execution: Execution, effects: Sequence[Effect]) -> None:
         now = self._admitted_at = _just_after(self._admitted_at, self._now())
         for number, effect in enumerate(effects):
-            leads = number == 0
             self._bounds.add(effect)
-            row = {"execution": execution.handle, "leads": leads, "admitted_at": now}
-            cursor.execute(sql.ADD_EFFECT, {**effect._asdict(), **row})
+            cursor.execute(sql.ADD_EFFECT, (execution.handle, *effect, number == 0, now))
 
     async def forgive(self, target: str | None, by: str) -> int:
         # Counted by reading: a long history must not keep the service from writing.
@@ -116,17 +114,20 @@ class SqliteEffects(SqliteFile):
 
 
 class SqliteHistory:
-    """The past as one transaction sees it."""
+    """The past as one transaction sees it, in which there is no pause unless it `is_paused`."""
 
-    __slots__ = ("_bounds", "_cursor", "_newest")
+    __slots__ = ("_bounds", "_cursor", "_is_paused", "_newest")
 
-    def __init__(self, cursor: sqlite3.Cursor, bounds: Bounds | None = None) -> None:
+    def __init__(
+        self, cursor: sqlite3.Cursor, bounds: Bounds | None = None, *, is_paused: bool = True
+    ) -> None:
         self._cursor = cursor
+        self._is_paused = is_paused
         self._bounds = bounds or Bounds()
         self._newest: dict[str, _Newest | None] = {}
 
     def pause(self) -> Pause | None:
-        return _paused(self._cursor)
+        return _paused(self._cursor) if self._is_paused else None
 
     def count(self, since: float, alike: Alike, limit: int | None = None) -> int:
         if alike.target is not None:

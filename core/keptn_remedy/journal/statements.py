@@ -201,7 +201,7 @@ UPDATE executions SET aborted = ? WHERE id = ? AND state <> 'finished' AND abort
 
 IS_ADMITTED = """
 SELECT plan IS NOT NULL OR EXISTS (SELECT 1 FROM effects WHERE execution = seq),
-    question IS NOT NULL
+    question IS NOT NULL, EXISTS (SELECT 1 FROM pause)
 FROM executions WHERE seq = ? AND state <> 'finished'"""
 ADMIT = f"""
 UPDATE executions SET plan = ?, runs = max(runs, 1), question = iif({_VERDICT} IS NULL, NULL,
@@ -210,8 +210,7 @@ WHERE seq = ?"""  # noqa: S608
 ADD_EFFECT = """
 INSERT INTO effects (execution, target, action, project, stage, service, context, planned, settle,
     leads, admitted_at)
-VALUES (:execution, :target, :action, :project, :stage, :service, :context, :planned, :settle,
-    :leads, :admitted_at) ON CONFLICT DO NOTHING"""
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"""
 END_EFFECTS = """
 UPDATE effects SET ended_at = :now, settled_at = :now + settle, judged = :judged
 WHERE execution = :seq AND ended_at IS NULL

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -13,10 +15,16 @@ from keptn_remedy import Change, Plan
 from keptn_remedy.guardrails.guard import ApprovalNeeded, DryRun, Guard, NoPause, Objection
 from keptn_remedy.guardrails.matching import Fixed, Rules
 from keptn_remedy.guardrails.policy import Policy
+from keptn_remedy.guardrails.rails import Refusal
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.journals import SetClock, trigger
 
 BOTH_ORDERS = list(permutations(("a", "b")))
+MONDAY_NOON = 1_767_614_400.0
+
+
+async def _unknown(project: str, stage: str) -> None:
+    return None
 
 
 @pytest_asyncio.fixture
@@ -31,15 +39,12 @@ async def objection(journal: SqliteJournal, **settings: str) -> Objection | None
     rules = [f"{{name: {t}, match: {{target: {t}}}, {said}}}" for t, said in settings.items()]
     policy = Rules(Policy.load(f"version: 1\nrules: [{', '.join(rules)}]"))
 
-    async def unknown(project: str, stage: str) -> None:
-        return None
-
     guard = Guard(
         journal=journal,
         clock=SetClock(),
         policy=Fixed(policy),
         pauses=NoPause(),
-        services=unknown,
+        services=_unknown,
     )
     execution = await journal.accept(trigger(), "scale")
     assert execution
@@ -81,3 +86,77 @@ async def test_where_targets_differ_the_mode_that_does_least_wins(
 ) -> None:
     found = await objection(journal, **{first: "mode: dry-run", second: "mode: approve"})
     assert found == DryRun(rule=first, refusal=None)
+
+
+@dataclass
+class Delayed:
+    """A journal in front of which something happens while an admission is queued."""
+
+    journal: SqliteJournal
+    meanwhile: Callable[[], None]
+    asked: int = 0
+
+    async def admit(self, *given: Any) -> Any:
+        self.asked += 1
+        self.meanwhile()
+        return await self.journal.admit(*given)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.journal, name)
+
+
+@dataclass
+class Exchanged:
+    """Rules that are exchanged by a test."""
+
+    rules: Rules
+
+
+def rules(settings: str) -> Rules:
+    return Rules(Policy.load(f"version: 1\nrules: [{{name: mine, {settings}}}]"))
+
+
+async def asked(
+    journal: SqliteJournal, before: str, then: Callable[[Exchanged, SetClock], None]
+) -> tuple[Objection | None, int]:
+    """The objection to a plain action under these settings, where something happens while it is
+    queued; and how often the journal was asked.
+    """
+    policy, clock = Exchanged(rules(before)), SetClock()
+    clock.time = MONDAY_NOON
+    delayed = Delayed(journal, lambda: then(policy, clock))
+    guard = Guard(journal=delayed, clock=clock, policy=policy, pauses=NoPause(), services=_unknown)
+    execution = await journal.accept(trigger(), "scale")
+    assert execution
+    found = await guard.try_admit(execution, None, approved=False, dry_run=False)
+    return found, delayed.asked
+
+
+async def test_what_needs_no_history_is_refused_without_asking_the_journal(
+    journal: SqliteJournal,
+) -> None:
+    found, times = await asked(journal, "decision: deny", lambda policy, clock: None)
+    assert isinstance(found, Refusal)
+    assert (found.rail, times) == ("decision", 0)
+
+
+async def test_a_policy_that_changed_while_the_admission_was_queued_is_asked(
+    journal: SqliteJournal,
+) -> None:
+    def exchange(policy: Exchanged, clock: SetClock) -> None:
+        policy.rules = rules("decision: deny")
+
+    found, times = await asked(journal, "cooldown: 1m", exchange)
+    assert isinstance(found, Refusal)
+    assert (found.rail, times) == ("decision", 1)
+
+
+async def test_a_window_that_closed_while_the_journal_was_held_up_is_closed(
+    journal: SqliteJournal,
+) -> None:
+    def pass_by(policy: Exchanged, clock: SetClock) -> None:
+        clock.time += 3600
+
+    found, times = await asked(journal, 'windows: [{from: "11:30", to: "12:30"}]', pass_by)
+    assert isinstance(found, Refusal)
+    assert (found.rail, times) == ("calendar", 1)
