@@ -16,6 +16,7 @@ from keptn_remedy.keptn.api.oauth import Client, ClientCredentials
 from keptn_remedy.support.masking import Mask
 from keptn_remedy.testing import HttpPeer, http_peer
 from tests.clocks import StandingClock
+from tests.log_lines import captured_logs
 
 DISCOVERY = "/.well-known/openid-configuration"
 
@@ -111,8 +112,12 @@ async def test_a_token_that_was_replaced_is_read_and_used_at_once(
     assert [request.headers["x-token"] for request in keptn.requests] == ["old-token", "new-token"]
     assert mask.text("new-token") == "**********"
     path.unlink()
-    keptn.answer(401)
-    assert (await api.get("v1/auth", {})).status == 401
+    with captured_logs() as lines:
+        for _ in range(3):
+            keptn.answer(401)
+            assert (await api.get("v1/auth", {})).status == 401
+            clock.forward(60)
+    assert [line["message"] for line in lines.all] == ["a secret can't be read again"]
     await api.close()
 
 

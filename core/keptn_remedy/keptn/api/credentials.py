@@ -26,6 +26,7 @@ class Secret:
         self.value = value
         self._file = MountedFile(path, MOST_CHARACTERS) if path else None
         self._hide = hide
+        self._is_told = False
 
     async def renew(self) -> bool:
         """Read the file again; returns whether it holds another one now."""
@@ -34,8 +35,11 @@ class Secret:
         try:
             found = (await self._file.read(anew=True)).text.strip()
         except (OSError, UnicodeDecodeError) as error:
-            logs.logger().warning("a secret can't be read again", reason=str(error))
+            if not self._is_told:
+                logs.logger().warning("a secret can't be read again", reason=str(error))
+            self._is_told = True
             return False
+        self._is_told = False
         if not found or found == self.value:
             return False
         if self._hide:
