@@ -17,7 +17,7 @@ UNVERIFIED = "Keptn's certificate is not checked (HTTP_SSL_VERIFY)"
 
 
 class Polling:
-    """The transport of a provider that only reaches Keptn's API (docs/keptn.md#k50).
+    """The transport of a provider that only reaches Keptn's API (docs/keptn.md#k51).
 
     Nobody stores log entries that are posted as events, so these go to the API's error log.
     """
