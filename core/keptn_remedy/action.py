@@ -285,6 +285,10 @@ class BaseAction:
     """The task of Keptn that it carries out, such as `get-sli` or `test`. Triggers of other tasks
     than `action` name no action: the one class of that task is meant, and `name` may be left out.
     """
+    subscriptions: ClassVar[tuple[str, ...]] = ()
+    """Types of events that it only receives: nothing is answered. `*` stands for one part and `>`
+    for the rest, as in `sh.keptn.event.*.remediation.finished`. The value is the event's `data`.
+    """
     env_prefix: ClassVar[str | None] = None
     """Replaces `<NAME>_` before the settings' variable names."""
     retry: ClassVar[Retry] = Retry()

@@ -146,6 +146,8 @@ def _mistakes(cls: Any) -> Iterator[str]:
         yield f"{cls.__name__}.name must be the `action:` of remediation.yaml"
     if not isinstance(getattr(cls, "task", None), str):
         yield f"{cls.__name__}.task must be a task's name, such as get-sli"
+    if cls.subscriptions and cls.task != "action":
+        yield f"{cls.__name__} must either carry out a task or have subscriptions"
     if not _are_names(cls.aliases):
         yield f"{cls.__name__}.aliases must be a tuple of names"
     try:

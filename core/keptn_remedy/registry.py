@@ -79,6 +79,9 @@ class Registry:
         self._as_declared = {
             meaning: entry for entry in self.entries for meaning in _meanings(entry.cls)
         }
+        self.subscribers = [
+            entry for entry in self.entries if entry.action and entry.cls.subscriptions
+        ]
         self._by_key = {key: entry for entry in self.entries for key in _keys(entry.cls)}
 
     @property
@@ -89,8 +92,25 @@ class Registry:
     @property
     def triggers(self) -> tuple[str, ...]:
         """The types of the triggers that are answered here."""
-        tasks = sorted({entry.cls.task for entry in self.entries if entry.action})
+        on = (entry.cls for entry in self.entries if entry.action)
+        tasks = sorted({cls.task for cls in on if not cls.subscriptions})
         return tuple(event_type(task, "triggered") for task in tasks) or (TRIGGERED,)
+
+    @property
+    def subscriptions(self) -> tuple[str, ...]:
+        """The types of events that subscribers receive, with `*` and `>`."""
+        return tuple(
+            sorted({each for entry in self.subscribers for each in entry.cls.subscriptions})
+        )
+
+    def subscribers_to(self, event_type: str) -> list[Entry]:
+        """Those that receive events of this type."""
+        parts = event_type.split(".")
+        return [
+            entry
+            for entry in self.subscribers
+            if any(_covers(each.split("."), parts) for each in entry.cls.subscriptions)
+        ]
 
     def serving(self, trigger: ActionTriggered) -> Entry | None:
         """The action that the trigger means; None if there is none or it is off."""
@@ -106,7 +126,8 @@ class Registry:
         if trigger.task != ACTION:
             return self._as_declared.get((trigger.task, ""))
         entry = self._by_key.get(key(trigger.action))
-        return entry if entry and entry.cls.task == ACTION else None
+        is_one = entry and entry.cls.task == ACTION and not entry.cls.subscriptions
+        return entry if is_one else None
 
     def entry(self, name: str) -> Entry | None:
         """The action of that name or alias, on or off; None if there is none."""
@@ -193,8 +214,21 @@ def _keys(cls: type[AnyAction]) -> set[str]:
     return {key(name) for name in (cls.name, *cls.aliases)}
 
 
+def _covers(pattern: list[str], parts: list[str]) -> bool:
+    """Whether a subscription covers a type, both in parts, as NATS compares subjects."""
+    if pattern[-1] == ">":
+        known = len(pattern) - 1
+        return len(parts) > known and _covers(pattern[:known], parts[:known])
+    return len(pattern) == len(parts) and all(
+        wanted in ("*", part) for wanted, part in zip(pattern, parts, strict=True)
+    )
+
+
 def _meanings(cls: type[AnyAction]) -> Iterator[tuple[str, str]]:
     """Task and action name of the triggers that mean the class."""
+    if cls.subscriptions:
+        yield "", cls.name
+        return
     if cls.task != ACTION:
         yield cls.task, ""
         return

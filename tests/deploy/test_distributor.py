@@ -146,9 +146,19 @@ def test_it_subscribes_to_the_tasks_that_the_actions_carry_out() -> None:
     assert found["PUBSUB_TOPIC"] == f"{TRIGGERED},sh.keptn.event.get-sli.triggered"
 
 
-@pytest.mark.parametrize("wanted", ["problems", "sequenceEnds"])
-def test_a_remote_plane_gets_nothing_but_triggers(wanted: str) -> None:
-    values: Json = {**REMOTE, "distributor": {"subscribe": {wanted: True}}}
+def test_it_subscribes_to_what_subscribers_receive() -> None:
+    events = ["sh.keptn.event.evaluation.finished", TRIGGERED, "sh.keptn.event.*.delivery.>"]
+    subscribe = {"events": events, "sequenceEnds": False}
+    found = environment(container("distributor", {"distributor": {"subscribe": subscribe}}))
+    assert found["PUBSUB_TOPIC"] == f"{TRIGGERED},{events[0]},{events[2]}"
+
+
+@pytest.mark.parametrize(
+    "subscribe",
+    [{"problems": True}, {"sequenceEnds": True}, {"events": ["sh.keptn.event.test.finished"]}],
+)
+def test_a_remote_plane_gets_nothing_but_triggers(subscribe: Json) -> None:
+    values: Json = {**REMOTE, "distributor": {"subscribe": subscribe}}
     assert "receives only triggered events" in refusal(values)
 
 

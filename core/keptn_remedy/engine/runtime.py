@@ -55,7 +55,7 @@ class Runtime:
         outcome = checked(returned)
         try:
             message, details = in_one_line(outcome.message), outcome.details
-            details = as_text(details) if task == ACTION else task_data(details)
+            details = as_text(details) if task in (ACTION, "") else task_data(details)
             # Cut after masking: half a secret would not be recognised.
             message = shortened(self.mask.text(message))
             return replace(outcome, message=message, details=bounded(self.mask.value(details)))

@@ -11,13 +11,15 @@ from typing import Any, Final, cast
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from keptn_remedy.events.cloud_event import Event, is_object, read_structured
+from keptn_remedy.events.cloud_event import Event, read_structured
 
 ACTION: Final = "action"
 """The task of remediation; its triggers name an action."""
 TRIGGERED: Final = "sh.keptn.event.action.triggered"
 _OF_A_TASK: Final = re.compile(r"sh\.keptn\.event\.([A-Za-z0-9_-]{1,100})\.triggered")
 _CONTROLLER: Final = "shipyard-controller"
+# The extension attribute of an event as it is stored for a subscriber, whose name is its value.
+_SUBSCRIBER: Final = "remedysubscriber"
 # Reports repeat these attributes, so longer ones would not fit into MAX_REPORT_BYTES.
 MAX_ATTRIBUTE_CHARACTERS: Final = 1_024
 KEPTN_SPEC_VERSION: Final = "0.2.4"
@@ -34,10 +36,14 @@ class ActionTriggered:
     `action` is the name as sent, trimmed; it is empty for a `task` other than `action`. `value` is
     `data.action.value`, or `values` where that is missing; for another task it is `data.<task>`.
     `labels` are text. Everything else that the event carries is in `data`.
+
+    Any event may stand here for a subscriber, which answers none: then there is no `task`, `action`
+    is the subscriber's name, `value` is all of `data`, and project, stage and service may be empty.
     `may_hold_answers`: it may be of a later round, into which Keptn merges what we answered.
     """
 
     id: str
+    type: str
     source: str
     context: str
     specversion: str
@@ -81,7 +87,7 @@ class ActionTriggered:
         """Whether Keptn's controller triggered it, and so can tell whether it is still open. Others
         trigger tasks too (docs/keptn.md#k50).
         """
-        return self.task == ACTION or self.source == _CONTROLLER
+        return self.task == ACTION or (bool(self.task) and self.source == _CONTROLLER)
 
     @property
     def problem(self) -> Problem:
@@ -120,11 +126,17 @@ class _ActionBlock(BaseModel):
     values: Any = None
 
 
-class _Data(BaseModel):
+class _Place(BaseModel):
+    project: str = Field(default="", max_length=MAX_ATTRIBUTE_CHARACTERS)
+    stage: str = Field(default="", max_length=MAX_ATTRIBUTE_CHARACTERS)
+    service: str = Field(default="", max_length=MAX_ATTRIBUTE_CHARACTERS)
+    labels: Any = None
+
+
+class _Data(_Place):
     project: str = Field(min_length=1, max_length=MAX_ATTRIBUTE_CHARACTERS)
     stage: str = Field(min_length=1, max_length=MAX_ATTRIBUTE_CHARACTERS)
     service: str = Field(min_length=1, max_length=MAX_ATTRIBUTE_CHARACTERS)
-    labels: Any = None
 
 
 class _ActionData(_Data):
@@ -146,23 +158,23 @@ def task_of(triggered: str) -> str | None:
     return found[1] if found else None
 
 
-def trigger_of(event: Event) -> ActionTriggered:
-    """The event as a trigger.
+def trigger_of(event: Event, subscriber: str = "") -> ActionTriggered:
+    """The event as a trigger; with a `subscriber`, as its one.
 
     Raises:
         Unusable: it is not a `<task>.triggered`, or lacks what every report must hold.
     """
-    task = task_of(event.type)
+    task = "" if subscriber else task_of(event.type)
     if task is None:
         raise Unusable(f"type {event.type[:100]} triggers no task")
+    if _SUBSCRIBER in event.attributes and not subscriber:
+        raise Unusable(f"attribute {_SUBSCRIBER} is set here only")
+    data, action, value = _read(task, event.data)
     context = event.text("shkeptncontext")
-    if not context:
+    if not context and task:
         raise Unusable("shkeptncontext is missing")
     if max(len(event.id), len(context)) > MAX_ATTRIBUTE_CHARACTERS:
         raise Unusable(f"id or shkeptncontext is over {MAX_ATTRIBUTE_CHARACTERS} characters")
-    if not is_object(event.data):
-        raise Unusable("data must be an object")
-    data, action, value = _read(task, event.data)
     keptn_spec_version = event.text("shkeptnspecversion")[:64] or KEPTN_SPEC_VERSION
     git_commit_id = event.text("gitcommitid")[:MAX_ATTRIBUTE_CHARACTERS]
     traceparent = event.text("traceparent")[:MAX_ATTRIBUTE_CHARACTERS]
@@ -170,6 +182,7 @@ def trigger_of(event: Event) -> ActionTriggered:
     # The same few names occur in thousands of executions: one copy of each saves memory.
     return ActionTriggered(
         id=event.id,
+        type=intern(event.type),
         source=intern(event.text("source")),
         context=context,
         specversion=intern(event.specversion),
@@ -177,7 +190,7 @@ def trigger_of(event: Event) -> ActionTriggered:
         stage=intern(data.stage),
         service=intern(data.service),
         task=intern(task),
-        action=intern(action),
+        action=intern(subscriber or action),
         value=value,
         labels=_labels(data.labels),
         keptn_spec_version=intern(keptn_spec_version),
@@ -189,9 +202,14 @@ def trigger_of(event: Event) -> ActionTriggered:
     )
 
 
-def _read(task: str, data: dict[str, Any]) -> tuple[_Data, str, Any]:
+def _read(task: str, sent: Any) -> tuple[_Place, str, Any]:
     """What every report must hold, the action's name, and the value."""
+    if not isinstance(sent, dict):
+        raise Unusable("data must be an object")
+    data = cast("dict[str, Any]", sent)
     try:
+        if not task:
+            return _Place.model_validate(data), "", data
         if task != ACTION:
             return _Data.model_validate(data), "", data.get(task)
         read = _ActionData.model_validate(data)
@@ -201,9 +219,23 @@ def _read(task: str, data: dict[str, Any]) -> tuple[_Data, str, Any]:
     return read, action.action, action.values if action.value is None else action.value
 
 
+def for_subscriber(event: Event, name: str) -> ActionTriggered:
+    """An event of any type as the trigger of the subscriber of that name. Its id is made of both:
+    one event may have several subscribers, and an action that answers it.
+
+    Raises:
+        Unusable: its data is no object, or has a place that is not text.
+    """
+    if not event.body:
+        raise Unusable("data must be an object")
+    whole = orjson.loads(event.body)
+    return stored_trigger(orjson.dumps({**whole, "id": f"{event.id}.{name}", _SUBSCRIBER: name}))
+
+
 def stored_trigger(body: bytes) -> ActionTriggered:
     """The trigger from the structured JSON form that the journal keeps."""
-    return trigger_of(read_structured(body))
+    event = read_structured(body)
+    return trigger_of(event, event.attributes.get(_SUBSCRIBER, ""))
 
 
 _WORDS = {

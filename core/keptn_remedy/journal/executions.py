@@ -123,18 +123,22 @@ class SqliteExecutions(SqliteReports):
         self._frontier.drop(handle, is_open=False)
         return None
 
-    async def begin(self, execution: Execution, started: Report) -> Unsent | None:
+    async def begin(self, execution: Execution, started: Report | None) -> Unsent | None:
         return await self._start(execution, started, runs=1)
 
-    async def announce(self, execution: Execution, started: Report) -> Unsent | None:
+    async def announce(self, execution: Execution, started: Report | None) -> Unsent | None:
         return await self._start(execution, started, runs=0)
 
-    async def _start(self, execution: Execution, started: Report, *, runs: int) -> Unsent | None:
+    async def _start(
+        self, execution: Execution, started: Report | None, *, runs: int
+    ) -> Unsent | None:
         now = self._now()
-        written = await self._write(
-            (sql.OWE_STARTED, {**owed(started, now), "seq": execution.handle}),
-            (sql.BEGIN, {"now": now, "runs": runs, "seq": execution.handle}),
-        )
+        begin = sql.BEGIN, {"now": now, "runs": runs, "seq": execution.handle}
+        if started is None:
+            await self._write(begin)
+            return None
+        owe = sql.OWE_STARTED, {**owed(started, now), "seq": execution.handle}
+        written = await self._write(owe, begin)
         if not written.rows:
             return None
         return self._claimed_report(written.last_row, started, now, execution.action)

@@ -183,13 +183,13 @@ class Executions(Protocol):
         """Executions accepted before that Unix time whose `started` was not stored yet."""
         ...
 
-    async def announce(self, execution: Execution, started: Report) -> Unsent | None:
+    async def announce(self, execution: Execution, started: Report | None) -> Unsent | None:
         """As `begin`, for an execution that still waits for its turn."""
         ...
 
-    async def begin(self, execution: Execution, started: Report) -> Unsent | None:
-        """Store that a run begins. The report is stored, and returned, only the first time. A run
-        that only waits for an answer to a question does not count.
+    async def begin(self, execution: Execution, started: Report | None) -> Unsent | None:
+        """Store that a run begins. The report, if there is one, is stored, and returned, only the
+        first time. A run that only waits for an answer to a question does not count.
         """
         ...
 

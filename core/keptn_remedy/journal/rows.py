@@ -121,8 +121,8 @@ def _question(text: bytes) -> Question:
 
 def open_task(row: Sequence[Any]) -> OpenTask:
     """An open execution in short."""
-    execution_id, project, stage, context, state, listed, aborted = row
-    return OpenTask(execution_id, project, stage, context, state, bool(listed), aborted)
+    execution_id, project, stage, context, state, listed, aborted, action = row
+    return OpenTask(execution_id, project, stage, context, state, bool(listed), aborted, action)
 
 
 def closed_tasks(rows: Iterable[Sequence[Any]]) -> list[ClosedTask]:

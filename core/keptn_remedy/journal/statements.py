@@ -183,7 +183,7 @@ KNOWN = "SELECT id FROM executions WHERE id IN (SELECT value FROM json_each(?))"
 TRIGGER = "SELECT event FROM executions WHERE id = ?"
 
 OPEN_TASKS = """
-SELECT id, project, stage, context, state, listed, aborted FROM executions
+SELECT id, project, stage, context, state, listed, aborted, action FROM executions
 INDEXED BY executions_open WHERE state <> 'finished' AND accepted_at < ? ORDER BY seq"""
 CLOSED_AS_ABORTED = """
 SELECT event, action, message, started_at FROM executions

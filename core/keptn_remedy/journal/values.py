@@ -116,6 +116,7 @@ class OpenTask:
     state: State
     listed: bool
     aborted: str | None
+    action: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,5 +347,8 @@ def chain(execution: str | None, handle: int) -> str:
 
 
 def lane(trigger: ActionTriggered) -> str:
-    """What runs in turn: executions of one project, stage and service."""
-    return f"{trigger.project}\n{trigger.stage}\n{trigger.service}"
+    """What runs in turn: executions of one project, stage and service; those of a subscriber apart
+    from all others, so that no action waits for it.
+    """
+    apart = "" if trigger.task else f"\n{trigger.action}"
+    return f"{trigger.project}\n{trigger.stage}\n{trigger.service}{apart}"

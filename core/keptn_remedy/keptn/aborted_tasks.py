@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -23,6 +23,7 @@ ASK_SECONDS: Final = 2.0
 class AbortedTasks:
     """Finds executions that Keptn no longer waits for, and calls `abort` once for each, with its id
     and the reason. `task_ends` says which these are. Where Keptn can't be asked, nothing changes.
+    For `subscribers` Keptn doesn't wait at all.
     """
 
     def __init__(
@@ -33,7 +34,9 @@ class AbortedTasks:
         abort: Callable[[str, str], None],
         *,
         period_seconds: float,
+        subscribers: Collection[str] = (),
     ) -> None:
+        self._subscribers = subscribers
         self._journal = journal
         self._task_ends = task_ends
         self._clock = clock
@@ -55,7 +58,7 @@ class AbortedTasks:
             JournalError: the journal can't be used.
         """
         accepted_before = self._clock.now() - self._period_seconds
-        tasks = [t for t in await self._journal.open_tasks(accepted_before) if t.aborted is None]
+        tasks = await self._open_tasks(accepted_before)
         self._task_ends.forget_all_but({task.id for task in tasks})
         by_project: defaultdict[str, list[OpenTask]] = defaultdict(list)
         for task in tasks:
@@ -80,13 +83,21 @@ class AbortedTasks:
         place = (event.data.get("project"), stage, event.text("shkeptncontext"))
         concerned = [
             task
-            for task in await self._journal.open_tasks(math.inf)
-            if (task.project, task.stage, task.context) == place and task.aborted is None
+            for task in await self._open_tasks(math.inf)
+            if (task.project, task.stage, task.context) == place
         ]
         return [
             task.id
             for task in await self._ended_among(concerned, is_aborted=_is_aborted(event))
             if await self._abort_execution(task, "Keptn ended the sequence")
+        ]
+
+    async def _open_tasks(self, accepted_before: float) -> list[OpenTask]:
+        """Those that Keptn waits for, as far as is known here."""
+        return [
+            task
+            for task in await self._journal.open_tasks(accepted_before)
+            if task.aborted is None and task.action not in self._subscribers
         ]
 
     async def _ended_among(

@@ -19,8 +19,9 @@ class Intake:
     """Decides what is done with each event. Triggers of actions that we don't have get no reply,
     so several providers can share one Keptn.
 
-    `policy` holds the rules in force. `accept` stores a trigger with the name of its action, and
-    has it carried out; it returns False where the trigger is known.
+    An event may also be passed on to subscribers, which answer nothing. `policy` holds the rules in
+    force. `accept` stores a trigger with the name of its action, and has it carried out; it returns
+    False where the trigger is known.
     `abort_by_event` aborts the executions whose sequence the event ends, and returns their ids.
     """
 
@@ -40,26 +41,43 @@ class Intake:
 
     async def accept(self, event: Event) -> Receipt:
         """Store an event that concerns us. Never raises, and never waits for an action."""
+        received: Receipt | None = None
         try:
+            if self._registry.subscribers:
+                received = await self._pass_on(event)
             if event.type.endswith(".triggered"):
-                return await self._take_trigger(events.trigger_of(event))
-            return await self._take_ending(event)
+                receipt = await self._take_trigger(events.trigger_of(event))
+            else:
+                receipt = await self._take_ending(event)
         except events.Unusable as error:
+            if received:
+                return received
             logs.logger().warning("event ignored", event_id=event.id, reason=str(error))
             return Receipt("ignored", str(error))
         except JournalError as error:
             logs.logger().error("event not stored", event_id=event.id, reason=str(error))
             return Receipt("unavailable", "the journal can't be written")
+        return received if received and receipt.kind == "ignored" else receipt
+
+    async def _pass_on(self, event: Event) -> Receipt | None:
+        """Store the event for each of its subscribers; None if it has none."""
+        receipt: Receipt | None = None
+        for entry in self._registry.subscribers_to(event.type):
+            name = entry.name
+            trigger = events.for_subscriber(event, name)
+            if self._leaves(entry, name, trigger):
+                continue
+            is_new = await self._accept(trigger, name)
+            receipt = receipt or Receipt("accepted" if is_new else "duplicate", trigger.id)
+        return receipt
 
     async def _take_trigger(self, trigger: ActionTriggered) -> Receipt:
         entry = self._registry.serving(trigger)
         if entry is None:
             return _ignored(trigger.id, self._why_not_ours(trigger))
         action = entry.name
-        if entry.cls.accepts is not BaseAction.accepts and _declines(entry, trigger):
-            return _ignored(trigger.id, f"the action {action} leaves it to other providers")
-        if rule := self._ignoring_rule(trigger, action):
-            return _ignored(trigger.id, f"rule {rule!r} leaves it to other providers")
+        if leaver := self._leaves(entry, action, trigger):
+            return _ignored(trigger.id, f"{leaver} leaves it to other providers")
         is_new = await self._accept(trigger, action)
         return Receipt("accepted" if is_new else "duplicate", trigger.id)
 
@@ -71,6 +89,13 @@ class Intake:
             return f"there is no action for the task {trigger.task!r} here"
         name = trigger.action
         return f"there is no action {name!r} here" if name else "data.action.action is missing"
+
+    def _leaves(self, entry: Entry, action: str, trigger: ActionTriggered) -> str | None:
+        """The action or the rule that says that a trigger isn't meant for us."""
+        if entry.cls.accepts is not BaseAction.accepts and _declines(entry, trigger):
+            return f"the action {action}"
+        rule = self._ignoring_rule(trigger, action)
+        return f"rule {rule!r}" if rule else None
 
     def _ignoring_rule(self, trigger: ActionTriggered, action: str) -> str | None:
         rules = self._policy.rules

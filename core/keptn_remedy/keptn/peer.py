@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from keptn_remedy.events import TRIGGERED, Report
+from keptn_remedy.events import TRIGGERED, Report, task_of
 from keptn_remedy.keptn.api import ApiClient
 from keptn_remedy.keptn.api.of_settings import api_of
 from keptn_remedy.keptn.control_plane import ControlPlane
@@ -51,9 +51,11 @@ def peer_of(
     show: Callable[[Report], None] | None,
     mask: Mask | None = None,
     types: Sequence[str] = (TRIGGERED,),
+    others: Sequence[str] = (),
 ) -> Peer:
-    """The peer that `REMEDY_TRANSPORT` names, for triggers of these `types`. In local mode `show`
-    is called with each report. `mask` hides what replaces a secret meanwhile.
+    """The peer that `REMEDY_TRANSPORT` names, for triggers of these `types`, and for `others` that
+    nobody answers. In local mode `show` is called with each report. `mask` hides what replaces a
+    secret meanwhile.
 
     Raises:
         SettingsError: Keptn's API can't be called with these settings.
@@ -64,10 +66,14 @@ def peer_of(
     api = api_of(settings, keptn, clock, mask or Mask())
     control_plane = HttpControlPlane(api, settings.source, _files(keptn), types)
     if settings.transport == "nats":
-        return Peer(_direct_nats(settings, keptn, metrics, clock, api, types), control_plane, api)
+        events = types, others
+        return Peer(_direct_nats(settings, keptn, metrics, clock, api, *events), control_plane, api)
     if settings.transport == "polling":
+        polled = (*types, *(each for each in others if task_of(each) and each not in types))
         return Peer(
-            _polling(settings, keptn, metrics, clock, control_plane, api, types), control_plane, api
+            _polling(settings, keptn, metrics, clock, control_plane, api, polled),
+            control_plane,
+            api,
         )
     token = keptn.keptn_api_token.get_secret_value() if keptn.keptn_api_token else None
     distributor = Distributor(receiver, str(settings.event_url), token)
@@ -86,6 +92,7 @@ def _direct_nats(
     clock: Clock,
     api: ApiClient,
     types: Sequence[str],
+    others: Sequence[str],
 ) -> Transport:
     # Imported only where it is used: it takes 0.1 s and 27 MB.
     from keptn_remedy.keptn.transports.direct_nats import DirectNats
@@ -94,7 +101,7 @@ def _direct_nats(
 
     return DirectNats(
         NatsConnection(options_of(settings, keptn.pubsub_url), clock),
-        NatsIntake(settings.nats_queue_name, settings.nats_stream, clock, metrics, types),
+        NatsIntake(settings.nats_queue_name, settings.nats_stream, clock, metrics, types, others),
         ErrorLog(api),
         settings.nats_stream,
     )

@@ -67,7 +67,8 @@ async def opened(
         stack.push_async_callback(registry.close)
         policy = PolicyFile(settings.policy, journal, partial(replicas.rules, names=registry.names))
         await policy.begin()
-        peer = peer_of(settings, keptn, metrics, clock, show, mask, registry.triggers)
+        wanted = registry.triggers, registry.subscriptions
+        peer = peer_of(settings, keptn, metrics, clock, show, mask, *wanted)
         stack.push_async_callback(peer.close)
         yield Foundation(
             settings=settings,

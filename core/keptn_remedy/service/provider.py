@@ -69,6 +69,7 @@ class Service:
             base.clock,
             self.engine.abort,
             period_seconds=base.settings.watch_seconds,
+            subscribers={entry.name for entry in base.registry.subscribers},
         )
         self.intake = Intake(
             base.registry,

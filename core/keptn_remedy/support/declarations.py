@@ -16,6 +16,8 @@ from pydantic_settings import BaseSettings
 Check = Callable[[Any], bool]
 
 _SIMILAR = 0.8
+# As NATS and Keptn's subscriptions write them.
+_EVENT_TYPES = re.compile(r"sh\.keptn(\.([A-Za-z0-9_-]{1,100}|\*)){1,9}(\.>)?|sh\.keptn\.>")
 
 
 class Kind(NamedTuple):
@@ -62,6 +64,13 @@ def _is_task(value: Any) -> bool:
     return isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_-]{1,100}", value) is not None
 
 
+def _are_event_types(value: Any) -> bool:
+    return isinstance(value, tuple) and all(
+        isinstance(each, str) and _EVENT_TYPES.fullmatch(each)
+        for each in cast("tuple[object, ...]", value)
+    )
+
+
 def _anything(value: Any) -> bool:
     return True
 
@@ -71,6 +80,11 @@ def _kinds(retry: type) -> Mapping[str, Kind]:
     flag = Kind("True or False", _instance_of(bool), _instance_of(bool))
     return {
         "task": Kind("a task's name, such as get-sli", _is_task, _instance_of(str)),
+        "subscriptions": Kind(
+            'a tuple of types of events, such as ("sh.keptn.event.*.remediation.finished",)',
+            _are_event_types,
+            _are_event_types,
+        ),
         "aliases": Kind("a tuple of names", _instance_of(tuple), _instance_of(str, tuple, list)),
         "env_prefix": Kind("text", _instance_of(str, NoneType), _instance_of(str)),
         "retry": Kind(

@@ -66,10 +66,11 @@ async def run_action(
     """Carry out one trigger as the service does: with retries, plan, verification and undo.
 
     `settings` is an instance of the action's `Settings`. `event` replaces the trigger that is made
-    from `value`. Pauses between attempts take no time unless a `clock` is given. `resources` are
-    the files that `context.keptn.resource` finds, at any level and commit.
+    from `value`; for an action with subscriptions that is an event with this data. Pauses between
+    attempts take no time unless a `clock` is given. `resources` are the files that
+    `context.keptn.resource` finds, at any level and commit.
     """
-    trigger = _trigger(event or triggered(action.name, value, task=action.task))
+    trigger = _trigger(action, event, value)
     registry = registry_of(action, settings=settings)
     try:
         return await service.run_once(
@@ -105,7 +106,7 @@ async def undo_action(
     The action gets the plan from a journal, as after a restart. `settings`, `event`, `clock` and
     `resources` are those of `run_action`.
     """
-    trigger = _trigger(event or triggered(action.name, task=action.task))
+    trigger = _trigger(action, event)
     registry = registry_of(action, settings=settings)
     try:
         ended = await service.undo_once(
@@ -128,8 +129,14 @@ def _reading(files: Mapping[str, str | bytes]) -> Read:
     return partial(read, fetch=fetch)
 
 
-def _trigger(event: Mapping[str, Any]) -> events.ActionTriggered:
-    return events.stored_trigger(orjson.dumps(event))
+def _trigger(
+    action: type[AnyAction], event: Mapping[str, Any] | None, value: Any = None
+) -> events.ActionTriggered:
+    if not action.subscriptions:
+        made = event or triggered(action.name, value, task=action.task)
+        return events.stored_trigger(orjson.dumps(made))
+    received = event or {**triggered(""), "type": action.subscriptions[0], "data": value or {}}
+    return events.for_subscriber(events.read_structured(orjson.dumps(received)), action.name)
 
 
 def registry_of(*actions: type[AnyAction], settings: Any = None) -> Registry:

@@ -42,7 +42,11 @@
 {{- else if and (kindIs "invalid" $wanted.sequenceEnds) (not $isRemote) -}}
 {{- $sequences = list "remediation" -}}
 {{- end -}}
-{{- if and $isRemote (or $wanted.problems $sequences) -}}
+{{- $untold := false -}}
+{{- range $wanted.events -}}
+{{- $untold = or $untold (not (regexMatch "^sh\\.keptn\\.event\\.[^.*]+\\.triggered$" .)) -}}
+{{- end -}}
+{{- if and $isRemote (or $wanted.problems $sequences $untold) -}}
 {{- fail "distributor.subscribe: with keptn.apiEndpoint the distributor receives only triggered events" -}}
 {{- end -}}
 {{- $undoes := include "keptn-remedy.undoesOnClosed" . -}}
@@ -52,7 +56,7 @@
 {{- range $sequences -}}
 {{- $topics = append $topics (printf "sh.keptn.event.*.%s.finished" .) -}}
 {{- end -}}
-{{- join "," $topics -}}
+{{- join "," (concat $topics $wanted.events | uniq) -}}
 {{- end -}}
 
 {{- define "keptn-remedy.distributorEnvironment" -}}

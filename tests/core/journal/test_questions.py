@@ -286,7 +286,7 @@ async def test_open_tasks_are_those_accepted_before_a_time(
     await journal.note_listed(["1", "2", "unknown"])
     await journal.note_abort("1", "gone")
     trigger = first.trigger
-    expected = OpenTask("1", trigger.project, trigger.stage, "c", "accepted", True, "gone")
+    expected = OpenTask("1", trigger.project, trigger.stage, "c", "accepted", True, "gone", "wait")
     assert await journal.open_tasks(clock.time) == [expected]
     assert [(t.id, t.listed) for t in await journal.open_tasks(clock.time + 1)] == [
         ("1", True),

@@ -33,7 +33,8 @@ DRAIN_SECONDS = 2.0
 
 
 class NatsIntake:
-    """Passes events to `accept`, at most 256 at a time: triggers of these `types`, and endings.
+    """Passes events to `accept`, at most 256 at a time: triggers of these `types`, endings, and
+    `others`.
 
     Members of one `queue` share the events. With a `stream` triggers come from durable consumers of
     it, one for each type, and are acknowledged once they are stored; else what NATS delivers while
@@ -47,8 +48,10 @@ class NatsIntake:
         clock: Clock,
         metrics: Metrics,
         types: Sequence[str] = (events.TRIGGERED,),
+        others: Sequence[str] = (),
     ) -> None:
         self.types = types
+        self._others = (*ENDINGS, *others)
         self._queue = queue
         self._stream = stream
         self._clock = clock
@@ -76,7 +79,7 @@ class NatsIntake:
                 asyncio.create_task(self._pull(jetstream, self._stream, each, accept))
                 for each in self.types
             ]
-        subjects = ENDINGS if self._stream else (*self.types, *ENDINGS)
+        subjects = self._others if self._stream else (*self.types, *self._others)
         self._subscriptions = [
             await client.subscribe(  # pyright: ignore[reportUnknownMemberType]
                 subject, queue=self._queue, cb=take, pending_bytes_limit=MOST_PENDING_BYTES
