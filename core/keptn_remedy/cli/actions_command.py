@@ -30,6 +30,7 @@ from keptn_remedy.cli.terminal import (
     say_json,
     table,
 )
+from keptn_remedy.events import ACTION
 from keptn_remedy.ops.models import ActionInfo
 from keptn_remedy.registry import Entry, Registry, RegistryError
 from keptn_remedy.support.variables import SettingsError
@@ -83,6 +84,8 @@ def _show_for_people(infos: list[ActionInfo]) -> None:
         lines = [_summary(info) or info.origin]
         lines += [] if info.on else [f"Off: {info.off_because}"]
         lines += [f"Aliases: {', '.join(info.aliases)}"] if info.aliases else []
+        lines += [f"Task: {info.task}"] if info.task not in (None, ACTION) else []
+        lines += [f"Receives: {', '.join(info.subscriptions)}"] if info.subscriptions else []
         state = coloured("on" if info.on else "off")
         made.add_row(info.name, state, Text("\n".join(map(printable, lines))))
     console().print(made)
@@ -98,6 +101,7 @@ def _show_one(entry: Entry, *, as_json: bool) -> None:
         ("state", _state(info)),
         ("kind", info.kind),
         ("aliases", ", ".join(info.aliases) or "none"),
+        ("task", info.task) if info.task else ("receives", ", ".join(info.subscriptions)),
         ("from", info.origin),
         ("value", value_fields.in_words(info.value_schema)),
     ]

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import orjson
@@ -30,7 +31,7 @@ from keptn_remedy.cli.terminal import (
 from keptn_remedy.guardrails.defaults import replica_settings
 from keptn_remedy.keptn import resources
 from keptn_remedy.keptn.control_plane.absent import NoControlPlane
-from keptn_remedy.registry import Registry, RegistryError
+from keptn_remedy.registry import Entry, Registry, RegistryError
 from keptn_remedy.support import event_loop, logs, variables
 from keptn_remedy.support.masking import Mask, secrets_of
 from keptn_remedy.support.variables import SettingsError
@@ -57,8 +58,11 @@ def try_action(
         off = f"the action {entry.name} is off: {entry.off}" if entry else ""
         complain([off or unknown(found, name)])
         return FAILED
+    if entry.cls.subscriptions and not isinstance(parsed, dict | None):
+        complain([f"--value must be a JSON object: {entry.name} receives the data of an event"])
+        return WRONG_USAGE
     _log_to_stderr(found)
-    trigger = events.stored_trigger(_event(name, parsed, scope))
+    trigger = _trigger(entry, name, parsed, scope)
     clean_up_on_interrupt()
     outcome = event_loop.run(_run(found, trigger, dry_run=not apply))
     _show_outcome(outcome, as_json=as_json)
@@ -96,18 +100,25 @@ def _read() -> Read:
     return partial(resources.read, fetch=nobody.resource)
 
 
-def _event(name: str, value: object, scope: Mapping[str, str]) -> bytes:
-    return orjson.dumps(
-        {
-            "specversion": "1.0",
-            "id": str(uuid4()),
-            "source": "remedy-try",
-            "type": events.TRIGGERED,
-            "time": datetime.now(UTC).isoformat(),
-            "shkeptncontext": str(uuid4()),
-            "data": {**scope, "action": {"action": name, "value": value}},
-        }
-    )
+def _trigger(
+    entry: Entry, name: str, value: Any, scope: Mapping[str, str]
+) -> events.ActionTriggered:
+    """What Keptn would send for the action; for a subscriber the value is all of the data."""
+    task, subscriptions = entry.cls.task, entry.cls.subscriptions
+    block = {"action": name, "value": value} if task == events.ACTION else value
+    event = {
+        "specversion": "1.0",
+        "id": str(uuid4()),
+        "source": "remedy-try",
+        "type": subscriptions[0] if subscriptions else events.event_type(task, "triggered"),
+        "time": datetime.now(UTC).isoformat(),
+        "shkeptncontext": str(uuid4()),
+        "data": {**scope, **(value or {})} if subscriptions else {**scope, task: block},
+    }
+    body = orjson.dumps(event)
+    if subscriptions:
+        return events.for_subscriber(events.read_structured(body), entry.name)
+    return events.stored_trigger(body)
 
 
 def _show_outcome(outcome: Outcome, *, as_json: bool) -> None:

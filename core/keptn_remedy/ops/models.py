@@ -147,6 +147,10 @@ class ActionInfo(BaseModel):
     name: str
     aliases: list[str]
     kind: Literal["plain", "planned"] | None = Field(description="Null for what can't be used.")
+    task: str | None = Field(
+        description="The task of Keptn that it carries out. Null if it only receives events."
+    )
+    subscriptions: list[str] = Field(description="The types of events that it receives.")
     on: bool
     off_because: str | None
     origin: str
@@ -159,6 +163,8 @@ class ActionInfo(BaseModel):
             name=entry.name,
             aliases=list(entry.cls.aliases),
             kind="planned" if planned else "plain",
+            task=None if entry.cls.subscriptions else entry.cls.task,
+            subscriptions=list(entry.cls.subscriptions),
             on=entry.action is not None,
             off_because=entry.off,
             origin=entry.origin,
@@ -173,6 +179,8 @@ class ActionInfo(BaseModel):
             name=broken.name,
             aliases=[],
             kind=None,
+            task=None,
+            subscriptions=[],
             on=False,
             off_because=broken.why,
             origin=broken.origin,

@@ -57,6 +57,44 @@ def test_an_action_that_is_off_or_unknown_can_not_be_tried(tmp_path: Path) -> No
     assert unknown.mistakes == [f"remedy: there is no action 'nope'; the actions are {BUILT_IN}"]
 
 
+TASKS = """
+from keptn_remedy import Action, Outcome
+
+class GetSli(Action):
+    task = "get-sli"
+    Value = dict
+
+    async def run(self, context, value):
+        return Outcome.passed(f"asked for {value['indicators']}", indicatorValues=[1.5])
+
+class Notify(Action):
+    name = "notify"
+    subscriptions = ("sh.keptn.event.*.remediation.finished",)
+    Value = dict
+
+    async def run(self, context, value):
+        return Outcome.passed(f"told {value['stage']} {value['result']}")
+"""
+
+
+def test_tasks_and_subscribers_are_tried_and_listed_too(tmp_path: Path) -> None:
+    (tmp_path / "tasks.py").write_text(TASKS)
+    at = {"REMEDY_ACTIONS_DIR": str(tmp_path)}
+    task = remedy(
+        tmp_path, "try", "get-sli", "--value", '{"indicators": ["a"]}', "--apply", "--json", **at
+    )
+    told = remedy(tmp_path, "try", "notify", "--value", '{"result": "pass"}', "--apply", **at)
+    wrong = remedy(tmp_path, "try", "notify", "--value", "3", **at)
+    assert json.loads(task.out)["details"] == {"indicatorValues": [1.5]}
+    assert told.out.startswith("succeeded/pass: told ")
+    assert wrong.code == 2
+    found = json.loads(remedy(tmp_path, "actions", "--json", **at).out)
+    tasks = {each["name"]: (each["task"], each["subscriptions"]) for each in found}
+    assert tasks["get-sli"] == ("get-sli", [])
+    assert tasks["notify"] == (None, ["sh.keptn.event.*.remediation.finished"])
+    assert tasks["scale"] == ("action", [])
+
+
 def test_what_goes_wrong_in_a_try_is_logged_without_secrets(tmp_path: Path) -> None:
     (tmp_path / "leaky.py").write_text(LEAKY)
     said = remedy(
