@@ -165,6 +165,10 @@ class Settings(FromVariables):
     """When a failure is also sent as `sh.keptn.log.error`. With `auto` only where Keptn itself logs
     nothing. Default: `auto` where a distributor takes the reports, which logs errored executions by
     itself; else `always`."""
+    keptn_dialect: Literal["auto", "0.7"] = "auto"
+    """`0.7` for that release of Keptn: every report is a CloudEvent 0.2 with the outcome in
+    `data.action` alone, and Keptn is asked about nothing, as it shows no tasks. `auto` answers each
+    trigger in its own version."""
     mirror_outcome: bool = True
     """Repeat the outcome in `data.action`, where Keptn's documentation puts it."""
     retention_days: float = Field(default=30.0, gt=0)

@@ -50,11 +50,12 @@ class Replies:
     """Writes our reports for a trigger, all with one `source`.
 
     `mirror_outcome` repeats the outcome in `data.action`, where Keptn's documentation and 0.7
-    expect it (docs/keptn.md#k17).
+    expect it (docs/keptn.md#k17). `is_legacy`: for Keptn 0.7, which reads it nowhere else.
     """
 
     source: str
     mirror_outcome: bool = True
+    is_legacy: bool = False
 
     def started(self, trigger: ActionTriggered, now: datetime) -> Report:
         """`<task>.started`: from now on Keptn waits for a `finished`."""
@@ -75,20 +76,20 @@ class Replies:
         of text, with the execution and its `attempts`; for another task under `data.<task>`, as
         they are.
         """
-        data: dict[str, Any] = {
-            **_scope(trigger),
-            "status": status,
-            "result": result,
-            "message": message if len(message) <= MAX_MESSAGE_CHARACTERS else shortened(message),
-        }
+        data: dict[str, Any] = _scope(trigger)
+        outcome = {"status": status, "result": "failed" if result == "fail" else "pass"}
+        if self.is_legacy:
+            data[trigger.task] = outcome
+            return self._report("finished", trigger, now, data)
+        data["status"], data["result"] = status, result
+        data["message"] = message if len(message) <= MAX_MESSAGE_CHARACTERS else shortened(message)
         if trigger.task != ACTION:
             data |= {trigger.task: dict(details)} if details else {}
             return self._report("finished", trigger, now, data)
         told = {} if attempts is None else {"execution": trigger.id, "attempts": str(attempts)}
         data["remedy"] = as_text({**details, **told})
         if self.mirror_outcome or trigger.specversion == "0.2":
-            mirrored = "failed" if result == "fail" else "pass"
-            data["action"] = {"status": status, "result": mirrored}
+            data["action"] = outcome
         return self._report("finished", trigger, now, data)
 
     def status_changed(self, trigger: ActionTriggered, now: datetime) -> Report:
@@ -130,7 +131,7 @@ class Replies:
                 "tracestate": trigger.tracestate,
             }
             attributes.update({name: value for name, value in optional.items() if value})
-        is_legacy = trigger is not None and trigger.specversion == "0.2"
+        is_legacy = self.is_legacy or (trigger is not None and trigger.specversion == "0.2")
         body = _written(attributes, data, is_legacy=is_legacy)
         while len(body) > MAX_REPORT_BYTES and _shrink(data):
             body = _written(attributes, data, is_legacy=is_legacy)

@@ -64,7 +64,9 @@ def peer_of(
     if settings.transport == "local":
         return Peer(Local(receiver, show), NoControlPlane(settings.resources_dir))
     api = api_of(settings, keptn, clock, mask or Mask())
-    control_plane = HttpControlPlane(api, settings.source, _files(keptn), types)
+    control_plane = HttpControlPlane(
+        api, settings.source, _files(keptn), types, exists=settings.keptn_dialect != "0.7"
+    )
     if settings.transport == "nats":
         events = types, others
         return Peer(_direct_nats(settings, keptn, metrics, clock, api, *events), control_plane, api)

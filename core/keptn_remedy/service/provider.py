@@ -48,7 +48,11 @@ class Service:
         self._base = base
         self.settings, self.registry, self.reload = base.settings, base.registry, base.reload
         self.journal, self.policy, self.pauses = base.journal, base.policy, base.pauses
-        self._replies = Replies(base.settings.source, base.settings.mirror_outcome)
+        self._replies = Replies(
+            base.settings.source,
+            base.settings.mirror_outcome,
+            is_legacy=base.settings.keptn_dialect == "0.7",
+        )
         self.outbox = Outbox(
             base.journal,
             base.peer.transport.send,

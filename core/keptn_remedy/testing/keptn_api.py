@@ -86,6 +86,8 @@ class KeptnApi:
         return self._page("sequenceExecutions", executions, page)
 
     async def _triggered_events(self, request: web.Request) -> web.Response:
+        if not self._ways.lists_triggers:
+            return web.Response(status=404, text="404 page not found")
         project = request.query.get("project", "")
         if project and project not in self._tasks.projects:
             return error(404, "project not found")

@@ -13,8 +13,10 @@ from uuid import uuid4
 
 from keptn_remedy.events import ACTION, task_of
 
-Release = Literal["0.8", "0.14", "0.19", "1.4"]
-"""Stands for 0.8-0.13, 0.14-0.18, 0.19 and later, and 1.x with its `sequence-execution`."""
+Release = Literal["0.7", "0.8", "0.14", "0.19", "1.4"]
+"""Stands for 0.7, which shows no tasks, 0.8-0.13, 0.14-0.18, 0.19 and later, and 1.x with its
+`sequence-execution`.
+"""
 SCOPE: Final = ("project", "stage", "service")
 SEQUENCE: Final = "remediation"
 """The name of every sequence here."""
@@ -107,6 +109,16 @@ def _counted(answers: Sequence[Received]) -> bool:
     return tally["started"] == tally["finished"] > 0
 
 
+def _at_once(answers: Sequence[Received]) -> bool:
+    """Complete with the first `finished`, whether there was a `started` or not."""
+    return any(answer.kind == "finished" for answer in answers)
+
+
+def _unread(finished: Sequence[Received]) -> TaskOutcome:
+    """The sequence goes on, whatever the outcome."""
+    return TaskOutcome("succeeded", "pass")
+
+
 def _lenient(finished: Sequence[Received]) -> TaskOutcome:
     """Missing and unknown values count as a pass."""
     statuses = {answer.data.get("status") for answer in finished}
@@ -141,9 +153,18 @@ class Ways:
     resources_at: Literal["configuration-service", "resource-service"]
     lane: Literal["stage", "service"]
     is_terse: bool = False
+    lists_triggers: bool = True
 
 
 RELEASES: Final[Mapping[Release, Ways]] = {
+    "0.7": Ways(
+        _at_once,
+        _unread,
+        False,
+        "configuration-service",
+        "stage",
+        lists_triggers=False,
+    ),
     "0.8": Ways(_matched_by_source, _lenient, False, "configuration-service", "stage"),
     "0.14": Ways(_counted, _lenient, False, "configuration-service", "stage"),
     "0.19": Ways(_counted, _strict, False, "resource-service", "service"),

@@ -55,7 +55,8 @@ def broken_promises(received: Received, task: Task | None) -> Iterator[str]:
     if received.kind:
         yield from _foreign_content(received.data, task.name if task else ACTION)
     if received.kind == "finished":
-        yield from _unclear_outcome(received.data)
+        is_bare = legacy and "status" not in received.data  # for Keptn 0.7 alone
+        yield from _unclear_legacy(received.data) if is_bare else _unclear_outcome(received.data)
     if task is not None and received.kind:
         yield from _mismatches(received, task)
 
@@ -84,6 +85,14 @@ def _unclear_outcome(data: Mapping[str, Any]) -> Iterator[str]:
         yield "data.status is neither succeeded nor errored"
     if data.get("result") not in ("pass", "warning", "fail"):
         yield "data.result is not pass, warning or fail"
+
+
+def _unclear_legacy(data: Mapping[str, Any]) -> Iterator[str]:
+    outcome = map_of(data.get("action"))
+    if outcome.get("status") not in ("succeeded", "errored"):
+        yield "data.action.status is neither succeeded nor errored"
+    if outcome.get("result") not in ("pass", "failed"):
+        yield "data.action.result is neither pass nor failed"
 
 
 def _mismatches(received: Received, task: Task) -> Iterator[str]:

@@ -54,7 +54,9 @@ class ControlPlane(Protocol):
 
     @property
     def exists(self) -> bool:
-        """False in local mode: every answer is None, and nothing needs asking regularly."""
+        """False in local mode, and for Keptn 0.7: nothing needs asking regularly, and what is asked
+        has no answer.
+        """
         ...
 
     async def counted(self, report: Report) -> bool:

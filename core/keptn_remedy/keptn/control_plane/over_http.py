@@ -28,10 +28,8 @@ class HttpControlPlane:
     """Keptn's control plane as seen by a provider that sends its reports as `source`, and answers
     triggers of these `types`.
 
-    `files` reads the files; by default the API is asked for them.
+    `files` reads the files; by default the API is asked for them. `exists`: it shows tasks at all.
     """
-
-    exists = True
 
     def __init__(
         self,
@@ -39,7 +37,10 @@ class HttpControlPlane:
         source: str,
         files: Files | None = None,
         types: Sequence[str] = (TRIGGERED,),
+        *,
+        exists: bool = True,
     ) -> None:
+        self.exists = exists
         self._api = api
         self._files = files or Files(api)
         self._source = source
