@@ -7,10 +7,13 @@ from pathlib import Path
 from signal import SIGTERM
 from typing import Any, ClassVar
 
+import pytest
+
 from keptn_remedy import Action, Change, Context, Outcome, Plan, PlannedAction
 from keptn_remedy.testing import FakeKeptn, triggered
 from tests.end_to_end.provider_process import ProviderProcess
 from tests.providing import event_url, get_json, provider
+from tests.waiting import until
 
 FROM_WITHIN = "the action was cancelled from within"
 
@@ -156,3 +159,31 @@ async def test_an_action_that_cancels_its_own_task_has_failed_once(tmp_path: Pat
     assert set(messages.values()) == {FROM_WITHIN}
     assert QuitsWhile.steps["apply"] == ["plan", "apply", "undo"]
     assert QuitsWhile.steps["undo"] == ["plan", "apply", "verify", "undo"]
+
+
+class Vandal(Action):
+    """Cancels a loop of the service."""
+
+    name = "vandal"
+
+    async def run(self, context: Context, value: Any) -> Outcome:
+        for task in asyncio.all_tasks():
+            if "Watchdog.run" in repr(task.get_coro()):
+                task.cancel()
+        return Outcome.passed("done")
+
+
+async def test_a_process_with_a_cancelled_loop_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exits: list[int] = []
+    monkeypatch.setattr("keptn_remedy.service.wiring.os._exit", exits.append)
+    async with (
+        FakeKeptn() as keptn,
+        provider(tmp_path / "journal.db", keptn, Vandal) as service,
+    ):
+        event = triggered("vandal")
+        await keptn.deliver(event, to=event_url(service))
+        await until(lambda: bool(exits))
+        await keptn.task_finished(event["id"])
+    assert exits == [1]
