@@ -180,7 +180,9 @@ class Executions(Protocol):
         ...
 
     async def unannounced(self, before: float, limit: int) -> list[Execution]:
-        """Executions accepted before that Unix time whose `started` was not stored yet."""
+        """Executions accepted before that Unix time whose `started` was not stored yet, the oldest
+        first.
+        """
         ...
 
     async def announce(self, execution: Execution, started: Report | None) -> Unsent | None:

@@ -144,6 +144,8 @@ INDEXES = """
 CREATE INDEX IF NOT EXISTS executions_lanes ON executions (lane, seq) WHERE state <> 'finished';
 CREATE INDEX IF NOT EXISTS executions_planned ON executions (seq, lane)
     WHERE state <> 'finished' AND plan IS NOT NULL;
+CREATE INDEX IF NOT EXISTS executions_accepted ON executions (accepted_at)
+    WHERE state = 'accepted' AND aborted IS NULL;
 """
 """For quick looks alone: an older release of the same version does without, and keeps them."""
 

@@ -84,9 +84,9 @@ SELECT id FROM executions INDEXED BY executions_open
 WHERE state <> 'finished' AND state = 'started' AND aborted IS NULL
     AND NOT EXISTS (SELECT 1 FROM reports WHERE execution = id AND kind = 'started')"""
 UNANNOUNCED = f"""
-SELECT {_EXECUTION} FROM executions INDEXED BY executions_open
-WHERE state <> 'finished' AND state = 'accepted' AND aborted IS NULL AND accepted_at < ?
-ORDER BY seq LIMIT ?"""  # noqa: S608
+SELECT {_EXECUTION} FROM executions INDEXED BY executions_accepted
+WHERE state = 'accepted' AND aborted IS NULL AND accepted_at < ?
+ORDER BY accepted_at, seq LIMIT ?"""  # noqa: S608
 # The first of each execution, and of no execution of which one is held.
 _FREE = """state = 'unsent' AND seq NOT IN (SELECT value FROM json_each(:held))
     AND (execution IS NULL OR execution NOT IN (SELECT value FROM json_each(:busy)))

@@ -63,11 +63,13 @@ async def test_each_look_goes_by_an_index_and_begins_where_the_last_one_ended(pa
         sql.HEADS: "INDEX executions_lanes (lane=?)",
         sql.PLANNED_LANES: "INDEX executions_planned",
         sql.CLAIMABLE: "INTEGER PRIMARY KEY (rowid=?)",
+        sql.UNANNOUNCED: "INDEX executions_accepted (accepted_at<?)",
     }
     with closing(sqlite3.connect(path)) as connection:
         for look, index in expected.items():
             steps = plan_of(connection, look)
             assert any(index in step for step in steps), (look, steps)
+            assert not any("ORDER BY" in step for step in steps if look == sql.UNANNOUNCED)
 
 
 async def test_commands_read_a_journal_that_has_no_such_index_yet(path: Path) -> None:
@@ -75,7 +77,7 @@ async def test_commands_read_a_journal_that_has_no_such_index_yet(path: Path) ->
     await accepted(journal, "1")
     await journal.close()
     with closing(sqlite3.connect(path)) as connection:
-        for index in ("executions_lanes", "executions_planned"):
+        for index in ("executions_lanes", "executions_planned", "executions_accepted"):
             connection.execute(f"DROP INDEX {index}")
     reader = SqliteJournal.read_only(path)
     assert [execution.id for execution in await reader.next_in_lanes()] == ["1"]
