@@ -32,12 +32,10 @@ async def test_no_plain_action_without_a_policy_begins_after_the_command_has_ret
             assert (await _outcome(keptn, service, 8)).result == "pass"
 
 
-@pytest.mark.parametrize("action", ["plain", "planned"])
-async def test_who_waits_for_a_thread_does_not_begin_after_the_command_has_returned(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str
-) -> None:
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Leave one thread for all actions. What is returned notes who asked for it."""
     monkeypatch.setattr(threads, "MOST_THREADS", 1)
-    gate, begun, asked = threading.Event(), list[str](), list[str]()
+    asked: list[str] = []
     call = threads.Threads.call
 
     def note(self: threads.Threads, work: Any, name: str, *others: Any) -> Any:
@@ -45,6 +43,15 @@ async def test_who_waits_for_a_thread_does_not_begin_after_the_command_has_retur
         return call(self, work, name, *others)
 
     monkeypatch.setattr(threads.Threads, "call", note)
+    return asked
+
+
+@pytest.mark.parametrize("action", ["plain", "planned"])
+async def test_who_waits_for_a_thread_does_not_begin_after_the_command_has_returned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    asked = one_thread(monkeypatch)
+    gate, begun = threading.Event(), list[str]()
 
     def work(context: Context) -> None:
         begun.append(context.trigger.service)
@@ -88,6 +95,53 @@ async def test_who_waits_for_a_thread_does_not_begin_after_the_command_has_retur
             assert (await keptn.task_finished(second["id"])).result == "fail"
             assert "fire drill" in str(keptn.finished(second["id"])[0].data["message"])
             assert begun == ["a"]
+
+
+async def test_an_undo_that_waits_for_a_thread_waits_for_the_end_of_the_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, gate, steps = one_thread(monkeypatch), threading.Event(), list[str]()
+
+    class Plain(Action):
+        name = "plain"
+
+        def run(self, context: Context, value: Any) -> Outcome:
+            gate.wait(10)
+            return Outcome.passed("done")
+
+    class Planned(PlannedAction):
+        name = "planned"
+
+        async def plan(self, context: Context, value: Any) -> Plan:
+            return Plan((Change("lamp", "light", "on", "off"),))
+
+        async def apply(self, context: Context, plan: Plan) -> None:
+            steps.append("apply")
+
+        async def verify(self, context: Context, plan: Plan) -> Outcome:
+            return Outcome.failed("bright")
+
+        def undo(self, context: Context, plan: Plan) -> None:
+            steps.append("undo")
+
+    with captured_logs():
+        async with (
+            FakeKeptn() as keptn,
+            provider(tmp_path / JOURNAL, keptn, Plain, Planned) as service,
+        ):
+            first, second = triggered("plain", service="a"), triggered("planned", service="b")
+            await keptn.deliver(first, to=event_url(service))
+            await until(lambda: len(asked) == 1)
+            await keptn.deliver(second, to=event_url(service))
+            await until(lambda: len(asked) == 2)
+            assert (await say(tmp_path, "pause", "--reason", "fire drill")).code == 0
+            gate.set()
+            await keptn.task_finished(second["id"])
+            assert "after the pause" in str(keptn.finished(second["id"])[0].data["message"])
+            assert steps == ["apply"]
+            assert (await say(tmp_path, "resume")).code == 0
+            await until(lambda: steps == ["apply", "undo"])
+            await keptn.task_finished(first["id"])
 
 
 async def _outcome(keptn: FakeKeptn, service: Service, number: int) -> TaskOutcome:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 from keptn_remedy.action import Outcome, Plan, PlannedAction
 from keptn_remedy.engine.attempts import Attempts
 from keptn_remedy.engine.cancellation import Cancellation
 from keptn_remedy.engine.runtime import Runtime
+from keptn_remedy.engine.threads import NotBegun
 from keptn_remedy.engine.undo.attempted import attempted
 from keptn_remedy.events.bounds import MAX_MESSAGE_CHARACTERS, shortened
 from keptn_remedy.guardrails.guard import Guard
@@ -81,13 +83,23 @@ class Compensation:
         return self._told
 
     async def _undo(self, failure: Outcome, plan: Plan) -> Outcome:
+        pause = await self._guard.paused_by_anybody()
+        if not pause:
+            self._attempts.start_deadline()
+            action, attempts = self._action, self._attempts
+            try:
+                ending = await attempted(attempts, action, plan, _text, self._guard)
+                return self._after_undo(failure, *ending)
+            except NotBegun as stopped:
+                pause = stopped.refusal
+        self.ended = UndoAtOnce("wanted")
+        why = self._runtime.text(f"to be undone after the pause: {pause}", _PART)
+        return replace(failure, message=f"{shortened(failure.message, _PART)}; {why}")
+
+    def _after_undo(
+        self, failure: Outcome, state: Literal["done", "refused", "failed"], said: str
+    ) -> Outcome:
         failed = shortened(failure.message, _PART)
-        if pause := await self._guard.paused_by_anybody():
-            self.ended = UndoAtOnce("wanted")
-            why = self._runtime.text(f"to be undone after the pause: {pause}", _PART)
-            return replace(failure, message=f"{failed}; {why}")
-        self._attempts.start_deadline()
-        state, said = await attempted(self._attempts, self._action, plan, _text)
         said = self._runtime.text(said or "undone", _PART)
         self.ended = UndoAtOnce(state, said)
         if state == "failed":  # the worst case must be reported most plainly

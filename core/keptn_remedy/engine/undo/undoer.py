@@ -7,6 +7,7 @@ from keptn_remedy.engine.attempts import Attempts
 from keptn_remedy.engine.overdue import Overdue
 from keptn_remedy.engine.runtime import Runtime, text_of
 from keptn_remedy.engine.target_locks import TargetLocks
+from keptn_remedy.engine.threads import NotBegun
 from keptn_remedy.engine.undo.attempted import UndoEnding, attempted
 from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.journal import DueUndo, Execution
@@ -94,14 +95,19 @@ class Undoer:
     async def _carry_out(self, due: DueUndo) -> None:
         journal, execution = self._runtime.journal, due.execution
         paused = await self._guard.paused_by_anybody()
-        if not due.by and (paused or self._runtime.dry_run):
-            await self._runtime.insist(lambda: journal.put_off_undo(execution.id))
-        elif paused:
+        if not paused and (due.by or not self._runtime.dry_run):
+            try:
+                ending = await self._ending_of_any(execution)
+            except NotBegun as stopped:
+                paused = stopped.refusal
+            else:
+                if execution.id in self._begun:  # else it was abandoned
+                    await self._end(due, ending)
+                return
+        if due.by and paused:
             await self._end(due, ("refused", str(paused)))
         else:
-            ending = await self._ending_of_any(execution)
-            if execution.id in self._begun:  # else it was abandoned
-                await self._end(due, ending)
+            await self._runtime.insist(lambda: journal.put_off_undo(execution.id))
 
     async def _end(self, due: DueUndo, ending: UndoEnding) -> None:
         state, said = ending
@@ -135,7 +141,7 @@ class Undoer:
 
     async def _undone(self, execution: Execution, action: PlannedAction, plan: Plan) -> UndoEnding:
         attempts = self._begun[execution.id] = Attempts(self._runtime, execution, action)
-        state, said = await attempted(attempts, action, plan, _said)
+        state, said = await attempted(attempts, action, plan, _said, self._guard)
         return state, said or f"undone: {plan.reversed}"
 
     def _sum_up(self, due: DueUndo, state: str, message: str) -> None:
