@@ -129,7 +129,9 @@ class Guard:
         rules, asked_at = self.policy.rules, self.clock.now()
         touched = self._touched(execution, plan)
         changes_nothing = plan is not None and not plan.changes
-        strictest = max((each.rules for each in touched), key=_strictness)
+        strictest = touched[0].rules
+        if len(touched) > 1:
+            strictest = max((each.rules for each in touched), key=_strictness)
 
         def objection(refusal: Refusal | None) -> Objection | None:
             if dry_run or strictest.mode == "dry-run":
@@ -251,11 +253,11 @@ class Guard:
     def _touched(self, execution: Execution, plan: Plan | None) -> list[Touched]:
         rules, trigger, planned = self.policy.rules, execution.trigger, plan is not None
         action, labels = execution.action, rules.label_names
-        scopes = {
-            scope_of(trigger, action, labels, target, planned=planned): changes
-            for target, changes in targets_of(execution, plan).items()
-        }
-        return [Touched(scope, rules.resolve(scope), scopes[scope]) for scope in scopes]
+        found: list[Touched] = []
+        for target, changes in targets_of(execution, plan).items():
+            scope = scope_of(trigger, action, labels, target, planned=planned)
+            found.append(Touched(scope, rules.resolve(scope), changes))
+        return found
 
 
 def _refused_by(pause: Pause | None) -> Refusal | None:

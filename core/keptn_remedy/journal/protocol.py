@@ -536,8 +536,8 @@ class Maintenance(Protocol):
         ...
 
     async def recover(self, grace: float) -> None:
-        """Take over from the last process: its unsent reports are in doubt, and due after `grace`
-        seconds.
+        """Take over from the last process: its unsent reports are in doubt, and due when it has
+        been gone for `grace` seconds.
         """
         ...
 

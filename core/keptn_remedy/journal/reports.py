@@ -126,7 +126,9 @@ class SqliteReports(SqliteFile):
         return [self._claimed_report(handle, r, now, record.action) for handle, r in stored]
 
     async def recover(self, grace: float) -> None:
-        await self._write((sql.DOUBT, (self._now() + grace,)))
+        # The last process was gone when the lock was taken: what it sent left before that.
+        since = self._now() if self._locked_at is None else self._locked_at
+        await self._write((sql.DOUBT, (since + grace,)))
         self._refused = {row[0] for row in await self._rows(sql.REFUSED, ())}
 
     def _claimed_reports(

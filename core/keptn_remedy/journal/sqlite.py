@@ -51,6 +51,7 @@ class SqliteJournal(
             path.parent.mkdir(parents=True, exist_ok=True)
             with ExitStack() as if_refused:
                 journal._lock = Lock.take(path)
+                journal._locked_at = journal._now()
                 if_refused.callback(journal._lock.release)
                 with closing(journal._connect()) as connection:
                     migrate(connection)

@@ -36,6 +36,8 @@ class SqliteFile:
     ) -> None:
         self._path = path
         self._lock: Lock | None = None
+        # When this process became the only one that serves from the file.
+        self._locked_at: float | None = None
         self._now = now
         self._on_commit = on_commit
         self._reading = ThreadPoolExecutor(1, "journal-reader")
