@@ -259,9 +259,22 @@ class KeptnSettings(FromVariables):
     asks for no token. Default: files are read through Keptn's API."""
     pubsub_url: str = "nats://keptn-nats"
     """Keptn's NATS servers, separated by commas, for `REMEDY_TRANSPORT=nats`."""
+    k8s_deployment_name: str = ""
+    """Name under which Keptn's Bridge lists the provider, with NATS and polling. Default:
+    `REMEDY_SOURCE`. Those of one name and namespace share one registration."""
+    k8s_namespace: str = Field(default="default", min_length=1)
+    """Namespace of that registration."""
+    k8s_pod_name: str = ""
+    """The pod that the Bridge shows."""
+    k8s_node_name: str = ""
+    """The node that the Bridge shows. Default: the host's name."""
+    location: str = ""
+    """The location that the Bridge shows. Default: `control-plane`, with polling
+    `remote-execution-plane`."""
     project_filter: Names = ()
     """Projects whose undelivered triggers are accepted, separated by commas. The distributor has
-    the same filter for those that it delivers; `polling` takes no others. Default: all."""
+    the same filter for those that it delivers. With NATS and polling it counts for all triggers,
+    until Keptn's Bridge says otherwise. Default: all."""
     stage_filter: Names = ()
     """The same for stages."""
     service_filter: Names = ()

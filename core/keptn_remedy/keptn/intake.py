@@ -11,6 +11,7 @@ from keptn_remedy.guardrails.guard import scope_of
 from keptn_remedy.guardrails.matching import InForce
 from keptn_remedy.journal import JournalError, Undos
 from keptn_remedy.keptn.transports import Receipt
+from keptn_remedy.keptn.uniform import Uniform
 from keptn_remedy.registry import Entry, Registry
 from keptn_remedy.support import logs
 
@@ -23,6 +24,7 @@ class Intake:
     force. `accept` stores a trigger with the name of its action, and has it carried out; it returns
     False where the trigger is known.
     `abort_by_event` aborts the executions whose sequence the event ends, and returns their ids.
+    `uniform` has our subscriptions, where no distributor has.
     """
 
     def __init__(
@@ -32,12 +34,14 @@ class Intake:
         policy: InForce,
         accept: Callable[[ActionTriggered, str], Awaitable[bool]],
         abort_by_event: Callable[[Event], Awaitable[Sequence[str]]],
+        uniform: Uniform | None = None,
     ) -> None:
         self._registry = registry
         self._journal = journal
         self._policy = policy
         self._accept = accept
         self._abort_by_event = abort_by_event
+        self._uniform = uniform
 
     async def accept(self, event: Event) -> Receipt:
         """Store an event that concerns us. Never raises, and never waits for an action."""
@@ -75,6 +79,8 @@ class Intake:
         entry = self._registry.serving(trigger)
         if entry is None:
             return _ignored(trigger.id, self._why_not_ours(trigger))
+        if self._uniform and not self._uniform.lets_pass(trigger):
+            return _ignored(trigger.id, "no subscription of ours in Keptn's uniform matches it")
         action = entry.name
         if leaver := self._leaves(entry, action, trigger):
             return _ignored(trigger.id, f"{leaver} leaves it to other providers")

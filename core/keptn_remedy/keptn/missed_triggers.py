@@ -18,6 +18,7 @@ from keptn_remedy.keptn.dispatched import may_be_queued, place_of
 from keptn_remedy.keptn.reopened_tasks import ReopenedTasks
 from keptn_remedy.keptn.subscriptions import Filters
 from keptn_remedy.keptn.transports import Accept
+from keptn_remedy.keptn.uniform import Uniform
 from keptn_remedy.registry import Entry, Registry
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
@@ -59,6 +60,7 @@ class MissedTriggers:
         replies: Replies,
         *,
         filters: Filters,
+        uniform: Uniform | None = None,
         policy: InForce,
         accept: Accept | None,
         report: Callable[[Unsent], None] | None,
@@ -71,6 +73,7 @@ class MissedTriggers:
         self._clock = clock
         self._replies = replies
         self._filters = filters
+        self._uniform = uniform
         self._policy = policy
         self._accept = accept
         self._report = report
@@ -139,6 +142,8 @@ class MissedTriggers:
         return _Missed(event, trigger, entry, event.time)
 
     def _let_pass(self, trigger: ActionTriggered) -> bool:
+        if self._uniform:
+            return self._uniform.lets_pass(trigger)
         return self._filters.let_pass(trigger.project, trigger.stage, trigger.service)
 
     def _is_young(self, event_id: str, triggered_at: datetime) -> bool:

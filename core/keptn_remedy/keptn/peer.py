@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from keptn_remedy.keptn.transports.http_receiver import HttpReceiver
 from keptn_remedy.keptn.transports.local import Local
 from keptn_remedy.keptn.transports.poller import Poller
 from keptn_remedy.keptn.transports.polling import Polling
+from keptn_remedy.keptn.uniform import Integration, Uniform
 from keptn_remedy.settings import KeptnSettings, Settings
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.masking import Mask
@@ -29,11 +31,14 @@ from keptn_remedy.support.metrics import Metrics
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A transport and a control plane that belong together, and the API that both use, if any."""
+    """A transport and a control plane that belong together, the API that both use, if any, and our
+    registration, where no distributor takes care of that.
+    """
 
     transport: Transport
     control_plane: ControlPlane
     api: ApiClient | None = None
+    uniform: Uniform | None = None
 
     async def close(self) -> None:
         """Close the connections of both."""
@@ -52,6 +57,7 @@ def peer_of(
     mask: Mask | None = None,
     types: Sequence[str] = (TRIGGERED,),
     others: Sequence[str] = (),
+    version: str = "0",
 ) -> Peer:
     """The peer that `REMEDY_TRANSPORT` names, for triggers of these `types`, and for `others` that
     nobody answers. In local mode `show` is called with each report. `mask` hides what replaces a
@@ -67,16 +73,24 @@ def peer_of(
     control_plane = HttpControlPlane(
         api, settings.source, _files(keptn), types, exists=settings.keptn_dialect != "0.7"
     )
-    if settings.transport == "nats":
-        events = types, others
-        return Peer(_direct_nats(settings, keptn, metrics, clock, api, *events), control_plane, api)
-    if settings.transport == "polling":
-        polled = (*types, *(each for each in others if task_of(each) and each not in types))
-        return Peer(
-            _polling(settings, keptn, metrics, clock, control_plane, api, polled),
-            control_plane,
+    if settings.transport in ("nats", "polling"):
+        triggers = (*types, *(each for each in others if task_of(each) and each not in types))
+        uniform = _uniform(settings, keptn, clock, api, triggers, version)
+        error_log = ErrorLog(api, lambda: uniform.id)
+        if settings.transport == "nats":
+            direct = _direct_nats(settings, keptn, metrics, clock, error_log, types, others)
+            return Peer(direct, control_plane, api, uniform)
+        is_dispatched = Dispatched(control_plane, settings.source).has
+        poller = Poller(
             api,
+            lambda: uniform.subscriptions,
+            is_dispatched,
+            clock,
+            metrics,
+            interval_seconds=keptn.http_polling_interval,
         )
+        polling = Polling(api, poller, error_log, is_verified=keptn.http_ssl_verify)
+        return Peer(polling, control_plane, api, uniform)
     token = keptn.keptn_api_token.get_secret_value() if keptn.keptn_api_token else None
     distributor = Distributor(receiver, str(settings.event_url), token)
     return Peer(distributor, control_plane, api)
@@ -87,12 +101,33 @@ def _files(keptn: KeptnSettings) -> Files | None:
     return Files(ApiClient(str(at)), DIRECT) if at else None
 
 
+def _uniform(
+    settings: Settings,
+    keptn: KeptnSettings,
+    clock: Clock,
+    api: ApiClient,
+    types: Sequence[str],
+    version: str,
+) -> Uniform:
+    is_remote = settings.transport == "polling"
+    integration = Integration(
+        name=keptn.k8s_deployment_name or settings.source,
+        namespace=keptn.k8s_namespace,
+        hostname=keptn.k8s_node_name or socket.gethostname(),
+        pod=keptn.k8s_pod_name,
+        version=version,
+        location=keptn.location or ("remote-execution-plane" if is_remote else "control-plane"),
+    )
+    filters = Filters(keptn.project_filter, keptn.stage_filter, keptn.service_filter)
+    return Uniform(api, integration, [Subscription(each, filters) for each in types], clock)
+
+
 def _direct_nats(
     settings: Settings,
     keptn: KeptnSettings,
     metrics: Metrics,
     clock: Clock,
-    api: ApiClient,
+    error_log: ErrorLog,
     types: Sequence[str],
     others: Sequence[str],
 ) -> Transport:
@@ -104,28 +139,6 @@ def _direct_nats(
     return DirectNats(
         NatsConnection(options_of(settings, keptn.pubsub_url), clock),
         NatsIntake(settings.nats_queue_name, settings.nats_stream, clock, metrics, types, others),
-        ErrorLog(api),
+        error_log,
         settings.nats_stream,
     )
-
-
-def _polling(
-    settings: Settings,
-    keptn: KeptnSettings,
-    metrics: Metrics,
-    clock: Clock,
-    control_plane: ControlPlane,
-    api: ApiClient,
-    types: Sequence[str],
-) -> Transport:
-    filters = Filters(keptn.project_filter, keptn.stage_filter, keptn.service_filter)
-    subscriptions = tuple(Subscription(each, filters) for each in types)
-    poller = Poller(
-        api,
-        lambda: subscriptions,
-        Dispatched(control_plane, settings.source).has,
-        clock,
-        metrics,
-        interval_seconds=keptn.http_polling_interval,
-    )
-    return Polling(api, poller, is_verified=keptn.http_ssl_verify)

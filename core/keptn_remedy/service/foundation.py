@@ -68,7 +68,8 @@ async def opened(
         policy = PolicyFile(settings.policy, journal, partial(replicas.rules, names=registry.names))
         await policy.begin()
         wanted = registry.triggers, registry.subscriptions
-        peer = peer_of(settings, keptn, metrics, clock, show, mask, *wanted)
+        version = installed_version()
+        peer = peer_of(settings, keptn, metrics, clock, show, mask, *wanted, version)
         stack.push_async_callback(peer.close)
         yield Foundation(
             settings=settings,

@@ -48,6 +48,7 @@ class Service:
         self._base = base
         self.settings, self.registry, self.reload = base.settings, base.registry, base.reload
         self.journal, self.policy, self.pauses = base.journal, base.policy, base.pauses
+        self.uniform = base.peer.uniform
         self._replies = Replies(
             base.settings.source,
             base.settings.mirror_outcome,
@@ -81,13 +82,19 @@ class Service:
             base.policy,
             self.engine.dispatcher.accept,
             self._aborted_tasks.abort_by_event,
+            self.uniform,
         )
         self._signs_of_life = SignsOfLife(
             base.journal, base.peer.transport.send, self._replies, base.clock, base.metrics
         )
         self._missed_triggers = _missed_triggers(base, self._replies, self.intake, self.outbox)
         self.readiness = Readiness(
-            base.journal, base.policy, base.pauses, base.peer.transport, base.registry.broken
+            base.journal,
+            base.policy,
+            base.pauses,
+            base.peer.transport,
+            base.registry.broken,
+            self.uniform,
         )
         self.ops = _ops_port(base, self.engine, self.readiness)
 
@@ -136,6 +143,8 @@ class Service:
                 base.metrics,
             ),
         ]
+        if self.uniform:
+            loops.append(self.uniform.run())
         if base.peer.control_plane.exists:
             loops += [
                 self._aborted_tasks.run(),
@@ -233,6 +242,7 @@ def _missed_triggers(
         base.clock,
         replies,
         filters=Filters(keptn.project_filter, keptn.stage_filter, keptn.service_filter),
+        uniform=base.peer.uniform,
         policy=base.policy,
         accept=intake.accept if settings.sweep else None,
         report=outbox.offer if settings.answer_lost else None,

@@ -7,6 +7,7 @@ from keptn_remedy.guardrails.policy_file import PolicyFile
 from keptn_remedy.guardrails.rails import paused_words
 from keptn_remedy.journal import Journal, JournalError
 from keptn_remedy.keptn.transports import Transport
+from keptn_remedy.keptn.uniform import Uniform
 from keptn_remedy.ops import models
 from keptn_remedy.registry import Broken
 
@@ -25,6 +26,7 @@ class Readiness:
         pauses: Pauses,
         transport: Transport,
         broken: tuple[Broken, ...] = (),
+        uniform: Uniform | None = None,
     ) -> None:
         self.starting = True
         self.leaving = False
@@ -33,6 +35,7 @@ class Readiness:
         self._pauses = pauses
         self._broken = broken
         self._transport = transport
+        self._uniform = uniform
 
     def note_started(self) -> None:
         """What the last process left is taken over."""
@@ -65,6 +68,8 @@ class Readiness:
                 degraded.append(f"reports that Keptn rejected: {backlog.parked}")
         if trouble := self._transport.trouble:
             degraded.append(f"the way to Keptn: {trouble}")
+        if self._uniform and (trouble := self._uniform.trouble):
+            degraded.append(f"Keptn's uniform: {trouble}")
         if problem := self._policy.problem:
             degraded.append(f"the policy was rejected, an earlier one stays in force: {problem}")
         if pause := self._pauses.current:

@@ -60,6 +60,8 @@ async def running(
         await service.pauses.refresh()  # before anything may act
         await service.pauses.look()
         await stack.enter_async_context(service.ops.serve())
+        if base.peer.uniform:
+            await base.peer.uniform.begin()
         # Before anything else that may fail: what meets a closed port is lost (docs/keptn.md#k2).
         await stack.enter_async_context(base.peer.transport.receive(service.intake.accept))
         stack.push_async_callback(service.outbox.close)

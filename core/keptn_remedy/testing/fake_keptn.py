@@ -19,6 +19,7 @@ from keptn_remedy.testing.keptn_faults import ApiFaults
 from keptn_remedy.testing.keptn_sidecar import LogEntry, decode
 from keptn_remedy.testing.keptn_task import RELEASES, Received, Release, TaskOutcome
 from keptn_remedy.testing.keptn_tasks import Tasks
+from keptn_remedy.testing.keptn_uniform import StoredIntegration
 from keptn_remedy.testing.loopback_port import LoopbackPort
 
 __all__ = ["Answer", "Endpoint", "FakeKeptn", "LogEntry", "Received", "Release", "TaskOutcome"]
@@ -175,6 +176,13 @@ class FakeKeptn(Course, ApiFaults):
         """
         place = tuple(level for level in (project, stage, service) if level)
         return self._api.resources.put(place, name, content)
+
+    @property
+    def integrations(self) -> dict[str, StoredIntegration]:
+        """The integrations that are registered with the uniform, by id. Subscriptions may be
+        edited, and integrations deleted, as the Bridge does.
+        """
+        return self._api.uniform.integrations
 
     # Expectations
 

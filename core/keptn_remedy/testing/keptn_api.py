@@ -13,8 +13,9 @@ from keptn_remedy.testing.http_peer import hang_up
 from keptn_remedy.testing.keptn_resources import Resources
 from keptn_remedy.testing.keptn_task import SCOPE, SEQUENCE, Task, Ways
 from keptn_remedy.testing.keptn_tasks import Tasks
+from keptn_remedy.testing.keptn_uniform import Uniform
 
-Endpoint = Literal["log", "sequence-execution", "triggered", "service", "resource"]
+Endpoint = Literal["log", "sequence-execution", "triggered", "service", "uniform", "resource"]
 ENDPOINTS: Final[tuple[Endpoint, ...]] = get_args(Endpoint)
 DEFAULT_PAGE_SIZE: Final = 20
 NEW_SERVICE: Final = "resource-service"
@@ -34,6 +35,7 @@ class KeptnApi:
         self.empty: set[Endpoint] = set()
         self.asked: list[str] = []
         self.resources = Resources()
+        self.uniform = Uniform()
         self._tasks = tasks
         self._ways = ways
 
@@ -48,6 +50,11 @@ class KeptnApi:
         add("GET", f"{api}/event/triggered/{{type}}", triggered)
         executions = self._unless_failing("sequence-execution", self._sequence_executions)
         add("GET", f"{api}/sequence-execution", executions)
+        registration = f"{api}/uniform/registration"
+        add("POST", registration, self._unless_failing("uniform", self.uniform.register))
+        add(
+            "PUT", f"{registration}/{{id}}/ping", self._unless_failing("uniform", self.uniform.beat)
+        )
         for level in ("", "/stage/{stage}", "/stage/{stage}/service/{service}"):
             resource = self._unless_failing("resource", self._resource)
             add("GET", f"{files}{level}/resource/{{name}}", resource)

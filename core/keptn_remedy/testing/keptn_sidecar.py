@@ -32,6 +32,7 @@ class LogEntry:
     context: str
     triggeredid: str
     origin: Literal["event", "finished", "api"]
+    integration: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +193,8 @@ class Sidecar:
     ) -> None:
         message, task = text_of(entry, "message"), text_of(entry, "task")
         context, trigger_id = text_of(event, "shkeptncontext"), text_of(event, "triggeredid")
-        self.log_entries.append(LogEntry(message, task, context, trigger_id, origin))
+        integration = text_of(entry, "integrationid")
+        self.log_entries.append(LogEntry(message, task, context, trigger_id, origin, integration))
 
     async def take_log(self, request: web.Request) -> web.Response:
         """Handle the control plane's log API."""

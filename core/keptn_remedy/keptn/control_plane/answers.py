@@ -97,6 +97,36 @@ class Resource(_Answer):
     content: Base64Bytes = Field(alias="resourceContent")
 
 
+_Names = Annotated[tuple[str, ...], BeforeValidator(_empty_for_null)]
+
+
+class Filter(_Answer):
+    """Whose events a subscription lets through; an empty list lets all through."""
+
+    projects: _Names = ()
+    stages: _Names = ()
+    services: _Names = ()
+
+
+class Subscription(_Answer):
+    """A subscription of an integration; `event` may hold wildcards."""
+
+    event: str
+    filter: Annotated[Filter, BeforeValidator(lambda found: found or {})] = Filter()
+
+
+class Integration(_Answer):
+    """An integration of the uniform. Go writes its subscriptions even if there are none."""
+
+    subscriptions: Annotated[tuple[Subscription, ...], BeforeValidator(_empty_for_null)]
+
+
+class Registered(_Answer):
+    """The answer to a registration."""
+
+    id: str = Field(min_length=1)
+
+
 class ErrorBody(_Answer):
     """An error of Keptn's own services; a gateway's isn't JSON."""
 

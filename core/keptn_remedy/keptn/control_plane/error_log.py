@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import orjson
 
 from keptn_remedy.events import Report
@@ -14,10 +16,15 @@ _OF_DATA = ("message", "task")
 
 
 class ErrorLog:
-    """Adds entries by `POST /controlPlane/v1/log` (docs/keptn.md#k26)."""
+    """Adds entries by `POST /controlPlane/v1/log` (docs/keptn.md#k26). `integration` tells the id
+    of our registration, under which the Bridge shows them.
+    """
 
-    def __init__(self, api: ApiClient) -> None:
+    def __init__(
+        self, api: ApiClient, integration: Callable[[], str | None] = lambda: None
+    ) -> None:
         self._api = api
+        self._integration = integration
 
     async def add(self, report: Report) -> None:
         """Store a `log.error` as an entry.
@@ -29,6 +36,8 @@ class ErrorLog:
         event = orjson.loads(report.body)
         entry = {name: event[name] for name in _OF_EVENT if name in event}
         entry |= {name: event["data"][name] for name in _OF_DATA if name in event["data"]}
+        if integration := self._integration():
+            entry["integrationid"] = integration
         reply = await self._api.post(PATH, orjson.dumps({"logs": [entry]}))
         if reply.status == 400:
             raise Rejected(f"Keptn's error log {reply.reason}")

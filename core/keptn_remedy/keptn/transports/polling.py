@@ -22,10 +22,12 @@ class Polling:
     Nobody stores log entries that are posted as events, so these go to the API's error log.
     """
 
-    def __init__(self, api: ApiClient, poller: Poller, *, is_verified: bool = True) -> None:
+    def __init__(
+        self, api: ApiClient, poller: Poller, error_log: ErrorLog, *, is_verified: bool = True
+    ) -> None:
         self._api = api
         self._poller = poller
-        self._error_log = ErrorLog(api)
+        self._error_log = error_log
         self._is_verified = is_verified
 
     @property
