@@ -92,6 +92,7 @@ VALUES: Mapping[str, Json] = {
     "a separate distributor": {**ALL, "distributor": {"separate": True}},
     "a remote, separate distributor": {**REMOTE, "distributor": {"separate": True}},
     "no distributor": {"transport": "nats"},
+    "a remote plane without a distributor": {**REMOTE, "transport": "polling"},
     "no volume": {"persistence": {"enabled": False}, "networkPolicy": {"enabled": False}},
     "a claim that exists": {"persistence": {"existingClaim": "mine"}},
     "a policy of its own": {"policyConfigMap": "our-policy"},

@@ -231,5 +231,42 @@ def test_on_nats_there_is_no_distributor_and_no_event_port() -> None:
     assert pod(values)["terminationGracePeriodSeconds"] == 30
 
 
+def test_a_remote_plane_needs_no_distributor() -> None:
+    values: Json = {
+        **REMOTE,
+        "transport": "polling",
+        "distributor": {"filters": {"stages": ["staging"]}},
+    }
+    assert [each["name"] for each in _containers(values)] == ["keptn-remedy"]
+    told = environment(provider(values))
+    assert told["REMEDY_TRANSPORT"] == "polling"
+    assert told["KEPTN_API_ENDPOINT"] == "https://keptn.example/api"
+    assert told["KEPTN_API_TOKEN_FILE"] == "/etc/keptn-remedy/keptn/api-token"
+    assert told["HTTP_SSL_VERIFY"] == "true"
+    assert told["STAGE_FILTER"] == "staging"
+    assert not {"PUBSUB_URL", "REMEDY_KEPTN_API", "REMEDY_EVENT_URL"} & set(told)
+    labels = deployment(values)["spec"]["template"]["metadata"]["labels"]
+    assert labels["app.kubernetes.io/component"] == "remote-execution-plane"
+
+
+@pytest.mark.parametrize("values", [{"transport": "nats"}, {**REMOTE, "transport": "polling"}])
+def test_without_a_distributor_the_provider_is_told_what_it_registers(values: Json) -> None:
+    told = environment(provider(values))
+    assert {name: told[name] for name in REGISTRATION if name != "VERSION"} == {
+        name: value for name, value in REGISTRATION.items() if name != "VERSION"
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"transport": "polling"}, "needs keptn.apiEndpoint"),
+        ({**REMOTE, "transport": "nats"}, "use `transport: polling`"),
+    ],
+)
+def test_a_transport_that_does_not_reach_keptn_is_refused(values: Json, why: str) -> None:
+    assert why in refusal(values)
+
+
 def test_a_distributor_of_its_own_and_none_at_all_contradict_each_other() -> None:
     assert "there is no distributor" in refusal({"transport": "nats", **SEPARATE})

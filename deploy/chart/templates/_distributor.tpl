@@ -3,6 +3,17 @@
 {{- if and (eq .Values.transport "distributor") (not .Values.distributor.separate) }}yes{{ end -}}
 {{- end -}}
 
+{{- /* What a provider without a distributor registers with Keptn. Empty with one. */ -}}
+{{- define "keptn-remedy.registers" -}}
+{{- if and (eq .Values.transport "polling") (not .Values.keptn.apiEndpoint) -}}
+{{- fail "transport: polling needs keptn.apiEndpoint, https://HOST/api of Keptn" -}}
+{{- end -}}
+{{- if and (eq .Values.transport "nats") .Values.keptn.apiEndpoint -}}
+{{- fail "keptn.apiEndpoint: with `transport: nats` Keptn is in this cluster; use `transport: polling`" -}}
+{{- end -}}
+{{- if ne .Values.transport "distributor" }}yes{{ end -}}
+{{- end -}}
+
 {{- define "keptn-remedy.hasSeparateDistributor" -}}
 {{- if and .Values.distributor.separate (ne .Values.transport "distributor") -}}
 {{- fail (printf "distributor.separate: with `transport: %s` there is no distributor" .Values.transport) -}}
@@ -86,6 +97,11 @@
   value: {{ $d.image.tag | splitList "@" | first | quote }}
 - name: VERSION
   valueFrom: {fieldRef: {fieldPath: "metadata.labels['app.kubernetes.io/version']"}}
+{{- include "keptn-remedy.registration" . }}
+{{- end -}}
+
+{{- /* What the Bridge shows of whoever registers. */ -}}
+{{- define "keptn-remedy.registration" }}
 - name: LOCATION
   valueFrom: {fieldRef: {fieldPath: "metadata.labels['app.kubernetes.io/component']"}}
 - name: K8S_DEPLOYMENT_NAME

@@ -65,11 +65,19 @@ listens on its own loopback only. */ -}}
 {{- if include "keptn-remedy.hasSeparateDistributor" . }}
 {{- include "keptn-remedy.variable" (list "REMEDY_HOST" "0.0.0.0") }}
 {{- include "keptn-remedy.variable" (list "REMEDY_EVENT_URL" (printf "%s/v1/event" $api)) }}
-{{- else }}
+{{- else if include "keptn-remedy.registers" . }}
 {{- include "keptn-remedy.variable" (list "REMEDY_TRANSPORT" .Values.transport) }}
+{{- include "keptn-remedy.registration" . }}
+{{- end }}
+{{- if eq .Values.transport "polling" }}
+{{- include "keptn-remedy.variable" (list "KEPTN_API_ENDPOINT" $api) }}
+{{- include "keptn-remedy.variable" (list "HTTP_SSL_VERIFY" .Values.keptn.verifyTls) }}
+{{- else }}
+{{- if eq .Values.transport "nats" }}
 {{- include "keptn-remedy.variable" (list "PUBSUB_URL" (include "keptn-remedy.pubsubUrl" .)) }}
 {{- end }}
 {{- include "keptn-remedy.variable" (list "REMEDY_KEPTN_API" $api) }}
+{{- end }}
 {{- include "keptn-remedy.variable" (list "KEPTN_API_TOKEN_FILE" (printf "%s/api-token" (include "keptn-remedy.keptnFolder" .))) }}
 {{- if and (include "keptn-remedy.hasSeparateDistributor" .) (not (hasKey .Values.settings "REMEDY_ERROR_LOG")) }}
 {{- /* Log entries have no effect in Keptn's API; only distributors forward them. */ -}}
