@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import TYPE_CHECKING, Any, Concatenate, Final, TypeVar, cast
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, Concatenate, Final, TypeGuard, TypeVar, cast
 
 from aiohttp import ClientConnectionError, ClientPayloadError, ClientResponseError
 from tenacity import (
@@ -31,8 +31,8 @@ from keptn_remedy.engine.runtime import Runtime, text_of
 from keptn_remedy.engine.threads import NotBegun
 from keptn_remedy.http_client import Uncertain, is_temporary
 from keptn_remedy.journal import Execution, JournalError
-from keptn_remedy.support import logs
-from keptn_remedy.support.authored import Misbehaved, deed, is_async
+from keptn_remedy.support import authored, logs
+from keptn_remedy.support.authored import Misbehaved, deed
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -60,6 +60,7 @@ class Attempts:
         "_execution",
         "_last_failure",
         "_may_begin",
+        "_memory",
         "_runtime",
         "count",
     )
@@ -73,6 +74,7 @@ class Attempts:
         self._runtime = runtime
         self._execution = execution
         self._action = action
+        self._memory = ActionMemory(runtime.journal, execution.action)
 
     async def until_done(
         self,
@@ -130,7 +132,7 @@ class Attempts:
         self._cut_off_at = self._runtime.clock.monotonic() + seconds
         try:
             async with limit:
-                if is_async(phase):
+                if _is_async(phase):
                     returned: T = await phase(self._context(number, left), *given)
                     return returned
                 return await self._in_thread(phase, self._context(number, left), *given)
@@ -153,7 +155,8 @@ class Attempts:
             raise Misbehaved(f"the action {deed(error)}") from error
         finally:
             self._cut_off_at = None
-            if (work := cancelled_from_within()) and await work.shake_off():
+            work = cancelled_from_within() if task and task.cancelling() else None
+            if work and await work.shake_off():
                 raise Misbehaved(CANCELLED_FROM_WITHIN)
 
     async def _in_thread(self, phase: Phase[T], *given: Any) -> T:
@@ -259,7 +262,7 @@ class Attempts:
             left=lambda: until - clock.monotonic(),
             dry_run=self._runtime.dry_run,
             http=self._runtime.http,
-            memory=ActionMemory(self._runtime.journal, self._execution.action),
+            memory=self._memory,
             make_log=self._log,
             read=self._runtime.read,
         )
@@ -290,6 +293,17 @@ def _flag(action: AnyAction, name: str, *, if_unknown: bool) -> bool:
 
 def _always() -> None:
     """What may begin at any time."""
+
+
+def _is_async(phase: Phase[T]) -> TypeGuard[Callable[..., Awaitable[T]]]:
+    function = getattr(phase, "__func__", None)
+    return authored.is_async(phase) if function is None else _is_async_method(function)
+
+
+@lru_cache
+def _is_async_method(function: Callable[..., object]) -> bool:
+    """Asked once for each method of a class, not at each attempt."""
+    return authored.is_async(function)
 
 
 def _is_being_cancelled() -> bool:

@@ -180,8 +180,8 @@ class Dispatcher:
         return 0 if self._draining else self._slots.free
 
     def _start(self, execution: Execution) -> None:
-        self._slots.take()
         self._carry_out(execution)
+        self._slots.take()
 
     def _carry_out(self, execution: Execution) -> None:
         self._running[execution.id] = execution

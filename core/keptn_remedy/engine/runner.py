@@ -21,6 +21,7 @@ from keptn_remedy.engine.still_wanted import (
     SHARED_SECONDS,
     STALE,
     STALE_RULE,
+    YOUNG_SECONDS,
     StillWanted,
 )
 from keptn_remedy.engine.target_locks import TargetLocks
@@ -92,10 +93,13 @@ class Runner:
         self._factory = factory
         self._reporting = reporting
         self._runtime = factory.runtime
+        # Bound once: a line at the end of each execution would bind it anew.
+        self._log = logs.logger().bind()
         self._running: dict[str, RunningExecution] = {}
         # Why they were aborted, for those that do not run yet, or not any more.
         self._aborted: dict[str, str] = {}
         self._is_culprit_sought = False
+        self._began_at = self._runtime.clock.now()
 
     def seek_culprit(self) -> None:
         """The last process died. What has seen that twice begins one at a time from now on: so only
@@ -126,7 +130,8 @@ class Runner:
             return ending.outcome
         finally:
             self._running.pop(execution.id, None)
-            self._factory.waiting_room.make_way(execution.id)
+            if self._is_suspect(execution):  # then it went on alone
+                self._factory.waiting_room.make_way(execution.id)
             if execution.lane in self._factory.overdue.lanes:
                 self._factory.overdue.discard(execution.id)
 
@@ -236,7 +241,7 @@ class Runner:
         still_wanted = self._factory.still_wanted
         if execution.aborted or execution.id in self._aborted:
             return None
-        if not still_wanted.is_in_doubt(execution):
+        if not self._is_in_doubt(execution):
             return None
         try:
             refusal = await still_wanted.until_confirmed(execution, max_age)
@@ -246,6 +251,19 @@ class Runner:
         if refusal:
             self._runtime.metrics.refusals(STALE, STALE_RULE, execution.action).inc()
         return refusal
+
+    def _is_in_doubt(self, execution: Execution) -> bool:
+        """Whether Keptn must be asked before it begins: an earlier process left it, it is old, or
+        it goes on after it has rested in the journal.
+
+        What is being undone is carried to its end all the same.
+        """
+        if execution.failure:
+            return False
+        if execution.has_begun or execution.accepted_at < self._began_at:
+            return True
+        # An age below 0 is unknown: the clock was set back.
+        return not 0 <= self._runtime.clock.now() - execution.accepted_at < YOUNG_SECONDS
 
     def _is_suspect(self, execution: Execution) -> bool:
         return self._is_culprit_sought and SUSPECT_RUNS <= execution.runs < MAX_RUNS
@@ -271,8 +289,7 @@ class Runner:
         metrics.duration(name).observe(seconds)
         if ending.undo and ending.undo.state != "wanted":
             metrics.undos(name, ending.undo.state).inc()
-        log = logs.logger()
-        write = log.warning if ending.is_failure else log.info
+        write = self._log.warning if ending.is_failure else self._log.info
         write(
             "execution finished",
             **logs.execution_fields(execution.trigger, name),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar, cast, get_args
 
 from aiohttp import ClientSession
@@ -54,17 +54,20 @@ class Runtime:
         """
         outcome = checked(returned)
         try:
-            message, details = in_one_line(outcome.message), outcome.details
-            details = as_text(details) if task in (ACTION, "") else task_data(details)
-            # Cut after masking: half a secret would not be recognised.
-            message = shortened(self.mask.text(message))
-            return replace(outcome, message=message, details=bounded(self.mask.value(details)))
+            message = self.text(outcome.message)
+            details = outcome.details or {}
+            if details:
+                details = as_text(details) if task in (ACTION, "") else task_data(details)
+                details = bounded(self.mask.value(details))
+            return Outcome(outcome.status, outcome.result, message, details)
         except BaseException as error:  # noqa: BLE001  whatever it was, Keptn needs an outcome
             return Outcome.errored(self.text(f"unusable outcome: {text_of(error)}"))
 
     def text(self, said: str, most: int = MAX_MESSAGE_CHARACTERS) -> str:
         """What an author's code said, as `presentable`."""
-        return shortened(self.mask.text(in_one_line(said)), most)
+        # Cut after masking: half a secret would not be recognised.
+        masked = self.mask.text(in_one_line(said))
+        return masked if len(masked) <= most else shortened(masked, most)
 
     async def insist(self, write: Callable[[], Awaitable[T]]) -> T:
         """Write to the journal, again and again while it fails."""

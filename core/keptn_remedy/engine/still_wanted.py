@@ -58,21 +58,8 @@ class StillWanted:
         self._waiting_room = waiting_room
         self._has_ended = has_ended
         self._stale_seconds = stale_seconds
-        self._began_at = self._clock.now()
         # By project, since when (monotonic, in seconds) questions have had no answer.
         self._unanswered_since: dict[str, float] = {}
-
-    def is_in_doubt(self, execution: Execution) -> bool:
-        """Whether Keptn must be asked before it begins: an earlier process left it, it is old, or
-        it goes on after it has rested in the journal.
-
-        What is being undone is carried to its end all the same.
-        """
-        if self._has_ended is None or execution.failure:
-            return False
-        if execution.has_begun:
-            return True
-        return not (self._is_young(execution) and execution.accepted_at >= self._began_at)
 
     def _is_young(self, execution: Execution) -> bool:
         # An age below 0 is unknown: the clock was set back.

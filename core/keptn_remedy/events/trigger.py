@@ -167,23 +167,24 @@ def trigger_of(event: Event, subscriber: str = "") -> ActionTriggered:
     task = "" if subscriber else task_of(event.type)
     if task is None:
         raise Unusable(f"type {event.type[:100]} triggers no task")
-    if _SUBSCRIBER in event.attributes and not subscriber:
+    attributes = event.attributes
+    if _SUBSCRIBER in attributes and not subscriber:
         raise Unusable(f"attribute {_SUBSCRIBER} is set here only")
     data, action, value = _read(task, event.data)
-    context = event.text("shkeptncontext")
+    context = _text(attributes, "shkeptncontext")
     if not context and task:
         raise Unusable("shkeptncontext is missing")
     if max(len(event.id), len(context)) > MAX_ATTRIBUTE_CHARACTERS:
         raise Unusable(f"id or shkeptncontext is over {MAX_ATTRIBUTE_CHARACTERS} characters")
-    keptn_spec_version = event.text("shkeptnspecversion")[:64] or KEPTN_SPEC_VERSION
-    git_commit_id = event.text("gitcommitid")[:MAX_ATTRIBUTE_CHARACTERS]
-    traceparent = event.text("traceparent")[:MAX_ATTRIBUTE_CHARACTERS]
-    tracestate = event.text("tracestate")[:MAX_ATTRIBUTE_CHARACTERS]
+    keptn_spec_version = _text(attributes, "shkeptnspecversion")[:64] or KEPTN_SPEC_VERSION
+    git_commit_id = _text(attributes, "gitcommitid")[:MAX_ATTRIBUTE_CHARACTERS]
+    traceparent = _text(attributes, "traceparent")[:MAX_ATTRIBUTE_CHARACTERS]
+    tracestate = _text(attributes, "tracestate")[:MAX_ATTRIBUTE_CHARACTERS]
     # The same few names occur in thousands of executions: one copy of each saves memory.
     return ActionTriggered(
         id=event.id,
         type=intern(event.type),
-        source=intern(event.text("source")),
+        source=intern(_text(attributes, "source")),
         context=context,
         specversion=intern(event.specversion),
         project=intern(data.project),
@@ -230,6 +231,12 @@ def for_subscriber(event: Event, name: str) -> ActionTriggered:
         raise Unusable("data must be an object")
     whole = orjson.loads(event.body)
     return stored_trigger(orjson.dumps({**whole, "id": f"{event.id}.{name}", _SUBSCRIBER: name}))
+
+
+def _text(attributes: Mapping[str, Any], name: str) -> str:
+    """The attribute as text; empty where it is absent or no text."""
+    value = attributes.get(name)
+    return value if isinstance(value, str) else ""
 
 
 def stored_trigger(body: bytes) -> ActionTriggered:

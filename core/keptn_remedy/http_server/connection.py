@@ -1,16 +1,22 @@
-"""One connection of a port, within the port's limits."""
+"""The connections of a port: what each may do, and how many there may be."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Literal, cast
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal, cast
 
-from aiohttp import StreamReader, web
+from aiohttp import StreamReader, hdrs, web
 
-if TYPE_CHECKING:
-    from keptn_remedy.http_server import Listener
+from keptn_remedy.http_server.hosts import KnownHosts
+from keptn_remedy.http_server.limits import Limits, Refusals
+
+Handle = Callable[[Any], Awaitable[web.StreamResponse]]
+Problem = Callable[[int, str], web.StreamResponse]
 
 MAX_DETAIL_CHARACTERS = 200
+MOST_REMEMBERED = 100
 _END_OF_HEAD = b"\r\n\r\n"
 Phase = Literal["idle", "head", "body", "answer"]
 
@@ -152,6 +158,86 @@ class Connection(web.RequestHandler):
         return answer
 
 
+class Listener(web.Server):
+    """The open connections of a port. `problem` makes the answer to an error of its status and
+    title.
+    """
+
+    def __init__(
+        self,
+        handle: Handle,
+        problem: Problem,
+        limits: Limits,
+        refusals: Refusals,
+        request_factory: Any = None,
+    ) -> None:
+        super().__init__(self._answer, request_factory=request_factory)
+        self.problem = problem
+        self.limits = limits
+        self.refusals = refusals
+        self._handle = handle
+        self._hosts: KnownHosts | None = KnownHosts()
+        # Host and Origin of requests that were answered: they need no second look.
+        self._welcome: set[tuple[str | None, str | None]] = set()
+        self._open: set[Connection] = set()
+        self._of_address: Counter[str] = Counter()
+
+    def __call__(self) -> web.RequestHandler:
+        return Connection(self)
+
+    def answer_to(self, hosts: KnownHosts | None) -> None:
+        """Answer only requests for these hosts, from now on; None for any."""
+        self._hosts = hosts
+        self._welcome.clear()
+
+    def admit(self, connection: Connection, transport: asyncio.BaseTransport) -> str | None:
+        """Take a new connection in, or return why not. What is open already stays."""
+        limits, address = self.limits, connection.address
+        if len(self._open) >= limits.connections or (
+            limits.per_address and self._of_address[address] >= limits.per_address
+        ):
+            why_not = "too many connections"
+        elif limits.last_descriptor and _descriptor(transport) > limits.last_descriptor:
+            why_not = "too many open files"
+        else:
+            self._open.add(connection)
+            self._of_address[address] += 1
+            return None
+        self.refusals.note("full", why_not)
+        return why_not
+
+    def leave(self, connection: Connection) -> None:
+        """A connection has ended."""
+        self._open.discard(connection)
+        self._of_address[connection.address] -= 1
+        if not self._of_address[connection.address]:
+            del self._of_address[connection.address]
+
+    async def watch(self) -> None:
+        """Look after slow clients, until cancelled."""
+        seconds = self.limits.look_seconds
+        while True:
+            await asyncio.sleep(seconds)
+            # Counted in looks: while the process itself stood still, nobody was slow.
+            for connection in list(self._open):
+                connection.look(seconds)
+
+    def _answer(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
+        headers = request.headers
+        names = headers.get(hdrs.HOST), headers.get(hdrs.ORIGIN)
+        if self._hosts is None or names in self._welcome:
+            return self._handle(request)
+        if why_not := self._hosts.objection(*names):
+            return self._refuse(short(why_not))
+        if len(self._welcome) < MOST_REMEMBERED:
+            self._welcome.add(names)
+        return self._handle(request)
+
+    async def _refuse(self, why_not: str) -> web.StreamResponse:
+        self.refusals.note("host", why_not)
+        return self.problem(403, why_not)
+
+
 def short(message: str) -> str:
     """One line, without the status that aiohttp puts in front."""
     return " ".join(message.split()).removeprefix("400, message: ")[:MAX_DETAIL_CHARACTERS]
@@ -169,3 +255,8 @@ def _answer(transport: asyncio.Transport, status: str, title: str) -> None:
     )
     transport.write("\r\n".join((*head, "", body)).encode())
     transport.close()
+
+
+def _descriptor(transport: asyncio.BaseTransport) -> int:
+    """The number of its file descriptor: the lowest that was free, so it says how many are open."""
+    return int(transport.get_extra_info("socket").fileno())

@@ -6,14 +6,11 @@ port were its own site. The browser still sends that name, as `Host`, and the pa
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
-from aiohttp import hdrs
-
 LOCALHOST = "localhost"
-REMEMBERED = 100
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -22,19 +19,13 @@ class KnownHosts:
 
     def __init__(self, names: Collection[str] = ()) -> None:
         self._names = {LOCALHOST, *(name.lower().rstrip(".") for name in names)}
-        self._good: set[tuple[str | None, str | None]] = set()
 
-    def objection(self, headers: Mapping[str, str]) -> str | None:
-        """Why a request with these headers is refused; None if it isn't."""
-        host, origin = headers.get(hdrs.HOST), headers.get(hdrs.ORIGIN)
-        if (host, origin) in self._good:
-            return None
+    def objection(self, host: str | None, origin: str | None) -> str | None:
+        """Why a request with this `Host` and `Origin` is refused; None if it isn't."""
         if host and not self._is_known(host):
             return f"Host {host} is not a name of this port; see REMEDY_HOST_NAMES"
         if origin is not None and not self._is_ours(origin, host or ""):
             return f"Origin {origin} is another site; see REMEDY_HOST_NAMES"
-        if len(self._good) < REMEMBERED:
-            self._good.add((host, origin))
         return None
 
     def _is_known(self, host: str) -> bool:
