@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -15,9 +14,8 @@ MAX_KEY_CHARACTERS: Final = 1_024
 MAX_VALUE_KIB: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
-class ActionMemory:
-    """The memory of one action, in the journal."""
+class ActionMemory(NamedTuple):
+    """The memory of one action, in the journal. A tuple, as each attempt gets one."""
 
     journal: Memories
     action: str
