@@ -12,7 +12,7 @@ from keptn_remedy.engine.overdue import Overdue
 from keptn_remedy.engine.reporting import Reporting
 from keptn_remedy.engine.slots import Slots
 from keptn_remedy.engine.waiting_room import Rest, Rested, WaitingRoom
-from keptn_remedy.events import ActionTriggered, Report
+from keptn_remedy.events import ActionTriggered
 from keptn_remedy.journal import Execution, Journal, JournalError
 from keptn_remedy.journal.feed import Feed
 from keptn_remedy.support import logs
@@ -88,21 +88,20 @@ class Dispatcher:
         Raises:
             JournalError: it could not be stored.
         """
-        if self._feed.is_open and (started := self._reporting.started(trigger)):
-            return await self._accept_and_begin(trigger, action, started)
+        if self._feed.is_open and trigger.task:
+            return await self._accept_and_begin(trigger, action)
         execution = await self._journal.accept(trigger, action)
         if execution:
             self._feed.offer(execution)
         return execution is not None
 
-    async def _accept_and_begin(
-        self, trigger: ActionTriggered, action: str, started: Report
-    ) -> bool:
+    async def _accept_and_begin(self, trigger: ActionTriggered, action: str) -> bool:
         """Begin by the step that stores it: lane and slot are free, and are kept meanwhile."""
         self._slots.take()
         self._beginning += 1
         begun = None
         try:
+            started = self._reporting.replies.started(trigger, self._clock.utc())
             begun = await self._journal.accept_and_begin(trigger, action, started)
         finally:
             self._beginning -= 1
