@@ -85,7 +85,7 @@ class ActionTriggered:
     @property
     def is_tracked(self) -> bool:
         """Whether Keptn's controller triggered it, and so can tell whether it is still open. Others
-        trigger tasks too (docs/keptn.md#k51).
+        trigger tasks too (docs/keptn.md#k50).
         """
         return self.task == ACTION or (bool(self.task) and self.source == _CONTROLLER)
 
