@@ -67,6 +67,7 @@ class Attempts:
 
     def __init__(self, runtime: Runtime, execution: Execution, action: AnyAction) -> None:
         self.count = 0
+        self._memory = ActionMemory(runtime.journal, execution.action)
         self._cut_off_at: float | None = None
         self._deadline: float | None = None
         self._last_failure = ""
