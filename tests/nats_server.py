@@ -28,17 +28,24 @@ class NatsServer:
     def __init__(self, folder: Path, **config: Any) -> None:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
+        self.port = _free_port()
         folder.mkdir(parents=True, exist_ok=True)
-        store = {"store_dir": str(folder / "store")}
+        self.configure(**config)
+
+    def configure(self, **config: Any) -> None:
+        """Write its configuration, which `start` and SIGHUP read."""
+        store = {"store_dir": str(self._folder / "store")}
         written = {"host": "127.0.0.1", "port": self.port, "jetstream": store, **config}
-        (folder / "nats.conf").write_text(json.dumps(written))
+        (self._folder / "nats.conf").write_text(json.dumps(written))
 
     @property
     def url(self) -> str:
         return f"nats://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """What it has logged so far."""
+        return (self._folder / "log").read_text()
 
     async def start(self) -> None:
         with (self._folder / "log").open("ab") as log:
@@ -63,9 +70,13 @@ class NatsServer:
             self._process.wait(10)
             self._process = None
 
-    def freeze(self) -> None:
+    def send(self, number: signal.Signals) -> None:
+        """SIGSTOP freezes it, SIGHUP has it read its configuration, SIGUSR2 is its lame duck."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        self._process.send_signal(number)
+
+    def freeze(self) -> None:
+        self.send(signal.SIGSTOP)
 
     @contextlib.asynccontextmanager
     async def client(self, **options: Any) -> AsyncIterator[Client]:
@@ -76,3 +87,32 @@ class NatsServer:
             yield client
         finally:
             await client.close()
+
+
+@contextlib.asynccontextmanager
+async def cluster(folder: Path) -> AsyncIterator[list[NatsServer]]:
+    """Three servers that share their streams."""
+    servers = [NatsServer(folder / str(number)) for number in range(3)]
+    routes = [_free_port() for _ in servers]
+    for number, (server, port) in enumerate(zip(servers, routes, strict=True)):
+        server.configure(
+            server_name=f"n{number}",
+            cluster={
+                "name": "keptn",
+                "host": "127.0.0.1",
+                "port": port,
+                "routes": [f"nats://127.0.0.1:{each}" for each in routes],
+            },
+        )
+    try:
+        await asyncio.gather(*(server.start() for server in servers))
+        yield servers
+    finally:
+        for server in servers:
+            server.stop(signal.SIGKILL)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

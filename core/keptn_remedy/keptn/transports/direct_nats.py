@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
-from nats.js.client import JetStreamContext
 from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 
 from keptn_remedy.events import LOG_ERROR, Report, report_id
 from keptn_remedy.keptn.control_plane.error_log import ErrorLog
 from keptn_remedy.keptn.transports import Accept, Blocked, Rejected, Undelivered
-from keptn_remedy.keptn.transports.nats_client import jetstream_of
+from keptn_remedy.keptn.transports.nats_client import end, jetstream_of
 from keptn_remedy.keptn.transports.nats_connection import NatsConnection
 from keptn_remedy.keptn.transports.nats_intake import NatsIntake
 
@@ -24,6 +23,8 @@ FIRST_CONNECT_SECONDS = 2.0
 # What is published within this time is confirmed by one answer of the server.
 GATHER_SECONDS = 0.002
 CONFIRM_SECONDS = 10.0
+# The server counts the headers of a message as well.
+HEADER_BYTES = 128
 
 
 class DirectNats:
@@ -45,7 +46,7 @@ class DirectNats:
         self._intake = intake
         self._error_log = error_log
         self._stream = stream
-        self._stored: frozenset[str] = frozenset()
+        self._stored: dict[str, bool] = {}
         self._flush: asyncio.Task[None] | None = None
 
     @property
@@ -54,7 +55,7 @@ class DirectNats:
 
     @property
     def trouble(self) -> str | None:
-        return self._connection.trouble
+        return self._connection.trouble or self._intake.trouble
 
     @asynccontextmanager
     async def receive(self, accept: Accept) -> AsyncGenerator[None]:
@@ -64,10 +65,8 @@ class DirectNats:
             yield
             await self._intake.drain()
         finally:
-            self._intake.stop_pulling()
-            running.cancel()
-            with suppress(asyncio.CancelledError):
-                await running
+            await self._intake.stop_reading()
+            await end(running)
 
     async def send(self, report: Report) -> None:
         if report.type == LOG_ERROR:
@@ -76,8 +75,9 @@ class DirectNats:
         client = self._connection.client
         if client is None:
             raise Undelivered(f"NATS: {self._connection.trouble}", doubtful=False)
+        denials = self._connection.denials(report.type)
         try:
-            if report.type in self._stored and report.execution:
+            if report.execution and await self._is_stored(client, report.type):
                 await _store(client, report, report.execution)
             else:
                 await client.publish(report.type, report.body)
@@ -85,14 +85,15 @@ class DirectNats:
         except MaxPayloadError as error:
             raise Rejected(str(error)) from None
         except (NoStreamResponseError, APIError) as error:
+            self._stored.clear()  # it may have been made otherwise
             raise Undelivered(f"the stream: {error!r}", doubtful=False) from None
         except (NatsError, TimeoutError, OSError) as error:
+            self._raise_if_denied(report, denials)
             if isinstance(error, TimeoutError):
                 # It must not arrive when the server continues, after Keptn was asked for it.
-                self._connection.drop()
+                self._connection.drop(client)
             raise Undelivered(f"not confirmed: {error!r}", doubtful=True) from None
-        if denial := self._connection.denial(report.type):
-            raise Blocked(denial)
+        self._raise_if_denied(report, denials)
 
     def leave(self) -> None:
         """Nothing to do: what arrives until the end is stored."""
@@ -101,10 +102,24 @@ class DirectNats:
         await self._error_log.close()
 
     async def _use(self, accept: Accept, client: Client) -> None:
-        if self._stream:
-            reports = _reports_on(self._intake.types)
-            self._stored = await _stored_in(self._stream, jetstream_of(client), reports)
+        self._stored.clear()
         await self._intake.subscribe(client, accept)
+
+    def _raise_if_denied(self, report: Report, denials: int) -> None:
+        """The server told so before it confirmed what was published then."""
+        if denial := self._connection.denial(report.type, denials):
+            raise Blocked(denial)
+
+    async def _is_stored(self, client: Client, subject: str) -> bool:
+        """Whether the stream stores what is published there."""
+        if self._stream is None:
+            return False
+        if subject not in self._stored:
+            found = None
+            with suppress(NotFoundError):
+                found = await jetstream_of(client).find_stream_name_by_subject(subject)
+            self._stored[subject] = found == self._stream
+        return self._stored[subject]
 
     async def _confirmed(self, client: Client) -> None:
         """Wait until the server has taken all that was published so far."""
@@ -125,25 +140,9 @@ def _forget_error(flush: asyncio.Task[None]) -> None:
         flush.exception()
 
 
-def _reports_on(triggers: Sequence[str]) -> list[str]:
-    """The types that answer triggers of these types."""
-    tasks = [each.removesuffix(".triggered") for each in triggers]
-    return [f"{task}.{kind}" for task in tasks for kind in ("started", "finished")]
-
-
-async def _stored_in(
-    stream: str, jetstream: JetStreamContext, reports: Sequence[str]
-) -> frozenset[str]:
-    """Which of these types that stream stores."""
-    stored: set[str] = set()
-    for subject in reports:
-        with suppress(NotFoundError):
-            if await jetstream.find_stream_name_by_subject(subject) == stream:
-                stored.add(subject)
-    return frozenset(stored)
-
-
 async def _store(client: Client, report: Report, execution: str) -> None:
+    if len(report.body) + HEADER_BYTES > client.max_payload:
+        raise MaxPayloadError
     # A fresh dict each time: nats-py writes into it.
     headers = {"Nats-Msg-Id": report_id(execution, report.kind)}
     await jetstream_of(client).publish(

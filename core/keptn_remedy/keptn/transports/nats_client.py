@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
+from contextlib import suppress
 
 from nats.aio.client import PING_PROTO, Client
 from nats.errors import ConnectionClosedError
 from nats.js.client import JetStreamContext
+
+CANCEL_AGAIN_SECONDS = 1.0
+_ABORT_AT_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, no time
 
 
 class OrderedClient(Client):
@@ -21,13 +27,36 @@ class OrderedClient(Client):
         await self._flush_pending()
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:
+        waiting = [*self._pongs, *self._resp_map.values()]
+        if waiting:
+            self.break_off()
         try:
             await super()._close(status, do_cbs)
         finally:
-            for waiting in (*self._pongs, *self._resp_map.values()):
-                if not waiting.done():
-                    waiting.set_exception(ConnectionClosedError())
-                    waiting.exception()  # nobody may be left to hear it
+            for each in waiting:
+                if not each.done():
+                    each.set_exception(ConnectionClosedError())
+                    each.exception()  # nobody may be left to hear it
+
+    def break_off(self) -> None:
+        """What still waits in a buffer here, or in the kernel, must not arrive once its sender was
+        told that nothing confirms it.
+        """
+        self._pending.clear()
+        self._pending_data_size = 0
+        writer: asyncio.StreamWriter | None = getattr(self._transport, "_io_writer", None)
+        if writer is not None:
+            connection: socket.socket = writer.get_extra_info("socket")
+            with suppress(OSError):  # it is closed already
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT_AT_CLOSE)
+            writer.transport.abort()
+
+
+async def end(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it has ended: nats-py swallows cancellations."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait((task,), timeout=CANCEL_AGAIN_SECONDS)
 
 
 def jetstream_of(client: Client) -> JetStreamContext:

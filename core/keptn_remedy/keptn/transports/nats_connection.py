@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -27,6 +28,9 @@ CONNECT_SECONDS = 5.0
 # Two pings without an answer end a connection whose server is frozen.
 PING_SECONDS, UNANSWERED_PINGS = 5, 2
 CLOSE_SECONDS = 2.0
+# For how long the denial of a report counts, which is tried again meanwhile; and after which time a
+# denied subscription is, with a new connection.
+DENIED_SECONDS, RESUBSCRIBE_SECONDS = 60.0, 300.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 5.0
 _PERMISSION = "permissions violation"
 _LOST = (NatsError, OSError, TimeoutError)
@@ -56,31 +60,36 @@ class NatsConnection:
     def __init__(self, options: Mapping[str, Any], clock: Clock) -> None:
         self._options = options
         self._clock = clock
-        self._client: Client | None = None
+        self._client: OrderedClient | None = None
         self._is_up = asyncio.Event()
         self._ended = asyncio.Event()
         self._failure: str | None = "not connected yet"
-        self._denied: dict[str, str] = {}
+        self._denied: dict[str, tuple[str, float]] = {}
+        self._denials: Counter[str] = Counter()
         self._last_error: Exception | None = None
 
     @property
-    def client(self) -> Client | None:
+    def client(self) -> OrderedClient | None:
         """The client whose connection stands; None while there is none."""
         return self._client
 
     @property
-    def ended(self) -> asyncio.Event:
-        """Set once the connection that stands now has ended."""
-        return self._ended
-
-    @property
     def trouble(self) -> str | None:
         """What is wrong with it: no connection, or a subject that the server denies us."""
-        return self._failure or next(iter(self._denied.values()), None)
+        now = self._clock.monotonic()
+        denied = (text for text, until in self._denied.values() if until > now)
+        return self._failure or next(denied, None)
 
-    def denial(self, subject: str) -> str | None:
-        """The server's refusal of a subject on this connection, if there was one."""
-        return self._denied.get(subject.lower())
+    def denials(self, subject: str) -> int:
+        """How often the server denied us to publish there."""
+        return self._denials[_publish_to(subject)]
+
+    def denial(self, subject: str, since: int) -> str | None:
+        """What the server said, if it has denied that more often than `since`."""
+        what = _publish_to(subject)
+        if self._denials[what] == since:
+            return None
+        return self._denied[what][0] if what in self._denied else f"denied: {what}"
 
     async def until_up(self, seconds: float) -> None:
         """Wait for the first connection, for so long at most."""
@@ -100,17 +109,23 @@ class NatsConnection:
                     await self._serve_once(use)
             await self._clock.sleep(FIRST_PAUSE_SECONDS)
 
-    def drop(self) -> None:
-        """End the connection that stands: its server doesn't answer."""
-        self._ended.set()
+    def drop(self, client: OrderedClient) -> None:
+        """End the connection of this client: its server doesn't answer."""
+        client.break_off()
+        if client is self._client:
+            self._ended.set()
 
     async def _serve_once(self, use: Callable[[Client], Awaitable[None]]) -> None:
+        task = asyncio.current_task()
+        if task and task.cancelling():  # nats-py swallows cancellations
+            raise asyncio.CancelledError
         client, ended = OrderedClient(), asyncio.Event()
         try:
             await self._connect(client, ended)
             self._denied.clear()
+            self._ended = ended
             await use(client)
-            self._client, self._ended, self._failure = client, ended, None
+            self._client, self._failure = client, None
             self._is_up.set()
             logs.logger().info("connected to NATS", server=_server(client))
             await ended.wait()
@@ -127,6 +142,11 @@ class NatsConnection:
         async def closed() -> None:
             ended.set()
 
+        async def stopping() -> None:
+            logs.logger().warning("the NATS server is about to stop", server=_server(client))
+            if len(self._options["servers"]) > 1:
+                ended.set()  # another one has the streams, which this one has closed already
+
         self._last_error = None
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
@@ -134,6 +154,7 @@ class NatsConnection:
                     **self._options,
                     error_cb=self._heed,
                     closed_cb=closed,
+                    lame_duck_mode_cb=stopping,
                     allow_reconnect=False,
                     max_reconnect_attempts=1,
                     reconnect_time_wait=0,
@@ -149,14 +170,22 @@ class NatsConnection:
 
     async def _heed(self, error: Exception) -> None:
         text = str(error)
-        if _PERMISSION in text.lower() and text.count('"') >= 2:
-            subject = text.split('"')[1].lower()
-            if subject not in self._denied:
-                logs.logger().error("NATS denies a subject", reason=text)
-            self._denied[subject] = text
+        if _PERMISSION in text.lower():
+            self._note_denial(text)
         elif isinstance(error, SlowConsumerError):
             logs.logger().error("NATS dropped events: too many wait to be stored")
         self._last_error = error
+
+    def _note_denial(self, text: str) -> None:
+        what = text.lower().partition(_PERMISSION)[2].removeprefix(" for ")
+        if what not in self._denied:
+            logs.logger().error("NATS denies a subject", reason=text)
+        is_subscription = what.startswith("subscription")
+        seconds = RESUBSCRIBE_SECONDS if is_subscription else DENIED_SECONDS
+        self._denied[what] = text, self._clock.monotonic() + seconds
+        self._denials[what] += 1
+        if is_subscription:
+            asyncio.get_running_loop().call_later(seconds, self._ended.set)
 
     def _note_failure(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -164,6 +193,11 @@ class NatsConnection:
         if failure != self._failure:
             logs.logger().warning("NATS can't be reached", reason=failure)
         self._failure = failure
+
+
+def _publish_to(subject: str) -> str:
+    """As nats-py words it, in lower case."""
+    return f'publish to "{subject.lower()}"'
 
 
 def _server(client: Client) -> str | None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,44 +16,18 @@ from nats.js.api import StreamConfig
 from keptn_remedy.events import (
     STARTED,
     TRIGGERED,
-    Event,
-    Replies,
-    Report,
-    read_structured,
-    trigger_of,
 )
 from keptn_remedy.keptn.api import ApiClient
 from keptn_remedy.keptn.api.credentials import Credentials, Secret
 from keptn_remedy.keptn.control_plane.error_log import ErrorLog
-from keptn_remedy.keptn.transports import Blocked, Receipt, Undelivered
-from keptn_remedy.keptn.transports.direct_nats import DirectNats
+from keptn_remedy.keptn.transports import Blocked, Undelivered
 from keptn_remedy.keptn.transports.nats_client import OrderedClient
-from keptn_remedy.keptn.transports.nats_connection import NatsConnection, options_of
-from keptn_remedy.keptn.transports.nats_intake import NatsIntake
-from keptn_remedy.settings import Settings
-from keptn_remedy.support.clock import Clock
-from keptn_remedy.support.metrics import Metrics
-from keptn_remedy.testing import http_peer, triggered
-from tests.clocks import HastyClock
+from keptn_remedy.testing import http_peer
+from tests.core.keptn.transports.over_nats import QUEUE, Taken, event, report, transport
 from tests.nats_server import NatsServer
 from tests.waiting import until
 
-QUEUE = "keptn-remedy"
-
-
-class Taken:
-    """Accepts events, and answers `unavailable` as often as it is told."""
-
-    def __init__(self) -> None:
-        self.ids: list[str] = []
-        self.unavailable = 0
-
-    async def accept(self, event: Event) -> Receipt:
-        if self.unavailable:
-            self.unavailable -= 1
-            return Receipt("unavailable", "the journal can't be written")
-        self.ids.append(event.id)
-        return Receipt("accepted", event.id)
+DIRECT = "keptn_remedy.keptn.transports.direct_nats"
 
 
 @pytest_asyncio.fixture
@@ -65,45 +38,9 @@ async def server(tmp_path: Path) -> AsyncIterator[NatsServer]:
     made.stop()
 
 
-@asynccontextmanager
-async def transport(
-    server: NatsServer,
-    taken: Taken,
-    *,
-    stream: str | None = None,
-    types: Sequence[str] = (TRIGGERED,),
-    **settings: Any,
-) -> AsyncIterator[DirectNats]:
-    config = Settings.model_validate({"transport": "nats", **settings})
-    clock = HastyClock()
-    made = DirectNats(
-        NatsConnection(options_of(config, server.url), clock),
-        NatsIntake(QUEUE, stream, clock, Metrics("test"), types),
-        ErrorLog(ApiClient("http://127.0.0.1:1")),
-        stream,
-    )
-    async with made.receive(taken.accept):
-        yield made
-    await made.close()
-
-
-def event(**attributes: Any) -> tuple[str, bytes]:
-    made = triggered("scale", 1) | attributes
-    return str(made["id"]), orjson.dumps(made)
-
-
-def report(kind: str = "started") -> Report:
-    trigger = trigger_of(read_structured(orjson.dumps(triggered("scale", 1))))
-    now = Clock().utc()
-    replies = Replies("keptn-remedy")
-    if kind == "started":
-        return replies.started(trigger, now)
-    return replies.error_log(trigger, now, "it failed")
-
-
 async def test_events_come_in_both_modes_and_what_is_none_is_left(server: NatsServer) -> None:
     taken = Taken()
-    async with transport(server, taken), server.client() as keptn:
+    async with transport(server.url, taken), server.client() as keptn:
         structured, body = event()
         await keptn.publish(TRIGGERED, b"no event")
         await keptn.publish(TRIGGERED, body)
@@ -123,7 +60,7 @@ async def test_triggers_of_other_tasks_come_where_they_are_asked_for(
     async with server.client() as keptn:
         jetstream = keptn.jetstream()
         await jetstream.add_stream(StreamConfig(name="keptn", subjects=["sh.keptn.>"]))
-        async with transport(server, taken, stream=stream, types=(TRIGGERED, get_sli)):
+        async with transport(server.url, taken, stream=stream, types=(TRIGGERED, get_sli)):
             sent = dict([event(), event(type=get_sli)])
             for body in sent.values():
                 await keptn.publish(orjson.loads(body)["type"], body)
@@ -134,7 +71,7 @@ async def test_triggers_of_other_tasks_come_where_they_are_asked_for(
 
 async def test_members_of_a_queue_share_the_events(server: NatsServer) -> None:
     one, other = Taken(), Taken()
-    async with transport(server, one), transport(server, other), server.client() as keptn:
+    async with transport(server.url, one), transport(server.url, other), server.client() as keptn:
         sent = [event() for _ in range(50)]
         for _, body in sent:
             await keptn.publish(TRIGGERED, body)
@@ -147,7 +84,7 @@ async def test_members_of_a_queue_share_the_events(server: NatsServer) -> None:
 async def test_an_event_is_kept_while_the_journal_fails(server: NatsServer) -> None:
     taken = Taken()
     taken.unavailable = 3
-    async with transport(server, taken), server.client() as keptn:
+    async with transport(server.url, taken), server.client() as keptn:
         name, body = event()
         await keptn.publish(TRIGGERED, body)
         await until(lambda: taken.ids == [name])
@@ -157,7 +94,7 @@ async def test_what_has_arrived_is_stored_before_the_end(server: NatsServer) -> 
     taken = Taken()
     sent = [event() for _ in range(500)]
     async with server.client() as keptn:
-        async with transport(server, taken):
+        async with transport(server.url, taken):
             for _, body in sent:
                 await keptn.publish(TRIGGERED, body)
             await keptn.flush()
@@ -188,7 +125,7 @@ async def test_a_ping_follows_what_it_confirms() -> None:
 
 
 async def test_a_report_is_published_on_the_subject_of_its_type(server: NatsServer) -> None:
-    async with transport(server, Taken()) as ours, server.client() as keptn:
+    async with transport(server.url, Taken()) as ours, server.client() as keptn:
         heard = await keptn.subscribe("sh.keptn.>")
         await keptn.flush()
         sent = report()
@@ -199,7 +136,7 @@ async def test_a_report_is_published_on_the_subject_of_its_type(server: NatsServ
 
 
 async def test_reports_sent_together_share_a_confirmation(server: NatsServer) -> None:
-    async with transport(server, Taken()) as ours, server.client() as keptn:
+    async with transport(server.url, Taken()) as ours, server.client() as keptn:
         heard = await keptn.subscribe(STARTED)
         await keptn.flush()
         await asyncio.gather(*(ours.send(report()) for _ in range(200)))
@@ -207,7 +144,7 @@ async def test_reports_sent_together_share_a_confirmation(server: NatsServer) ->
 
 
 async def test_without_a_server_a_report_is_not_sent_later(server: NatsServer) -> None:
-    async with transport(server, Taken()) as ours:
+    async with transport(server.url, Taken()) as ours:
         server.stop()
         await until(lambda: ours.trouble is not None)
         for _ in range(3):
@@ -227,7 +164,7 @@ async def test_without_a_server_a_report_is_not_sent_later(server: NatsServer) -
 
 async def test_events_come_again_after_a_restart_of_the_server(server: NatsServer) -> None:
     taken = Taken()
-    async with transport(server, taken) as ours:
+    async with transport(server.url, taken) as ours:
         server.stop()
         await until(lambda: ours.trouble is not None)
         await server.start()
@@ -239,11 +176,12 @@ async def test_events_come_again_after_a_restart_of_the_server(server: NatsServe
 
 
 async def test_a_provider_that_starts_before_the_server_connects_when_it_comes(
-    server: NatsServer,
+    server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(f"{DIRECT}.FIRST_CONNECT_SECONDS", 0.1)
     server.stop()
     taken = Taken()
-    async with transport(server, taken) as ours:
+    async with transport(server.url, taken) as ours:
         assert "no connection" in str(ours.trouble)
         await server.start()
         await until(lambda: ours.trouble is None)
@@ -253,7 +191,7 @@ async def test_a_frozen_server_leaves_the_delivery_in_doubt(
     server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("keptn_remedy.keptn.transports.direct_nats.CONFIRM_SECONDS", 0.2)
-    async with transport(server, Taken()) as ours:
+    async with transport(server.url, Taken()) as ours:
         server.freeze()
         with pytest.raises(Undelivered) as caught:
             await ours.send(report())
@@ -269,7 +207,7 @@ async def test_a_denied_subject_is_told_and_holds_reports_up(tmp_path: Path) -> 
     await server.start()
     try:
         given = {"nats_user": "remedy", "nats_password": "secret"}
-        async with transport(server, Taken(), **given) as ours:
+        async with transport(server.url, Taken(), **given) as ours:
             with pytest.raises(Blocked, match="permissions violation"):
                 await ours.send(report())
             assert STARTED in str(ours.trouble)
@@ -277,13 +215,14 @@ async def test_a_denied_subject_is_told_and_holds_reports_up(tmp_path: Path) -> 
         server.stop()
 
 
-async def test_a_wrong_password_is_said(tmp_path: Path) -> None:
+async def test_a_wrong_password_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{DIRECT}.FIRST_CONNECT_SECONDS", 0.1)
     users = [{"user": "remedy", "password": "secret"}]
     server = NatsServer(tmp_path / "nats", authorization={"users": users})
     await server.start()
     try:
         given = {"nats_user": "remedy", "nats_password": "wrong"}
-        async with transport(server, Taken(), **given) as ours:
+        async with transport(server.url, Taken(), **given) as ours:
             await until(lambda: "authorization" in str(ours.trouble).lower())
             assert "wrong" not in str(ours.trouble)
     finally:
@@ -294,7 +233,7 @@ async def test_a_token_lets_in(tmp_path: Path) -> None:
     server = NatsServer(tmp_path / "nats", authorization={"token": "a-token"})
     await server.start()
     try:
-        async with transport(server, Taken(), nats_token="a-token") as ours:
+        async with transport(server.url, Taken(), nats_token="a-token") as ours:
             assert ours.trouble is None
     finally:
         server.stop()
@@ -305,13 +244,13 @@ async def test_a_stream_keeps_what_comes_while_nobody_listens(server: NatsServer
         jetstream = keptn.jetstream()
         await jetstream.add_stream(StreamConfig(name="keptn", subjects=["sh.keptn.>"]))
         first, second = Taken(), Taken()
-        async with transport(server, first, stream="keptn"):
+        async with transport(server.url, first, stream="keptn"):
             name, body = event()
             await jetstream.publish(TRIGGERED, body)
             await until(lambda: first.ids == [name])
         missed, body = event()
         await jetstream.publish(TRIGGERED, body)
-        async with transport(server, second, stream="keptn"):
+        async with transport(server.url, second, stream="keptn"):
             await until(lambda: second.ids == [missed])
             info = await jetstream.consumer_info("keptn", QUEUE)
             await until(lambda: _acknowledged(jetstream))
@@ -328,7 +267,7 @@ async def test_what_the_journal_can_not_take_stays_in_the_stream(server: NatsSer
         await jetstream.add_stream(StreamConfig(name="keptn", subjects=["sh.keptn.>"]))
         taken = Taken()
         taken.unavailable = 1
-        async with transport(server, taken, stream="keptn"):
+        async with transport(server.url, taken, stream="keptn"):
             _, body = event()
             await jetstream.publish(TRIGGERED, body)
             await until(lambda: taken.unavailable == 0)
@@ -340,7 +279,7 @@ async def test_a_stream_confirms_the_reports_that_it_stores(server: NatsServer) 
     async with server.client() as keptn:
         jetstream = keptn.jetstream()
         await jetstream.add_stream(StreamConfig(name="keptn", subjects=["sh.keptn.event.>"]))
-        async with transport(server, Taken(), stream="keptn") as ours:
+        async with transport(server.url, Taken(), stream="keptn") as ours:
             sent = report()
             await ours.send(sent)
             await ours.send(sent)  # the same one again is the same message
@@ -353,7 +292,7 @@ async def test_a_deleted_consumer_is_made_again(server: NatsServer) -> None:
         jetstream = keptn.jetstream()
         await jetstream.add_stream(StreamConfig(name="keptn", subjects=["sh.keptn.>"]))
         taken = Taken()
-        async with transport(server, taken, stream="keptn"):
+        async with transport(server.url, taken, stream="keptn"):
             await jetstream.delete_consumer("keptn", QUEUE)
             await until(lambda: _exists(jetstream))
             name, body = event()
@@ -366,7 +305,7 @@ async def _exists(jetstream: Any) -> bool:
 
 
 async def test_a_missing_stream_is_told(server: NatsServer) -> None:
-    async with transport(server, Taken(), stream="keptn") as ours:
+    async with transport(server.url, Taken(), stream="keptn") as ours:
         await until(lambda: "stream not found" in str(ours.trouble))
 
 
