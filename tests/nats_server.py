@@ -82,7 +82,7 @@ class NatsServer:
     async def client(self, **options: Any) -> AsyncIterator[Client]:
         """A client of the tests' own, as Keptn's services have one."""
         client = OrderedClient()
-        await client.connect(self.url, **options)
+        await client.connect(**{"servers": self.url, **options})
         try:
             yield client
         finally:
