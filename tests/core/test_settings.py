@@ -325,6 +325,13 @@ def test_a_secret_file_that_is_not_there_ends_the_start(tmp_path: Path) -> None:
     assert mistake == "KEPTN_API_TOKEN_FILE: can't read /nowhere: No such file or directory"
 
 
+def test_a_file_for_nats_that_holds_something_else_ends_the_start(tmp_path: Path) -> None:
+    (tmp_path / "seed").write_text("no seed")
+    given = {"REMEDY_TRANSPORT": "nats", "REMEDY_NATS_NKEY_FILE": "seed", **FREE_PORTS}
+    (mistake,) = refused(remedy(tmp_path, "serve", **given))
+    assert mistake == "REMEDY_NATS_NKEY_FILE: seed doesn't hold a user's seed (SU…)"
+
+
 def test_a_variable_in_the_file_that_nobody_reads_ends_every_command(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("KUBERNETES_MAX_REPLICA: 5\n")
     for command in (["serve"], ["actions"]):

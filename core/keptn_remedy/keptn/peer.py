@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from keptn_remedy.events import TRIGGERED, Report, task_of
 from keptn_remedy.keptn.api import ApiClient
@@ -64,7 +65,7 @@ def peer_of(
     secret meanwhile.
 
     Raises:
-        SettingsError: Keptn's API can't be called with these settings.
+        SettingsError: Keptn's API or NATS can't be called with these settings.
     """
     receiver = HttpReceiver(settings.host, settings.port, metrics, names=settings.host_names)
     if settings.transport == "local":
@@ -133,11 +134,14 @@ def _direct_nats(
 ) -> Transport:
     # Imported only where it is used: it takes 0.1 s and 27 MB.
     from keptn_remedy.keptn.transports.direct_nats import DirectNats
-    from keptn_remedy.keptn.transports.nats_connection import NatsConnection, options_of
+    from keptn_remedy.keptn.transports.nats_access import options_of
+    from keptn_remedy.keptn.transports.nats_connection import NatsConnection
     from keptn_remedy.keptn.transports.nats_intake import NatsIntake
 
+    options = partial(options_of, settings, keptn.pubsub_url)
+    options()  # whatever is wrong with them now ends the start
     return DirectNats(
-        NatsConnection(options_of(settings, keptn.pubsub_url), clock),
+        NatsConnection(options, clock),
         NatsIntake(settings.nats_queue_name, settings.nats_stream, clock, metrics, types, others),
         error_log,
         settings.nats_stream,

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import struct
 from contextlib import suppress
+from typing import Any
 
 from nats.aio.client import PING_PROTO, Client
 from nats.errors import ConnectionClosedError
@@ -16,15 +17,25 @@ _ABORT_AT_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, no time
 
 
 class OrderedClient(Client):
-    """Sends a PING after what was published and unsubscribed before it, and ends all waiting for
-    answers with its connection. nats-py writes a PING past what its flusher has yet to write
-    (findings/nats-early-ping.sh), and waits for an answer until its time-out.
+    """Sends a PING after what was published and unsubscribed before it, ends all waiting for
+    answers with its connection, and leaves a server without TLS that should have it.
+
+    nats-py writes a PING past what its flusher has yet to write (findings/nats-early-ping.sh), and
+    waits for an answer until its time-out.
     """
 
     async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
         self._pongs.append(future or asyncio.get_running_loop().create_future())
         await self._send_command(PING_PROTO)
         await self._flush_pending()
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        # nats-py takes `tls` for a wish: without it, passwords would go to whoever answers.
+        if initial_connection and self.options.get("tls") and not info.get("tls_required"):
+            if not info.get("tls_available"):
+                raise ConnectionError("the server offers no TLS")
+            info["tls_required"] = True
+        await super()._process_info(info, initial_connection)
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:
         waiting = [*self._pongs, *self._resp_map.values()]

@@ -8,7 +8,6 @@ connection has a client of its own, which never reconnects.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -20,7 +19,6 @@ from nats.errors import SlowConsumerError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from keptn_remedy.keptn.transports.nats_client import OrderedClient
-from keptn_remedy.settings import Settings
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
 
@@ -33,31 +31,16 @@ CLOSE_SECONDS = 2.0
 DENIED_SECONDS, RESUBSCRIBE_SECONDS = 60.0, 300.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 5.0
 _PERMISSION = "permissions violation"
-_LOST = (NatsError, OSError, TimeoutError)
-
-
-def options_of(settings: Settings, url: str) -> dict[str, Any]:
-    """What nats-py's `connect` is given for the servers of a URL, or several with commas."""
-    servers = [each.strip() for each in url.split(",") if each.strip()]
-    password, token = settings.nats_password, settings.nats_token
-    credentials, nkey = settings.nats_credentials_file, settings.nats_nkey_file
-    is_encrypted = settings.nats_ca_file or any(each.startswith("tls://") for each in servers)
-    return {
-        "servers": servers,
-        "name": settings.source,
-        "user": settings.nats_user,
-        "password": password.get_secret_value() if password else None,
-        "token": token.get_secret_value() if token else None,
-        "user_credentials": str(credentials) if credentials else None,
-        "nkeys_seed": str(nkey) if nkey else None,
-        "tls": ssl.create_default_context(cafile=settings.nats_ca_file) if is_encrypted else None,
-    }
+_LOST = (NatsError, OSError)
 
 
 class NatsConnection:
-    """The connection to NATS, at most one at a time. `options` go to nats-py's `connect`."""
+    """The connection to NATS, at most one at a time.
 
-    def __init__(self, options: Mapping[str, Any], clock: Clock) -> None:
+    `options` returns what nats-py's `connect` is given, and is called for each connection.
+    """
+
+    def __init__(self, options: Callable[[], Mapping[str, Any]], clock: Clock) -> None:
         self._options = options
         self._clock = clock
         self._client: OrderedClient | None = None
@@ -100,7 +83,7 @@ class NatsConnection:
         pauses = AsyncRetrying(
             sleep=self._clock.sleep,
             wait=wait_random_exponential(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS),
-            retry=retry_if_exception_type(_LOST),
+            retry=retry_if_exception_type(),  # whatever it is, events must come again
             before_sleep=self._note_failure,
         )
         while True:
@@ -119,9 +102,10 @@ class NatsConnection:
         task = asyncio.current_task()
         if task and task.cancelling():  # nats-py swallows cancellations
             raise asyncio.CancelledError
+        options = self._options()
         client, ended = OrderedClient(), asyncio.Event()
+        await self._connect(client, options, ended)
         try:
-            await self._connect(client, ended)
             self._denied.clear()
             self._ended = ended
             await use(client)
@@ -138,20 +122,22 @@ class NatsConnection:
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await client.close()
 
-    async def _connect(self, client: Client, ended: asyncio.Event) -> None:
+    async def _connect(
+        self, client: OrderedClient, options: Mapping[str, Any], ended: asyncio.Event
+    ) -> None:
         async def closed() -> None:
             ended.set()
 
         async def stopping() -> None:
             logs.logger().warning("the NATS server is about to stop", server=_server(client))
-            if len(self._options["servers"]) > 1:
+            if len(options["servers"]) > 1:
                 ended.set()  # another one has the streams, which this one has closed already
 
         self._last_error = None
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await client.connect(
-                    **self._options,
+                    **options,
                     error_cb=self._heed,
                     closed_cb=closed,
                     lame_duck_mode_cb=stopping,
@@ -161,7 +147,10 @@ class NatsConnection:
                     ping_interval=PING_SECONDS,
                     max_outstanding_pings=UNANSWERED_PINGS,
                 )
-        except _LOST as error:
+        except BaseException as error:
+            client.break_off()  # after a failed handshake nats-py would wait for ever
+            if not isinstance(error, _LOST):
+                raise
             # nats-py says "no servers available"; why is heard by the callback alone.
             raise ConnectionError(self._heard(error)) from None
 

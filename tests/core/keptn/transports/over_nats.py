@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import orjson
@@ -14,7 +15,8 @@ from keptn_remedy.keptn.api import ApiClient
 from keptn_remedy.keptn.control_plane.error_log import ErrorLog
 from keptn_remedy.keptn.transports import Receipt
 from keptn_remedy.keptn.transports.direct_nats import DirectNats
-from keptn_remedy.keptn.transports.nats_connection import NatsConnection, options_of
+from keptn_remedy.keptn.transports.nats_access import options_of
+from keptn_remedy.keptn.transports.nats_connection import NatsConnection
 from keptn_remedy.keptn.transports.nats_intake import NatsIntake
 from keptn_remedy.settings import Settings
 from keptn_remedy.support.clock import Clock
@@ -63,7 +65,7 @@ async def transport(
     config = Settings.model_validate({"transport": "nats", "nats_queue": QUEUE, **settings})
     clock = HastyClock()
     made = DirectNats(
-        NatsConnection(options_of(config, url), clock),
+        NatsConnection(partial(options_of, config, url), clock),
         NatsIntake(config.nats_queue_name, stream, clock, Metrics("test"), types),
         ErrorLog(ApiClient("http://127.0.0.1:1")),
         stream,

@@ -215,30 +215,6 @@ async def test_a_denied_subject_is_told_and_holds_reports_up(tmp_path: Path) -> 
         server.stop()
 
 
-async def test_a_wrong_password_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(f"{DIRECT}.FIRST_CONNECT_SECONDS", 0.1)
-    users = [{"user": "remedy", "password": "secret"}]
-    server = NatsServer(tmp_path / "nats", authorization={"users": users})
-    await server.start()
-    try:
-        given = {"nats_user": "remedy", "nats_password": "wrong"}
-        async with transport(server.url, Taken(), **given) as ours:
-            await until(lambda: "authorization" in str(ours.trouble).lower())
-            assert "wrong" not in str(ours.trouble)
-    finally:
-        server.stop()
-
-
-async def test_a_token_lets_in(tmp_path: Path) -> None:
-    server = NatsServer(tmp_path / "nats", authorization={"token": "a-token"})
-    await server.start()
-    try:
-        async with transport(server.url, Taken(), nats_token="a-token") as ours:
-            assert ours.trouble is None
-    finally:
-        server.stop()
-
-
 async def test_a_stream_keeps_what_comes_while_nobody_listens(server: NatsServer) -> None:
     async with server.client() as keptn:
         jetstream = keptn.jetstream()
