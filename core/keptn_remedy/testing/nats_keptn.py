@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from os import PathLike
 from types import TracebackType
 from typing import Any, Self
 
-from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
 from nats.js.api import StreamConfig
 
 from keptn_remedy.events import LOG_ERROR
+from keptn_remedy.keptn.transports.nats_client import OrderedClient, jetstream_of
+from keptn_remedy.keptn.transports.nats_stream import StreamReader
+from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing.fake_keptn import Answer, FakeKeptn, body_of
 from keptn_remedy.testing.keptn_sidecar import decode
 from keptn_remedy.testing.keptn_task import Release, text_of
@@ -36,18 +40,22 @@ class NatsKeptn(FakeKeptn):
         super().__init__(release)
         self._server = server
         self._has_stream = stream
-        self._client = Client()
+        self._client = OrderedClient()
+        self._seen: set[int] = set()
+        self._reader = StreamReader(_STREAM, "fake-keptn", _REPORTS, self._hear_stream, Clock())
         self.proxy = NatsProxy(server)
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
         await self.proxy.listen()
-        await self._client.connect(self._server)
+        await self._client.connect(self._server, max_reconnect_attempts=-1, reconnect_time_wait=0.1)
         if self._has_stream:
             made = StreamConfig(name=_STREAM, subjects=[_STREAMED])
-            await self._client.jetstream().add_stream(made)  # pyright: ignore[reportUnknownMemberType]
-        await self._client.subscribe(_REPORTS, cb=self._hear)  # pyright: ignore[reportUnknownMemberType]
-        await self._client.flush()
+            await jetstream_of(self._client).add_stream(made)  # pyright: ignore[reportUnknownMemberType]
+            await self._reader.read_by(self._client)
+        else:
+            await self._client.subscribe(_REPORTS, cb=self._hear)  # pyright: ignore[reportUnknownMemberType]
+            await self._client.flush()
         return self
 
     async def __aexit__(
@@ -58,7 +66,8 @@ class NatsKeptn(FakeKeptn):
     ) -> None:
         await self.proxy.stop_listening()
         if self._has_stream:
-            await self._client.jetstream().delete_stream(_STREAM)  # pyright: ignore[reportUnknownMemberType]
+            await self._reader.stop()
+            await jetstream_of(self._client).delete_stream(_STREAM)
         await self._client.close()
         await super().__aexit__(kind, error, traceback)
 
@@ -78,9 +87,20 @@ class NatsKeptn(FakeKeptn):
         body = body_of(event)
         decoded = decode(body) or {}
         self._tasks.add(decoded)
-        await self._client.publish(text_of(decoded, "type"), body)
-        await self._client.flush()
+        if self._has_stream:
+            await jetstream_of(self._client).publish(text_of(decoded, "type"), body)
+        else:
+            await self._client.publish(text_of(decoded, "type"), body)
+            await self._client.flush()
         return Answer(202, b"")
+
+    async def _hear_stream(self, message: Msg) -> None:
+        """Count a message once, however often the stream sends it."""
+        if message.metadata.sequence.stream not in self._seen:
+            self._seen.add(message.metadata.sequence.stream)
+            await self._hear(message)
+        with suppress(NatsError):
+            await message.ack()
 
     async def _hear(self, message: Msg) -> None:
         if message.subject.endswith(".triggered") or message.subject == LOG_ERROR:
