@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 from uuid import uuid4
 
 from bench.servers import Server
@@ -35,6 +36,12 @@ class Rate:
     load_busy: float
 
 
+class Poster(Protocol):
+    """Whatever takes events."""
+
+    def post(self, event: bytes) -> Awaitable[None]: ...
+
+
 def new_event(number: int) -> tuple[str, bytes]:
     """An event's id and its 1.5 kB, of a problem of its own; the number chooses the service."""
     event_id = str(uuid4())
@@ -53,22 +60,23 @@ async def rate(
     seconds: float,
     until_finished_at: Sink | None = None,
     next_at_started: bool = False,
+    over: Poster | None = None,
 ) -> Rate:
     """How many loops the server completes when every connection is always busy.
 
     A loop ends with the answer or, where the server answers before it has worked, with the
     `finished` at the sink: so a fast answer buys nothing, and no backlog can build up. With
     `next_at_started` a connection begins its next loop at the `started` before: where `finished` is
-    held back, it would wait most of the time.
+    held back, it would wait most of the time. `over` posts instead of connections to the server.
     """
     loops = _Loops(until_finished_at, next_at_started=next_at_started)
     async with (
         asyncio.timeout(ROUND_SECONDS + seconds),
-        _connections(server.port) as connections,
+        _posters(server, over) as posters,
         asyncio.TaskGroup() as group,
     ):
-        for number, connection in enumerate(connections):
-            group.create_task(loops.run(connection, number))
+        for number, poster in enumerate(posters):
+            group.create_task(loops.run(poster, number))
         group.create_task(loops.watch(server))
         await asyncio.sleep(warm_up)
         before = _Moment.of(server, loops)
@@ -135,19 +143,19 @@ class _Loops:
         self._sink = sink
         self._next_at_started = next_at_started
 
-    async def run(self, connection: _Connection, number: int) -> None:
+    async def run(self, poster: Poster, number: int) -> None:
         service = number * SERVICES_OF_EACH
         while not self.stopped:
             event_id, body = new_event(service + self.done % SERVICES_OF_EACH)
             self.begun += 1
             if self._sink is None:
-                await connection.post(body)
+                await poster.post(body)
                 self.done += 1
                 continue
             finished = self._sink.expect("finished", event_id)
             finished.add_done_callback(self._note_done)
             goes_on = self._sink.expect("started", event_id) if self._next_at_started else finished
-            await connection.post(body)
+            await poster.post(body)
             await goes_on
 
     def _note_done(self, _: asyncio.Future[None]) -> None:
@@ -179,6 +187,16 @@ class _Moment:
             cpu_us=(self.server_cpu - before.server_cpu) / max(loops, 1) * 1e6,
             load_busy=(self.load_cpu - before.load_cpu) / seconds,
         )
+
+
+@asynccontextmanager
+async def _posters(server: Server, over: Poster | None) -> AsyncIterator[Sequence[Poster]]:
+    """What each of the 64 loops posts with: a connection of its own, or all the same."""
+    if over is not None:
+        yield [over] * CONNECTIONS
+        return
+    async with _connections(server.port) as connections:
+        yield connections
 
 
 @asynccontextmanager

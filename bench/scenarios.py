@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Literal
 
-from bench import history, load, servers
+from bench import bus, history, load, servers
 from bench.load import Rate
 from bench.servers import Server
 from bench.sink import Sink
@@ -80,6 +80,7 @@ class Contender:
     server: Server
     sink: Sink | None = None
     next_at_started: bool = False
+    over: load.Poster | None = None
 
     async def rate(self, effort: Effort) -> Rate:
         return await load.rate(
@@ -88,6 +89,7 @@ class Contender:
             seconds=effort.seconds,
             until_finished_at=self.sink,
             next_at_started=self.next_at_started,
+            over=self.over,
         )
 
 
@@ -115,6 +117,35 @@ async def whole_loop(bench: Bench) -> Figure:
         return await _compared(
             "whole-loop", bench.effort, Contender(floor), Contender(ours, bench.sink), target=0.70
         )
+
+
+async def nats_loop(bench: Bench) -> Figure:
+    """The whole loop over NATS, beside the floor over HTTP."""
+    return await _over_nats(bench, "nats-loop", stream=False)
+
+
+async def nats_stream_loop(bench: Bench) -> Figure:
+    """The same from a stream and back to it."""
+    return await _over_nats(bench, "nats-stream-loop", stream=True)
+
+
+async def _over_nats(bench: Bench, name: str, *, stream: bool) -> Figure:
+    """By CPU per event: client and server of the load take the other core to its limit."""
+    journal = bench.folder / name / "journal.db"
+    async with (
+        servers.loop_floor(bench.folder, bench.sink) as floor,
+        bus.running(bench.folder, bench.sink, stream=stream) as way,
+        servers.provider(journal, bench.sink, transport=way.environment) as ours,
+    ):
+        figure = await _compared(
+            name,
+            bench.effort,
+            Contender(floor),
+            Contender(ours, bench.sink, over=way),
+            target=0.95,
+            notes={"CPU us/event of distributor and unleash-service": "245-375"},
+        )
+    return replace(figure, ratio=float(figure.notes["CPU ratio"]))
 
 
 async def held_back(bench: Bench) -> Figure:
@@ -362,6 +393,8 @@ async def _compared(
 SCENARIOS: dict[str, Callable[[Bench], Awaitable[Figure]]] = {
     "acknowledge": acknowledge,
     "whole-loop": whole_loop,
+    "nats-loop": nats_loop,
+    "nats-stream-loop": nats_stream_loop,
     "held": held_back,
     "in-flight": in_flight,
     "burst": burst,

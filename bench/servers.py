@@ -21,7 +21,7 @@ PLAIN, PLANNED = BENCH / "actions", BENCH / "planned_actions"
 REMEDY = Path(sys.executable).with_name("remedy")
 START_SECONDS = 20.0
 LOOK_SECONDS = 0.01
-_PORT = re.compile(r'"event_port": ?(\d+)')
+_PORT = re.compile(r'"event_port": ?(\d+|null)')
 
 _CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = _CORES[0], _CORES[-1]
@@ -71,6 +71,7 @@ async def provider(
     actions: Path = PLAIN,
     policy: Path | None = None,
     finished_after: float = 0,
+    transport: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Server]:
     """`remedy serve` as in a pod: JSON log (to a file beside the journal), metrics, FULL journal.
 
@@ -81,6 +82,8 @@ async def provider(
         "REMEDY_PORT": "0",
         "REMEDY_OPS_PORT": "0",
         "REMEDY_EVENT_URL": sink.url,
+        "REMEDY_KEPTN_API": sink.url.removesuffix("/event"),
+        **(transport or {}),
         "REMEDY_JOURNAL": str(journal),
         "REMEDY_ACTIONS_DIR": str(actions),
         "REMEDY_ACTIONS": "bench-noop",
@@ -119,12 +122,12 @@ def _start(command: Sequence[str], environ: Mapping[str, str], log: Path) -> psu
 
 
 async def _told_port(process: psutil.Popen, log: Path) -> int:
-    """The free port that the server took, from its first log line."""
+    """The free port that the server took, from its first log line; 0 if it needs none."""
     async with asyncio.timeout(START_SECONDS):
         while True:
             told = _read(log)
             if found := _PORT.search(told):
-                return int(found[1])
+                return 0 if found[1] == "null" else int(found[1])
             if process.poll() is not None:
                 raise RuntimeError(f"the server died:\n{told[-2000:]}")
             await asyncio.sleep(LOOK_SECONDS)
