@@ -150,6 +150,16 @@ async def test_a_duplicate_after_a_restart_is_still_known(journal: Path, road: R
             await until(lambda: _was_answered(service, "duplicate", times=1))
 
 
+async def test_a_trigger_too_large_for_nats_is_taken_from_the_list(
+    journal: Path, road: Road
+) -> None:
+    event = triggered("greet", {}, deployment={"notes": "x" * 1024**2})
+    async with road.keptn("1.4") as keptn:
+        keptn.open(event)
+        async with provider(journal, keptn, Greet):
+            assert (await keptn.task_finished(event["id"])).result == "pass"
+
+
 async def test_the_outcome_of_the_task_before_is_never_inherited(journal: Path, road: Road) -> None:
     async with road.keptn("1.4") as keptn, provider(journal, keptn, Greet) as service:
         event = triggered("greet", {}, result="fail", status="errored", message="of another task")
