@@ -9,7 +9,7 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ class Faults:
         self._keptn = keptn
 
     @property
-    def all(self) -> list[Callable[[], Awaitable[None]]]:
+    def all(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
         return [self.restarted, self.killed, self.frozen, self.cut, self.silenced]
 
     async def restarted(self) -> None:

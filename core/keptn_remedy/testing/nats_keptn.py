@@ -48,7 +48,7 @@ class NatsKeptn(FakeKeptn):
     async def __aenter__(self) -> Self:
         await super().__aenter__()
         await self.proxy.listen()
-        await self._client.connect(self._server, max_reconnect_attempts=-1, reconnect_time_wait=0.1)
+        await self._client.connect(self._server, max_reconnect_attempts=-1, reconnect_time_wait=0)
         if self._has_stream:
             made = StreamConfig(name=_STREAM, subjects=[_STREAMED])
             await jetstream_of(self._client).add_stream(made)  # pyright: ignore[reportUnknownMemberType]
