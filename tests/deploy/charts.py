@@ -29,6 +29,10 @@ CLUSTER_ACTIONS = ("scale", "rollback", "restart")
 TARGETS = {"targetNamespaces": ["sockshop-staging", "sockshop-production"]}
 ALL = {"actions": dict.fromkeys(CLUSTER_ACTIONS, True), "rbac": TARGETS}
 REMOTE = {"keptn": {"apiEndpoint": "https://keptn.example/api"}}
+NATS: Json = {
+    "transport": "nats",
+    "nats": {"secret": {"name": "remedy-nats", "nkeyKey": "seed", "caKey": "ca.crt"}},
+}
 UNLEASH: Json = {
     "secret": {"name": "unleash", "clientTokenKey": "client"},
     "environment": "dev=a,prod=b",
@@ -93,6 +97,7 @@ VALUES: Mapping[str, Json] = {
     "a remote, separate distributor": {**REMOTE, "distributor": {"separate": True}},
     "no distributor": {"transport": "nats"},
     "a remote plane without a distributor": {**REMOTE, "transport": "polling"},
+    "NATS with secrets": NATS,
     "no volume": {"persistence": {"enabled": False}, "networkPolicy": {"enabled": False}},
     "a claim that exists": {"persistence": {"existingClaim": "mine"}},
     "a policy of its own": {"policyConfigMap": "our-policy"},

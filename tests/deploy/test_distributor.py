@@ -7,6 +7,7 @@ from keptn_remedy.events import TRIGGERED
 from keptn_remedy.settings import KeptnSettings
 from keptn_remedy.support import variables
 from tests.deploy.charts import (
+    NATS,
     REMOTE,
     Json,
     container,
@@ -270,3 +271,15 @@ def test_a_transport_that_does_not_reach_keptn_is_refused(values: Json, why: str
 
 def test_a_distributor_of_its_own_and_none_at_all_contradict_each_other() -> None:
     assert "there is no distributor" in refusal({"transport": "nats", **SEPARATE})
+
+
+def test_what_nats_asks_for_is_mounted_as_files() -> None:
+    told = environment(provider(NATS))
+    assert told["REMEDY_NATS_STREAM"] == "keptn"
+    assert {name: value for name, value in told.items() if "/nats/" in value} == {
+        "REMEDY_NATS_NKEY_FILE": "/etc/keptn-remedy/nats/nkey",
+        "REMEDY_NATS_CA_FILE": "/etc/keptn-remedy/nats/ca",
+    }
+    volumes = deployment(NATS)["spec"]["template"]["spec"]["volumes"]
+    (items,) = (each["secret"]["items"] for each in volumes if each["name"] == "nats")
+    assert items == [{"key": "seed", "path": "nkey"}, {"key": "ca.crt", "path": "ca"}]

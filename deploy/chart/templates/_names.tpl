@@ -57,9 +57,15 @@ app.kubernetes.io/version: {{ include "keptn-remedy.version" $root | quote }}
 {{- .Values.keptn.apiEndpoint | trimSuffix "/" -}}
 {{- end -}}
 
+{{- /* The Secret with what NATS asks for, if there is one. */ -}}
+{{- define "keptn-remedy.natsSecret" -}}
+{{- if eq .Values.transport "nats" }}{{ .Values.nats.secret.name }}{{ end -}}
+{{- end -}}
+
 {{- /* Where the pod mounts its volumes. */ -}}
 {{- define "keptn-remedy.unleashFolder" -}}/etc/keptn-remedy/unleash{{- end -}}
 {{- define "keptn-remedy.keptnFolder" -}}/etc/keptn-remedy/keptn{{- end -}}
+{{- define "keptn-remedy.natsFolder" -}}/etc/keptn-remedy/nats{{- end -}}
 {{- define "keptn-remedy.dropInsFolder" -}}/etc/keptn-remedy/actions{{- end -}}
 {{- define "keptn-remedy.policyFolder" -}}/etc/keptn-remedy/policy{{- end -}}
 {{- define "keptn-remedy.pauseFolder" -}}/etc/keptn-remedy/pause{{- end -}}

@@ -103,6 +103,18 @@ priorityClassName: {{ . }}
     defaultMode: 0440
     items: [{key: {{ .Values.keptn.apiTokenSecret.key }}, path: api-token}]
 {{- end }}
+{{- with include "keptn-remedy.natsSecret" . }}
+- name: nats
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0440
+    items:
+      {{- range $what := list "password" "token" "nkey" "credentials" "ca" }}
+      {{- with index $.Values.nats.secret (printf "%sKey" $what) }}
+      - {key: {{ . }}, path: {{ $what }}}
+      {{- end }}
+      {{- end }}
+{{- end }}
 {{- with .Values.dropIns.configMap }}
 - name: drop-ins
   configMap: {name: {{ . }}}

@@ -75,6 +75,7 @@ listens on its own loopback only. */ -}}
 {{- else }}
 {{- if eq .Values.transport "nats" }}
 {{- include "keptn-remedy.variable" (list "PUBSUB_URL" (include "keptn-remedy.pubsubUrl" .)) }}
+{{- include "keptn-remedy.natsVariables" . }}
 {{- end }}
 {{- include "keptn-remedy.variable" (list "REMEDY_KEPTN_API" $api) }}
 {{- end }}
@@ -82,6 +83,19 @@ listens on its own loopback only. */ -}}
 {{- if and (include "keptn-remedy.hasSeparateDistributor" .) (not (hasKey .Values.settings "REMEDY_ERROR_LOG")) }}
 {{- /* Log entries have no effect in Keptn's API; only distributors forward them. */ -}}
 {{- include "keptn-remedy.variable" (list "REMEDY_ERROR_LOG" "never") }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "keptn-remedy.natsVariables" -}}
+{{- include "keptn-remedy.variable" (list "REMEDY_NATS_STREAM" .Values.nats.stream) }}
+{{- include "keptn-remedy.variable" (list "REMEDY_NATS_QUEUE" .Values.nats.queue) }}
+{{- include "keptn-remedy.variable" (list "REMEDY_NATS_USER" .Values.nats.user) }}
+{{- if include "keptn-remedy.natsSecret" . }}
+{{- range $what := list "password" "token" "nkey" "credentials" "ca" }}
+{{- if index $.Values.nats.secret (printf "%sKey" $what) }}
+{{- include "keptn-remedy.variable" (list (printf "REMEDY_NATS_%s_FILE" (upper $what)) (printf "%s/%s" (include "keptn-remedy.natsFolder" $) $what)) }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end -}}
@@ -145,6 +159,11 @@ listens on its own loopback only. */ -}}
 {{- if not (include "keptn-remedy.hasSidecar" .) }}
 - name: keptn
   mountPath: {{ include "keptn-remedy.keptnFolder" . }}
+  readOnly: true
+{{- end }}
+{{- if include "keptn-remedy.natsSecret" . }}
+- name: nats
+  mountPath: {{ include "keptn-remedy.natsFolder" . }}
   readOnly: true
 {{- end }}
 {{- if .Values.dropIns.configMap }}

@@ -141,7 +141,8 @@ async def test_a_frozen_server_is_told_and_read_from_again(
     server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(f"{STREAM}._REQUEST", _request(5, 0.05))
-    monkeypatch.setattr(f"{STREAM}.SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(f"{STREAM}.SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr(f"{STREAM}.ACK_WAIT_SECONDS", 1.0)  # for what a slow machine lets go
     async with server.client() as keptn:
         await _make_stream(keptn)
         taken = Taken()
