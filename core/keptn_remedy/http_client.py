@@ -13,6 +13,7 @@ from aiohttp import (
     ClientMiddlewareType,
     ClientRequest,
     ClientResponse,
+    ClientResponseError,
     ClientSession,
     ClientTimeout,
     DummyCookieJar,
@@ -105,6 +106,14 @@ def lent_session() -> ClientSession:
         cookie_jar=DummyCookieJar(),
         raise_for_status=_raise_for_status,
     )
+
+
+def in_words(error: BaseException) -> str:
+    """The type of an error and its message, without the request's headers, which the `repr` of
+    aiohttp's errors shows.
+    """
+    said = error.message if isinstance(error, ClientResponseError) else str(error)
+    return ": ".join(filter(None, (type(error).__name__, said)))
 
 
 def is_temporary(status: int) -> bool:

@@ -207,7 +207,8 @@ async def _closed(name: str, action: AnyAction) -> None:
     except asyncio.CancelledError:
         raise
     except BaseException as error:  # noqa: BLE001  an author's close may fail in any way
-        logs.logger().warning("closing an action failed", action=name, error=repr(error))
+        why = f"{type(error).__name__}: {error}"  # the repr of aiohttp's shows headers
+        logs.logger().warning("closing an action failed", action=name, error=why)
 
 
 def _keys(cls: type[AnyAction]) -> set[str]:
@@ -252,7 +253,8 @@ def _entry(
     try:
         return Entry(cls, origin, cls(settings), None, value)
     except BaseException as error:  # noqa: BLE001  so may an __init__
-        return Entry(cls, origin, None, shortened(f"its __init__ failed: {error!r}"), value)
+        why = f"its __init__ failed: {type(error).__name__}: {error}"
+        return Entry(cls, origin, None, shortened(why), value)
 
 
 def env_prefix(cls: type[BaseAction]) -> str:

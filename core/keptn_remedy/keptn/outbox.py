@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from keptn_remedy.events import Replies, Report
+from keptn_remedy.http_client import in_words
 from keptn_remedy.journal import JournalError, Reports, Unsent, insist
 from keptn_remedy.journal.feed import Feed
 from keptn_remedy.keptn.held_back import HeldBack
@@ -164,7 +165,7 @@ class Outbox:
         except Exception as error:  # noqa: BLE001  our own mistake must not lose a report
             fields = logs.report_fields(report, unsent.action)
             logs.logger().error("report failed unexpectedly", **fields, exc_info=error)
-            await self._postpone(unsent, Undelivered(repr(error), doubtful=True))
+            await self._postpone(unsent, Undelivered(in_words(error), doubtful=True))
             return False
         self._metrics.reports(report.kind, answer).inc()
         if self._held is not None and report.kind == "started" and answer == "sent":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 from urllib.parse import unquote
@@ -12,20 +13,28 @@ from pydantic import AnyUrl, BaseModel, SecretBytes, SecretStr
 MASK = "**********"
 # A shorter secret also occurs in ordinary text: masking it would garble that and hide nothing.
 SHORTEST = 6
+# Of secrets that replace each other: requests with the one before may still be under way.
+PASSING = 2
 
 
 class Mask:
     """Replaces each secret with asterisks."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets: list[str] = []
+        self._kept: set[str] = set()
+        self._passing: deque[str] = deque(maxlen=PASSING)
         self.hide(*secrets)
 
     def hide(self, *secrets: str) -> None:
         """Also replace these from now on; those shorter than `SHORTEST` characters are left out."""
-        forms = {form for s in secrets if len(s) >= SHORTEST for form in _forms(s)}
-        self._secrets = sorted(forms.union(self._secrets), key=len, reverse=True)
-        self._bytes = [form.encode("utf-8", "replace") for form in self._secrets]
+        self._kept |= _forms(secrets)
+        self._put_in_order()
+
+    def hide_passing(self, secret: str) -> None:
+        """Also replace this one until two others have come, such as an access token."""
+        if secret not in self._passing:
+            self._passing.append(secret)
+            self._put_in_order()
 
     def text(self, text: str) -> str:
         """The text without secrets, and with `?` for what UTF-8 can't encode."""
@@ -50,11 +59,18 @@ class Mask:
             return [self.value(item) for item in cast("Iterable[object]", value)]
         return value
 
+    def _put_in_order(self) -> None:
+        """The longest first: a shorter one may be inside it."""
+        forms = self._kept | _forms(self._passing)
+        self._secrets = sorted(forms, key=len, reverse=True)
+        self._bytes = [form.encode("utf-8", "replace") for form in self._secrets]
 
-def _forms(secret: str) -> list[str]:
-    """The secret as it is and as `repr` writes it in errors, each also as JSON escapes it."""
-    plain = (secret, repr(secret)[1:-1])
-    return [*plain, *(json.dumps(form, ensure_ascii=False)[1:-1] for form in plain)]
+
+def _forms(secrets: Iterable[str]) -> set[str]:
+    """The secrets as they are and as `repr` writes them in errors, each also as JSON escapes it."""
+    long = [secret for secret in secrets if len(secret) >= SHORTEST]
+    plain = {*long, *(repr(secret)[1:-1] for secret in long)}
+    return plain | {json.dumps(form, ensure_ascii=False)[1:-1] for form in plain}
 
 
 def secrets_of(settings: object) -> list[str]:

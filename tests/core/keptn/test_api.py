@@ -15,6 +15,7 @@ from keptn_remedy.keptn.api.credentials import Credentials, Secret
 from keptn_remedy.keptn.api.oauth import Client, ClientCredentials
 from keptn_remedy.support.masking import Mask
 from keptn_remedy.testing import HttpPeer, http_peer
+from tests.babbling import babbling
 from tests.clocks import StandingClock
 from tests.log_lines import captured_logs
 
@@ -254,6 +255,34 @@ async def test_a_token_serves_until_it_expires_while_the_provider_is_away(
     with pytest.raises(Exception, match="answered 503"):
         await made.access_token()
     await made.close()
+
+
+async def test_what_the_login_sends_and_gets_is_hidden(
+    provider: HttpPeer, clock: StandingClock
+) -> None:
+    mask = Mask()
+    client = Client("remedy", Secret("the secret", hide=mask.hide), token_url=provider.url)
+    made = ClientCredentials(client, Connections(), clock, mask.hide_passing)
+    give(provider, "an-access-token")
+    await made.access_token()
+    basic = provider.requests[0].headers["Authorization"].removeprefix("Basic ")
+    assert mask.text(f"{basic} an-access-token") == "********** **********"
+    await made.close()
+
+
+# What is no HTTP
+
+
+async def test_no_header_is_told_where_the_response_is_no_http() -> None:
+    async with babbling() as url:
+        api = ApiClient(url, Credentials(Secret("a-token")))
+        reply = await api.get("v1/auth", {})
+        await api.close()
+    assert reply.status is None
+    assert reply.doubtful
+    assert reply.reason.startswith("broke off: ClientResponseError: ")
+    assert "a-token" not in reply.reason
+    assert "eaders" not in reply.reason
 
 
 # The proxy

@@ -129,6 +129,16 @@ def test_a_secret_that_comes_later_is_replaced_from_then_on() -> None:
     assert mask.line(b"secret and later, secret") == f"{MASK}, {MASK}".encode()
 
 
+def test_of_secrets_that_replace_each_other_the_last_two_are_masked() -> None:
+    mask = Mask(["another"])
+    for number in range(1_000):
+        mask.hide_passing(f"token-{number}")
+    mask.hide_passing("token-998")
+    assert mask.text("token-998 token-999 another") == f"{MASK} {MASK} {MASK}"
+    assert mask.line(b"token-997 token-999") == f"token-997 {MASK}".encode()
+    assert len(mask._secrets) == 3
+
+
 def test_half_a_surrogate_becomes_a_question_mark(mask: Mask) -> None:
     assert mask.text("a\ud800b") == "a?b"
 

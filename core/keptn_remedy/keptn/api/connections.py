@@ -21,7 +21,7 @@ from aiohttp import (
 )
 from yarl import URL
 
-from keptn_remedy.http_client import retry_after
+from keptn_remedy.http_client import in_words, retry_after
 from keptn_remedy.support.proxy import proxy_for
 
 ASK_SECONDS = 5.0
@@ -123,7 +123,7 @@ class Connections:
             return f"can't be reached: no connection within {CONNECT_SECONDS:g} s"
         if isinstance(error, TimeoutError):
             return f"didn't answer within {self._seconds:g} s"
-        return f"broke off: {error!r}"
+        return f"broke off: {in_words(error)}"
 
 
 def tls_of(ca_file: Path | None, *, is_verified: bool) -> ssl.SSLContext | bool:

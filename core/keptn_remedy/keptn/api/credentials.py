@@ -28,6 +28,11 @@ class Secret:
         self._hide = hide
         self._is_told = False
 
+    def hide(self, form: str) -> None:
+        """Have this hidden too: it tells the secret."""
+        if self._hide:
+            self._hide(form)
+
     async def renew(self) -> bool:
         """Read the file again; returns whether it holds another one now."""
         if self._file is None:
@@ -42,8 +47,7 @@ class Secret:
         self._is_told = False
         if not found or found == self.value:
             return False
-        if self._hide:
-            self._hide(found)
+        self.hide(found)
         self.value = found
         return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import quote_plus
 
@@ -53,12 +54,21 @@ class Client:
 
 
 class ClientCredentials:
-    """Gets an access token, keeps it until shortly before it expires, and gets the next."""
+    """Gets an access token, keeps it until shortly before it expires, and gets the next. `hide`
+    gets each.
+    """
 
-    def __init__(self, client: Client, connections: Connections, clock: Clock) -> None:
+    def __init__(
+        self,
+        client: Client,
+        connections: Connections,
+        clock: Clock,
+        hide: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._client = client
         self._connections = connections
         self._clock = clock
+        self._hide = hide
         self._token: str | None = None
         # When to get the next one, and when this one expires (monotonic, in seconds).
         self._next_at = self._expires_at = float("inf")
@@ -107,6 +117,7 @@ class ClientCredentials:
 
     def _kept(self, token: _Token) -> str:
         self._token = token.access_token
+        self._hide(token.access_token)
         now, life = self._clock.monotonic(), token.expires_in
         if life is None or life <= 0:  # it serves until it is refused
             self._next_at = self._expires_at = float("inf")
@@ -138,10 +149,9 @@ class ClientCredentials:
             form["scope"] = " ".join(self._client.scopes)
         headers = _JSON
         if self._is_basic:  # both are form-encoded first (RFC 6749 §2.3.1)
-            headers = {
-                **_JSON,
-                "Authorization": encode_basic_auth(quote_plus(id_), quote_plus(secret)),
-            }
+            basic = encode_basic_auth(quote_plus(id_), quote_plus(secret))
+            self._client.secret.hide(basic.removeprefix("Basic "))
+            headers = {**_JSON, "Authorization": basic}
         else:
             form |= {"client_id": id_, "client_secret": secret}
         return await self._connections.request("POST", endpoint, headers=headers, data=form)

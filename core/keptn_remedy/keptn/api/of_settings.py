@@ -61,7 +61,8 @@ def _login(settings: Settings, keptn: KeptnSettings, clock: Clock, mask: Mask) -
         discovery_url=str(keptn.oauth_discovery) if keptn.oauth_discovery else None,
     )
     # Always checked: who pretends to be the provider gets the client's secret.
-    return ClientCredentials(client, _connections(settings, is_verified=True), clock)
+    connections = _connections(settings, is_verified=True)
+    return ClientCredentials(client, connections, clock, mask.hide_passing)
 
 
 def _connections(settings: Settings, *, is_verified: bool) -> Connections:

@@ -18,7 +18,7 @@ from aiohttp import (
 from yarl import URL
 
 from keptn_remedy.events import STRUCTURED, Report
-from keptn_remedy.http_client import retry_after
+from keptn_remedy.http_client import in_words, retry_after
 from keptn_remedy.keptn.transports import Accept, Undelivered
 from keptn_remedy.keptn.transports.answers import failure
 from keptn_remedy.keptn.transports.http_receiver import HttpReceiver
@@ -58,7 +58,7 @@ class Distributor:
         except ClientConnectorError as error:
             raise Undelivered(str(error), doubtful=False) from None
         except (ClientError, TimeoutError, OSError) as error:
-            raise Undelivered(f"no answer: {error!r}", doubtful=True) from None
+            raise Undelivered(f"no answer: {in_words(error)}", doubtful=True) from None
         if not 200 <= status < 300:
             reason = f"{self._url.with_user(None)} answered {status}"
             raise failure(status, reason, retry_after(headers))

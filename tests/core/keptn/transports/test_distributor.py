@@ -14,6 +14,7 @@ from keptn_remedy.keptn.transports.distributor import Distributor
 from keptn_remedy.keptn.transports.http_receiver import HttpReceiver
 from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.testing import HttpPeer, http_peer
+from tests.babbling import babbling
 
 REPORT = Replies("keptn-remedy").error_log(None, datetime.now(UTC), "x")
 
@@ -107,6 +108,18 @@ async def test_a_connection_closed_without_an_answer_leaves_doubt(
     with pytest.raises(Undelivered) as caught:
         await distributor.send(REPORT)
     assert caught.value.doubtful
+
+
+async def test_no_header_is_told_where_the_answer_is_no_http() -> None:
+    async with babbling() as url:
+        receiver = HttpReceiver("127.0.0.1", 0, Metrics("test"))
+        distributor = Distributor(receiver, url, "a-token")
+        with pytest.raises(Undelivered) as caught:
+            await distributor.send(REPORT)
+        await distributor.close()
+    assert caught.value.doubtful
+    assert "ClientResponseError" in caught.value.reason
+    assert "a-token" not in caught.value.reason
 
 
 async def test_a_refused_connection_leaves_none() -> None:
