@@ -128,6 +128,8 @@ def retry_after(
     names none. A date is compared with the peer's own clock, where the answer tells it.
     """
     text = headers.get("Retry-After", "").strip()
+    if not text:
+        return None
     if text.isascii() and text.isdigit():
         seconds = float(text)
     else:
@@ -135,7 +137,7 @@ def retry_after(
             sent_at = headers.get("Date")
             answered_at = parsedate_to_datetime(sent_at) if sent_at else now()
             seconds = (parsedate_to_datetime(text) - answered_at).total_seconds()
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             return None
     return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS)
 

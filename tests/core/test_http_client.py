@@ -8,7 +8,7 @@ import pytest
 from aiohttp import ClientSession
 
 from keptn_remedy import PermanentError
-from keptn_remedy.http_client import lent_session
+from keptn_remedy.http_client import lent_session, retry_after
 from keptn_remedy.testing.http_peer import HttpPeer, http_peer
 
 SECRETS = {
@@ -102,3 +102,17 @@ async def test_the_secrets_are_back_where_the_way_ends_at_the_first_host(two: Tw
         pass
     assert "X-Api-Key" not in two.far.requests[0].headers
     assert two.near.requests[1].headers["X-Api-Key"] == "secret"
+
+
+WEDNESDAY = "Wed, 21 Oct 2026 07:28:00 GMT"
+ABSURD = ["Mon, 01 Jan 99999999999999999999", "Wed, 21 Oct 2026 07:28:00 +99999999999999"]
+
+
+@pytest.mark.parametrize(
+    "date", ["Mon, 01 Jan 99999999999999999999", f"{WEDNESDAY[:-3]}+99999999999999"]
+)
+def test_dates_beyond_the_calendar_name_no_time(date: str) -> None:
+    assert retry_after({"Date": date}) is None
+    assert retry_after({"Date": date, "Retry-After": WEDNESDAY}) is None
+    assert retry_after({"Date": WEDNESDAY, "Retry-After": date}) is None
+    assert retry_after({"Date": date, "Retry-After": "7"}) == 7

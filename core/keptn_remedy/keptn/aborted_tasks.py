@@ -46,7 +46,8 @@ class AbortedTasks:
     async def run(self) -> None:
         """Compare with Keptn every `period_seconds`, until cancelled."""
         while True:
-            with suppress(JournalError):  # `journal.maintenance.watch` reports the outage
+            # `journal.maintenance.watch` reports the outage
+            with logs.surviving("looking for aborted tasks"), suppress(JournalError):
                 await self.compare()
             await self._clock.sleep(self._period_seconds)
 

@@ -88,7 +88,8 @@ class MissedTriggers:
     async def run(self) -> None:
         """Sweep at once and then every minute, until cancelled."""
         while True:
-            with suppress(JournalError):  # `journal.maintenance.watch` reports the outage
+            # `journal.maintenance.watch` reports the outage
+            with logs.surviving("the sweep"), suppress(JournalError):
                 await self.once()
             await self._clock.sleep(SWEEP_SECONDS)
 

@@ -48,7 +48,8 @@ class SignsOfLife:
         """Send what is due, until cancelled or refused."""
         while not self._is_refused:
             await self._clock.sleep(LOOK_SECONDS)
-            with suppress(JournalError):  # `journal.maintenance.watch` reports the outage
+            # `journal.maintenance.watch` reports the outage
+            with logs.surviving("the signs of life"), suppress(JournalError):
                 await self.once()
 
     async def once(self) -> None:

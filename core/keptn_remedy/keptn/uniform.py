@@ -101,7 +101,7 @@ class Uniform:
 
     async def begin(self) -> None:
         """Register before the first event arrives, where Keptn answers at once."""
-        with suppress(TimeoutError):
+        with logs.surviving("the registration"), suppress(TimeoutError):
             async with asyncio.timeout(FIRST_SECONDS):
                 await self.beat()
 
@@ -111,7 +111,8 @@ class Uniform:
         """
         while True:
             await self._clock.sleep(BEAT_SECONDS)
-            await self.beat()
+            with logs.surviving("the registration"):
+                await self.beat()
 
     async def beat(self) -> None:
         """Register where Keptn doesn't know us; hear which subscriptions there are."""

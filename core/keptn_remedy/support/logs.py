@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, Literal, TextIO, cast
 
 import orjson
@@ -13,7 +13,7 @@ import structlog
 from keptn_remedy.events.bounds import shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
@@ -53,6 +53,15 @@ def logger() -> FilteringBoundLogger:
     """The logger for lines that belong to no execution."""
     found: FilteringBoundLogger = structlog.get_logger()
     return found
+
+
+@contextmanager
+def surviving(what: str) -> Generator[None]:
+    """Log an error that nobody expects, and go on: one of ours must not end a loop."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  whatever it is, the next turn may succeed
+        logger().error(f"{what} failed unexpectedly", exc_info=error)
 
 
 def execution_fields(trigger: ActionTriggered, action: str) -> dict[str, str]:

@@ -14,12 +14,18 @@ def proxy_for(url: URL) -> URL | None:
     As curl and Go read the variables: NO_PROXY lists hosts, domains with all below them, addresses
     and networks such as 10.0.0.0/8, each perhaps with a port, or `*`. A name is not looked up, so
     a network matches addresses only.
+
+    Raises:
+        ValueError: the variable holds no address.
     """
     proxies = getproxies_environment()
     proxy = proxies.get(url.scheme)
     if not proxy or _is_excepted(url, proxies.get("no", "")):
         return None
-    return URL(proxy if "://" in proxy else f"http://{proxy}")
+    try:
+        return URL(proxy if "://" in proxy else f"http://{proxy}")
+    except ValueError:  # its message may hold the password
+        raise ValueError(f"{url.scheme.upper()}_PROXY is no address") from None
 
 
 def _is_excepted(url: URL, exceptions: str) -> bool:

@@ -20,6 +20,7 @@ from keptn_remedy.keptn.task_ends import DOUBTED_PERIODS, TaskEnds
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing import FakeKeptn, HttpPeer, triggered
 from keptn_remedy.testing.fake_keptn import Endpoint, Release
+from tests.log_lines import captured_logs
 from tests.waiting import until
 
 PERIOD = 5.0
@@ -386,6 +387,23 @@ async def test_it_looks_every_few_seconds(keptn: FakeKeptn, watch: Watch) -> Non
         await until(lambda: len(keptn.asked) > 2)
         keptn.abort(id_)
         await until(lambda: id_ in watch.aborted)
+
+
+async def test_a_look_that_fails_unexpectedly_is_logged_and_the_next_follows(
+    keptn: FakeKeptn, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def failing() -> None:
+        raise OverflowError("year is out of range")
+
+    id_ = await opened(keptn, watch, triggered("scale"))
+    with captured_logs() as lines, monkeypatch.context() as broken:
+        broken.setattr(watch.aborts, "compare", failing)
+        async with running(watch.aborts.run()):
+            await until(lambda: bool(lines.all))
+            broken.undo()
+            keptn.abort(id_)
+            await until(lambda: id_ in watch.aborted)
+    assert lines.all[0]["message"] == "looking for aborted tasks failed unexpectedly"
 
 
 # What arrives

@@ -134,6 +134,19 @@ def login(
     return ClientCredentials(who, Connections(), clock)
 
 
+class AnyLogin:
+    """Gives a token without asking anybody."""
+
+    async def access_token(self) -> str:
+        return "an-access-token"
+
+    async def renew(self) -> bool:
+        return False
+
+    async def close(self) -> None:
+        pass
+
+
 @pytest.fixture
 async def behind_login(
     keptn: HttpPeer, provider: HttpPeer, clock: StandingClock
@@ -314,3 +327,25 @@ async def test_a_proxy_that_is_away_is_named_without_its_password(
     await api.close()
     assert reply.reason == "can't be reached through the proxy 127.0.0.1:9"
     assert not reply.doubtful
+
+
+async def test_an_address_a_proxy_or_a_header_of_no_use_is_a_reply_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def reason(address: str, token: Secret) -> str:
+        credentials = Credentials(token, AnyLogin())
+        api = ApiClient(address, credentials, Connections(is_remote=True))
+        reply = await api.get("v1/auth", {})
+        await api.close()
+        assert reply.status is None
+        return reply.reason
+
+    good = Secret("a-token")
+    monkeypatch.setenv("NO_PROXY", "")
+    for proxy in ("http://me:secret@proxy:abc", "http://proxy:99999", "socks5://127.0.0.1:9"):
+        monkeypatch.setenv("HTTP_PROXY", proxy)
+        assert "secret" not in await reason("http://keptn.test/api", good)
+    monkeypatch.setenv("HTTP_PROXY", "")
+    assert (await reason(f"http://{64 * 'a'}.test/api", good)).startswith("can't be asked: ")
+    assert "secret" not in await reason("http://me:secret@127.0.0.1:9/api", good)
+    assert "a-\ntoken" not in await reason("http://127.0.0.1:9/api", Secret("a-\ntoken"))

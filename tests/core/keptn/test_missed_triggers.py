@@ -28,6 +28,7 @@ from keptn_remedy.testing import FakeKeptn, registry_of
 from keptn_remedy.testing import triggered as triggered_long_ago
 from keptn_remedy.testing.fake_keptn import Release
 from tests.clocks import StandingClock
+from tests.log_lines import captured_logs
 from tests.providing import Greet
 from tests.waiting import until
 
@@ -240,6 +241,24 @@ async def test_it_sweeps_on_when_the_journal_works_again(
             await until(lambda: broom.accepted == [id_])
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_sweep_that_fails_unexpectedly_is_logged_and_the_next_follows(
+    keptn: FakeKeptn, journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def failing() -> None:
+        raise OverflowError("year is out of range")
+
+    id_ = keptn.open(triggered())
+    async with sweeping(keptn, journal, clock=Hands()) as broom:
+        with captured_logs() as lines, monkeypatch.context() as broken:
+            broken.setattr(broom.sweep, "once", failing)
+            task = asyncio.create_task(broom.sweep.run())
+            await until(lambda: bool(lines.all))
+        await until(lambda: broom.accepted == [id_])
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert lines.all[0]["message"] == "the sweep failed unexpectedly"
 
 
 async def test_what_is_delivered_while_it_is_being_swept_is_one_execution(

@@ -229,6 +229,30 @@ async def test_a_keptn_that_does_not_answer_delays_the_start_by_a_second_at_most
         assert ours.lets_pass(of("webshop", "prod"))
 
 
+async def test_a_beat_that_fails_unexpectedly_is_logged_and_the_next_follows(
+    keptn: FakeKeptn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = StandingClock()
+    async with joining(keptn, clock) as ours:
+        with captured_logs() as lines, monkeypatch.context() as broken:
+            broken.setattr(ours, "beat", failing)
+            await ours.begin()
+            beating = asyncio.create_task(ours.run())
+            await asyncio.sleep(0)
+            clock.forward(BEAT_SECONDS)
+            await until(lambda: len(lines.all) == 2)
+        await asyncio.sleep(0)
+        clock.forward(BEAT_SECONDS)
+        await until(lambda: len(keptn.integrations) == 1)
+        beating.cancel()
+        await asyncio.gather(beating, return_exceptions=True)
+    assert {line["message"] for line in lines.all} == {"the registration failed unexpectedly"}
+
+
+async def failing() -> None:
+    raise OverflowError("year is out of range")
+
+
 async def test_each_change_is_told_once(keptn: FakeKeptn, ours: Uniform) -> None:
     with captured_logs() as lines:
         keptn.fail_at("uniform", 503)

@@ -75,8 +75,9 @@ class Connections:
         data: bytes | Mapping[str, str] | None = None,
     ) -> Reply:
         """The response to one request. Never raises."""
-        proxy = proxy_for(url) if self._is_remote else None
+        proxy = None
         try:
+            proxy = proxy_for(url) if self._is_remote else None
             async with self._open_session().request(
                 method,
                 url,
@@ -87,7 +88,7 @@ class Connections:
                 allow_redirects=False,
             ) as answer:
                 return await _read(answer)
-        except (ClientError, TimeoutError, OSError) as error:
+        except (ClientError, TimeoutError, OSError, ValueError) as error:
             is_doubtful = not isinstance(error, _NOTHING_SENT)
             return Reply(None, self._why(error, proxy).encode(), doubtful=is_doubtful)
 
@@ -123,7 +124,9 @@ class Connections:
             return f"can't be reached: no connection within {CONNECT_SECONDS:g} s"
         if isinstance(error, TimeoutError):
             return f"didn't answer within {self._seconds:g} s"
-        return f"broke off: {in_words(error)}"
+        # A ValueError is about the address, the proxy or a header.
+        did = "can't be asked" if isinstance(error, ValueError) else "broke off"
+        return f"{did}: {in_words(error)}"
 
 
 def tls_of(ca_file: Path | None, *, is_verified: bool) -> ssl.SSLContext | bool:

@@ -21,7 +21,7 @@ def api_of(settings: Settings, keptn: KeptnSettings, clock: Clock, mask: Mask) -
         SettingsError: something is missing, or can't be read.
     """
     given = keptn.keptn_api_token
-    value = given.get_secret_value() if given else ""
+    value = given.get_secret_value().strip() if given else ""
     token = Secret(value, keptn.keptn_api_token_file, mask.hide) if value else None
     if settings.transport != "polling":
         credentials = Credentials(token) if token else None
@@ -51,11 +51,10 @@ def _login(settings: Settings, keptn: KeptnSettings, clock: Clock, mask: Mask) -
     if missing := [name for name, value in given.items() if not value]:
         raise SettingsError([f"{name}: must be set, as another OAUTH_ is" for name in missing])
     secret = keptn.oauth_client_secret
+    value = secret.get_secret_value().strip() if secret else ""
     client = Client(
         id=keptn.oauth_client_id or "",
-        secret=Secret(
-            secret.get_secret_value() if secret else "", keptn.oauth_client_secret_file, mask.hide
-        ),
+        secret=Secret(value, keptn.oauth_client_secret_file, mask.hide),
         scopes=keptn.oauth_scopes,
         token_url=str(keptn.oauth_token_url) if keptn.oauth_token_url else None,
         discovery_url=str(keptn.oauth_discovery) if keptn.oauth_discovery else None,

@@ -79,10 +79,8 @@ class Poller:
     async def run(self, accept: Accept) -> None:
         """Look at once and then regularly, until it is stopped."""
         while not self._stopped.is_set():
-            try:
+            with logs.surviving("polling"):
                 await self.look(accept)
-            except Exception as error:  # noqa: BLE001  our own mistake must not leave us deaf
-                logs.logger().error("polling failed unexpectedly", exc_info=error)
             jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  (no secret)
             await self._clock.wait(self._stopped, self._interval_seconds * jitter)
 
