@@ -92,8 +92,7 @@ def peer_of(
         )
         polling = Polling(api, poller, error_log, is_verified=keptn.http_ssl_verify)
         return Peer(polling, control_plane, api, uniform)
-    token = keptn.keptn_api_token.get_secret_value() if keptn.keptn_api_token else None
-    distributor = Distributor(receiver, str(settings.event_url), token)
+    distributor = Distributor(receiver, str(settings.event_url), api.credentials)
     return Peer(distributor, control_plane, api)
 
 

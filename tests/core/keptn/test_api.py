@@ -13,7 +13,11 @@ from keptn_remedy.keptn.api import ApiClient
 from keptn_remedy.keptn.api.connections import Connections
 from keptn_remedy.keptn.api.credentials import Credentials, Secret
 from keptn_remedy.keptn.api.oauth import Client, ClientCredentials
+from keptn_remedy.keptn.api.of_settings import api_of
+from keptn_remedy.keptn.api.pauses import MOST_PATHS
+from keptn_remedy.settings import KeptnSettings, Settings
 from keptn_remedy.support.masking import Mask
+from keptn_remedy.support.variables import build
 from keptn_remedy.testing import HttpPeer, http_peer
 from tests.babbling import babbling
 from tests.clocks import StandingClock
@@ -122,6 +126,48 @@ async def test_a_token_that_was_replaced_is_read_and_used_at_once(
     await api.close()
 
 
+async def test_a_token_file_that_is_empty_at_first_is_read_when_the_request_is_refused(
+    keptn: HttpPeer, tmp_path: Path
+) -> None:
+    path = tmp_path / "token"
+    path.write_text("")
+    variables = {"KEPTN_API_TOKEN_FILE": str(path)}
+    api = api_of(Settings(), build(KeptnSettings, "", variables), StandingClock(), Mask())
+    api = ApiClient(keptn.url, api.credentials)
+    keptn.answer(401)
+    path.write_text("a-token")
+    assert (await api.get("v1/auth", {})).status == 200
+    await api.close()
+    assert [request.headers.get("x-token") for request in keptn.requests] == [None, "a-token"]
+
+
+async def test_a_403_pauses_its_own_path_alone(
+    keptn: HttpPeer, api: ApiClient, clock: StandingClock
+) -> None:
+    for _ in range(3):
+        keptn.answer(403)
+        assert (await api.post("controlPlane/v1/log", b"{}")).status == 403
+        held = await api.post("controlPlane/v1/log", b"{}")
+        assert (held.status, held.is_refused) == (None, True)
+        assert (await api.get("controlPlane/v1/log", {})).status == 200
+        assert (await api.post("v1/event", b"{}")).status == 200
+        clock.forward(30)
+    assert (await api.post("controlPlane/v1/log", b"{}")).status == 200
+    keptn.answer(401)
+    await api.get("v1/auth", {})
+    assert (await api.post("v1/event", b"{}")).status is None
+
+
+async def test_of_many_paths_that_are_forbidden_the_last_ones_are_paused(
+    keptn: HttpPeer, api: ApiClient
+) -> None:
+    keptn.answer(403, times=None)
+    for number in range(MOST_PATHS + 1):
+        await api.get(f"resource/{number}", {})
+    assert (await api.get(f"resource/{MOST_PATHS}", {})).status is None
+    assert (await api.get("resource/0", {})).status == 403
+
+
 # OAuth
 
 
@@ -140,8 +186,8 @@ class AnyLogin:
     async def access_token(self) -> str:
         return "an-access-token"
 
-    async def renew(self) -> bool:
-        return False
+    async def renew(self, *, is_known: bool = False) -> None:
+        pass
 
     async def close(self) -> None:
         pass
@@ -195,6 +241,25 @@ async def test_a_refused_access_token_is_replaced_once(
     keptn.answer(401)
     assert (await behind_login.get("v1/auth", {})).status == 200
     assert carried(keptn) == ["revoked", "good"]
+
+
+async def test_a_403_throws_no_good_access_token_away(
+    keptn: HttpPeer, provider: HttpPeer, clock: StandingClock, behind_login: ApiClient
+) -> None:
+    found(provider)
+    give(provider, "first")
+    keptn.answer(403)
+    assert (await behind_login.get("v1/auth", {})).status == 403
+    clock.forward(60)
+    give(provider, "with-rights")
+    keptn.answer(403)
+    assert (await behind_login.get("v1/auth", {})).status == 200
+    clock.forward(60)
+    provider.answer(503)  # it serves on while there is no other
+    keptn.answer(403)
+    assert (await behind_login.get("v1/auth", {})).status == 403
+    assert (await behind_login.get("v1/metadata", {})).status == 200
+    assert carried(keptn) == ["first", "first", *["with-rights"] * 3]
 
 
 async def test_a_provider_that_wants_the_secret_in_the_body_gets_it_there(

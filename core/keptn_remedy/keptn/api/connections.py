@@ -28,8 +28,8 @@ ASK_SECONDS = 5.0
 # Over the internet an answer may be large, and slow.
 REMOTE_SECONDS, CONNECT_SECONDS = 30.0, 5.0
 MAX_ANSWER_BYTES = 32 * 1024**2
-TOO_MANY = 429
-REFUSALS = (401, 403, TOO_MANY)
+UNKNOWN, FORBIDDEN, TOO_MANY = 401, 403, 429
+REFUSALS = (UNKNOWN, FORBIDDEN, TOO_MANY)
 _NOTHING_SENT = (ClientConnectorError, ClientHttpProxyError, ConnectionTimeoutError)
 
 

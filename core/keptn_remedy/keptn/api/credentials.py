@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from keptn_remedy.guardrails.files import MountedFile
+from keptn_remedy.keptn.api.connections import FORBIDDEN, UNKNOWN
 from keptn_remedy.support import logs
 
 MOST_CHARACTERS = 16_384
@@ -18,7 +19,9 @@ class NoCredentials(Exception):
 
 
 class Secret:
-    """A secret of the settings, and what the file holds later. `hide` gets each that is new."""
+    """A secret of the settings, and what the file holds later; it may be empty until then. `hide`
+    gets each that is new.
+    """
 
     def __init__(
         self, value: str, path: Path | None = None, hide: Callable[[str], None] | None = None
@@ -33,23 +36,21 @@ class Secret:
         if self._hide:
             self._hide(form)
 
-    async def renew(self) -> bool:
-        """Read the file again; returns whether it holds another one now."""
+    async def renew(self) -> None:
+        """Read the file again."""
         if self._file is None:
-            return False
+            return
         try:
             found = (await self._file.read(anew=True)).text.strip()
         except (OSError, UnicodeDecodeError) as error:
             if not self._is_told:
                 logs.logger().warning("a secret can't be read again", reason=str(error))
             self._is_told = True
-            return False
+            return
         self._is_told = False
-        if not found or found == self.value:
-            return False
-        self.hide(found)
-        self.value = found
-        return True
+        if found and found != self.value:
+            self.hide(found)
+            self.value = found
 
 
 class Login(Protocol):
@@ -59,8 +60,10 @@ class Login(Protocol):
         """A token that is valid now. Raises NoCredentials where there is none."""
         ...
 
-    async def renew(self) -> bool:
-        """Forget the token, which was refused; returns whether there can be another one."""
+    async def renew(self, *, is_known: bool = False) -> None:
+        """Get another token for the next request. `is_known`: the token was taken, but it may lack
+        a right; it still serves where there is no other, or where it is new.
+        """
         ...
 
     async def close(self) -> None: ...
@@ -80,22 +83,27 @@ class Credentials:
         Raises:
             NoCredentials: the login fails.
         """
-        headers = {"x-token": self._token.value} if self._token else {}
+        headers = {"x-token": self._token.value} if self._token and self._token.value else {}
         if self._login:
             headers["Authorization"] = f"Bearer {await self._login.access_token()}"
         return headers
 
-    async def renew(self, refused: Mapping[str, str]) -> bool:
-        """Whether there may be better ones than those refused. Many may ask at once.
+    async def renew(self, used: Mapping[str, str], status: int | None) -> bool:
+        """Whether there are others now than those with which a request got a response, if its
+        status is a refusal. Many may ask at once.
 
         Raises:
             NoCredentials: the login fails.
         """
+        if status not in (UNKNOWN, FORBIDDEN):
+            return False
         async with self._renewing:
-            if await self.headers() != refused:
-                return True
-            is_new = self._token is not None and await self._token.renew()
-            return (self._login is not None and await self._login.renew()) or is_new
+            if await self.headers() == used:
+                if self._token:
+                    await self._token.renew()
+                if self._login:
+                    await self._login.renew(is_known=status == FORBIDDEN)
+            return await self.headers() != used
 
     async def close(self) -> None:
         if self._login:

@@ -18,6 +18,8 @@ from keptn_remedy.support.clock import Clock
 # A token is replaced so long before it expires, or in the second half of a shorter life.
 EARLY_SECONDS = 30.0
 AGAIN_SECONDS = 1.0
+# A younger token has all the rights that the provider gives.
+NEW_SECONDS = 60.0
 MOST_DESCRIPTION = 200
 _JSON = {"Accept": "application/json"}
 
@@ -72,6 +74,7 @@ class ClientCredentials:
         self._token: str | None = None
         # When to get the next one, and when this one expires (monotonic, in seconds).
         self._next_at = self._expires_at = float("inf")
+        self._since = 0.0
         self._endpoint = URL(client.token_url) if client.token_url else None
         self._is_basic = True
         self._asking = asyncio.Lock()
@@ -89,11 +92,14 @@ class ClientCredentials:
                 self._next_at = now + AGAIN_SECONDS
                 return token
 
-    async def renew(self) -> bool:
+    async def renew(self, *, is_known: bool = False) -> None:
         async with self._asking:
-            self._token = None
-            await self._client.secret.renew()
-        return True
+            now = self._clock.monotonic()
+            if not is_known:
+                self._token = None
+                await self._client.secret.renew()
+            elif now - self._since >= NEW_SECONDS:
+                self._next_at = now
 
     async def close(self) -> None:
         await self._connections.close()
@@ -119,6 +125,7 @@ class ClientCredentials:
         self._token = token.access_token
         self._hide(token.access_token)
         now, life = self._clock.monotonic(), token.expires_in
+        self._since = now
         if life is None or life <= 0:  # it serves until it is refused
             self._next_at = self._expires_at = float("inf")
         else:

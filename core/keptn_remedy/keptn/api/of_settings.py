@@ -22,7 +22,8 @@ def api_of(settings: Settings, keptn: KeptnSettings, clock: Clock, mask: Mask) -
     """
     given = keptn.keptn_api_token
     value = given.get_secret_value().strip() if given else ""
-    token = Secret(value, keptn.keptn_api_token_file, mask.hide) if value else None
+    path = keptn.keptn_api_token_file
+    token = Secret(value, path, mask.hide) if value or path else None
     if settings.transport != "polling":
         credentials = Credentials(token) if token else None
         return ApiClient(settings.control_plane_url, credentials, clock=clock)

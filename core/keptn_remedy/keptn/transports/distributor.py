@@ -5,6 +5,7 @@ Where the distributor isn't our sidecar, reports go to `/v1/event` of Keptn's AP
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 
 from aiohttp import (
@@ -19,6 +20,7 @@ from yarl import URL
 
 from keptn_remedy.events import STRUCTURED, Report
 from keptn_remedy.http_client import in_words, retry_after
+from keptn_remedy.keptn.api.credentials import Credentials
 from keptn_remedy.keptn.transports import Accept, Undelivered
 from keptn_remedy.keptn.transports.answers import failure
 from keptn_remedy.keptn.transports.http_receiver import HttpReceiver
@@ -29,12 +31,17 @@ MAX_CONNECTIONS = 64
 
 
 class Distributor:
-    """The transport of a provider with Keptn's distributor as its sidecar (docs/keptn.md#k9)."""
+    """The transport of a provider with Keptn's distributor as its sidecar (docs/keptn.md#k9).
 
-    def __init__(self, receiver: HttpReceiver, event_url: str, token: str | None = None) -> None:
+    `credentials` are those of Keptn's API, where that is what gets the reports.
+    """
+
+    def __init__(
+        self, receiver: HttpReceiver, event_url: str, credentials: Credentials | None = None
+    ) -> None:
         self._receiver = receiver
         self._url = URL(event_url)
-        self._headers = {"Content-Type": STRUCTURED, **({"x-token": token} if token else {})}
+        self._credentials = credentials
         self._session: ClientSession | None = None
 
     @property
@@ -49,16 +56,11 @@ class Distributor:
         return self._receiver.receive(accept)
 
     async def send(self, report: Report) -> None:
-        session = self._open_session()
-        try:
-            async with session.post(
-                self._url, data=report.body, headers=self._headers, allow_redirects=False
-            ) as answer:
-                status, headers = answer.status, answer.headers
-        except ClientConnectorError as error:
-            raise Undelivered(str(error), doubtful=False) from None
-        except (ClientError, TimeoutError, OSError) as error:
-            raise Undelivered(f"no answer: {in_words(error)}", doubtful=True) from None
+        credentials = self._credentials
+        given = await credentials.headers() if credentials else {}
+        status, headers = await self._post(report, given)
+        if credentials and await credentials.renew(given, status):
+            status, headers = await self._post(report, await credentials.headers())
         if not 200 <= status < 300:
             reason = f"{self._url.with_user(None)} answered {status}"
             raise failure(status, reason, retry_after(headers))
@@ -69,6 +71,21 @@ class Distributor:
     async def close(self) -> None:
         if self._session:
             await self._session.close()
+
+    async def _post(
+        self, report: Report, given: Mapping[str, str]
+    ) -> tuple[int, Mapping[str, str]]:
+        headers = {"Content-Type": STRUCTURED, **given}
+        session = self._open_session()
+        try:
+            async with session.post(
+                self._url, data=report.body, headers=headers, allow_redirects=False
+            ) as answer:
+                return answer.status, answer.headers
+        except ClientConnectorError as error:
+            raise Undelivered(str(error), doubtful=False) from None
+        except (ClientError, TimeoutError, OSError) as error:
+            raise Undelivered(f"no answer: {in_words(error)}", doubtful=True) from None
 
     def _open_session(self) -> ClientSession:
         if self._session is None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from keptn_remedy.events import Replies
+from keptn_remedy.keptn.api.credentials import Credentials, Secret
+from keptn_remedy.keptn.peer import peer_of
 from keptn_remedy.keptn.transports import Blocked, Rejected, Undelivered
 from keptn_remedy.keptn.transports.distributor import Distributor
 from keptn_remedy.keptn.transports.http_receiver import HttpReceiver
+from keptn_remedy.settings import KeptnSettings, Settings
+from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.testing import HttpPeer, http_peer
 from tests.babbling import babbling
@@ -45,12 +50,38 @@ async def test_any_2xx_is_an_acknowledgement(
 
 async def test_the_token_is_sent_where_one_is_set(peer: HttpPeer, distributor: Distributor) -> None:
     with_token = Distributor(
-        HttpReceiver("127.0.0.1", 0, Metrics("test")), f"{peer.url}/api/v1/event", "a-token"
+        HttpReceiver("127.0.0.1", 0, Metrics("test")),
+        f"{peer.url}/api/v1/event",
+        Credentials(Secret("a-token")),
     )
     for each in (with_token, distributor):
         await each.send(REPORT)
     await with_token.close()
     assert [request.headers.get("x-token") for request in peer.requests] == ["a-token", None]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_token_that_was_replaced_is_read_and_used_at_once(
+    status: int, peer: HttpPeer, tmp_path: Path
+) -> None:
+    path = tmp_path / "token"
+    path.write_text("new-token\n")
+    keptn = {"keptn_api_token": "old-token", "keptn_api_token_file": path}
+    made = peer_of(
+        Settings.model_validate({"event_url": f"{peer.url}/api/v1/event", "port": 0}),
+        KeptnSettings.model_validate(keptn),
+        Metrics("x"),
+        Clock(),
+        None,
+    )
+    peer.answer(status)
+    await made.transport.send(REPORT)
+    peer.answer(status)
+    with pytest.raises(Blocked):
+        await made.transport.send(REPORT)
+    await made.close()
+    tokens = [request.headers["x-token"] for request in peer.requests]
+    assert tokens == ["old-token", "new-token", "new-token"]
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
@@ -113,7 +144,7 @@ async def test_a_connection_closed_without_an_answer_leaves_doubt(
 async def test_no_header_is_told_where_the_answer_is_no_http() -> None:
     async with babbling() as url:
         receiver = HttpReceiver("127.0.0.1", 0, Metrics("test"))
-        distributor = Distributor(receiver, url, "a-token")
+        distributor = Distributor(receiver, url, Credentials(Secret("a-token")))
         with pytest.raises(Undelivered) as caught:
             await distributor.send(REPORT)
         await distributor.close()

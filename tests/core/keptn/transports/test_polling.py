@@ -333,10 +333,10 @@ async def test_an_answer_says_what_becomes_of_the_report(
 
 
 async def test_a_report_that_meets_a_pause_waits_for_its_end(api: HttpPeer) -> None:
-    api.answer(403)
+    api.answer(401)
     async with plane(f"{api.url}/api") as remote:
         await remote.look()
-        with pytest.raises(Undelivered, match="answered 403") as caught:
+        with pytest.raises(Undelivered, match="answered 401") as caught:
             await remote.transport.send(report())
     assert type(caught.value) is Undelivered
     assert caught.value.retry_after is not None
