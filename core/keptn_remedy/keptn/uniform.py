@@ -197,6 +197,6 @@ def _matches(pattern: str, type_: str) -> bool:
 def _reason(reply: Reply) -> str:
     """Why a reply is of no use, with what Keptn itself says about it."""
     try:
-        return f"{reply.reason}: {answers.ErrorBody.model_validate_json(reply.body).message}"
+        return f"{reply.reason}: {answers.ErrorBody.model_validate_json(reply.body).said}"
     except ValidationError:
         return reply.reason

@@ -141,6 +141,13 @@ async def test_a_token_file_that_is_empty_at_first_is_read_when_the_request_is_r
     assert [request.headers.get("x-token") for request in keptn.requests] == [None, "a-token"]
 
 
+async def test_a_line_break_after_a_token_in_the_environment_is_left_out() -> None:
+    keptn = build(KeptnSettings, "", {"KEPTN_API_TOKEN": "a-token\n"})
+    credentials = api_of(Settings(), keptn, StandingClock(), Mask()).credentials
+    assert credentials
+    assert await credentials.headers() == {"x-token": "a-token"}
+
+
 async def test_a_403_pauses_its_own_path_alone(
     keptn: HttpPeer, api: ApiClient, clock: StandingClock
 ) -> None:

@@ -229,6 +229,13 @@ async def test_a_keptn_that_does_not_answer_delays_the_start_by_a_second_at_most
         assert ours.lets_pass(of("webshop", "prod"))
 
 
+async def test_a_long_message_of_keptn_is_told_cut() -> None:
+    async with http_peer() as peer, joining(peer) as refused:
+        peer.answer(500, json={"code": 500, "message": "y" * 10_000})
+        await refused.beat()
+    assert str(refused.trouble).endswith(f"answered 500: {'y' * 200}")
+
+
 async def test_a_beat_that_fails_unexpectedly_is_logged_and_the_next_follows(
     keptn: FakeKeptn, monkeypatch: pytest.MonkeyPatch
 ) -> None:

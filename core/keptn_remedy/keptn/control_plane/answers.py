@@ -6,6 +6,8 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import AliasChoices, Base64Bytes, BaseModel, BeforeValidator, ConfigDict, Field
 
+MOST_SAID = 200
+
 T = TypeVar("T")
 
 
@@ -131,3 +133,8 @@ class ErrorBody(_Answer):
     """An error of Keptn's own services; a gateway's isn't JSON."""
 
     message: str
+
+    @property
+    def said(self) -> str:
+        """The message, cut to a length that a log line may have."""
+        return self.message[:MOST_SAID]

@@ -8,7 +8,8 @@ import orjson
 
 from keptn_remedy.events import Report
 from keptn_remedy.keptn.api import ApiClient
-from keptn_remedy.keptn.transports import Rejected, Undelivered
+from keptn_remedy.keptn.transports import Undelivered
+from keptn_remedy.keptn.transports.answers import failure
 
 PATH = "controlPlane/v1/log"
 _OF_EVENT = ("shkeptncontext", "triggeredid", "gitcommitid", "time")
@@ -30,7 +31,7 @@ class ErrorLog:
         """Store a `log.error` as an entry.
 
         Raises:
-            Undelivered: it may be sent again.
+            Undelivered: it may be sent again. Blocked: so may every other one.
             Rejected: Keptn refuses it.
         """
         event = orjson.loads(report.body)
@@ -39,10 +40,11 @@ class ErrorLog:
         if integration := self._integration():
             entry["integrationid"] = integration
         reply = await self._api.post(PATH, orjson.dumps({"logs": [entry]}))
-        if reply.status == 400:
-            raise Rejected(f"Keptn's error log {reply.reason}")
-        if reply.status is None or not 200 <= reply.status < 300:
-            raise Undelivered(f"Keptn's error log {reply.reason}", doubtful=False)
+        reason = f"Keptn's error log {reply.reason}"
+        if reply.status is None:
+            raise Undelivered(reason, doubtful=reply.doubtful, retry_after=reply.retry_after)
+        if not 200 <= reply.status < 300:
+            raise failure(reply.status, reason, reply.retry_after)
 
     async def close(self) -> None:
         await self._api.close()

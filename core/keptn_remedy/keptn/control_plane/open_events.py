@@ -14,7 +14,6 @@ from keptn_remedy.keptn.control_plane.answers import ErrorBody, OpenTriggers
 PAGE_SIZE: Final = 1_000
 # Attempts to read a list that grows meanwhile.
 READINGS: Final = 3
-MOST_SAID: Final = 200
 
 
 class Unlisted(Exception):
@@ -53,8 +52,8 @@ async def open_events(
 def _hint(reply: Reply) -> str:
     """What Keptn says besides the status; where that was hardly Keptn, what may be wrong."""
     try:
-        said = ErrorBody.model_validate_json(reply.body).message
+        said = ErrorBody.model_validate_json(reply.body).said
     except ValidationError:
         is_elsewhere = reply.status in (200, 404) or 300 <= (reply.status or 0) < 400
         return "; Keptn's API usually ends in /api" if is_elsewhere else ""
-    return f": {said[:MOST_SAID]}" if said else ""
+    return f": {said}" if said else ""

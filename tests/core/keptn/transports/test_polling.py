@@ -332,6 +332,40 @@ async def test_an_answer_says_what_becomes_of_the_report(
     assert getattr(caught.value, "doubtful", None) is doubtful
 
 
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (302, Blocked),
+        (400, Rejected),
+        (403, Blocked),
+        (404, Blocked),
+        (413, Rejected),
+        (422, Rejected),
+        (503, Undelivered),
+    ],
+)
+async def test_an_answer_of_the_error_log_means_the_same(
+    status: int, kind: type[Exception], api: HttpPeer
+) -> None:
+    api.answer(status, headers={"Retry-After": "3"})
+    async with plane(f"{api.url}/api") as remote:
+        with pytest.raises(kind, match=f"Keptn's error log answered {status}") as caught:
+            await remote.transport.send(REPLIES.error_log(None, datetime.now(UTC), "x"))
+    assert type(caught.value) is kind
+    if kind is Undelivered:
+        assert getattr(caught.value, "doubtful", None) is False
+        assert getattr(caught.value, "retry_after", None) == 3
+
+
+async def test_an_error_log_that_breaks_off_leaves_doubt(api: HttpPeer) -> None:
+    api.drop_next()
+    async with plane(f"{api.url}/api") as remote:
+        with pytest.raises(Undelivered) as caught:
+            await remote.transport.send(REPLIES.error_log(None, datetime.now(UTC), "x"))
+    assert type(caught.value) is Undelivered
+    assert caught.value.doubtful
+
+
 async def test_a_report_that_meets_a_pause_waits_for_its_end(api: HttpPeer) -> None:
     api.answer(401)
     async with plane(f"{api.url}/api") as remote:
