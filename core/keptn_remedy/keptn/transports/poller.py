@@ -35,8 +35,8 @@ class _Seen:
     will be, and since when (monotonic, in seconds) it isn't known whether Keptn has sent one out.
     """
 
-    known: set[str] = field(default_factory=set)
-    unsure_since: dict[str, float] = field(default_factory=dict)
+    known: set[str] = field(default_factory=set[str])
+    unsure_since: dict[str, float] = field(default_factory=dict[str, float])
 
     def forget_all_but(self, listed: Set[str]) -> None:
         self.known &= listed
