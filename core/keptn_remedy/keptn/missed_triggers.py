@@ -144,7 +144,7 @@ class MissedTriggers:
 
     def _let_pass(self, trigger: ActionTriggered) -> bool:
         if self._uniform:
-            return self._uniform.lets_pass(trigger)
+            return not self._uniform.is_awaited and self._uniform.lets_pass(trigger)
         return self._filters.let_pass(trigger.project, trigger.stage, trigger.service)
 
     def _is_young(self, event_id: str, triggered_at: datetime) -> bool:

@@ -21,6 +21,8 @@ from keptn_remedy.support.clock import Clock
 PATH: Final = "controlPlane/v1/uniform/registration"
 BEAT_SECONDS: Final = 10.0
 FIRST_SECONDS: Final = 1.0
+# For so long what Keptn lists waits for subscriptions that it doesn't tell although it answers.
+AWAITED_SECONDS: Final = 60.0
 # The Bridge shows only integrations that name one; go-sdk sends this (docs/keptn.md#k7).
 _DISTRIBUTOR: Final = "0.15.0"
 
@@ -58,7 +60,8 @@ class Uniform:
     """Registers us, says regularly that we are there, and knows our subscriptions.
 
     `ours` are the subscriptions of a first registration. Those that Keptn has stored count instead,
-    as the Bridge edits them; while Keptn can't be asked, those that it told last.
+    as the Bridge edits them; while Keptn can't be asked, those that it told last. Before it has
+    told any, `ours` count for what is delivered; what Keptn lists can wait (`is_awaited`).
     """
 
     def __init__(
@@ -72,6 +75,9 @@ class Uniform:
         self._subscriptions = tuple(ours)
         self._id: str | None = None
         self._failure: str | None = None
+        # Whether Keptn has told subscriptions, and since when (monotonic, in seconds) it could.
+        self._is_told = False
+        self._asked_since: float | None = None
 
     @property
     def id(self) -> str | None:
@@ -79,9 +85,20 @@ class Uniform:
         return self._id
 
     @property
+    def is_awaited(self) -> bool:
+        """Whether Keptn is being asked for the subscriptions and hasn't told them yet. After a
+        minute in which it answered without telling them, they are awaited no more.
+        """
+        if self._is_told or self._asked_since is None:
+            return False
+        return self._clock.monotonic() - self._asked_since < AWAITED_SECONDS
+
+    @property
     def subscriptions(self) -> Sequence[Subscription]:
-        """The subscriptions in force to the types of events that we handle."""
-        return self._subscriptions
+        """The subscriptions in force to the types of events that we handle; none while they are
+        awaited.
+        """
+        return () if self.is_awaited else self._subscriptions
 
     @property
     def trouble(self) -> str | None:
@@ -106,16 +123,19 @@ class Uniform:
                 await self.beat()
 
     async def run(self) -> None:
-        """Say every 10 s that we are there, until cancelled. Nobody is unregistered at the end: the
-        next process goes on with the same registration.
+        """Say every 10 s that we are there, until cancelled; every second while the subscriptions
+        are awaited. Nobody is unregistered at the end: the next process goes on with the same
+        registration.
         """
         while True:
-            await self._clock.sleep(BEAT_SECONDS)
+            await self._clock.sleep(FIRST_SECONDS if self.is_awaited else BEAT_SECONDS)
             with logs.surviving("the registration"):
                 await self.beat()
 
     async def beat(self) -> None:
         """Register where Keptn doesn't know us; hear which subscriptions there are."""
+        if self._asked_since is None:
+            self._asked_since = self._clock.monotonic()
         failure = None if self._id else await self._register()
         if failure is None:
             reply = await self._api.put(f"{PATH}/{path_of(self._id or '')}/ping")
@@ -130,6 +150,7 @@ class Uniform:
     async def _register(self) -> str | None:
         """Why we aren't registered; None where we are now."""
         reply = await self._api.post(PATH, self._integration.body(self._stored))
+        self._note(reply)
         try:
             body = reply.body if reply.status in (200, 201) else b""
             self._id = answers.Registered.model_validate_json(body).id
@@ -141,12 +162,13 @@ class Uniform:
 
     def _heed(self, reply: Reply) -> str | None:
         """Take the subscriptions that Keptn has; why it tells none."""
+        self._note(reply)
         try:
             body = reply.body if reply.status == 200 else b""
             stored = answers.Integration.model_validate_json(body).subscriptions
         except ValidationError:
             return f"Keptn doesn't tell our subscriptions: it {_reason(reply)}"
-        self._stored = stored
+        self._stored, self._is_told = stored, True
         subscriptions = tuple(self._of_our_types(stored))
         if set(subscriptions) != set(self._subscriptions):
             told = [asdict(each) for each in subscriptions]
@@ -158,6 +180,11 @@ class Uniform:
             )
         self._subscriptions = subscriptions
         return None
+
+    def _note(self, reply: Reply) -> None:
+        """A Keptn that can't be reached, or doesn't know us, gives no list of events either."""
+        if reply.status is None or reply.is_refused:
+            self._asked_since = self._clock.monotonic()
 
     def _of_our_types(self, stored: Iterable[answers.Subscription]) -> Iterator[Subscription]:
         for each in stored:

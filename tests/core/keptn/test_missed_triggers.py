@@ -21,8 +21,9 @@ from keptn_remedy.keptn.api import ApiClient
 from keptn_remedy.keptn.control_plane.over_http import HttpControlPlane
 from keptn_remedy.keptn.missed_triggers import SWEEP_SECONDS, MissedTriggers
 from keptn_remedy.keptn.reopened_tasks import ReopenedTasks
-from keptn_remedy.keptn.subscriptions import Filters
+from keptn_remedy.keptn.subscriptions import Filters, Subscription
 from keptn_remedy.keptn.transports import Receipt
+from keptn_remedy.keptn.uniform import Integration, Uniform
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing import FakeKeptn, registry_of
 from keptn_remedy.testing import triggered as triggered_long_ago
@@ -69,6 +70,7 @@ class Broom:
         *,
         clock: Clock | None = None,
         filters: Filters | None = None,
+        uniform: Uniform | None = None,
         sweeps: bool = True,
         answers: bool = False,
         asking: type[HttpControlPlane] = HttpControlPlane,
@@ -88,6 +90,7 @@ class Broom:
             self.clock,
             Replies(SOURCE),
             filters=filters or Filters(),
+            uniform=uniform,
             policy=self,
             accept=self.accept if sweeps else None,
             report=self.reported.append if answers else None,
@@ -355,6 +358,22 @@ async def test_what_the_distributor_lets_pass_is_accepted(
     keptn.open(triggered())
     filters = Filters(("webshop", "sockshop"), ("production",), ("carts", "orders"))
     assert len(await swept(keptn, journal, filters=filters)) == 1
+
+
+async def test_what_no_subscription_is_known_for_yet_is_not_accepted(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    keptn.open(triggered())
+    us = Integration(name="us", namespace="n", hostname="h", pod="p", version="0", location="")
+    api = ApiClient(keptn.url)
+    uniform = Uniform(api, us, [Subscription(events.TRIGGERED)], StandingClock())
+    keptn.fail_at("uniform")
+    await uniform.beat()
+    assert await swept(keptn, journal, uniform=uniform) == []
+    keptn.recover("uniform")
+    await uniform.beat()
+    assert len(await swept(keptn, journal, uniform=uniform)) == 1
+    await api.close()
 
 
 async def test_what_another_provider_answered_is_not_accepted(

@@ -17,7 +17,14 @@ from keptn_remedy.events import TRIGGERED, ActionTriggered, Event, Replies
 from keptn_remedy.keptn.api import ApiClient
 from keptn_remedy.keptn.control_plane.error_log import ErrorLog
 from keptn_remedy.keptn.subscriptions import Filters, Subscription
-from keptn_remedy.keptn.uniform import BEAT_SECONDS, PATH, Integration, Uniform
+from keptn_remedy.keptn.uniform import (
+    AWAITED_SECONDS,
+    BEAT_SECONDS,
+    FIRST_SECONDS,
+    PATH,
+    Integration,
+    Uniform,
+)
 from keptn_remedy.service import Service, running
 from keptn_remedy.settings import KeptnSettings, Settings
 from keptn_remedy.support.clock import Clock
@@ -258,6 +265,52 @@ async def test_a_beat_that_fails_unexpectedly_is_logged_and_the_next_follows(
 
 async def failing() -> None:
     raise OverflowError("year is out of range")
+
+
+async def test_until_keptn_tells_the_subscriptions_it_is_asked_every_second(
+    keptn: FakeKeptn,
+) -> None:
+    clock = StandingClock()
+    keptn.fail_at("uniform", 503)
+    async with joining(keptn, clock) as ours:
+        await ours.begin()
+        assert not ours.subscriptions
+        assert ours.lets_pass(of("webshop", "prod"))  # what NATS delivers can't wait
+        keptn.recover("uniform")
+        beating = asyncio.create_task(ours.run())
+        await asyncio.sleep(0)
+        clock.forward(FIRST_SECONDS)
+        await until(lambda: ours.subscriptions == (Subscription(TRIGGERED, SHOP),))
+        beating.cancel()
+        await asyncio.gather(beating, return_exceptions=True)
+
+
+async def test_a_keptn_that_answers_without_subscriptions_is_awaited_for_a_minute(
+    keptn: FakeKeptn,
+) -> None:
+    clock = StandingClock()
+    keptn.fail_at("uniform", 500)
+    async with joining(keptn, clock) as ours:
+        await ours.begin()
+        clock.forward(AWAITED_SECONDS - 1)
+        await ours.beat()
+        assert not ours.subscriptions
+        clock.forward(2)
+        assert ours.subscriptions == (Subscription(TRIGGERED, SHOP),)
+
+
+async def test_the_minute_begins_once_keptn_can_be_reached(keptn: FakeKeptn) -> None:
+    clock = StandingClock()
+    await keptn.stop_listening()
+    async with joining(keptn, clock) as ours:
+        await ours.begin()
+        clock.forward(AWAITED_SECONDS - 1)
+        await ours.beat()
+        clock.forward(2)
+        assert ours.is_awaited
+        await keptn.listen()
+        await ours.beat()
+        assert not ours.is_awaited
 
 
 async def test_each_change_is_told_once(keptn: FakeKeptn, ours: Uniform) -> None:

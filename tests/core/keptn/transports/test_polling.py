@@ -191,6 +191,26 @@ async def test_subscriptions_may_change(keptn: PollingKeptn, remote: Plane) -> N
     assert await remote.look() == ["t1"]
 
 
+async def test_nothing_is_taken_until_keptn_has_told_the_subscriptions(
+    keptn: PollingKeptn, remote: Plane
+) -> None:
+    uniform = remote.peer.uniform
+    assert uniform
+    await uniform.beat()
+    (stored,) = keptn.integrations.values()
+    stored.subscriptions = [{"event": TRIGGERED, "filter": {"services": ["one"]}}]
+    open_task(keptn, "t1", service="one")
+    open_task(keptn, "t2", service="two")
+    async with plane(keptn.api_url) as restarted:
+        assert restarted.peer.uniform
+        keptn.fail_at("uniform", 503)
+        await restarted.peer.uniform.begin()
+        assert await restarted.look() == []
+        keptn.recover("uniform")
+        await restarted.peer.uniform.beat()
+        assert await restarted.look() == ["t1"]
+
+
 async def test_a_keptn_that_shows_no_sequences_is_believed_its_list() -> None:
     async with PollingKeptn("0.14") as old, plane(old.api_url) as remote:
         open_task(old, "t1")
