@@ -33,16 +33,22 @@ def place_of(event: Event) -> Place:
     return Place(event.id, context, project, stage, service, event.time)
 
 
-# What it means that the task isn't the current one; Keptn before 0.18 shows no sequences.
-_OTHERWISE: Mapping[Progress | None, bool] = {"untold": True, "ended": False, "answered": False}
+# What it means that the task isn't the current one.
+_OTHERWISE: Mapping[Progress | None, bool] = {"ended": False, "answered": False}
 
 
 class Dispatched:
-    """Compares a listed trigger with the sequences of its service."""
+    """Compares a listed trigger with the sequences of its service.
+
+    Keptn before 0.18 shows none, and then each is believed to be dispatched. That is known once it
+    was said of one trigger at two looks: a proxy may say so once.
+    """
 
     def __init__(self, control_plane: ControlPlane, source: str) -> None:
         self._control_plane = control_plane
         self._source = source
+        self._untold: set[str] = set()
+        self._is_old = False
 
     async def has(self, event: Event) -> bool | None:
         """Whether a provider may begin the event's task now; None where Keptn doesn't say.
@@ -53,10 +59,20 @@ class Dispatched:
         where = place.project, place.context, place.id
         task = await self._control_plane.task(*where)
         if task is None:
-            return _OTHERWISE.get(await self._control_plane.progress(*where))
+            progress = await self._control_plane.progress(*where)
+            return self._believes(place.id) if progress == "untold" else _OTHERWISE.get(progress)
         if task.sequence not in ("triggered", "started") or task.has("started", self._source):
             return False
         return bool(task.events) or not await may_be_queued(self._control_plane, place)
+
+    def _believes(self, id_: str) -> bool | None:
+        """Whether Keptn shows no sequences; None after the first time that it seems so."""
+        if self._is_old or id_ in self._untold:
+            self._is_old = True
+            self._untold.clear()
+            return True
+        self._untold.add(id_)
+        return None
 
 
 async def may_be_queued(control_plane: ControlPlane, place: Place) -> bool:

@@ -45,12 +45,14 @@ class HttpControlPlane:
         self._files = files or Files(api)
         self._source = source
         self._types = types
+        # Whether this Keptn has ever shown sequences: then no 404 says that it can't.
+        self._shows_sequences = False
 
     async def counted(self, report: Report) -> bool:
         event = orjson.loads(report.body)
         triggered_id, data = event.get("triggeredid"), event["data"]
         query = {"project": data["project"], "keptnContext": event["shkeptncontext"]}
-        sequences = await self._pages(_EXECUTIONS, query, answers.Sequences)
+        sequences = await self._sequences(query)
         if sequences is not None:
             return any(self._has(s.status, triggered_id, report) for s in sequences)
         if report.kind != "finished":
@@ -80,8 +82,10 @@ class HttpControlPlane:
 
     async def progress(self, project: str, context: str, triggered_id: str) -> Progress | None:
         query = {"project": project, "keptnContext": context}
-        sequences = await self._pages(_EXECUTIONS, query, answers.Sequences)
+        sequences = await self._sequences(query)
         if sequences is None:
+            if self._shows_sequences:
+                return None
             is_old = _is_unrouted(await self._api.get(_EXECUTIONS, query))
             return "untold" if is_old else None
         for sequence in sequences:
@@ -119,11 +123,16 @@ class HttpControlPlane:
         )
 
     async def _tasks(self, query: Mapping[str, str]) -> list[TaskState] | None:
-        sequences = await self._pages(_EXECUTIONS, query, answers.Sequences)
+        sequences = await self._sequences(query)
         if sequences is None:
             return None
         tasks = ((sequence.status.state, sequence.status.current) for sequence in sequences)
         return [TaskState(t.name, t.triggered_id, s, t.events) for s, t in tasks if t.triggered_id]
+
+    async def _sequences(self, query: Mapping[str, str]) -> list[answers.Sequence] | None:
+        found = await self._pages(_EXECUTIONS, query, answers.Sequences)
+        self._shows_sequences |= found is not None
+        return found
 
     async def _bodies(self, event_type: str, query: Mapping[str, str]) -> dict[str, bytes] | None:
         listed = await self._listed(event_type, query)
@@ -182,8 +191,8 @@ def _progress(status: answers.Status, triggered_id: str) -> Progress:
 
 
 def _is_unrouted(reply: Reply) -> bool:
-    """Whether this release has no such endpoint. Its router says so in plain text, where a handler
-    answers 404 with JSON (docs/keptn.md#k29).
+    """Whether this release may have no such endpoint. Its router says so in plain text, where a
+    handler answers 404 with JSON (docs/keptn.md#k29); so may a proxy before any release.
     """
     if reply.status != 404:
         return False

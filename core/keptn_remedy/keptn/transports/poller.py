@@ -100,7 +100,8 @@ class Poller:
                 await self._look_at(event_type, filters, accept)
             except Unlisted as error:
                 failure = error
-                break
+                if error.is_refused:  # so is every other list
+                    break
         self._note(failure)
 
     async def _look_at(self, event_type: str, filters: Sequence[Filters], accept: Accept) -> None:

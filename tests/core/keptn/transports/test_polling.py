@@ -13,7 +13,9 @@ import pytest
 
 from keptn_remedy import events
 from keptn_remedy.events import TRIGGERED, Event, Replies, Report
+from keptn_remedy.keptn.api import ApiClient
 from keptn_remedy.keptn.control_plane import open_events
+from keptn_remedy.keptn.control_plane.over_http import HttpControlPlane
 from keptn_remedy.keptn.peer import peer_of
 from keptn_remedy.keptn.subscriptions import Filters, Subscription
 from keptn_remedy.keptn.transports import Blocked, Receipt, Rejected, Undelivered
@@ -214,7 +216,31 @@ async def test_nothing_is_taken_until_keptn_has_told_the_subscriptions(
 async def test_a_keptn_that_shows_no_sequences_is_believed_its_list() -> None:
     async with PollingKeptn("0.14") as old, plane(old.api_url) as remote:
         open_task(old, "t1")
+        assert await remote.look() == []  # it may be a proxy that says so once
         assert await remote.look() == ["t1"]
+        open_task(old, "t2", service="another")
+        assert await remote.look() == ["t2"]
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_a_404_of_a_proxy_lets_no_paused_trigger_pass(
+    is_known: bool, keptn: PollingKeptn, remote: Plane
+) -> None:
+    open_task(keptn, "t1")
+    keptn.pause("t1")
+    if is_known:
+        assert await remote.look() == []
+    async with http_peer() as proxy:
+        proxy.answer(status=404, body=b"<html>", times=None)
+        control_plane = remote.peer.control_plane
+        assert isinstance(control_plane, HttpControlPlane)
+        api, control_plane._api = control_plane._api, ApiClient(proxy.url)
+        for _ in range(2 if is_known else 1):
+            assert await remote.look() == []
+        await control_plane._api.close()
+        control_plane._api = api
+    for _ in range(2):
+        assert await remote.look() == []
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
@@ -282,6 +308,19 @@ async def test_what_gives_no_list_says_why(
         assert remote.transport.trouble == f"{api.url}/api {reason}"
 
 
+async def test_an_unreadable_list_hides_no_other(api: HttpPeer) -> None:
+    deploy = {**triggered("scale", id="t1"), "type": "sh.keptn.event.deploy.triggered"}
+    api.answer(status=500, json={"message": "a broken event"})
+    api.answer(json={"events": [deploy]})
+    types = [TRIGGERED, "sh.keptn.event.deploy.triggered"]
+    async with plane(f"{api.url}/api") as remote:
+        poller = remote.transport._poller
+        poller._subscriptions = lambda: [Subscription(each) for each in types]
+        poller._is_dispatched = _always
+        assert await remote.look() == ["t1"]
+        assert remote.transport.trouble == f"{api.url}/api answered 500: a broken event"
+
+
 async def test_a_storm_of_429_is_met_with_few_requests(keptn: PollingKeptn, remote: Plane) -> None:
     open_task(keptn, "t1")
     keptn.refuse_next(429, times=3)
@@ -305,8 +344,12 @@ async def test_it_looks_again_and_again_until_it_leaves(keptn: PollingKeptn, rem
     async with remote.transport.receive(remote.accept):
         await until(lambda: len(keptn.asked) == 1)
         open_task(keptn, "t1")
-        remote.clock.forward(12)
-        await until(lambda: remote.given == ["t1"])
+
+        def is_given() -> bool:
+            remote.clock.forward(12)  # again where the first look had not ended
+            return remote.given == ["t1"]
+
+        await until(is_given)
         remote.transport.leave()
         open_task(keptn, "t2", service="another")
         remote.clock.forward(12)
