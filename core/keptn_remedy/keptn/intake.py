@@ -69,6 +69,8 @@ class Intake:
         for entry in self._registry.subscribers_to(event.type):
             name = entry.name
             trigger = events.for_subscriber(event, name)
+            if self._uniform and not self._uniform.lets_pass(trigger):
+                continue
             if self._leaves(entry, name, trigger):
                 continue
             is_new = await self._accept(trigger, name)

@@ -119,7 +119,8 @@ def _uniform(
         location=keptn.location or ("remote-execution-plane" if is_remote else "control-plane"),
     )
     filters = Filters(keptn.project_filter, keptn.stage_filter, keptn.service_filter)
-    return Uniform(api, integration, [Subscription(each, filters) for each in types], clock)
+    ours = [Subscription(each, filters) for each in types]
+    return Uniform(api, integration, ours, clock, filters)
 
 
 def _direct_nats(

@@ -11,7 +11,7 @@ from typing import Final
 import orjson
 from pydantic import ValidationError
 
-from keptn_remedy.events import ActionTriggered, event_type
+from keptn_remedy.events import ActionTriggered
 from keptn_remedy.keptn.api import ApiClient, Reply, path_of
 from keptn_remedy.keptn.control_plane import answers
 from keptn_remedy.keptn.subscriptions import Filters, Subscription
@@ -62,14 +62,21 @@ class Uniform:
     `ours` are the subscriptions of a first registration. Those that Keptn has stored count instead,
     as the Bridge edits them; while Keptn can't be asked, those that it told last. Before it has
     told any, `ours` count for what is delivered; what Keptn lists can wait (`is_awaited`).
+    `filters` count for events of types that `ours` lack.
     """
 
     def __init__(
-        self, api: ApiClient, integration: Integration, ours: Sequence[Subscription], clock: Clock
+        self,
+        api: ApiClient,
+        integration: Integration,
+        ours: Sequence[Subscription],
+        clock: Clock,
+        filters: Filters | None = None,
     ) -> None:
         self._api = api
         self._integration = integration
         self._clock = clock
+        self._filters = filters or Filters()
         self._types = tuple(dict.fromkeys(each.event_type for each in ours))
         self._stored = tuple(_stored(each) for each in ours)
         self._subscriptions = tuple(ours)
@@ -108,11 +115,12 @@ class Uniform:
         return f"no subscription of {self._integration.name} is left: add one in the Bridge"
 
     def lets_pass(self, trigger: ActionTriggered) -> bool:
-        """Whether a subscription matches a trigger."""
-        type_ = event_type(trigger.task, "triggered")
+        """Whether a subscription matches a trigger; for a subscriber it may be any event."""
         scope = trigger.project, trigger.stage, trigger.service
+        if trigger.type not in self._types:
+            return not trigger.task and self._filters.let_pass(*scope)
         return any(
-            each.event_type == type_ and each.filters.let_pass(*scope)
+            each.event_type == trigger.type and each.filters.let_pass(*scope)
             for each in self._subscriptions
         )
 

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 import pytest
 from pydantic import HttpUrl
 
-from keptn_remedy import events
+from keptn_remedy import Action, Context, Outcome, events
 from keptn_remedy.events import TRIGGERED, ActionTriggered, Event, Replies
 from keptn_remedy.keptn.api import ApiClient
 from keptn_remedy.keptn.control_plane.error_log import ErrorLog
@@ -43,6 +43,7 @@ US = Integration(
     version="0.1.0",
     location="remote-execution-plane",
 )
+DEPLOY = "sh.keptn.event.deploy.triggered"
 SHOP = Filters(projects=("webshop",), stages=("prod",))
 
 
@@ -325,12 +326,11 @@ async def test_each_change_is_told_once(keptn: FakeKeptn, ours: Uniform) -> None
     assert told == ["not registered with Keptn", "registered with Keptn"]
 
 
-@pytest.fixture
-async def provided(keptn: FakeKeptn, tmp_path: Path) -> AsyncIterator[Service]:
+@asynccontextmanager
+async def on_nats(keptn: FakeKeptn, folder: Path, action: type[Action]) -> AsyncIterator[Service]:
     """A provider on NATS, whose server is away, so that its transport delivers nothing."""
-    greets = registry_of(Greet)
     config = Settings(
-        journal=tmp_path / "j.db",
+        journal=folder / "j.db",
         transport="nats",
         keptn_api=HttpUrl(keptn.url),
         ops_port=0,
@@ -339,7 +339,13 @@ async def provided(keptn: FakeKeptn, tmp_path: Path) -> AsyncIterator[Service]:
     names = KeptnSettings(
         pubsub_url="nats://127.0.0.1:9", k8s_namespace="shop", stage_filter=("production",)
     )
-    async with running(config, greets, keptn=names) as service:
+    async with running(config, registry_of(action), keptn=names) as service:
+        yield service
+
+
+@pytest.fixture
+async def provided(keptn: FakeKeptn, tmp_path: Path) -> AsyncIterator[Service]:
+    async with on_nats(keptn, tmp_path, Greet) as service:
         yield service
 
 
@@ -358,6 +364,41 @@ async def test_a_provider_takes_the_triggers_that_its_subscriptions_let_pass(
     assert (await provided.intake.accept(event(stage="production"))).kind == "accepted"
     # Actions that we don't have stay silent whatever the subscriptions say.
     assert "no action" in (await provided.intake.accept(event("scale", stage="dev"))).text
+
+
+class Notice(Action):
+    """Receives triggers of the action, of another task, and the ends of sequences."""
+
+    name = "notice"
+    subscriptions: ClassVar[tuple[str, ...]] = (TRIGGERED, DEPLOY, "sh.keptn.event.*.x.finished")
+
+    async def run(self, context: Context, value: dict[str, Any]) -> Outcome:
+        return Outcome.passed("noticed")
+
+
+async def test_subscribers_receive_what_subscriptions_or_filters_let_pass(
+    keptn: FakeKeptn, tmp_path: Path
+) -> None:
+    async with on_nats(keptn, tmp_path, Notice) as service:
+        assert service.uniform
+        (stored,) = keptn.integrations.values()
+        edited = [(TRIGGERED, "production"), (DEPLOY, "dev")]
+        stored.subscriptions = [
+            {"event": each, "filter": {"stages": [where]}} for each, where in edited
+        ]
+        await service.uniform.beat()
+
+        async def kind(type_: str, stage: str) -> str:
+            sent = {**triggered("greet", id=f"{type_}-{stage}", stage=stage), "type": type_}
+            event = events.read_structured(orjson.dumps(sent))
+            return (await service.intake.accept(event)).kind
+
+        assert await kind(TRIGGERED, "production") == "accepted"
+        assert await kind(TRIGGERED, "dev") == "ignored"
+        assert await kind(DEPLOY, "production") == "ignored"
+        assert await kind(DEPLOY, "dev") == "accepted"
+        assert await kind("sh.keptn.event.production.x.finished", "production") == "accepted"
+        assert await kind("sh.keptn.event.dev.x.finished", "dev") == "ignored"
 
 
 async def test_readiness_tells_that_the_registration_fails(
