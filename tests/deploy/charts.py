@@ -33,6 +33,11 @@ NATS: Json = {
     "transport": "nats",
     "nats": {"secret": {"name": "remedy-nats", "nkeyKey": "seed", "caKey": "ca.crt"}},
 }
+OAUTH: Json = {
+    "transport": "polling",
+    "keptn": {**REMOTE["keptn"], "apiTokenSecret": {"name": ""}},
+    "extraEnv": [{"name": "OAUTH_CLIENT_ID", "value": "remedy"}],
+}
 UNLEASH: Json = {
     "secret": {"name": "unleash", "clientTokenKey": "client"},
     "environment": "dev=a,prod=b",
@@ -97,6 +102,7 @@ VALUES: Mapping[str, Json] = {
     "a remote, separate distributor": {**REMOTE, "distributor": {"separate": True}},
     "no distributor": {"transport": "nats"},
     "a remote plane without a distributor": {**REMOTE, "transport": "polling"},
+    "a remote plane with OAuth alone": OAUTH,
     "NATS with secrets": NATS,
     "no volume": {"persistence": {"enabled": False}, "networkPolicy": {"enabled": False}},
     "a claim that exists": {"persistence": {"existingClaim": "mine"}},

@@ -22,6 +22,8 @@ from keptn_remedy_actions.toggle_feature import ToggleFeature
 from tests.deploy.charts import (
     ALL,
     EVERYTHING,
+    NATS,
+    OAUTH,
     REMOTE,
     UNLEASH,
     Json,
@@ -56,10 +58,14 @@ DECIDED = {
     "REMEDY_HOST",
     "REMEDY_HOST_NAMES",
     "REMEDY_JOURNAL",
+    "REMEDY_NATS_CA_FILE",
     "REMEDY_NATS_CREDENTIALS_FILE",
     "REMEDY_NATS_NKEY_FILE",
     "REMEDY_NATS_PASSWORD",
+    "REMEDY_NATS_QUEUE",
+    "REMEDY_NATS_STREAM",
     "REMEDY_NATS_TOKEN",
+    "REMEDY_NATS_USER",
     "REMEDY_OPERATOR_TOKEN_FILE",
     "REMEDY_OPS_HOST",
     "REMEDY_OPS_PORT",
@@ -213,6 +219,28 @@ def limits(schema: Json) -> Json:
         return {"type": "string", "format": "uri"}
     words = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "pattern", "maxLength")
     return {word: told[word] for word in words if word in told}
+
+
+@pytest.mark.parametrize("values", [EVERYTHING, REMOTE, SEPARATE, NATS, OAUTH], ids=str)
+def test_no_variable_is_listed_twice_whatever_is_set(values: Json) -> None:
+    accepted = SCHEMA["properties"]["settings"]["properties"]
+    every = {name: _accepted(schema) for name, schema in accepted.items()}
+    listed = [each["name"] for each in provider({**values, "settings": every})["env"]]
+    assert sorted(listed) == sorted(set(listed))
+
+
+def _accepted(schema: Json) -> Any:
+    told = schema.get("anyOf", [schema])[0]
+    text = "https://keptn.example/api" if "http" in told.get("pattern", "") else "a"
+    of_type = {"boolean": True, "integer": 5, "number": 5, "string": text}
+    return told["enum"][0] if "enum" in told else of_type[told["type"]]
+
+
+def test_another_address_of_keptn_wins_over_that_of_the_chart() -> None:
+    api = "http://keptn.shop/api"
+    for values in (SEPARATE, {"transport": "nats"}):
+        told = environment(provider({**values, "settings": {"REMEDY_KEPTN_API": api}}))
+        assert told["REMEDY_KEPTN_API"] == api
 
 
 @pytest.mark.parametrize(

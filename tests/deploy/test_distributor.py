@@ -8,6 +8,7 @@ from keptn_remedy.settings import KeptnSettings
 from keptn_remedy.support import variables
 from tests.deploy.charts import (
     NATS,
+    OAUTH,
     REMOTE,
     Json,
     container,
@@ -267,6 +268,16 @@ def test_without_a_distributor_the_provider_is_told_what_it_registers(values: Js
 )
 def test_a_transport_that_does_not_reach_keptn_is_refused(values: Json, why: str) -> None:
     assert why in refusal(values)
+
+
+def test_with_oauth_alone_no_secret_with_a_token_is_needed() -> None:
+    of_pod = pod(OAUTH)
+    assert "KEPTN_API_TOKEN_FILE" not in environment(provider(OAUTH))
+    assert "keptn" not in [each["name"] for each in of_pod["volumes"]]
+    assert "keptn" not in [each["name"] for each in provider(OAUTH)["volumeMounts"]]
+    for transport in ("distributor", "nats"):
+        without: Json = {"transport": transport, "keptn": {"apiTokenSecret": {"name": ""}}}
+        assert "does without a token" in refusal(without)
 
 
 def test_a_distributor_of_its_own_and_none_at_all_contradict_each_other() -> None:

@@ -57,6 +57,15 @@ app.kubernetes.io/version: {{ include "keptn-remedy.version" $root | quote }}
 {{- .Values.keptn.apiEndpoint | trimSuffix "/" -}}
 {{- end -}}
 
+{{- /* The Secret with Keptn's API token, where the provider reads it; with OAuth there may be none. */ -}}
+{{- define "keptn-remedy.keptnSecret" -}}
+{{- $name := .Values.keptn.apiTokenSecret.name -}}
+{{- if not (or $name (eq .Values.transport "polling")) -}}
+{{- fail "keptn.apiTokenSecret.name: only `transport: polling` does without a token, with OAuth" -}}
+{{- end -}}
+{{- if not (include "keptn-remedy.hasSidecar" .) }}{{ $name }}{{ end -}}
+{{- end -}}
+
 {{- /* The Secret with what NATS asks for, if there is one. */ -}}
 {{- define "keptn-remedy.natsSecret" -}}
 {{- if eq .Values.transport "nats" }}{{ .Values.nats.secret.name }}{{ end -}}

@@ -96,12 +96,12 @@ priorityClassName: {{ . }}
       {{- end }}
 {{- end }}
 {{- end }}
-{{- if not (include "keptn-remedy.hasSidecar" .) }}
+{{- with include "keptn-remedy.keptnSecret" . }}
 - name: keptn
   secret:
-    secretName: {{ .Values.keptn.apiTokenSecret.name }}
+    secretName: {{ . }}
     defaultMode: 0440
-    items: [{key: {{ .Values.keptn.apiTokenSecret.key }}, path: api-token}]
+    items: [{key: {{ $.Values.keptn.apiTokenSecret.key }}, path: api-token}]
 {{- end }}
 {{- with include "keptn-remedy.natsSecret" . }}
 - name: nats

@@ -77,9 +77,13 @@ listens on its own loopback only. */ -}}
 {{- include "keptn-remedy.variable" (list "PUBSUB_URL" (include "keptn-remedy.pubsubUrl" .)) }}
 {{- include "keptn-remedy.natsVariables" . }}
 {{- end }}
+{{- if not (hasKey .Values.settings "REMEDY_KEPTN_API") }}
 {{- include "keptn-remedy.variable" (list "REMEDY_KEPTN_API" $api) }}
 {{- end }}
+{{- end }}
+{{- if include "keptn-remedy.keptnSecret" . }}
 {{- include "keptn-remedy.variable" (list "KEPTN_API_TOKEN_FILE" (printf "%s/api-token" (include "keptn-remedy.keptnFolder" .))) }}
+{{- end }}
 {{- if and (include "keptn-remedy.hasSeparateDistributor" .) (not (hasKey .Values.settings "REMEDY_ERROR_LOG")) }}
 {{- /* Log entries have no effect in Keptn's API; only distributors forward them. */ -}}
 {{- include "keptn-remedy.variable" (list "REMEDY_ERROR_LOG" "never") }}
@@ -156,7 +160,7 @@ listens on its own loopback only. */ -}}
   mountPath: {{ include "keptn-remedy.unleashFolder" . }}
   readOnly: true
 {{- end }}
-{{- if not (include "keptn-remedy.hasSidecar" .) }}
+{{- if include "keptn-remedy.keptnSecret" . }}
 - name: keptn
   mountPath: {{ include "keptn-remedy.keptnFolder" . }}
   readOnly: true
