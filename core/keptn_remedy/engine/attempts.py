@@ -87,7 +87,8 @@ class Attempts:
         """Call the phase with a context and what is given, and try again while that may help. One
         attempt may take so many seconds, by default the `timeout` of the action's class.
 
-        A phase that had to wait for a thread begins only if `may_begin` raises nothing then.
+        A phase that had to wait for a thread begins only if `may_begin` raises nothing then. Once
+        an attempt has begun, the others are not asked for.
         """
         limit: float = seconds or self._declared("timeout")
         self._last_failure = ""
@@ -163,11 +164,15 @@ class Attempts:
     async def _in_thread(self, phase: Phase[T], *given: Any) -> T:
         called = partial(phase, *given)
         name = f"{self._execution.action} {self._execution.id}"
-        returned = await self._runtime.threads.call(called, name, self._may_begin)
-        self._may_begin = _always
+        returned = await self._runtime.threads.call(called, name, self._ask_to_begin)
         if inspect.isawaitable(returned):  # such as a coroutine, through a decorator
             return await returned
         return returned
+
+    def _ask_to_begin(self) -> None:
+        # Asked once: what an attempt has begun, the next one ends, or it would be left half done.
+        self._may_begin()
+        self._may_begin = _always
 
     @property
     def _before(self) -> str:

@@ -27,6 +27,8 @@ from keptn_remedy import (
 )
 from keptn_remedy.action import AnyAction
 from keptn_remedy.engine.plans import checked_plan
+from keptn_remedy.guardrails.guard import Guard
+from keptn_remedy.guardrails.rails import Refusal
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing import ImpatientClock, http_peer, run_action, triggered
 from tests.log_lines import captured_logs
@@ -803,3 +805,50 @@ async def test_neither_a_failure_nor_the_message_of_its_undo_crowds_the_other_ou
     assert len(message) <= 2_000
     assert "x … (cut); UNDO FAILED: yy" in message
     assert message.endswith("yy … (cut)")
+
+
+class HalfDone(Action):
+    """Its first attempt at each step stops half-way, and a pause comes then."""
+
+    name = "half-done"
+    attempts: ClassVar[list[int]] = []
+
+    def run(self, context: Context, value: Any) -> Outcome:
+        self.attempts.append(context.attempt)
+        if context.attempt == 1:
+            raise TemporaryError("half done")
+        return Outcome.passed("done")
+
+
+class HalfApplied(PlannedAction):
+    """As `HalfDone`: `apply` and `undo` of a plan that helps nothing."""
+
+    name = "half-applied"
+
+    async def plan(self, context: Context, value: Any) -> Plan:
+        return Plan((Change("lamp", "light", "on", "off"),))
+
+    def apply(self, context: Context, plan: Plan) -> None:
+        HalfDone({}).run(context, None)
+
+    async def verify(self, context: Context, plan: Plan) -> Outcome:
+        return Outcome.failed("bright")
+
+    def undo(self, context: Context, plan: Plan) -> None:
+        HalfDone({}).run(context, None)
+
+
+@pytest.mark.parametrize(
+    ("action", "told", "attempts"),
+    [(HalfDone, "done", [1, 2]), (HalfApplied, "bright; undone", [1, 2, 1, 2])],
+)
+async def test_what_a_thread_has_half_done_is_ended_in_spite_of_a_pause(
+    monkeypatch: pytest.MonkeyPatch, action: type[AnyAction], told: str, attempts: list[int]
+) -> None:
+    def paused(guard: Guard) -> Refusal | None:
+        return Refusal("pause", "stop", "fire drill") if HalfDone.attempts[-1:] == [1] else None
+
+    HalfDone.attempts.clear()
+    monkeypatch.setattr(Guard, "paused", paused)
+    assert (await run_action(action)).message == told
+    assert HalfDone.attempts == attempts
