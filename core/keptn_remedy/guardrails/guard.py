@@ -9,9 +9,9 @@ from operator import attrgetter
 from typing import Literal, NamedTuple, Protocol
 
 from keptn_remedy.action import Change, Plan
-from keptn_remedy.events import ActionTriggered
+from keptn_remedy.events import ACTION, ActionTriggered
 from keptn_remedy.guardrails.defaults import ReplicaSettings
-from keptn_remedy.guardrails.matching import Fixed, InForce, Resolved, Scope
+from keptn_remedy.guardrails.matching import Fixed, InForce, Resolved, Rules, Scope
 from keptn_remedy.guardrails.rails import (
     GLOBAL_STOP,
     Case,
@@ -47,11 +47,15 @@ Objection = Refusal | DryRun | ApprovalNeeded
 """Why a plan is not admitted, or not yet."""
 
 
+class PolicyExchanged:
+    """The rules that were asked are no longer in force."""
+
+
 class AdmissionRequest(NamedTuple):
     """What an execution would touch. `decide` runs in the admitting transaction; None admits."""
 
     effects: Sequence[Effect]
-    decide: Callable[[History], Objection | None]
+    decide: Callable[[History], Objection | PolicyExchanged | None]
 
 
 class Touched(NamedTuple):
@@ -106,29 +110,38 @@ class Guard:
         """
         if plan is None and self.policy.rules.is_default:
             return self.paused()  # no rail counts plain actions without a policy
-        services = await self._services(execution, plan)
 
-        async def ask() -> Objection | None:
-            request = self._request(execution, plan, services, approved=approved, dry_run=dry_run)
+        async def ask() -> Objection | PolicyExchanged | None:
+            rules = self.policy.rules
+            services = await self._services(execution, plan)
+            request = self._request(
+                execution, plan, rules, services, approved=approved, dry_run=dry_run
+            )
             if not isinstance(request, AdmissionRequest):
                 return request
             return await self.journal.admit(execution, plan, *request)
 
-        return await insist(ask, self.clock.sleep)
+        # A policy is loaded about once a second at most, so this ends.
+        while isinstance(said := await insist(ask, self.clock.sleep), PolicyExchanged):
+            continue
+        return said
 
     def _request(
         self,
         execution: Execution,
         plan: Plan | None,
+        rules: Rules,
         services: int | None,
         *,
         approved: bool,
         dry_run: bool,
     ) -> AdmissionRequest | Objection:
         """What the journal is asked; or the objection that needs no history."""
-        rules, asked_at = self.policy.rules, self.clock.now()
+        asked_at = self.clock.now()
         touched = self._touched(execution, plan)
         changes_nothing = plan is not None and not plan.changes
+        # A plain subscriber, too, leaves the service as it is: it only tells of others.
+        is_counted = bool(plan.changes if plan else execution.trigger.task)
         strictest = touched[0].rules
         if len(touched) > 1:
             strictest = max((each.rules for each in touched), key=_strictness)
@@ -145,22 +158,22 @@ class Guard:
             # Another process may have paused since this one last looked.
             if refusal := _refused_by(self.pauses.current or history.pause()):
                 return refusal
-            now_touched = touched
-            if self.policy.rules is not rules or self._is_long_ago(asked_at):
-                now_touched = self._touched(execution, plan)
-                if refusal := first_refusal(self._cases(execution, plan, now_touched), None):
-                    return refusal
-            if changes_nothing:
-                return None
-            cases = self._cases(execution, plan, now_touched, services=services)
-            return first_refusal(cases, history)
+            cases = self._cases(execution, plan, touched, services=services)
+            if self._is_long_ago(asked_at) and (refusal := first_refusal(cases, None)):
+                return refusal
+            return first_refusal(cases, history) if is_counted else None
+
+        def decide(history: History) -> Objection | PolicyExchanged | None:
+            if self.policy.rules is not rules:  # mode, settling, services: all are of earlier ones
+                return PolicyExchanged()
+            return objection(refusal_by(history))
 
         pause = self.pauses.current
         if refusal := first_refusal(self._cases(execution, plan, touched, pause), None):
             return objection(refusal) or refusal
         context = execution.trigger.context
-        effects = [] if changes_nothing else [_effect(each, context) for each in touched]
-        return AdmissionRequest(effects, lambda history: objection(refusal_by(history)))
+        effects = [_effect(each, context) for each in touched] if is_counted else []
+        return AdmissionRequest(effects, decide)
 
     def _is_long_ago(self, asked_at: float) -> bool:
         """Whether the calendar may say something else than then: the journal was held up."""
@@ -272,13 +285,15 @@ async def _unknown(project: str, stage: str) -> None:
 
 def targets_of(execution: Execution, plan: Plan | None) -> dict[str, tuple[Change, ...]]:
     """The targets that rails count, in order, each with its changes: the plan's, or the service
-    where no plan changes anything.
+    where no plan changes anything. There a task other than `action` has a target of its own: after
+    an evaluation no action of the service has to cool down.
     """
     if plan and plan.changes:
         by_target = sorted(plan.changes, key=attrgetter("target"))
         return {t: tuple(changes) for t, changes in groupby(by_target, attrgetter("target"))}
     trigger = execution.trigger
-    return {f"service {trigger.project}/{trigger.stage}/{trigger.service}": ()}
+    service = f"service {trigger.project}/{trigger.stage}/{trigger.service}"
+    return {service if trigger.task in ("", ACTION) else f"{service} task {trigger.task}": ()}
 
 
 def scope_of(

@@ -8,16 +8,20 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 import pytest_asyncio
 
 from keptn_remedy import Change, Plan
+from keptn_remedy.events import ActionTriggered, for_subscriber, read_structured, stored_trigger
 from keptn_remedy.guardrails.guard import ApprovalNeeded, DryRun, Guard, NoPause, Objection
 from keptn_remedy.guardrails.matching import Fixed, Rules
 from keptn_remedy.guardrails.policy import Policy
 from keptn_remedy.guardrails.rails import Refusal
+from keptn_remedy.journal import Ending
 from keptn_remedy.journal.sqlite import SqliteJournal
-from tests.core.journals import SetClock, trigger
+from keptn_remedy.testing import triggered
+from tests.core.journals import DONE, SetClock, trigger
 
 BOTH_ORDERS = list(permutations(("a", "b")))
 MONDAY_NOON = 1_767_614_400.0
@@ -151,6 +155,50 @@ async def test_a_policy_that_changed_while_the_admission_was_queued_is_asked(
     assert (found.rail, times) == ("decision", 1)
 
 
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("approve, approve_within: 1h", ApprovalNeeded(rule="mine", seconds=3600, default="deny")),
+        ("dry-run", DryRun(rule="mine", refusal=None)),
+    ],
+)
+async def test_a_mode_that_came_while_the_admission_was_queued_counts(
+    journal: SqliteJournal, mode: str, expected: Objection
+) -> None:
+    later = rules(f"mode: {mode}")
+
+    def exchange(policy: Exchanged, clock: SetClock) -> None:
+        policy.rules = later
+
+    assert await asked(journal, "cooldown: 1m", exchange) == (expected, 2)
+
+
+async def test_a_storm_that_came_while_the_admission_was_queued_knows_the_services(
+    journal: SqliteJournal,
+) -> None:
+    later = rules("storm: {percent: 50, targets: 99, within: 1h}")
+    policy, known = Exchanged(rules("cooldown: 1m")), list[int]()
+
+    def exchange() -> None:
+        policy.rules = later
+
+    async def services(project: str, stage: str) -> int:
+        known.append(4)
+        return 4
+
+    guard = Guard(
+        journal=Delayed(journal, exchange),
+        clock=SetClock(),
+        policy=policy,
+        pauses=NoPause(),
+        services=services,
+    )
+    execution = await journal.accept(trigger(), "scale")
+    assert execution
+    assert await guard.try_admit(execution, None, approved=False, dry_run=False) is None
+    assert known == [4]
+
+
 async def test_a_window_that_closed_while_the_journal_was_held_up_is_closed(
     journal: SqliteJournal,
 ) -> None:
@@ -160,3 +208,59 @@ async def test_a_window_that_closed_while_the_journal_was_held_up_is_closed(
     found, times = await asked(journal, 'windows: [{from: "11:30", to: "12:30"}]', pass_by)
     assert isinstance(found, Refusal)
     assert (found.rail, times) == ("calendar", 1)
+
+
+async def admitted(
+    journal: SqliteJournal, of: ActionTriggered, settings: str = "cooldown: 10m, once_within: 1h"
+) -> Objection | None:
+    """The objection to a plain execution under this rule for everything. Admitted, it ends well."""
+    guard = Guard(
+        journal=journal,
+        clock=SetClock(),
+        policy=Fixed(rules(settings)),
+        pauses=NoPause(),
+        services=_unknown,
+    )
+    execution = await journal.accept(of, of.action or of.task)
+    assert execution
+    found = await guard.try_admit(execution, None, approved=False, dry_run=False)
+    if not found:
+        await journal.finish(execution, Ending(DONE), attempts=1)
+    return found
+
+
+def subscribed(event_id: str) -> ActionTriggered:
+    event = {**triggered("", id=event_id), "type": "sh.keptn.event.prod.remediation.triggered"}
+    return for_subscriber(read_structured(orjson.dumps(event)), "notify")
+
+
+def of_task(task: str, event_id: str) -> ActionTriggered:
+    return stored_trigger(orjson.dumps(triggered("", id=event_id, task=task)))
+
+
+async def test_a_subscriber_is_not_counted(journal: SqliteJournal) -> None:
+    assert [await admitted(journal, subscribed(str(n))) for n in range(2)] == [None, None]
+    assert await admitted(journal, trigger("action")) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ("decision: deny", "decision"),
+        ('windows: [{days: [tue], from: "00:00", to: "00:01"}]', "calendar"),
+    ],
+)
+async def test_a_subscriber_obeys_what_holds_for_everything(
+    journal: SqliteJournal, settings: str, expected: str
+) -> None:
+    found = await admitted(journal, subscribed("1"), settings)
+    assert isinstance(found, Refusal)
+    assert found.rail == expected
+
+
+async def test_other_tasks_of_a_service_have_targets_of_their_own(journal: SqliteJournal) -> None:
+    assert await admitted(journal, of_task("get-sli", "1"), "cooldown: 10m") is None
+    assert await admitted(journal, of_task("test", "2"), "cooldown: 10m") is None
+    assert await admitted(journal, trigger("3"), "cooldown: 10m") is None
+    again = await admitted(journal, of_task("get-sli", "4"), "cooldown: 10m")
+    assert "on service sockshop/production/carts task get-sli ended" in str(again)
