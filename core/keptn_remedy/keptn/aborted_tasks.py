@@ -23,7 +23,8 @@ ASK_SECONDS: Final = 2.0
 class AbortedTasks:
     """Finds executions that Keptn no longer waits for, and calls `abort` once for each, with its id
     and the reason. `task_ends` says which these are. Where Keptn can't be asked, nothing changes.
-    For `subscribers` Keptn doesn't wait at all.
+    For `subscribers` Keptn doesn't wait at all. `other_tasks` are the actions for other tasks than
+    `action`: Keptn may know nothing of those (docs/keptn.md#k50).
     """
 
     def __init__(
@@ -35,8 +36,10 @@ class AbortedTasks:
         *,
         period_seconds: float,
         subscribers: Collection[str] = (),
+        other_tasks: Collection[str] = (),
     ) -> None:
         self._subscribers = subscribers
+        self._other_tasks = other_tasks
         self._journal = journal
         self._task_ends = task_ends
         self._clock = clock
@@ -112,10 +115,13 @@ class AbortedTasks:
                 listed = await self._task_ends.listed(tasks[0].project)
                 if listed is not None:
                     missing = [task for task in tasks if task.id not in listed]
-                    return await self._task_ends.ended_among(
-                        missing, listed, is_reported=is_aborted
-                    )
+                    reported = {task.id for task in missing if is_aborted and self._is_known(task)}
+                    return await self._task_ends.ended_among(missing, listed, reported=reported)
         return ()  # `compare` finds them later
+
+    def _is_known(self, task: OpenTask) -> bool:
+        """Whether Keptn certainly knows the task, so that its absence says something."""
+        return task.listed or task.action not in self._other_tasks
 
     async def _compare(self, project: str, tasks: Sequence[OpenTask]) -> None:
         listed = await self._task_ends.listed(project)

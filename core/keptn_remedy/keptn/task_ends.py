@@ -56,17 +56,23 @@ class TaskEnds:
         return await self._lists.of(project)
 
     async def ended_among(
-        self, missing: Sequence[OpenTask], listed: Collection[str], *, is_reported: bool = False
+        self,
+        missing: Sequence[OpenTask],
+        listed: Collection[str],
+        *,
+        reported: Collection[str] = (),
     ) -> list[OpenTask]:
         """Those tasks that Keptn has ended, of some of one project that it doesn't list.
 
-        `is_reported`: an event says that their sequence was aborted, so that an absence needs no
-        further confirmation. Without that, a task that Keptn never listed isn't ended by absence.
+        `reported`: the ids of those of which an event says that their sequence was aborted, so that
+        an absence needs no further confirmation. Without that, a task that Keptn never listed isn't
+        ended by absence.
         """
         ended: list[OpenTask] = []
         for tasks in _chunks(missing, AT_ONCE):
             found = await asyncio.gather(*map(self._progress, tasks))
             for task, progress in zip(tasks, found, strict=True):
+                is_reported = task.id in reported
                 if progress in ("absent", "untold") and not (task.listed or is_reported):
                     continue
                 if self._is_over(task.id, progress, listed, is_reported=is_reported):

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from keptn_remedy.engine.runtime import Runtime
-from keptn_remedy.events import Replies, event_type
+from keptn_remedy.events import ACTION, Replies, event_type
 from keptn_remedy.guardrails import watching
 from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.guardrails.stages import StageSizes
@@ -75,6 +75,7 @@ class Service:
             self.engine.abort,
             period_seconds=base.settings.watch_seconds,
             subscribers={entry.name for entry in base.registry.subscribers},
+            other_tasks={each.name for each in base.registry.entries if each.cls.task != ACTION},
         )
         self.intake = Intake(
             base.registry,

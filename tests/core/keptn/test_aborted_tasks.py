@@ -70,15 +70,22 @@ class Watch:
         self.journal, self.clock = journal, clock
         self.control_plane = HttpControlPlane(ApiClient(keptn.url), "keptn-remedy")
         self.ends = TaskEnds(self.control_plane, clock, period_seconds=PERIOD)
-        self.aborts = AbortedTasks(journal, self.ends, clock, self._abort, period_seconds=PERIOD)
+        self.aborts = AbortedTasks(
+            journal,
+            self.ends,
+            clock,
+            self._abort,
+            period_seconds=PERIOD,
+            other_tasks={"get-sli"},
+        )
 
     def _abort(self, execution_id: str, reason: str) -> None:
         assert execution_id not in self.aborted
         self.aborted[execution_id] = reason
 
-    async def accept(self, event: dict[str, Any]) -> str:
+    async def accept(self, event: dict[str, Any], action: str = "scale") -> str:
         """An execution of ours that is old enough to be asked about."""
-        await self.journal.accept(events.stored_trigger(orjson.dumps(event)), "scale")
+        await self.journal.accept(events.stored_trigger(orjson.dumps(event)), action)
         self.clock.time += PERIOD + 1
         return str(event["id"])
 
@@ -453,6 +460,20 @@ async def test_the_end_of_a_round_before_aborts_nothing(keptn: FakeKeptn, watch:
 async def test_a_time_out_is_heard_as_an_abort_is(keptn: FakeKeptn, watch: Watch) -> None:
     id_ = await opened(keptn, watch, triggered("scale"))
     assert await watch.hear(keptn.time_out(id_)) == [id_]
+
+
+async def test_a_task_that_keptn_does_not_know_outlives_an_aborted_sequence_of_its_context(
+    keptn: FakeKeptn, watch: Watch
+) -> None:
+    scaling = triggered("scale")
+    id_ = await opened(keptn, watch, scaling)
+    of_lighthouse = {"source": "lighthouse-service", "shkeptncontext": scaling["shkeptncontext"]}
+    sli = {**triggered("", task="get-sli"), **of_lighthouse}
+    sli_id = await watch.accept(sli, "get-sli")
+    [told] = keptn.abort(id_)
+    assert await watch.hear(told) == [id_]
+    await watch.look(DOUBTED_PERIODS + 1)
+    assert sli_id not in watch.aborted
 
 
 @pytest.mark.parametrize("release", OLD)
