@@ -37,6 +37,11 @@ def noticed() -> list[tuple[str, Any]]:
     return Notice.noticed
 
 
+def copy_of(event: dict[str, Any], subscriber: str = "notice") -> str:
+    """The id of the copy of an event that a subscriber receives."""
+    return events.for_subscriber(events.read_structured(orjson.dumps(event)), subscriber).id
+
+
 async def ended(keptn: FakeKeptn, service: Service) -> dict[str, Any]:
     """The end of a sequence whose action was carried out."""
     trigger = triggered("greet", {"name": "Ada"})
@@ -54,7 +59,7 @@ async def test_an_event_is_passed_on_once_and_not_answered(
         told = len(keptn.received)
         async with provider(tmp_path / "journal.db", keptn, Greet, Notice) as service:
             first = await keptn.deliver(event, to=event_url(service))
-            id_ = f"{event['id']}.notice"
+            id_ = copy_of(event)
             await is_finished(service.journal, id_)
             again = await keptn.deliver(event, to=event_url(service))
             record = await service.journal.record(id_)
@@ -72,7 +77,7 @@ async def test_a_trigger_is_answered_and_passed_on_and_neither_waits(tmp_path: P
             trigger = triggered("wait")
             answer = await keptn.deliver(trigger, to=event_url(service))
             await gate.until_entered(1)
-            await is_finished(service.journal, f"{trigger['id']}.notice")
+            await is_finished(service.journal, copy_of(trigger))
             gate.open()
             await keptn.task_finished(trigger["id"])
         assert answer.json == {"execution": trigger["id"]}
@@ -92,13 +97,32 @@ async def test_a_subscriber_outlives_the_sequence_that_it_hears_of(tmp_path: Pat
             (event,) = keptn.abort(trigger["id"])
             await keptn.deliver(event, to=event_url(service))
             gate.open()
-            for id_ in (f"{trigger['id']}.late", f"{event['id']}.late"):
+            for id_ in (copy_of(trigger, "late"), copy_of(event, "late")):
                 await is_finished(service.journal, id_)
                 record = await service.journal.record(id_)
                 assert record
                 assert (record.status, record.result) == ("succeeded", "pass")
         assert not keptn.received
         assert not [each for each in keptn.asked if "sequence-execution" in each]
+
+
+async def test_an_event_that_a_subscriber_can_not_use_still_ends_an_execution(
+    tmp_path: Path, noticed: list[tuple[str, Any]]
+) -> None:
+    gate = Gate()
+    async with (
+        FakeKeptn() as keptn,
+        provider(tmp_path / "j.db", keptn, gated(gate), Notice) as service,
+    ):
+        trigger = triggered("wait")
+        await keptn.deliver(trigger, to=event_url(service))
+        await gate.until_entered(1)
+        (event,) = keptn.abort(trigger["id"])
+        event["data"]["service"] = None
+        answer = await keptn.deliver(event, to=event_url(service))
+        assert answer.json == {"noted": "executions aborted: 1"}
+        await is_finished(service.journal, trigger["id"])
+    assert event["type"] not in dict(noticed)
 
 
 async def test_what_was_cut_off_is_repeated_without_asking_keptn(
@@ -128,7 +152,7 @@ async def test_a_failure_is_nothing_to_keptn(tmp_path: Path) -> None:
         trigger = triggered("greet")
         await keptn.deliver(trigger, to=event_url(service))
         keptn.expect_unanswered(trigger["id"])
-        await is_finished(service.journal, f"{trigger['id']}.broken")
+        await is_finished(service.journal, copy_of(trigger, "broken"))
         assert not keptn.received
 
 
@@ -156,12 +180,34 @@ async def test_what_an_event_lacks_is_empty(tmp_path: Path) -> None:
     assert Notice.noticed == [(event["type"], {"project": "sockshop"})]
 
 
-async def test_the_mark_of_a_subscriber_is_set_here_only(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"source": "another"},
+        {"type": "sh.keptn.event.test.triggered"},
+        {"id": "another"},
+        {"time": "2026-01-01T00:00:00.001Z"},
+    ],
+)
+def test_events_that_differ_have_copies_of_their_own(change: dict[str, str]) -> None:
+    event = triggered("greet")
+    assert len({copy_of(event), copy_of({**event, **change}), copy_of(event, "late")}) == 3
+
+
+def test_one_event_that_comes_by_two_ways_has_one_copy() -> None:
+    event = triggered("greet")
+    assert copy_of(event) == copy_of({**event, "time": "2026-01-01T00:00:00Z"})
+
+
+async def test_the_mark_of_a_subscriber_is_set_here_only(
+    tmp_path: Path, noticed: list[tuple[str, Any]]
+) -> None:
     trigger = {**triggered("greet"), "remedysubscriber": "notice"}
-    async with FakeKeptn() as keptn, provider(tmp_path / "j.db", keptn, Greet) as service:
+    async with FakeKeptn() as keptn, provider(tmp_path / "j.db", keptn, Greet, Notice) as service:
         answer = await keptn.deliver(trigger, to=event_url(service))
         keptn.expect_unanswered(trigger["id"])
     assert answer.json == {"ignored": "attribute remedysubscriber is set here only"}
+    assert noticed == []
 
 
 @pytest.mark.parametrize(

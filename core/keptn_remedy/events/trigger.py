@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from sys import intern
 from typing import Any, Final, cast
+from uuid import NAMESPACE_OID, uuid5
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -20,6 +21,7 @@ _OF_A_TASK: Final = re.compile(r"sh\.keptn\.event\.([A-Za-z0-9_-]{1,100})\.trigg
 _CONTROLLER: Final = "shipyard-controller"
 # The extension attribute of an event as it is stored for a subscriber, whose name is its value.
 _SUBSCRIBER: Final = "remedysubscriber"
+_OURS: Final = f"attribute {_SUBSCRIBER} is set here only"
 # Reports repeat these attributes, so longer ones would not fit into MAX_REPORT_BYTES.
 MAX_ATTRIBUTE_CHARACTERS: Final = 1_024
 KEPTN_SPEC_VERSION: Final = "0.2.4"
@@ -169,7 +171,7 @@ def trigger_of(event: Event, subscriber: str = "") -> ActionTriggered:
         raise Unusable(f"type {event.type[:100]} triggers no task")
     attributes = event.attributes
     if _SUBSCRIBER in attributes and not subscriber:
-        raise Unusable(f"attribute {_SUBSCRIBER} is set here only")
+        raise Unusable(_OURS)
     data, action, value = _read(task, event.data)
     context = _text(attributes, "shkeptncontext")
     if not context and task:
@@ -221,16 +223,27 @@ def _read(task: str, sent: Any) -> tuple[_Place, str, Any]:
 
 
 def for_subscriber(event: Event, name: str) -> ActionTriggered:
-    """An event of any type as the trigger of the subscriber of that name. Its id is made of both:
+    """An event of any type as the trigger of the subscriber of that name. It has an id of its own:
     one event may have several subscribers, and an action that answers it.
 
     Raises:
-        Unusable: its data is no object, or has a place that is not text.
+        Unusable: its data is no object, has a place that is not text, or it is such a copy already.
     """
     if not event.body:
         raise Unusable("data must be an object")
+    if _SUBSCRIBER in event.attributes:
+        raise Unusable(_OURS)
     whole = orjson.loads(event.body)
-    return stored_trigger(orjson.dumps({**whole, "id": f"{event.id}.{name}", _SUBSCRIBER: name}))
+    return stored_trigger(orjson.dumps({**whole, "id": _copy_id(event, name), _SUBSCRIBER: name}))
+
+
+def _copy_id(event: Event, name: str) -> str:
+    """The id of a subscriber's copy: the same for the same event, however it comes. The event's id
+    alone doesn't tell: each `status.changed` of an execution of ours has the same.
+    """
+    time = event.time
+    told = [event.text("source"), event.type, event.id, time.isoformat() if time else "", name]
+    return str(uuid5(NAMESPACE_OID, orjson.dumps(told).decode()))
 
 
 def _text(attributes: Mapping[str, Any], name: str) -> str:

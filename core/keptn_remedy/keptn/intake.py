@@ -64,11 +64,18 @@ class Intake:
         return received if received and receipt.kind == "ignored" else receipt
 
     async def _pass_on(self, event: Event) -> Receipt | None:
-        """Store the event for each of its subscribers; None if it has none."""
+        """Store the event for each of its subscribers that can use it; None if there is none."""
         receipt: Receipt | None = None
         for entry in self._registry.subscribers_to(event.type):
             name = entry.name
-            trigger = events.for_subscriber(event, name)
+            try:
+                trigger = events.for_subscriber(event, name)
+            except events.Unusable as error:
+                # To others, and as a trigger or an ending, the event may be of use.
+                logs.logger().warning(
+                    "event not passed on", event_id=event.id, subscriber=name, reason=str(error)
+                )
+                continue
             if self._uniform and not self._uniform.lets_pass(trigger):
                 continue
             if self._leaves(entry, name, trigger):
