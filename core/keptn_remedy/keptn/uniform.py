@@ -190,8 +190,11 @@ class Uniform:
         return None
 
     def _note(self, reply: Reply) -> None:
-        """A Keptn that can't be reached, or doesn't know us, gives no list of events either."""
-        if reply.status is None or reply.is_refused:
+        """A Keptn that can't be reached, or doesn't know us, gives no list of events either; one
+        that forbids only this (403) may do.
+        """
+        is_unreachable = reply.status is None and not reply.is_refused
+        if is_unreachable or reply.status in (401, 429):
             self._asked_since = self._clock.monotonic()
 
     def _of_our_types(self, stored: Iterable[answers.Subscription]) -> Iterator[Subscription]:

@@ -286,11 +286,12 @@ async def test_until_keptn_tells_the_subscriptions_it_is_asked_every_second(
         await asyncio.gather(beating, return_exceptions=True)
 
 
+@pytest.mark.parametrize("status", [403, 500])
 async def test_a_keptn_that_answers_without_subscriptions_is_awaited_for_a_minute(
-    keptn: FakeKeptn,
+    status: int, keptn: FakeKeptn
 ) -> None:
     clock = StandingClock()
-    keptn.fail_at("uniform", 500)
+    keptn.fail_at("uniform", status)
     async with joining(keptn, clock) as ours:
         await ours.begin()
         clock.forward(AWAITED_SECONDS - 1)

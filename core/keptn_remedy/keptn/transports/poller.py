@@ -99,9 +99,7 @@ class Poller:
             try:
                 await self._look_at(event_type, filters, accept)
             except Unlisted as error:
-                failure = error
-                if error.is_refused:  # so is every other list
-                    break
+                failure = failure or error  # the API's client itself pauses where all is refused
         self._note(failure)
 
     async def _look_at(self, event_type: str, filters: Sequence[Filters], accept: Accept) -> None:

@@ -308,9 +308,10 @@ async def test_what_gives_no_list_says_why(
         assert remote.transport.trouble == f"{api.url}/api {reason}"
 
 
-async def test_an_unreadable_list_hides_no_other(api: HttpPeer) -> None:
+@pytest.mark.parametrize("status", [403, 500])
+async def test_an_unreadable_list_hides_no_other(status: int, api: HttpPeer) -> None:
     deploy = {**triggered("scale", id="t1"), "type": "sh.keptn.event.deploy.triggered"}
-    api.answer(status=500, json={"message": "a broken event"})
+    api.answer(status=status, json={"message": "a broken event"})
     api.answer(json={"events": [deploy]})
     types = [TRIGGERED, "sh.keptn.event.deploy.triggered"]
     async with plane(f"{api.url}/api") as remote:
@@ -318,7 +319,7 @@ async def test_an_unreadable_list_hides_no_other(api: HttpPeer) -> None:
         poller._subscriptions = lambda: [Subscription(each) for each in types]
         poller._is_dispatched = _always
         assert await remote.look() == ["t1"]
-        assert remote.transport.trouble == f"{api.url}/api answered 500: a broken event"
+        assert remote.transport.trouble == f"{api.url}/api answered {status}: a broken event"
 
 
 async def test_a_storm_of_429_is_met_with_few_requests(keptn: PollingKeptn, remote: Plane) -> None:
