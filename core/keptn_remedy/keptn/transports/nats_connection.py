@@ -26,6 +26,8 @@ CONNECT_SECONDS = 5.0
 # Two pings without an answer end a connection whose server is frozen.
 PING_SECONDS, UNANSWERED_PINGS = 5, 2
 CLOSE_SECONDS = 2.0
+# For how long a report waits for room in what is pending.
+WRITE_SECONDS = 10.0
 # For how long the denial of a report counts, which is tried again meanwhile; and after which time a
 # denied subscription is, with a new connection.
 DENIED_SECONDS, RESUBSCRIBE_SECONDS = 60.0, 300.0
@@ -94,9 +96,9 @@ class NatsConnection:
 
     def drop(self, client: OrderedClient) -> None:
         """End the connection of this client: its server doesn't answer."""
-        client.break_off()
         if client is self._client:
             self._ended.set()
+        client.break_off()
 
     async def _serve_once(self, use: Callable[[Client], Awaitable[None]]) -> None:
         task = asyncio.current_task()
@@ -125,9 +127,6 @@ class NatsConnection:
     async def _connect(
         self, client: OrderedClient, options: Mapping[str, Any], ended: asyncio.Event
     ) -> None:
-        async def closed() -> None:
-            ended.set()
-
         async def stopping() -> None:
             logs.logger().warning("the NATS server is about to stop", server=_server(client))
             if len(options["servers"]) > 1:
@@ -139,14 +138,15 @@ class NatsConnection:
                 await client.connect(
                     **options,
                     error_cb=self._heed,
-                    closed_cb=closed,
                     lame_duck_mode_cb=stopping,
                     allow_reconnect=False,
                     max_reconnect_attempts=1,
                     reconnect_time_wait=0,
                     ping_interval=PING_SECONDS,
                     max_outstanding_pings=UNANSWERED_PINGS,
+                    flush_timeout=WRITE_SECONDS,
                 )
+            client.when_ended(ended.set)
         except BaseException as error:
             client.break_off()  # after a failed handshake nats-py would wait for ever
             if not isinstance(error, _LOST):
