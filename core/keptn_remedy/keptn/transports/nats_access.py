@@ -48,8 +48,10 @@ def _server(address: str) -> str:
     try:
         parts = urlsplit(url)
         _ = parts.port
-    except ValueError as error:
-        raise SettingsError([f"PUBSUB_URL: an address of it is none: {error}"]) from None
+    except ValueError:
+        # What Python says of it may hold a part of the password.
+        why = "its port is no number, or a character of the password must be %-encoded"
+        raise SettingsError([f"PUBSUB_URL: an address of it is none: {why}"]) from None
     if parts.scheme not in _SCHEMES or not parts.hostname:
         raise SettingsError(["PUBSUB_URL: an address must look like nats://HOST:PORT or tls://…"])
     return url

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import orjson
 
@@ -25,6 +26,8 @@ from keptn_remedy.testing import triggered
 from tests.clocks import HastyClock
 
 QUEUE = "keptn-remedy"
+DIRECT = "keptn_remedy.keptn.transports.direct_nats"
+SLOW_MACHINE_SECONDS = 20.0
 
 
 class Taken:
@@ -60,8 +63,10 @@ async def transport(
     *,
     stream: str | None = None,
     types: Sequence[str] = (TRIGGERED,),
+    first_connect_seconds: float = SLOW_MACHINE_SECONDS,
     **settings: Any,
 ) -> AsyncIterator[DirectNats]:
+    """A transport that is connected, unless it can't be within those seconds."""
     config = Settings.model_validate({"transport": "nats", "nats_queue": QUEUE, **settings})
     clock = HastyClock()
     made = DirectNats(
@@ -70,7 +75,9 @@ async def transport(
         ErrorLog(ApiClient("http://127.0.0.1:1")),
         stream,
     )
-    async with made.receive(taken.accept):
+    async with AsyncExitStack() as receiving:
+        with patch(f"{DIRECT}.FIRST_CONNECT_SECONDS", first_connect_seconds):
+            await receiving.enter_async_context(made.receive(taken.accept))
         yield made
     await made.close()
 

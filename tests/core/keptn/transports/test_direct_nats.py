@@ -27,8 +27,6 @@ from tests.core.keptn.transports.over_nats import QUEUE, Taken, event, report, t
 from tests.nats_server import NatsServer
 from tests.waiting import until
 
-DIRECT = "keptn_remedy.keptn.transports.direct_nats"
-
 
 @pytest_asyncio.fixture
 async def server(tmp_path: Path) -> AsyncIterator[NatsServer]:
@@ -90,7 +88,10 @@ async def test_an_event_is_kept_while_the_journal_fails(server: NatsServer) -> N
         await until(lambda: taken.ids == [name])
 
 
-async def test_what_has_arrived_is_stored_before_the_end(server: NatsServer) -> None:
+async def test_what_has_arrived_is_stored_before_the_end(
+    server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keptn_remedy.keptn.transports.nats_intake.DRAIN_SECONDS", 20.0)
     taken = Taken()
     sent = [event() for _ in range(500)]
     async with server.client() as keptn:
@@ -176,12 +177,10 @@ async def test_events_come_again_after_a_restart_of_the_server(server: NatsServe
 
 
 async def test_a_provider_that_starts_before_the_server_connects_when_it_comes(
-    server: NatsServer, monkeypatch: pytest.MonkeyPatch
+    server: NatsServer,
 ) -> None:
-    monkeypatch.setattr(f"{DIRECT}.FIRST_CONNECT_SECONDS", 0.1)
     server.stop()
-    taken = Taken()
-    async with transport(server.url, taken) as ours:
+    async with transport(server.url, Taken(), first_connect_seconds=0.1) as ours:
         assert "no connection" in str(ours.trouble)
         await server.start()
         await until(lambda: ours.trouble is None)

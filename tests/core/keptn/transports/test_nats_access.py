@@ -21,11 +21,6 @@ from tests.waiting import until
 needs_openssl = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
 
 
-@pytest.fixture(autouse=True)
-def no_waiting_for_the_first_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("keptn_remedy.keptn.transports.direct_nats.FIRST_CONNECT_SECONDS", 0.05)
-
-
 @asynccontextmanager
 async def served(folder: Path, **config: Any) -> AsyncIterator[NatsServer]:
     server = NatsServer(folder / "nats", **config)
@@ -82,7 +77,7 @@ async def test_who_is_not_let_in_is_told_without_the_password(
     users = [{"user": "remedy", "password": "secret"}]
     async with (
         served(tmp_path, authorization={"users": users}) as server,
-        transport(server.url, Taken(), **wrong) as ours,
+        transport(server.url, Taken(), first_connect_seconds=0.05, **wrong) as ours,
     ):
         await until(lambda: "authorization" in str(ours.trouble).lower())
         assert "wrong" not in str(ours.trouble)
@@ -99,7 +94,9 @@ async def test_a_server_with_an_own_ca_is_trusted_by_its_file_alone(tmp_path: Pa
         await _works(server.url.replace("nats://", "tls://"), nats_ca_file=tmp_path / "ca.pem")
         wrong: list[dict[str, Any]] = [{}, {"nats_ca_file": other / "ca.pem"}]
         for untrusted in wrong:
-            async with transport(server.url, Taken(), **untrusted) as ours:
+            async with transport(
+                server.url, Taken(), first_connect_seconds=0.05, **untrusted
+            ) as ours:
                 await until(lambda: "certificate verify failed" in str(ours.trouble))
                 assert "\n" not in str(ours.trouble)
 
@@ -116,7 +113,8 @@ async def test_a_server_without_tls_that_should_have_it_is_refused(tmp_path: Pat
     make_certificates(tmp_path)
     async with served(tmp_path) as server:
         url = server.url.replace("nats://", "tls://")
-        async with transport(url, Taken(), nats_ca_file=tmp_path / "ca.pem") as ours:
+        ca = tmp_path / "ca.pem"
+        async with transport(url, Taken(), first_connect_seconds=0.05, nats_ca_file=ca) as ours:
             await until(lambda: "offers no TLS" in str(ours.trouble))
 
 
@@ -142,6 +140,12 @@ def _mistake(given: Mapping[str, object], url: str = "nats://127.0.0.1") -> str:
 )
 def test_an_address_that_is_none(url: str) -> None:
     assert _mistake({}, url).startswith("PUBSUB_URL: ")
+
+
+def test_a_password_that_must_be_encoded_is_not_said() -> None:
+    mistake = _mistake({}, "nats://remedy:secret#word@127.0.0.1")
+    assert "%-encoded" in mistake
+    assert "secret" not in mistake
 
 
 @pytest.mark.parametrize("given", [{"nats_user": "remedy"}, {"nats_password": "secret"}])
