@@ -25,7 +25,7 @@ from tests.waiting import until
 
 EVENTS = max(int(os.environ.get("EVENTS", "0")), 200)
 SEED = int(os.environ.get("FAULT_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
-FAULTS = max(EVENTS // 100, 4)
+FAULTS = max(EVENTS // 100, 5)
 BATCH = 10
 
 

@@ -71,6 +71,7 @@ async def provided(servers: list[NatsServer]) -> AsyncIterator[Ours]:
         stream = StreamConfig(name="keptn", subjects=["sh.keptn.>"], num_replicas=3)
         await until(lambda: _done(jetstream.add_stream(stream)))
         async with transport(",".join(urls), taken, stream="keptn") as ours:
+            await until(lambda: ours.trouble is None)
             yield Ours(jetstream, taken, ours)
 
 
