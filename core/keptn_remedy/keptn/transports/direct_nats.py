@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from uuid import uuid4
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
@@ -86,7 +87,9 @@ class DirectNats:
             raise Rejected(str(error)) from None
         except (NoStreamResponseError, APIError) as error:
             self._stored.clear()  # it may have been made otherwise
-            raise Undelivered(f"the stream: {error!r}", doubtful=False) from None
+            # Beside a stream that refuses it, plain subscribers may have it.
+            doubtful = not isinstance(error, NoStreamResponseError)
+            raise Undelivered(f"the stream: {error!r}", doubtful=doubtful) from None
         except (NatsError, TimeoutError, OSError) as error:
             self._raise_if_denied(report, denials)
             if isinstance(error, TimeoutError):
@@ -145,6 +148,8 @@ async def _store(client: Client, report: Report, execution: str) -> None:
         raise MaxPayloadError
     # A fresh dict each time: nats-py writes into it.
     headers = {"Nats-Msg-Id": report_id(execution, report.kind)}
+    if report.kind == "status.changed":  # each of them is a sign of life
+        headers["Nats-Msg-Id"] += f" {uuid4()}"
     await jetstream_of(client).publish(
         report.type, report.body, timeout=CONFIRM_SECONDS, headers=headers
     )

@@ -93,4 +93,6 @@ def report(kind: str = "started") -> Report:
     replies = Replies("keptn-remedy")
     if kind == "started":
         return replies.started(trigger, now)
+    if kind == "status.changed":
+        return replies.status_changed(trigger, now)
     return replies.error_log(trigger, now, "it failed")

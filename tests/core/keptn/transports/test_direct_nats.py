@@ -262,6 +262,17 @@ async def test_a_stream_confirms_the_reports_that_it_stores(server: NatsServer) 
             assert stored.state.subjects == {STARTED: 1}
 
 
+async def test_a_stream_keeps_each_sign_of_life(server: NatsServer) -> None:
+    async with server.client() as keptn:
+        jetstream = keptn.jetstream()
+        await jetstream.add_stream(StreamConfig(name="keptn", subjects=["sh.keptn.event.>"]))
+        async with transport(server.url, Taken(), stream="keptn") as ours:
+            sent = report("status.changed")
+            await ours.send(sent)
+            await ours.send(sent)
+            assert (await jetstream.stream_info("keptn")).state.messages == 2
+
+
 async def test_a_deleted_consumer_is_made_again(server: NatsServer) -> None:
     async with server.client() as keptn:
         jetstream = keptn.jetstream()
