@@ -26,6 +26,7 @@ GATHER_SECONDS = 0.002
 CONFIRM_SECONDS = 10.0
 # The server counts the headers of a message as well.
 HEADER_BYTES = 128
+_LOOK_UP = "$JS.API.STREAM.NAMES"
 
 
 class DirectNats:
@@ -118,9 +119,16 @@ class DirectNats:
         if self._stream is None:
             return False
         if subject not in self._stored:
+            denials = self._connection.denials(_LOOK_UP)
             found = None
-            with suppress(NotFoundError):
-                found = await jetstream_of(client).find_stream_name_by_subject(subject)
+            try:
+                with suppress(NotFoundError):
+                    found = await jetstream_of(client).find_stream_name_by_subject(subject)
+            except (NatsError, TimeoutError, OSError) as error:
+                if denial := self._connection.denial(_LOOK_UP, denials):
+                    raise Blocked(denial) from None
+                why = f"the stream can't be looked up: {error!r}"
+                raise Undelivered(why, doubtful=False) from None
             self._stored[subject] = found == self._stream
         return self._stored[subject]
 

@@ -33,6 +33,7 @@ WRITE_SECONDS = 10.0
 DENIED_SECONDS, RESUBSCRIBE_SECONDS = 60.0, 300.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 5.0
 _PERMISSION = "permissions violation"
+_UNIQUE = ("$js.ack.", "_inbox.")
 _LOST = (NatsError, OSError)
 
 
@@ -167,6 +168,8 @@ class NatsConnection:
 
     def _note_denial(self, text: str) -> None:
         what = text.lower().partition(_PERMISSION)[2].removeprefix(" for ")
+        for each in _UNIQUE:  # one denial stands for all
+            what = what.partition(each)[0] + each if each in what else what
         if what not in self._denied:
             logs.logger().error("NATS denies a subject", reason=text)
         is_subscription = what.startswith("subscription")

@@ -214,6 +214,20 @@ async def test_a_denied_subject_is_told_and_holds_reports_up(tmp_path: Path) -> 
         server.stop()
 
 
+async def test_a_stream_that_may_not_be_looked_up_is_told(tmp_path: Path) -> None:
+    denied = {"publish": {"deny": "$JS.API.STREAM.NAMES"}}
+    users = [{"user": "remedy", "password": "secret", "permissions": denied}]
+    server = NatsServer(tmp_path / "nats", authorization={"users": users})
+    await server.start()
+    try:
+        given = {"nats_user": "remedy", "nats_password": "secret"}
+        async with transport(server.url, Taken(), stream="keptn", **given) as ours:
+            with pytest.raises(Blocked, match=r"stream\.names"):
+                await ours.send(report())
+    finally:
+        server.stop()
+
+
 async def test_a_stream_keeps_what_comes_while_nobody_listens(server: NatsServer) -> None:
     async with server.client() as keptn:
         jetstream = keptn.jetstream()
