@@ -543,7 +543,8 @@ class Maintenance(Protocol):
 
     async def prune(self, before: float, limit: int) -> int:
         """Delete executions that surely finished before that Unix time, and their effects, at most
-        `limit`; returns how many. Those whose undo is wanted, under way or has its time are kept.
+        `limit`; returns how many. Those whose undo is wanted, under way or has its time are kept,
+        and so is the newest execution: no handle is given twice.
         """
         ...
 

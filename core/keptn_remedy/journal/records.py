@@ -109,8 +109,8 @@ def _changed(reader: sqlite3.Connection, since: Since, limit: int) -> tuple[list
 
 
 def _still_known(reader: sqlite3.Connection, since: Since) -> Since:
-    """Once the newest execution was pruned, its `seq` may be given to another: then all count as
-    new that are left.
+    """Once the last one that was seen is gone, as it was pruned or the journal replaced, all count
+    as new that are left.
     """
     row = reader.execute(sql.ID_OF, (since.newest,)).fetchone()
     return since if row and row[0] == since.newest_id else _START

@@ -109,8 +109,10 @@ POSTPONE = """
 UPDATE reports SET attempts = :attempts, doubtful = :doubtful, due_at = :due_at, reason = :reason,
     blocked = :blocked
 WHERE seq = :seq"""
+# The newest row stays: without it SQLite would number from the start again, below the frontier.
 PRUNABLE = """
 SELECT seq FROM executions WHERE state = 'finished' AND finished_at < ?
+    AND seq < (SELECT max(seq) FROM executions)
     AND NOT EXISTS (SELECT 1 FROM reports WHERE execution = id AND reports.state = 'unsent')
     AND NOT EXISTS (SELECT 1 FROM undos WHERE execution = seq AND ended_at IS NULL
         AND (state <> 'armed' OR due_at IS NOT NULL))

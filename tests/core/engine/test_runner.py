@@ -315,6 +315,7 @@ async def test_what_was_aborted_and_pruned_is_carried_out_when_it_is_triggered_a
     trigger = stored_trigger(aborted.trigger.body)
     machine.runner.abort(aborted.id, "gone")
     await machine.run(aborted)
+    await journal.accept(replace(trigger, id="newest"), "lamp")
     assert await journal.prune(machine.clock.now() + 1, 10) == 1
     again = await journal.accept(trigger, "lamp")
     assert again

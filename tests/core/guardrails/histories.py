@@ -189,6 +189,8 @@ class World:
                 await self._journal.forgive(target, "ann")
                 self.past.forgive(target)
             case Prune(older_than):
+                newest = replace(TRIGGER, id=f"id {next(_numbers)}")  # that one would be kept
+                await self._journal.accept(newest, "newest")
                 await self._journal.prune(self._clock.time - older_than, 1000)
                 self.past.prune(self._clock.time - older_than)
             case "restart":

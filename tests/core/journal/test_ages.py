@@ -210,6 +210,7 @@ async def test_on_another_machine_what_decides_something_waits_its_full_time(
 async def test_what_only_looks_old_is_not_pruned(path: Path, machine: Machine, moves: str) -> None:
     async with serving(path, machine) as (process, _):
         await done(process.journal, "1", "flag")
+        await accepted(process.journal, "newest")
         machine.pass_(DAY)
     if moves == "step":
         machine.wall += 40 * DAY

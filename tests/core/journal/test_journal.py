@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from keptn_remedy import Outcome
-from keptn_remedy.journal import Claimed, Ending, JournalError, JournalUnusable, insist, statements
+from keptn_remedy.journal import (
+    Claimed,
+    Ending,
+    Execution,
+    JournalError,
+    JournalUnusable,
+    insist,
+    statements,
+)
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.journals import (
     DONE,
@@ -196,6 +204,18 @@ async def test_pruning_forgets_old_finished_executions_whose_reports_are_sent(
     await journal.finish(young, Ending(DONE), attempts=1)
     assert await journal.prune(clock.now() - 5, 100) == 1
     assert [r.id for r in await journal.records()] == ["young", "open", "unsent"]
+
+
+async def test_what_comes_after_all_was_pruned_is_found(
+    journal: SqliteJournal, clock: SetClock
+) -> None:
+    for event_id in ("old", "newest"):
+        await journal.finish(await accepted(journal, event_id), Ending(DONE), attempts=1)
+    assert await journal.claim(9) == Claimed[Execution]([], is_left=False)
+    assert await journal.prune(clock.now() + 1, 100) == 1
+    execution = await accepted(journal, "1")
+    journal.release(execution)
+    assert [found.id for found in (await journal.claim(9)).items] == ["1"]
 
 
 async def test_one_change_that_cannot_be_stored_does_not_take_others_along(
