@@ -22,6 +22,8 @@ class Claims(Generic[K]):
         # No object of its own for each: ten thousand may be held.
         self._held: dict[K, str] = {}
         self._sizes: dict[str, int] = {}
+        # Groups for which something is being stored that will wait: nothing may overtake it.
+        self._awaited: dict[str, int] = {}
         self._looks = 0
         # What was dropped during a look, which may have seen it before.
         self._dropped: set[K] = set()
@@ -56,10 +58,10 @@ class Claims(Generic[K]):
         return group not in self._sizes and self.take(group, key)
 
     def reserve(self, group: str) -> bool:
-        """Keep a group for what has no key yet; False if something of it is held. `fill` or
-        `give_up` must follow.
+        """Keep a group for what has no key yet; False if something of it is held, or awaited.
+        `fill` or `give_up` must follow.
         """
-        if group in self._sizes:
+        if group in self._sizes or group in self._awaited:
             return False
         self._sizes[group] = 1
         return True
@@ -71,6 +73,17 @@ class Claims(Generic[K]):
     def give_up(self, group: str) -> None:
         """Reserve the group no more."""
         self._leave(group)
+
+    @contextmanager
+    def awaiting(self, group: str) -> Generator[None]:
+        """While something of the group is being stored: what comes later is not to overtake it."""
+        self._awaited[group] = self._awaited.get(group, 0) + 1
+        try:
+            yield
+        finally:
+            self._awaited[group] -= 1
+            if not self._awaited[group]:
+                del self._awaited[group]
 
     def take_found(self, group: str, key: K) -> bool:
         """As `take_alone`, for what a look found. What was dropped since it began is not taken: it

@@ -35,6 +35,8 @@ from keptn_remedy.journal.values import (
 )
 from keptn_remedy.support import logs
 
+# The events of one commit, at most.
+MOST_NEVER_BEGUN = 1000
 _SCOPE = ("lane", "action", "context", "project", "stage", "service")
 
 
@@ -46,10 +48,13 @@ class SqliteExecutions(SqliteReports):
         self._claims = Claims[int]()
         self._frontier = Frontier(self._claims, partial(rows.claimable, find=self._find))
         self._refused_event: str | None = None
+        # Perhaps stored as begun by a write that failed, or that nobody waited for any more.
+        self._never_begun: dict[str, None] = {}
 
     async def accept(self, trigger: ActionTriggered, action: str) -> Execution | None:
         now = self._now()
-        written = await self._store(trigger, (sql.ACCEPT, _accepted(trigger, action, now)))
+        with self._claims.awaiting(lane(trigger)):
+            written = await self._store(trigger, (sql.ACCEPT, _accepted(trigger, action, now)))
         if not written.rows:
             return None
         trigger.put_away(self._find)
@@ -73,6 +78,9 @@ class SqliteExecutions(SqliteReports):
                 (sql.OWE_IF_CHANGED, owed(started, now)),
             )
             seq = written.first_row if written.rows else 0
+        except BaseException:
+            self._note_never_begun(trigger.id)
+            raise
         finally:
             if seq:
                 self._claims.fill(group, seq)
@@ -81,6 +89,7 @@ class SqliteExecutions(SqliteReports):
         if not seq:
             return None
         trigger.put_away(self._find)
+        self._never_begun.pop(trigger.id, None)
         execution = Execution(seq, trigger, action, accepted_at=now, is_claimed=True, is_begun=True)
         return Begun(execution, self._claimed_report(written.last_row, started, now, action))
 
@@ -112,7 +121,16 @@ class SqliteExecutions(SqliteReports):
             except BaseException:
                 self._frontier.give_back(look)
                 raise
-            return self._frontier.take(look, found)
+            claimed = self._frontier.take(look, found)
+        if not self._never_begun:
+            return claimed
+        items = [replace(e, runs=0) if e.id in self._never_begun else e for e in claimed.items]
+        return claimed._replace(items=items)
+
+    def _note_never_begun(self, event_id: str) -> None:
+        self._never_begun[event_id] = None
+        if len(self._never_begun) > MOST_NEVER_BEGUN:
+            del self._never_begun[next(iter(self._never_begun))]
 
     def release(self, execution: Execution) -> None:
         self._frontier.drop(execution.handle, is_open=True)
@@ -124,7 +142,11 @@ class SqliteExecutions(SqliteReports):
         return None
 
     async def begin(self, execution: Execution, started: Report | None) -> Unsent | None:
-        return await self._start(execution, started, runs=1)
+        # Counted by the step that stored it, where that stored its begin as well.
+        runs = 0 if execution.id in self._never_begun else 1
+        unsent = await self._start(execution, started, runs=runs)
+        self._never_begun.pop(execution.id, None)
+        return unsent
 
     async def announce(self, execution: Execution, started: Report | None) -> Unsent | None:
         return await self._start(execution, started, runs=0)

@@ -33,6 +33,16 @@ def test_a_group_is_free_when_the_last_of_it_is_dropped() -> None:
     assert (list(claims.groups), list(claims.held)) == ([], [])
 
 
+def test_a_group_is_not_reserved_while_something_of_it_is_awaited() -> None:
+    claims = Claims[str]()
+    with claims.awaiting("carts"):
+        with claims.awaiting("carts"):
+            assert not claims.reserve("carts")
+        assert not claims.reserve("carts")
+        assert claims.reserve("orders")
+    assert claims.reserve("carts")
+
+
 def test_what_was_dropped_since_a_look_began_is_not_taken_as_found() -> None:
     claims = Claims[str]()
     claims.take("carts", "1")

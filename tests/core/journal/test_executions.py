@@ -12,15 +12,32 @@ from pathlib import Path
 import orjson
 import pytest
 
+from keptn_remedy.events import ActionTriggered
 from keptn_remedy.journal import Claimed, Ending, Execution, JournalError
+from keptn_remedy.journal.group_commit import Statement
 from keptn_remedy.journal.sqlite import SqliteJournal
-from tests.core.journals import DONE, PLAN, SetClock, accepted, allow
+from tests.core.journals import (
+    DONE,
+    PLAN,
+    REPLIES,
+    SetClock,
+    accepted,
+    allow,
+    due_reports,
+    trigger,
+)
 
 
 async def claimed(journal: SqliteJournal, limit: int = 9) -> tuple[list[str], bool]:
     found = await journal.claim(limit)
     assert all(execution.is_claimed for execution in found.items)
     return [execution.id for execution in found.items], found.is_left
+
+
+async def begun(journal: SqliteJournal, which: ActionTriggered) -> bool:
+    started = REPLIES.started(which, SetClock().utc())
+    found = await journal.accept_and_begin(which, "wait", started)
+    return found is not None and found.started is not None
 
 
 async def test_what_is_accepted_is_claimed_unless_another_of_its_lane_is(
@@ -88,6 +105,51 @@ async def test_nothing_is_claimed_beside_a_younger_one_of_its_lane(
     assert await claimed(journal) == ([], True)
     journal.release(younger)
     assert await claimed(journal) == (["1"], True)
+
+
+async def test_what_is_being_stored_to_wait_is_not_overtaken_by_what_comes_later(
+    journal: SqliteJournal,
+) -> None:
+    first = await accepted(journal, "1", "carts")
+    second, third, other = trigger("2"), trigger("3"), trigger("4", "orders")
+    storing = [asyncio.create_task(begun(journal, second))]
+    await asyncio.sleep(0)
+    journal.release(first)  # the lane is free, and the second is on its way to the disk
+    storing += [asyncio.create_task(begun(journal, each)) for each in (third, other)]
+    assert await asyncio.gather(*storing) == [False, False, True]
+
+
+async def test_what_was_stored_in_spite_of_a_failed_commit_has_not_begun(
+    journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = journal._write
+
+    async def write_and_fail(*statements: Statement) -> None:
+        await write(*statements)
+        raise JournalError("disk I/O error")
+
+    with monkeypatch.context() as failing, pytest.raises(JournalError):
+        failing.setattr(journal, "_write", write_and_fail)
+        await begun(journal, trigger("1"))
+    (execution,) = (await journal.claim(9)).items
+    assert execution.runs == 0
+    journal.release(execution)  # there was no room
+    (execution,) = (await journal.claim(9)).items
+    assert (execution.runs, execution.is_begun) == (0, False)
+    await journal.begin(execution, REPLIES.started(execution.trigger, SetClock().utc()))
+    journal.release(execution)
+    (execution,) = (await journal.claim(9)).items
+    assert execution.runs == 1
+    assert len(await due_reports(journal)) == 1
+
+
+async def test_what_was_stored_for_nobody_has_not_begun(journal: SqliteJournal) -> None:
+    accepting = asyncio.create_task(begun(journal, trigger("1")))
+    await asyncio.sleep(0)
+    accepting.cancel()
+    await accepted(journal, "2", "orders")  # written after it
+    (execution,) = (await journal.claim(9)).items
+    assert (execution.id, execution.runs) == ("1", 0)
 
 
 async def test_two_looks_at_once_claim_nothing_twice(journal: SqliteJournal) -> None:
