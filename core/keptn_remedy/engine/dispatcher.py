@@ -58,6 +58,7 @@ class Dispatcher:
         self._running: dict[str, Execution] = {}
         self._crew = Crew[Execution]("executions", self._note_end)
         self._draining = False
+        self._is_drained = False
         # How many are being stored that begin by the same step.
         self._beginning = 0
         self._feed = Feed(
@@ -105,10 +106,12 @@ class Dispatcher:
             begun = await self._journal.accept_and_begin(trigger, action, started)
         finally:
             self._beginning -= 1
-            if begun is None or begun.started is None:
+            if begun is None or begun.started is None or self._is_drained:
                 self._give_slot_back()
         if begun is None:
             return False
+        if self._is_drained:
+            return True  # the next process takes it up
         if begun.started is None:
             self._feed.offer(begun.execution)
         else:
@@ -171,9 +174,12 @@ class Dispatcher:
         wait are cancelled at once.
         """
         self._waiting_room.close()
-        while self._beginning:
+        monotonic = self._clock.monotonic
+        until = monotonic() + seconds
+        while self._beginning and monotonic() < until:
             await self._clock.sleep(BEGINNING_SECONDS)
-        await self._crew.drain(seconds, cancel_seconds)
+        self._is_drained = True  # nobody would cut off what began from here on
+        await self._crew.drain(max(0.0, until - monotonic()), cancel_seconds)
 
     def _free_slots(self) -> int:
         return 0 if self._draining else self._slots.free

@@ -20,6 +20,7 @@ from keptn_remedy.engine.slots import Slots
 from keptn_remedy.engine.waiting_room import WaitingRoom
 from keptn_remedy.events import Replies
 from keptn_remedy.journal import Ending, Execution, JournalError, Unsent
+from keptn_remedy.journal.group_commit import Statement, Written
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.testing import triggered
@@ -271,6 +272,30 @@ async def test_what_is_being_stored_as_begun_is_carried_out_before_the_drain_end
         await it.dispatcher.drain(60)
         assert it.ran == ["1", "2"]
         await arriving
+
+
+async def test_a_drain_does_not_wait_for_a_slow_disk_beyond_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with yard(tmp_path) as it:
+        await it.arrive("1", "carts")
+        await it.until_ran(1)
+        await it.until_idle()
+        written, write = asyncio.Event(), it.journal._write
+
+        async def write_late(*statements: Statement) -> Written:
+            await written.wait()
+            return await write(*statements)
+
+        monkeypatch.setattr(it.journal, "_write", write_late)
+        arriving = asyncio.create_task(it.arrive("2", "carts"))
+        await asyncio.sleep(0)
+        it.dispatcher.stop_starting()
+        await asyncio.wait_for(it.dispatcher.drain(0.01), 5)
+        written.set()
+        assert await arriving
+        assert it.dispatcher.running == 0
+        assert it.ran == ["1"]
 
 
 async def test_nothing_is_started_while_draining_and_nothing_is_lost(tmp_path: Path) -> None:
