@@ -147,7 +147,7 @@ class Runner:
             except Rest as rest:
                 # Here and now: an abort that comes next has to find it.
                 self._running.pop(execution.id, None)
-                self._factory.waiting_room.rest(execution, rest)
+                self._factory.waiting_room.rest(execution, rest, has_begun=True)
                 raise
             # From here on nothing interrupts it.
             is_in_time = self._running.pop(execution.id, None) is not None
@@ -230,7 +230,8 @@ class Runner:
         try:
             await self._factory.waiting_room.until_alone(execution.id)
         except Rest as rest:
-            self._factory.waiting_room.rest(execution, rest)
+            begun = execution.has_begun  # its run is yet to be counted, unless it is
+            self._factory.waiting_room.rest(execution, rest, has_begun=begun)
             raise
         return await self._refused_unasked(execution, 0.0)  # Keptn may have ended it meanwhile
 

@@ -36,10 +36,13 @@ class Rested(NamedTuple):
     runs: int
     until: float
     turn_until: float | None
+    has_begun: bool
 
     def again(self, execution: Execution) -> Execution:
         """The execution, as it was read anew, so that it goes on where it rested."""
-        return replace(execution, runs=self.runs, has_begun=True, turn_until=self.turn_until)
+        return replace(
+            execution, runs=self.runs, has_begun=self.has_begun, turn_until=self.turn_until
+        )
 
 
 class WaitingRoom:
@@ -136,11 +139,11 @@ class WaitingRoom:
             called.set()
         self.wake(execution_id)
 
-    def rest(self, execution: Execution, rest: Rest) -> None:
+    def rest(self, execution: Execution, rest: Rest, *, has_begun: bool) -> None:
         """This execution is not in memory any more, but for what it takes to find it again."""
         self.make_way(execution.id)
         self._resting[execution.id] = Rested(
-            execution.id, execution.handle, execution.runs, rest.until, rest.turn_until
+            execution.id, execution.handle, execution.runs, rest.until, rest.turn_until, has_begun
         )
 
     def wake(self, execution_id: str) -> None:

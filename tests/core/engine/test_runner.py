@@ -17,13 +17,13 @@ from keptn_remedy import Action, Change, Context, Outcome, Plan, PlannedAction, 
 from keptn_remedy.engine.execution import MAX_RUNS
 from keptn_remedy.engine.overdue import Overdue
 from keptn_remedy.engine.reporting import Reporting
-from keptn_remedy.engine.runner import ExecutionFactory, Runner
+from keptn_remedy.engine.runner import SUSPECT_RUNS, ExecutionFactory, Runner
 from keptn_remedy.engine.runtime import Runtime
 from keptn_remedy.engine.slots import Slots
 from keptn_remedy.engine.still_wanted import StillWanted
 from keptn_remedy.engine.target_locks import TargetLocks
 from keptn_remedy.engine.value import Values
-from keptn_remedy.engine.waiting_room import WaitingRoom
+from keptn_remedy.engine.waiting_room import Rest, WaitingRoom
 from keptn_remedy.events import Replies, stored_trigger
 from keptn_remedy.guardrails.defaults import ReplicaSettings
 from keptn_remedy.guardrails.guard import Guard
@@ -152,6 +152,22 @@ async def test_an_execution_during_which_too_many_processes_died_is_not_tried_ag
     assert outcome.status == "errored"
     assert "perhaps applied: lamp light: on -> off" in outcome.message
     assert Lamp.steps == []
+
+
+async def test_a_suspect_that_rested_before_it_began_begins_once_it_goes_on(
+    machine: Machine,
+) -> None:
+    room = WaitingRoom(Slots(9), machine.clock, most=0)
+    crowded = machine.with_(waiting_room=room)
+    crowded.runner.seek_culprit()
+    execution = replace(await machine.left(), runs=SUSPECT_RUNS)
+    with pytest.raises(Rest):
+        await crowded.run(execution)
+    room.wake(execution.id)
+    (rested,) = room.due()
+    await machine.run(rested.again(execution))
+    assert (record := await machine.journal.record(execution.id))
+    assert [report.kind for report in record.undelivered] == ["started", "finished"]
 
 
 async def test_a_dry_run_does_not_apply_a_stored_plan(machine: Machine) -> None:

@@ -188,7 +188,7 @@ async def test_whoever_finds_the_room_full_rests_until_it_may_go_on() -> None:
     for name in ("a", "b"):
         with pytest.raises(Rest) as rest:
             await room.until_answered(name, 900)
-        room.rest(resting(name), rest.value)
+        room.rest(resting(name), rest.value, has_begun=True)
     assert (len(room), room.due()) == (2, [])
     room.answered("b")
     (rested,) = room.due()
@@ -202,7 +202,7 @@ async def test_whoever_rested_long_enough_may_go_on() -> None:
     room = WaitingRoom(Slots(9), clock, most=0)
     with pytest.raises(Rest) as rest:
         await room.until_answered("a", 900)
-    room.rest(resting("a"), rest.value)
+    room.rest(resting("a"), rest.value, has_begun=True)
     clock.forward(901)
     assert [rested.id for rested in room.due()] == ["a"]
 
@@ -215,7 +215,7 @@ async def test_whoever_rests_until_its_turn_comes_in_again_when_there_is_a_place
     for name in ("b", "c"):
         with pytest.raises(Rest) as rest:
             await waiters.room.until_turn(5, until_when)
-        waiters.room.rest(resting(name), rest.value)
+        waiters.room.rest(resting(name), rest.value, has_begun=True)
     assert waiters.room.due() == []
     waiters.room.call_next()
     await first
