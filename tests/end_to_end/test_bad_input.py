@@ -619,7 +619,7 @@ async def test_a_client_that_leaves_in_the_middle_is_forgotten(
 # CloudEvents that nobody could answer
 
 UNUSABLE = {
-    "another type": (changed("type", "sh.keptn.event.deployment.triggered"), "type"),
+    "another task": (changed("type", "sh.keptn.event.deployment.triggered"), "deployment"),
     "an answer": (changed("type", "sh.keptn.event.action.finished"), "type"),
     "no context": (changed("shkeptncontext", ...), "shkeptncontext"),
     "empty context": (changed("shkeptncontext", ""), "shkeptncontext"),

@@ -205,7 +205,7 @@ async def test_a_denied_subject_is_told_and_holds_reports_up(tmp_path: Path) -> 
     server = NatsServer(tmp_path / "nats", authorization={"users": users})
     await server.start()
     try:
-        given = {"nats_user": "remedy", "nats_password": "secret"}
+        given: dict[str, Any] = {"nats_user": "remedy", "nats_password": "secret"}
         async with transport(server.url, Taken(), **given) as ours:
             with pytest.raises(Blocked, match="permissions violation"):
                 await ours.send(report())
@@ -220,7 +220,7 @@ async def test_a_stream_that_may_not_be_looked_up_is_told(tmp_path: Path) -> Non
     server = NatsServer(tmp_path / "nats", authorization={"users": users})
     await server.start()
     try:
-        given = {"nats_user": "remedy", "nats_password": "secret"}
+        given: dict[str, Any] = {"nats_user": "remedy", "nats_password": "secret"}
         async with transport(server.url, Taken(), stream="keptn", **given) as ours:
             with pytest.raises(Blocked, match=r"stream\.names"):
                 await ours.send(report())

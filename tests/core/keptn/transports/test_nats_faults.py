@@ -230,7 +230,7 @@ async def test_a_denial_ends_when_the_server_allows_the_subject(
     server.configure(authorization={"users": [denied, keptn_user]})
     server.stop()
     await server.start()
-    given = {"nats_user": "remedy", "nats_password": "secret"}
+    given: dict[str, Any] = {"nats_user": "remedy", "nats_password": "secret"}
     async with server.client(user="keptn", password="secret") as keptn:
         await _make_stream(keptn)
         async with transport(server.url, Taken(), stream=stream, **given) as ours:
@@ -253,7 +253,7 @@ async def test_a_denied_subscription_is_told_and_tried_again(
     server.stop()
     await server.start()
     taken = Taken()
-    given = {"nats_user": "remedy", "nats_password": "secret"}
+    given: dict[str, Any] = {"nats_user": "remedy", "nats_password": "secret"}
     async with transport(server.url, taken, **given) as ours:
         await until(lambda: f'subscription to "{TRIGGERED}"' in str(ours.trouble))
         server.configure(authorization={"users": [remedy]})
@@ -322,6 +322,8 @@ async def test_a_slow_consumer_is_logged(
             name, body = event()
             later.add(name)
             await keptn.publish(TRIGGERED, body)
+            await keptn.flush()
+            await asyncio.sleep(0.05)  # one after the other: many would fill the room again
             return not later.isdisjoint(taken.ids)
 
         await until(has_come)
