@@ -619,7 +619,7 @@ async def test_a_client_that_leaves_in_the_middle_is_forgotten(
 # CloudEvents that nobody could answer
 
 UNUSABLE = {
-    "another task": (changed("type", "sh.keptn.event.deployment.triggered"), "deployment"),
+    "another type": (changed("type", "sh.keptn.event.deployment.changed"), "type"),
     "an answer": (changed("type", "sh.keptn.event.action.finished"), "type"),
     "no context": (changed("shkeptncontext", ...), "shkeptncontext"),
     "empty context": (changed("shkeptncontext", ""), "shkeptncontext"),
@@ -681,6 +681,13 @@ async def test_an_action_that_is_not_ours_is_ignored_quietly(provider: Provider,
     )
     assert not provider.log.at("WARNING", "ERROR")
     assert len(provider.log.saying("event ignored")) == 1
+    await leaves_nothing(provider)
+
+
+async def test_a_task_that_is_not_ours_is_ignored_quietly(provider: Provider) -> None:
+    answer = await provider.post_event(changed("type", "sh.keptn.event.deployment.triggered"))
+    assert (answer.status, "deployment" in answer.json["ignored"]) == (200, True)
+    assert not provider.log.at("WARNING", "ERROR")
     await leaves_nothing(provider)
 
 

@@ -128,9 +128,10 @@ async def test_what_was_stored_in_spite_of_a_failed_commit_has_not_begun(
         await write(*statements)
         raise JournalError("disk I/O error")
 
-    with monkeypatch.context() as failing, pytest.raises(JournalError):
+    with monkeypatch.context() as failing:
         failing.setattr(journal, "_write", write_and_fail)
-        await begun(journal, trigger("1"))
+        with pytest.raises(JournalError):
+            await begun(journal, trigger("1"))
     (execution,) = (await journal.claim(9)).items
     assert execution.runs == 0
     journal.release(execution)  # there was no room
