@@ -56,7 +56,7 @@ class Key:
 def make_key(role: str = "U") -> Key:
     """A key of a user, an account or an operator."""
     seed = nkeys.encode_seed(os.urandom(32), _ROLES[role])
-    return Key(seed.decode(), nkeys.from_seed(bytearray(seed)).public_key.decode())
+    return Key(seed.decode(), bytes(nkeys.from_seed(bytearray(seed)).public_key).decode())
 
 
 def make_credentials(path: Path) -> dict[str, Any]:

@@ -108,7 +108,9 @@ async def test_no_fault_of_nats_loses_or_doubles_anything_of_a_stream(
                     triggered("note", {}, service=f"s{dice.randrange(50)}") for _ in range(BATCH)
                 ]
                 sent += [event["id"] for event in events]
-                work = [_deliver(keptn, event, event_url(service)) for event in events]
+                work: list[Coroutine[Any, Any, None]] = [
+                    _deliver(keptn, event, event_url(service)) for event in events
+                ]
                 if number % (EVENTS // FAULTS) < BATCH and left:
                     work.append(left.pop()())
                 await asyncio.gather(*work)

@@ -106,7 +106,7 @@ def _trigger(
     """What Keptn would send for the action; for a subscriber the value is all of the data."""
     task, subscriptions = entry.cls.task, entry.cls.subscriptions
     block = {"action": name, "value": value} if task == events.ACTION else value
-    event = {
+    event: dict[str, Any] = {
         "specversion": "1.0",
         "id": str(uuid4()),
         "source": "remedy-try",

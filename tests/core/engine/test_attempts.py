@@ -772,13 +772,15 @@ def test_a_plan_of_a_thousand_changes_is_not_too_large() -> None:
     ids=["a long value", "a long key"],
 )
 async def test_memory_that_is_too_large_is_not_stored(key: str, value: Any, why: str) -> None:
+    too_large = value
+
     class Remember(Action):
         name = "remember"
 
-        async def run(self, context: Context, _: Any) -> Outcome:
+        async def run(self, context: Context, value: Any) -> Outcome:
             await context.memory.put("seen", "x" * 60_000)
             try:
-                await context.memory.put(key, value)
+                await context.memory.put(key, too_large)
             finally:
                 assert await context.memory.get("seen") == "x" * 60_000
             return Outcome.passed("done")

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -129,7 +129,13 @@ async def asked(
     policy, clock = Exchanged(rules(before)), SetClock()
     clock.time = MONDAY_NOON
     delayed = Delayed(journal, lambda: then(policy, clock))
-    guard = Guard(journal=delayed, clock=clock, policy=policy, pauses=NoPause(), services=_unknown)
+    guard = Guard(
+        journal=cast("Any", delayed),
+        clock=clock,
+        policy=policy,
+        pauses=NoPause(),
+        services=_unknown,
+    )
     execution = await journal.accept(trigger(), "scale")
     assert execution
     found = await guard.try_admit(execution, None, approved=False, dry_run=False)
@@ -187,7 +193,7 @@ async def test_a_storm_that_came_while_the_admission_was_queued_knows_the_servic
         return 4
 
     guard = Guard(
-        journal=Delayed(journal, exchange),
+        journal=cast("Any", Delayed(journal, exchange)),
         clock=SetClock(),
         policy=policy,
         pauses=NoPause(),

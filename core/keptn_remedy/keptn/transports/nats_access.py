@@ -83,7 +83,8 @@ def _seed(path: Path) -> str:
 
 def _is_seed(text: str) -> bool:
     try:
-        nkeys.from_seed(bytearray(text.encode())).wipe()
+        seed = bytearray(text.encode())
+        nkeys.from_seed(seed).wipe()  # pyright: ignore[reportUnknownMemberType]
     except (nkeys.NkeysError, ValueError):
         return False
     return text.startswith("SU")

@@ -1,5 +1,9 @@
 """A client of NATS whose PONG confirms what was published before its PING."""
 
+# nats-py annotates a part of its members.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownLambdaType=false
+
 from __future__ import annotations
 
 import asyncio
@@ -53,13 +57,13 @@ class OrderedClient(Client):
         except (ValueError, IndexError):
             return None
 
-    def _build_message(
+    def _build_message(  # pyright: ignore[reportIncompatibleMethodOverride]  None: nats-py drops it
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
     ) -> Msg | None:
         try:
             message: Msg = super()._build_message(sid, subject, reply, data, headers)
         except UnicodeDecodeError:
-            return None  # nats-py drops it
+            return None
         return message
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:
