@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import cast
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -24,6 +25,7 @@ ENDINGS = (events.PROBLEM, "sh.keptn.event.*.remediation.finished")
 AT_ONCE = 256
 # What waits to be stored: here, where the end of a connection doesn't touch it, and in nats-py.
 MOST_WAITING_BYTES = MOST_PENDING_BYTES = 16 * 1024**2
+OBJECT_BYTES = 1024
 JOURNAL_PAUSE_SECONDS = 1.0
 DRAIN_SECONDS = 2.0
 
@@ -101,18 +103,25 @@ class NatsIntake:
             self._has_room.clear()
             await self._has_room.wait()
         self._waiting.append(message)
-        self._waiting_bytes += len(message.data)
+        self._waiting_bytes += _size(message)
         if len(self._workers) < AT_ONCE:
             worker = asyncio.create_task(self._store_waiting())
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)
 
     async def _store_waiting(self) -> None:
-        while self._waiting:
-            message = self._waiting.popleft()
-            await self._store(message)
-            self._waiting_bytes -= len(message.data)
-            self._has_room.set()
+        try:
+            while self._waiting:
+                message = self._waiting.popleft()
+                try:
+                    await self._store(message)
+                finally:
+                    self._waiting_bytes -= _size(message)
+                    self._has_room.set()
+        finally:
+            # Race: not only once the task is done. What `_take` adds until then would find a worker
+            # that looks no more, and wait for room with nobody left who makes any.
+            self._workers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
     async def _store(self, message: Msg) -> None:
         """Store one event. While the journal fails it stays in our hands, as nobody sends it again;
@@ -137,6 +146,12 @@ class NatsIntake:
         receipt = await self._accept(event)
         self._metrics.events(receipt.kind).inc()
         return receipt
+
+
+def _size(message: Msg) -> int:
+    """Its payload and headers in bytes, and about what the objects take."""
+    headers = message.headers or {}
+    return len(message.data) + sum(map(len, (*headers, *headers.values()))) + OBJECT_BYTES
 
 
 async def _nobody(event: events.Event) -> Receipt:

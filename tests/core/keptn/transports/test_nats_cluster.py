@@ -90,7 +90,15 @@ async def test_from_a_lame_duck_another_server_is_connected_to(
 ) -> None:
     async with provided(servers) as ours:
         await ours.trigger()
-        port = capsys.readouterr().out.partition("server=127.0.0.1:")[2].split()[0]
+        said = ""
+
+        def is_said() -> bool:
+            nonlocal said
+            said += capsys.readouterr().out
+            return "server=127.0.0.1:" in said
+
+        await until(is_said)
+        port = said.rpartition("server=127.0.0.1:")[2].split()[0]
         duck = next(server for server in servers if server.url.endswith(port))
         duck.send(signal.SIGUSR2)
         await until(lambda: "connected to NATS" in capsys.readouterr().out)
