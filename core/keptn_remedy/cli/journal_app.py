@@ -11,9 +11,9 @@ from keptn_remedy.cli.usage import (
     ExecutionId,
     Json,
     JsonLines,
+    Limit,
     WrongUsage,
     one_of,
-    whole_number,
 )
 
 State = Literal["accepted", "started", "finished"]
@@ -33,14 +33,7 @@ def journal_list(
             parser=one_of("--state", "accepted", "started", "finished"),
         ),
     ] = None,
-    limit: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            help="At most this many, up to 100000.",
-            parser=whole_number("--limit", 1, 100_000),
-        ),
-    ] = 20,
+    limit: Limit = 20,
     waiting: Annotated[
         bool, typer.Option("--waiting", help="Only executions that wait, and for what.")
     ] = False,

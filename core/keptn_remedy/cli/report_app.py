@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from keptn_remedy.cli.usage import Command, Json, JsonLines, whole_number
+from keptn_remedy.cli.usage import Command, Json, JsonLines, Limit
 
 report_app = typer.Typer(
     help="Show what Keptn has not been told, and send it again.",
@@ -16,14 +16,7 @@ report_app = typer.Typer(
 
 @report_app.command(name="list", cls=Command)
 def reports_list(
-    limit: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            help="At most this many, up to 100000.",
-            parser=whole_number("--limit", 1, 100_000),
-        ),
-    ] = 100,
+    limit: Limit = 100,
     as_json: JsonLines = False,
 ) -> None:
     """List the reports that Keptn has not acknowledged, parked ones first.

@@ -66,3 +66,13 @@ def whole_number(option: str, least: int, most: int) -> Any:
         return number
 
     return parse
+
+
+Limit = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        help="At most this many, up to 100000.",
+        parser=whole_number("--limit", 1, 100_000),
+    ),
+]

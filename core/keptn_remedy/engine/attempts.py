@@ -41,8 +41,6 @@ T = TypeVar("T")
 Phase = Callable[Concatenate[Context, ...], Awaitable[T] | T]
 
 _PASSING = (TimeoutError, ConnectionError, ClientConnectionError, ClientPayloadError, JournalError)
-
-
 CANCELLED_FROM_WITHIN: Final = "the action was cancelled from within"
 
 
@@ -67,7 +65,6 @@ class Attempts:
 
     def __init__(self, runtime: Runtime, execution: Execution, action: AnyAction) -> None:
         self.count = 0
-        self._memory = ActionMemory(runtime.journal, execution.action)
         self._cut_off_at: float | None = None
         self._deadline: float | None = None
         self._last_failure = ""

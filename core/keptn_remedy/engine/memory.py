@@ -15,7 +15,7 @@ MAX_VALUE_KIB: Final = 64
 
 
 class ActionMemory(NamedTuple):
-    """The memory of one action, in the journal. A tuple, as each attempt gets one."""
+    """The memory of one action, in the journal. A tuple, as each execution gets one."""
 
     journal: Memories
     action: str

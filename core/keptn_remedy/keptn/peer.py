@@ -118,7 +118,7 @@ def _uniform(
         version=version,
         location=keptn.location or ("remote-execution-plane" if is_remote else "control-plane"),
     )
-    filters = Filters(keptn.project_filter, keptn.stage_filter, keptn.service_filter)
+    filters = Filters.of(keptn)
     ours = [Subscription(each, filters) for each in types]
     return Uniform(api, integration, ours, clock, filters)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from keptn_remedy.settings import KeptnSettings
+
 
 @dataclass(frozen=True, slots=True)
 class Filters:
@@ -12,6 +14,11 @@ class Filters:
     projects: tuple[str, ...] = ()
     stages: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, keptn: KeptnSettings) -> Filters:
+        """The filters of the settings."""
+        return cls(keptn.project_filter, keptn.stage_filter, keptn.service_filter)
 
     def let_pass(self, project: object, stage: object, service: object) -> bool:
         wanted = (self.projects, self.stages, self.services)

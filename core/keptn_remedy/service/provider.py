@@ -235,14 +235,14 @@ def _engine(base: Foundation, replies: Replies, outbox: Outbox, task_ends: TaskE
 def _missed_triggers(
     base: Foundation, replies: Replies, intake: Intake, outbox: Outbox
 ) -> MissedTriggers:
-    keptn, settings = base.keptn, base.settings
+    settings = base.settings
     return MissedTriggers(
         base.journal,
         base.peer.control_plane,
         base.registry,
         base.clock,
         replies,
-        filters=Filters(keptn.project_filter, keptn.stage_filter, keptn.service_filter),
+        filters=Filters.of(base.keptn),
         uniform=base.peer.uniform,
         policy=base.policy,
         accept=intake.accept if settings.sweep else None,

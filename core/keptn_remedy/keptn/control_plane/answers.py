@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import AliasChoices, Base64Bytes, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AliasChoices,
+    Base64Bytes,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 MOST_SAID = 200
 
@@ -138,3 +146,12 @@ class ErrorBody(_Answer):
     def said(self) -> str:
         """The message, cut to a length that a log line may have."""
         return self.message[:MOST_SAID]
+
+
+def is_keptns_error(body: bytes) -> bool:
+    """Whether a body is an error of Keptn's own services."""
+    try:
+        ErrorBody.model_validate_json(body)
+    except ValidationError:
+        return False
+    return True

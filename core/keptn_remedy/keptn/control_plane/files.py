@@ -76,10 +76,4 @@ def _content(reply: Reply) -> bytes | None:
 
 def _is_refused(reply: Reply) -> bool:
     """Whether Keptn itself answers 500: so it does of a commit that it doesn't know."""
-    if reply.status != 500:
-        return False
-    try:
-        answers.ErrorBody.model_validate_json(reply.body)
-    except ValidationError:
-        return False
-    return True
+    return reply.status == 500 and answers.is_keptns_error(reply.body)

@@ -194,13 +194,7 @@ def _is_unrouted(reply: Reply) -> bool:
     """Whether this release may have no such endpoint. Its router says so in plain text, where a
     handler answers 404 with JSON (docs/keptn.md#k29); so may a proxy before any release.
     """
-    if reply.status != 404:
-        return False
-    try:
-        answers.ErrorBody.model_validate_json(reply.body)
-    except ValidationError:
-        return True
-    return False
+    return reply.status == 404 and not answers.is_keptns_error(reply.body)
 
 
 def _ids(listed: Sequence[Mapping[str, Any]]) -> frozenset[str]:
