@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,10 @@ async def test_who_waits_for_a_thread_does_not_begin_after_the_command_has_retur
             assert (await keptn.task_finished(second["id"])).result == "fail"
             assert "fire drill" in str(keptn.finished(second["id"])[0].data["message"])
             assert begun == ["a"]
+            # What has not begun counts for no rail.
+            with closing(sqlite3.connect(tmp_path / JOURNAL)) as journal:
+                counted = journal.execute("SELECT service FROM effects").fetchall()
+            assert counted == ([("a",)] if action == "planned" else [])
 
 
 async def test_an_undo_that_waits_for_a_thread_waits_for_the_end_of_the_pause(

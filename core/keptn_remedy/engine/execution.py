@@ -189,7 +189,9 @@ class _Taken(RunningExecution, Generic[A]):
         except TaskEnded as ended:  # noticed before anything was applied
             return await self._run(ended.reason)
         except (NotAdmitted, NotBegun, Denied) as refusal:
-            return self._not_admitted(self._refused(refusal))
+            ending = self._not_admitted(self._refused(refusal))
+            is_untouched = isinstance(refusal, NotBegun) and not self.execution.runs
+            return replace(ending, is_untouched=is_untouched)
         except asyncio.CancelledError:
             if work := cancelled_from_within():
                 await work.shake_off()

@@ -284,7 +284,8 @@ def _consequences(execution: Execution, ending: Ending, now: float) -> list[Stat
     """What the end of an execution changes besides the execution."""
     of_it = {"seq": execution.handle, "now": now}
     judged = "aborted" if ending.is_aborted else "failed" if ending.is_failure else "helped"
-    found: list[Statement] = [(sql.END_EFFECTS, {**of_it, "judged": judged})]
+    end_effects: Statement = sql.END_EFFECTS, {**of_it, "judged": judged}
+    found: list[Statement] = [(sql.DROP_EFFECTS, of_it) if ending.is_untouched else end_effects]
     if ending.is_aborted:
         found.append((sql.DROP_QUESTION, (execution.handle,)))
     if arm := ending.arm:

@@ -217,6 +217,10 @@ END_EFFECTS = """
 UPDATE effects SET ended_at = :now, settled_at = :now + settle, judged = :judged
 WHERE execution = :seq AND ended_at IS NULL
     AND EXISTS (SELECT 1 FROM executions WHERE seq = :seq AND finished_at = :now)"""
+DROP_EFFECTS = """
+DELETE FROM effects
+WHERE execution = :seq AND ended_at IS NULL
+    AND EXISTS (SELECT 1 FROM executions WHERE seq = :seq AND finished_at = :now)"""
 # Of an execution that asks there are no effects: none of these has to leave it out.
 _NEWEST = "ORDER BY admitted_at DESC, execution DESC"
 LAST = f"""

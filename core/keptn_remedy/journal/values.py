@@ -224,7 +224,8 @@ class Ending:
 
     `is_failure`: it did not help, even where its outcome is softened for Keptn; streaks count it.
     `arm`: when what it left is to be undone. `is_aborted`: Keptn had ended its task before.
-    `undo`: what became of an undo that had to follow at once.
+    `undo`: what became of an undo that had to follow at once. `is_untouched`: it was admitted, and
+    nothing of it has begun: no rail counts it.
     """
 
     outcome: Outcome
@@ -232,6 +233,7 @@ class Ending:
     arm: Arm | None = None
     is_aborted: bool = False
     undo: UndoAtOnce | None = None
+    is_untouched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
