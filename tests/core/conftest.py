@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from keptn_remedy.guardrails import files
 from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.support import mounted_files
 from tests.core.journals import SetClock
 
 
@@ -29,17 +29,17 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def answer_mount(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     """Mounted files hang, and are given up at once, until this is called."""
-    answers, opens, seconds = threading.Event(), os.open, files.OVERDUE_SECONDS
+    answers, opens, seconds = threading.Event(), os.open, mounted_files.OVERDUE_SECONDS
 
     def open_late(*given: Any) -> int:
         assert answers.wait(20)
         return opens(*given)
 
     def answer() -> None:
-        monkeypatch.setattr(files, "OVERDUE_SECONDS", seconds)
+        monkeypatch.setattr(mounted_files, "OVERDUE_SECONDS", seconds)
         answers.set()
 
-    monkeypatch.setattr(files, "OVERDUE_SECONDS", 0.01)
+    monkeypatch.setattr(mounted_files, "OVERDUE_SECONDS", 0.01)
     monkeypatch.setattr(os, "open", open_late)
     yield answer
     answers.set()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from keptn_remedy.guardrails.files import MountedFile, why_unreadable
 from keptn_remedy.journal import Admissions, Pause
+from keptn_remedy.support.mounted_files import MountedFile, why_unreadable
 
 MAX_REASON_CHARACTERS = 1_000
 MAX_CHARACTERS = 4_096

@@ -8,10 +8,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from keptn_remedy.guardrails.files import MountedFile, why_unreadable
 from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.guardrails.policy import Policy, PolicyError
 from keptn_remedy.journal import Memories
+from keptn_remedy.support.mounted_files import MountedFile, why_unreadable
 from keptn_remedy.support.reading import MAX_BYTES
 
 SHA256_SHOWN = 12

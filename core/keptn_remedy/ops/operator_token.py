@@ -7,8 +7,8 @@ import re
 from itertools import pairwise
 from pathlib import Path
 
-from keptn_remedy.guardrails.files import MountedFile
 from keptn_remedy.support.masking import Mask
+from keptn_remedy.support.mounted_files import MountedFile
 from keptn_remedy.support.variables import SettingsError
 
 VARIABLE = "REMEDY_OPERATOR_TOKEN_FILE"

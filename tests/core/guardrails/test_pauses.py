@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from keptn_remedy.guardrails.files import MountedFile
 from keptn_remedy.guardrails.pauses import MAX_REASON_CHARACTERS, PauseFile, Pauses
 from keptn_remedy.journal import Pause
 from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.support.mounted_files import MountedFile
 from tests.core.guardrails.railing import Ask, Rig, rigged
 from tests.waiting import until
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from keptn_remedy.guardrails.files import MountedFile
 from keptn_remedy.keptn.api.connections import FORBIDDEN, UNKNOWN
 from keptn_remedy.support import logs
+from keptn_remedy.support.mounted_files import MountedFile
 
 MOST_CHARACTERS = 16_384
 
