@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -25,6 +27,7 @@ AT_ONCE = 16
 JITTER = 0.1
 # As long as the engine holds what Keptn can't be asked about (decision 17).
 UNSURE_SECONDS = 60.0
+LAST = datetime.max.replace(tzinfo=UTC)
 
 Listed = Mapping[str, Any]
 
@@ -108,30 +111,43 @@ class Poller:
         by_id = {str(event.get("id")): event for event in listed if _is_ours(event, filters)}
         seen = self._seen[event_type]
         seen.forget_all_but(by_id.keys())
-        new = sorted(by_id.keys() - seen.known, key=lambda id_: str(by_id[id_].get("time")))
+        # Keptn lists the newest first, also of those with the same time.
+        unknown = [each for id_, each in reversed(by_id.items()) if id_ not in seen.known]
+        new = [event for each in unknown if (event := self._read(each, seen))]
         room = asyncio.Semaphore(AT_ONCE)
 
-        async def take(id_: str) -> None:
+        async def is_due(event: Event) -> bool:
             async with room:
-                if await self._take(id_, by_id[id_], seen, accept):
-                    seen.known.add(id_)
+                return await self._is_due(event, seen)
 
-        await asyncio.gather(*map(take, new))
+        async with asyncio.TaskGroup() as tasks:
+            for service in _by_service(new):
+                # Race: the answers come in any order. What was triggered first is passed on first.
+                due = [(event, tasks.create_task(is_due(event))) for event in service]
+                tasks.create_task(self._pass_on(due, seen, accept))
 
-    async def _take(self, id_: str, listed: Listed, seen: _Seen, accept: Accept) -> bool:
-        """Whether nothing more is to be done about the event."""
+    def _read(self, listed: Listed, seen: _Seen) -> Event | None:
         try:
             # A number beyond 64 bits can't be written, and then the event can't be answered.
-            event = events.read_structured(orjson.dumps(listed))
+            return events.read_structured(orjson.dumps(listed))
         except (events.NotACloudEvent, orjson.JSONEncodeError) as error:
             self._metrics.events("invalid").inc()
-            logs.logger().warning("not a CloudEvent", event_id=id_, detail=str(error))
-            return True
-        if not await self._is_due(event, seen):
-            return False
-        receipt = await accept(event)
-        self._metrics.events(receipt.kind).inc()
-        return receipt.kind != "unavailable"
+            logs.logger().warning("not a CloudEvent", event_id=listed.get("id"), detail=str(error))
+            seen.known.add(str(listed.get("id")))
+            return None
+
+    async def _pass_on(
+        self, due: Iterable[tuple[Event, asyncio.Task[bool]]], seen: _Seen, accept: Accept
+    ) -> None:
+        """Pass on the events of one service one after the other, until one isn't taken."""
+        for event, is_due in due:
+            if not await is_due:
+                continue
+            receipt = await accept(event)
+            self._metrics.events(receipt.kind).inc()
+            if receipt.kind == "unavailable":
+                return
+            seen.known.add(event.id)
 
     async def _is_due(self, event: Event, seen: _Seen) -> bool:
         is_dispatched = await self._is_dispatched(event)
@@ -152,7 +168,26 @@ class Poller:
 
 
 def _is_ours(listed: Listed, filters: Sequence[Filters]) -> bool:
-    data = listed.get("data")
-    scope = data if is_object(data) else {}
-    place = [scope.get(level) for level in ("project", "stage", "service")]
+    place = _place(listed.get("data"))
     return any(each.let_pass(*place) for each in filters)
+
+
+def _by_service(found: Sequence[Event]) -> Collection[Sequence[Event]]:
+    """The events of each service, in the order in which they were triggered; those with the same
+    time stay as they are.
+    """
+    by_place: defaultdict[str, list[Event]] = defaultdict(list)
+    for event in sorted(found, key=_moment):
+        by_place[str(_place(event.data))].append(event)
+    return by_place.values()
+
+
+def _moment(event: Event) -> datetime:
+    """When it was triggered; last what doesn't say."""
+    time = event.time or LAST
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _place(data: Any) -> Sequence[Any]:
+    scope = data if is_object(data) else {}
+    return [scope.get(level) for level in ("project", "stage", "service")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -121,6 +122,45 @@ async def test_a_long_list_is_read_as_a_whole_although_its_pages_repeat(
     for id_ in opened:
         open_task(keptn, id_, service=id_)
     assert set(await remote.look()) == opened
+
+
+async def test_the_events_of_a_service_are_passed_on_in_the_order_in_which_they_were_triggered(
+    keptn: PollingKeptn, remote: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = datetime(2026, 11, 30, 12, tzinfo=UTC)
+    open_task(keptn, "t4", second + timedelta(milliseconds=100))
+    open_task(keptn, "t2", second)
+    open_task(keptn, "t3", second)  # a newer one, which Keptn lists before t2
+    open_task(keptn, "other", second + timedelta(hours=1), service="orders")
+    others_are_asked = asyncio.Event()
+
+    async def is_dispatched(event: Event) -> bool:
+        if event.id == "t2":
+            await others_are_asked.wait()  # Keptn's answer about the first comes last
+        if event.id == "other":
+            others_are_asked.set()
+        return True
+
+    monkeypatch.setattr(remote.transport._poller, "_is_dispatched", is_dispatched)
+    given = await remote.look()
+    assert [id_ for id_ in given if id_ != "other"] == ["t2", "t3", "t4"]
+    assert given.index("other") < given.index("t2")
+
+
+async def test_what_the_journal_does_not_take_is_not_overtaken_in_its_service(
+    keptn: PollingKeptn, remote: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def is_dispatched(event: Event) -> bool:
+        return True
+
+    monkeypatch.setattr(remote.transport._poller, "_is_dispatched", is_dispatched)
+    second = datetime(2026, 11, 30, 12, tzinfo=UTC)
+    for number in range(1, 4):
+        open_task(keptn, f"t{number}", second + timedelta(seconds=number))
+    remote.answer = lambda event: Receipt("unavailable", "the journal can't be written")
+    assert await remote.look() == ["t1"]
+    remote.answer = lambda event: Receipt("accepted", event.id)
+    assert await remote.look() == ["t1", "t2", "t3"]
 
 
 async def test_what_the_journal_did_not_take_is_passed_on_again(
