@@ -6,14 +6,13 @@ with the wall clock's time again, and moves what is stored along.
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from typing import Any
 
 import orjson
 
 from keptn_remedy.journal import statements as sql
-from keptn_remedy.journal.sqlite_file import SqliteFile
+from keptn_remedy.journal.store import Cursor, Reader, Store
 from keptn_remedy.support.clock import STEP_SECONDS, Clock, Gap, Reading
 
 # More than any pause before a report is sent again.
@@ -82,7 +81,7 @@ _SILENCE_APPROVES = f"json_extract({_TEXT}, '$.default') = 'approve'"
 _PUT_OFF = (_MOVE_UNDOS, _MOVE_QUESTION % {"by": ":by", "where": _SILENCE_APPROVES})
 
 
-class SqliteAges(SqliteFile):
+class SqlAges(Store):
     """The part of the journal that keeps the ages of what it holds."""
 
     _is_taken_over = False
@@ -97,7 +96,7 @@ class SqliteAges(SqliteFile):
     async def note_reading(self, reading: Reading) -> None:
         await self._write(_noted(reading))
 
-    def _follow_service(self, connection: sqlite3.Connection) -> None:
+    def _follow_service(self, connection: Reader) -> None:
         """Take the time from the service that serves from this file, or did so last."""
         here = Clock().reading()
         stored = _recalled(connection, _CLOCKS)
@@ -105,7 +104,7 @@ class SqliteAges(SqliteFile):
             self._now = lambda: time.monotonic() - last.monotonic + last.now
 
 
-def surely_before(cursor: sqlite3.Cursor, before: float) -> float:
+def surely_before(cursor: Cursor, before: float) -> float:
     """What is stamped earlier is surely at least as old as the time `before`: each jump that came
     since has made it look older than it is.
     """
@@ -116,7 +115,7 @@ def surely_before(cursor: sqlite3.Cursor, before: float) -> float:
     return before
 
 
-def _take_over(cursor: sqlite3.Cursor, reading: Reading) -> Gap:
+def _take_over(cursor: Cursor, reading: Reading) -> Gap:
     gap = _gap(cursor, reading)
     before = reading.now - gap.ahead
     bound = {"now": before, "longest": LONGEST_PAUSE_SECONDS, "recent": RECENT_SECONDS}
@@ -134,7 +133,7 @@ def _take_over(cursor: sqlite3.Cursor, reading: Reading) -> Gap:
     return gap
 
 
-def _gap(cursor: sqlite3.Cursor, reading: Reading) -> Gap:
+def _gap(cursor: Cursor, reading: Reading) -> Gap:
     if stored := _recalled(cursor, _CLOCKS):
         return Gap.between(Reading(*stored), reading)
     # An older release kept no readings: all that tells are the times of its executions.
@@ -143,7 +142,7 @@ def _gap(cursor: sqlite3.Cursor, reading: Reading) -> Gap:
     return Gap(unknown=max(0.0, passed)) if passed > -STEP_SECONDS else Gap(step=passed)
 
 
-def _note_jump(cursor: sqlite3.Cursor, at: float, seconds: float) -> None:
+def _note_jump(cursor: Cursor, at: float, seconds: float) -> None:
     """What is finished is not moved: it would take too long. So it looks older from now on."""
     if seconds < SHORTEST_JUMP_SECONDS:
         return
@@ -154,7 +153,7 @@ def _note_jump(cursor: sqlite3.Cursor, at: float, seconds: float) -> None:
     cursor.execute(sql.REMEMBER, (*_JUMPS, orjson.dumps(jumps)))
 
 
-def _jumps(cursor: sqlite3.Cursor) -> list[tuple[float, float]]:
+def _jumps(cursor: Cursor) -> list[tuple[float, float]]:
     """At which time all that is older began to look older, and by how many seconds."""
     found: list[tuple[float, float]] | None = _recalled(cursor, _JUMPS)
     return found or []
@@ -164,6 +163,6 @@ def _noted(reading: Reading) -> tuple[str, tuple[Any, ...]]:
     return sql.REMEMBER, (*_CLOCKS, orjson.dumps(list(reading)))
 
 
-def _recalled(cursor: sqlite3.Cursor | sqlite3.Connection, key: tuple[str, str]) -> Any:
+def _recalled(cursor: Cursor | Reader, key: tuple[str, str]) -> Any:
     row = cursor.execute(_RECALL, key).fetchone()
     return orjson.loads(row[0]) if row else None

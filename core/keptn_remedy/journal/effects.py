@@ -1,9 +1,8 @@
-"""What rails count in the SQLite journal: effects, streaks and the pause; and what they admit."""
+"""What rails count in the journal: effects, streaks and the pause; and what they admit."""
 
 from __future__ import annotations
 
 import math
-import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,7 +13,7 @@ from keptn_remedy.journal import rows
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.bounds import Bounds, Counted
 from keptn_remedy.journal.protocol import History
-from keptn_remedy.journal.sqlite_file import SqliteFile
+from keptn_remedy.journal.store import Cursor, Store
 from keptn_remedy.journal.values import Alike, Effect, Execution, Last, Pause
 
 T = TypeVar("T")
@@ -43,7 +42,7 @@ class _Raised:
     error: Exception
 
 
-class SqliteEffects(SqliteFile):
+class SqlEffects(Store):
     """The part of the journal that keeps effects, and the pause."""
 
     _admitted_at = 0.0
@@ -59,15 +58,15 @@ class SqliteEffects(SqliteFile):
         effects: Sequence[Effect],
         decide: Callable[[History], T | None],
     ) -> T | None:
-        def admit(cursor: sqlite3.Cursor) -> T | _Raised | None:
+        def admit(cursor: Cursor) -> T | _Raised | None:
             found = cursor.execute(sql.IS_ADMITTED, (execution.handle,)).fetchone()
             if found is None:
                 return _Raised(LookupError(f"the execution {execution.id} is not open"))
             is_admitted, is_asking, is_paused = found
             if is_admitted:
                 return None
-            history = SqliteHistory(cursor, self._bounds, is_paused=is_paused)
-            said = _decided(decide, history)
+            history = SqlHistory(cursor, self._bounds, is_paused=is_paused)
+            said = _decided(decide, history, self.trouble)
             if said is None:
                 self._add(cursor, execution, effects)
                 if plan or is_asking:
@@ -80,7 +79,7 @@ class SqliteEffects(SqliteFile):
             raise said.error
         return said
 
-    def _add(self, cursor: sqlite3.Cursor, execution: Execution, effects: Sequence[Effect]) -> None:
+    def _add(self, cursor: Cursor, execution: Execution, effects: Sequence[Effect]) -> None:
         now = self._admitted_at = _just_after(self._admitted_at, self._now())
         for number, effect in enumerate(effects):
             self._bounds.add(effect)
@@ -100,7 +99,7 @@ class SqliteEffects(SqliteFile):
         return rows.pause((by, reason, now))
 
     async def resume(self) -> Pause | None:
-        def resume(cursor: sqlite3.Cursor) -> Pause | None:
+        def resume(cursor: Cursor) -> Pause | None:
             ended = _paused(cursor)
             cursor.execute(sql.RESUME)
             cursor.execute(sql.GIVE_ORDER)
@@ -113,13 +112,13 @@ class SqliteEffects(SqliteFile):
         return rows.pause(found[0]) if found else None
 
 
-class SqliteHistory:
+class SqlHistory:
     """The past as one transaction sees it, in which there is no pause unless it `is_paused`."""
 
     __slots__ = ("_bounds", "_cursor", "_is_paused", "_newest")
 
     def __init__(
-        self, cursor: sqlite3.Cursor, bounds: Bounds | None = None, *, is_paused: bool = True
+        self, cursor: Cursor, bounds: Bounds | None = None, *, is_paused: bool = True
     ) -> None:
         self._cursor = cursor
         self._is_paused = is_paused
@@ -244,15 +243,17 @@ def _just_after(last: float, now: float) -> float:
     return math.nextafter(last, math.inf) if abs(now - last) < TICK_SECONDS and now <= last else now
 
 
-def _decided(decide: Callable[[History], T | None], history: History) -> T | _Raised | None:
+def _decided(
+    decide: Callable[[History], T | None], history: History, trouble: tuple[type[Exception], ...]
+) -> T | _Raised | None:
     try:
         return decide(history)
-    except sqlite3.Error:
-        raise  # the journal's own trouble
+    except trouble:
+        raise  # the journal's own
     except Exception as error:  # noqa: BLE001  whatever it is, it is raised in the caller
         return _Raised(error)
 
 
-def _paused(cursor: sqlite3.Cursor) -> Pause | None:
+def _paused(cursor: Cursor) -> Pause | None:
     row = cursor.execute(sql.PAUSED).fetchone()
     return rows.pause(row) if row else None

@@ -1,8 +1,7 @@
-"""Executions in the SQLite journal: from their trigger to their outcome, and their records."""
+"""Executions in the journal: from their trigger to their outcome, and their records."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,9 +18,8 @@ from keptn_remedy.journal.ages import surely_before
 from keptn_remedy.journal.claims import Claims
 from keptn_remedy.journal.errors import JournalError, TaskEnded
 from keptn_remedy.journal.frontier import Frontier
-from keptn_remedy.journal.group_commit import Statement, Written
-from keptn_remedy.journal.reports import SqliteReports
-from keptn_remedy.journal.sqlite_file import json_list, owed
+from keptn_remedy.journal.reports import SqlReports
+from keptn_remedy.journal.store import Cursor, Statement, Stored, owed
 from keptn_remedy.journal.undos import ABORTED, FAILED_VERIFICATION, PROBLEM_CLOSED
 from keptn_remedy.journal.values import (
     Begun,
@@ -40,13 +38,15 @@ MOST_NEVER_BEGUN = 1000
 _SCOPE = ("lane", "action", "context", "project", "stage", "service")
 
 
-class SqliteExecutions(SqliteReports):
+class SqlExecutions(SqlReports):
     """The part of the journal that keeps executions."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._claims = Claims[int]()
-        self._frontier = Frontier(self._claims, partial(rows.claimable, find=self._find))
+        self._frontier = Frontier(
+            self._claims, partial(rows.claimable, find=self._find), self._list
+        )
         self._refused_event: str | None = None
         # Perhaps stored as begun by a write that failed, or that nobody waited for any more.
         self._never_begun: dict[str, None] = {}
@@ -54,13 +54,13 @@ class SqliteExecutions(SqliteReports):
     async def accept(self, trigger: ActionTriggered, action: str) -> Execution | None:
         now = self._now()
         with self._claims.awaiting(lane(trigger)):
-            written = await self._store(trigger, (sql.ACCEPT, _accepted(trigger, action, now)))
-        if not written.rows:
+            seq = (await self._store(trigger, _accepted(trigger, action, now))).execution
+        if not seq:
             return None
         trigger.put_away(self._find)
         # A look may have been quicker: then the execution is its to start.
-        is_claimed = self._claims.take_alone(lane(trigger), written.last_row)
-        return Execution(written.last_row, trigger, action, accepted_at=now, is_claimed=is_claimed)
+        is_claimed = self._claims.take_alone(lane(trigger), seq)
+        return Execution(seq, trigger, action, accepted_at=now, is_claimed=is_claimed)
 
     async def accept_and_begin(
         self, trigger: ActionTriggered, action: str, started: Report
@@ -72,12 +72,8 @@ class SqliteExecutions(SqliteReports):
             return Begun(waiting, None) if waiting else None
         now, seq = self._now(), 0
         try:
-            written = await self._store(
-                trigger,
-                (sql.ACCEPT_BEGUN, _accepted(trigger, action, now)),
-                (sql.OWE_IF_CHANGED, owed(started, now)),
-            )
-            seq = written.first_row if written.rows else 0
+            accepted = _accepted(trigger, action, now)
+            seq, report = await self._store(trigger, accepted, owed(started, now))
         except BaseException:
             self._note_never_begun(trigger.id)
             raise
@@ -91,11 +87,16 @@ class SqliteExecutions(SqliteReports):
         trigger.put_away(self._find)
         self._never_begun.pop(trigger.id, None)
         execution = Execution(seq, trigger, action, accepted_at=now, is_claimed=True, is_begun=True)
-        return Begun(execution, self._claimed_report(written.last_row, started, now, action))
+        return Begun(execution, self._claimed_report(report, started, now, action))
 
-    async def _store(self, trigger: ActionTriggered, *statements: Statement) -> Written:
+    async def _store(
+        self,
+        trigger: ActionTriggered,
+        accepted: dict[str, Any],
+        started: dict[str, Any] | None = None,
+    ) -> Stored:
         try:
-            return await self._write(*statements)
+            return await self._insert(accepted, started)
         except JournalError as error:
             self._unacceptable, self._refused_event = str(error), trigger.id
             self._frontier.doubt()  # it may be on disk all the same
@@ -107,7 +108,7 @@ class SqliteExecutions(SqliteReports):
         event = {**dict.fromkeys(_SCOPE, ""), "id": event_id, "now": now, "event": b"{}"}
         report = {"execution": event_id, "kind": "started", "event": b"{}", "now": now}
         try:
-            await self._writer.rehearse((sql.ACCEPT, event), (sql.OWE, report))
+            await self._rehearse((sql.ACCEPT, event), (sql.OWE, report))
         except JournalError as error:
             self._unacceptable = str(error)
             raise
@@ -155,15 +156,11 @@ class SqliteExecutions(SqliteReports):
         self, execution: Execution, started: Report | None, *, runs: int
     ) -> Unsent | None:
         now = self._now()
-        begin = sql.BEGIN, {"now": now, "runs": runs, "seq": execution.handle}
-        if started is None:
-            await self._write(begin)
+        begin = {"now": now, "runs": runs, "seq": execution.handle}
+        row = await self._mark_begun(begin, owed(started, now) if started else None)
+        if started is None or not row:
             return None
-        owe = sql.OWE_STARTED, {**owed(started, now), "seq": execution.handle}
-        written = await self._write(owe, begin)
-        if not written.rows:
-            return None
-        return self._claimed_report(written.last_row, started, now, execution.action)
+        return self._claimed_report(row, started, now, execution.action)
 
     async def keep_failure(self, execution: Execution, failure: Outcome) -> None:
         await self._write(
@@ -178,19 +175,19 @@ class SqliteExecutions(SqliteReports):
     ) -> list[Unsent]:
         now = self._now()
         end = {"now": now, "attempts": attempts, "seq": execution.handle, **_ended_as(ending)}
-        owe: list[Statement] = [(sql.OWE_IF_CHANGED, owed(report, now)) for report in reports]
+        owe = [owed(report, now) for report in reports]
+        last = _consequences(execution, ending, now)
         is_refused = execution.id in self._refused
         if is_refused:
-            owe.append((sql.PARK_AFTER_STARTED, (execution.id,)))
-        last = _consequences(execution, ending, now)
-        written = await self._write((sql.FINISH, end), *owe, *last)
-        if not written.rows:
+            last.insert(0, (sql.PARK_AFTER_STARTED, (execution.id,)))
+        handles = await self._mark_finished(end, owe, last)
+        if handles is None:
             await self._check_not_aborted(execution)
         self._refused.discard(execution.id)
         self._frontier.drop(execution.handle, is_open=False)
-        if not written.rows or is_refused:
+        if handles is None or is_refused:
             return []  # what isn't parked is claimed at the next look
-        return self._claimed_reports(reports, written.last_row, now, execution.action)
+        return self._claimed_reports(reports, handles, now, execution.action)
 
     async def _check_not_aborted(self, execution: Execution) -> None:
         for (reason,) in await self._rows(sql.NOTED_ABORT, (execution.handle,)):
@@ -201,12 +198,18 @@ class SqliteExecutions(SqliteReports):
     ) -> list[Unsent]:
         now = self._now()
         bound = {**_accepted(trigger, action, now), **_outcome(outcome)}
-        written = await self._write(
-            (sql.FINISH_LOST, bound), (sql.OWE_IF_CHANGED, owed(report, now))
-        )
-        if not written.rows:
-            return []
-        return self._claimed_reports([report], written.last_row, now, action)
+        handles = await self._owe_if_changed((sql.FINISH_LOST, bound), [report], now)
+        return self._claimed_reports([report], handles, now, action)
+
+    async def _owe_if_changed(
+        self, change: Statement, reports: Sequence[Report], now: float
+    ) -> list[int]:
+        def owe(cursor: Cursor) -> list[int]:
+            if not cursor.execute(*change).rowcount:
+                return []
+            return [cursor.execute(sql.OWE, owed(r, now)).lastrowid or 0 for r in reports]
+
+        return await self._run(owe)
 
     async def planned(self) -> list[Execution]:
         return await self._executions(sql.PLANNED, ())
@@ -221,28 +224,25 @@ class SqliteExecutions(SqliteReports):
         return [rows.open_task(row) for row in await self._rows(sql.OPEN_TASKS, (before,))]
 
     async def closed_as_aborted(self, ids: Collection[str]) -> list[ClosedTask]:
-        return rows.closed_tasks(await self._rows(sql.CLOSED_AS_ABORTED, (json_list(ids),)))
+        return rows.closed_tasks(await self._rows(sql.CLOSED_AS_ABORTED, (self._list(ids),)))
 
     async def answer_aborted(
         self, closed: ClosedTask, outcome: Outcome, reports: Sequence[Report]
     ) -> list[Unsent]:
         now = self._now()
         end = {**_outcome(outcome), "id": closed.trigger.id, "now": now}
-        owe = [(sql.OWE_IF_CHANGED, owed(report, now)) for report in reports]
-        written = await self._write((sql.ANSWER_ABORTED, end), *owe)
-        if not written.rows:
-            return []
-        return self._claimed_reports(reports, written.last_row, now, closed.action)
+        handles = await self._owe_if_changed((sql.ANSWER_ABORTED, end), reports, now)
+        return self._claimed_reports(reports, handles, now, closed.action)
 
     async def note_listed(self, ids: Collection[str]) -> None:
-        await self._write((sql.NOTE_LISTED, (json_list(ids),)))
+        await self._write((sql.NOTE_LISTED, (self._list(ids),)))
 
     async def note_abort(self, execution_id: str, reason: str) -> bool:
         written = await self._write((sql.NOTE_ABORT, (reason, execution_id)))
         return bool(written.rows)
 
     async def known(self, ids: Collection[str]) -> set[str]:
-        return {row[0] for row in await self._rows(sql.KNOWN, (json_list(ids),))}
+        return {row[0] for row in await self._rows(sql.KNOWN, (self._list(ids),))}
 
     async def trigger(self, execution_id: str) -> ActionTriggered | None:
         for (event,) in await self._rows(sql.TRIGGER, (execution_id,)):
@@ -255,11 +255,11 @@ class SqliteExecutions(SqliteReports):
         return None
 
     async def prune(self, before: float, limit: int) -> int:
-        def prune(cursor: sqlite3.Cursor) -> int:
+        def prune(cursor: Cursor) -> int:
             surely = surely_before(cursor, before)
             found = [row[0] for row in cursor.execute(sql.PRUNABLE, (surely, limit))]
             for statement in sql.PRUNE:
-                cursor.execute(statement, (json_list(found),))
+                cursor.execute(statement, (self._list(found),))
             cursor.execute(sql.PRUNE_PARKED, (surely,))
             return len(found)
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.claims import Claims
-from keptn_remedy.journal.sqlite_file import json_list
+from keptn_remedy.journal.store import Reader
 from keptn_remedy.journal.values import Claimed, Execution
 
 # What one look reads: rows from the frontier on, and lanes behind it.
 MOST_ROWS, MOST_LANES = 1000, 1000
 Claimable = list[tuple[str, int, Execution | None]]
+BoundList = Callable[[Collection[str] | Collection[int]], Any]
 ToClaimable = Callable[[Iterable[Sequence[Any]]], Claimable]
 
 
@@ -43,21 +43,22 @@ class Look:
     claims: Claims[int]
     busy: set[str]
     claimable: ToClaimable
+    bound_list: BoundList
 
-    def read(self, reader: sqlite3.Connection) -> Found:
+    def read(self, reader: Reader) -> Found:
         """Read at most so many rows and lanes, however many executions are open."""
         heads: dict[int, str] = {}
         followed: set[str] = set()
         lanes = set(self.lanes)
         if self.is_first:
             lanes.update(lane for (lane,) in reader.execute(sql.PLANNED_LANES))
-        for lane, head, second in reader.execute(sql.HEADS, (json_list(lanes),)):
+        for lane, head, second in reader.execute(sql.HEADS, (self.bound_list(lanes),)):
             if head is not None and head not in self.claims.held:
                 heads[head] = lane
             if second is not None:
                 followed.add(lane)
         upto, is_end = self._read_on(reader, lanes, heads, followed)
-        bound = {"heads": json_list(heads), "limit": self.limit}
+        bound = {"heads": self.bound_list(heads), "limit": self.limit}
         claimable = self.claimable(reader.execute(sql.CLAIMABLE, bound))
         for _, seq, _ in claimable:
             del heads[seq]
@@ -65,7 +66,7 @@ class Look:
 
     def _read_on(
         self,
-        reader: sqlite3.Connection,
+        reader: Reader,
         lanes: set[str],
         heads: dict[int, str],
         followed: set[str],
@@ -96,10 +97,13 @@ class Frontier:
     what waits. Used on the event loop.
     """
 
-    def __init__(self, claims: Claims[int], claimable: ToClaimable) -> None:
-        """`claimable` makes executions of rows, each with its lane and seq."""
+    def __init__(self, claims: Claims[int], claimable: ToClaimable, bound_list: BoundList) -> None:
+        """`claimable` makes executions of rows, each with its lane and seq; `bound_list` makes what
+        a statement binds of a list.
+        """
         self._claims = claims
         self._claimable = claimable
+        self._bound_list = bound_list
         self._upto = 0
         self._free: dict[str, None] = {}
         self._followed: set[str] = set()
@@ -131,7 +135,8 @@ class Frontier:
             del self._free[lane]
         busy = self._claims.groups | self._free.keys()
         claims, claimable = self._claims, self._claimable
-        return Look(self._upto, lanes, self._is_first, limit, claims, busy, claimable)
+        made = claims, busy, claimable, self._bound_list
+        return Look(self._upto, lanes, self._is_first, limit, *made)
 
     def give_back(self, look: Look) -> None:
         """The look failed."""

@@ -4,31 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread
 from time import perf_counter, sleep
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from keptn_remedy.journal.errors import JournalError
+from keptn_remedy.journal.store import Statement, Written
 
-Statement = tuple[str, Sequence[Any] | Mapping[str, Any]]
 T = TypeVar("T")
 MAX_BATCH = 1000
 PACE_SECONDS, LOOK_SECONDS = 0.004, 0.0005
 ENOUGH = 32
-
-
-class Written(NamedTuple):
-    """The rows that a change's first statement touched, the row that it inserted, and the last row
-    that the change inserted.
-    """
-
-    rows: int
-    first_row: int
-    last_row: int
 
 
 _NOTHING = Written(0, 0, 0)

@@ -1,12 +1,12 @@
-"""Which orders of people the service has heard, in the SQLite journal."""
+"""Which orders of people the service has heard, in the journal."""
 
 from __future__ import annotations
 
 from keptn_remedy.journal import statements as sql
-from keptn_remedy.journal.sqlite_file import SqliteFile
+from keptn_remedy.journal.store import Store
 
 
-class SqliteHearing(SqliteFile):
+class SqlHearing(Store):
     """The part of the journal that counts orders."""
 
     async def orders_given(self) -> int:

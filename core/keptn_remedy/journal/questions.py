@@ -1,15 +1,14 @@
-"""Questions to people, and their verdicts, in the SQLite journal."""
+"""Questions to people, and their verdicts, in the journal."""
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import replace
 
 import orjson
 
 from keptn_remedy.journal import rows
 from keptn_remedy.journal import statements as sql
-from keptn_remedy.journal.sqlite_file import SqliteFile
+from keptn_remedy.journal.store import Cursor, Store
 from keptn_remedy.journal.values import Execution, Question, State, Verdict
 
 # Times that went through text are not exact.
@@ -17,7 +16,7 @@ SAME_SECONDS = 0.001
 _BY_SILENCE: dict[str, Verdict] = {"approve": "approved", "deny": "denied"}
 
 
-class SqliteQuestions(SqliteFile):
+class SqlQuestions(Store):
     """The part of the journal that keeps questions."""
 
     async def ask(self, execution: Execution, question: Question) -> None:
@@ -32,7 +31,7 @@ class SqliteQuestions(SqliteFile):
         *,
         asked_at: float | None = None,
     ) -> str | None:
-        def answer(cursor: sqlite3.Cursor) -> str | None:
+        def answer(cursor: Cursor) -> str | None:
             row = cursor.execute(sql.ASKED, (execution_id,)).fetchone()
             if row is None:
                 return "there is no such execution"
@@ -53,7 +52,7 @@ class SqliteQuestions(SqliteFile):
         return await self._run(answer)
 
     async def close_question(self, execution: Execution) -> Question | None:
-        def close(cursor: sqlite3.Cursor) -> Question | None:
+        def close(cursor: Cursor) -> Question | None:
             row = cursor.execute(sql.ASKED, (execution.id,)).fetchone()
             question = rows.question_of(row[2]) if row else None
             if question is None or question.verdict:

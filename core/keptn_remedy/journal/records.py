@@ -1,13 +1,12 @@
-"""Reading the SQLite journal for people: records, what changed among them, and the backlog."""
+"""Reading the journal for people: records, what changed among them, and the backlog."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Collection, Iterable
 
 from keptn_remedy.journal import rows
 from keptn_remedy.journal import statements as sql
-from keptn_remedy.journal.sqlite_file import SqliteFile, json_list
+from keptn_remedy.journal.store import Reader, Store
 from keptn_remedy.journal.values import (
     Backlog,
     Cursor,
@@ -22,7 +21,7 @@ from keptn_remedy.journal.values import (
 _START = Since(0, "", {})
 
 
-class SqliteRecords(SqliteFile):
+class SqlRecords(Store):
     """The part of the journal that is read for people."""
 
     async def records(
@@ -41,7 +40,7 @@ class SqliteRecords(SqliteFile):
         return await self._read(lambda reader: [*map(rows.record, reader.execute(look, bound))])
 
     async def asking(self, records: Collection[Record]) -> frozenset[str]:
-        which = json_list([record.cursor for record in records])
+        which = self._list([record.cursor for record in records])
         return frozenset(row[0] for row in await self._rows(sql.ASKING_OF, (which,)))
 
     async def records_after(self, after: Cursor | None, limit: int) -> list[Record]:
@@ -50,7 +49,7 @@ class SqliteRecords(SqliteFile):
         ]
 
     async def record(self, execution_id: str) -> WholeRecord | None:
-        def read(reader: sqlite3.Connection) -> WholeRecord | None:
+        def read(reader: Reader) -> WholeRecord | None:
             row = reader.execute(sql.WHOLE, (execution_id,)).fetchone()
             if row is None:
                 return None
@@ -63,18 +62,34 @@ class SqliteRecords(SqliteFile):
     async def changes(
         self, after: Since | None, limit: int, *, from_start: bool = False
     ) -> tuple[list[Record], Since]:
-        def read(reader: sqlite3.Connection) -> tuple[list[Record], Since]:
+        def read(reader: Reader) -> tuple[list[Record], Since]:
             if after is None and not from_start:
                 return [], _now(reader)
-            return _changed(reader, after or _START, limit)
+            return self._changed(reader, after or _START, limit)
 
         return await self._read_at_once(read)
+
+    def _changed(self, reader: Reader, since: Since, limit: int) -> tuple[list[Record], Since]:
+        since = _still_known(reader, since)
+        newest, newest_id = since.newest, since.newest_id
+        states: dict[int, State] = dict(reader.execute(sql.STATES, (newest,)))
+        known = dict(since.open)
+        moved = sorted(seq for seq in known if states.get(seq, "finished") != known[seq])[:limit]
+        found = [rows.record(row) for row in reader.execute(sql.RECORDS_OF, (self._list(moved),))]
+        for seq in moved:
+            del known[seq]  # what was pruned meanwhile is not looked for any more
+        look = reader.execute(sql.RECORDS_AFTER, (newest, limit - len(moved)))
+        new = [rows.record(row) for row in look]
+        if new:
+            newest, newest_id = new[-1].cursor, new[-1].id
+        known |= _open(found + new)
+        return found + new, Since(newest, newest_id, known)
 
     async def next_in_lanes(self) -> list[Execution]:
         return await self._executions(sql.NEXT_IN_LANES, ())
 
     async def told(self, ids: Collection[str]) -> list[Record]:
-        return [rows.record(row) for row in await self._rows(sql.TOLD, (json_list(ids),))]
+        return [rows.record(row) for row in await self._rows(sql.TOLD, (self._list(ids),))]
 
     async def owed_reports(self, limit: int) -> list[OwedReport]:
         return [rows.owed_report(row) for row in await self._rows(sql.OWED_REPORTS, (limit,))]
@@ -86,29 +101,12 @@ class SqliteRecords(SqliteFile):
         return Backlog(*counts, *ages)
 
 
-def _now(reader: sqlite3.Connection) -> Since:
+def _now(reader: Reader) -> Since:
     newest, newest_id = reader.execute(sql.NEWEST).fetchone() or (0, "")
     return Since(newest, newest_id, dict(reader.execute(sql.STATES, (newest,))))
 
 
-def _changed(reader: sqlite3.Connection, since: Since, limit: int) -> tuple[list[Record], Since]:
-    since = _still_known(reader, since)
-    newest, newest_id = since.newest, since.newest_id
-    states: dict[int, State] = dict(reader.execute(sql.STATES, (newest,)))
-    known = dict(since.open)
-    moved = sorted(seq for seq in known if states.get(seq, "finished") != known[seq])[:limit]
-    found = [rows.record(row) for row in reader.execute(sql.RECORDS_OF, (json_list(moved),))]
-    for seq in moved:
-        del known[seq]  # what was pruned meanwhile is not looked for any more
-    look = reader.execute(sql.RECORDS_AFTER, (newest, limit - len(moved)))
-    new = [rows.record(row) for row in look]
-    if new:
-        newest, newest_id = new[-1].cursor, new[-1].id
-    known |= _open(found + new)
-    return found + new, Since(newest, newest_id, known)
-
-
-def _still_known(reader: sqlite3.Connection, since: Since) -> Since:
+def _still_known(reader: Reader, since: Since) -> Since:
     """Once the last one that was seen is gone, as it was pruned or the journal replaced, all count
     as new that are left.
     """

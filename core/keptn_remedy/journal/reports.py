@@ -1,8 +1,7 @@
-"""Reports to Keptn in the SQLite journal, until they are acknowledged."""
+"""Reports to Keptn in the journal, until they are acknowledged."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -12,15 +11,14 @@ from keptn_remedy.journal import rows
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.claims import Claims
 from keptn_remedy.journal.errors import JournalError
-from keptn_remedy.journal.group_commit import Statement
-from keptn_remedy.journal.sqlite_file import SqliteFile, json_list, owed
+from keptn_remedy.journal.store import Cursor, Reader, Statement, Store, owed
 from keptn_remedy.journal.values import Claimed, Record, Unsent, chain
 
 # How many may be stored while the journal is asked, without anything counting as left there.
 STRANGERS = 100
 
 
-class SqliteReports(SqliteFile):
+class SqlReports(Store):
     """The part of the journal that keeps reports."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -30,11 +28,11 @@ class SqliteReports(SqliteFile):
         self._in_hand = Claims[int]()
 
     async def claim_reports(self, limit: int) -> Claimed[Unsent]:
-        held, groups = json_list(self._in_hand.held), json_list(self._in_hand.groups)
+        held, groups = self._list(self._in_hand.held), self._list(self._in_hand.groups)
         look = {"held": held, "busy": groups, "now": self._now()}
         most = limit + STRANGERS
 
-        def read(reader: sqlite3.Connection) -> tuple[list[Unsent], float | None, list[int]]:
+        def read(reader: Reader) -> tuple[list[Unsent], float | None, list[int]]:
             unclaimed = self._in_hand.missing(reader.execute(sql.UNSENT), most)
             if not unclaimed:
                 return [], None, unclaimed
@@ -54,10 +52,7 @@ class SqliteReports(SqliteFile):
 
     async def forget(self, delivered: Sequence[Unsent]) -> None:
         finished = [u.report.execution or "" for u in delivered if u.report.kind == "finished"]
-        await self._write(
-            (sql.FORGET, (json_list([unsent.handle for unsent in delivered]),)),
-            (sql.REPORTED, (self._now(), json_list(finished))),
-        )
+        await self._mark_told([u.handle for u in delivered], finished, self._now())
         for unsent in delivered:
             self.release_report(unsent)
 
@@ -97,11 +92,11 @@ class SqliteReports(SqliteFile):
         return self._claimed_report(written.last_row, log_entry, now) if log_entry else None
 
     async def resend(self, execution_id: str | None = None) -> list[int]:
-        def resend(cursor: sqlite3.Cursor) -> list[int]:
+        def resend(cursor: Cursor) -> list[int]:
             parked = cursor.execute(sql.PARKED, {"execution": execution_id})
             found = [row[0] for row in parked]
             if found:
-                cursor.execute(sql.RESEND, (self._now(), json_list(found)))
+                cursor.execute(sql.RESEND, (self._now(), self._list(found)))
                 cursor.execute(sql.GIVE_ORDER)
             return found
 
@@ -115,15 +110,14 @@ class SqliteReports(SqliteFile):
     async def owe_again(self, record: Record, reports: Sequence[Report]) -> list[Unsent]:
         now = self._now()
 
-        def owe(cursor: sqlite3.Cursor) -> list[int]:
+        def owe(cursor: Cursor) -> list[int]:
             told = cursor.execute(sql.IS_TOLD, {"id": record.id, "state": record.state})
             if told.fetchone() is None:
                 return []
             return [cursor.execute(sql.OWE, owed(r, now)).lastrowid or 0 for r in reports]
 
         handles = await self._run(owe)
-        stored = zip(handles, reports, strict=False)
-        return [self._claimed_report(handle, r, now, record.action) for handle, r in stored]
+        return self._claimed_reports(reports, handles, now, record.action)
 
     async def recover(self, grace: float) -> None:
         # The last process was gone when the lock was taken: what it sent left before that.
@@ -132,11 +126,10 @@ class SqliteReports(SqliteFile):
         self._refused = {row[0] for row in await self._rows(sql.REFUSED, ())}
 
     def _claimed_reports(
-        self, reports: Sequence[Report], last: int, now: float, action: str
+        self, reports: Sequence[Report], handles: Sequence[int], now: float, action: str
     ) -> list[Unsent]:
-        """The reports as stored in one go; `last` is the last one's row."""
-        handles = range(last - len(reports) + 1, last + 1)
-        stored = zip(handles, reports, strict=True)
+        """The reports as they were stored; none where they were not."""
+        stored = zip(handles, reports, strict=False)
         return [self._claimed_report(handle, report, now, action) for handle, report in stored]
 
     def _claimed_report(

@@ -13,27 +13,29 @@ import orjson
 
 from keptn_remedy.action import JSON
 from keptn_remedy.journal import statements as sql
-from keptn_remedy.journal.ages import SqliteAges
-from keptn_remedy.journal.effects import SqliteEffects
+from keptn_remedy.journal.ages import SqlAges
+from keptn_remedy.journal.effects import SqlEffects
 from keptn_remedy.journal.errors import JournalUnusable
-from keptn_remedy.journal.executions import SqliteExecutions
-from keptn_remedy.journal.hearing import SqliteHearing
+from keptn_remedy.journal.executions import SqlExecutions
+from keptn_remedy.journal.hearing import SqlHearing
 from keptn_remedy.journal.lock import Lock, connect, existing
 from keptn_remedy.journal.protocol import Journal, Records
-from keptn_remedy.journal.questions import SqliteQuestions
-from keptn_remedy.journal.records import SqliteRecords
+from keptn_remedy.journal.questions import SqlQuestions
+from keptn_remedy.journal.records import SqlRecords
 from keptn_remedy.journal.schema import migrate, require_this_version
-from keptn_remedy.journal.undos import SqliteUndos
+from keptn_remedy.journal.sqlite_file import SqliteFile
+from keptn_remedy.journal.undos import SqlUndos
 
 
 class SqliteJournal(
-    SqliteExecutions,
-    SqliteEffects,
-    SqliteQuestions,
-    SqliteHearing,
-    SqliteUndos,
-    SqliteRecords,
-    SqliteAges,
+    SqlExecutions,
+    SqlEffects,
+    SqlQuestions,
+    SqlHearing,
+    SqlUndos,
+    SqlRecords,
+    SqlAges,
+    SqliteFile,
 ):
     """The journal of one service process: `open` for serving, `beside` for a word to a service that
     may be running, `read_only` for looking.

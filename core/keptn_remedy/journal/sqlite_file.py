@@ -13,19 +13,21 @@ from typing import Any, TypeVar
 
 import orjson
 
-from keptn_remedy.events import Report
 from keptn_remedy.journal import rows
+from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.errors import JournalError, in_words
-from keptn_remedy.journal.group_commit import GroupCommit, Statement, Written
+from keptn_remedy.journal.group_commit import GroupCommit
 from keptn_remedy.journal.lock import Lock, connect
-from keptn_remedy.journal.statements import TRIGGER
+from keptn_remedy.journal.store import Bound, Cursor, Reader, Statement, Store, Stored, Written
 from keptn_remedy.journal.values import Execution
 
 T = TypeVar("T")
 
 
-class SqliteFile:
+class SqliteFile(Store):
     """One file: a connection for reading, and once it was opened for serving, one for writing."""
+
+    trouble = (sqlite3.Error,)
 
     def __init__(
         self,
@@ -34,18 +36,14 @@ class SqliteFile:
         now: Callable[[], float] = time.time,
         on_commit: Callable[[float, int], None] = lambda seconds, changes: None,
     ) -> None:
+        super().__init__()
         self._path = path
         self._lock: Lock | None = None
-        # When this process became the only one that serves from the file.
-        self._locked_at: float | None = None
         self._now = now
         self._on_commit = on_commit
         self._reading = ThreadPoolExecutor(1, "journal-reader")
         self._reader: sqlite3.Connection | None = None
         self._writing: GroupCommit | None = None
-        self._find = self._event  # one object for all triggers
-        # Why the next event could not be stored.
-        self._unacceptable: str | None = None
 
     @property
     def failure(self) -> str | None:
@@ -85,8 +83,49 @@ class SqliteFile:
     def _write(self, *statements: Statement) -> asyncio.Future[Written]:
         return self._writer.write(*statements)
 
-    def _run(self, work: Callable[[sqlite3.Cursor], T]) -> asyncio.Future[T]:
+    def _run(self, work: Callable[[Cursor], T]) -> asyncio.Future[T]:
         return self._writer.run(work)
+
+    def _rehearse(self, *statements: Statement) -> asyncio.Future[Written]:
+        return self._writer.rehearse(*statements)
+
+    async def _insert(
+        self, accepted: Mapping[str, Any], started: Mapping[str, Any] | None
+    ) -> Stored:
+        if started is None:
+            written = await self._write((sql.ACCEPT, accepted))
+        else:
+            owe = sql.OWE_IF_CHANGED, started
+            written = await self._write((sql.ACCEPT_BEGUN, accepted), owe)
+        return Stored(written.first_row, written.last_row) if written.rows else Stored()
+
+    async def _mark_begun(self, begin: Mapping[str, Any], started: Mapping[str, Any] | None) -> int:
+        if started is None:
+            await self._write((sql.BEGIN, begin))
+            return 0
+        owe = sql.OWE_STARTED, {**started, "seq": begin["seq"]}
+        written = await self._write(owe, (sql.BEGIN, begin))
+        return written.last_row if written.rows else 0
+
+    async def _mark_finished(
+        self,
+        end: Mapping[str, Any],
+        reports: Sequence[Mapping[str, Any]],
+        consequences: Sequence[Statement],
+    ) -> list[int] | None:
+        owe = [(sql.OWE_IF_CHANGED, report) for report in reports]
+        written = await self._write((sql.FINISH, end), *owe, *consequences)
+        last = written.last_row
+        return [*range(last - len(reports) + 1, last + 1)] if written.rows else None
+
+    async def _mark_told(self, reports: Sequence[int], finished: Sequence[str], now: float) -> None:
+        await self._write(
+            (sql.FORGET, (json_list(reports),)), (sql.REPORTED, (now, json_list(finished)))
+        )
+
+    @staticmethod
+    def _list(values: Collection[str] | Collection[int]) -> str:
+        return json_list(values)
 
     def _connect(self) -> sqlite3.Connection:
         """A connection for writing: each commit survives a power cut (synchronous=FULL)."""
@@ -97,33 +136,24 @@ class SqliteFile:
         connection.execute("PRAGMA journal_size_limit = 67108864")
         return connection
 
-    async def _rows(self, look: str, bound: Sequence[Any] | Mapping[str, Any]) -> list[Any]:
-        return await self._read(lambda reader: reader.execute(look, bound).fetchall())
-
-    async def _executions(
-        self, look: str, bound: Sequence[Any] | Mapping[str, Any]
-    ) -> list[Execution]:
-        """The executions of these rows, without their bodies."""
-
-        def read(reader: sqlite3.Connection) -> list[Execution]:
+    async def _executions(self, look: str, bound: Bound) -> list[Execution]:
+        def read(reader: Reader) -> list[Execution]:
             return rows.executions(reader.execute(look, bound), self._find)
 
         return await self._read(read)
 
     def _event(self, execution_id: str) -> bytes:
-        """The event of an execution. It has a connection of its own, since it is asked for in the
-        middle of an action's code, in whatever thread that is.
-        """
+        # A connection of its own: it is asked for in the middle of an action's code.
         try:
             with closing(connect(self._path, "ro")) as connection:
-                found = connection.execute(TRIGGER, (execution_id,)).fetchone()
+                found = connection.execute(sql.TRIGGER, (execution_id,)).fetchone()
         except sqlite3.Error as error:
             raise JournalError(f"the event can't be read: {error}") from error
         if found is None:
             raise JournalError("the event is not in the journal any more")
         return bytes(found[0])
 
-    async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
+    async def _read(self, read: Callable[[Reader], T]) -> T:
         def attempt() -> T:
             try:
                 if self._reader is None:
@@ -136,10 +166,8 @@ class SqliteFile:
 
         return await asyncio.get_running_loop().run_in_executor(self._reading, attempt)
 
-    async def _read_at_once(self, read: Callable[[sqlite3.Connection], T]) -> T:
-        """As `_read`, with all that is read from one moment."""
-
-        def read_in_transaction(reader: sqlite3.Connection) -> T:
+    async def _read_at_once(self, read: Callable[[Reader], T]) -> T:
+        def read_in_transaction(reader: Reader) -> T:
             reader.execute("BEGIN")
             try:
                 return read(reader)
@@ -153,16 +181,6 @@ class SqliteFile:
             with suppress(sqlite3.Error):
                 self._reader.close()
             self._reader = None
-
-
-def owed(report: Report, now: float) -> dict[str, Any]:
-    """What a statement that stores a report binds."""
-    return {
-        "execution": report.execution,
-        "kind": report.kind,
-        "event": report.body,
-        "now": now,
-    }
 
 
 def json_list(values: Collection[str] | Collection[int]) -> str:

@@ -1,15 +1,14 @@
-"""Undos of finished executions in the SQLite journal."""
+"""Undos of finished executions in the journal."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 from keptn_remedy.journal import rows
 from keptn_remedy.journal import statements as sql
-from keptn_remedy.journal.sqlite_file import SqliteFile
+from keptn_remedy.journal.store import Cursor, Store
 from keptn_remedy.journal.values import DueUndo, Undo
 
 PROBLEM_CLOSED = "problem closed"
@@ -18,7 +17,7 @@ FAILED_VERIFICATION = "failed verification"
 ABORTED = "aborted"
 
 
-class SqliteUndos(SqliteFile):
+class SqlUndos(Store):
     """The part of the journal that keeps undos."""
 
     async def want_undo(
@@ -26,7 +25,7 @@ class SqliteUndos(SqliteFile):
     ) -> str | None:
         now = self._now()
 
-        def want(cursor: sqlite3.Cursor) -> str | None:
+        def want(cursor: Cursor) -> str | None:
             row = cursor.execute(sql.UNDOABLE, (execution_id,)).fetchone()
             if why_not := _not_undoable(row):
                 return why_not
@@ -38,7 +37,7 @@ class SqliteUndos(SqliteFile):
         return await self._run(want)
 
     async def problem_closed(self, context: str) -> int:
-        def close(cursor: sqlite3.Cursor) -> int:
+        def close(cursor: Cursor) -> int:
             wanted = {"cause": PROBLEM_CLOSED, "now": self._now(), "context": context}
             armed = cursor.execute(sql.CLOSE_ARMED, wanted).rowcount
             return armed + cursor.execute(sql.CLOSE_OPEN, (context,)).rowcount

@@ -20,8 +20,8 @@ from keptn_remedy.engine.slots import Slots
 from keptn_remedy.engine.waiting_room import WaitingRoom
 from keptn_remedy.events import Replies
 from keptn_remedy.journal import Ending, Execution, JournalError, Unsent
-from keptn_remedy.journal.group_commit import Statement, Written
 from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.journal.store import Statement, Written
 from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.testing import triggered
 from tests.clocks import ShiftedClock

@@ -14,8 +14,8 @@ import pytest
 
 from keptn_remedy.events import ActionTriggered
 from keptn_remedy.journal import Claimed, Ending, Execution, JournalError
-from keptn_remedy.journal.group_commit import Statement
 from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.journal.store import Reader, Statement
 from tests.core.journals import (
     DONE,
     PLAN,
@@ -86,7 +86,7 @@ async def test_a_claim_that_comes_while_the_journal_is_read_counts(
     journal.release(execution)
     read = journal._read_at_once
 
-    async def read_late(look: Callable[[sqlite3.Connection], object]) -> object:
+    async def read_late(look: Callable[[Reader], object]) -> object:
         found = await read(look)
         journal._claims.take_alone(execution.lane, execution.handle)
         return found

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 
 import pytest
 
 from keptn_remedy.journal import Ending, Execution, Unsent
 from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.journal.store import Reader
 from tests.core.journals import DONE, REPLIES, SetClock, accepted, reports_of
 
 
@@ -97,7 +97,7 @@ async def test_a_look_that_took_long_finds_nothing_that_was_delivered_meanwhile(
 ) -> None:
     read = journal._read_at_once
 
-    async def read_and_deliver(look: Callable[[sqlite3.Connection], object]) -> object:
+    async def read_and_deliver(look: Callable[[Reader], object]) -> object:
         _, started, finished = await told(journal, clock)
         found = await read(look)
         await journal.forget([started, finished])

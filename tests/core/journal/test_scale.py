@@ -11,7 +11,7 @@ import pytest
 
 from keptn_remedy.journal import Alike
 from keptn_remedy.journal import statements as sql
-from keptn_remedy.journal.effects import SqliteHistory, executions
+from keptn_remedy.journal.effects import SqlHistory, executions
 from keptn_remedy.journal.sqlite import SqliteJournal
 
 ROWS = 200_000
@@ -80,7 +80,7 @@ async def test_a_long_history_costs_no_question_more(path: Path) -> None:
         fill(connection, ROWS)
         steps = Steps(connection)
         recent = float(ROWS - 100)
-        history = SqliteHistory(connection.cursor())
+        history = SqlHistory(connection.cursor())
         of_stage = Alike(project="sockshop", stage="prod")
         questions: dict[str, Callable[[], object]] = {
             "target": lambda: history.count(recent, Alike(target="target 7")),
