@@ -108,25 +108,37 @@ class MissedTriggers:
         if self._reopened:
             await self._reopened.answer(listed.keys())
         await self._compare(listed.keys())
+        held_up: set[tuple[str, str, str]] = set()
         for missed in await self._missed(listed):
             trigger = missed.trigger
-            task = await self._control_plane.task(trigger.project, trigger.context, trigger.id)
-            if task is None:
-                continue
-            if self._is_lost(task):
-                await self._finish_lost(missed)
-            elif self._is_undelivered(task) and not await may_be_queued(
-                self._control_plane, place_of(missed.event)
-            ):
-                await self._accept_late(missed)
+            service = trigger.project, trigger.stage, trigger.service
+            if service not in held_up and not await self._take_up(missed):
+                held_up.add(service)
+
+    async def _take_up(self, missed: _Missed) -> bool:
+        """Whether what was triggered after it in its service may be taken up as well."""
+        trigger = missed.trigger
+        where = trigger.project, trigger.context, trigger.id
+        task = await self._control_plane.task(*where)
+        if task is None:
+            return await self._control_plane.progress(*where) is not None
+        if self._is_lost(task):
+            await self._finish_lost(missed)
+        elif self._is_undelivered(task):
+            if await may_be_queued(self._control_plane, place_of(missed.event)):
+                return False
+            return await self._accept_late(missed)
+        return True
 
     async def _missed(self, listed: Mapping[str, bytes]) -> list[_Missed]:
         """Those that are ours, unknown to the journal and old enough, oldest first."""
         self._ignored &= listed.keys()
         self._young = {id_: since for id_, since in self._young.items() if id_ in listed}
         known = await self._journal.known(listed.keys())
-        unknown = (listed[id_] for id_ in listed.keys() - known - self._ignored)
-        missed = filter(None, map(self._read, unknown))
+        left = known | self._ignored
+        # Keptn lists the newest first (docs/keptn.md#k33), also of those with the same time.
+        oldest_first = (listed[id_] for id_ in reversed(list(listed)) if id_ not in left)
+        missed = filter(None, map(self._read, oldest_first))
         return sorted(missed, key=lambda missed: missed.triggered_at)
 
     def _read(self, body: bytes) -> _Missed | None:
@@ -165,15 +177,17 @@ class MissedTriggers:
     def _is_undelivered(self, task: TaskState) -> bool:
         return self._accept is not None and task.sequence in _RUNNING and not task.events
 
-    async def _accept_late(self, missed: _Missed) -> None:
+    async def _accept_late(self, missed: _Missed) -> bool:
+        """Whether the journal could take it."""
         if self._accept is None:
-            return
+            return True
         receipt = await self._accept(missed.event)
         if receipt.kind == "accepted":
             fields = logs.execution_fields(missed.trigger, missed.entry.name)
             logs.logger().warning("accepted a trigger that was not delivered", **fields)
         elif receipt.kind == "ignored":
             self._ignored.add(missed.trigger.id)
+        return receipt.kind != "unavailable"
 
     async def _finish_lost(self, missed: _Missed) -> None:
         """Store the execution as finished with an error, and report that."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.journal import Ending, Unsent
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.keptn.api import ApiClient
+from keptn_remedy.keptn.control_plane import answers
 from keptn_remedy.keptn.control_plane.over_http import HttpControlPlane
 from keptn_remedy.keptn.missed_triggers import SWEEP_SECONDS, MissedTriggers
 from keptn_remedy.keptn.reopened_tasks import ReopenedTasks
@@ -79,6 +80,7 @@ class Broom:
         self.accepted: list[str] = []
         self.reported: list[Unsent] = []
         self.takes = True
+        self.journal_failures = 0
         self.rules = Rules(None)
         self.journal = journal
         self.clock = clock or Hands()
@@ -105,6 +107,9 @@ class Broom:
 
     async def accept(self, event: Event) -> Receipt:
         self.asked_to_accept.append(event.id)
+        if self.journal_failures:
+            self.journal_failures -= 1
+            return Receipt("unavailable", "the journal can't be written")
         if not self.takes:
             return Receipt("ignored", "a rule leaves it to other providers")
         execution = await self.journal.accept(events.trigger_of(event), "greet")
@@ -460,6 +465,52 @@ async def test_of_two_of_a_service_the_older_is_accepted_first(
     keptn.answer_as("another", "started", older)
     keptn.answer_as("another", "finished", older)
     assert await swept(keptn, journal) == [younger]
+
+
+MIDNIGHT = ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00.000000000Z", "2026-01-01T01:00:00+01:00")
+
+
+async def test_what_was_triggered_at_one_moment_is_accepted_in_its_order(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    noon = keptn.open({**triggered(), "time": "2026-01-01T12:00:00Z"})
+    listed = [keptn.open({**triggered(), "time": time}) for time in MIDNIGHT * 3]
+    assert await swept(keptn, journal) == listed
+    assert noon not in await journal.known([noon])
+
+
+async def test_what_the_journal_did_not_take_is_not_overtaken_in_its_service(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    first, second = (keptn.open({**triggered(), "time": time}) for time in MIDNIGHT[:2])
+    other = keptn.open({**triggered(service="orders"), "time": "2026-01-01T00:00:01Z"})
+    async with sweeping(keptn, journal) as broom:
+        broom.journal_failures = 1
+        await broom.sweep.once()
+        assert broom.accepted == [other]
+        await broom.sweep.once()
+        assert broom.accepted == [other, first, second]
+
+
+class DeafAtFirst(HttpControlPlane):
+    """Gets no answer to its first question about sequences."""
+
+    questions = 0
+
+    async def _sequences(self, query: Mapping[str, str]) -> list[answers.Sequence] | None:
+        self.questions += 1
+        return None if self.questions < 3 else await super()._sequences(query)
+
+
+async def test_what_keptn_says_nothing_of_is_not_overtaken_in_its_service(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    both = [keptn.open({**triggered(), "time": time}) for time in MIDNIGHT[:2]]
+    async with sweeping(keptn, journal, asking=DeafAtFirst) as broom:
+        await broom.sweep.once()
+        assert broom.accepted == []
+        await broom.sweep.once()
+        assert broom.accepted == both
 
 
 async def test_a_paused_sequence_holds_nothing_back(
