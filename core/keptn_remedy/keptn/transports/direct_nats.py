@@ -90,7 +90,7 @@ class DirectNats:
             self._stored.clear()  # it may have been made otherwise
             # Beside a stream that refuses it, plain subscribers may have it.
             doubtful = not isinstance(error, NoStreamResponseError)
-            raise Undelivered(f"the stream: {error!r}", doubtful=doubtful) from None
+            raise Undelivered(f"the stream: {error}", doubtful=doubtful) from None
         except (NatsError, TimeoutError, OSError) as error:
             self._raise_if_denied(report, denials)
             if isinstance(error, TimeoutError):

@@ -64,6 +64,8 @@ class StreamReader:
         self._task: asyncio.Task[None] | None = None
         self._owed = 0
         self._heard_at = 0.0
+        # Meanwhile nobody hears the server.
+        self._waits_for_room = False
         self._end: Exception | None = None
         self._wake = asyncio.Event()
 
@@ -134,7 +136,8 @@ class StreamReader:
                     self._owed += BATCH
                 self._wake.clear()
                 await self._clock.wait(self._wake, SILENCE_SECONDS)
-                if self._clock.monotonic() - self._heard_at > SILENCE_SECONDS:
+                silent_seconds = self._clock.monotonic() - self._heard_at
+                if silent_seconds > SILENCE_SECONDS and not self._waits_for_room:
                     self._end = ConnectionError("the server is silent")
             self._note(self._end)
         finally:
@@ -146,8 +149,12 @@ class StreamReader:
         self._heard_at = self._clock.monotonic()
         if status is None:
             self._owed -= 1
-            await self._take(message)
-            self._heard_at = self._clock.monotonic()  # it may have waited for room
+            self._waits_for_room = True
+            try:
+                await self._take(message)
+            finally:
+                self._waits_for_room = False
+            self._heard_at = self._clock.monotonic()
         elif status in _EXPIRED:
             self._owed -= int((message.headers or {}).get(_UNUSED, self._owed))
         elif status != _HEARTBEAT:

@@ -12,14 +12,20 @@ import orjson
 import pytest
 import pytest_asyncio
 from nats.aio.client import Client
-from nats.js.api import ConsumerConfig, StreamConfig
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js.api import ConsumerConfig, DiscardPolicy, StreamConfig
 
 from keptn_remedy.events import STARTED, TRIGGERED
 from keptn_remedy.keptn.transports import Blocked, Rejected, Undelivered
 from keptn_remedy.keptn.transports.direct_nats import DirectNats
 from keptn_remedy.keptn.transports.nats_client import OrderedClient
+from keptn_remedy.keptn.transports.nats_connection import NatsConnection
+from keptn_remedy.keptn.transports.nats_intake import _size
 from keptn_remedy.testing.nats_proxy import NatsProxy
+from tests.clocks import StandingClock
 from tests.core.keptn.transports.over_nats import QUEUE, Taken, event, report, transport
+from tests.log_lines import captured_logs
 from tests.nats_server import NatsServer
 from tests.waiting import until
 
@@ -274,11 +280,44 @@ async def test_a_stream_that_ceases_to_hold_the_subject_is_asked_again(
     async with transport(nats.url, Taken(), stream="keptn") as ours:
         await ours.send(report())
         await jetstream.update_stream(StreamConfig(name="keptn", subjects=[TRIGGERED]))
-        with pytest.raises(Undelivered):
+        with pytest.raises(Undelivered) as caught:
             await ours.send(report())
+        assert not caught.value.doubtful  # nothing listens there
         await ours.send(report())
         stored = (await jetstream.stream_info("keptn", subjects_filter=">")).state.subjects
         assert stored == {STARTED: 1}
+
+
+async def test_what_a_full_stream_refuses_may_have_reached_others(
+    nats: NatsServer, keptn: Client
+) -> None:
+    full = StreamConfig(
+        name="keptn", subjects=["sh.keptn.>"], max_msgs=1, discard=DiscardPolicy.NEW
+    )
+    await keptn.jetstream().update_stream(full)
+    async with transport(nats.url, Taken(), stream="keptn") as ours:
+        heard = await keptn.subscribe(STARTED)
+        await keptn.flush()
+        await ours.send(report())
+        with pytest.raises(Undelivered, match="maximum messages exceeded") as caught:
+            await ours.send(report())
+        assert caught.value.doubtful
+        await until(lambda: heard.pending_msgs == 2)
+
+
+@pytest.mark.parametrize(
+    "what", ['Publish to "$JS.ACK.keptn.remedy.1.{}"', 'Subscription to "_INBOX.{}"']
+)
+async def test_what_is_denied_under_a_new_name_each_time_is_told_once(what: str) -> None:
+    clock = StandingClock()
+    connection = NatsConnection(dict, clock)
+    with captured_logs() as lines:
+        for number in range(3):
+            denial = f"nats: 'Permissions Violation for {what.format(number)}'".lower()
+            await connection._heed(NatsError(denial))
+            clock.forward(1)
+    assert len(lines.saying("NATS denies a subject")) == 1
+    assert len(connection._denied) == 1
 
 
 # Events
@@ -293,6 +332,37 @@ async def test_an_event_of_1_mb_is_taken(
         name, body = event()
         await keptn.publish(TRIGGERED, body + b" " * (1024**2 - len(body)))
         await until(lambda: taken.ids == [name])
+
+
+async def test_a_reader_that_waits_for_room_does_not_call_the_server_silent(
+    nats: NatsServer, keptn: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{STREAM}._REQUEST", _request(5, 0.02))
+    monkeypatch.setattr(f"{STREAM}.SILENCE_SECONDS", 0.1)
+    monkeypatch.setattr(f"{INTAKE}.MOST_WAITING_BYTES", 0)
+    taken = Taken()
+    with captured_logs() as lines:
+        async with transport(nats.url, taken, stream="keptn") as ours:
+            taken.shut()
+            sent = [event() for _ in range(10)]
+            for _, body in sent:
+                await keptn.publish(TRIGGERED, body)
+            await until(lambda: ours._intake._waiting_bytes > 0)
+            await asyncio.sleep(0.3)  # the server is heard, and what it says waits
+            assert ours.trouble is None
+            taken.open()
+            await until(lambda: taken.ids == [each for each, _ in sent])
+        assert not lines.saying("the stream can't be read")
+    info = await keptn.jetstream().consumer_info("keptn", QUEUE)
+    assert info.num_redelivered == 0
+
+
+def test_headers_take_room_as_the_payload_does() -> None:
+    headers = {"ce-id": "x" * 95, "ce-data": "y" * 893}
+    plain, with_headers = (
+        Msg(OrderedClient(), data=b"12", headers=given) for given in (None, headers)
+    )
+    assert _size(with_headers) - _size(plain) == 1000
 
 
 async def test_a_slow_consumer_is_logged(
