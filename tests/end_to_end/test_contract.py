@@ -150,16 +150,6 @@ async def test_a_duplicate_after_a_restart_is_still_known(journal: Path, road: R
             await until(lambda: _was_answered(service, "duplicate", times=1))
 
 
-async def test_a_trigger_too_large_for_nats_is_taken_from_the_list(
-    journal: Path, road: Road
-) -> None:
-    event = triggered("greet", {}, deployment={"notes": "x" * 1024**2})
-    async with road.keptn("1.4") as keptn:
-        keptn.open(event)
-        async with provider(journal, keptn, Greet):
-            assert (await keptn.task_finished(event["id"])).result == "pass"
-
-
 async def test_the_outcome_of_the_task_before_is_never_inherited(journal: Path, road: Road) -> None:
     async with road.keptn("1.4") as keptn, provider(journal, keptn, Greet) as service:
         event = triggered("greet", {}, result="fail", status="errored", message="of another task")
@@ -398,18 +388,6 @@ async def test_a_failure_is_logged_in_keptn_as_the_setting_says(
             assert entry.data["task"] == "action"
             assert entry.triggeredid == event["id"]
             assert event["id"] in entry.data["message"]
-
-
-@pytest.mark.parametrize("value", [{"errored": "no"}, {"failed": "no"}])
-async def test_a_failure_is_in_keptns_log_once(
-    journal: Path, value: dict[str, str], road: Road
-) -> None:
-    async with road.keptn("1.4") as keptn:
-        async with provider(journal, keptn, Fail) as service:
-            event = triggered("fail", value)
-            await keptn.deliver(event, to=event_url(service))
-            await keptn.task_finished(event["id"])
-        assert [entry.triggeredid for entry in keptn.log_entries] == [event["id"]]
 
 
 async def test_a_dry_run_plans_reports_and_changes_nothing(journal: Path) -> None:
