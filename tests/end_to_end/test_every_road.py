@@ -10,6 +10,7 @@ import pytest
 
 from keptn_remedy import Action, Context, Outcome, events
 from keptn_remedy.testing import triggered
+from keptn_remedy.testing.fake_keptn import Endpoint
 from tests.end_to_end.test_contract import Fail
 from tests.end_to_end.test_tasks import INDICATORS, GetSli, asked
 from tests.providing import Gate, Greet, event_url, gated, provider
@@ -85,7 +86,7 @@ async def test_an_empty_list_aborts_nothing_that_runs(journal: Path, road: Road)
 @every_road
 async def test_an_api_that_closes_every_connection_loses_nothing(journal: Path, road: Road) -> None:
     """After an outage of NATS Keptn's api-service answers nothing until it is restarted."""
-    endpoints = ("triggered", "sequence-execution", "log", "uniform")
+    endpoints: tuple[Endpoint, ...] = ("triggered", "sequence-execution", "log", "uniform")
     event = triggered("greet", {})
     async with road.keptn("1.4") as keptn, provider(journal, keptn, Greet) as service:
         for each in endpoints:

@@ -87,16 +87,19 @@ async def _deliver(keptn: NatsKeptn, event: dict[str, Any], url: str) -> None:
 
 
 @pytest.mark.timeout(120 + EVENTS // 5)
-async def test_no_fault_of_nats_loses_or_doubles_anything_of_a_stream(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("stream", [True, False])
+async def test_no_fault_of_nats_loses_or_doubles_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: bool
 ) -> None:
+    """Without a stream the sweep takes up what was lost, and sends again what didn't arrive."""
+    monkeypatch.setattr("keptn_remedy.keptn.missed_triggers.SWEEP_SECONDS", 2.0)
     monkeypatch.setattr("keptn_remedy.keptn.transports.nats_stream.ACK_WAIT_SECONDS", 2.0)
     dice = random.Random(SEED)  # noqa: S311 - no secret
     server = NatsServer(tmp_path / "nats")
     await server.start()
     try:
         async with (
-            NatsKeptn(server.url, stream=True) as keptn,
+            NatsKeptn(server.url, stream=stream) as keptn,
             provider(tmp_path / "journal.db", keptn, Note) as service,
         ):
             faults = Faults(server, keptn)
