@@ -21,7 +21,7 @@ UV_LOCK = .venv/bin/uv pip compile --no-config --quiet --universal --python-vers
 	--generate-hashes --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade)
 
 .PHONY: help install run test coverage lint bench soak lock tools unleash test-cluster \
-	deploy-tools manifests
+	deploy-tools manifests monitoring-tools
 
 help: ## Show these lines.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -66,6 +66,9 @@ manifests: $(DEPLOY_INSTALLED) ## Write the plain manifests of deploy/ from the 
 	@.venv/bin/python deploy/render.py
 
 unleash: $(UNLEASH_INSTALLED) ## Install the real Unleash server that the tests drive, and its Node.
+
+monitoring-tools: ## Unpack Debian's Prometheus and Alertmanager, which tests start.
+	@.ci/unpack-monitoring
 
 lock: install $(NODE_INSTALLED) ## Write the lock files again (UPGRADE=1 takes newer versions).
 	$(UV_LOCK) pyproject.toml --group dev -o requirements-dev.lock

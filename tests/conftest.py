@@ -1,12 +1,13 @@
 """Fixtures for all tests."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import hypothesis
 import pytest
 import pytest_asyncio
 
 from tests.left_out import LeftOut
+from tests.monitoring import AlertmanagerProgram, monitoring_missing
 from tests.nats_server import NatsServer
 from tests.postgres_server import PostgresServer, postgres_available
 from tests.roads import ROADS, USUAL_ROADS, Road
@@ -65,6 +66,16 @@ async def postgres() -> AsyncIterator[PostgresServer]:
         yield server
     finally:
         server.remove()
+
+
+@pytest.fixture(scope="session")
+def alertmanager_program() -> Iterator[AlertmanagerProgram]:
+    """Debian's Alertmanager. Who asks for it may start Prometheus too."""
+    if reason := monitoring_missing():
+        pytest.skip(reason)
+    program = AlertmanagerProgram()
+    yield program
+    program.remove()
 
 
 @pytest.fixture(params=USUAL_ROADS)

@@ -28,7 +28,7 @@ class NatsServer:
     def __init__(self, folder: Path, **config: Any) -> None:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = free_port()
         folder.mkdir(parents=True, exist_ok=True)
         self.configure(**config)
 
@@ -93,7 +93,7 @@ class NatsServer:
 async def cluster(folder: Path) -> AsyncIterator[list[NatsServer]]:
     """Three servers that share their streams."""
     servers = [NatsServer(folder / str(number)) for number in range(3)]
-    routes = [_free_port() for _ in servers]
+    routes = [free_port() for _ in servers]
     for number, (server, port) in enumerate(zip(servers, routes, strict=True)):
         server.configure(
             server_name=f"n{number}",
@@ -112,7 +112,7 @@ async def cluster(folder: Path) -> AsyncIterator[list[NatsServer]]:
             server.stop(signal.SIGKILL)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
