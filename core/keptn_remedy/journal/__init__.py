@@ -26,6 +26,7 @@ from keptn_remedy.journal.protocol import (
     Triggers,
     Undos,
 )
+from keptn_remedy.journal.search import Criteria, Lane, Search, Waiting
 from keptn_remedy.journal.sqlite import open_beside, open_journal, open_read_only
 from keptn_remedy.journal.values import (
     Alike,
@@ -67,6 +68,7 @@ __all__ = [
     "Claimed",
     "ClosedTask",
     "Counts",
+    "Criteria",
     "Cursor",
     "DueUndo",
     "Effect",
@@ -78,6 +80,7 @@ __all__ = [
     "Journal",
     "JournalError",
     "JournalUnusable",
+    "Lane",
     "Last",
     "Maintenance",
     "Memories",
@@ -90,6 +93,7 @@ __all__ = [
     "Record",
     "Records",
     "Reports",
+    "Search",
     "Since",
     "State",
     "TaskEnded",
@@ -100,6 +104,7 @@ __all__ = [
     "Undos",
     "Unsent",
     "Verdict",
+    "Waiting",
     "WholeRecord",
     "back_up",
     "back_up_to_stream",

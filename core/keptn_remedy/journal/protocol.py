@@ -11,6 +11,7 @@ from typing import Literal, Protocol, TypeVar
 
 from keptn_remedy.action import JSON, Outcome, Plan
 from keptn_remedy.events import ActionTriggered, Report
+from keptn_remedy.journal.search import Search
 from keptn_remedy.journal.values import (
     Alike,
     Backlog,
@@ -423,7 +424,7 @@ class Memories(Protocol):
         ...
 
 
-class Records(Protocol):
+class Records(Search, Protocol):
     """Reading for people: never in the way of the service, which may run in another process."""
 
     async def records(

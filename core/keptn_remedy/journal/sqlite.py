@@ -23,6 +23,7 @@ from keptn_remedy.journal.protocol import Journal, Records
 from keptn_remedy.journal.questions import SqlQuestions
 from keptn_remedy.journal.records import SqlRecords
 from keptn_remedy.journal.schema import migrate, require_this_version
+from keptn_remedy.journal.sql_search import SqlSearch
 from keptn_remedy.journal.sqlite_file import SqliteFile
 from keptn_remedy.journal.undos import SqlUndos
 
@@ -34,6 +35,7 @@ class SqliteJournal(
     SqlHearing,
     SqlUndos,
     SqlRecords,
+    SqlSearch,
     SqlAges,
     SqliteFile,
 ):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from keptn_remedy.journal import rows
 
 # What `rows` makes an execution of, and a record.
@@ -165,6 +167,8 @@ WHERE question IS NOT NULL AND state <> 'finished' AND {_VERDICT} IS NULL
 ASKING_OF = f"""
 SELECT id FROM executions WHERE seq IN (SELECT value FROM json_each(?))
     AND question IS NOT NULL AND state <> 'finished' AND {_VERDICT} IS NULL"""  # noqa: S608
+IS_OPEN = "state <> 'finished'"
+IS_ASKING = f"question IS NOT NULL AND {IS_OPEN} AND {_VERDICT} IS NULL"
 RECORDS_AFTER = f"SELECT {_RECORD} FROM executions WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608
 RECORDS_OF = f"""
 SELECT {_RECORD} FROM executions
@@ -354,3 +358,10 @@ WHERE execution = (SELECT seq FROM executions WHERE id = :id) AND ended_at IS NU
 UNDO_OF = f"""
 SELECT {_UNDO} FROM undos
 WHERE execution = (SELECT seq FROM executions WHERE id = ?)"""  # noqa: S608
+
+
+def records_where(conditions: Sequence[str], index: str = "") -> str:
+    """Records that meet conditions of ours, newest first."""
+    which = " AND ".join(("seq < :before", *conditions))
+    found = f"{_RECORD} FROM executions {index} WHERE {which}"
+    return f"SELECT {found} ORDER BY seq DESC LIMIT :limit"

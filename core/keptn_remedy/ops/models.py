@@ -11,6 +11,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from keptn_remedy import journal
 from keptn_remedy.action import Plan
+from keptn_remedy.events import task_of
 from keptn_remedy.journal import Record, WholeRecord
 from keptn_remedy.registry import Broken, Entry
 
@@ -67,10 +68,16 @@ class Execution(BaseModel):
     result: Literal["pass", "warning", "fail"] | None
     message: str | None
     waiting: Literal["approval"] | None = None
+    undone: journal.UndoState | None = Field(default=None, description="How its undo stands.")
+    task: str | None = Field(
+        default=None, description="Keptn's task; for a subscriber the type of the event."
+    )
+    cursor: int = Field(description="Its place: `before` and `after` take it.")
 
     @classmethod
-    def of(cls, record: Record, *, asks: bool = False) -> Execution:
-        return cls.model_validate({**_fields(record), "waiting": "approval" if asks else None})
+    def of(cls, record: Record, *, asks: bool = False, event_type: str | None = None) -> Execution:
+        known = {"waiting": "approval" if asks else None, "task": _task(event_type)}
+        return cls.model_validate({**_fields(record), **known})
 
 
 class Question(BaseModel):
@@ -120,25 +127,29 @@ class ExecutionDetail(Execution):
     @classmethod
     def of(cls, record: WholeRecord) -> ExecutionDetail:  # type: ignore[override]  # needs more
         question, undo = record.question, record.undo
+        trigger = orjson.loads(record.event)
         return cls.model_validate(
             {
                 **_fields(record),
                 "waiting": "approval" if _asks(record) else None,
+                "task": _task(trigger.get("type")),
                 "plan": _changes(record.plan),
                 "notes": record.plan.notes if record.plan else [],
                 "question": Question.of(question) if question else None,
                 "undo": {**_attributes(undo), "plan": _undoing(record)} if undo else None,
                 "undelivered": [_attributes(report) for report in record.undelivered],
-                "trigger": orjson.loads(record.event),
+                "trigger": trigger,
             }
         )
 
 
 class Executions(BaseModel):
-    """A page of executions, newest first."""
+    """A page of executions."""
 
     executions: list[Execution]
-    next: int | None = Field(description="Pass it as `before` for the next page.")
+    next: int | None = Field(
+        description="Pass it as `before`, or to the feed as `after`, for the next page."
+    )
 
 
 class ActionInfo(BaseModel):
@@ -230,6 +241,18 @@ class AnswerOrder(Order):
     asked_at: AwareDatetime | None = None
 
 
+class ResendOrder(Order):
+    """An order to send parked reports again: those of one execution, or all."""
+
+    execution: Annotated[str, Field(min_length=1)] | None = None
+
+
+class TargetsOrder(Order):
+    """An order to end the suspension of a target, or of all targets."""
+
+    target: Annotated[str, Field(min_length=1)] | None = None
+
+
 class PauseOrder(AnyOrder):
     """An operator's order to pause. Executions refused meanwhile give this reason."""
 
@@ -263,6 +286,12 @@ class ProblemDetails(BaseModel):
     type: str = "about:blank"
     title: str
     status: int
+
+
+def _task(event_type: Any) -> str | None:
+    if not isinstance(event_type, str):
+        return None
+    return task_of(event_type) or event_type
 
 
 def _asks(record: WholeRecord) -> bool:

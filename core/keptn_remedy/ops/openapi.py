@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from keptn_remedy.ops import models
+from keptn_remedy.ops import models, open_models
 
 REF = "#/components/schemas/{model}"
 
@@ -30,6 +30,15 @@ def _query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any
 _ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
 _STATES = {"type": "string", "enum": ["accepted", "started", "finished"]}
 _WAITING = {"type": "string", "enum": ["approval"]}
+_TEXT = {"type": "string"}
+_MOMENT = {"type": "string", "format": "date-time"}
+_CURSOR = {"type": "integer", "minimum": 0, "maximum": 2**53}
+_NAMES = ("project", "stage", "service", "action")
+_LIMIT = _query(
+    "limit",
+    {"type": "integer", "minimum": 1, "maximum": 500, "default": 100},
+    "The most in one answer.",
+)
 _ORDER_ERRORS = dict.fromkeys((400, 401, 413, 415, 429, 503), models.ProblemDetails)
 _EXECUTION_ERRORS = {**_ORDER_ERRORS, 404: models.ProblemDetails, 409: models.ProblemDetails}
 OPERATIONS = {
@@ -41,22 +50,37 @@ OPERATIONS = {
         (
             _query("state", _STATES, "Only those in this state."),
             _query("waiting", _WAITING, "Only those that wait for approval."),
-            _query(
-                "limit",
-                {"type": "integer", "minimum": 1, "maximum": 500, "default": 100},
-                "The most executions in one page.",
-            ),
-            _query(
-                "before",
-                {"type": "integer", "minimum": 0, "maximum": 2**53},
-                "`next` of the previous page.",
-            ),
+            *(_query(name, _TEXT, f"Only those of this {name}.") for name in _NAMES),
+            _query("result", _TEXT, "Only those with this result or status."),
+            _query("context", _TEXT, "Only those of this Keptn context."),
+            _query("since", _MOMENT, "Only those accepted at that time or later."),
+            _LIMIT,
+            _query("before", _CURSOR, "`next` of the previous page, or a `cursor`."),
         ),
     ),
     ("get", "/api/executions/{id}"): Operation(
         "One execution.",
         {200: models.ExecutionDetail, 404: models.ProblemDetails, 503: models.ProblemDetails},
         (_ID,),
+    ),
+    ("get", "/api/feed"): Operation(
+        "Executions, oldest first.",
+        {200: models.Executions, 400: models.ProblemDetails, 503: models.ProblemDetails},
+        (_LIMIT, _query("after", _CURSOR, "`next` of the previous page, or a `cursor`.")),
+    ),
+    ("get", "/api/ids"): Operation(
+        "Ids of executions that begin with some characters.",
+        {200: open_models.Ids, 400: models.ProblemDetails, 503: models.ProblemDetails},
+        (_query("prefix", _TEXT, "How they begin."), _LIMIT),
+    ),
+    ("get", "/api/waiting"): Operation(
+        "What open executions wait for.",
+        {200: open_models.Waiting, 503: models.ProblemDetails},
+    ),
+    ("get", "/api/reports"): Operation(
+        "Reports that Keptn has not acknowledged.",
+        {200: open_models.Reports, 400: models.ProblemDetails, 503: models.ProblemDetails},
+        (_LIMIT,),
     ),
     ("get", "/api/actions"): Operation("The actions, on or off.", {200: models.Actions}),
     ("get", "/api/pause"): Operation(
@@ -89,6 +113,16 @@ OPERATIONS = {
         "End the pause; 409 while the pause file still pauses.",
         {200: models.Pause, 409: models.ProblemDetails, **_ORDER_ERRORS},
         order=models.Order,
+    ),
+    ("post", "/api/targets/resume"): Operation(
+        "End the suspension of a target, or of all targets.",
+        {200: open_models.Resumed, **_ORDER_ERRORS},
+        order=models.TargetsOrder,
+    ),
+    ("post", "/api/reports/resend"): Operation(
+        "Send parked reports again: those of an execution, or all.",
+        {200: open_models.Resent, **_ORDER_ERRORS},
+        order=models.ResendOrder,
     ),
 }
 _HEADERS = {401: "WWW-Authenticate", 429: "Retry-After"}

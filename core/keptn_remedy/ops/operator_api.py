@@ -1,5 +1,5 @@
-"""The routes for orders: approve, deny, undo, pause, resume. Every order is logged, and every
-refused one.
+"""The routes for orders: approve, deny, undo, pause, resume, send again. Every order is logged, and
+every refused one.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any, NoReturn
 
 import orjson
 from aiohttp import web
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from keptn_remedy.guardrails.pauses import Pauses, still_paused_words, unapprovable_words
 from keptn_remedy.http_server import TooSlow
 from keptn_remedy.journal import Journal, JournalError, Verdict, WholeRecord
-from keptn_remedy.ops import models
+from keptn_remedy.ops import models, open_models
 from keptn_remedy.ops.answers import Handler, HttpError, json_answer
 from keptn_remedy.ops.guesses import Guesses, RateLimit
 from keptn_remedy.ops.operator_token import OperatorToken, are_same
@@ -38,7 +38,7 @@ _STORED = "the order was stored, but the execution can't be read now; read it ag
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """One order: its name, the execution it is about ("" for a pause), and its sender."""
+    """One order: its name, the execution or target it is about ("" for all), and its sender."""
 
     name: str
     execution: str
@@ -51,7 +51,7 @@ class OrderRequest:
         return f"operator API from {self.peer}"
 
 
-CarryOut = Callable[[OrderRequest], Awaitable[None]]
+CarryOut = Callable[[OrderRequest], Awaitable[BaseModel | None]]
 Show = Callable[[OrderRequest], Awaitable[web.Response]]
 
 
@@ -93,6 +93,12 @@ class OperatorApi:
         router.add_post(f"{EXECUTION}/undo", self._order("undo", self._undo, accepted))
         router.add_post("/api/pause", pause)
         router.add_post("/api/resume", self._order("resume", self._resume, self._show_pause))
+        targets = self._order(
+            "resume targets", self._resume_targets, _no_content, models.TargetsOrder
+        )
+        resend = self._order("resend reports", self._resend, _no_content, models.ResendOrder)
+        router.add_post("/api/targets/resume", targets)
+        router.add_post("/api/reports/resend", resend)
 
     def _order(
         self,
@@ -110,15 +116,16 @@ class OperatorApi:
                 body = await _read(request, model)
                 order = replace(
                     order,
+                    execution=order.execution or _subject(body),
                     reason=self._mask.text(body.reason),
                     asked_at=getattr(body, "asked_at", None),
                 )
-                await self._carry_out(order, carry_out)
+                done = await self._carry_out(order, carry_out)
             except HttpError as error:
                 self._log_refused(order, error)
                 raise
             logs.logger().info("operator order", **_fields(order), result="taken")
-            return await show(order)
+            return json_answer(done, self._mask) if done else await show(order)
 
         return handle
 
@@ -155,9 +162,9 @@ class OperatorApi:
                 logs.logger().error("orders can't be authorized", reason=str(error))
             raise _Unauthorized(503, "the provider's operator token can't be read") from None
 
-    async def _carry_out(self, order: OrderRequest, carry_out: CarryOut) -> None:
+    async def _carry_out(self, order: OrderRequest, carry_out: CarryOut) -> BaseModel | None:
         try:
-            await carry_out(order)
+            return await carry_out(order)
         except JournalError as error:
             raise HttpError(503, "the journal can't be used now; try again") from error
         finally:
@@ -226,12 +233,34 @@ class OperatorApi:
         if by_file := self._pauses.by_file:
             raise HttpError(409, self._mask.text(still_paused_words(by_file, ended)))
 
+    async def _resume_targets(self, order: OrderRequest) -> open_models.Resumed:
+        return open_models.Resumed(
+            targets=await self._journal.forgive(order.execution or None, order.by)
+        )
+
+    async def _resend(self, order: OrderRequest) -> open_models.Resent:
+        return open_models.Resent(handles=await self._journal.resend(order.execution or None))
+
     async def _show_pause(self, _: OrderRequest) -> web.Response:
         return json_answer(models.Pause.of(self._pauses.current), self._mask)
 
 
 class _Unauthorized(HttpError):
     """The sender could not be authorized."""
+
+
+async def _no_content(_: OrderRequest) -> web.Response:
+    return web.Response(status=204)
+
+
+def _subject(body: models.AnyOrder) -> str:
+    match body:
+        case models.ResendOrder():
+            return body.execution or ""
+        case models.TargetsOrder():
+            return body.target or ""
+        case _:
+            return ""
 
 
 def _bearer(request: web.Request) -> str:

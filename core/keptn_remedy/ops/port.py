@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
-from typing import Any, get_args
 
 import orjson
 from aiohttp import web
@@ -14,15 +13,15 @@ from keptn_remedy.action import PlannedAction
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.http_server import Limits, Refusals, listening
 from keptn_remedy.http_server.limits import of_ops
-from keptn_remedy.journal import Cursor, JournalError, Record, Records, State
+from keptn_remedy.journal import JournalError, Records
 from keptn_remedy.ops import models, openapi
-from keptn_remedy.ops.answers import HttpError, json_answer, problem, problems
+from keptn_remedy.ops.answers import json_answer, problem, problems
+from keptn_remedy.ops.executions_api import ExecutionsApi, sent
 from keptn_remedy.ops.operator_api import MAX_BODY_BYTES, OperatorApi
 from keptn_remedy.registry import Registry
 from keptn_remedy.support.masking import Mask
 from keptn_remedy.support.metrics import Metrics
 
-MAX_PAGE, DEFAULT_PAGE = 500, 100
 # So many large answers are made and sent at a time, away from the event loop: whoever asks for
 # many, or does not read them, costs neither memory nor the time of events.
 LARGE_ANSWERS = 4
@@ -75,8 +74,7 @@ class OpsPort:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._get_metrics)
-        app.router.add_get("/api/executions", self._executions)
-        app.router.add_get("/api/executions/{id:[^/]+}", self._execution)
+        ExecutionsApi(self._journal, self._mask, self._large).add_to(app.router)
         app.router.add_get("/api/actions", self._actions)
         app.router.add_get("/api/pause", self._pause)
         app.router.add_get("/openapi.json", self._get_openapi)
@@ -117,38 +115,7 @@ class OpsPort:
             return web.Response(body=body, headers={"Content-Type": content_type})
 
         async with self._large:
-            return await _sent(request, await asyncio.to_thread(expose))
-
-    async def _executions(self, request: web.Request) -> web.Response:
-        state = request.query.get("state")
-        if state is not None and state not in get_args(State):
-            raise HttpError(400, f"state must be one of {', '.join(get_args(State))}")
-        if request.query.get("waiting", "approval") != "approval":
-            raise HttpError(400, "waiting must be approval")
-        limit = _number(request, "limit", 1, MAX_PAGE) or DEFAULT_PAGE
-        before = _number(request, "before", 0, 2**53)
-        async with self._large:
-            found = await self._journal.records(
-                state=_state(state),
-                asking="waiting" in request.query,
-                before=None if before is None else Cursor(before),
-                limit=limit,
-            )
-            asking = await self._journal.asking(found)
-            page = await asyncio.to_thread(
-                lambda: json_answer(_page(found, limit, asking), self._mask)
-            )
-            return await _sent(request, page)
-
-    async def _execution(self, request: web.Request) -> web.Response:
-        async with self._large:
-            record = await self._journal.record(request.match_info["id"])
-            if record is None:
-                raise HttpError(404, "there is no such execution")
-            page = await asyncio.to_thread(
-                lambda: json_answer(models.ExecutionDetail.of(record), self._mask)
-            )
-            return await _sent(request, page)
+            return await sent(request, await asyncio.to_thread(expose))
 
     async def _actions(self, _: web.Request) -> web.Response:
         actions = [
@@ -164,31 +131,3 @@ class OpsPort:
 
     async def _get_openapi(self, _: web.Request) -> web.Response:
         return web.Response(body=self._openapi, content_type="application/json")
-
-
-async def _sent(request: web.Request, answer: web.Response) -> web.Response:
-    """The answer, once the client has taken it."""
-    with suppress(ConnectionError):
-        await answer.prepare(request)
-        await answer.write_eof()
-    return answer
-
-
-def _page(found: Sequence[Record], limit: int, asking: Collection[str]) -> models.Executions:
-    return models.Executions(
-        executions=[models.Execution.of(r, asks=r.id in asking) for r in found],
-        next=found[-1].cursor if len(found) == limit else None,
-    )
-
-
-def _number(request: web.Request, name: str, least: int, most: int) -> int | None:
-    text = request.query.get(name)
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most):
-        raise HttpError(400, f"{name} must be a whole number from {least} to {most}")
-    return int(text)
-
-
-def _state(text: str | None) -> Any:
-    return text

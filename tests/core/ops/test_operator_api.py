@@ -45,6 +45,8 @@ ROUTES = (
     "/api/executions/x/undo",
     "/api/pause",
     "/api/resume",
+    "/api/targets/resume",
+    "/api/reports/resend",
 )
 
 
