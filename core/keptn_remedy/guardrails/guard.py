@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple, Protocol
 from keptn_remedy.action import Change, Plan
 from keptn_remedy.events import ACTION, ActionTriggered
 from keptn_remedy.guardrails.defaults import ReplicaSettings
+from keptn_remedy.guardrails.foresight import foreseen
 from keptn_remedy.guardrails.matching import Fixed, InForce, Resolved, Rules, Scope
 from keptn_remedy.guardrails.rails import (
     GLOBAL_STOP,
@@ -20,6 +21,7 @@ from keptn_remedy.guardrails.rails import (
     paused_words,
 )
 from keptn_remedy.journal import Admissions, Arm, Effect, Execution, History, Pause, insist
+from keptn_remedy.journal.foreseen import NOTHING_FORESEEN, Foreseen
 from keptn_remedy.support.clock import Clock
 
 _STRICTNESS = ("act", "approve", "dry-run")
@@ -52,10 +54,13 @@ class PolicyExchanged:
 
 
 class AdmissionRequest(NamedTuple):
-    """What an execution would touch. `decide` runs in the admitting transaction; None admits."""
+    """What an execution would touch. `decide` runs in the admitting transaction, and asks what was
+    foreseen; None admits.
+    """
 
     effects: Sequence[Effect]
     decide: Callable[[History], Objection | PolicyExchanged | None]
+    foreseen: Foreseen = NOTHING_FORESEEN
 
 
 class Touched(NamedTuple):
@@ -158,10 +163,14 @@ class Guard:
             # Another process may have paused since this one last looked.
             if refusal := _refused_by(self.pauses.current or history.pause()):
                 return refusal
-            cases = self._cases(execution, plan, touched, services=services)
-            if self._is_long_ago(asked_at) and (refusal := first_refusal(cases, None)):
+            if self._is_long_ago(asked_at) and (
+                refusal := first_refusal(self._cases(execution, plan, touched), None)
+            ):
                 return refusal
-            return first_refusal(cases, history) if is_counted else None
+            if not is_counted:
+                return None
+            cases = self._cases(execution, plan, touched, services=services, now=history.now)
+            return first_refusal(cases, history)
 
         def decide(history: History) -> Objection | PolicyExchanged | None:
             if self.policy.rules is not rules:  # mode, settling, services: all are of earlier ones
@@ -172,8 +181,11 @@ class Guard:
         if refusal := first_refusal(self._cases(execution, plan, touched, pause), None):
             return objection(refusal) or refusal
         context = execution.trigger.context
-        effects = [_effect(each, context) for each in touched] if is_counted else []
-        return AdmissionRequest(effects, decide)
+        if not is_counted:
+            return AdmissionRequest([], decide)
+        effects = [_effect(each, context) for each in touched]
+        asked = foreseen([(each.scope, each.rules) for each in touched], rules.kinds)
+        return AdmissionRequest(effects, decide, asked)
 
     def _is_long_ago(self, asked_at: float) -> bool:
         """Whether the calendar may say something else than then: the journal was held up."""
@@ -229,8 +241,9 @@ class Guard:
         touched: Sequence[Touched],
         pause: Pause | None = None,
         services: int | None = None,
+        now: float | None = None,
     ) -> list[Case]:
-        now, wall_ahead = self.clock.now(), self.clock.wall_ahead
+        now, wall_ahead = now or self.clock.now(), self.clock.wall_ahead
         context = execution.trigger.context
         targets = frozenset([each.scope.target or "" for each in touched])
         replicas = plan.replicas if plan else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, Protocol
@@ -14,7 +14,7 @@ from keptn_remedy import registry
 from keptn_remedy.guardrails.calendar import Blackout, Window
 from keptn_remedy.guardrails.policy import BUILT_IN, Match, Policy, Rule, Storm, UndoRule
 from keptn_remedy.guardrails.units import Step
-from keptn_remedy.journal import Alike
+from keptn_remedy.journal import Alike, Kind
 
 REMEMBERED = 10_000
 """The number of scopes whose resolved rules are cached."""
@@ -108,7 +108,7 @@ class Rules:
     """The rules of a policy on top of the built-in defaults.
 
     `names` are the names and aliases of each action, by its name. `label_names` are the labels that
-    rules match.
+    rules match, `kinds` what any of the rules counts.
     """
 
     def __init__(
@@ -128,6 +128,7 @@ class Rules:
         self.may_ignore = any(rule.decision == "ignore" for rule in rules)
         self.asks_for_services = any(rule.storm and rule.storm.percent for rule in rules)
         self.may_arm_undos = any(rule.undo is not None for rule in rules)
+        self.kinds = _kinds(rules)
         self._cached = lru_cache(REMEMBERED)(self._resolve)
 
     def resolve(self, scope: Scope) -> Resolved:
@@ -184,7 +185,12 @@ class _Compiled:
 
 
 def alike_in(scope: Scope, per: Iterable[str]) -> Alike:
-    """The values to count by, and those that make them unique.
+    """The values to count by, and those that make them unique."""
+    return Alike(**{name: getattr(scope, name) for name in unique_names(per)})
+
+
+def unique_names(per: Iterable[str]) -> tuple[str, ...]:
+    """What is counted by, and what makes it unique, in the order of `Alike`.
 
     A stage belongs to a project, a service to a stage.
     """
@@ -193,7 +199,7 @@ def alike_in(scope: Scope, per: Iterable[str]) -> Alike:
         names |= {"project", "stage"}
     elif "stage" in names:
         names.add("project")
-    return Alike(**{name: getattr(scope, name) for name in names})
+    return tuple(name for name in Alike._fields if name in names)
 
 
 def in_order(rules: Iterable[Rule]) -> list[Rule]:
@@ -271,6 +277,17 @@ def _merge(rates: dict[tuple[str, ...], Rate], rule: Rule) -> None:
             rates.pop(per, None)
         else:
             rates[per] = Rate(limit.executions, limit.within, per, rule.name)
+
+
+def _kinds(rules: Sequence[Rule]) -> frozenset[Kind]:
+    limits = [limit for rule in rules for limit in rule.at_most or ()]
+    counted = {("target",), *(limit.per for limit in limits)}
+    if any(rule.once_within is not None for rule in rules):
+        counted.add(("action", "target"))
+    kinds: set[Kind] = {("executions", unique_names(per)) for per in counted}
+    if any(rule.storm for rule in rules):
+        kinds.add(("effects", unique_names(("stage",))))
+    return frozenset(kinds)
 
 
 _BASE_RATES = (Rate(6, 3600.0, ("target",), BUILT_IN),)

@@ -12,6 +12,7 @@ from keptn_remedy.journal.errors import (
     TaskEnded,
     insist,
 )
+from keptn_remedy.journal.foreseen import Count, Counted, Foreseen, Kind
 from keptn_remedy.journal.protocol import (
     Admissions,
     Executions,
@@ -67,6 +68,8 @@ __all__ = [
     "Begun",
     "Claimed",
     "ClosedTask",
+    "Count",
+    "Counted",
     "Counts",
     "Criteria",
     "Cursor",
@@ -75,11 +78,13 @@ __all__ = [
     "Ending",
     "Execution",
     "Executions",
+    "Foreseen",
     "Hearing",
     "History",
     "Journal",
     "JournalError",
     "JournalUnusable",
+    "Kind",
     "Lane",
     "Last",
     "Maintenance",

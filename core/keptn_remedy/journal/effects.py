@@ -11,7 +11,8 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from keptn_remedy.action import Plan
 from keptn_remedy.journal import rows
 from keptn_remedy.journal import statements as sql
-from keptn_remedy.journal.bounds import Bounds, Counted
+from keptn_remedy.journal.bounds import Bounds
+from keptn_remedy.journal.foreseen import NOTHING_FORESEEN, Counted, Foreseen
 from keptn_remedy.journal.protocol import History
 from keptn_remedy.journal.store import Cursor, Store
 from keptn_remedy.journal.values import Alike, Effect, Execution, Last, Pause
@@ -57,6 +58,7 @@ class SqlEffects(Store):
         plan: Plan | None,
         effects: Sequence[Effect],
         decide: Callable[[History], T | None],
+        foreseen: Foreseen = NOTHING_FORESEEN,
     ) -> T | None:
         def admit(cursor: Cursor) -> T | _Raised | None:
             found = cursor.execute(sql.IS_ADMITTED, (execution.handle,)).fetchone()
@@ -65,10 +67,12 @@ class SqlEffects(Store):
             is_admitted, is_asking, is_paused = found
             if is_admitted:
                 return None
-            history = SqlHistory(cursor, self._bounds, is_paused=is_paused)
+            self._bounds.begin(foreseen)
+            history = SqlHistory(cursor, self._now(), self._bounds, is_paused=is_paused)
             said = _decided(decide, history, self.trouble)
             if said is None:
                 self._add(cursor, execution, effects)
+                self._bounds.add(foreseen.counted_in)
                 if plan or is_asking:
                     text = plan.to_json() if plan else None
                     cursor.execute(sql.ADMIT, (text, execution.handle))
@@ -82,7 +86,6 @@ class SqlEffects(Store):
     def _add(self, cursor: Cursor, execution: Execution, effects: Sequence[Effect]) -> None:
         now = self._admitted_at = _just_after(self._admitted_at, self._now())
         for number, effect in enumerate(effects):
-            self._bounds.add(effect)
             cursor.execute(sql.ADD_EFFECT, (execution.handle, *effect, number == 0, now))
 
     async def forgive(self, target: str | None, by: str) -> int:
@@ -115,14 +118,13 @@ class SqlEffects(Store):
 class SqlHistory:
     """The past as one transaction sees it, in which there is no pause unless it `is_paused`."""
 
-    __slots__ = ("_bounds", "_cursor", "_is_paused", "_newest")
+    __slots__ = ("_bounds", "_cursor", "_is_paused", "_newest", "now")
 
-    def __init__(
-        self, cursor: Cursor, bounds: Bounds | None = None, *, is_paused: bool = True
-    ) -> None:
+    def __init__(self, cursor: Cursor, now: float, bounds: Bounds, *, is_paused: bool) -> None:
+        self.now = now
         self._cursor = cursor
         self._is_paused = is_paused
-        self._bounds = bounds or Bounds()
+        self._bounds = bounds
         self._newest: dict[str, _Newest | None] = {}
 
     def pause(self) -> Pause | None:

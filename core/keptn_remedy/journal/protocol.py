@@ -11,6 +11,7 @@ from typing import Literal, Protocol, TypeVar
 
 from keptn_remedy.action import JSON, Outcome, Plan
 from keptn_remedy.events import ActionTriggered, Report
+from keptn_remedy.journal.foreseen import NOTHING_FORESEEN, Foreseen
 from keptn_remedy.journal.search import Search
 from keptn_remedy.journal.values import (
     Alike,
@@ -45,6 +46,11 @@ class History(Protocol):
     """What rails ask about the past, inside the transaction that admits. The execution that asks
     has no effects yet.
     """
+
+    @property
+    def now(self) -> float:
+        """The Unix time of the transaction, by the clock that stamps effects."""
+        ...
 
     def pause(self) -> Pause | None:
         """What stops everything, if anything does."""
@@ -228,13 +234,14 @@ class Admissions(Protocol):
         plan: Plan | None,
         effects: Sequence[Effect],
         decide: Callable[[History], T | None],
+        foreseen: Foreseen = NOTHING_FORESEEN,
     ) -> T | None:
         """Let an execution act: store its plan and effects, and drop its question. Or return what
         `decide` returned against it, and store nothing. None, without calling `decide`, when it was
         admitted before.
 
         `decide` is called in the transaction, in another thread, perhaps more than once. What it
-        raises is raised here.
+        raises is raised here. `foreseen` is what it will ask.
 
         Raises:
             LookupError: the execution is not open.

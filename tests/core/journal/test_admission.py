@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from keptn_remedy import Change, Outcome, Plan
-from keptn_remedy.journal import Alike, Ending, History, JournalError, Pause
+from keptn_remedy.journal import (
+    Alike,
+    Counted,
+    Ending,
+    Foreseen,
+    History,
+    JournalError,
+    Kind,
+    Pause,
+)
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.journals import (
@@ -146,15 +155,38 @@ async def test_counting_goes_on_where_it_was_left_out(
     journal: SqliteJournal, clock: SetClock
 ) -> None:
     """A limit that is far away is not counted up to."""
-    counts: list[int] = []
     waits = Alike(action="wait")
-    for number in range(8):
-        await done(journal, str(number), f"target {number}")
+    counted: Counted = "executions", waits
+    foreseen = Foreseen(counted_in=(counted,), kinds=frozenset({("executions", ("action",))}))
+    counts: list[int] = []
+
+    def count(history: History) -> None:
+        counts.append(history.count(0, waits, 5))
+
+    for number in range(9):
+        execution = await accepted(journal, str(number), str(number))
+        admission = [effect(execution, f"target {number}")], count, foreseen
+        await journal.admit(execution, PLAN, *admission)
         clock.time += 1
-        counts.append(await asked(journal, lambda history: history.count(0, waits, 5)))
-    assert [number if number >= 5 else "below" for number in counts] == [*["below"] * 4, 5, 6, 7, 8]
+    assert [number if number >= 5 else "below" for number in counts] == [*["below"] * 5, 5, 6, 7, 8]
     stage = (0.0, "sockshop", "production")
-    assert await asked(journal, lambda history: history.effects(*stage, 3)) == 8
+    assert await asked(journal, lambda history: history.effects(*stage, 3)) == 9
+
+
+async def test_what_was_admitted_without_foresight_is_counted(journal: SqliteJournal) -> None:
+    waits = Alike(action="wait")
+    kinds: frozenset[Kind] = frozenset({("executions", ("action",))})
+    foreseen = Foreseen(counted_in=(("executions", waits),), kinds=kinds)
+    counts: list[int] = []
+
+    def count(history: History) -> None:
+        counts.append(history.count(0, waits, 2))
+
+    for number, known in enumerate((foreseen, Foreseen(), Foreseen(), foreseen)):
+        execution = await accepted(journal, str(number), str(number))
+        admission = [effect(execution, f"target {number}")], count, known
+        await journal.admit(execution, PLAN, *admission)
+    assert counts == [0, 1, 2, 3]
 
 
 async def test_an_effect_that_is_named_twice_is_one(journal: SqliteJournal) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from keptn_remedy.journal import Alike
 from keptn_remedy.journal import statements as sql
+from keptn_remedy.journal.bounds import Bounds
 from keptn_remedy.journal.effects import SqlHistory, executions
 from keptn_remedy.journal.sqlite import SqliteJournal
 
@@ -80,7 +81,7 @@ async def test_a_long_history_costs_no_question_more(path: Path) -> None:
         fill(connection, ROWS)
         steps = Steps(connection)
         recent = float(ROWS - 100)
-        history = SqlHistory(connection.cursor())
+        history = SqlHistory(connection.cursor(), 0.0, Bounds(), is_paused=True)
         of_stage = Alike(project="sockshop", stage="prod")
         questions: dict[str, Callable[[], object]] = {
             "target": lambda: history.count(recent, Alike(target="target 7")),
