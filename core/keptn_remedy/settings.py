@@ -148,6 +148,16 @@ class Settings(FromVariables):
     policy: LocalPath | None = None
     """The policy file, which says when not to act (docs/guard-rails.md). It is read again when it
     changes. Default: the built-in rules."""
+    channels: LocalPath | None = None
+    """The channels file: where people are told what needs them (docs/notifications.md). It is read
+    at the start; the secrets it names are read whenever they are used."""
+    notify: Names = ()
+    """Who is told, where no rule of the policy says so: names of channels, separated by commas,
+    each perhaps with what it is told: `slack,pager:approval+suspended`. Default: all channels are
+    told everything."""
+    page_url: HttpUrl | None = None
+    """Address of the ops port for people, such as `https://remedy.example`: notifications link to
+    it. Default: they hold no links."""
     pause_file: LocalPath | None = None
     """While this file exists, every action is refused, with its text as the reason. It may be a key
     of a mounted ConfigMap. A file that says `false`, `no`, `off` or `0` doesn't pause."""

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from keptn_remedy.cli.journal_app import journal_app
+from keptn_remedy.cli.notify_app import notify_app
 from keptn_remedy.cli.policy_app import policy_app
 from keptn_remedy.cli.report_app import report_app
 from keptn_remedy.cli.usage import Command, ExecutionId, Json, Reason, WrongUsage
@@ -23,6 +24,7 @@ app = typer.Typer(
 app.add_typer(journal_app, name="journal")
 app.add_typer(report_app, name="reports")
 app.add_typer(policy_app, name="policy")
+app.add_typer(notify_app, name="notify")
 
 
 @app.command(cls=Command)

@@ -14,6 +14,7 @@ from keptn_remedy import registry
 from keptn_remedy.guardrails.calendar import Blackout, Window
 from keptn_remedy.guardrails.policy import BUILT_IN, Match, Policy, Rule, Storm, UndoRule
 from keptn_remedy.guardrails.units import Step
+from keptn_remedy.guardrails.values import NotifyKind
 from keptn_remedy.journal import Alike, Kind
 
 REMEMBERED = 10_000
@@ -22,7 +23,13 @@ FIELDS = ("target", "action", "service", "stage", "project")
 """From the most specific to the least specific; labels come after them."""
 
 _GLOB = re.compile(r"[*?\[]")
-_OFF: Mapping[str, Any] = {"windows": (), "blackouts": (), "settle": 0.0, "undo": UndoRule()}
+_OFF: Mapping[str, Any] = {
+    "windows": (),
+    "blackouts": (),
+    "settle": 0.0,
+    "notify": {},
+    "undo": UndoRule(),
+}
 
 Matcher = Callable[[str], object]
 
@@ -83,6 +90,8 @@ class Resolved:
     turn_within: float
     on_refused: Literal["fail", "warning"]
     on_failed: Literal["fail", "warning"]
+    notify: Mapping[str, tuple[NotifyKind, ...]] | None
+    """What each channel is told; None: what REMEDY_NOTIFY says."""
     undo: UndoRule
     set_by: Mapping[str, str]
     """The rule that set each setting; built-in ones are not in it."""
@@ -300,6 +309,7 @@ def _base(replicas_at_most: int, *, zero_replicas: bool) -> dict[str, Any]:
     return {
         **defaults,
         **_OFF,
+        "notify": None,
         "at_once": 10,
         "replicas_at_most": replicas_at_most,
         "zero_replicas": zero_replicas,

@@ -35,7 +35,12 @@ def lines(document: Document, error: ValidationError, keys: Keys) -> list[str]:
 
     `keys` are the keys that a map at a path may have.
     """
-    errors = _without_echoes(error.errors())
+    return lines_of(document, error.errors(), keys)
+
+
+def lines_of(document: Document, errors: Sequence[Any], keys: Keys) -> list[str]:
+    """As `lines`, for errors as pydantic lists them."""
+    errors = _without_echoes(errors)
     found = [(document.line(_place(one)), one) for one in errors]
     found.sort(key=lambda pair: pair[0])
     return [f"line {line}: {_line(document, one, keys)}" for line, one in found]

@@ -13,6 +13,7 @@ from keptn_remedy.guardrails import mistakes
 from keptn_remedy.guardrails.units import MINUTES_OF_DAY
 from keptn_remedy.guardrails.values import (
     DAYS,
+    Channels,
     Count,
     Days,
     Duration,
@@ -210,6 +211,9 @@ class Rule(_Entry):
     """The result that a refusal has in Keptn."""
     on_failed: Literal["fail", "warning"] = "fail"
     """The result that a failure has in Keptn."""
+    notify: Channels | None = None
+    """Who is told (docs/notifications.md): channels, or a map of channels to what they are told. By
+    default REMEDY_NOTIFY decides; `[]` or null tells nobody."""
     undo: UndoRule | None = None
     """When changes are undone without an order."""
 

@@ -12,9 +12,12 @@ from keptn_remedy.support.near_names import near
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Attribute = Literal["target", "action", "stage", "service"]
+NotifyKind = Literal["approval", "refused", "failed", "undone", "paused", "suspended", "parked"]
+"""What people are told."""
 
 DAYS: tuple[Day, ...] = get_args(Day)
 ATTRIBUTES: tuple[Attribute, ...] = get_args(Attribute)
+NOTIFY_KINDS: tuple[NotifyKind, ...] = get_args(NotifyKind)
 
 
 def _many(written: Any) -> Any:
@@ -46,6 +49,20 @@ def _zone(name: str) -> str:
 
 def _lower(written: Any) -> Any:
     return written.lower() if isinstance(written, str) else written
+
+
+def _channels(written: Any) -> Any:
+    """The channels that hear everything, or what each of them hears, as a map."""
+    if isinstance(written, str):
+        written = [written]
+    if isinstance(written, list):
+        names = cast("list[object]", written)
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError("must be names of channels; numbers, true and false need quotes")
+        return {name: [*NOTIFY_KINDS] for name in names}
+    if isinstance(written, dict):
+        return written
+    raise ValueError("must be a list of channels, or a map of channels to what they are told")
 
 
 def _one_or_many_of(item: dict[str, Any]) -> WithJsonSchema:
@@ -106,4 +123,30 @@ Moment = Annotated[
     units.Moment,
     BeforeValidator(units.moment),
     WithJsonSchema({"type": "string", "pattern": units.MOMENT}),
+]
+_Kinds = Annotated[
+    tuple[NotifyKind, ...],
+    BeforeValidator(_one_or_many),
+    AfterValidator(_without_repeats),
+    Field(min_length=1, max_length=10),
+]
+_KIND_OR_KINDS: dict[str, Any] = {
+    "anyOf": [
+        {"enum": [*NOTIFY_KINDS]},
+        {"type": "array", "items": {"enum": [*NOTIFY_KINDS]}, "minItems": 1},
+    ]
+}
+Channels = Annotated[
+    dict[Name, _Kinds],
+    BeforeValidator(_channels),
+    Field(max_length=100),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "minLength": 1},
+                {"type": "array", "items": {"type": "string", "minLength": 1}},
+                {"type": "object", "additionalProperties": _KIND_OR_KINDS},
+            ]
+        }
+    ),
 ]

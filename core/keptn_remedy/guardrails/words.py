@@ -21,6 +21,7 @@ from keptn_remedy.guardrails.policy import (
 )
 from keptn_remedy.guardrails.rails import planned_now
 from keptn_remedy.guardrails.units import counted, in_words
+from keptn_remedy.guardrails.values import NOTIFY_KINDS
 
 ORDER = (
     "Of the rules that match, the most specific one wins, setting by setting: first the one that"
@@ -116,6 +117,17 @@ def _undo(undo: UndoRule) -> str:
     return f"it is undone {', '.join(causes)}" if causes else _WITHOUT["undo"]
 
 
+def _notify(channels: Mapping[str, Sequence[str]]) -> str:
+    if not channels:
+        return _WITHOUT["notify"]
+    told = [f"{name} ({_told(kinds)})" for name, kinds in channels.items()]
+    return f"told on {', '.join(told)}"
+
+
+def _told(kinds: Sequence[str]) -> str:
+    return "everything" if len(kinds) == len(NOTIFY_KINDS) else ", ".join(kinds)
+
+
 def _limits(limits: Sequence[Limit] | None, _: Policy) -> list[str]:
     return [_limit(limit) for limit in limits] if limits else ["no limit on how often it acts"]
 
@@ -188,6 +200,7 @@ _WITH: Mapping[str, Callable[[Any], str]] = {
     "turn_within": lambda length: f"it waits up to {in_words(length)} for a free place",
     "on_refused": _refused,
     "on_failed": _failed,
+    "notify": _notify,
     "undo": _undo,
 }
 _LISTS: Mapping[str, Callable[[Any, Policy], list[str]]] = {
@@ -209,6 +222,7 @@ _WITHOUT: Mapping[str, str] = {
     "targets_at_most": "no limit to the targets of one execution",
     "at_once": "it does not wait for other executions",
     "settle": "it counts as running until its end",
+    "notify": "nobody is told",
     "undo": "it is undone only by an order",
 }
 
@@ -228,6 +242,7 @@ def _defaults(for_all: Sequence[Rule]) -> Iterator[str]:
         "turn_within": "it waits up to 5m for a free place",
         "on_refused": _refused("fail"),
         "on_failed": _failed("fail"),
+        "notify": "told on the channels of REMEDY_NOTIFY",
         "undo": _WITHOUT["undo"],
     }
     if any(_replaces_limit(rule) for rule in for_all):

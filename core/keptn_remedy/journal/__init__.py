@@ -13,6 +13,14 @@ from keptn_remedy.journal.errors import (
     insist,
 )
 from keptn_remedy.journal.foreseen import Count, Counted, Foreseen, Kind
+from keptn_remedy.journal.notifications import (
+    ChannelBacklog,
+    Notice,
+    NoticeKind,
+    Notifications,
+    Queued,
+    Unnotified,
+)
 from keptn_remedy.journal.protocol import (
     Admissions,
     Executions,
@@ -66,6 +74,7 @@ __all__ = [
     "Arm",
     "Backlog",
     "Begun",
+    "ChannelBacklog",
     "Claimed",
     "ClosedTask",
     "Count",
@@ -89,12 +98,16 @@ __all__ = [
     "Last",
     "Maintenance",
     "Memories",
+    "Notice",
+    "NoticeKind",
+    "Notifications",
     "OpenReport",
     "OpenTask",
     "OwedReport",
     "Pause",
     "Question",
     "Questions",
+    "Queued",
     "Record",
     "Records",
     "Reports",
@@ -107,6 +120,7 @@ __all__ = [
     "UndoAtOnce",
     "UndoState",
     "Undos",
+    "Unnotified",
     "Unsent",
     "Verdict",
     "Waiting",

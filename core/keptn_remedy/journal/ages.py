@@ -58,6 +58,8 @@ UPDATE effects SET admitted_at = :now - 0.001 * newer, ended_at = min(ended_at, 
 FROM (SELECT execution AS of, row_number() OVER (ORDER BY admitted_at DESC) AS newer
     FROM effects WHERE admitted_at > :now AND leads) WHERE execution = of""",
     "UPDATE forgiven SET at = :now WHERE at > :now",
+    "UPDATE notices SET at = :now WHERE at > :now",
+    "UPDATE notifications SET at = :now WHERE at > :now",
 )
 _MOVE_TIMES = (
     """
@@ -72,6 +74,8 @@ WHERE {_UNDONE_LATER} AND state = 'finished'""",  # noqa: S608
 UPDATE effects SET admitted_at = admitted_at + :by, ended_at = ended_at + :by,
     settled_at = settled_at + :by WHERE admitted_at > :now - max(:recent, abs(:by))""",
     "UPDATE forgiven SET at = at + :by",
+    "UPDATE notices SET at = at + :by",
+    "UPDATE notifications SET at = at + :by",
     "UPDATE undos SET asked_at = asked_at + :by WHERE ended_at IS NULL",
 )
 _MOVE_UNDOS = "UPDATE undos SET due_at = due_at + :by WHERE ended_at IS NULL"

@@ -18,6 +18,7 @@ from keptn_remedy.journal.ages import surely_before
 from keptn_remedy.journal.claims import Claims
 from keptn_remedy.journal.errors import JournalError, TaskEnded
 from keptn_remedy.journal.frontier import Frontier
+from keptn_remedy.journal.notified import note_ended, note_undone
 from keptn_remedy.journal.reports import SqlReports
 from keptn_remedy.journal.store import Cursor, Statement, Stored, owed
 from keptn_remedy.journal.undos import ABORTED, FAILED_VERIFICATION, PROBLEM_CLOSED
@@ -295,6 +296,9 @@ def _consequences(execution: Execution, ending: Ending, now: float) -> list[Stat
         cause = ABORTED if ending.is_aborted else FAILED_VERIFICATION
         how = {"state": undo.state, "message": undo.message, "cause": cause}
         found.append((sql.UNDO_AT_ONCE, {**of_it, **how}))
+        found.append(note_undone(now, seq=execution.handle))
+    if ending.is_failure and not ending.is_aborted:
+        found.append(note_ended(execution.handle, now))
     return found
 
 

@@ -12,6 +12,7 @@ from typing import Literal, Protocol, TypeVar
 from keptn_remedy.action import JSON, Outcome, Plan
 from keptn_remedy.events import ActionTriggered, Report
 from keptn_remedy.journal.foreseen import NOTHING_FORESEEN, Foreseen
+from keptn_remedy.journal.notifications import Notifications
 from keptn_remedy.journal.search import Search
 from keptn_remedy.journal.values import (
     Alike,
@@ -569,6 +570,7 @@ class Journal(
     Questions,
     Hearing,
     Undos,
+    Notifications,
     Memories,
     Records,
     Maintenance,

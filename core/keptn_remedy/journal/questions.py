@@ -8,6 +8,7 @@ import orjson
 
 from keptn_remedy.journal import rows
 from keptn_remedy.journal import statements as sql
+from keptn_remedy.journal.notified import note
 from keptn_remedy.journal.store import Cursor, Store
 from keptn_remedy.journal.values import Execution, Question, State, Verdict
 
@@ -20,7 +21,11 @@ class SqlQuestions(Store):
     """The part of the journal that keeps questions."""
 
     async def ask(self, execution: Execution, question: Question) -> None:
-        await self._write((sql.ASK, (orjson.dumps(question), execution.handle)))
+        key = f"asked {execution.id} {question.asked_at}"
+        await self._write(
+            (sql.ASK, (orjson.dumps(question), execution.handle)),
+            note(key, "asked", execution.id, question.asked_at),
+        )
 
     async def answer(
         self,

@@ -11,6 +11,7 @@ from keptn_remedy.journal import rows
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.claims import Claims
 from keptn_remedy.journal.errors import JournalError
+from keptn_remedy.journal.notified import note
 from keptn_remedy.journal.store import Cursor, Reader, Statement, Store, owed
 from keptn_remedy.journal.values import Claimed, Record, Unsent, chain
 
@@ -82,6 +83,10 @@ class SqlReports(Store):
         statements: list[Statement] = [(sql.PARK, {**parked, "reason": reason})]
         if log_entry:
             statements.append((sql.OWE, owed(log_entry, now)))
+        # A refused log entry is nobody's loss.
+        if report.kind != "log.error":
+            key = f"parked {report.kind} {report.execution}"
+            statements.append(note(key, "parked", report.execution, now))
         if report.kind == "started" and report.execution:
             self._refused.add(report.execution)
         written = await self._write(*statements)

@@ -137,7 +137,34 @@ CREATE TABLE orders (
 INSERT INTO orders VALUES (1, 0, 0);
 """
 
-MIGRATIONS = (VERSION_1, VERSION_2, VERSION_3, VERSION_4)
+VERSION_5 = """
+-- What people may have to be told, noted by the change that made it so.
+CREATE TABLE notices (
+    key       TEXT PRIMARY KEY,
+    kind      TEXT NOT NULL,
+    execution TEXT,
+    at        REAL NOT NULL,
+    about     BLOB                    -- JSON
+) WITHOUT ROWID;                      -- so that noting leaves last_insert_rowid() alone
+
+-- What channels are sent. What was sent stays for a while, so that it is sent once.
+CREATE TABLE notifications (
+    seq     INTEGER PRIMARY KEY AUTOINCREMENT,
+    channel TEXT NOT NULL,
+    key     TEXT NOT NULL,
+    body    BLOB NOT NULL,
+    state   TEXT NOT NULL DEFAULT 'waiting', -- or sent, or dropped
+    at      REAL NOT NULL,
+    stands  INTEGER NOT NULL DEFAULT 0,      -- it holds until one says that it is over
+    reason  TEXT
+);
+CREATE UNIQUE INDEX notifications_once ON notifications (channel, key);
+CREATE INDEX notifications_waiting ON notifications (channel, seq) WHERE state = 'waiting';
+CREATE INDEX notifications_standing ON notifications (seq) WHERE stands;
+CREATE INDEX notifications_past ON notifications (at) WHERE state <> 'waiting';
+"""
+
+MIGRATIONS = (VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5)
 """Entry n leads from version n to n + 1. Entries are never edited, only added."""
 
 INDEXES = """

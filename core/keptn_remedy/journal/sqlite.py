@@ -19,6 +19,7 @@ from keptn_remedy.journal.errors import JournalUnusable
 from keptn_remedy.journal.executions import SqlExecutions
 from keptn_remedy.journal.hearing import SqlHearing
 from keptn_remedy.journal.lock import Lock, connect, existing
+from keptn_remedy.journal.notified import SqlNotifications
 from keptn_remedy.journal.protocol import Journal, Records
 from keptn_remedy.journal.questions import SqlQuestions
 from keptn_remedy.journal.records import SqlRecords
@@ -37,6 +38,7 @@ class SqliteJournal(
     SqlRecords,
     SqlSearch,
     SqlAges,
+    SqlNotifications,
     SqliteFile,
 ):
     """The journal of one service process: `open` for serving, `beside` for a word to a service that

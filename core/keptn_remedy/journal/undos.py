@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from keptn_remedy.journal import rows
 from keptn_remedy.journal import statements as sql
+from keptn_remedy.journal.notified import note_undone
 from keptn_remedy.journal.store import Cursor, Store
 from keptn_remedy.journal.values import DueUndo, Undo
 
@@ -62,8 +63,9 @@ class SqlUndos(Store):
     async def end_undo(
         self, execution_id: str, state: Literal["done", "refused", "failed"], message: str
     ) -> None:
-        ended = {"state": state, "message": message, "now": self._now(), "id": execution_id}
-        await self._write((sql.END_UNDO, ended))
+        now = self._now()
+        ended = {"state": state, "message": message, "now": now, "id": execution_id}
+        await self._write((sql.END_UNDO, ended), note_undone(now, id=execution_id))
 
     async def overtaken(self, execution_id: str) -> str | None:
         found = await self._rows(sql.OVERTAKEN, (execution_id,))

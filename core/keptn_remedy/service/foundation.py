@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -13,11 +13,14 @@ from aiohttp import ClientSession
 
 from keptn_remedy.events import Report
 from keptn_remedy.guardrails.defaults import ReplicaSettings
+from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.guardrails.pauses import Pauses
+from keptn_remedy.guardrails.policy import Policy
 from keptn_remedy.guardrails.policy_file import PolicyFile
 from keptn_remedy.http_client import lent_session
 from keptn_remedy.journal import Journal, JournalError, maintenance, open_journal
 from keptn_remedy.keptn.peer import Peer, peer_of
+from keptn_remedy.notifications.set_up import SetUp, read_channels
 from keptn_remedy.ops.operator_token import OperatorToken
 from keptn_remedy.registry import Registry
 from keptn_remedy.settings import KeptnSettings, Settings
@@ -35,6 +38,7 @@ class Foundation:
     registry: Registry
     journal: Journal
     policy: PolicyFile
+    channels: SetUp
     pauses: Pauses
     peer: Peer
     http: ClientSession
@@ -65,7 +69,9 @@ async def opened(
         with suppress(JournalError):  # it is tried again before anything acts
             await maintenance.take_over(journal, steady, metrics.note_clock_step)
         stack.push_async_callback(registry.close)
-        policy = PolicyFile(settings.policy, journal, partial(replicas.rules, names=registry.names))
+        channels = read_channels(settings)
+        make = partial(_rules, replicas, channels, registry.names)
+        policy = PolicyFile(settings.policy, journal, make)
         await policy.begin()
         wanted = registry.triggers, registry.subscriptions
         version = installed_version()
@@ -77,6 +83,7 @@ async def opened(
             registry=registry,
             journal=journal,
             policy=policy,
+            channels=channels,
             pauses=Pauses(journal, settings.pause_file),
             peer=peer,
             http=await stack.enter_async_context(lent_session()),
@@ -86,6 +93,17 @@ async def opened(
             mask=mask,
             reload=reload,
         )
+
+
+def _rules(
+    replicas: ReplicaSettings,
+    channels: SetUp,
+    names: Mapping[str, tuple[str, ...]],
+    policy: Policy | None,
+) -> Rules:
+    if policy and channels.entries:  # without a channels file nobody is told, whatever rules say
+        channels.routes.check(policy)
+    return replicas.rules(policy, names=names)
 
 
 async def _operator_token(settings: Settings, mask: Mask) -> OperatorToken | None:

@@ -23,12 +23,14 @@ from keptn_remedy.keptn.reopened_tasks import ReopenedTasks
 from keptn_remedy.keptn.signs_of_life import SignsOfLife
 from keptn_remedy.keptn.subscriptions import Filters
 from keptn_remedy.keptn.task_ends import TaskEnds
+from keptn_remedy.notifications.sender import Sender
 from keptn_remedy.ops.operator_api import OperatorApi
 from keptn_remedy.ops.port import OpsPort
 from keptn_remedy.remediation.entry import value_of
 from keptn_remedy.service.blocked_loop import BlockedLoop
 from keptn_remedy.service.engine import Engine, build_engine
 from keptn_remedy.service.foundation import Foundation, installed_version
+from keptn_remedy.service.notifying import build_notifier
 from keptn_remedy.service.readiness import Readiness
 from keptn_remedy.support import logs
 
@@ -89,6 +91,8 @@ class Service:
             base.journal, base.peer.transport.send, self._replies, base.clock, base.metrics
         )
         self._missed_triggers = _missed_triggers(base, self._replies, self.intake, self.outbox)
+        self.sender = Sender(base.mask)
+        self._notifier = build_notifier(base, self.sender)
         self.readiness = Readiness(
             base.journal,
             base.policy,
@@ -96,6 +100,7 @@ class Service:
             base.peer.transport,
             base.registry.broken,
             self.uniform,
+            lambda: self._notifier.troubles,
         )
         self.ops = _ops_port(base, self.engine, self.readiness)
 
@@ -173,6 +178,7 @@ class Service:
             self.engine.run(),
             maintenance.watch_clock(*clock),
             maintenance.prune(base.journal, base.clock, base.settings.retention_days),
+            self._notifier.run(),
         )
 
     async def drain(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.guardrails.policy_file import PolicyFile
 from keptn_remedy.guardrails.rails import paused_words
@@ -27,6 +29,7 @@ class Readiness:
         transport: Transport,
         broken: tuple[Broken, ...] = (),
         uniform: Uniform | None = None,
+        unnotified: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self.starting = True
         self.leaving = False
@@ -36,6 +39,7 @@ class Readiness:
         self._broken = broken
         self._transport = transport
         self._uniform = uniform
+        self._unnotified = unnotified
 
     def note_started(self) -> None:
         """What the last process left is taken over."""
@@ -70,6 +74,7 @@ class Readiness:
             degraded.append(f"the way to Keptn: {trouble}")
         if self._uniform and (trouble := self._uniform.trouble):
             degraded.append(f"Keptn's uniform: {trouble}")
+        degraded += [f"a channel takes no notifications: {why}" for why in self._unnotified()]
         if problem := self._policy.problem:
             degraded.append(f"the policy was rejected, an earlier one stays in force: {problem}")
         if pause := self._pauses.current:

@@ -57,6 +57,7 @@ async def running(
             )
         )
         service = Service(base)
+        stack.push_async_callback(service.sender.close)
         await service.pauses.refresh()  # before anything may act
         await service.pauses.look()
         await stack.enter_async_context(service.ops.serve())

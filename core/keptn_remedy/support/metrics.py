@@ -122,6 +122,20 @@ _TABLE = (
         "Unsent reports that the way to Keptn refused: a proxy, the address or the token is wrong.",
     ),
     _Row(
+        "notifications",
+        Counter,
+        "remedy_notifications_total",
+        "Notifications by channel and answer: sent, failed (tried again), refused, given_up.",
+        ("channel", "answer"),
+    ),
+    _Row(
+        "oldest_notification",
+        Gauge,
+        "remedy_oldest_unsent_notification_seconds",
+        "Age of the oldest notification that a channel has not taken; 0 if there is none.",
+        ("channel",),
+    ),
+    _Row(
         "oldest_open",
         Gauge,
         "remedy_oldest_open_execution_seconds",
@@ -186,6 +200,8 @@ class Metrics:
     unsent: Gauge
     parked: Gauge
     blocked: Gauge
+    notifications: Callable[[str, str], Counter]
+    oldest_notification: Callable[[str], Gauge]
     oldest_open: Gauge
     oldest_unsent: Gauge
     journal_failed: Gauge

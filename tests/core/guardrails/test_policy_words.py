@@ -93,6 +93,10 @@ def test_it_says_for_whom_a_rule_is(match: str, whom: str) -> None:
             "it is undone when the sequence is aborted, 30m after its end",
         ),
         ("undo: {}", "it is undone only by an order"),
+        ("notify: [slack, pager]", "told on slack (everything), pager (everything)"),
+        ("notify: {pager: [approval, failed]}", "told on pager (approval, failed)"),
+        ("notify: []", "nobody is told"),
+        ("notify: null", "nobody is told"),
     ],
 )
 def test_a_setting_is_a_sentence(settings: str, sentence: str) -> None:
