@@ -15,6 +15,7 @@ from keptn_remedy.support import variables
 from keptn_remedy_actions.cluster.action import ClusterAction
 from keptn_remedy_actions.cluster.settings import KubernetesSettings
 from keptn_remedy_actions.toggle_feature import ToggleFeature
+from keptn_remedy_actions.webhook import Webhook
 
 PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 INTRO = f"""\
@@ -49,6 +50,12 @@ SECTIONS: tuple[tuple[str, str, type[BaseSettings], str], ...] = (
         "In a pod they act on its cluster; elsewhere on the one that `KUBECONFIG` names.",
         KubernetesSettings,
         env_prefix(ClusterAction),
+    ),
+    (
+        "webhook",
+        "See [webhook](actions/webhook.md). Without `WEBHOOK_HOSTS` the action is off.",
+        Webhook.Settings,
+        env_prefix(Webhook),
     ),
 )
 

@@ -96,6 +96,12 @@ priorityClassName: {{ . }}
       {{- end }}
 {{- end }}
 {{- end }}
+{{- if .Values.actions.webhook }}
+{{- range $number, $name := .Values.webhook.secrets }}
+- name: webhook-{{ $number }}
+  secret: {secretName: {{ $name }}, defaultMode: 0440}
+{{- end }}
+{{- end }}
 {{- with include "keptn-remedy.keptnSecret" . }}
 - name: keptn
   secret:

@@ -124,6 +124,13 @@ listens on its own loopback only. */ -}}
 {{- if index .Values.actions "toggle-feature" }}
 {{- include "keptn-remedy.unleashVariables" . }}
 {{- end }}
+{{- if .Values.actions.webhook }}
+{{- include "keptn-remedy.variable" (list "WEBHOOK_HOSTS" (join "," .Values.webhook.hosts)) }}
+{{- include "keptn-remedy.variable" (list "WEBHOOK_LOOPBACK_HOSTS" (join "," .Values.webhook.loopbackHosts)) }}
+{{- if .Values.webhook.secrets }}
+{{- include "keptn-remedy.variable" (list "WEBHOOK_SECRETS_DIR" (include "keptn-remedy.webhookFolder" .)) }}
+{{- end }}
+{{- end }}
 {{- if include "keptn-remedy.clusterActions" . }}
 {{- include "keptn-remedy.kubernetesVariables" . }}
 {{- end }}
@@ -159,6 +166,13 @@ listens on its own loopback only. */ -}}
 - name: unleash
   mountPath: {{ include "keptn-remedy.unleashFolder" . }}
   readOnly: true
+{{- end }}
+{{- if .Values.actions.webhook }}
+{{- range $number, $name := .Values.webhook.secrets }}
+- name: webhook-{{ $number }}
+  mountPath: {{ include "keptn-remedy.webhookFolder" $ }}/{{ $name }}
+  readOnly: true
+{{- end }}
 {{- end }}
 {{- if include "keptn-remedy.keptnSecret" . }}
 - name: keptn

@@ -1,0 +1,205 @@
+"""Templates over the trigger: expressions of Jinja2's sandbox, and references to secrets."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, cast
+
+import orjson
+from jinja2 import (
+    StrictUndefined,
+    Template,
+    TemplateError,
+    TemplateSyntaxError,
+    UndefinedError,
+    nodes,
+)
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from keptn_remedy import PermanentError
+
+MOST_CHARACTERS = 64 * 1024
+SECRET = "secret"  # noqa: S105  the name of the variable
+# Nothing here loops, calls, or makes more of a text than a few times its length.
+_NODES: tuple[type[nodes.Node], ...] = (
+    nodes.And,
+    nodes.Compare,
+    nodes.Concat,
+    nodes.CondExpr,
+    nodes.Const,
+    nodes.Filter,
+    nodes.Getattr,
+    nodes.Getitem,
+    nodes.Name,
+    nodes.Neg,
+    nodes.Not,
+    nodes.Operand,
+    nodes.Or,
+    nodes.Output,
+    nodes.Template,
+    nodes.TemplateData,
+    nodes.Test,
+)
+_TESTS = frozenset({"defined", "undefined", "none", "string", "number", "mapping"})
+_FILTERS = frozenset(
+    [
+        "b64encode",
+        "capitalize",
+        "d",
+        "default",
+        "first",
+        "int",
+        "last",
+        "length",
+        "lower",
+        "string",
+        "title",
+        "tojson",
+        "trim",
+        "upper",
+        "urlencode",
+    ]
+)
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """Reads entries of maps and lists only, never attributes: `data.values` is what was sent."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        return self.getitem(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        if isinstance(obj, Mapping) and isinstance(argument, str):
+            entries = cast("Mapping[str, Any]", obj)
+            if argument in entries:
+                return entries[argument]
+        is_item = isinstance(obj, list) and isinstance(argument, int)
+        if is_item and -len(obj) <= argument < len(obj):
+            return obj[argument]
+        return self.undefined(obj=obj, name=argument)
+
+
+def _shown(value: Any) -> Any:
+    """As JSON writes it, except texts; nothing for null."""
+    if value is None:
+        return ""
+    if isinstance(value, bool | Mapping | list):
+        return _as_json(value)
+    return value
+
+
+def _as_json(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _environment() -> _Environment:
+    made = _Environment(
+        undefined=StrictUndefined, finalize=_shown, keep_trailing_newline=True, autoescape=False
+    )
+    made.filters["tojson"] = _as_json
+    made.filters["b64encode"] = lambda text: base64.b64encode(str(text).encode()).decode()
+    return made
+
+
+_ENVIRONMENT = _environment()
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A template that was read, and the names of the secrets that it refers to."""
+
+    text: str
+    secrets: frozenset[str]
+    template: Template | None
+    """None where nothing is to be replaced."""
+
+    def render(self, variables: Mapping[str, Any], secrets: Mapping[str, str]) -> str:
+        """The text with its expressions replaced.
+
+        Raises:
+            PermanentError: the event lacks what an expression needs, or it can't be computed.
+        """
+        if self.template is None:
+            return self.text
+        try:
+            return self.template.render({**variables, SECRET: secrets})
+        except UndefinedError as error:
+            raise PermanentError(f"{_excerpt(self.text)}: {error.message}") from None
+        except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
+            raise PermanentError(f"{_excerpt(self.text)}: {type(error).__name__}") from None
+
+
+@lru_cache(maxsize=128)
+def compiled(text: str) -> Compiled:
+    """The template, checked.
+
+    Raises:
+        ValueError: it is too long, no template, or more than expressions.
+    """
+    if len(text) > MOST_CHARACTERS:
+        raise ValueError(f"a template has at most {MOST_CHARACTERS:,} characters")
+    if "{{" not in text and "{%" not in text and "{#" not in text:
+        return Compiled(text, frozenset(), None)
+    try:
+        tree = _ENVIRONMENT.parse(text)
+        secrets = _checked(tree)
+        return Compiled(text, secrets, _ENVIRONMENT.from_string(tree))
+    except TemplateSyntaxError as error:
+        raise ValueError(f"{_excerpt(text)} is not a template: {error.message}") from None
+    except RecursionError:
+        raise ValueError(f"{_excerpt(text)} is nested too deeply") from None
+
+
+def literal(text: str) -> str:
+    """The text as a template that renders to it."""
+    return (
+        text.replace("{", "{{ '{' }}") if any(mark in text for mark in ("{{", "{%", "{#")) else text
+    )
+
+
+def entry(path: str) -> str:
+    """The expression that reads a path such as `data.project` of the event."""
+    first, *rest = path.split(".")
+    return "{{ " + first + "".join(f"[{_as_json(part)}]" for part in rest) + " }}"
+
+
+def _checked(tree: nodes.Template) -> frozenset[str]:
+    """The secrets that the template refers to.
+
+    Raises:
+        ValueError: it holds more than expressions.
+    """
+    for node in tree.find_all(nodes.Node):
+        if not isinstance(node, _NODES):
+            raise ValueError(  # noqa: TRY004  it is a value's text that is wrong
+                f"templates hold expressions only, no {type(node).__name__}"
+            )
+        if isinstance(node, nodes.Filter) and node.name not in _FILTERS:
+            raise ValueError(
+                f"there is no filter {node.name!r}; there are {', '.join(sorted(_FILTERS))}"
+            )
+        if isinstance(node, nodes.Test) and node.name not in _TESTS:
+            raise ValueError(f"there is no test {node.name!r}")
+    named = [_secret_of(node) for node in tree.find_all((nodes.Getattr, nodes.Getitem))]
+    secrets = [name for name in named if name]
+    if len(secrets) < sum(node.name == SECRET for node in tree.find_all(nodes.Name)):
+        raise ValueError("a secret is named in the template itself: {{ secret.name }}")
+    return frozenset(secrets)
+
+
+def _secret_of(node: nodes.Node) -> str | None:
+    """The name of the secret that the node reads, if it reads one."""
+    reads = getattr(node, "node", None)
+    if not isinstance(reads, nodes.Name) or reads.name != SECRET:
+        return None
+    if isinstance(node, nodes.Getattr):
+        return node.attr
+    key = getattr(node, "arg", None)
+    return key.value if isinstance(key, nodes.Const) and isinstance(key.value, str) else None
+
+
+def _excerpt(text: str) -> str:
+    return repr(text if len(text) <= 80 else f"{text[:77]}...")
