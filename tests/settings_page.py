@@ -15,6 +15,7 @@ from keptn_remedy.support import variables
 from keptn_remedy_actions.cluster.action import ClusterAction
 from keptn_remedy_actions.cluster.settings import KubernetesSettings
 from keptn_remedy_actions.toggle_feature import ToggleFeature
+from keptn_remedy_actions.wait import Wait
 from keptn_remedy_actions.webhook import Webhook
 
 PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
@@ -56,6 +57,12 @@ SECTIONS: tuple[tuple[str, str, type[BaseSettings], str], ...] = (
         "See [webhook](actions/webhook.md). Without `WEBHOOK_HOSTS` the action is off.",
         Webhook.Settings,
         env_prefix(Webhook),
+    ),
+    (
+        "wait",
+        "See [wait](actions/wait.md). Without `WAIT_LONGEST` the action is off.",
+        Wait.Settings,
+        env_prefix(Wait),
     ),
 )
 

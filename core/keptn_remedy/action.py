@@ -44,6 +44,17 @@ class ResourceNotFound(PermanentError):
     """Keptn has no such file; uncaught, it ends the execution as `PermanentError` does."""
 
 
+class Later(Exception):
+    """Raised by `run` of a plain, idempotent action: call it again in so many `seconds`. Until then
+    the execution rests in the journal: it takes neither a slot nor an attempt, and the next process
+    goes on with it. `Context.waited` then tells the seconds for which it has waited so far.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"to be called again in {seconds:g} s")
+        self.seconds = seconds
+
+
 class Denied(Exception):
     """The action refuses: Keptn gets a task that is failed, not one that is errored."""
 
@@ -232,7 +243,7 @@ class Context:
     also when the clock is set meanwhile. `http` is a shared session: an
     error status raises `TemporaryError` (429 and 5xx, with `Retry-After`) or `PermanentError`,
     unless a request says `raise_for_status=False`. So does a redirect, unless it says
-    `allow_redirects=True`.
+    `allow_redirects=True`. `waited` is for how many seconds the execution has rested by `Later`.
     """
 
     trigger: ActionTriggered
@@ -244,6 +255,7 @@ class Context:
     make_log: Callable[[], FilteringBoundLogger]
     left: Callable[[], float] | None = None
     read: Read = nothing_to_read
+    waited: float = 0.0
 
     @property
     def seconds_left(self) -> float:
@@ -345,6 +357,7 @@ class Action(BaseAction, ABC):
             TemporaryError: another attempt may succeed.
             PermanentError: another attempt would fail, too.
             Denied: the action refuses.
+            Later: it is to be called again after a while.
         """
 
 

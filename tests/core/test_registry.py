@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from keptn_remedy import Action, ActionSettings, Context, Outcome
 from keptn_remedy.registry import ENTRY_POINTS, Registry, RegistryError, discover, of
 
-BUILT_IN = ("restart", "rollback", "scale", "toggle-feature", "webhook")
+BUILT_IN = ("restart", "rollback", "scale", "toggle-feature", "wait", "webhook")
 SECRET = "correct-horse-battery"
 
 Package = Callable[..., Path]
@@ -269,6 +269,7 @@ def test_every_configured_action_is_on_where_none_is_named(folder: Path) -> None
         "FLAGD_FILE": "flags.json",
         "KUBECONFIG": str(folder / "purge.py"),
         "WEBHOOK_HOSTS": "hooks.example.com",
+        "WAIT_LONGEST": "1h",
     }
     assert all(entry.action for entry in discover(variables, folder=folder).entries)
 

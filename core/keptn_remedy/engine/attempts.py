@@ -60,6 +60,7 @@ class Attempts:
         "_may_begin",
         "_memory",
         "_runtime",
+        "_waited",
         "count",
     )
 
@@ -73,6 +74,7 @@ class Attempts:
         self._execution = execution
         self._action = action
         self._memory = ActionMemory(runtime.journal, execution.action)
+        self._waited = 0.0
 
     async def until_done(
         self,
@@ -237,6 +239,10 @@ class Attempts:
             return Outcome.errored(text_of(error))
         return Outcome.errored(f"unexpected {text_of(error)}")
 
+    def note_waited(self, seconds: float) -> None:
+        """For so long the execution has rested."""
+        self._waited = seconds
+
     def start_deadline(self) -> None:
         """Give all further attempts the `deadline` of the action's class, from now on."""
         self._deadline = self._runtime.clock.monotonic() + self._declared("deadline")
@@ -268,6 +274,7 @@ class Attempts:
             memory=self._memory,
             make_log=self._log,
             read=self._runtime.read,
+            waited=self._waited,
         )
 
     def _log(self) -> FilteringBoundLogger:

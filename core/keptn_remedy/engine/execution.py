@@ -10,7 +10,7 @@ from dataclasses import replace
 from operator import eq
 from typing import Generic, TypeVar
 
-from keptn_remedy.action import Action, AnyAction, Denied, Outcome, Plan, PlannedAction
+from keptn_remedy.action import Action, AnyAction, Denied, Later, Outcome, Plan, PlannedAction
 from keptn_remedy.engine.admission import Admission, NotAdmitted
 from keptn_remedy.engine.attempts import (
     CANCELLED_FROM_WITHIN,
@@ -34,6 +34,7 @@ from keptn_remedy.registry import Entry
 
 # An execution during which so many processes died may be what killed them.
 MAX_RUNS = 10
+LONGEST_REST_SECONDS = 30 * 86_400.0
 _INTERRUPTED = "interrupted by a restart, and not safe to repeat"
 _UNTOUCHED = "; nothing was done"
 
@@ -291,6 +292,8 @@ class PlainExecution(_Taken[Action]):
         return super()._hopeless()
 
     async def _act(self) -> Outcome:
+        if self.execution.runs or self.execution.has_begun:
+            await self._until_due()
         value, notes = await self._values.of(self.execution.trigger, self._entry, self._attempts)
         if self.execution.runs and (
             refusal := await self._guard.still_allowed(self.execution, None)
@@ -303,8 +306,26 @@ class PlainExecution(_Taken[Action]):
         self._attempts.start_deadline()
         self._may_have_acted = True
         run, may_begin = self._action.run, self._ask_pause
-        done = checked(await self._attempts.until_done(run, value, may_begin=may_begin))
+        try:
+            done = checked(await self._attempts.until_done(run, value, may_begin=may_begin))
+        except Later as later:
+            raise await self._rest(later.seconds) from None
         return self._runtime.presentable(_with_notes(done, notes), self.execution.trigger.task)
+
+    async def _until_due(self) -> None:
+        """Raises Rest while a timer of the execution runs."""
+        journal, clock = self._runtime.journal, self._runtime.clock
+        if timer := await self._runtime.insist(lambda: journal.timer(self.execution)):
+            if (left := timer.due - clock.now()) > 0:
+                raise await self._rest(left)
+            self._attempts.note_waited(timer.due - timer.since)
+
+    async def _rest(self, seconds: float) -> Rest:
+        """Set the timer; what is to be raised then."""
+        journal, clock = self._runtime.journal, self._runtime.clock
+        seconds = min(max(seconds, 0.0), LONGEST_REST_SECONDS)
+        await self._runtime.insist(lambda: journal.set_timer(self.execution, seconds))
+        return Rest(clock.monotonic() + seconds)
 
     async def _after_abort(self) -> Outcome:
         what = "; what it had done is not known" if self._may_have_acted else _UNTOUCHED

@@ -37,6 +37,7 @@ from keptn_remedy.journal.protocol import (
 )
 from keptn_remedy.journal.search import Criteria, Lane, Search, Waiting
 from keptn_remedy.journal.sqlite import open_beside, open_journal, open_read_only
+from keptn_remedy.journal.timers import Timer, Timers
 from keptn_remedy.journal.values import (
     Alike,
     Arm,
@@ -115,6 +116,8 @@ __all__ = [
     "Since",
     "State",
     "TaskEnded",
+    "Timer",
+    "Timers",
     "Triggers",
     "Undo",
     "UndoAtOnce",

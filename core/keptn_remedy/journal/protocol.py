@@ -14,6 +14,7 @@ from keptn_remedy.events import ActionTriggered, Report
 from keptn_remedy.journal.foreseen import NOTHING_FORESEEN, Foreseen
 from keptn_remedy.journal.notifications import Notifications
 from keptn_remedy.journal.search import Search
+from keptn_remedy.journal.timers import Timers
 from keptn_remedy.journal.values import (
     Alike,
     Backlog,
@@ -574,6 +575,7 @@ class Journal(
     Memories,
     Records,
     Maintenance,
+    Timers,
     Protocol,
 ):
     """All that the service needs of a journal."""

@@ -164,7 +164,13 @@ CREATE INDEX notifications_standing ON notifications (seq) WHERE stands;
 CREATE INDEX notifications_past ON notifications (at) WHERE state <> 'waiting';
 """
 
-MIGRATIONS = (VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5)
+VERSION_6 = """
+-- Since when an execution waits for nothing but time, and until when.
+ALTER TABLE executions ADD COLUMN timer_since REAL;
+ALTER TABLE executions ADD COLUMN timer_due REAL;
+"""
+
+MIGRATIONS = (VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6)
 """Entry n leads from version n to n + 1. Entries are never edited, only added."""
 
 INDEXES = """

@@ -26,6 +26,7 @@ from keptn_remedy.journal.records import SqlRecords
 from keptn_remedy.journal.schema import migrate, require_this_version
 from keptn_remedy.journal.sql_search import SqlSearch
 from keptn_remedy.journal.sqlite_file import SqliteFile
+from keptn_remedy.journal.timers import SqlTimers
 from keptn_remedy.journal.undos import SqlUndos
 
 
@@ -39,6 +40,7 @@ class SqliteJournal(
     SqlSearch,
     SqlAges,
     SqlNotifications,
+    SqlTimers,
     SqliteFile,
 ):
     """The journal of one service process: `open` for serving, `beside` for a word to a service that

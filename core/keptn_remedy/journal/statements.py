@@ -273,6 +273,12 @@ GIVE_ORDER = "UPDATE orders SET given = given + 1"
 ORDERS = "SELECT given, heard FROM orders"
 HEARD = "UPDATE orders SET heard = ?"
 
+# One run is left: the next process sees that it was begun.
+SET_TIMER = """
+UPDATE executions SET runs = min(runs, 1), timer_since = coalesce(timer_since, :now),
+    timer_due = :due WHERE seq = :seq AND state <> 'finished'
+"""
+TIMER = "SELECT timer_since, timer_due FROM executions WHERE seq = ?"
 ASK = "UPDATE executions SET question = ?, runs = 0 WHERE seq = ? AND state <> 'finished'"
 ASKED = "SELECT seq, state, question FROM executions WHERE id = ?"
 ANSWER = "UPDATE executions SET question = ? WHERE seq = ? AND state <> 'finished'"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from keptn_remedy.action import Outcome, Plan, Read, nothing_to_read
 from keptn_remedy.engine.runtime import Runtime
+from keptn_remedy.engine.waiting_room import Rest
 from keptn_remedy.events import ActionTriggered, Replies
 from keptn_remedy.guardrails.defaults import ReplicaSettings
 from keptn_remedy.guardrails.guard import Guard
@@ -43,7 +45,13 @@ async def run_once(
         _journal(clock) as journal,
         _engine(journal, actions, clock, replicas, read, dry_run=dry_run) as engine,
     ):
-        return await engine.runner.run(await _accepted(journal, actions, event))
+        execution = await _accepted(journal, actions, event)
+        while True:
+            try:
+                return await engine.runner.run(execution)
+            except Rest as rest:
+                await clock.sleep(rest.until - clock.monotonic())
+                execution = replace(execution, has_begun=True)
 
 
 async def undo_once(

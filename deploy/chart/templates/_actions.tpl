@@ -6,7 +6,7 @@
 {{- end -}}
 {{- range .Values.extraActions -}}
 {{- $spelled := lower . | replace "-" "" | replace "_" "" -}}
-{{- if has $spelled (list "togglefeature" "featuretoggle" "scale" "scaling" "scalereplicas" "increment" "rollback" "rolloutundo" "undorollout" "restart" "rolloutrestart" "restartpods" "webhook" "http" "callurl" "generic") -}}
+{{- if has $spelled (list "togglefeature" "featuretoggle" "scale" "scaling" "scalereplicas" "increment" "rollback" "rolloutundo" "undorollout" "restart" "rolloutrestart" "restartpods" "webhook" "http" "callurl" "generic" "wait" "waitfor" "sleep") -}}
 {{- fail (printf "extraActions: %s is built in: switch it on in actions, which also gives it its rights" .) -}}
 {{- end -}}
 {{- $on = append $on . -}}

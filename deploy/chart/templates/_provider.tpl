@@ -124,6 +124,9 @@ listens on its own loopback only. */ -}}
 {{- if index .Values.actions "toggle-feature" }}
 {{- include "keptn-remedy.unleashVariables" . }}
 {{- end }}
+{{- if .Values.actions.wait }}
+{{- include "keptn-remedy.variable" (list "WAIT_LONGEST" .Values.wait.longest) }}
+{{- end }}
 {{- if .Values.actions.webhook }}
 {{- include "keptn-remedy.variable" (list "WEBHOOK_HOSTS" (join "," .Values.webhook.hosts)) }}
 {{- include "keptn-remedy.variable" (list "WEBHOOK_LOOPBACK_HOSTS" (join "," .Values.webhook.loopbackHosts)) }}
