@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.support import mounted_files
 from tests.core.journals import SetClock
+from tests.core.places import AnyJournal, Place, PostgresPlace, SqlitePlace
+from tests.postgres_server import PostgresServer
 
 
 @pytest.fixture
@@ -45,8 +46,18 @@ def answer_mount(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]
     answers.set()
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, clock: SetClock) -> Iterator[Place]:
+    """Where a journal is kept: each kind of it in turn."""
+    if request.param == "sqlite":
+        yield SqlitePlace(request.getfixturevalue("path"), clock.now)
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    yield PostgresPlace(server, clock.now)
+
+
 @pytest_asyncio.fixture
-async def journal(path: Path, clock: SetClock) -> AsyncIterator[SqliteJournal]:
-    opened = SqliteJournal.open(path, now=clock.now)
+async def journal(place: Place) -> AsyncIterator[AnyJournal]:
+    opened = place.open()
     yield opened
     await opened.close()

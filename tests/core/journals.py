@@ -16,9 +16,9 @@ from keptn_remedy import Change, Outcome, Plan, events
 from keptn_remedy.events import ActionTriggered, Replies, Report
 from keptn_remedy.journal import Effect, Ending, Execution, History, Unsent
 from keptn_remedy.journal.claims import Claims
-from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing import triggered
+from tests.core.places import AnyJournal
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ def trigger(
 
 
 async def accepted(
-    journal: SqliteJournal,
+    journal: AnyJournal,
     event_id: str = "1",
     service: str = "carts",
     context: str | None = None,
@@ -86,7 +86,7 @@ def allow(_: History) -> str | None:
 
 
 async def admitted(
-    journal: SqliteJournal, event_id: str, *targets: str, context: str | None = None, **other: Any
+    journal: AnyJournal, event_id: str, *targets: str, context: str | None = None, **other: Any
 ) -> Execution:
     """An execution that was let act on these targets, at the clock's time."""
     execution = await accepted(journal, event_id, context=context or event_id)
@@ -96,7 +96,7 @@ async def admitted(
 
 
 async def done(
-    journal: SqliteJournal, event_id: str, *targets: str, outcome: Outcome = DONE, **other: Any
+    journal: AnyJournal, event_id: str, *targets: str, outcome: Outcome = DONE, **other: Any
 ) -> Execution:
     execution = await admitted(journal, event_id, *targets, **other)
     await journal.finish(execution, Ending(outcome, is_failure=outcome.is_failure), attempts=1)
@@ -108,7 +108,7 @@ def nothing_for(look: str) -> dict[str, None] | tuple[None, ...]:
     return dict.fromkeys(re.findall(r"(?<=:)\w+", look)) or (None,) * look.count("?")
 
 
-async def due_reports(journal: SqliteJournal) -> list[Unsent]:
+async def due_reports(journal: AnyJournal) -> list[Unsent]:
     """The reports that the next process could claim now."""
     journal._in_hand = Claims()
     found = await journal.claim_reports(9)
@@ -116,7 +116,7 @@ async def due_reports(journal: SqliteJournal) -> list[Unsent]:
     return list(found.items)
 
 
-async def asked(journal: SqliteJournal, question: Callable[[History], T]) -> T:
+async def asked(journal: AnyJournal, question: Callable[[History], T]) -> T:
     """What a new execution learns of the past, before it is turned away."""
     number = len(await journal.records(limit=10_000))
     execution = await accepted(journal, f"asks {number}", f"asks {number}")

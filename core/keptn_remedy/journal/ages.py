@@ -22,7 +22,6 @@ RECENT_SECONDS = 7 * 86_400.0
 SHORTEST_JUMP_SECONDS, MAX_JUMPS = 60.0, 100
 _CLOCKS, _JUMPS = ("", "clocks"), ("", "jumps")
 
-_RECALL = "SELECT value FROM memory WHERE action = ? AND key = ?"
 _NEWEST_TIME = """
 SELECT max(
     coalesce((SELECT accepted_at FROM executions ORDER BY seq DESC LIMIT 1), 0),
@@ -168,5 +167,5 @@ def _noted(reading: Reading) -> tuple[str, tuple[Any, ...]]:
 
 
 def _recalled(cursor: Cursor | Reader, key: tuple[str, str]) -> Any:
-    row = cursor.execute(_RECALL, key).fetchone()
+    row = cursor.execute(sql.RECALL, key).fetchone()
     return orjson.loads(row[0]) if row else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import orjson
 
@@ -23,7 +24,7 @@ class SqlQuestions(Store):
     async def ask(self, execution: Execution, question: Question) -> None:
         key = f"asked {execution.id} {question.asked_at}"
         await self._write(
-            (sql.ASK, (orjson.dumps(question), execution.handle)),
+            (sql.ASK, _bound(question, execution.handle)),
             note(key, "asked", execution.id, question.asked_at),
         )
 
@@ -51,7 +52,7 @@ class SqlQuestions(Store):
             if asked_at is not None and abs(asked_at - question.asked_at) > SAME_SECONDS:
                 return "it asks something else by now"
             answered = replace(question, verdict=verdict, by=by, reason=reason)
-            cursor.execute(sql.ANSWER, (orjson.dumps(answered), seq))
+            cursor.execute(sql.ANSWER, _bound(answered, seq))
             return None
 
         return await self._run(answer)
@@ -63,7 +64,7 @@ class SqlQuestions(Store):
             if question is None or question.verdict:
                 return question
             closed = replace(question, verdict=_BY_SILENCE[question.default])
-            cursor.execute(sql.ANSWER, (orjson.dumps(closed), execution.handle))
+            cursor.execute(sql.ANSWER, _bound(closed, execution.handle))
             return closed
 
         return await self._run(close)
@@ -73,6 +74,10 @@ class SqlQuestions(Store):
 
     async def questions(self, limit: int) -> list[Execution]:
         return await self._executions(sql.QUESTIONS, (limit,))
+
+
+def _bound(question: Question, seq: int) -> dict[str, Any]:
+    return {"question": orjson.dumps(question), "verdict": question.verdict, "seq": seq}
 
 
 def _unanswerable(state: State, question: Question | None) -> str:

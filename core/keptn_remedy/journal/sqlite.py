@@ -9,16 +9,13 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from keptn_remedy.action import JSON
-from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.ages import SqlAges
 from keptn_remedy.journal.effects import SqlEffects
 from keptn_remedy.journal.errors import JournalUnusable
 from keptn_remedy.journal.executions import SqlExecutions
 from keptn_remedy.journal.hearing import SqlHearing
 from keptn_remedy.journal.lock import Lock, connect, existing
+from keptn_remedy.journal.memories import SqlMemories
 from keptn_remedy.journal.notified import SqlNotifications
 from keptn_remedy.journal.protocol import Journal, Records
 from keptn_remedy.journal.questions import SqlQuestions
@@ -36,6 +33,7 @@ class SqliteJournal(
     SqlQuestions,
     SqlHearing,
     SqlUndos,
+    SqlMemories,
     SqlRecords,
     SqlSearch,
     SqlAges,
@@ -98,18 +96,6 @@ class SqliteJournal(
             JournalUnusable: there is no such file.
         """
         return cls(existing(path))
-
-    async def recall(self, action: str, key: str) -> JSON:
-        found = await self._rows(
-            "SELECT value FROM memory WHERE action = ? AND key = ?", (action, key)
-        )
-        return orjson.loads(found[0][0]) if found else None
-
-    async def remember(self, action: str, key: str, value: JSON) -> None:
-        if value is None:
-            await self._write(("DELETE FROM memory WHERE action = ? AND key = ?", (action, key)))
-        else:
-            await self._write((sql.REMEMBER, (action, key, orjson.dumps(value))))
 
     def is_served(self) -> bool:
         return self._lock is not None and self._lock.is_served()

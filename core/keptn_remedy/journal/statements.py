@@ -1,4 +1,4 @@
-"""What the SQLite journal asks and changes, in SQL."""
+"""What the journal asks and changes, in SQLite's SQL; `postgres_dialect` translates it."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ OWE_STARTED = f"""
 WHERE seq = :seq AND state = 'accepted' AND aborted IS NULL"""  # noqa: S608  our names
 # A question that can't be read has no verdict.
 _TEXT = "CAST(question AS TEXT)"
-_VERDICT = f"iif(json_valid({_TEXT}), json_extract({_TEXT}, '$.verdict'), NULL)"
+VERDICT = f"iif(json_valid({_TEXT}), json_extract({_TEXT}, '$.verdict'), NULL)"
 BEGIN = f"""
 UPDATE executions SET state = 'started', started_at = coalesce(started_at, :now),
-    runs = runs + iif(question IS NULL OR {_VERDICT} IS NOT NULL, :runs, 0)
+    runs = runs + iif(question IS NULL OR {VERDICT} IS NOT NULL, :runs, 0)
 WHERE seq = :seq AND state <> 'finished'"""  # noqa: S608  our names
 FINISH = """
 UPDATE executions SET state = 'finished', finished_at = :now, attempts = :attempts,
@@ -105,7 +105,7 @@ UNSENT = "SELECT seq FROM reports WHERE state = 'unsent'"
 # A `finished` that follows a refused `started` would never balance (docs/keptn.md#k14): they go
 # together. A log entry stands for itself.
 PARK = """
-UPDATE reports SET state = 'parked', reason = :reason, attempts = attempts + 1, blocked = 0
+UPDATE reports SET state = 'parked', reason = :reason, attempts = attempts + 1, blocked = FALSE
 WHERE seq = :seq OR (execution = :execution AND kind = 'finished' AND :kind = 'started')"""
 POSTPONE = """
 UPDATE reports SET attempts = :attempts, doubtful = :doubtful, due_at = :due_at, reason = :reason,
@@ -133,10 +133,10 @@ SELECT seq FROM reports INDEXED BY reports_parked
 WHERE state = 'parked' AND (:execution IS NULL OR execution = :execution)"""
 # Keptn is asked first: after so long it may have ended the task.
 RESEND = """
-UPDATE reports SET state = 'unsent', doubtful = 1, attempts = 0, due_at = ?, reason = NULL
+UPDATE reports SET state = 'unsent', doubtful = TRUE, attempts = 0, due_at = ?, reason = NULL
 WHERE seq IN (SELECT value FROM json_each(?))"""
 PRUNE_PARKED = "DELETE FROM reports WHERE state = 'parked' AND created_at < ?"
-DOUBT = "UPDATE reports SET doubtful = 1, due_at = max(due_at, ?) WHERE state = 'unsent'"
+DOUBT = "UPDATE reports SET doubtful = TRUE, due_at = max(due_at, ?) WHERE state = 'unsent'"
 # The oldest by seq, so that neither a long history nor a long backlog is walked through.
 BACKLOG = """
 SELECT (SELECT count(*) FROM executions WHERE state <> 'finished'),
@@ -151,6 +151,8 @@ IS_FINISHED = "SELECT 1 FROM executions WHERE id = ? AND state = 'finished'"
 REFUSED = """
 SELECT execution FROM reports INDEXED BY reports_parked JOIN executions ON id = execution
 WHERE reports.state = 'parked' AND kind = 'started' AND executions.state <> 'finished'"""
+RECALL = "SELECT value FROM memory WHERE action = ? AND key = ?"
+FORGET_MEMORY = "DELETE FROM memory WHERE action = ? AND key = ?"
 REMEMBER = """
 INSERT INTO memory (action, key, value) VALUES (?, ?, ?)
 ON CONFLICT (action, key) DO UPDATE SET value = excluded.value"""
@@ -162,13 +164,13 @@ SELECT {_RECORD} FROM executions INDEXED BY executions_open
 WHERE state <> 'finished' AND seq < ? AND state = ? ORDER BY seq DESC LIMIT ?"""  # noqa: S608
 ASKING_RECORDS = f"""
 SELECT {_RECORD} FROM executions INDEXED BY executions_asking
-WHERE question IS NOT NULL AND state <> 'finished' AND {_VERDICT} IS NULL
+WHERE question IS NOT NULL AND state <> 'finished' AND {VERDICT} IS NULL
     AND seq < ? AND state = coalesce(?, state) ORDER BY seq DESC LIMIT ?"""  # noqa: S608
 ASKING_OF = f"""
 SELECT id FROM executions WHERE seq IN (SELECT value FROM json_each(?))
-    AND question IS NOT NULL AND state <> 'finished' AND {_VERDICT} IS NULL"""  # noqa: S608
+    AND question IS NOT NULL AND state <> 'finished' AND {VERDICT} IS NULL"""  # noqa: S608
 IS_OPEN = "state <> 'finished'"
-IS_ASKING = f"question IS NOT NULL AND {IS_OPEN} AND {_VERDICT} IS NULL"
+IS_ASKING = f"question IS NOT NULL AND {IS_OPEN} AND {VERDICT} IS NULL"
 RECORDS_AFTER = f"SELECT {_RECORD} FROM executions WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608
 RECORDS_OF = f"""
 SELECT {_RECORD} FROM executions
@@ -200,7 +202,7 @@ UPDATE executions SET status = :status, result = :result, message = :message, fi
     started_at = coalesce(started_at, :now), reported_at = NULL
 WHERE id = :id AND state = 'finished' AND status = 'aborted'"""
 NOTE_LISTED = """
-UPDATE executions SET listed = 1
+UPDATE executions SET listed = TRUE
 WHERE id IN (SELECT value FROM json_each(?)) AND state <> 'finished' AND NOT listed"""
 NOTE_ABORT = """
 UPDATE executions SET aborted = ? WHERE id = ? AND state <> 'finished' AND aborted IS NULL"""
@@ -210,7 +212,7 @@ SELECT plan IS NOT NULL OR EXISTS (SELECT 1 FROM effects WHERE execution = seq),
     question IS NOT NULL, EXISTS (SELECT 1 FROM pause)
 FROM executions WHERE seq = ? AND state <> 'finished'"""
 ADMIT = f"""
-UPDATE executions SET plan = ?, runs = max(runs, 1), question = iif({_VERDICT} IS NULL, NULL,
+UPDATE executions SET plan = ?, runs = max(runs, 1), question = iif({VERDICT} IS NULL, NULL,
     CAST(json_set({_TEXT}, '$.heeded', json('true')) AS BLOB))
 WHERE seq = ?"""  # noqa: S608
 ADD_EFFECT = """
@@ -250,14 +252,16 @@ SELECT count(*) FROM (
     WHERE planned AND ended_at IS NULL
     UNION
     SELECT execution FROM effects INDEXED BY effects_settling
-    WHERE planned AND settle > 0 AND settled_at > ?)"""
+    WHERE planned AND settle > 0 AND settled_at > ?) AS unsettled"""
 # A target counts where an action failed, or was asked for more than once because of one problem.
 COUNT_IN_VAIN = """
 SELECT count(DISTINCT target) FROM (
     SELECT target FROM effects
     WHERE judged IN ('helped', 'failed') AND admitted_at > coalesce(
         (SELECT max(at) FROM forgiven WHERE forgiven.target IN (effects.target, '')), 0)
-    GROUP BY target, action, context HAVING max(judged = 'failed') OR count(*) > 1)"""
+    GROUP BY target, action, context
+    HAVING sum(CASE WHEN judged = 'failed' THEN 1 ELSE 0 END) > 0 OR count(*) > 1)
+    AS in_vain"""
 IS_JUDGED = """
 SELECT EXISTS (SELECT 1 FROM effects INDEXED BY effects_of_target
     WHERE target = ?1 AND judged IN ('helped', 'failed') AND admitted_at > coalesce(
@@ -266,7 +270,10 @@ FORGIVE = """
 INSERT INTO forgiven (target, at, who) VALUES (?, ?, ?)
 ON CONFLICT (target) DO UPDATE SET at = excluded.at, who = excluded.who"""
 
-PAUSE = "INSERT OR REPLACE INTO pause (one, who, reason, since) VALUES (1, ?, ?, ?)"
+PAUSE = """
+INSERT INTO pause (one, who, reason, since) VALUES (1, ?, ?, ?)
+ON CONFLICT (one) DO UPDATE SET who = excluded.who, reason = excluded.reason,
+    since = excluded.since"""
 RESUME = "DELETE FROM pause"
 PAUSED = "SELECT who, reason, since FROM pause"
 GIVE_ORDER = "UPDATE orders SET given = given + 1"
@@ -279,31 +286,36 @@ UPDATE executions SET runs = min(runs, 1), timer_since = coalesce(timer_since, :
     timer_due = :due WHERE seq = :seq AND state <> 'finished'
 """
 TIMER = "SELECT timer_since, timer_due FROM executions WHERE seq = ?"
-ASK = "UPDATE executions SET question = ?, runs = 0 WHERE seq = ? AND state <> 'finished'"
+ASK = """
+UPDATE executions SET question = :question, runs = 0
+WHERE seq = :seq AND state <> 'finished'"""
 ASKED = "SELECT seq, state, question FROM executions WHERE id = ?"
-ANSWER = "UPDATE executions SET question = ? WHERE seq = ? AND state <> 'finished'"
+ANSWER = """
+UPDATE executions SET question = :question WHERE seq = :seq AND state <> 'finished'"""
 # What can't be read has no verdict, and stops none of the others.
 ANSWERED = f"""
 SELECT id FROM executions INDEXED BY executions_asking
-WHERE question IS NOT NULL AND state <> 'finished' AND {_VERDICT} IS NOT NULL
+WHERE question IS NOT NULL AND state <> 'finished' AND {VERDICT} IS NOT NULL
 ORDER BY seq"""  # noqa: S608
 QUESTIONS = f"""
 SELECT {_EXECUTION} FROM executions INDEXED BY executions_asking
-WHERE question IS NOT NULL AND state <> 'finished' AND {_VERDICT} IS NULL
+WHERE question IS NOT NULL AND state <> 'finished' AND {VERDICT} IS NULL
 ORDER BY seq LIMIT ?"""  # noqa: S608
 
 # Armed by the very change that finished the execution, never later.
-ARM = """
+HAS_CHANGES = """iif(json_valid(CAST(plan AS TEXT)),
+    json_array_length(CAST(plan AS TEXT), '$.changes') > 0, FALSE)"""
+ARM = f"""
 INSERT INTO undos (execution, context, state, on_closed, due_at, cause, asked_at)
-SELECT seq, context, iif(:on_closed AND problem_closed, 'wanted', 'armed'), :on_closed, :due_at,
-    iif(:on_closed AND problem_closed, :cause, NULL), iif(:on_closed AND problem_closed, :now, NULL)
-FROM executions WHERE seq = :seq AND finished_at = :now AND failure IS NULL
-    AND iif(json_valid(CAST(plan AS TEXT)),
-        json_array_length(CAST(plan AS TEXT), '$.changes') > 0, FALSE)
-ON CONFLICT DO NOTHING"""
+SELECT seq, context, CASE WHEN :on_closed AND problem_closed THEN 'wanted' ELSE 'armed' END,
+    :on_closed, :due_at,
+    CASE WHEN :on_closed AND problem_closed THEN :cause END,
+    CASE WHEN :on_closed AND problem_closed THEN :now END
+FROM executions WHERE seq = :seq AND finished_at = :now AND failure IS NULL AND {HAS_CHANGES}
+ON CONFLICT DO NOTHING"""  # noqa: S608
 UNDO_AT_ONCE = """
 INSERT INTO undos (execution, context, state, cause, asked_at, ended_at, message)
-SELECT seq, context, :state, :cause, :now, iif(:state = 'wanted', NULL, :now), :message
+SELECT seq, context, :state, :cause, :now, CASE WHEN :state <> 'wanted' THEN :now END, :message
 FROM executions WHERE seq = :seq AND finished_at = :now ON CONFLICT DO NOTHING"""
 UNDOABLE = """
 SELECT seq, executions.context, executions.state, plan, undos.state
@@ -317,7 +329,7 @@ CLOSE_ARMED = """
 UPDATE undos INDEXED BY undos_armed SET state = 'wanted', cause = :cause, asked_at = :now
 WHERE state = 'armed' AND on_closed AND context = :context"""
 CLOSE_OPEN = """
-UPDATE executions INDEXED BY executions_open SET problem_closed = 1
+UPDATE executions INDEXED BY executions_open SET problem_closed = TRUE
 WHERE state <> 'finished' AND context = ? AND NOT problem_closed"""
 _UNDO = ", ".join(f"undos.{name}" for name in rows.UNDO)
 _DUE_UNDO = f"{_UNDO}, {', '.join(f'executions.{name}' for name in rows.EXECUTION)}"

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -21,7 +18,6 @@ from keptn_remedy.journal import (
     Pause,
 )
 from keptn_remedy.journal import statements as sql
-from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.journals import (
     DONE,
     PLAN,
@@ -34,18 +30,18 @@ from tests.core.journals import (
     effect,
     reports_of,
 )
+from tests.core.places import AnyJournal, Place
 
 
-async def test_what_is_admitted_is_stored_with_its_plan(journal: SqliteJournal, path: Path) -> None:
+async def test_what_is_admitted_is_stored_with_its_plan(journal: AnyJournal, place: Place) -> None:
     execution = await admitted(journal, "1", "a", "b")
     (found,) = await journal.planned()
     assert (found.id, found.plan, found.runs) == (execution.id, PLAN, 1)
-    with closing(sqlite3.connect(path)) as reader:
-        stored = reader.execute("SELECT target, admitted_at, ended_at FROM effects").fetchall()
+    stored = place.look("SELECT target, admitted_at, ended_at FROM effects")
     assert stored == [("a", 1_000_000.0, None), ("b", 1_000_000.0, None)]
 
 
-async def test_what_is_refused_leaves_no_trace(journal: SqliteJournal) -> None:
+async def test_what_is_refused_leaves_no_trace(journal: AnyJournal) -> None:
     execution = await accepted(journal)
     refusal = await journal.admit(execution, PLAN, [effect(execution)], lambda history: "no")
     assert refusal == "no"
@@ -54,23 +50,23 @@ async def test_what_is_refused_leaves_no_trace(journal: SqliteJournal) -> None:
 
 
 async def test_what_was_admitted_before_a_restart_is_not_asked_about_again(
-    path: Path, clock: SetClock
+    place: Place, clock: SetClock
 ) -> None:
-    first = SqliteJournal.open(path, now=clock.now)
+    first = place.open()
     planned = await admitted(first, "planned", "a")
     plain = await accepted(first, "plain", "plain")
     assert await first.admit(plain, None, [effect(plain)], allow) is None
     nothing = await accepted(first, "nothing", "nothing")
     assert await first.admit(nothing, Plan(()), [], allow) is None
     await first.close()
-    second = SqliteJournal.open(path, now=clock.now)
+    second = place.open()
     for execution in (planned, plain, nothing):
         assert await second.admit(execution, None, [], lambda history: "no") is None
     assert await asked(second, lambda history: history.count(0, Alike(action="wait"))) == 2
     await second.close()
 
 
-async def test_of_two_that_ask_at_once_the_second_sees_the_first(journal: SqliteJournal) -> None:
+async def test_of_two_that_ask_at_once_the_second_sees_the_first(journal: AnyJournal) -> None:
     def one_at_most(history: History) -> str | None:
         return "no" if history.count(0, Alike(target="flag")) else None
 
@@ -82,7 +78,7 @@ async def test_of_two_that_ask_at_once_the_second_sees_the_first(journal: Sqlite
 
 
 async def test_what_deciding_raises_reaches_the_caller_and_takes_no_neighbour_along(
-    journal: SqliteJournal,
+    journal: AnyJournal,
 ) -> None:
     def broken(history: History) -> str:
         raise ZeroDivisionError("a mistake in a rail")
@@ -102,7 +98,7 @@ async def test_what_deciding_raises_reaches_the_caller_and_takes_no_neighbour_al
 
 
 async def test_what_a_decision_raised_keeps_no_lock_when_a_neighbour_fails(
-    journal: SqliteJournal,
+    journal: AnyJournal,
 ) -> None:
     """What was raised holds on to the connection that wrote the batch."""
 
@@ -124,7 +120,7 @@ async def test_what_a_decision_raised_keeps_no_lock_when_a_neighbour_fails(
 
 
 async def test_deciding_again_after_a_neighbour_failed_counts_nothing_twice(
-    journal: SqliteJournal,
+    journal: AnyJournal,
 ) -> None:
     """A batch that fails is written again change by change."""
     calls: list[int] = []
@@ -143,7 +139,7 @@ async def test_deciding_again_after_a_neighbour_failed_counts_nothing_twice(
     assert await asked(journal, lambda history: history.count(0, Alike(action="wait"))) == 1
 
 
-async def test_nothing_is_admitted_once_it_finished(journal: SqliteJournal) -> None:
+async def test_nothing_is_admitted_once_it_finished(journal: AnyJournal) -> None:
     execution = await accepted(journal)
     await journal.finish(execution, Ending(DONE), attempts=1)
     with pytest.raises(LookupError, match="not open"):
@@ -151,9 +147,7 @@ async def test_nothing_is_admitted_once_it_finished(journal: SqliteJournal) -> N
     assert await asked(journal, lambda history: history.unsettled(0)) == 0
 
 
-async def test_counting_goes_on_where_it_was_left_out(
-    journal: SqliteJournal, clock: SetClock
-) -> None:
+async def test_counting_goes_on_where_it_was_left_out(journal: AnyJournal, clock: SetClock) -> None:
     """A limit that is far away is not counted up to."""
     waits = Alike(action="wait")
     counted: Counted = "executions", waits
@@ -173,7 +167,7 @@ async def test_counting_goes_on_where_it_was_left_out(
     assert await asked(journal, lambda history: history.effects(*stage, 3)) == 9
 
 
-async def test_what_was_admitted_without_foresight_is_counted(journal: SqliteJournal) -> None:
+async def test_what_was_admitted_without_foresight_is_counted(journal: AnyJournal) -> None:
     waits = Alike(action="wait")
     kinds: frozenset[Kind] = frozenset({("executions", ("action",))})
     foreseen = Foreseen(counted_in=(("executions", waits),), kinds=kinds)
@@ -189,7 +183,7 @@ async def test_what_was_admitted_without_foresight_is_counted(journal: SqliteJou
     assert counts == [0, 1, 2, 3]
 
 
-async def test_an_effect_that_is_named_twice_is_one(journal: SqliteJournal) -> None:
+async def test_an_effect_that_is_named_twice_is_one(journal: AnyJournal) -> None:
     plan = Plan((Change("a", "replicas", 1, 2), Change("a", "image", "x", "y")))
     execution = await accepted(journal)
     effects = [effect(execution, change.target) for change in plan.changes]
@@ -198,27 +192,26 @@ async def test_an_effect_that_is_named_twice_is_one(journal: SqliteJournal) -> N
 
 
 async def test_pruning_takes_the_effects_along(
-    journal: SqliteJournal, path: Path, clock: SetClock
+    journal: AnyJournal, place: Place, clock: SetClock
 ) -> None:
     await done(journal, "old", "a")
     running = await admitted(journal, "running", "b")
     clock.time += 10
     await done(journal, "young", "c")
     assert await journal.prune(clock.time - 5, 100) == 1
-    with closing(sqlite3.connect(path)) as reader:
-        targets = reader.execute("SELECT target FROM effects ORDER BY target").fetchall()
+    targets = place.look("SELECT target FROM effects ORDER BY target")
     assert targets == [("b",), ("c",)]
     assert await asked(journal, lambda history: history.unsettled(0)) == 1
     await journal.finish(running, Ending(DONE), attempts=1, reports=[reports_of(running, clock)[1]])
 
 
-async def test_a_pause_holds_over_restarts_until_it_is_ended(path: Path, clock: SetClock) -> None:
-    first = SqliteJournal.open(path, now=clock.now)
+async def test_a_pause_holds_over_restarts_until_it_is_ended(place: Place, clock: SetClock) -> None:
+    first = place.open()
     await first.pause("bob", "too early")
     ada = await first.pause("ada", "maintenance")
     assert ada == Pause("ada", "maintenance", clock.utc())
     await first.close()
-    second = SqliteJournal.open(path, now=clock.now)
+    second = place.open()
     assert await second.paused() == ada
     assert await asked(second, lambda history: history.pause()) == ada
     assert await second.resume() == ada
@@ -229,7 +222,7 @@ async def test_a_pause_holds_over_restarts_until_it_is_ended(path: Path, clock: 
 
 
 async def test_a_journal_that_fails_while_it_is_asked_says_so_and_stores_nothing(
-    journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+    journal: AnyJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     execution = await accepted(journal)
     with monkeypatch.context() as patch:

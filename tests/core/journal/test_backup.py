@@ -22,7 +22,13 @@ from keptn_remedy.journal import (
 )
 from keptn_remedy.journal.schema import MIGRATIONS
 from keptn_remedy.journal.sqlite import SqliteJournal
-from tests.core.journals import DONE, accepted, damage
+from tests.core.journals import DONE, SetClock, accepted, damage
+from tests.core.places import Place, SqlitePlace
+
+
+@pytest.fixture
+def place(path: Path, clock: SetClock) -> Place:
+    return SqlitePlace(path, clock.now)
 
 
 async def filled(path: Path, *ids: str) -> None:

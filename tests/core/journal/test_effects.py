@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
-from pathlib import Path
-
 import pytest
 
 from keptn_remedy.journal import Alike, Ending, History, Last
 from keptn_remedy.journal.effects import executions
-from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.journals import (
     DONE,
     FAILED,
@@ -22,10 +17,11 @@ from tests.core.journals import (
     done,
     effect,
 )
+from tests.core.places import AnyJournal, Place
 
 
 async def test_executions_are_counted_by_what_their_effects_have_in_common(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     await done(journal, "1", "a", "b", action="scale", stage="prod", service="carts")
     await done(journal, "2", "a", action="scale", stage="dev", service="carts")
@@ -51,7 +47,7 @@ async def test_a_count_without_an_index_is_a_mistake() -> None:
 
 
 async def test_the_last_effect_on_a_target_tells_when_it_ended_and_settled(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     await done(journal, "0", "a")
     clock.time += 1
@@ -71,7 +67,7 @@ async def test_the_last_effect_on_a_target_tells_when_it_ended_and_settled(
 
 
 async def test_what_was_affected_in_a_stage_is_told_once_each(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     await done(journal, "0", "too old", stage="prod", service="old")
     clock.time += 10
@@ -92,7 +88,7 @@ async def test_what_was_affected_in_a_stage_is_told_once_each(
 
 
 async def test_planned_executions_count_as_unsettled_until_their_effects_settled(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     async def unsettled() -> int:
         return await asked(journal, lambda history: history.unsettled(clock.time))
@@ -109,7 +105,7 @@ async def test_planned_executions_count_as_unsettled_until_their_effects_settled
 
 
 async def test_failures_in_a_row_make_a_streak_that_a_success_ends(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     async def streak(context: str = "new") -> int:
         return await asked(journal, lambda history: history.streak("wait", "a", context))
@@ -127,7 +123,7 @@ async def test_failures_in_a_row_make_a_streak_that_a_success_ends(
 
 
 async def test_what_had_to_be_asked_for_again_did_not_help(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     async def streak(context: str) -> int:
         return await asked(journal, lambda history: history.streak("wait", "a", context))
@@ -140,7 +136,7 @@ async def test_what_had_to_be_asked_for_again_did_not_help(
 
 
 async def test_what_others_came_after_did_not_have_to_be_asked_for_again(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     await done(journal, "1", "a", context="problem")
     clock.time += 1
@@ -149,7 +145,7 @@ async def test_what_others_came_after_did_not_have_to_be_asked_for_again(
 
 
 async def test_an_outcome_may_be_reported_as_good_and_still_not_have_helped(
-    journal: SqliteJournal,
+    journal: AnyJournal,
 ) -> None:
     execution = await admitted(journal, "1", "a")
     await journal.finish(execution, Ending(DONE, is_failure=True), attempts=1)
@@ -157,7 +153,7 @@ async def test_an_outcome_may_be_reported_as_good_and_still_not_have_helped(
 
 
 async def test_running_and_aborted_executions_are_passed_over_in_a_streak(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     await done(journal, "1", "a", outcome=FAILED)
     clock.time += 1
@@ -169,7 +165,7 @@ async def test_running_and_aborted_executions_are_passed_over_in_a_streak(
 
 
 async def test_what_was_forgiven_counts_no_more(
-    journal: SqliteJournal, path: Path, clock: SetClock
+    journal: AnyJournal, place: Place, clock: SetClock
 ) -> None:
     async def streaks() -> list[int]:
         def look(history: History) -> list[int]:
@@ -191,12 +187,11 @@ async def test_what_was_forgiven_counts_no_more(
     clock.time += 1
     await done(journal, "3", "a", outcome=FAILED)
     assert await streaks() == [1, 0]
-    with closing(sqlite3.connect(path)) as reader:
-        assert reader.execute("SELECT DISTINCT who FROM forgiven").fetchall() == [("ada",)]
+    assert place.look("SELECT DISTINCT who FROM forgiven") == [("ada",)]
 
 
 async def test_a_target_whose_action_was_asked_for_again_is_among_the_forgiven(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     await done(journal, "1", "a", context="problem")
     clock.time += 1
@@ -204,7 +199,7 @@ async def test_a_target_whose_action_was_asked_for_again_is_among_the_forgiven(
     assert await journal.forgive(None, "ada") == 1
 
 
-async def test_the_execution_of_the_last_effect_is_named(journal: SqliteJournal) -> None:
+async def test_the_execution_of_the_last_effect_is_named(journal: AnyJournal) -> None:
     await done(journal, "1", "a")
 
     def named(history: History) -> str:
@@ -216,7 +211,7 @@ async def test_the_execution_of_the_last_effect_is_named(journal: SqliteJournal)
 
 
 async def test_of_two_effects_of_one_moment_the_later_admitted_is_the_newer(
-    journal: SqliteJournal,
+    journal: AnyJournal,
 ) -> None:
     """Whichever of the two was accepted first."""
     early, late = await accepted(journal, "early"), await accepted(journal, "late")

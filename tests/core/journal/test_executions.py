@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
-from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 
 from keptn_remedy.events import ActionTriggered
 from keptn_remedy.journal import Claimed, Ending, Execution, JournalError
-from keptn_remedy.journal.sqlite import SqliteJournal
-from keptn_remedy.journal.store import Reader, Statement
+from keptn_remedy.journal.store import Reader
 from tests.core.journals import (
     DONE,
     PLAN,
@@ -26,22 +23,23 @@ from tests.core.journals import (
     due_reports,
     trigger,
 )
+from tests.core.places import AnyJournal, Place
 
 
-async def claimed(journal: SqliteJournal, limit: int = 9) -> tuple[list[str], bool]:
+async def claimed(journal: AnyJournal, limit: int = 9) -> tuple[list[str], bool]:
     found = await journal.claim(limit)
     assert all(execution.is_claimed for execution in found.items)
     return [execution.id for execution in found.items], found.is_left
 
 
-async def begun(journal: SqliteJournal, which: ActionTriggered) -> bool:
+async def begun(journal: AnyJournal, which: ActionTriggered) -> bool:
     started = REPLIES.started(which, SetClock().utc())
     found = await journal.accept_and_begin(which, "wait", started)
     return found is not None and found.started is not None
 
 
 async def test_what_is_accepted_is_claimed_unless_another_of_its_lane_is(
-    journal: SqliteJournal,
+    journal: AnyJournal,
 ) -> None:
     first = await accepted(journal, "1", "carts")
     second = await accepted(journal, "2", "carts")
@@ -53,14 +51,14 @@ async def test_what_is_accepted_is_claimed_unless_another_of_its_lane_is(
 
 
 async def test_the_oldest_of_each_lane_is_claimed_and_those_with_a_plan_first(
-    path: Path, clock: SetClock
+    place: Place, clock: SetClock
 ) -> None:
-    journal = SqliteJournal.open(path, now=clock.now)
+    journal = place.open()
     for number, service in enumerate(("carts", "carts", "orders", "users")):
         await accepted(journal, str(number), service)
     assert await journal.admit((await journal.next_in_lanes())[1], PLAN, [], allow) is None
     await journal.close()
-    again = SqliteJournal.open(path, now=clock.now)
+    again = place.open()
     assert await claimed(again, 2) == (["2", "0"], True)
     assert await claimed(again, 2) == (["3"], True)
     assert await claimed(again, 2) == ([], True)
@@ -68,7 +66,7 @@ async def test_the_oldest_of_each_lane_is_claimed_and_those_with_a_plan_first(
 
 
 async def test_what_is_released_may_be_claimed_anew_and_what_finished_may_not(
-    journal: SqliteJournal,
+    journal: AnyJournal,
 ) -> None:
     execution = await accepted(journal)
     journal.release(execution)
@@ -80,7 +78,7 @@ async def test_what_is_released_may_be_claimed_anew_and_what_finished_may_not(
 
 
 async def test_a_claim_that_comes_while_the_journal_is_read_counts(
-    journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+    journal: AnyJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     execution = await accepted(journal)
     journal.release(execution)
@@ -96,7 +94,7 @@ async def test_a_claim_that_comes_while_the_journal_is_read_counts(
 
 
 async def test_nothing_is_claimed_beside_a_younger_one_of_its_lane(
-    journal: SqliteJournal,
+    journal: AnyJournal,
 ) -> None:
     older = await accepted(journal, "1", "carts")
     journal.release(older)
@@ -108,7 +106,7 @@ async def test_nothing_is_claimed_beside_a_younger_one_of_its_lane(
 
 
 async def test_what_is_being_stored_to_wait_is_not_overtaken_by_what_comes_later(
-    journal: SqliteJournal,
+    journal: AnyJournal,
 ) -> None:
     first = await accepted(journal, "1", "carts")
     second, third, other = trigger("2"), trigger("3"), trigger("4", "orders")
@@ -120,16 +118,16 @@ async def test_what_is_being_stored_to_wait_is_not_overtaken_by_what_comes_later
 
 
 async def test_what_was_stored_in_spite_of_a_failed_commit_has_not_begun(
-    journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+    journal: AnyJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = journal._write
+    insert = journal._insert
 
-    async def write_and_fail(*statements: Statement) -> None:
-        await write(*statements)
+    async def insert_and_fail(*given: Any) -> None:
+        await insert(*given)
         raise JournalError("disk I/O error")
 
     with monkeypatch.context() as failing:
-        failing.setattr(journal, "_write", write_and_fail)
+        failing.setattr(journal, "_insert", insert_and_fail)
         with pytest.raises(JournalError):
             await begun(journal, trigger("1"))
     (execution,) = (await journal.claim(9)).items
@@ -144,7 +142,7 @@ async def test_what_was_stored_in_spite_of_a_failed_commit_has_not_begun(
     assert len(await due_reports(journal)) == 1
 
 
-async def test_what_was_stored_for_nobody_has_not_begun(journal: SqliteJournal) -> None:
+async def test_what_was_stored_for_nobody_has_not_begun(journal: AnyJournal) -> None:
     accepting = asyncio.create_task(begun(journal, trigger("1")))
     await asyncio.sleep(0)
     accepting.cancel()
@@ -153,7 +151,7 @@ async def test_what_was_stored_for_nobody_has_not_begun(journal: SqliteJournal) 
     assert (execution.id, execution.runs) == ("1", 0)
 
 
-async def test_two_looks_at_once_claim_nothing_twice(journal: SqliteJournal) -> None:
+async def test_two_looks_at_once_claim_nothing_twice(journal: AnyJournal) -> None:
     for number in range(6):
         journal.release(await accepted(journal, str(number), str(number)))
     found = await asyncio.gather(*(claimed(journal, 4) for _ in range(2)))
@@ -162,18 +160,17 @@ async def test_two_looks_at_once_claim_nothing_twice(journal: SqliteJournal) -> 
 
 
 async def test_what_cannot_be_read_is_held_and_stops_no_other_lane(
-    journal: SqliteJournal, path: Path
+    journal: AnyJournal, place: Place
 ) -> None:
     for event_id in ("broken", "1"):
         journal.release(await accepted(journal, event_id, event_id))
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE executions SET event = 'broken' WHERE id = 'broken'")
+    place.change("UPDATE executions SET event = 'broken' WHERE id = 'broken'")
     assert await claimed(journal) == (["1"], False)
     assert await claimed(journal) == ([], False)
 
 
 async def test_a_stored_event_is_not_kept_in_memory_and_read_where_it_is_wanted(
-    journal: SqliteJournal,
+    journal: AnyJournal,
 ) -> None:
     first = await accepted(journal)
     journal.release(first)
@@ -187,10 +184,9 @@ async def test_a_stored_event_is_not_kept_in_memory_and_read_where_it_is_wanted(
 
 
 async def test_an_event_that_cannot_be_read_any_more_is_an_error_of_the_journal(
-    journal: SqliteJournal, path: Path
+    journal: AnyJournal, place: Place
 ) -> None:
     execution = await accepted(journal)
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("DELETE FROM executions")
+    place.change("DELETE FROM executions")
     with pytest.raises(JournalError):
         _ = execution.trigger.data

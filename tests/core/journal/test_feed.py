@@ -20,6 +20,7 @@ from keptn_remedy.journal.feed import Feed
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.clocks import StandingClock
 from tests.core.journals import DONE, accepted
+from tests.core.places import AnyJournal
 from tests.waiting import until
 
 ROOM = 3
@@ -45,7 +46,7 @@ class PatientClock(StandingClock):
 class SlowJournal:
     """A real journal whose looks take until they are answered, or fail."""
 
-    def __init__(self, journal: SqliteJournal) -> None:
+    def __init__(self, journal: AnyJournal) -> None:
         self.journal = journal
         self.looks: list[asyncio.Future[bool]] = []
         self.is_slow = True
@@ -68,7 +69,7 @@ class SlowJournal:
 class Yard:
     """A feed whose executions run until they are ended."""
 
-    journal: SqliteJournal
+    journal: AnyJournal
     slow: SlowJournal
     running: dict[str, Execution] = field(default_factory=dict)
     started: list[str] = field(default_factory=list)

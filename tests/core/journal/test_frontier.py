@@ -17,6 +17,7 @@ from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.journal.test_scale import Steps, plan_of
 from tests.core.journals import DONE, accepted, trigger
+from tests.core.places import AnyJournal, Place
 
 WAITING = 50_000
 
@@ -86,7 +87,7 @@ async def test_commands_read_a_journal_that_has_no_such_index_yet(path: Path) ->
 
 
 async def test_an_execution_far_behind_a_busy_lane_is_found(
-    journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+    journal: AnyJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frontier, "MOST_ROWS", 3)
     for number in range(10):
@@ -102,14 +103,13 @@ async def test_an_execution_far_behind_a_busy_lane_is_found(
 
 
 async def test_what_may_be_stored_though_it_was_refused_is_looked_for(
-    journal: SqliteJournal, path: Path
+    journal: AnyJournal, place: Place
 ) -> None:
     for number in ("1", "2"):
         await journal.finish(await accepted(journal, number, number), Ending(DONE), attempts=1)
     await accepted(journal, "3")
     await journal.claim(9)
-    with closing(sqlite3.connect(path)) as other, other:
-        other.execute("UPDATE executions SET state = 'accepted' WHERE id = '1'")
+    place.change("UPDATE executions SET state = 'accepted' WHERE id = '1'")
     assert (await journal.claim(9)).items == []
     with pytest.raises(JournalError):
         await journal.accept(trigger("4"), None)  # type: ignore[arg-type]  # can't be stored
@@ -147,7 +147,7 @@ async def _played(folder: Path, steps: list[tuple[str, int]]) -> None:
     await journal.close()
 
 
-async def _to_the_end(journal: SqliteJournal, held: list[Execution]) -> None:
+async def _to_the_end(journal: AnyJournal, held: list[Execution]) -> None:
     """Finish all that is held, and claim all that is left, until nothing is."""
     while True:
         for execution in held:

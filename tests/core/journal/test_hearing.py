@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from keptn_remedy.journal.sqlite import SqliteJournal
+from tests.core.places import AnyJournal
 
 
-async def test_an_order_is_heard_once_the_service_says_so(journal: SqliteJournal) -> None:
+async def test_an_order_is_heard_once_the_service_says_so(journal: AnyJournal) -> None:
     assert await journal.all_heard()
     await journal.pause("ann", "fire drill")
     assert not await journal.all_heard()

@@ -18,7 +18,6 @@ from keptn_remedy.journal import (
     insist,
     statements,
 )
-from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.journals import (
     DONE,
     PLAN,
@@ -30,9 +29,10 @@ from tests.core.journals import (
     reports_of,
     trigger,
 )
+from tests.core.places import AnyJournal, Place, in_sqlite
 
 
-async def test_a_trigger_is_accepted_once(journal: SqliteJournal) -> None:
+async def test_a_trigger_is_accepted_once(journal: AnyJournal) -> None:
     first, second = await asyncio.gather(
         journal.accept(trigger(), "wait"), journal.accept(trigger(), "wait")
     )
@@ -40,18 +40,18 @@ async def test_a_trigger_is_accepted_once(journal: SqliteJournal) -> None:
     assert second is None
 
 
-async def test_an_accepted_trigger_is_there_after_reopening(path: Path, clock: SetClock) -> None:
-    journal = SqliteJournal.open(path, now=clock.now)
+async def test_an_accepted_trigger_is_there_after_reopening(place: Place, clock: SetClock) -> None:
+    journal = place.open()
     execution = await accepted(journal)
     await journal.close()
-    again = SqliteJournal.open(path, now=clock.now)
+    again = place.open()
     found = await again.claim(9)
     await again.close()
     assert found == Claimed([execution], is_left=False)
 
 
 async def test_a_started_is_owed_once_however_often_an_execution_begins(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     execution = await accepted(journal)
     started, _ = reports_of(execution, clock)
@@ -63,7 +63,7 @@ async def test_a_started_is_owed_once_however_often_an_execution_begins(
 
 
 async def test_the_backlog_tells_since_when_the_oldest_waits(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     async def ages() -> tuple[float, float]:
         backlog = await journal.backlog()
@@ -87,8 +87,9 @@ async def test_the_backlog_tells_since_when_the_oldest_waits(
     assert await ages() == (0, 0)
 
 
+@in_sqlite
 async def test_the_backlog_is_counted_without_walking_through_the_history(
-    journal: SqliteJournal, path: Path
+    journal: AnyJournal, path: Path
 ) -> None:
     await accepted(journal)
     with sqlite3.connect(path) as reader:
@@ -98,7 +99,7 @@ async def test_the_backlog_is_counted_without_walking_through_the_history(
     assert not any("TEMP B-TREE" in step for step in plan)
 
 
-async def test_finishing_twice_owes_one_finished(journal: SqliteJournal, clock: SetClock) -> None:
+async def test_finishing_twice_owes_one_finished(journal: AnyJournal, clock: SetClock) -> None:
     execution = await accepted(journal)
     _, finished = reports_of(execution, clock)
     first = await journal.finish(execution, Ending(DONE), attempts=1, reports=[finished])
@@ -111,7 +112,7 @@ async def test_finishing_twice_owes_one_finished(journal: SqliteJournal, clock: 
 
 
 async def test_the_returned_reports_are_those_that_are_stored(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     execution = await accepted(journal)
     log_entry = REPLIES.error_log(execution.trigger, clock.utc(), "why")
@@ -123,20 +124,20 @@ async def test_the_returned_reports_are_those_that_are_stored(
     assert await due_reports(journal) == []
 
 
-async def test_a_plan_and_a_failure_survive_reopening(path: Path) -> None:
-    journal = SqliteJournal.open(path)
+async def test_a_plan_and_a_failure_survive_reopening(place: Place) -> None:
+    journal = place.open()
     execution = await accepted(journal)
     await journal.admit(execution, PLAN, [], lambda history: None)
     await journal.keep_failure(execution, Outcome.failed("overridden"))
     await journal.close()
-    again = SqliteJournal.open(path)
+    again = place.open()
     found = await again.next_in_lanes()
     await again.close()
     assert (found[0].plan, found[0].failure) == (PLAN, Outcome.failed("overridden"))
 
 
 async def test_reports_of_an_execution_are_due_one_after_the_other(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     execution = await accepted(journal)
     started, finished = reports_of(execution, clock)
@@ -152,7 +153,7 @@ async def test_reports_of_an_execution_are_due_one_after_the_other(
 
 
 async def test_recovery_puts_every_unsent_report_in_doubt_for_a_grace_since_the_lock_was_taken(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     execution = await accepted(journal)
     started, _ = reports_of(execution, clock)
@@ -166,7 +167,7 @@ async def test_recovery_puts_every_unsent_report_in_doubt_for_a_grace_since_the_
 
 
 async def test_a_finished_never_follows_a_refused_started(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     for event_id, finish_first in (("1", True), ("2", False)):
         execution = await accepted(journal, event_id, event_id)
@@ -182,7 +183,7 @@ async def test_a_finished_never_follows_a_refused_started(
     assert (await journal.backlog()).parked == 4
 
 
-async def test_what_an_action_remembers_is_its_own(journal: SqliteJournal) -> None:
+async def test_what_an_action_remembers_is_its_own(journal: AnyJournal) -> None:
     await journal.remember("a", "bad revisions", [1, 2])
     await journal.remember("a", "bad revisions", [1, 2, 3])
     assert await journal.recall("a", "bad revisions") == [1, 2, 3]
@@ -192,7 +193,7 @@ async def test_what_an_action_remembers_is_its_own(journal: SqliteJournal) -> No
 
 
 async def test_pruning_forgets_old_finished_executions_whose_reports_are_sent(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     for event_id in ("old", "unsent", "open"):
         execution = await accepted(journal, event_id, event_id)
@@ -207,7 +208,7 @@ async def test_pruning_forgets_old_finished_executions_whose_reports_are_sent(
 
 
 async def test_what_comes_after_all_was_pruned_is_found(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     for event_id in ("old", "newest"):
         await journal.finish(await accepted(journal, event_id), Ending(DONE), attempts=1)
@@ -219,7 +220,7 @@ async def test_what_comes_after_all_was_pruned_is_found(
 
 
 async def test_one_change_that_cannot_be_stored_does_not_take_others_along(
-    journal: SqliteJournal,
+    journal: AnyJournal,
 ) -> None:
     unstorable = Outcome.passed("\udcff")  # no UTF-8
     first, second, third = [await accepted(journal, n, n) for n in "123"]
@@ -234,13 +235,15 @@ async def test_one_change_that_cannot_be_stored_does_not_take_others_along(
     assert states == {"1": "finished", "2": "accepted", "3": "finished"}
 
 
-async def test_a_full_disk_refuses_and_heals(path: Path) -> None:
-    journal = SqliteJournal.open(path)
+@in_sqlite
+async def test_a_full_disk_refuses_and_heals(place: Place) -> None:
+    journal = place.open()
     await accepted(journal)
     assert journal._writing
-    assert journal._writing._connection
-    pages = journal._writing._connection.execute("PRAGMA page_count").fetchone()[0]
-    journal._writing._connection.execute(f"PRAGMA max_page_count = {pages}")
+    connection = journal._writing._connection
+    assert isinstance(connection, sqlite3.Connection)
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(JournalError, match="full"):
         await journal.accept(trigger("2"), "x" * 40_000)
     assert journal.failure
@@ -251,25 +254,27 @@ async def test_a_full_disk_refuses_and_heals(path: Path) -> None:
     await journal.close()
 
 
-async def test_only_one_process_serves_from_a_journal(journal: SqliteJournal, path: Path) -> None:
+@in_sqlite
+async def test_only_one_process_serves_from_a_journal(journal: AnyJournal, place: Place) -> None:
     with pytest.raises(JournalUnusable, match="another process"):
-        SqliteJournal.open(path)
-    reader = SqliteJournal.read_only(path)
+        place.open()
+    reader = place.read_only()
     assert await reader.records() == []
     with pytest.raises(JournalError):
         await reader.remember("a", "b", 1)
     await reader.close()
 
 
-async def test_a_closed_journal_refuses_writes(path: Path) -> None:
-    journal = SqliteJournal.open(path)
+async def test_a_closed_journal_refuses_writes(place: Place) -> None:
+    journal = place.open()
     await journal.close()
     with pytest.raises(JournalError, match="closed"):
         await journal.remember("a", "b", 1)
 
 
-async def test_no_look_of_the_service_walks_through_the_history(path: Path) -> None:
-    await SqliteJournal.open(path).close()
+@in_sqlite
+async def test_no_look_of_the_service_walks_through_the_history(place: Place, path: Path) -> None:
+    await place.open().close()
     connection = sqlite3.connect(path)
     looks = {
         name: sql
@@ -286,16 +291,16 @@ async def test_no_look_of_the_service_walks_through_the_history(path: Path) -> N
 
 
 async def test_a_started_parked_in_an_earlier_process_still_takes_its_finished_along(
-    path: Path, clock: SetClock
+    place: Place, clock: SetClock
 ) -> None:
-    journal = SqliteJournal.open(path, now=clock.now)
+    journal = place.open()
     execution = await accepted(journal)
     started, finished = reports_of(execution, clock)
     unsent = await journal.begin(execution, started)
     assert unsent
     await journal.park(unsent, "401")
     await journal.close()
-    again = SqliteJournal.open(path, now=clock.now)
+    again = place.open()
     await again.recover(0)
     await again.finish(execution, Ending(DONE), attempts=1, reports=[finished])
     assert (await again.backlog()).parked == 2
@@ -303,7 +308,7 @@ async def test_a_started_parked_in_an_earlier_process_still_takes_its_finished_a
 
 
 async def test_a_report_is_parked_and_told_once_even_if_the_journal_cannot_be_read_then(
-    journal: SqliteJournal, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+    journal: AnyJournal, clock: SetClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     execution = await accepted(journal)
     started, _ = reports_of(execution, clock)

@@ -11,7 +11,13 @@ import pytest
 from keptn_remedy.journal import Ending, JournalError, JournalUnusable
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.support.clock import Clock
-from tests.core.journals import DONE, accepted, damage, reports_of, trigger
+from tests.core.journals import DONE, SetClock, accepted, damage, reports_of, trigger
+from tests.core.places import Place, SqlitePlace
+
+
+@pytest.fixture
+def place(path: Path, clock: SetClock) -> Place:
+    return SqlitePlace(path, clock.now)
 
 
 def holds_only(path: Path, content: Path) -> bool:

@@ -23,7 +23,6 @@ from keptn_remedy.journal import (
 )
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.schema import MIGRATIONS, VERSION_1
-from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.journals import (
     DONE,
     PLAN,
@@ -35,26 +34,27 @@ from tests.core.journals import (
     reports_of,
     trigger,
 )
+from tests.core.places import AnyJournal, Place, in_sqlite
 
 QUESTION = Question(PLAN, "production", 1_000_000.0, 1_000_900.0)
 LATE = "nobody answered in time, so it was denied"
 
 
-async def waiting(journal: SqliteJournal) -> list[Execution]:
+async def waiting(journal: AnyJournal) -> list[Execution]:
     return await journal.next_in_lanes()
 
 
-async def whole(journal: SqliteJournal, execution_id: str) -> WholeRecord:
+async def whole(journal: AnyJournal, execution_id: str) -> WholeRecord:
     record = await journal.record(execution_id)
     assert record
     return record
 
 
-async def test_a_question_waits_over_a_restart(path: Path, clock: SetClock) -> None:
-    first = SqliteJournal.open(path, now=clock.now)
+async def test_a_question_waits_over_a_restart(place: Place, clock: SetClock) -> None:
+    first = place.open()
     await first.ask(await accepted(first), QUESTION)
     await first.close()
-    second = SqliteJournal.open(path, now=clock.now)
+    second = place.open()
     (execution,) = await waiting(second)
     assert execution.question == QUESTION
     assert await second.questions(9) == [execution]
@@ -62,14 +62,14 @@ async def test_a_question_waits_over_a_restart(path: Path, clock: SetClock) -> N
     await second.close()
 
 
-async def test_a_question_without_a_plan_is_kept_as_well(journal: SqliteJournal) -> None:
+async def test_a_question_without_a_plan_is_kept_as_well(journal: AnyJournal) -> None:
     question = replace(QUESTION, plan=None, default="approve")
     await journal.ask(await accepted(journal), question)
     assert [e.question for e in await waiting(journal)] == [question]
 
 
 async def test_starts_that_only_wait_for_an_answer_count_as_no_runs(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     execution = await accepted(journal)
     started, _ = reports_of(execution, clock)
@@ -85,7 +85,7 @@ async def test_starts_that_only_wait_for_an_answer_count_as_no_runs(
 
 
 async def test_a_start_after_the_answer_counts_as_a_run(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     """Planning once more may be what kills the process."""
     execution = await accepted(journal)
@@ -97,7 +97,7 @@ async def test_a_start_after_the_answer_counts_as_a_run(
 
 
 async def test_who_approved_stays_known_and_who_was_not_asked_does_not(
-    journal: SqliteJournal,
+    journal: AnyJournal,
 ) -> None:
     execution = await accepted(journal)
     await journal.ask(execution, QUESTION)
@@ -112,7 +112,7 @@ async def test_who_approved_stays_known_and_who_was_not_asked_does_not(
     assert (await whole(journal, "2")).question is None
 
 
-async def test_a_question_is_answered_once(journal: SqliteJournal) -> None:
+async def test_a_question_is_answered_once(journal: AnyJournal) -> None:
     await journal.ask(await accepted(journal), QUESTION)
     assert await journal.answered() == []
     assert await journal.answer("1", "denied", "ada", "not today") is None
@@ -123,7 +123,7 @@ async def test_a_question_is_answered_once(journal: SqliteJournal) -> None:
     assert await journal.questions(9) == []
 
 
-async def test_asking_again_opens_the_question_again(journal: SqliteJournal) -> None:
+async def test_asking_again_opens_the_question_again(journal: AnyJournal) -> None:
     execution = await accepted(journal)
     await journal.ask(execution, QUESTION)
     await journal.answer("1", "approved", "ada", None)
@@ -132,7 +132,7 @@ async def test_asking_again_opens_the_question_again(journal: SqliteJournal) -> 
     assert await journal.answer("1", "denied", "ada", None) is None
 
 
-async def test_what_asks_nothing_cannot_be_answered(journal: SqliteJournal) -> None:
+async def test_what_asks_nothing_cannot_be_answered(journal: AnyJournal) -> None:
     assert await journal.answer("1", "denied", "ada", None) == "there is no such execution"
     execution = await accepted(journal)
     assert await journal.answer("1", "denied", "ada", None) == "the execution asks nothing"
@@ -146,7 +146,7 @@ async def test_what_asks_nothing_cannot_be_answered(journal: SqliteJournal) -> N
 
 
 async def test_a_finished_execution_tells_who_answered_it_or_that_nobody_did(
-    journal: SqliteJournal,
+    journal: AnyJournal,
 ) -> None:
     answered, silent = await accepted(journal), await accepted(journal, "2")
     for execution in (answered, silent):
@@ -159,7 +159,7 @@ async def test_a_finished_execution_tells_who_answered_it_or_that_nobody_did(
     assert await journal.answer("2", "denied", "bob", None) == LATE
 
 
-async def test_a_finished_execution_asks_nothing(journal: SqliteJournal) -> None:
+async def test_a_finished_execution_asks_nothing(journal: AnyJournal) -> None:
     execution = await accepted(journal)
     await journal.finish(execution, Ending(DONE), attempts=1)
     await journal.ask(execution, QUESTION)
@@ -167,15 +167,14 @@ async def test_a_finished_execution_asks_nothing(journal: SqliteJournal) -> None
 
 
 async def test_a_question_that_cannot_be_read_makes_its_execution_unreadable(
-    journal: SqliteJournal, path: Path
+    journal: AnyJournal, place: Place
 ) -> None:
     await journal.ask(await accepted(journal), QUESTION)
     await journal.note_abort("1", "gone")
     await journal.ask(await accepted(journal, "2", "orders"), QUESTION)
     await journal.answer("2", "approved", "ada", None)
     for broken in ('{"plan": 1}', "no JSON"):
-        with closing(sqlite3.connect(path)) as connection, connection:
-            connection.execute("UPDATE executions SET question = ? WHERE id = '1'", (broken,))
+        place.change("UPDATE executions SET question = ? WHERE id = '1'", (broken,))
         assert [e.unreadable is None for e in await waiting(journal)] == [False, True]
         assert (await whole(journal, "1")).question is None
         assert await journal.answered() == ["2"]
@@ -183,8 +182,9 @@ async def test_a_question_that_cannot_be_read_makes_its_execution_unreadable(
     assert (await waiting(journal))[0].aborted == "gone"
 
 
-async def test_looking_for_answers_walks_through_what_asks_alone(path: Path) -> None:
-    await SqliteJournal.open(path).close()
+@in_sqlite
+async def test_looking_for_answers_walks_through_what_asks_alone(place: Place, path: Path) -> None:
+    await place.open().close()
     with closing(sqlite3.connect(path)) as connection:
         for look in (sql.ANSWERED, sql.QUESTIONS):
             bound = (9,) * look.count("?")
@@ -196,11 +196,9 @@ async def test_looking_for_answers_walks_through_what_asks_alone(path: Path) -> 
             assert plan == ["SCAN executions USING INDEX executions_open"]
 
 
-async def test_an_order_beside_the_service_is_seen_by_it(
-    journal: SqliteJournal, path: Path
-) -> None:
+async def test_an_order_beside_the_service_is_seen_by_it(journal: AnyJournal, place: Place) -> None:
     await journal.ask(await accepted(journal), replace(QUESTION, expires_at=2.0**40))
-    cli = SqliteJournal.beside(path)
+    cli = place.beside()
     assert await cli.answer("1", "approved", "ada@host", None) is None
     pause = await cli.pause("ada@host", "maintenance")
     await cli.close()
@@ -209,33 +207,37 @@ async def test_an_order_beside_the_service_is_seen_by_it(
     await journal.remember("a", "b", 1)  # still writes itself
 
 
-async def test_an_order_can_be_given_while_no_service_runs(path: Path) -> None:
-    await SqliteJournal.open(path).close()
-    cli = SqliteJournal.beside(path)
+async def test_an_order_can_be_given_while_no_service_runs(place: Place) -> None:
+    await place.open().close()
+    cli = place.beside()
     pause = await cli.pause("ada@host", "maintenance")
     await cli.close()
-    service = SqliteJournal.open(path)
+    service = place.open()
     assert await service.paused() == pause
     await service.close()
 
 
+@in_sqlite
 @pytest.mark.parametrize("version", [len(MIGRATIONS) - 1, len(MIGRATIONS) + 1])
-def test_a_journal_of_another_version_takes_no_orders(path: Path, version: int) -> None:
+def test_a_journal_of_another_version_takes_no_orders(
+    place: Place, path: Path, version: int
+) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(f"{VERSION_1} PRAGMA user_version = {version};")
     before = path.read_bytes()
     with pytest.raises(JournalUnusable, match=f"has version {version}.*same release"):
-        SqliteJournal.beside(path)
+        place.beside()
     assert path.read_bytes() == before
 
 
-def test_a_journal_that_is_not_there_takes_no_orders(path: Path) -> None:
+@in_sqlite
+def test_a_journal_that_is_not_there_takes_no_orders(place: Place, path: Path) -> None:
     with pytest.raises(JournalUnusable, match="no journal"):
-        SqliteJournal.beside(path)
+        place.beside()
     assert not path.exists()
 
 
-async def test_what_is_given_up_is_noted_while_it_is_open(journal: SqliteJournal) -> None:
+async def test_what_is_given_up_is_noted_while_it_is_open(journal: AnyJournal) -> None:
     execution = await accepted(journal)
     assert await journal.note_abort("1", "the sequence was aborted")
     assert not await journal.note_abort("1", "a second reason")
@@ -247,9 +249,7 @@ async def test_what_is_given_up_is_noted_while_it_is_open(journal: SqliteJournal
     assert (await whole(journal, "1")).aborted == "the sequence was aborted"
 
 
-async def test_an_aborted_execution_is_finished_once(
-    journal: SqliteJournal, clock: SetClock
-) -> None:
+async def test_an_aborted_execution_is_finished_once(journal: AnyJournal, clock: SetClock) -> None:
     execution = await accepted(journal)
     await journal.ask(execution, QUESTION)
     _, finished = reports_of(execution, clock)
@@ -265,7 +265,7 @@ async def test_an_aborted_execution_is_finished_once(
     assert record.question is None
 
 
-async def test_aborting_what_has_finished_leaves_it_as_it_is(journal: SqliteJournal) -> None:
+async def test_aborting_what_has_finished_leaves_it_as_it_is(journal: AnyJournal) -> None:
     execution = await accepted(journal)
     await journal.ask(execution, QUESTION)
     await journal.finish(execution, Ending(Outcome.failed("denied"), is_failure=True), attempts=0)
@@ -276,7 +276,7 @@ async def test_aborting_what_has_finished_leaves_it_as_it_is(journal: SqliteJour
 
 
 async def test_open_tasks_are_those_accepted_before_a_time(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     first = await accepted(journal, "1", context="c")
     finished = await accepted(journal, "2", "orders")
@@ -294,7 +294,7 @@ async def test_open_tasks_are_those_accepted_before_a_time(
     ]
 
 
-async def test_what_is_known_is_told_among_many_ids(journal: SqliteJournal) -> None:
+async def test_what_is_known_is_told_among_many_ids(journal: AnyJournal) -> None:
     finished = await accepted(journal, "1", "carts")
     await journal.finish(finished, Ending(DONE), attempts=1)
     await accepted(journal, "2", "orders")
@@ -302,17 +302,16 @@ async def test_what_is_known_is_told_among_many_ids(journal: SqliteJournal) -> N
     assert await journal.known([]) == set()
 
 
-async def test_a_trigger_is_found_by_its_id(journal: SqliteJournal, path: Path) -> None:
+async def test_a_trigger_is_found_by_its_id(journal: AnyJournal, place: Place) -> None:
     execution = await accepted(journal)
     assert await journal.trigger("1") == execution.trigger
     assert await journal.trigger("2") is None
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE executions SET event = 'broken'")
+    place.change("UPDATE executions SET event = 'broken'")
     assert await journal.trigger("1") is None
 
 
 async def test_a_lost_execution_is_finished_and_told_once(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     lost = Outcome.errored("lost by a restart")
     event = trigger("1")
@@ -328,7 +327,7 @@ async def test_a_lost_execution_is_finished_and_told_once(
     assert (await whole(journal, "1")).reported_at == clock.utc()
 
 
-async def test_what_is_open_is_not_lost(journal: SqliteJournal, clock: SetClock) -> None:
+async def test_what_is_open_is_not_lost(journal: AnyJournal, clock: SetClock) -> None:
     execution = await accepted(journal)
     _, finished = reports_of(execution, clock)
     assert await journal.finish_lost(execution.trigger, "wait", DONE, finished) == []
@@ -336,9 +335,9 @@ async def test_what_is_open_is_not_lost(journal: SqliteJournal, clock: SetClock)
     assert await due_reports(journal) == []
 
 
-async def test_orders_to_a_journal_that_cannot_be_written_are_refused(path: Path) -> None:
-    await SqliteJournal.open(path).close()
-    reader = SqliteJournal.read_only(path)
+async def test_orders_to_a_journal_that_cannot_be_written_are_refused(place: Place) -> None:
+    await place.open().close()
+    reader = place.read_only()
     for order in (
         lambda: reader.answer("1", "denied", "ada", None),
         lambda: reader.want_undo("1", "an order"),
@@ -351,17 +350,16 @@ async def test_orders_to_a_journal_that_cannot_be_written_are_refused(path: Path
     await reader.close()
 
 
-async def test_an_answer_that_comes_too_late_is_none(
-    journal: SqliteJournal, clock: SetClock
-) -> None:
+async def test_an_answer_that_comes_too_late_is_none(journal: AnyJournal, clock: SetClock) -> None:
     await journal.ask(await accepted(journal), QUESTION)
     clock.time = QUESTION.expires_at
     assert await journal.answer("1", "approved", "ada", None) == LATE
     assert await journal.answered() == []
 
 
+@in_sqlite
 async def test_an_answer_that_waits_until_the_time_is_over_comes_too_late(
-    journal: SqliteJournal, clock: SetClock, path: Path
+    journal: AnyJournal, clock: SetClock, path: Path
 ) -> None:
     await journal.ask(await accepted(journal), QUESTION)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -376,7 +374,7 @@ async def test_an_answer_that_waits_until_the_time_is_over_comes_too_late(
 
 @pytest.mark.parametrize(("default", "verdict"), [("deny", "denied"), ("approve", "approved")])
 async def test_a_closed_question_has_its_default_as_the_verdict_by_nobody(
-    journal: SqliteJournal, default: Any, verdict: Any
+    journal: AnyJournal, default: Any, verdict: Any
 ) -> None:
     execution = await accepted(journal)
     await journal.ask(execution, replace(QUESTION, default=default))
@@ -389,7 +387,7 @@ async def test_a_closed_question_has_its_default_as_the_verdict_by_nobody(
     assert await journal.questions(9) == []
 
 
-async def test_who_answered_before_a_question_is_closed_is_heeded(journal: SqliteJournal) -> None:
+async def test_who_answered_before_a_question_is_closed_is_heeded(journal: AnyJournal) -> None:
     execution = await accepted(journal)
     await journal.ask(execution, replace(QUESTION, default="approve"))
     await journal.answer("1", "denied", "ada", "not today")
@@ -398,17 +396,16 @@ async def test_who_answered_before_a_question_is_closed_is_heeded(journal: Sqlit
     assert (closed.verdict, closed.by, closed.reason) == ("denied", "ada", "not today")
 
 
-async def test_what_asks_nothing_is_not_closed(journal: SqliteJournal, path: Path) -> None:
+async def test_what_asks_nothing_is_not_closed(journal: AnyJournal, place: Place) -> None:
     execution = await accepted(journal)
     assert await journal.close_question(execution) is None
     await journal.ask(execution, QUESTION)
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE executions SET question = 'no JSON'")
+    place.change("UPDATE executions SET question = 'no JSON'")
     assert await journal.close_question(execution) is None
 
 
 async def test_what_has_finished_is_not_changed_by_closing_its_question(
-    journal: SqliteJournal,
+    journal: AnyJournal,
 ) -> None:
     execution = await accepted(journal)
     await journal.ask(execution, QUESTION)
@@ -420,7 +417,7 @@ async def test_what_has_finished_is_not_changed_by_closing_its_question(
 
 
 async def test_a_start_after_a_question_was_closed_counts_as_a_run(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     execution = await accepted(journal)
     started, _ = reports_of(execution, clock)
@@ -430,7 +427,7 @@ async def test_a_start_after_a_question_was_closed_counts_as_a_run(
     assert [e.runs for e in await waiting(journal)] == [1]
 
 
-async def test_an_answer_to_the_question_before_is_none(journal: SqliteJournal) -> None:
+async def test_an_answer_to_the_question_before_is_none(journal: AnyJournal) -> None:
     execution = await accepted(journal)
     await journal.ask(execution, QUESTION)
     await journal.ask(execution, replace(QUESTION, asked_at=QUESTION.asked_at + 1))
@@ -440,7 +437,7 @@ async def test_an_answer_to_the_question_before_is_none(journal: SqliteJournal) 
     assert await journal.answer("1", "approved", "ada", None, asked_at=again) is None
 
 
-async def test_nothing_is_approved_during_a_pause_but_may_be_denied(journal: SqliteJournal) -> None:
+async def test_nothing_is_approved_during_a_pause_but_may_be_denied(journal: AnyJournal) -> None:
     """It would be refused, and would have to be asked for in Keptn anew."""
     await journal.ask(await accepted(journal), QUESTION)
     await journal.pause("ada", "fire drill")

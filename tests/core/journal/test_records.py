@@ -16,17 +16,18 @@ from keptn_remedy.journal import Ending, Execution, Question, Record, Since
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.journals import DONE, PLAN, SetClock, accepted, nothing_for, reports_of
+from tests.core.places import AnyJournal, Place, in_sqlite
 
 
 def states(records: Sequence[Record]) -> list[tuple[str, str]]:
     return [(record.id, record.state) for record in records]
 
 
-async def begin(journal: SqliteJournal, execution: Execution, clock: SetClock) -> None:
+async def begin(journal: AnyJournal, execution: Execution, clock: SetClock) -> None:
     await journal.begin(execution, reports_of(execution, clock)[0])
 
 
-async def test_pages_of_records_meet_without_gap_or_overlap(journal: SqliteJournal) -> None:
+async def test_pages_of_records_meet_without_gap_or_overlap(journal: AnyJournal) -> None:
     for number in range(5):
         await accepted(journal, str(number))
     first = await journal.records(limit=2)
@@ -37,7 +38,7 @@ async def test_pages_of_records_meet_without_gap_or_overlap(journal: SqliteJourn
     assert [r.id for r in oldest + rest] == ["0", "1", "2", "3", "4"]
 
 
-async def test_executions_that_ask_are_paged_too(journal: SqliteJournal, clock: SetClock) -> None:
+async def test_executions_that_ask_are_paged_too(journal: AnyJournal, clock: SetClock) -> None:
     asking = [await accepted(journal, str(number)) for number in range(4)]
     for execution in asking[1:]:
         await journal.ask(execution, Question(PLAN, "production", clock.now(), clock.now() + 9))
@@ -50,7 +51,7 @@ async def test_executions_that_ask_are_paged_too(journal: SqliteJournal, clock: 
     assert [r.id for r in await journal.records(asking=True)] == ["2", "1"]
 
 
-async def test_changes_begin_now_or_at_the_oldest(journal: SqliteJournal) -> None:
+async def test_changes_begin_now_or_at_the_oldest(journal: AnyJournal) -> None:
     await accepted(journal, "1")
     found, since = await journal.changes(None, 9)
     assert found == []
@@ -62,7 +63,7 @@ async def test_changes_begin_now_or_at_the_oldest(journal: SqliteJournal) -> Non
 
 
 async def test_each_change_is_reported_and_what_lies_between_two_looks_is_skipped(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     first, second, third = [await accepted(journal, number) for number in "123"]
     _, since = await journal.changes(None, 9)
@@ -81,7 +82,7 @@ async def test_each_change_is_reported_and_what_lies_between_two_looks_is_skippe
 
 
 async def test_what_does_not_fit_comes_with_the_next_look(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     for number in "12":
         await accepted(journal, number)
@@ -100,7 +101,7 @@ async def test_what_does_not_fit_comes_with_the_next_look(
 
 
 async def test_what_is_pruned_between_two_looks_is_not_reported(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     execution = await accepted(journal, "1")
     await accepted(journal, "2")
@@ -112,7 +113,7 @@ async def test_what_is_pruned_between_two_looks_is_not_reported(
 
 
 async def test_nothing_is_missed_when_the_last_one_seen_was_pruned(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     execution = await accepted(journal, "1")
     _, since = await journal.changes(None, 9)
@@ -123,16 +124,17 @@ async def test_nothing_is_missed_when_the_last_one_seen_was_pruned(
     assert states(found) == [("2", "accepted")]
 
 
-async def test_changes_are_seen_from_beside_the_service(journal: SqliteJournal, path: Path) -> None:
-    reader = SqliteJournal.read_only(path)
+async def test_changes_are_seen_from_beside_the_service(journal: AnyJournal, place: Place) -> None:
+    reader = place.read_only()
     _, since = await reader.changes(None, 9)
     await accepted(journal, "1")
     assert states((await reader.changes(since, 9))[0]) == [("1", "accepted")]
     await reader.close()
 
 
+@in_sqlite
 async def test_a_look_for_changes_walks_through_what_is_open_alone(
-    journal: SqliteJournal, path: Path
+    journal: AnyJournal, path: Path
 ) -> None:
     with closing(sqlite3.connect(path)) as reader:
         for look in (sql.NEWEST, sql.STATES, sql.RECORDS_AFTER, sql.RECORDS_OF):

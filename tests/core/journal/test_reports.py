@@ -7,19 +7,19 @@ from collections.abc import Callable
 import pytest
 
 from keptn_remedy.journal import Ending, Execution, Unsent
-from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.journal.store import Reader
 from tests.core.journals import DONE, REPLIES, SetClock, accepted, reports_of
+from tests.core.places import AnyJournal
 
 
-async def claimed(journal: SqliteJournal, limit: int = 9) -> tuple[list[str], bool]:
+async def claimed(journal: AnyJournal, limit: int = 9) -> tuple[list[str], bool]:
     found = await journal.claim_reports(limit)
     assert all(unsent.is_claimed for unsent in found.items)
     return [f"{u.report.execution} {u.report.kind}" for u in found.items], found.is_left
 
 
 async def told(
-    journal: SqliteJournal, clock: SetClock, event_id: str = "1"
+    journal: AnyJournal, clock: SetClock, event_id: str = "1"
 ) -> tuple[Execution, Unsent, Unsent]:
     """A finished execution, and the reports of its beginning and its end."""
     execution = await accepted(journal, event_id, event_id)
@@ -31,7 +31,7 @@ async def told(
 
 
 async def test_a_report_that_was_just_stored_is_claimed(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     _, started, finished = await told(journal, clock)
     assert started.is_claimed
@@ -40,7 +40,7 @@ async def test_a_report_that_was_just_stored_is_claimed(
 
 
 async def test_no_report_is_claimed_of_which_another_of_the_execution_is(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     _, started, finished = await told(journal, clock)
     journal.release_report(finished)
@@ -50,7 +50,7 @@ async def test_no_report_is_claimed_of_which_another_of_the_execution_is(
 
 
 async def test_the_first_of_an_execution_comes_first_when_all_are_given_back(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     _, started, finished = await told(journal, clock)
     journal.release_report(started)
@@ -59,7 +59,7 @@ async def test_the_first_of_an_execution_comes_first_when_all_are_given_back(
 
 
 async def test_what_is_postponed_is_left_and_due_later(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     _, started, finished = await told(journal, clock)
     await journal.postpone(started, clock.now() + 5, "refused")
@@ -71,7 +71,7 @@ async def test_what_is_postponed_is_left_and_due_later(
 
 
 async def test_what_is_parked_is_neither_claimed_nor_left(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     _, started, finished = await told(journal, clock)
     entry = await journal.park(started, "401", REPLIES.error_log(None, clock.utc(), "refused"))
@@ -84,7 +84,7 @@ async def test_what_is_parked_is_neither_claimed_nor_left(
 
 
 async def test_reports_of_no_execution_do_not_wait_for_each_other(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     for text in ("one", "two"):
         journal.release_report(await journal.owe(REPLIES.error_log(None, clock.utc(), text)))
@@ -93,7 +93,7 @@ async def test_reports_of_no_execution_do_not_wait_for_each_other(
 
 
 async def test_a_look_that_took_long_finds_nothing_that_was_delivered_meanwhile(
-    journal: SqliteJournal, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+    journal: AnyJournal, clock: SetClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = journal._read_at_once
 
@@ -107,9 +107,7 @@ async def test_a_look_that_took_long_finds_nothing_that_was_delivered_meanwhile(
     assert (await journal.claim_reports(9)).items == []
 
 
-async def test_those_that_are_longest_due_come_first(
-    journal: SqliteJournal, clock: SetClock
-) -> None:
+async def test_those_that_are_longest_due_come_first(journal: AnyJournal, clock: SetClock) -> None:
     for event_id in ("1", "2"):
         execution, started, finished = await told(journal, clock, event_id)
         await journal.forget([finished])
@@ -120,7 +118,7 @@ async def test_those_that_are_longest_due_come_first(
 
 
 async def test_what_keptn_lost_is_owed_again_unless_something_is_still_to_be_sent(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     _, started, finished = await told(journal, clock)
     lost = [started.report, finished.report]
@@ -136,7 +134,7 @@ async def test_what_keptn_lost_is_owed_again_unless_something_is_still_to_be_sen
 
 
 async def test_what_was_parked_is_due_again_and_in_doubt(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     _, started, finished = await told(journal, clock)
     await journal.park(started, "400")

@@ -11,7 +11,6 @@ import pytest
 from keptn_remedy import Outcome, Plan
 from keptn_remedy.journal import Arm, Ending, Execution, Undo, UndoAtOnce
 from keptn_remedy.journal import statements as sql
-from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.journals import (
     DONE,
     FAILED,
@@ -24,12 +23,13 @@ from tests.core.journals import (
     nothing_for,
     reports_of,
 )
+from tests.core.places import AnyJournal, Place, in_sqlite
 
 CLOSED = Arm(on_closed=True)
 
 
 async def applied(
-    journal: SqliteJournal, event_id: str = "1", *, plan: Plan | None = PLAN, context: str = "c"
+    journal: AnyJournal, event_id: str = "1", *, plan: Plan | None = PLAN, context: str = "c"
 ) -> Execution:
     execution = await accepted(journal, event_id, event_id, context)
     assert await journal.admit(execution, plan, [], allow) is None
@@ -37,24 +37,24 @@ async def applied(
 
 
 async def finished(
-    journal: SqliteJournal, event_id: str = "1", *, arm: Arm | None = None, context: str = "c"
+    journal: AnyJournal, event_id: str = "1", *, arm: Arm | None = None, context: str = "c"
 ) -> Execution:
     execution = await applied(journal, event_id, context=context)
     await journal.finish(execution, Ending(DONE, arm=arm), attempts=1)
     return execution
 
 
-async def due(journal: SqliteJournal, clock: SetClock) -> list[str]:
+async def due(journal: AnyJournal, clock: SetClock) -> list[str]:
     return [undo.execution.id for undo in await journal.due_undos(clock.time, 9)]
 
 
-async def state(journal: SqliteJournal, execution_id: str = "1") -> str | None:
+async def state(journal: AnyJournal, execution_id: str = "1") -> str | None:
     undo = await journal.undo_of(execution_id)
     return undo.state if undo else None
 
 
 async def test_an_undo_that_somebody_wants_is_due_with_its_execution(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     execution = await finished(journal)
     assert await journal.undo_of("1") is None
@@ -72,7 +72,7 @@ async def test_an_undo_that_somebody_wants_is_due_with_its_execution(
     assert record.undo == await journal.undo_of("1")
 
 
-async def test_an_undo_is_carried_out_once(journal: SqliteJournal, clock: SetClock) -> None:
+async def test_an_undo_is_carried_out_once(journal: AnyJournal, clock: SetClock) -> None:
     await finished(journal)
     await journal.want_undo("1", "an order", "ada")
     assert await journal.begin_undo("1")
@@ -95,7 +95,7 @@ async def test_an_undo_is_carried_out_once(journal: SqliteJournal, clock: SetClo
 
 @pytest.mark.parametrize("ended", ["refused", "failed"])
 async def test_an_undo_that_did_not_come_about_may_be_wanted_again(
-    journal: SqliteJournal, clock: SetClock, ended: str
+    journal: AnyJournal, clock: SetClock, ended: str
 ) -> None:
     await finished(journal)
     await journal.want_undo("1", "an order", "ada")
@@ -108,7 +108,7 @@ async def test_an_undo_that_did_not_come_about_may_be_wanted_again(
     assert await due(journal, clock) == ["1"]
 
 
-async def test_wanting_twice_is_wanting_once(journal: SqliteJournal, clock: SetClock) -> None:
+async def test_wanting_twice_is_wanting_once(journal: AnyJournal, clock: SetClock) -> None:
     await finished(journal)
     assert await journal.want_undo("1", "an order", "ada") is None
     assert await journal.want_undo("1", "an order", "ada") is None
@@ -116,7 +116,7 @@ async def test_wanting_twice_is_wanting_once(journal: SqliteJournal, clock: SetC
 
 
 async def test_what_changed_nothing_or_has_not_ended_cannot_be_undone(
-    journal: SqliteJournal,
+    journal: AnyJournal,
 ) -> None:
     async def why_not(execution_id: str) -> str | None:
         return await journal.want_undo(execution_id, "an order", "ada")
@@ -131,7 +131,7 @@ async def test_what_changed_nothing_or_has_not_ended_cannot_be_undone(
 
 
 async def test_what_ran_without_a_plan_is_not_said_to_have_changed_nothing(
-    journal: SqliteJournal,
+    journal: AnyJournal,
 ) -> None:
     execution = await applied(journal, plan=None)
     await journal.finish(execution, Ending(DONE, arm=CLOSED), attempts=1)
@@ -141,7 +141,7 @@ async def test_what_ran_without_a_plan_is_not_said_to_have_changed_nothing(
 
 
 async def test_an_armed_undo_is_wanted_when_its_problem_closes(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     await finished(journal, "1", arm=CLOSED)
     await finished(journal, "2", arm=CLOSED, context="another")
@@ -155,14 +155,14 @@ async def test_an_armed_undo_is_wanted_when_its_problem_closes(
 
 
 async def test_a_problem_that_closes_while_it_is_remedied_is_not_forgotten(
-    path: Path, clock: SetClock
+    place: Place, clock: SetClock
 ) -> None:
-    first = SqliteJournal.open(path, now=clock.now)
+    first = place.open()
     armed, unarmed = await applied(first, "1"), await applied(first, "2")
     assert await first.problem_closed("c") == 2
     assert await first.problem_closed("c") == 0
     await first.close()
-    second = SqliteJournal.open(path, now=clock.now)
+    second = place.open()
     await second.finish(armed, Ending(DONE, arm=CLOSED), attempts=1)
     await second.finish(unarmed, Ending(DONE, arm=Arm(due_at=clock.time + 60)), attempts=1)
     assert [await state(second, n) for n in "12"] == ["wanted", "armed"]
@@ -172,7 +172,7 @@ async def test_a_problem_that_closes_while_it_is_remedied_is_not_forgotten(
 
 
 async def test_an_armed_undo_is_due_when_its_time_is_up(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     await finished(journal, arm=Arm(on_closed=True, due_at=clock.time + 60))
     assert await due(journal, clock) == []
@@ -186,7 +186,7 @@ async def test_an_armed_undo_is_due_when_its_time_is_up(
 
 
 async def test_finishing_twice_arms_once_and_never_late(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     first = await finished(journal, "1", arm=CLOSED)
     clock.time += 1
@@ -200,7 +200,7 @@ async def test_finishing_twice_arms_once_and_never_late(
 
 
 async def test_arming_leaves_the_numbers_of_reports_alone(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     execution = await applied(journal)
     told = await journal.finish(
@@ -209,9 +209,9 @@ async def test_arming_leaves_the_numbers_of_reports_alone(
     assert await due_reports(journal) == told
 
 
-async def test_an_undo_that_a_process_left_behind_is_known_until_it_ends(path: Path) -> None:
+async def test_an_undo_that_a_process_left_behind_is_known_until_it_ends(place: Place) -> None:
     """However many processes die before it has begun anew."""
-    journal = SqliteJournal.open(path)
+    journal = place.open()
     for name in ("begun", "wanted", "undone"):
         await finished(journal, name)
         await journal.want_undo(name, "an order", "ada")
@@ -220,7 +220,7 @@ async def test_an_undo_that_a_process_left_behind_is_known_until_it_ends(path: P
     await journal.end_undo("undone", "done", "undone")
     for _ in range(2):
         await journal.close()
-        journal = SqliteJournal.open(path)
+        journal = place.open()
         await journal.recover(0)
         (undo,) = await journal.undos_begun()
         assert (undo.execution.id, undo.state) == ("begun", "running")
@@ -230,9 +230,7 @@ async def test_an_undo_that_a_process_left_behind_is_known_until_it_ends(path: P
     await journal.close()
 
 
-async def test_an_undo_that_has_begun_can_be_put_off(
-    journal: SqliteJournal, clock: SetClock
-) -> None:
+async def test_an_undo_that_has_begun_can_be_put_off(journal: AnyJournal, clock: SetClock) -> None:
     await finished(journal, arm=CLOSED)
     await journal.problem_closed("c")
     await journal.begin_undo("1")
@@ -244,7 +242,7 @@ async def test_an_undo_that_has_begun_can_be_put_off(
     assert await state(journal) == "done"
 
 
-async def test_what_people_ordered_is_undone_first(journal: SqliteJournal, clock: SetClock) -> None:
+async def test_what_people_ordered_is_undone_first(journal: AnyJournal, clock: SetClock) -> None:
     for name in ("closed", "ordered"):
         await finished(journal, name, arm=CLOSED)
     await journal.problem_closed("c")
@@ -256,7 +254,7 @@ async def test_what_people_ordered_is_undone_first(journal: SqliteJournal, clock
 
 
 async def test_what_is_yet_to_be_undone_is_not_pruned(
-    journal: SqliteJournal, path: Path, clock: SetClock
+    journal: AnyJournal, place: Place, clock: SetClock
 ) -> None:
     """But a problem may never be closed."""
     await finished(journal, "armed", arm=Arm(on_closed=True, due_at=clock.time + 60))
@@ -271,34 +269,32 @@ async def test_what_is_yet_to_be_undone_is_not_pruned(
     clock.time += 10
     assert await journal.prune(clock.time, 100) == 3
     assert {r.id for r in await journal.records()} == {"armed", "wanted", "newest"}
-    with closing(sqlite3.connect(path)) as reader:
-        assert reader.execute("SELECT count(*) FROM undos").fetchone() == (2,)
+    assert place.look("SELECT count(*) FROM undos") == [(2,)]
 
 
 async def test_one_undo_that_cannot_be_read_stops_no_other(
-    journal: SqliteJournal, path: Path, clock: SetClock
+    journal: AnyJournal, place: Place, clock: SetClock
 ) -> None:
     for name in "12":
         await finished(journal, name)
         await journal.want_undo(name, "an order", "ada")
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE executions SET event = 'broken' WHERE id = '1'")
+    place.change("UPDATE executions SET event = 'broken' WHERE id = '1'")
     assert await due(journal, clock) == ["2"]
 
 
 async def test_a_plan_that_cannot_be_read_is_neither_armed_nor_undone(
-    journal: SqliteJournal, path: Path
+    journal: AnyJournal, place: Place
 ) -> None:
     execution = await applied(journal)
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE executions SET plan = 'no JSON'")
+    place.change("UPDATE executions SET plan = 'no JSON'")
     await journal.finish(execution, Ending(DONE, arm=CLOSED), attempts=1)
     assert await state(journal) is None
     assert await journal.want_undo("1", "an order", "ada") == "it changed nothing"
 
 
-async def test_looking_for_undos_walks_through_those_that_are_due(path: Path) -> None:
-    await SqliteJournal.open(path).close()
+@in_sqlite
+async def test_looking_for_undos_walks_through_those_that_are_due(place: Place, path: Path) -> None:
+    await place.open().close()
     with closing(sqlite3.connect(path)) as connection:
         steps = [
             row[3]
@@ -310,7 +306,7 @@ async def test_looking_for_undos_walks_through_those_that_are_due(path: Path) ->
     assert any("undos_armed (context=?)" in step for step in steps), steps
 
 
-async def test_what_failed_may_be_undone_once_more(journal: SqliteJournal, clock: SetClock) -> None:
+async def test_what_failed_may_be_undone_once_more(journal: AnyJournal, clock: SetClock) -> None:
     """Its own undo may have been held back, or have failed."""
     execution = await applied(journal)
     await journal.keep_failure(execution, Outcome.failed("no better"))
@@ -325,7 +321,7 @@ async def test_what_failed_may_be_undone_once_more(journal: SqliteJournal, clock
 
 
 async def test_what_was_undone_after_its_own_verification_is_not_undone_again(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     execution = await applied(journal)
     await journal.keep_failure(execution, FAILED)
@@ -342,7 +338,7 @@ async def test_what_was_undone_after_its_own_verification_is_not_undone_again(
 
 
 async def test_what_ended_otherwise_before_is_not_undone_by_a_second_ending(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     execution = await finished(journal)
     clock.time += 1
@@ -354,7 +350,7 @@ async def test_what_ended_otherwise_before_is_not_undone_by_a_second_ending(
 
 @pytest.mark.parametrize("ended", ["helped", "failed", "aborted"])
 async def test_what_came_later_is_undone_first_however_it_ended(
-    journal: SqliteJournal, clock: SetClock, ended: str
+    journal: AnyJournal, clock: SetClock, ended: str
 ) -> None:
     older = await admitted(journal, "older", "flag", context="c")
     await journal.finish(older, Ending(DONE, arm=CLOSED), attempts=1)
@@ -370,7 +366,7 @@ async def test_what_came_later_is_undone_first_however_it_ended(
 
 
 async def test_what_has_begun_begins_anew_whatever_came_later(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     for name in ("older", "newer"):
         execution = await admitted(journal, name, "flag", context=name)
@@ -384,7 +380,7 @@ async def test_what_has_begun_begins_anew_whatever_came_later(
 
 
 async def test_what_nobody_ordered_is_due_after_later_ones_of_its_target(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     for name, targets in (("oldest", "ab"), ("apart", "c"), ("newest", "b")):
         execution = await admitted(journal, name, *targets, context=name)

@@ -1,0 +1,23 @@
+"""What actions, and the policy file, keep in the journal between executions."""
+
+from __future__ import annotations
+
+import orjson
+
+from keptn_remedy.action import JSON
+from keptn_remedy.journal import statements as sql
+from keptn_remedy.journal.store import Store
+
+
+class SqlMemories(Store):
+    """The part of the journal that remembers."""
+
+    async def recall(self, action: str, key: str) -> JSON:
+        found = await self._rows(sql.RECALL, (action, key))
+        return orjson.loads(found[0][0]) if found else None
+
+    async def remember(self, action: str, key: str, value: JSON) -> None:
+        if value is None:
+            await self._write((sql.FORGET_MEMORY, (action, key)))
+        else:
+            await self._write((sql.REMEMBER, (action, key, orjson.dumps(value))))

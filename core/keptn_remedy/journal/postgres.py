@@ -1,0 +1,97 @@
+"""The journal on PostgreSQL: who may open it, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import psycopg
+
+from keptn_remedy.journal.ages import SqlAges
+from keptn_remedy.journal.effects import SqlEffects
+from keptn_remedy.journal.errors import JournalUnusable
+from keptn_remedy.journal.executions import SqlExecutions
+from keptn_remedy.journal.hearing import SqlHearing
+from keptn_remedy.journal.memories import SqlMemories
+from keptn_remedy.journal.postgres_address import Address
+from keptn_remedy.journal.postgres_connection import PostgresConnection
+from keptn_remedy.journal.postgres_schema import migrate, require_this_version
+from keptn_remedy.journal.postgres_store import PostgresStore
+from keptn_remedy.journal.questions import SqlQuestions
+from keptn_remedy.journal.records import SqlRecords
+from keptn_remedy.journal.undos import SqlUndos
+
+T = TypeVar("T")
+
+_IS_SERVED = """
+SELECT EXISTS (SELECT 1 FROM replicas
+    WHERE NOT ended AND until > extract(epoch FROM clock_timestamp()))"""
+
+
+class PostgresJournal(
+    SqlExecutions,
+    SqlEffects,
+    SqlQuestions,
+    SqlHearing,
+    SqlUndos,
+    SqlMemories,
+    SqlRecords,
+    SqlAges,
+    PostgresStore,
+):
+    """The journal in one database: `open` for serving, `beside` for a word to the services that may
+    be running, `read_only` for looking.
+    """
+
+    @classmethod
+    def open(cls, address: Address, **options: Any) -> PostgresJournal:
+        """Open the database for serving, making or migrating its tables.
+
+        Raises:
+            JournalUnusable: it can't be opened, is newer than we are, or promises too little.
+        """
+        journal = cls(address, **options)
+        journal._server.note_newest_timeline()
+        journal._use_once(lambda connection: migrate(connection.raw))
+        journal._locked_at = journal._now()
+        journal._begin_writing()
+        return journal
+
+    @classmethod
+    def beside(cls, address: Address, **options: Any) -> PostgresJournal:
+        """Open the database for writing beside services that may be running; its tables are neither
+        made nor changed.
+
+        Raises:
+            JournalUnusable: there is no journal, it can't be opened, or has another version.
+        """
+        journal = cls(address, **options)
+        journal._use_once(lambda connection: require_this_version(connection.raw))
+        journal._begin_writing()
+        return journal
+
+    @classmethod
+    def read_only(cls, address: Address, **options: Any) -> PostgresJournal:
+        """Open the database beside running services, for reading alone.
+
+        Raises:
+            JournalUnusable: there is no journal, or it can't be opened.
+        """
+        journal = cls(address, **options)
+        journal._use_once(lambda connection: require_this_version(connection.raw))
+        return journal
+
+    def is_served(self) -> bool:
+        found = self._use_once(lambda connection: connection.execute(_IS_SERVED).fetchone())
+        return bool(found[0])
+
+    def _use_once(self, use: Callable[[PostgresConnection], T]) -> T:
+        try:
+            connection = self._connect()
+            try:
+                with connection.at_work():
+                    return use(connection)
+            finally:
+                self._server.close(connection)
+        except psycopg.Error as error:
+            raise JournalUnusable(f"can't use the journal {self._in_words(error)}") from error

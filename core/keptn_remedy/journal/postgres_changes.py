@@ -1,0 +1,236 @@
+"""What each event changes on PostgreSQL: one statement for all changes of a kind in a batch."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import psycopg
+
+from keptn_remedy.journal.group_commit import Change
+from keptn_remedy.journal.postgres_connection import PostgresConnection
+from keptn_remedy.journal.store import Stored
+
+_INSERT = """
+WITH stored AS (
+    INSERT INTO executions (id, lane, action, context, project, stage, service, accepted_at, event,
+        state, started_at, runs)
+    SELECT id, lane, action, context, project, stage, service, now, event,
+        CASE WHEN started IS NULL THEN 'accepted' ELSE 'started' END,
+        CASE WHEN started IS NULL THEN NULL ELSE now END,
+        CASE WHEN started IS NULL THEN 0 ELSE 1 END
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+            $8::float8[], $9::bytea[], $10::bytea[])
+        WITH ORDINALITY AS given(id, lane, action, context, project, stage, service, now, event,
+            started, place)
+    ORDER BY place
+    ON CONFLICT (id) DO NOTHING RETURNING id, seq),
+owed AS (
+    INSERT INTO reports (execution, kind, event, created_at, due_at)
+    SELECT id, 'started', started, now, now FROM stored
+    JOIN unnest($1::text[], $8::float8[], $10::bytea[]) AS given(id, now, started) USING (id)
+    WHERE started IS NOT NULL
+    RETURNING execution, seq)
+SELECT id, stored.seq, owed.seq FROM stored LEFT JOIN owed ON execution = id"""
+_INSERTED = "id", "lane", "action", "context", "project", "stage", "service", "now", "event"
+
+# `started` is owed to what has not begun, as all parts see the executions before the update.
+_BEGIN = """
+WITH given AS (
+    SELECT * FROM unnest($1::bigint[], $2::float8[], $3::bigint[], $4::text[], $5::bytea[])
+        AS given(seq, now, runs, execution, started)),
+begun AS (
+    UPDATE executions SET state = 'started', started_at = coalesce(started_at, given.now),
+        runs = executions.runs
+            + CASE WHEN question IS NULL OR verdict IS NOT NULL THEN given.runs ELSE 0 END
+    FROM given WHERE executions.seq = given.seq AND state <> 'finished')
+INSERT INTO reports (execution, kind, event, created_at, due_at)
+SELECT execution, 'started', started, now, now
+FROM given JOIN executions ON executions.seq = given.seq
+WHERE started IS NOT NULL AND state = 'accepted' AND aborted IS NULL
+RETURNING execution, seq"""
+
+_FINISH = """
+WITH ended AS (
+    UPDATE executions SET state = 'finished', finished_at = given.now, attempts = given.attempts,
+        status = given.status, result = given.result, message = given.message,
+        details = given.details
+    FROM unnest($1::bigint[], $2::float8[], $3::bigint[], $4::text[], $5::text[], $6::text[],
+            $7::bytea[], $8::text[])
+        AS given(seq, now, attempts, status, result, message, details, judged)
+    WHERE executions.seq = given.seq AND state <> 'finished'
+        AND (aborted IS NULL OR given.status = 'aborted')
+    RETURNING executions.seq, given.now, given.judged),
+judged AS (
+    UPDATE effects SET ended_at = ended.now, settled_at = ended.now + settle, judged = ended.judged
+    FROM ended
+    WHERE execution = ended.seq AND ended_at IS NULL AND ended.judged IS NOT NULL),
+dropped AS (
+    DELETE FROM effects USING ended
+    WHERE execution = ended.seq AND ended_at IS NULL AND ended.judged IS NULL),
+owed AS (
+    INSERT INTO reports (execution, kind, event, created_at, due_at)
+    SELECT execution, kind, event, given.now, given.now
+    FROM unnest($9::bigint[], $10::text[], $11::text[], $12::bytea[], $13::float8[])
+        WITH ORDINALITY AS given(of, execution, kind, event, now, place)
+    JOIN ended ON ended.seq = of ORDER BY place
+    RETURNING execution, seq)
+SELECT seq, NULL, NULL FROM ended UNION ALL SELECT NULL, execution, seq FROM owed"""
+_ENDED = "seq", "now", "attempts", "status", "result", "message", "details"
+
+_TELL = """
+WITH told AS (DELETE FROM reports WHERE seq = ANY($1::bigint[]))
+UPDATE executions SET reported_at = $3 WHERE id = ANY($2::text[])"""
+
+
+class Finish(NamedTuple):
+    """An end and its reports; `judged` is what becomes of the effects, None: they go."""
+
+    end: Mapping[str, Any]
+    reports: Sequence[Mapping[str, Any]]
+    judged: str | None
+
+
+class Tell(NamedTuple):
+    """Reports that Keptn has, and what is reported as finished by them."""
+
+    reports: Sequence[int]
+    finished: Sequence[str]
+    now: float
+
+
+def commit(connection: PostgresConnection, batch: list[Change]) -> None:
+    """Carry them out, whole or not at all, with as few round trips as possible."""
+    rounds, others = _in_rounds(batch)
+    with connection.at_work():
+        if len(rounds) == 1 and not others:
+            rounds[0].settle(rounds[0].send(connection))
+            return
+        raw = connection.raw
+        with raw.pipeline():
+            raw.execute("BEGIN")
+            sent = [(each, each.send(connection)) for each in rounds]
+            if not others:
+                raw.execute("COMMIT")
+        for each, answer in sent:
+            each.settle(answer)
+        if others:
+            cursor = connection.cursor()
+            for change in others:
+                change.carry_out(cursor)
+            raw.execute("COMMIT")
+
+
+class _Round:
+    """Changes of one kind that don't concern one another."""
+
+    def __init__(self, kind: str, changes: list[Change]) -> None:
+        self._kind = _KINDS[kind]
+        self._changes = changes
+
+    def send(self, connection: PostgresConnection) -> psycopg.RawCursor[Any]:
+        bound = self._kind.bind([change.bound for change in self._changes])
+        cursor = connection.raw_cursor()
+        cursor.execute(self._kind.statement, bound)
+        return cursor
+
+    def settle(self, cursor: psycopg.RawCursor[Any]) -> None:
+        self._kind.settle(cursor, self._changes)
+
+
+class _Kind(NamedTuple):
+    statement: str
+    # What no two changes of one statement may have in common; None: they may have anything.
+    key: Callable[[Any], Any]
+    bind: Callable[[list[Any]], list[Any]]
+    settle: Callable[[psycopg.RawCursor[Any], list[Change]], None]
+
+
+def _in_rounds(batch: list[Change]) -> tuple[list[_Round], list[Change]]:
+    """Changes of a kind together, kind by kind; what concerns the same comes one after the other.
+    Nobody has waited for any of them yet: their order is free.
+    """
+    rounds: dict[tuple[str, int], list[Change]] = {}
+    seen: defaultdict[tuple[str, Any], int] = defaultdict(int)
+    others: list[Change] = []
+    for change in batch:
+        if change.kind is None:
+            others.append(change)
+            continue
+        key = change.kind, _KINDS[change.kind].key(change.bound)
+        rounds.setdefault((change.kind, seen[key]), []).append(change)
+        seen[key] += 1
+    order = sorted(rounds, key=lambda name: ([*_KINDS].index(name[0]), name[1]))
+    return [_Round(kind, rounds[kind, number]) for kind, number in order], others
+
+
+def _columns(given: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[list[Any]]:
+    return [[each[name] for each in given] for name in names]
+
+
+def _bind_inserts(given: list[tuple[Mapping[str, Any], Mapping[str, Any] | None]]) -> list[Any]:
+    started = [report and report["event"] for _, report in given]
+    return [*_columns([accepted for accepted, _ in given], _INSERTED), started]
+
+
+def _settle_inserts(cursor: psycopg.RawCursor[Any], changes: list[Change]) -> None:
+    stored = {row[0]: Stored(row[1], row[2] or 0) for row in cursor.fetchall()}
+    for change in changes:
+        change.result = stored.get(change.bound[0]["id"], Stored())
+
+
+def _bind_begins(given: list[tuple[Mapping[str, Any], Mapping[str, Any] | None]]) -> list[Any]:
+    begun = _columns([begin for begin, _ in given], ("seq", "now", "runs"))
+    owed = [
+        (report["execution"], report["event"]) if report else (None, None) for _, report in given
+    ]
+    return [*begun, [execution for execution, _ in owed], [event for _, event in owed]]
+
+
+def _settle_begins(cursor: psycopg.RawCursor[Any], changes: list[Change]) -> None:
+    owed = dict(cursor.fetchall())
+    for change in changes:
+        report = change.bound[1]
+        change.result = owed.get(report["execution"], 0) if report else 0
+
+
+def _bind_finishes(given: list[Finish]) -> list[Any]:
+    ended = _columns([finish.end for finish in given], _ENDED)
+    owed = [{**report, "seq": each.end["seq"]} for each in given for report in each.reports]
+    reports = _columns(owed, ("seq", "execution", "kind", "event", "now"))
+    return [*ended, [finish.judged for finish in given], *reports]
+
+
+def _settle_finishes(cursor: psycopg.RawCursor[Any], changes: list[Change]) -> None:
+    ended: set[int] = set()
+    owed: defaultdict[str, list[int]] = defaultdict(list)
+    for seq, execution, report in cursor.fetchall():
+        if seq is None:
+            owed[execution].append(report)
+        else:
+            ended.add(seq)
+    for change in changes:
+        finish: Finish = change.bound
+        rows = sorted(owed[finish.reports[0]["execution"]]) if finish.reports else []
+        change.result = rows if finish.end["seq"] in ended else None
+
+
+def _bind_told(given: list[Tell]) -> list[Any]:
+    reports = [report for told in given for report in told.reports]
+    finished = [execution for told in given for execution in told.finished]
+    return [reports, finished, max(told.now for told in given)]
+
+
+def _settle_told(_: psycopg.RawCursor[Any], changes: list[Change]) -> None:
+    for change in changes:
+        change.result = None
+
+
+# In the order in which they are carried out.
+_KINDS = {
+    "insert": _Kind(_INSERT, lambda given: given[0]["id"], _bind_inserts, _settle_inserts),
+    "begin": _Kind(_BEGIN, lambda given: given[0]["seq"], _bind_begins, _settle_begins),
+    "finish": _Kind(_FINISH, lambda given: given.end["seq"], _bind_finishes, _settle_finishes),
+    "tell": _Kind(_TELL, id, _bind_told, _settle_told),
+}
