@@ -40,8 +40,9 @@ ON CONFLICT (channel, key) DO UPDATE SET body = excluded.body, at = excluded.at,
 WHERE notifications.state <> 'waiting' AND notifications.at < excluded.at - :quiet"""
 _FIRST_ONE = "SELECT state FROM notifications WHERE channel = :channel AND key = :key AND stands"
 _OVER = """
-UPDATE notifications SET stands = 0, state = iif(state = 'waiting', 'dropped', state),
-    reason = iif(state = 'waiting', 'it was over before it was sent', reason)
+UPDATE notifications SET stands = FALSE,
+    state = CASE WHEN state = 'waiting' THEN 'dropped' ELSE state END,
+    reason = CASE WHEN state = 'waiting' THEN 'it was over before it was sent' ELSE reason END
 WHERE channel = :channel AND key = :key"""
 _OF_CHANNEL = """
 SELECT seq, channel, body, at FROM notifications INDEXED BY notifications_waiting
@@ -52,7 +53,7 @@ WHERE stands ORDER BY seq"""
 _SENT = """
 UPDATE notifications SET state = 'sent' WHERE seq IN (SELECT value FROM json_each(?))"""
 _DROP = """
-UPDATE notifications SET state = 'dropped', reason = ?, stands = 0
+UPDATE notifications SET state = 'dropped', reason = ?, stands = FALSE
 WHERE seq IN (SELECT value FROM json_each(?))"""
 _TOO_OLD = """
 SELECT seq, channel, at FROM (

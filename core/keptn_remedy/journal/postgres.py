@@ -13,12 +13,15 @@ from keptn_remedy.journal.errors import JournalUnusable
 from keptn_remedy.journal.executions import SqlExecutions
 from keptn_remedy.journal.hearing import SqlHearing
 from keptn_remedy.journal.memories import SqlMemories
+from keptn_remedy.journal.notified import SqlNotifications
 from keptn_remedy.journal.postgres_address import Address
 from keptn_remedy.journal.postgres_connection import PostgresConnection
 from keptn_remedy.journal.postgres_schema import migrate, require_this_version
 from keptn_remedy.journal.postgres_store import PostgresStore
 from keptn_remedy.journal.questions import SqlQuestions
 from keptn_remedy.journal.records import SqlRecords
+from keptn_remedy.journal.sql_search import SqlSearch
+from keptn_remedy.journal.timers import SqlTimers
 from keptn_remedy.journal.undos import SqlUndos
 
 T = TypeVar("T")
@@ -36,7 +39,10 @@ class PostgresJournal(
     SqlUndos,
     SqlMemories,
     SqlRecords,
+    SqlSearch,
     SqlAges,
+    SqlNotifications,
+    SqlTimers,
     PostgresStore,
 ):
     """The journal in one database: `open` for serving, `beside` for a word to the services that may

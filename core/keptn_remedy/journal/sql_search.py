@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+import orjson
+
 from keptn_remedy.journal import rows
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.search import Criteria, Waiting
@@ -21,10 +23,7 @@ _CONDITIONS = {
     "context": "context = :context",
     "since": "accepted_at >= :since",
 }
-_TEXT = "CAST(event AS TEXT)"
-_TYPES = f"""
-SELECT id, json_extract({_TEXT}, '$.type') FROM executions
-WHERE id IN (SELECT value FROM json_each(?)) AND json_valid({_TEXT})"""  # noqa: S608  our names
+_EVENTS = "SELECT id, event FROM executions WHERE id IN (SELECT value FROM json_each(?))"
 _IDS = "SELECT id FROM executions WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"
 _OPEN, _ASKING = "INDEXED BY executions_open", "INDEXED BY executions_asking"
 # More than are ever open: each blocks a sequence until a person answers.
@@ -54,8 +53,9 @@ class SqlSearch(Store):
         return [row[0] for row in await self._rows(_IDS, bound)]
 
     async def event_types(self, ids: Collection[str]) -> Mapping[str, str]:
-        found = await self._rows(_TYPES, (self._list(ids),))
-        return {execution: kind for execution, kind in found if isinstance(kind, str)}
+        found = await self._rows(_EVENTS, (self._list(ids),))
+        types = ((execution, _type_of(event)) for execution, event in found)
+        return {execution: kind for execution, kind in types if kind}
 
     async def waiting(self) -> Waiting:
         asking = await self._executions(sql.QUESTIONS, (MOST_ASKING,))
@@ -65,3 +65,11 @@ class SqlSearch(Store):
             {found: (q.expires_at, q.default) for found, q in questions if q},
             {(e.trigger.project, e.trigger.stage, e.trigger.service): e.id for e in first},
         )
+
+
+def _type_of(event: bytes) -> str | None:
+    try:
+        kind = orjson.loads(event)["type"]
+    except (orjson.JSONDecodeError, TypeError, KeyError):
+        return None
+    return kind if isinstance(kind, str) else None

@@ -282,8 +282,9 @@ HEARD = "UPDATE orders SET heard = ?"
 
 # One run is left: the next process sees that it was begun.
 SET_TIMER = """
-UPDATE executions SET runs = min(runs, 1), timer_since = coalesce(timer_since, :now),
-    timer_due = :due WHERE seq = :seq AND state <> 'finished'
+UPDATE executions SET runs = CASE WHEN runs > 1 THEN 1 ELSE runs END,
+    timer_since = coalesce(timer_since, :now), timer_due = :due
+WHERE seq = :seq AND state <> 'finished'
 """
 TIMER = "SELECT timer_since, timer_due FROM executions WHERE seq = ?"
 ASK = """

@@ -23,11 +23,12 @@ from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.testing import HttpPeer, http_peer
 from tests.clocks import StandingClock
 from tests.core.notifications.told import NOW, notification, secret
+from tests.core.places import AnyJournal
 
 
 @asynccontextmanager
 async def courier(
-    journal: SqliteJournal, channel: Channel, clock: StandingClock, at_most: int = 20
+    journal: AnyJournal, channel: Channel, clock: StandingClock, at_most: int = 20
 ) -> AsyncIterator[Courier]:
     sender = Sender(Mask())
     yield Courier(
@@ -55,12 +56,12 @@ def titles(peer: HttpPeer) -> list[str]:
     return [request.json["data"]["title"] for request in peer.requests]
 
 
-async def waiting(journal: SqliteJournal) -> int:
+async def waiting(journal: AnyJournal) -> int:
     return sum(one.number for one in await journal.waiting_notifications())
 
 
 async def test_each_is_sent_once_whoever_queues_it_again(
-    journal: SqliteJournal, peer: HttpPeer
+    journal: AnyJournal, peer: HttpPeer
 ) -> None:
     async with courier(journal, webhook(peer), StandingClock()) as it:
         for _ in range(2):
@@ -70,16 +71,16 @@ async def test_each_is_sent_once_whoever_queues_it_again(
     assert await waiting(journal) == 1
 
 
-async def test_the_same_refusal_is_told_again_only_after_a_while(journal: SqliteJournal) -> None:
+async def test_the_same_refusal_is_told_again_only_after_a_while(journal: AnyJournal) -> None:
     one = queued("a", quiet_seconds=900.0)
     assert await journal.notify([one], []) == 1
-    await journal.note_notified([1])
+    await journal.note_notified([each.handle for each in await journal.unnotified("hook", 1)])
     assert await journal.notify([one._replace(at=NOW + 899)], []) == 0
     assert await journal.notify([one._replace(at=NOW + 901)], []) == 1
 
 
 async def test_a_channel_that_is_away_for_an_hour_loses_nothing(
-    journal: SqliteJournal, peer: HttpPeer
+    journal: AnyJournal, peer: HttpPeer
 ) -> None:
     clock, began = StandingClock(), 0
     peer.answer(503, times=5)
@@ -115,7 +116,7 @@ async def test_what_was_queued_survives_the_process(path: Path, peer: HttpPeer) 
 
 
 async def test_a_channel_is_left_alone_for_as_long_as_it_asks(
-    journal: SqliteJournal, peer: HttpPeer
+    journal: AnyJournal, peer: HttpPeer
 ) -> None:
     peer.answer(429, headers={"Retry-After": "42"})
     async with courier(journal, webhook(peer), StandingClock()) as it:
@@ -124,7 +125,7 @@ async def test_a_channel_is_left_alone_for_as_long_as_it_asks(
 
 
 async def test_what_is_refused_for_good_stands_in_nobodys_way(
-    journal: SqliteJournal, peer: HttpPeer, capsys: pytest.CaptureFixture[str]
+    journal: AnyJournal, peer: HttpPeer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     peer.answer(400, body=b"invalid_payload")
     async with courier(journal, webhook(peer), StandingClock()) as it:
@@ -136,7 +137,7 @@ async def test_what_is_refused_for_good_stands_in_nobodys_way(
 
 
 async def test_a_storm_is_one_summary_that_names_what_needs_somebody_first(
-    journal: SqliteJournal, peer: HttpPeer
+    journal: AnyJournal, peer: HttpPeer
 ) -> None:
     clock = StandingClock()
     approval = notification(key="q", kind="approval", title="Approval needed", command="remedy x")
@@ -156,7 +157,7 @@ async def test_a_storm_is_one_summary_that_names_what_needs_somebody_first(
     assert await waiting(journal) == 0
 
 
-async def test_a_redirect_is_not_followed(journal: SqliteJournal, peer: HttpPeer) -> None:
+async def test_a_redirect_is_not_followed(journal: AnyJournal, peer: HttpPeer) -> None:
     async with http_peer() as other:
         peer.answer(307, headers={"Location": f"{other.url}/elsewhere"}, times=None)
         async with courier(journal, webhook(peer), StandingClock()) as it:
@@ -167,7 +168,7 @@ async def test_a_redirect_is_not_followed(journal: SqliteJournal, peer: HttpPeer
 
 
 async def test_no_secret_is_in_the_log_or_the_reason(
-    journal: SqliteJournal, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    journal: AnyJournal, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     slack = Slack(secret(tmp_path, "http://127.0.0.1:1/services/s3cr3t-path"))
     clock = StandingClock()
@@ -181,7 +182,7 @@ async def test_no_secret_is_in_the_log_or_the_reason(
 
 
 async def test_one_alertmanager_of_a_pair_is_enough_and_what_stands_is_posted_each_minute(
-    journal: SqliteJournal, peer: HttpPeer
+    journal: AnyJournal, peer: HttpPeer
 ) -> None:
     clock = StandingClock()
     channel = Alertmanager([URL("http://127.0.0.1:1"), URL(peer.url)], None, lambda: NOW)
@@ -201,7 +202,7 @@ async def test_one_alertmanager_of_a_pair_is_enough_and_what_stands_is_posted_ea
 
 
 async def test_what_is_over_before_it_was_sent_is_not_sent(
-    journal: SqliteJournal, peer: HttpPeer
+    journal: AnyJournal, peer: HttpPeer
 ) -> None:
     await journal.notify([queued("a", stands=True)], [])
     assert await journal.notify([queued("a", is_over=True)], []) == 0
@@ -210,7 +211,7 @@ async def test_what_is_over_before_it_was_sent_is_not_sent(
     assert not peer.requests
 
 
-async def test_what_is_too_old_or_too_much_is_dropped_oldest_first(journal: SqliteJournal) -> None:
+async def test_what_is_too_old_or_too_much_is_dropped_oldest_first(journal: AnyJournal) -> None:
     old = queued("old")._replace(at=NOW - 100)
     await journal.notify([old, *(queued(f"e{n}") for n in range(5))], [])
     (dropped,) = await journal.drop_old_notifications(NOW - 50, 3)
