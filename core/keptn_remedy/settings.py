@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, HttpUrl, SecretStr, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from keptn_remedy.support import variables
+from keptn_remedy.support.link_templates import mistake as link_mistake
 from keptn_remedy.support.near_names import near
 from keptn_remedy.support.variables import (
     CONFIG,
@@ -86,6 +87,21 @@ class Settings(FromVariables):
     """File with the bearer token that orders on the ops port must carry, at least 16 characters.
     It is read for each order, so it can be replaced at any time. Default: the ops port takes no
     orders."""
+    operators_file: LocalPath | None = None
+    """File with the people who may sign in on the page, as `remedy operators add` writes it: name,
+    role (`viewer`, `approver`, `operator`) and the hash of a token. It is read again when it
+    changes. Default: only the operator token, if there is one, signs in."""
+    page_public: bool = False
+    """Let everybody who reaches the ops port read the page without signing in. Orders need a
+    sign-in all the same. In local mode the default is `true`."""
+    link_bridge: str | None = None
+    """Address of an execution in Keptn's Bridge, shown with it on the page. `{project}`, `{stage}`,
+    `{service}`, `{action}`, `{context}` and `{id}` are filled in, as in
+    `https://keptn.example/bridge/project/{project}/sequence/{context}`."""
+    link_alert: str | None = None
+    """The same for the alert behind it."""
+    link_dashboard: str | None = None
+    """The same for a dashboard of the service."""
     transport: Literal["distributor", "nats", "polling", "local"] = "distributor"
     """How events come and reports go: `distributor` by HTTP to and from Keptn's, `nats` straight to
     the NATS server that `PUBSUB_URL` names, `polling` by Keptn's API at `KEPTN_API_ENDPOINT`, from
@@ -202,6 +218,23 @@ class Settings(FromVariables):
     @classmethod
     def _lower(cls, level: Any) -> Any:
         return level.lower() if isinstance(level, str) else level
+
+    @field_validator("link_bridge", "link_alert", "link_dashboard")
+    @classmethod
+    def _template(cls, template: str | None) -> str | None:
+        if template and (wrong := link_mistake(template)):
+            raise ValueError(wrong)
+        return template
+
+    @property
+    def links(self) -> dict[str, str]:
+        """The templates of links, by the words under which the page shows them."""
+        named = {
+            "Bridge": self.link_bridge,
+            "Alert": self.link_alert,
+            "Dashboard": self.link_dashboard,
+        }
+        return {words: template for words, template in named.items() if template}
 
     @property
     def held_seconds(self) -> float:

@@ -9,6 +9,7 @@ import typer
 
 from keptn_remedy.cli.journal_app import journal_app
 from keptn_remedy.cli.notify_app import notify_app
+from keptn_remedy.cli.operators_app import operators_app
 from keptn_remedy.cli.policy_app import policy_app
 from keptn_remedy.cli.report_app import report_app
 from keptn_remedy.cli.usage import Command, ExecutionId, Json, Reason, WrongUsage
@@ -25,6 +26,7 @@ app.add_typer(journal_app, name="journal")
 app.add_typer(report_app, name="reports")
 app.add_typer(policy_app, name="policy")
 app.add_typer(notify_app, name="notify")
+app.add_typer(operators_app, name="operators")
 
 
 @app.command(cls=Command)

@@ -37,7 +37,11 @@ from keptn_remedy.settings import Settings
 from keptn_remedy.support import event_loop, logs, variables
 from keptn_remedy.support.variables import SettingsError
 
-LOCAL = {"REMEDY_JOURNAL": "var/local-journal.db", "FLAGD_FILE": "var/flags.json"}
+LOCAL = {
+    "REMEDY_JOURNAL": "var/local-journal.db",
+    "FLAGD_FILE": "var/flags.json",
+    "REMEDY_PAGE_PUBLIC": "true",
+}
 # A terminal shows the reports themselves; only warnings and errors are logged beside them.
 FOR_PEOPLE = {"REMEDY_LOG_FORMAT": "console", "REMEDY_LOG_LEVEL": "warning"}
 # A demonstration must not touch flags or workloads that are in use.
@@ -177,6 +181,7 @@ def _urls(provider: service.Service) -> dict[str, str]:
     ops = _origin(config.ops_host, provider.ops_port)
     return {
         "events": f"{_origin(config.host, provider.event_port or config.port)}/",
+        "page": f"{ops}/",
         "executions": f"{ops}/api/executions",
         "actions": f"{ops}/api/actions",
         "metrics": f"{ops}/metrics",

@@ -29,14 +29,15 @@ class _Found(NamedTuple):
 class PolicyFile:
     """The rules in force. `problem` says why the file was rejected; None: its rules are in force.
 
-    `make` makes the rules of a policy, or of None. `in_force` are log fields that identify the
-    policy in force.
+    `policy` is what they were made of. `make` makes the rules of a policy, or of None. `in_force`
+    are log fields that identify the policy in force.
     """
 
     def __init__(
         self, path: Path | None, journal: Memories, make: Callable[[Policy | None], Rules]
     ) -> None:
         self.rules = make(None)
+        self.policy = Policy(version=1)
         self.problem: str | None = None
         self.in_force: dict[str, str | int | None] = {"policy": None}
         self._path = path
@@ -97,10 +98,10 @@ class PolicyFile:
 
     async def _put_in_force(self, text: str) -> None:
         # In a thread: a long file takes seconds.
-        policy, self.rules = await asyncio.to_thread(self._made, text)
+        self.policy, self.rules = await asyncio.to_thread(self._made, text)
         self.in_force = {
             "policy": str(self._path),
-            "policy_rules": len(policy.rules),
+            "policy_rules": len(self.policy.rules),
             "policy_sha256": sha256(text.encode()).hexdigest()[:SHA256_SHOWN],
         }
 

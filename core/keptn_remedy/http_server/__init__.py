@@ -8,11 +8,28 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from keptn_remedy.http_server.connection import Handle, Listener, Problem, TooSlow, short
+from keptn_remedy.http_server.connection import (
+    Handle,
+    Listener,
+    Problem,
+    TooSlow,
+    let_stream,
+    short,
+)
 from keptn_remedy.http_server.hosts import KnownHosts, is_loopback
 from keptn_remedy.http_server.limits import Limits, Refusals
 
-__all__ = ["Handle", "Limits", "Listener", "Problem", "Refusals", "TooSlow", "listening", "short"]
+__all__ = [
+    "Handle",
+    "Limits",
+    "Listener",
+    "Problem",
+    "Refusals",
+    "TooSlow",
+    "let_stream",
+    "listening",
+    "short",
+]
 
 SHUTDOWN_SECONDS = 0.3  # aiohttp may wait twice
 

@@ -18,7 +18,8 @@ Problem = Callable[[int, str], web.StreamResponse]
 MAX_DETAIL_CHARACTERS = 200
 MOST_REMEMBERED = 100
 _END_OF_HEAD = b"\r\n\r\n"
-Phase = Literal["idle", "head", "body", "answer"]
+Phase = Literal["idle", "head", "body", "answer", "stream"]
+_STREAM = web.RequestKey("stream", bool)
 
 
 class TooSlow(TimeoutError):
@@ -107,7 +108,9 @@ class Connection(web.RequestHandler):
     def _phase(self) -> Phase:
         request = self._current_request
         if request is not None:
-            return "answer" if request.content.is_eof() else "body"
+            if not request.content.is_eof():
+                return "body"
+            return "stream" if request.get(_STREAM) else "answer"
         if self._waiter is None:
             return "answer"  # what is left of a body is read and dropped
         return "head" if self._head_bytes or not self._request_count else "idle"
@@ -236,6 +239,11 @@ class Listener(web.Server):
     async def _refuse(self, why_not: str) -> web.StreamResponse:
         self.refusals.note("host", why_not)
         return self.problem(403, why_not)
+
+
+def let_stream(request: web.BaseRequest) -> None:
+    """Let the answer go on for as long as its handler writes; it has a limit for each write."""
+    request[_STREAM] = True
 
 
 def short(message: str) -> str:

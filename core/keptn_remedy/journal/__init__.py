@@ -5,6 +5,17 @@ rails count, what people answered, and what is to be undone.
 from __future__ import annotations
 
 from keptn_remedy.journal.backup import Counts, back_up, back_up_to_stream, restore
+from keptn_remedy.journal.browsing import (
+    RESULTS,
+    TOOK_SECONDS,
+    ActedOn,
+    Browsed,
+    Browsing,
+    Hour,
+    Names,
+    Refused,
+    Result,
+)
 from keptn_remedy.journal.errors import (
     PAUSE_SECONDS,
     JournalError,
@@ -36,6 +47,7 @@ from keptn_remedy.journal.protocol import (
     Undos,
 )
 from keptn_remedy.journal.search import Criteria, Lane, Search, Waiting
+from keptn_remedy.journal.sql_browsing import open_browsing
 from keptn_remedy.journal.sqlite import open_beside, open_journal, open_read_only
 from keptn_remedy.journal.timers import Timer, Timers
 from keptn_remedy.journal.values import (
@@ -70,11 +82,16 @@ from keptn_remedy.journal.values import (
 
 __all__ = [
     "PAUSE_SECONDS",
+    "RESULTS",
+    "TOOK_SECONDS",
+    "ActedOn",
     "Admissions",
     "Alike",
     "Arm",
     "Backlog",
     "Begun",
+    "Browsed",
+    "Browsing",
     "ChannelBacklog",
     "Claimed",
     "ClosedTask",
@@ -91,6 +108,7 @@ __all__ = [
     "Foreseen",
     "Hearing",
     "History",
+    "Hour",
     "Journal",
     "JournalError",
     "JournalUnusable",
@@ -99,6 +117,7 @@ __all__ = [
     "Last",
     "Maintenance",
     "Memories",
+    "Names",
     "Notice",
     "NoticeKind",
     "Notifications",
@@ -111,7 +130,9 @@ __all__ = [
     "Queued",
     "Record",
     "Records",
+    "Refused",
     "Reports",
+    "Result",
     "Search",
     "Since",
     "State",
@@ -133,6 +154,7 @@ __all__ = [
     "insist",
     "lane",
     "open_beside",
+    "open_browsing",
     "open_journal",
     "open_read_only",
     "restore",

@@ -179,6 +179,14 @@ CREATE INDEX IF NOT EXISTS executions_planned ON executions (seq, lane)
     WHERE state <> 'finished' AND plan IS NOT NULL;
 CREATE INDEX IF NOT EXISTS executions_accepted ON executions (accepted_at)
     WHERE state = 'accepted' AND aborted IS NULL;
+-- All that executions are browsed by, so that no look reads their events. What passed is left out
+-- of the second one: there is most of it, and nobody looks for it by its result.
+CREATE INDEX IF NOT EXISTS executions_browsed ON executions
+    (seq, project, stage, service, action, accepted_at);
+CREATE INDEX IF NOT EXISTS executions_other ON executions
+    (seq, status, result, project, stage, service, action, accepted_at, finished_at,
+    iif(json_valid(CAST(details AS TEXT)), json_extract(CAST(details AS TEXT), '$.rail'), NULL))
+    WHERE state = 'finished' AND result <> 'pass';
 """
 """For quick looks alone: an older release of the same version does without, and keeps them."""
 

@@ -9,7 +9,10 @@ from keptn_remedy.journal import rows
 # What `rows` makes an execution of, and a record.
 _EXECUTION = ", ".join(rows.EXECUTION)
 _UNDONE = "(SELECT state FROM undos WHERE execution = seq)"
-_RECORD = ", ".join(("seq", *rows.RECORD[1:-1], _UNDONE))
+_RECORD = RECORD = ", ".join(("seq", *rows.RECORD[1:-1], _UNDONE))
+# The guard-rail that refused an execution: `executions_other` holds it, in these very words.
+_DETAILS = "CAST(details AS TEXT)"
+RAIL = f"iif(json_valid({_DETAILS}), json_extract({_DETAILS}, '$.rail'), NULL)"
 
 ACCEPT = """
 INSERT INTO executions (id, lane, action, context, project, stage, service, accepted_at, event)

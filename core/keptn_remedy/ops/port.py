@@ -18,6 +18,7 @@ from keptn_remedy.ops import models, openapi
 from keptn_remedy.ops.answers import json_answer, problem, problems
 from keptn_remedy.ops.executions_api import ExecutionsApi, sent
 from keptn_remedy.ops.operator_api import MAX_BODY_BYTES, OperatorApi
+from keptn_remedy.ops.page.built import BuiltPage
 from keptn_remedy.registry import Registry
 from keptn_remedy.support.masking import Mask
 from keptn_remedy.support.metrics import Metrics
@@ -46,6 +47,7 @@ class OpsPort:
         mask: Mask,
         version: str,
         operator_api: OperatorApi | None = None,
+        page: BuiltPage | None = None,
         names: Collection[str] = (),
         limits: Limits | None = None,
     ) -> None:
@@ -60,6 +62,7 @@ class OpsPort:
         self._names = names
         self._limits = limits or of_ops()
         self._operator_api = operator_api
+        self._page = page
         self._large = asyncio.Semaphore(LARGE_ANSWERS)
         self._openapi = orjson.dumps(openapi.document(version, orders=operator_api is not None))
 
@@ -80,6 +83,8 @@ class OpsPort:
         app.router.add_get("/openapi.json", self._get_openapi)
         if self._operator_api:
             self._operator_api.add_to(app.router)
+        if self._page:
+            self._page.add_to(app.router)
         async with listening(
             app,
             self._host,

@@ -18,10 +18,18 @@ from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.guardrails.policy import Policy
 from keptn_remedy.guardrails.policy_file import PolicyFile
 from keptn_remedy.http_client import lent_session
-from keptn_remedy.journal import Journal, JournalError, maintenance, open_journal
+from keptn_remedy.journal import (
+    Browsing,
+    Journal,
+    JournalError,
+    maintenance,
+    open_browsing,
+    open_journal,
+)
 from keptn_remedy.keptn.peer import Peer, peer_of
 from keptn_remedy.notifications.set_up import SetUp, read_channels
 from keptn_remedy.ops.operator_token import OperatorToken
+from keptn_remedy.ops.operators import Operators
 from keptn_remedy.registry import Registry
 from keptn_remedy.settings import KeptnSettings, Settings
 from keptn_remedy.support.clock import Clock, SteadyClock
@@ -43,6 +51,8 @@ class Foundation:
     peer: Peer
     http: ClientSession
     operator_token: OperatorToken | None
+    operators: Operators | None
+    browsing: Browsing
     clock: SteadyClock
     metrics: Metrics
     mask: Mask
@@ -66,6 +76,8 @@ async def opened(
         metrics, steady = Metrics(installed_version()), SteadyClock(clock)
         journal = open_journal(settings.journal, now=steady.now, on_commit=metrics.note_commit)
         stack.push_async_callback(journal.close)
+        browsing = open_browsing(settings.journal)
+        stack.push_async_callback(browsing.close)
         with suppress(JournalError):  # it is tried again before anything acts
             await maintenance.take_over(journal, steady, metrics.note_clock_step)
         stack.push_async_callback(registry.close)
@@ -88,6 +100,8 @@ async def opened(
             peer=peer,
             http=await stack.enter_async_context(lent_session()),
             operator_token=await _operator_token(settings, mask),
+            operators=await _operators(settings, steady),
+            browsing=browsing,
             clock=steady,
             metrics=metrics,
             mask=mask,
@@ -112,6 +126,14 @@ async def _operator_token(settings: Settings, mask: Mask) -> OperatorToken | Non
     token = OperatorToken(settings.operator_token_file, mask)
     await token.begin()
     return token
+
+
+async def _operators(settings: Settings, clock: Clock) -> Operators | None:
+    if settings.operators_file is None:
+        return None
+    operators = Operators(settings.operators_file, clock.monotonic)
+    await operators.begin()
+    return operators
 
 
 def installed_version() -> str:

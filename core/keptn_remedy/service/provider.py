@@ -25,6 +25,7 @@ from keptn_remedy.keptn.subscriptions import Filters
 from keptn_remedy.keptn.task_ends import TaskEnds
 from keptn_remedy.notifications.sender import Sender
 from keptn_remedy.ops.operator_api import OperatorApi
+from keptn_remedy.ops.page.built import BuiltPage
 from keptn_remedy.ops.port import OpsPort
 from keptn_remedy.remediation.entry import value_of
 from keptn_remedy.service.blocked_loop import BlockedLoop
@@ -284,5 +285,26 @@ def _ops_port(base: Foundation, engine: Engine, readiness: Readiness) -> OpsPort
         mask=base.mask,
         version=installed_version(),
         operator_api=operator_api,
+        page=_page(base, engine, readiness),
         names=base.settings.host_names,
+    )
+
+
+def _page(base: Foundation, engine: Engine, readiness: Readiness) -> BuiltPage:
+    return BuiltPage(
+        journal=base.journal,
+        browsing=base.browsing,
+        registry=base.registry,
+        pauses=base.pauses,
+        policy=base.policy,
+        readiness=readiness.look,
+        look=engine.look,
+        clock=base.clock,
+        metrics=base.metrics,
+        mask=base.mask,
+        version=installed_version(),
+        operators=base.operators,
+        token=base.operator_token,
+        is_public=base.settings.page_public,
+        link_templates=base.settings.links,
     )

@@ -36,6 +36,10 @@ COMMANDS = (
     ["policy"],
     ["policy", "schema"],
     ["policy", "check"],
+    ["operators"],
+    ["operators", "add"],
+    ["operators", "list"],
+    ["operators", "remove"],
 )
 
 
@@ -58,6 +62,7 @@ def test_what_is_not_there_yet_is_not_in_the_help() -> None:
         "reports",
         "version",
         "policy",
+        "operators",
         "pause",
         "resume",
         "approve",

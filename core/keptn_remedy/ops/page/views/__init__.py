@@ -1,0 +1,1 @@
+"""What each screen shows: pure functions from records to view models."""

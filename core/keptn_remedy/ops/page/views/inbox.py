@@ -1,0 +1,77 @@
+"""The screen Inbox: what waits for a person, the oldest first, with its plan and the time left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+
+from keptn_remedy.action import Plan
+from keptn_remedy.events import ActionTriggered
+from keptn_remedy.journal import Execution, Question
+from keptn_remedy.ops.page.links import address
+from keptn_remedy.ops.page.views.shown import Diff, diffs, moment
+
+_SHOWN_OF_DIGEST = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question as it is put to a person. `digest` is of the very plan that is shown."""
+
+    id: str
+    address: str
+    action: str
+    scope: str
+    problem: str
+    rule: str
+    asked_at: datetime
+    expires_at: datetime
+    default: str
+    diffs: Sequence[Diff]
+    notes: Sequence[str]
+    digest: str
+
+    @property
+    def short_digest(self) -> str:
+        return self.digest[:_SHOWN_OF_DIGEST]
+
+
+def asked(trigger: ActionTriggered, action: str, question: Question) -> Asked:
+    """A question that waits for its answer."""
+    return Asked(
+        id=trigger.id,
+        address=address(trigger.id),
+        action=action,
+        scope=f"{trigger.project} / {trigger.stage} / {trigger.service}",
+        problem=problem_of(trigger.data),
+        rule=question.rule,
+        asked_at=moment(question.asked_at),
+        expires_at=moment(question.expires_at),
+        default=question.default,
+        diffs=diffs(question.plan),
+        notes=question.plan.notes if question.plan else (),
+        digest=digest(question.plan),
+    )
+
+
+def inbox(executions: Sequence[Execution]) -> list[Asked]:
+    """The questions of these executions."""
+    return [asked(it.trigger, it.action, it.question) for it in executions if it.question]
+
+
+def digest(plan: Plan | None) -> str:
+    """What an approval is bound to: it changes with anything in the plan."""
+    return sha256(plan.to_json() if plan else b"no plan").hexdigest()
+
+
+def problem_of(data: object) -> str:
+    """The title of the problem that an event tells of; empty if it tells none."""
+    problem = data.get("problem") if isinstance(data, dict) else None
+    if not isinstance(problem, dict):
+        return ""
+    for name in ("problemTitle", "ProblemTitle", "title"):
+        if isinstance(found := problem.get(name), str):
+            return found
+    return ""
