@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings
 
 from keptn_remedy import settings
 from keptn_remedy.registry import env_prefix
-from keptn_remedy.settings import KeptnSettings, Settings
+from keptn_remedy.settings import CommandSettings, KeptnSettings, Settings
 from keptn_remedy.support import variables
 from keptn_remedy_actions.cluster.action import ClusterAction
 from keptn_remedy_actions.cluster.settings import KubernetesSettings
@@ -40,6 +40,12 @@ unknown `REMEDY_` variable. A mistake in an action's settings switches that acti
 SECTIONS: tuple[tuple[str, str, type[BaseSettings], str], ...] = (
     ("The process", "", Settings, settings.PREFIX),
     ("Keptn's own names", "Keptn's own manifests set these.", KeptnSettings, ""),
+    (
+        "Commands",
+        "What commands read, and the service doesn't ([commands](commands.md)).",
+        CommandSettings,
+        settings.PREFIX,
+    ),
     (
         "toggle-feature",
         "Set `UNLEASH_URL` and `UNLEASH_API_TOKEN`, or `FLAGD_FILE`; of both, Unleash wins.",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeGuard
 
+from aiohttp import ClientSession
 from pydantic import (
     AliasChoices,
     BaseModel,
@@ -22,12 +24,13 @@ from keptn_remedy import (
     Change,
     Context,
     Denied,
+    Finding,
     Outcome,
     PermanentError,
     Plan,
     PlannedAction,
 )
-from keptn_remedy_actions.flag_backends import Flag, FlagStore, Switch, Wish
+from keptn_remedy_actions.flag_backends import Flag, FlagStore, Switch, Wish, unleash_rights
 from keptn_remedy_actions.flag_backends.flagd import FlagdFile
 from keptn_remedy_actions.flag_backends.unleash import OnWithoutStrategy, Unleash
 from keptn_remedy_actions.flag_backends.unleash_api import UnleashApi
@@ -251,6 +254,20 @@ class ToggleFeature(PlannedAction):
             return f"{done}, but: {but}"
         return None if restored.put_back else done
 
+    async def diagnose(self, http: ClientSession, namespaces: Sequence[str]) -> Sequence[Finding]:
+        settings = self.settings
+        if not settings.unleash_url or not settings.unleash_api_token:
+            return [_flag_file(settings.flagd_file or Path())]
+        found = unleash_rights.diagnose(
+            http,
+            settings.unleash,
+            settings.unleash_api_token.get_secret_value(),
+            settings.unleash_project,
+            sorted(set(_environments(settings.unleash_environment).values())),
+            settings.unleash_timeout_seconds,
+        )
+        return [finding async for finding in found]
+
     def _memo(self, context: Context) -> _Memo:
         settings = self.settings
         if settings.unleash_url:
@@ -277,6 +294,14 @@ class ToggleFeature(PlannedAction):
             timeout_seconds=settings.unleash_timeout_seconds,
         )
         return Unleash(api, settings.client_tokens, settings.unleash_on_without_strategy)
+
+
+def _flag_file(path: Path) -> Finding:
+    if not path.is_file():
+        return Finding("flagd", False, f"{path} is not there", "check FLAGD_FILE")
+    if not os.access(path.parent, os.W_OK):
+        return Finding("flagd", False, f"{path.parent} can't be written", "grant it to our user")
+    return Finding("flagd", True, f"{path} can be written")
 
 
 async def _found(store: FlagStore, name: str, wish: Wish) -> Flag:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -283,6 +283,18 @@ class ActionSettings(FromVariables):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `remedy doctor`: what was looked at, whether it is good, what was found, and what
+    to do if it isn't. `is_good` is None where that can't be told.
+    """
+
+    about: str
+    is_good: bool | None
+    message: str
+    to_do: str = ""
+
+
 class NoValue(BaseModel):
     """The value of an action that takes none; any value is accepted and ignored."""
 
@@ -336,6 +348,12 @@ class BaseAction:
         the trigger alone.
         """
         return True
+
+    async def diagnose(self, http: ClientSession, namespaces: Sequence[str]) -> Sequence[Finding]:
+        """What `remedy doctor` should say of it, such as whether its token has the rights it needs.
+        `namespaces` are those of the cluster in which it is to act. It changes nothing.
+        """
+        return ()
 
     def close(self) -> Awaitable[None] | None:
         """Release what the action holds; called once, when the service stops."""

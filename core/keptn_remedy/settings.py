@@ -324,6 +324,21 @@ class KeptnSettings(FromVariables):
     """The same for services."""
 
 
+class CommandSettings(FromVariables):
+    """Settings of commands that read or order; the service ignores them."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True
+    )
+
+    server: HttpUrl | None = None
+    """Ops port of a running service, such as `http://127.0.0.1:8090`. Commands ask it, and give it
+    their orders, instead of opening the journal. The option `--server` wins over it."""
+    token: SecretStr | None = None
+    """The operator token for that service. The option `--token-file` wins over `REMEDY_TOKEN_FILE`.
+    """
+
+
 def load(environ: Mapping[str, str]) -> Settings:
     """The settings of the process.
 
@@ -343,6 +358,7 @@ def load(environ: Mapping[str, str]) -> Settings:
 
 def _unknown(found: Mapping[str, str], in_file: InFile) -> list[str]:
     own = set(names_of(Settings, PREFIX))
+    own |= set(names_of(CommandSettings, PREFIX))
     known = own | {CONFIG} | {f"{name}_FILE" for name in own}
     lines: list[str] = []
     for name in sorted(found):

@@ -134,6 +134,22 @@ class ClusterApi:
         found: Sequence[Object] = answer["resources"]
         return found
 
+    async def may(self, namespace: str, verb: str, resource: str, group: str) -> bool:
+        """Whether we may do this there (SelfSubjectAccessReview); `a/b` is a subresource."""
+        name, _, subresource = resource.partition("/")
+        attributes = {"namespace": namespace, "verb": verb, "group": group, "resource": name}
+        attributes |= {"subresource": subresource} if subresource else {}
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        status, delay, answer = await self._request("POST", path, {}, body, "application/json")
+        if status >= 300:
+            raise _error(status, delay, answer, "review our own access")
+        return bool(answer.get("status", {}).get("allowed"))
+
     async def close(self) -> None:
         await self._connection.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from keptn_remedy import registry
 from keptn_remedy.action import AnyAction, PlannedAction
 from keptn_remedy.cli import value_fields
 from keptn_remedy.cli.found_actions import discover, unknown
+from keptn_remedy.cli.running_service import its_actions
+from keptn_remedy.cli.server import ServerError
 from keptn_remedy.cli.terminal import (
     FAILED,
     GOOD,
@@ -32,25 +35,51 @@ from keptn_remedy.cli.terminal import (
 )
 from keptn_remedy.events import ACTION
 from keptn_remedy.ops.models import ActionInfo
-from keptn_remedy.registry import Entry, Registry, RegistryError
+from keptn_remedy.registry import Entry, RegistryError
+from keptn_remedy.support.near_names import near
 from keptn_remedy.support.variables import SettingsError
 
 
 def list_actions(name: str | None, *, as_json: bool) -> int:
     """Show all actions, or everything about one; returns the exit code."""
     try:
+        running = asyncio.run(its_actions())
+        if running:
+            return _list_running(*running, name, as_json=as_json)
         found = discover(os.environ)
     except (SettingsError, RegistryError) as error:
         complain(error.mistakes)
         return WRONG_USAGE
+    except ServerError as error:
+        complain([str(error)])
+        return FAILED
     if name is None:
-        _show_all(found, as_json=as_json)
+        infos = list(map(_info, found.entries))
+        _show_all([*infos, *map(ActionInfo.of_broken, found.broken)], as_json=as_json)
         return GOOD
     entry = found.entry(name)
     if entry is None:
         complain([unknown(found, name)])
         return FAILED
-    _show_one(entry, as_json=as_json)
+    _show_one(_info(entry), list(_settings(entry.cls)), as_json=as_json)
+    return GOOD
+
+
+def _list_running(url: str, infos: list[ActionInfo], name: str | None, *, as_json: bool) -> int:
+    """Those of a running service, whose settings only its own machine knows."""
+    if name is None:
+        _show_all(infos, as_json=as_json)
+        if not as_json and is_terminal():
+            say_folded(f"These are the actions of the service at {url}.")
+        return GOOD
+    names = {
+        registry.key(spelled): info for info in infos for spelled in (info.name, *info.aliases)
+    }
+    info = names.get(registry.key(name))
+    if info is None:
+        complain([f"the service at {url} has no action {name!r}{near(name, names)}"])
+        return FAILED
+    _show_one(info, [], as_json=as_json)
     return GOOD
 
 
@@ -58,9 +87,7 @@ def _info(entry: Entry) -> ActionInfo:
     return ActionInfo.of(entry, planned=issubclass(entry.cls, PlannedAction))
 
 
-def _show_all(found: Registry, *, as_json: bool) -> None:
-    infos = [_info(entry) for entry in found.entries]
-    infos += map(ActionInfo.of_broken, found.broken)
+def _show_all(infos: list[ActionInfo], *, as_json: bool) -> None:
     if as_json:
         say_json([info.model_dump() for info in infos])
     elif is_terminal():
@@ -91,8 +118,7 @@ def _show_for_people(infos: list[ActionInfo]) -> None:
     console().print(made)
 
 
-def _show_one(entry: Entry, *, as_json: bool) -> None:
-    info = _info(entry)
+def _show_one(info: ActionInfo, rows: list[tuple[str, str, str]], *, as_json: bool) -> None:
     if as_json:
         say_json(info.model_dump())
         return
@@ -109,10 +135,10 @@ def _show_one(entry: Entry, *, as_json: bool) -> None:
     say("")
     for paragraph in inspect.cleandoc(info.description).split("\n\n"):
         say_folded(" ".join(paragraph.split()))
-    if rows := value_fields.fields(info.value_schema):
+    if fields := value_fields.fields(info.value_schema):
         say("")
-        table(("FIELD OF THE VALUE", "TYPE", "DEFAULT", ""), rows)
-    _show_settings(list(_settings(entry.cls)))
+        table(("FIELD OF THE VALUE", "TYPE", "DEFAULT", ""), fields)
+    _show_settings(rows)
     say("")
     say_folded(f"remedy actions {info.name} --json prints the JSON Schema of the value.")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from keptn_remedy.cli.execution_ids import LIST_HINT, resolved
 from keptn_remedy.cli.order import (
     HEARD_SECONDS,
-    LIST_HINT,
     LOOK_SECONDS,
     Order,
     ordered,
@@ -19,10 +19,11 @@ from keptn_remedy.guardrails.pauses import unapprovable_words
 from keptn_remedy.journal import Verdict, WholeRecord
 
 
-def answer(execution_id: str, verdict: Verdict, reason: str, *, as_json: bool) -> int:
+def answer(named: str, verdict: Verdict, reason: str, *, as_json: bool) -> int:
     """Approve or deny an execution, and wait until the service continues; returns the exit code."""
 
     async def carry_out(order: Order) -> int:
+        execution_id = await resolved(order.journal, named)
         # The answer is for the plan that is shown here: meanwhile the plan may change.
         asking = await order.journal.record(execution_id)
         question = asking.question if asking else None

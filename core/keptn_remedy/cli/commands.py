@@ -12,13 +12,24 @@ from keptn_remedy.cli.notify_app import notify_app
 from keptn_remedy.cli.operators_app import operators_app
 from keptn_remedy.cli.policy_app import policy_app
 from keptn_remedy.cli.report_app import report_app
-from keptn_remedy.cli.usage import Command, ExecutionId, Json, Reason, WrongUsage
+from keptn_remedy.cli.usage import (
+    CONTEXT,
+    Command,
+    ExecutionId,
+    Group,
+    Json,
+    JsonLines,
+    Reason,
+    ServedCommand,
+    WrongUsage,
+)
 
 app = typer.Typer(
     name="remedy",
+    cls=Group,
     help="Keptn's remediation action provider.",
+    context_settings=CONTEXT,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -27,6 +38,30 @@ app.add_typer(report_app, name="reports")
 app.add_typer(policy_app, name="policy")
 app.add_typer(notify_app, name="notify")
 app.add_typer(operators_app, name="operators")
+
+
+def _show_version(*, value: bool) -> None:
+    if value:
+        from importlib.metadata import version as installed
+
+        typer.echo(installed("keptn-remedy"))
+        raise typer.Exit
+
+
+@app.callback()
+def remedy(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version and exit.",
+            callback=_show_version,
+            is_eager=True,
+            expose_value=False,
+        ),
+    ] = False,
+) -> None:
+    """Keptn's remediation action provider."""
 
 
 @app.command(cls=Command)
@@ -83,7 +118,7 @@ def send(
     raise typer.Exit(send_command.send(event, to, new_id=new_id, as_json=as_json))
 
 
-@app.command(cls=Command)
+@app.command(cls=ServedCommand)
 def actions(
     name: Annotated[
         str | None,
@@ -124,7 +159,7 @@ def try_action(
     raise typer.Exit(try_command.try_action(action, value, scope, apply=apply, as_json=as_json))
 
 
-@app.command(cls=Command)
+@app.command(cls=ServedCommand)
 def pause(
     reason: Annotated[
         str, typer.Option(metavar="TEXT", help="Why; shown with each refused execution.")
@@ -142,7 +177,7 @@ def pause(
     raise typer.Exit(pause_commands.pause(reason, as_json=as_json))
 
 
-@app.command(cls=Command)
+@app.command(cls=ServedCommand)
 def resume(
     target: Annotated[
         str | None,
@@ -171,7 +206,7 @@ def resume(
     raise typer.Exit(pause_commands.resume(as_json=as_json))
 
 
-@app.command(cls=Command)
+@app.command(cls=ServedCommand)
 def approve(execution: ExecutionId, reason: Reason = "", as_json: Json = False) -> None:
     """Approve an execution that is waiting for approval.
 
@@ -187,7 +222,7 @@ def approve(execution: ExecutionId, reason: Reason = "", as_json: Json = False) 
     raise typer.Exit(approval_commands.answer(execution, "approved", reason, as_json=as_json))
 
 
-@app.command(cls=Command)
+@app.command(cls=ServedCommand)
 def deny(execution: ExecutionId, reason: Reason = "", as_json: Json = False) -> None:
     """Deny an execution that is waiting for approval.
 
@@ -201,7 +236,7 @@ def deny(execution: ExecutionId, reason: Reason = "", as_json: Json = False) -> 
     raise typer.Exit(approval_commands.answer(execution, "denied", reason, as_json=as_json))
 
 
-@app.command(cls=Command)
+@app.command(cls=ServedCommand)
 def undo(execution: ExecutionId, reason: Reason = "", as_json: Json = False) -> None:
     """Undo what a finished execution changed.
 
@@ -211,6 +246,29 @@ def undo(execution: ExecutionId, reason: Reason = "", as_json: Json = False) -> 
     from keptn_remedy.cli import undo_command
 
     raise typer.Exit(undo_command.undo(execution, reason, as_json=as_json))
+
+
+@app.command(cls=Command)
+def doctor(
+    namespace: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A namespace in which actions are to act; may be given several times.",
+        ),
+    ] = None,
+    as_json: JsonLines = False,
+) -> None:
+    """Look for what keeps the provider from working: a line each, ok or what to do.
+
+    It looks at the running service, journal, policy, clock, the way to Keptn, and the peers and
+    rights of the actions that are on. It changes nothing.
+
+    Exit code: 0 if nothing is wrong, 1 if something is, 2 for wrong settings.
+    """
+    from keptn_remedy.cli.doctor import command
+
+    raise typer.Exit(command.examine(namespace or (), as_json=as_json))
 
 
 @app.command(cls=Command)

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping
 
 from rich.text import Text
 
+from keptn_remedy.cli import timeline
 from keptn_remedy.cli.terminal import (
+    ago,
     coloured,
     console,
     folded,
     is_terminal,
     printable,
     say,
+    say_folded,
     say_json,
     show_json,
     table,
     when,
 )
 from keptn_remedy.cli.waiting import VERDICTS, Wait, Waits
+from keptn_remedy.events import ACTION, task_of
 from keptn_remedy.journal import OpenReport, Record, WholeRecord
 from keptn_remedy.ops.models import Execution, ExecutionDetail, Undo
 from keptn_remedy.support.masking import Mask
 
-_COLUMNS = ("ACCEPTED", "STATE", "ACTION", "PROJECT/STAGE/SERVICE", "EXECUTION", "OUTCOME")
-_MOMENT_WIDTH = len("2026-03-02T14:03:20Z")
+_COLUMNS = ("EXECUTION", "STATE", "ACTION", "PROJECT/STAGE/SERVICE", "ACCEPTED", "OUTCOME")
+_ID_WIDTH = 36
 _STATE_WIDTH = len("waits for approval")
 _INDENT = " " * 4
 # How an undo ended, and how the message of an execution says so of its own undo.
@@ -36,56 +39,71 @@ _UNDO_ENDED = {
 }
 
 
-def show_all(records: Iterable[Record], waits: Waits, *, as_json: bool) -> None:
-    """Print many: a paragraph each for people, a line each for programs."""
+def show_all(
+    records: Iterable[Record], waits: Waits, types: Mapping[str, str], *, as_json: bool
+) -> None:
+    """Print many: a paragraph each for people, a line each for programs. `types` are those of the
+    events.
+    """
     if as_json:
         for record in records:
-            say_short(record, waits.of_one(record))
+            say_short(record, waits.of_one(record), types.get(record.id))
     elif is_terminal():
-        heading = "  ".join(("ACCEPTED".ljust(_MOMENT_WIDTH), "STATE".ljust(_STATE_WIDTH)))
-        console().print(f"{heading}  EXECUTION", style="bold", soft_wrap=True)
+        heading = "  ".join(("EXECUTION".ljust(_ID_WIDTH), "STATE".ljust(_STATE_WIDTH), "ACCEPTED"))
+        console().print(heading, style="bold", soft_wrap=True)
         for record in records:
-            show_paragraph(record, waits.of_one(record))
+            accepted = ago(record.accepted_at)
+            show_paragraph(record, waits.of_one(record), types.get(record.id), accepted)
     else:
-        table(_COLUMNS, [_row(record, waits.of_one(record)) for record in records])
+        rows = [_row(each, waits.of_one(each), types.get(each.id)) for each in records]
+        table(_COLUMNS, rows)
 
 
-def show_short(record: Record, wait: Wait | None, *, as_json: bool) -> None:
+def show_short(record: Record, wait: Wait | None, event_type: str | None, *, as_json: bool) -> None:
     """Print one of many: a paragraph for people, a line for programs."""
     if as_json:
-        say_short(record, wait)
+        say_short(record, wait, event_type)
     elif is_terminal():
-        show_paragraph(record, wait)
+        show_paragraph(record, wait, event_type, when(record.accepted_at))
     else:
-        say("  ".join(printable(cell) for cell in _row(record, wait)).rstrip())
+        say("  ".join(printable(cell) for cell in _row(record, wait, event_type)).rstrip())
 
 
-def say_short(record: Record, wait: Wait | None) -> None:
+def say_short(record: Record, wait: Wait | None, event_type: str | None) -> None:
     """Print one line of JSON, with what the execution waits for."""
-    known = Execution.of(record, asks=bool(wait and wait.until)).model_dump()
+    asks = bool(wait and wait.until)
+    known = Execution.of(record, asks=asks, event_type=event_type).model_dump()
     until, behind = (wait.until, wait.behind) if wait else (None, None)
     say_json({**known, "waiting_until": until, "waiting_behind": behind})
 
 
-def show_paragraph(record: Record, wait: Wait | None) -> None:
-    """Print it for people. The id is what they copy, so it stays in one piece."""
+def show_paragraph(
+    record: Record, wait: Wait | None, event_type: str | None, accepted: str
+) -> None:
+    """Print it for people. The id is what they copy: it comes first, and in one piece."""
     ended = record.result if record.status == "succeeded" else record.status
     state = coloured((ended or _state(record, wait)).ljust(_STATE_WIDTH), ended or "")
-    accepted = when(record.accepted_at).ljust(_MOMENT_WIDTH)
-    line = Text.assemble(accepted, "  ", state, "  ", printable(record.id))
+    line = Text.assemble(printable(record.id).ljust(_ID_WIDTH), "  ", state, "  ", accepted)
     console().print(line, soft_wrap=True)
     message = _with_undo(record, record.message or "") or str(wait or "")
-    for text in filter(None, (f"{record.action} for {_scope(record)}", message)):
+    about = f"{_action(record, event_type)} for {_scope(record)}"
+    for text in filter(None, (about, message)):
         say(folded(text, _INDENT, _INDENT))
 
 
 def show_whole(record: WholeRecord, wait: Wait | None, mask: Mask) -> None:
     """Print all that the journal knows of one execution, without secrets."""
     detail = ExecutionDetail.of(record)
+    say(f"{record.id}  {_state(record, wait)}")
+    for moment, passed, happened in timeline.lines(record):
+        say_folded(mask.text(happened), f"  {moment}  {passed}  ", timeline.INDENT)
+    say("")
     facts = [
         ("execution", record.id),
         ("action", record.action),
+        ("task", detail.task if detail.task != ACTION else None),
         ("for", _scope(record)),
+        ("keptn context", record.context),
         ("state", _state(record, wait)),
         ("behind", wait and wait.behind),
         ("outcome", _outcome(record)),
@@ -94,7 +112,6 @@ def show_whole(record: WholeRecord, wait: Wait | None, mask: Mask) -> None:
         *_question(detail),
         *_asked_about(record),
         ("undo", _undo(detail.undo)),
-        *((name, when(at)) for name, at in _moments(record)),
         ("attempts", record.attempts),
         *(("plan", change) for change in (record.plan.changes if record.plan else ())),
         *(("note", note) for note in detail.notes),
@@ -156,21 +173,21 @@ def _undelivered(report: OpenReport) -> str:
     return f"{report.kind}: {report.state} after {tries}{_because(report.reason)}"
 
 
-def _moments(record: Record) -> Iterator[tuple[str, datetime]]:
-    for name in ("accepted", "started", "finished", "reported"):
-        if at := getattr(record, f"{name}_at"):
-            yield name, at
-
-
-def _row(record: Record, wait: Wait | None) -> tuple[object, ...]:
+def _row(record: Record, wait: Wait | None, event_type: str | None) -> tuple[object, ...]:
     return (
-        when(record.accepted_at),
-        _state(record, wait),
-        record.action,
-        _scope(record),
         record.id,
+        _state(record, wait),
+        _action(record, event_type),
+        _scope(record),
+        when(record.accepted_at),
         wait or _with_undo(record, _outcome(record)),
     )
+
+
+def _action(record: Record, event_type: str | None) -> str:
+    """With what it was asked for, unless that is the task `action`."""
+    task = (task_of(event_type) or event_type) if event_type else ACTION
+    return record.action if task == ACTION else f"{record.action} ({task})"
 
 
 def _state(record: Record, wait: Wait | None) -> str:

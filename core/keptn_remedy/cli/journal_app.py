@@ -12,7 +12,9 @@ from keptn_remedy.cli.usage import (
     Json,
     JsonLines,
     Limit,
+    ServedCommand,
     WrongUsage,
+    moment,
     one_of,
 )
 
@@ -23,7 +25,7 @@ journal_app = typer.Typer(
 )
 
 
-@journal_app.command(name="list", cls=Command)
+@journal_app.command(name="list", cls=ServedCommand)
 def journal_list(
     state: Annotated[
         str | None,
@@ -31,6 +33,33 @@ def journal_list(
             metavar="STATE",
             help="Only executions in this state: accepted, started or finished.",
             parser=one_of("--state", "accepted", "started", "finished"),
+        ),
+    ] = None,
+    project: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only of this project.")
+    ] = None,
+    stage: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this stage.")] = None,
+    service: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only of this service.")
+    ] = None,
+    action: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this action.")] = None,
+    result: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RESULT",
+            help="Only with this result or status: pass, warning, fail, errored or aborted.",
+            parser=one_of("--result", "pass", "warning", "fail", "errored", "aborted"),
+        ),
+    ] = None,
+    context: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only of this Keptn context.")
+    ] = None,
+    since: Annotated[
+        float | None,
+        typer.Option(
+            metavar="WHEN",
+            help="Only accepted since then: 2h, 30m, or a time in UTC.",
+            parser=moment("--since"),
         ),
     ] = None,
     limit: Limit = 20,
@@ -48,14 +77,24 @@ def journal_list(
     if waiting and state == "finished":
         raise WrongUsage("--waiting lists open executions: --state finished does not go with it")
     from keptn_remedy.cli import journal_commands
+    from keptn_remedy.journal import Criteria
 
-    shown = cast("State | None", state)
+    criteria = Criteria(
+        state=cast("State | None", state),
+        project=project,
+        stage=stage,
+        service=service,
+        action=action,
+        result=result,
+        context=context,
+        since=since,
+    )
     raise typer.Exit(
-        journal_commands.list_executions(shown, limit, waiting=waiting, as_json=as_json)
+        journal_commands.list_executions(criteria, limit, waiting=waiting, as_json=as_json)
     )
 
 
-@journal_app.command(name="show", cls=Command)
+@journal_app.command(name="show", cls=ServedCommand)
 def journal_show(execution: ExecutionId, as_json: Json = False) -> None:
     """Show everything about one execution."""
     from keptn_remedy.cli import journal_commands
@@ -63,7 +102,7 @@ def journal_show(execution: ExecutionId, as_json: Json = False) -> None:
     raise typer.Exit(journal_commands.show_execution(execution, as_json=as_json))
 
 
-@journal_app.command(name="tail", cls=Command)
+@journal_app.command(name="tail", cls=ServedCommand)
 def journal_tail(as_json: JsonLines = False) -> None:
     """Follow executions as they change, until Ctrl-C.
 
@@ -76,7 +115,7 @@ def journal_tail(as_json: JsonLines = False) -> None:
     raise typer.Exit(journal_commands.follow(as_json=as_json))
 
 
-@journal_app.command(name="export", cls=Command)
+@journal_app.command(name="export", cls=ServedCommand)
 def journal_export() -> None:
     """Print all executions, oldest first, one JSON object per line."""
     from keptn_remedy.cli import journal_commands

@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 from keptn_remedy.cli import found_actions
+from keptn_remedy.cli.desk import Desk
+from keptn_remedy.cli.execution_ids import NotOne, resolved
 from keptn_remedy.cli.execution_text import show_all, show_short, show_whole
-from keptn_remedy.cli.opened_journal import with_journal
+from keptn_remedy.cli.opened_journal import with_desk
 from keptn_remedy.cli.terminal import (
     FAILED,
     GOOD,
@@ -21,7 +23,7 @@ from keptn_remedy.cli.terminal import (
     say_json,
 )
 from keptn_remedy.cli.waiting import PAGE, Wait, Waits
-from keptn_remedy.journal import Cursor, Record, Records, Since, State, open_read_only
+from keptn_remedy.journal import Criteria, Cursor, Record, Since, State
 from keptn_remedy.ops.models import ExecutionDetail
 from keptn_remedy.registry import RegistryError
 from keptn_remedy.support.variables import SettingsError
@@ -30,25 +32,26 @@ FIRST_SHOWN = 10
 FOLLOW_SECONDS = 0.5
 
 
-def list_executions(state: State | None, limit: int, *, waiting: bool, as_json: bool) -> int:
+def list_executions(criteria: Criteria, limit: int, *, waiting: bool, as_json: bool) -> int:
     """Show the newest executions, or the newest that wait; returns the exit code."""
 
-    async def show(journal: Records) -> int:
+    async def show(journal: Desk) -> int:
         waits = await Waits.of(journal)
         if waiting:
-            records = await waits.newest(journal, state, limit)
+            records = await waits.newest(journal, criteria, limit)
         else:
-            records = await journal.records(state=state, limit=limit)
+            records = await journal.search(criteria, limit=limit)
         if not records and not as_json and (waiting or is_terminal()):
-            say(_none(state, waiting=waiting))
+            say(_none(criteria, waiting=waiting))
         else:
-            show_all(records, waits, as_json=as_json)
+            types = await journal.event_types([record.id for record in records])
+            show_all(records, waits, types, as_json=as_json)
         return GOOD
 
-    return with_journal(show, open_read_only)
+    return with_desk(show)
 
 
-def show_execution(execution_id: str, *, as_json: bool) -> int:
+def show_execution(named: str, *, as_json: bool) -> int:
     """Show all that the journal knows of one execution; returns the exit code."""
     try:
         mask = found_actions.mask(os.environ)
@@ -56,7 +59,12 @@ def show_execution(execution_id: str, *, as_json: bool) -> int:
         complain(error.mistakes)
         return WRONG_USAGE
 
-    async def show(journal: Records) -> int:
+    async def show(journal: Desk) -> int:
+        try:
+            execution_id = await resolved(journal, named)
+        except NotOne as error:
+            complain([str(error)])
+            return FAILED
         record = await journal.record(execution_id)
         if record is None:
             complain([f"there is no execution {execution_id!r}; remedy journal list shows the ids"])
@@ -67,20 +75,21 @@ def show_execution(execution_id: str, *, as_json: bool) -> int:
             show_whole(record, (await Waits.of(journal)).of_one(record), mask)
         return GOOD
 
-    return with_journal(show, open_read_only)
+    return with_desk(show)
 
 
 def follow(*, as_json: bool) -> int:
     """Show the newest executions, then each change, until Ctrl-C; returns the exit code."""
 
-    async def show(journal: Records) -> int:
+    async def show(journal: Desk) -> int:
         async for record, wait in _changes(journal):
-            show_short(record, wait, as_json=as_json)
+            types = await journal.event_types([record.id])
+            show_short(record, wait, types.get(record.id), as_json=as_json)
         return GOOD
 
     clean_up_on_interrupt()
     with suppress(KeyboardInterrupt):
-        return with_journal(show, open_read_only)
+        return with_desk(show)
     return GOOD
 
 
@@ -92,22 +101,26 @@ def export() -> int:
         complain(error.mistakes)
         return WRONG_USAGE
 
-    async def show(journal: Records) -> int:
+    async def show(journal: Desk) -> int:
         async for record in _oldest_first(journal):
             if whole := await journal.record(record.id):  # it may have been pruned meanwhile
                 say_json(mask.value(ExecutionDetail.of(whole).model_dump()))
         return GOOD
 
-    return with_journal(show, open_read_only)
+    return with_desk(show)
 
 
-def _none(state: State | None, *, waiting: bool) -> str:
+def _none(criteria: Criteria, *, waiting: bool) -> str:
     if waiting:
         return "no execution waits for approval or behind another execution"
-    return f"no execution has the state {state}" if state else "the journal holds no executions yet"
+    if criteria == Criteria(state=criteria.state):
+        state = criteria.state
+        known = f"no execution has the state {state}" if state else ""
+        return known or "the journal holds no executions yet"
+    return "no execution matches"
 
 
-async def _oldest_first(journal: Records) -> AsyncIterator[Record]:
+async def _oldest_first(journal: Desk) -> AsyncIterator[Record]:
     after: Cursor | None = None
     while page := await journal.records_after(after, PAGE):
         for record in page:
@@ -115,12 +128,12 @@ async def _oldest_first(journal: Records) -> AsyncIterator[Record]:
         after = page[-1].cursor
 
 
-async def _changes(journal: Records) -> AsyncIterator[tuple[Record, Wait | None]]:
+async def _changes(journal: Desk) -> AsyncIterator[tuple[Record, Wait | None]]:
     """The newest executions, then each that is new, has changed or waits for something else, until
     cancelled.
     """
     _, since = await journal.changes(None, PAGE)
-    changed = await journal.records(limit=FIRST_SHOWN)
+    changed = await journal.search(Criteria(), limit=FIRST_SHOWN)
     shown: dict[Cursor, tuple[State, Wait | None]] = {}
     still_open: dict[Cursor, Record] = {}
     while True:
@@ -138,7 +151,7 @@ async def _changes(journal: Records) -> AsyncIterator[tuple[Record, Wait | None]
         changed, since = await _all_changes(journal, since)
 
 
-async def _all_changes(journal: Records, since: Since) -> tuple[list[Record], Since]:
+async def _all_changes(journal: Desk, since: Since) -> tuple[list[Record], Since]:
     found: list[Record] = []
     while True:
         page, since = await journal.changes(since, PAGE)

@@ -1,4 +1,6 @@
-"""How a command opens the journal that `REMEDY_JOURNAL` names, and what it says if it can't."""
+"""What a command reads or orders from: the journal that `REMEDY_JOURNAL` names, or the running
+service that `--server` names; and what is said if neither can be used.
+"""
 
 from __future__ import annotations
 
@@ -6,34 +8,46 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from keptn_remedy import settings
+from keptn_remedy.cli import server
+from keptn_remedy.cli.desk import Desk, OrderDesk
+from keptn_remedy.cli.remote_journal import RemoteJournal
+from keptn_remedy.cli.server import ServerError
 from keptn_remedy.cli.terminal import FAILED, WRONG_USAGE, complain
-from keptn_remedy.journal import JournalError, JournalUnusable, Records
+from keptn_remedy.journal import JournalError, JournalUnusable, open_beside, open_read_only
 from keptn_remedy.support.variables import SettingsError
 
-J = TypeVar("J", bound=Records)
+
+def with_desk(use: Callable[[Desk], Awaitable[int]]) -> int:
+    """Run a command that reads; returns the command's exit code, or that of the mistake."""
+    return _with(use, open_read_only)
 
 
-def with_journal(use: Callable[[J], Awaitable[int]], open_at: Callable[[Path], J]) -> int:
-    """Run a command on the journal; returns the command's exit code, or that of the mistake."""
+def with_order_desk(use: Callable[[OrderDesk], Awaitable[int]]) -> int:
+    """Run a command that orders; returns the command's exit code, or that of the mistake."""
+    return _with(use, open_beside)
+
+
+def _with(use: Callable[[Any], Awaitable[int]], open_at: Callable[[Path], Desk]) -> int:
     try:
+        asked = server.chosen()
         path = journal_path()
     except SettingsError as error:
         complain(error.mistakes)
         return WRONG_USAGE
 
     async def opened() -> int:
-        journal = open_at(path)
+        desk: Desk = RemoteJournal(asked) if asked else open_at(path)
         try:
-            return await use(journal)
+            return await use(desk)
         finally:
-            await journal.close()
+            await desk.close()
 
     try:
         return asyncio.run(opened())
-    except JournalUnusable as error:
+    except (JournalUnusable, ServerError) as error:
         complain([str(error)])
         return FAILED
     except JournalError as error:

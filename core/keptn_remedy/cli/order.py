@@ -12,11 +12,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from keptn_remedy.cli import found_actions
-from keptn_remedy.cli.opened_journal import journal_path, with_journal
-from keptn_remedy.cli.terminal import WRONG_USAGE, complain, say_json
+from keptn_remedy.cli import found_actions, server
+from keptn_remedy.cli.desk import OrderDesk
+from keptn_remedy.cli.execution_ids import NotOne
+from keptn_remedy.cli.opened_journal import journal_path, with_order_desk
+from keptn_remedy.cli.terminal import FAILED, WRONG_USAGE, complain, say_json
 from keptn_remedy.guardrails.pauses import PauseFile
-from keptn_remedy.journal import Journal, Pause, WholeRecord, open_beside
+from keptn_remedy.journal import Pause, WholeRecord
 from keptn_remedy.ops import models
 from keptn_remedy.registry import RegistryError
 from keptn_remedy.settings import load
@@ -25,14 +27,13 @@ from keptn_remedy.support.variables import SettingsError
 
 LOOK_SECONDS = 0.1
 HEARD_SECONDS = 10.0
-LIST_HINT = "remedy journal list shows all executions"
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
     """An order: the service that runs from this journal reads it there within a second."""
 
-    journal: Journal
+    journal: OrderDesk
     path: Path
     by: str
     reason: str
@@ -88,11 +89,15 @@ def ordered(
         complain([f"--reason: {validation.in_words(error.errors()[0])}"])
         return WRONG_USAGE
 
-    async def use(journal: Journal) -> int:
+    async def use(journal: OrderDesk) -> int:
         journal.is_served()  # nothing is ordered in a file that the running service doesn't read
-        return await carry_out(Order(journal, journal_path(), _who(), why, as_json))
+        try:
+            return await carry_out(Order(journal, journal_path(), _who(), why, as_json))
+        except NotOne as error:
+            complain([str(error)])
+            return FAILED
 
-    return with_journal(use, open_beside)
+    return with_order_desk(use)
 
 
 def say_execution(record: WholeRecord) -> None:
@@ -110,7 +115,9 @@ def show_hint(execution_id: str) -> str:
 
 
 async def paused_by_file() -> Pause | None:
-    """The pause that REMEDY_PAUSE_FILE holds now."""
+    """The pause that REMEDY_PAUSE_FILE holds now; a service that is asked looks itself."""
+    if server.chosen():
+        return None
     return await PauseFile(load(os.environ).pause_file).look()
 
 

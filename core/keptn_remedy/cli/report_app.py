@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from keptn_remedy.cli.usage import Command, Json, JsonLines, Limit
+from keptn_remedy.cli.usage import Json, JsonLines, Limit, ServedCommand, complete
 
 report_app = typer.Typer(
     help="Show what Keptn has not been told, and send it again.",
@@ -14,7 +14,7 @@ report_app = typer.Typer(
 )
 
 
-@report_app.command(name="list", cls=Command)
+@report_app.command(name="list", cls=ServedCommand)
 def reports_list(
     limit: Limit = 100,
     as_json: JsonLines = False,
@@ -29,12 +29,14 @@ def reports_list(
     raise typer.Exit(report_commands.list_reports(limit, as_json=as_json))
 
 
-@report_app.command(name="resend", cls=Command)
+@report_app.command(name="resend", cls=ServedCommand)
 def reports_resend(
     execution: Annotated[
         str | None,
         typer.Argument(
-            metavar="ID", help="Only those of this execution; remedy reports list has it."
+            metavar="ID",
+            help="Only those of this execution: its id, or the beginning of it.",
+            autocompletion=complete,
         ),
     ] = None,
     as_json: Json = False,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 
-from keptn_remedy.cli.opened_journal import with_journal
+from keptn_remedy.cli.desk import Desk
+from keptn_remedy.cli.execution_ids import resolved
+from keptn_remedy.cli.opened_journal import with_desk
 from keptn_remedy.cli.order import HEARD_SECONDS, LOOK_SECONDS, Order, ordered
 from keptn_remedy.cli.terminal import (
     FAILED,
@@ -18,7 +20,7 @@ from keptn_remedy.cli.terminal import (
     table,
     when,
 )
-from keptn_remedy.journal import OwedReport, Records, open_read_only
+from keptn_remedy.journal import OwedReport
 
 ALL = 1_000_000
 _COLUMNS = ("SINCE", "REPORT", "STATE", "EXECUTION", "REASON")
@@ -27,7 +29,7 @@ _COLUMNS = ("SINCE", "REPORT", "STATE", "EXECUTION", "REASON")
 def list_reports(limit: int, *, as_json: bool) -> int:
     """Show the reports that Keptn has not acknowledged; returns the exit code."""
 
-    async def show(journal: Records) -> int:
+    async def show(journal: Desk) -> int:
         owed = await journal.owed_reports(limit)
         if as_json:
             for report in owed:
@@ -38,13 +40,14 @@ def list_reports(limit: int, *, as_json: bool) -> int:
             say("Keptn has acknowledged every report")
         return GOOD
 
-    return with_journal(show, open_read_only)
+    return with_desk(show)
 
 
-def resend(execution_id: str | None, *, as_json: bool) -> int:
+def resend(named: str | None, *, as_json: bool) -> int:
     """Send parked reports again, and wait for the outcome; returns the exit code."""
 
     async def carry_out(order: Order) -> int:
+        execution_id = await resolved(order.journal, named) if named else None
         handles = await order.journal.resend(execution_id)
         if not handles and execution_id is not None:
             hint = "remedy reports list shows what is"

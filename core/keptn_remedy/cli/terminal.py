@@ -19,6 +19,8 @@ from rich.highlighter import JSONHighlighter
 from rich.table import Table
 from rich.text import Text
 
+from keptn_remedy.cli.usage import AS_JSON
+
 if TYPE_CHECKING:
     from structlog.typing import EventDict, WrappedLogger
 
@@ -74,6 +76,15 @@ def when(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def ago(moment: datetime) -> str:
+    """How long ago a moment was."""
+    seconds = max(0, int((datetime.now(UTC) - moment).total_seconds()))
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"
+
+
 def clean_up_on_interrupt() -> None:
     """From here on Ctrl-C raises KeyboardInterrupt."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -119,9 +130,13 @@ def show_json(value: Any) -> None:
 
 
 def complain(lines: Iterable[str]) -> None:
-    """Print mistakes on standard error: a line each, folded into a terminal's width."""
+    """Print mistakes on standard error: a line each, folded into a terminal's width; with `--json`
+    an object each.
+    """
     for line in lines:
-        if sys.stderr.isatty():
+        if AS_JSON.get():
+            typer.echo(_escaped(_json({"error": line})), err=True)
+        elif sys.stderr.isatty():
             typer.echo(folded(line, NAME, " " * len(NAME)), err=True)
         else:
             typer.echo(NAME + printable(line), err=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from keptn_remedy.cli.execution_ids import LIST_HINT, resolved
 from keptn_remedy.cli.order import (
-    LIST_HINT,
     LOOK_SECONDS,
     Order,
     ordered,
@@ -15,13 +15,14 @@ from keptn_remedy.cli.terminal import FAILED, GOOD, complain, is_terminal, say_f
 from keptn_remedy.journal import WholeRecord
 
 
-def undo(execution_id: str, reason: str, *, as_json: bool) -> int:
+def undo(named: str, reason: str, *, as_json: bool) -> int:
     """Order an undo and wait until it has ended; returns the exit code."""
 
     async def carry_out(order: Order) -> int:
         if not order.is_heard:
             complain([f"not undone: {order.unheard}; start it with remedy serve, then try again"])
             return FAILED
+        execution_id = await resolved(order.journal, named)
         why_not = await order.journal.want_undo(execution_id, "an order", order.by, order.reason)
         if why_not:
             complain([f"{execution_id!r} is not undone: {why_not}; {LIST_HINT}"])

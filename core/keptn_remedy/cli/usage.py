@@ -4,15 +4,48 @@ options that several have.
 
 from __future__ import annotations
 
+import json
+import re
+import sys
+from collections.abc import Sequence
+from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperArgument, TyperCommand, TyperOption
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
+# `-h` is understood by every command.
+CONTEXT = {"help_option_names": ["-h", "--help"]}
+AS_JSON: ContextVar[bool] = ContextVar("as_json", default=False)
+"""Whether this command prints its mistakes as JSON, too."""
+_UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+
+
+def _note_json(*, value: bool) -> bool:
+    AS_JSON.set(value)
+    return value
+
+
+def complete(incomplete: str) -> list[str]:
+    """The ids that a shell offers."""
+    from keptn_remedy.cli.execution_ids import completed
+
+    return completed(incomplete)
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.", callback=_note_json)]
+JsonLines = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object per line.", callback=_note_json)
+]
 ExecutionId = Annotated[
-    str, typer.Argument(metavar="ID", help="The execution's id, from remedy journal list.")
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="The execution: its id, or 4 characters and more of its beginning; @last for the "
+        "newest, @waiting for the only one that waits for approval.",
+        autocompletion=complete,
+    ),
 ]
 Reason = Annotated[
     str, typer.Option(metavar="TEXT", help="Why; stored, and shown with the execution.")
@@ -40,6 +73,85 @@ class Command(TyperCommand):
             if rows:
                 with formatter.section(title):
                     formatter.write_dl(rows)
+
+
+class ServedCommand(Command):
+    """A command that reads or orders: from a journal, or from the service that `--server` names."""
+
+    def __init__(self, *args: Any, params: list[Any] | None = None, **options: Any) -> None:
+        super().__init__(*args, params=[*(params or []), *_server_options()], **options)
+
+
+class Group(TyperGroup):
+    """All commands. With `--json` the usage errors are JSON as well."""
+
+    def main(self, args: Sequence[str] | None = None, *others: Any, **options: Any) -> Any:
+        given = sys.argv[1:] if args is None else args
+        if "--json" not in given or not options.get("standalone_mode", True):
+            return super().main(args, *others, **options)
+        try:
+            code = super().main(args, *others, **{**options, "standalone_mode": False})
+        except typer.TyperException as error:
+            typer.echo(json.dumps({"error": error.format_message()}), err=True)
+            code = error.exit_code
+        sys.exit(code or 0)
+
+
+def _choose(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> None:
+    from keptn_remedy.cli import server
+
+    if value and not context.resilient_parsing:
+        server.choose("REMEDY_" + str(parameter.name).upper(), value)
+
+
+_Server = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Ask the running service on its ops port, and not the journal (REMEDY_SERVER).",
+        callback=_choose,
+        expose_value=False,
+    ),
+]
+_TokenFile = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="The operator token for that service (REMEDY_TOKEN_FILE).",
+        callback=_choose,
+        expose_value=False,
+    ),
+]
+
+
+def _with_a_server(server: _Server = None, token_file: _TokenFile = None) -> None:
+    """What typer makes the two options of."""
+
+
+def _server_options() -> list[Any]:
+    declared = typer.Typer(add_completion=False)
+    declared.command()(_with_a_server)
+    return list(typer.main.get_command(declared).params)
+
+
+def moment(option: str) -> Any:
+    """A parser of an option that takes a time, or how long ago it was; returns Unix seconds."""
+
+    def parse(value: str | float) -> float:
+        if isinstance(value, float):
+            return value
+        now = datetime.now(UTC).timestamp()
+        if re.fullmatch(r"(\d{1,6}[dhms])+", value):
+            parts = re.findall(r"(\d+)([dhms])", value)
+            return now - sum(int(number) * _UNITS[unit] for number, unit in parts)
+        try:
+            found = datetime.fromisoformat(value)
+            return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
+            example = "2h, 30m, 2026-03-02 or 2026-03-02T14:00Z"
+            raise WrongUsage(f"{option} takes a duration or a time in UTC: {example}") from None
+
+    return parse
 
 
 def one_of(option: str, *choices: str) -> Any:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from keptn_remedy.cli.terminal import when
-from keptn_remedy.events import ActionTriggered
-from keptn_remedy.journal import Cursor, Execution, Record, Records, State
+from keptn_remedy.journal import Criteria, Cursor, Lane, Record, Search, State
 
 PAGE = 500
-# More than are ever open: each blocks a sequence until a person answers.
-MAX_ASKING = 10_000
 _OPEN: tuple[State, ...] = ("accepted", "started")
 # What an approval's default makes of an execution that nobody answers.
 VERDICTS = {"deny": "denied", "approve": "approved"}
-Lane = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,32 +43,33 @@ class Waits:
     first: Mapping[Lane, str]
 
     @classmethod
-    async def of(cls, journal: Records) -> Waits:
+    async def of(cls, journal: Search) -> Waits:
         """Read from the journal; the picture ages from then on."""
-        asking = await journal.questions(MAX_ASKING)
-        first = await journal.next_in_lanes()
-        return cls(
-            {execution.id: _answer(execution) for execution in asking},
-            {_lane(execution.trigger): execution.id for execution in first},
-        )
+        waiting = await journal.waiting()
+        asking = {
+            each: Wait(until=datetime.fromtimestamp(until, UTC), unanswered=VERDICTS[default])
+            for each, (until, default) in waiting.asking.items()
+        }
+        return cls(asking, waiting.first)
 
     def of_one(self, record: Record) -> Wait | None:
         """What this execution waits for; None if for nothing that the journal knows."""
         if record.state == "finished":
             return None
-        first = self.first.get(_lane(record), record.id)
+        lane = record.project, record.stage, record.service
+        first = self.first.get(lane, record.id)
         return self.asking.get(record.id) or (Wait(behind=first) if first != record.id else None)
 
-    async def newest(self, journal: Records, state: State | None, limit: int) -> list[Record]:
-        """The newest executions that wait, at most `limit` of them."""
+    async def newest(self, journal: Search, criteria: Criteria, limit: int) -> list[Record]:
+        """The newest executions that wait and match, at most `limit` of them."""
         found: list[Record] = []
-        for open_state in _OPEN if state is None else (state,):
-            found += await self._open(journal, open_state, limit)
+        for state in _OPEN if criteria.state is None else (criteria.state,):
+            found += await self._open(journal, replace(criteria, state=state), limit)
         return sorted(found, key=lambda record: -record.cursor)[:limit]
 
-    async def _open(self, journal: Records, state: State, limit: int) -> list[Record]:
+    async def _open(self, journal: Search, criteria: Criteria, limit: int) -> list[Record]:
         found: list[Record] = []
-        async for record in _newest_first(journal, state):
+        async for record in _newest_first(journal, criteria):
             if self.of_one(record):
                 found.append(record)
             if len(found) == limit:
@@ -80,21 +77,9 @@ class Waits:
         return found
 
 
-async def _newest_first(journal: Records, state: State) -> AsyncIterator[Record]:
+async def _newest_first(journal: Search, criteria: Criteria) -> AsyncIterator[Record]:
     before: Cursor | None = None
-    while page := await journal.records(state=state, before=before, limit=PAGE):
+    while page := await journal.search(criteria, before=before, limit=PAGE):
         for record in page:
             yield record
         before = page[-1].cursor
-
-
-def _answer(execution: Execution) -> Wait:
-    question = execution.question
-    if question is None:
-        raise LookupError(f"the execution {execution.id} asks nothing")
-    until = datetime.fromtimestamp(question.expires_at, UTC)
-    return Wait(until=until, unanswered=VERDICTS[question.default])
-
-
-def _lane(of: ActionTriggered | Record) -> Lane:
-    return of.project, of.stage, of.service

@@ -91,6 +91,7 @@ class Question(BaseModel):
     verdict: Literal["approved", "denied"] | None
     by: str | None = Field(description="Null if it expired.")
     reason: str | None
+    heeded: bool = Field(description="Whether the execution went on after the verdict.")
 
     @classmethod
     def of(cls, question: journal.Question) -> Question:

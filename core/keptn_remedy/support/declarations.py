@@ -111,6 +111,7 @@ _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "is_same": ("asked", "now"),
     "accepts": ("trigger",),
     "close": (),
+    "diagnose": ("http", "namespaces"),
 }
 
 

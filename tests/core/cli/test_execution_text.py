@@ -36,7 +36,7 @@ async def test_people_see_an_errored_execution_as_errored(
     await ended(journal, Outcome.errored("no answer"))
     await ended(journal, Outcome.failed("no better"))
     listed = (await say(tmp_path, "journal", "list", COLUMNS="100")).out
-    assert re.findall(r"Z +(\w+) +\S+$", listed, re.MULTILINE) == ["fail", "errored"]
+    assert re.findall(r"^\S{36}  (\w+) +\d s ago$", listed, re.MULTILINE) == ["fail", "errored"]
 
 
 async def test_a_plan_that_was_denied_is_shown(tmp_path: Path, journal: SqliteJournal) -> None:
@@ -165,7 +165,11 @@ async def test_people_get_whole_ids_and_no_line_beyond_80_columns(
     execution = await asking(journal)
     listed = (await say(tmp_path, "journal", "list", COLUMNS="80")).out
     assert max(map(len, listed.splitlines())) <= 80
-    assert f"  waits for approval  {execution.id}\n    scale for sockshop/" in listed
+    assert re.search(
+        rf"^{execution.id}  waits for approval  \d s ago\n    scale for sockshop/",
+        listed,
+        re.MULTILINE,
+    )
     assert " zone shop-frontend: the CDN" in " ".join(listed.split())
 
 

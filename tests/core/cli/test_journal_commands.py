@@ -29,8 +29,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_finished_execution_is_listed_on_one_line(played: Path) -> None:
     heading, line = look(played, "list").splitlines()
-    assert heading.split()[:3] == ["ACCEPTED", "STATE", "ACTION"]
-    assert UUID.search(line)
+    assert heading.split()[:3] == ["EXECUTION", "STATE", "ACTION"]
+    assert UUID.match(line)
     assert "  succeeded/pass: PromotionCampaign off in var/flags.json (flagd)" in line
 
 

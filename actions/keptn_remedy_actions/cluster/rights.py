@@ -1,0 +1,79 @@
+"""The rights that each action needs in a namespace, and whether we have them: for `remedy doctor`.
+
+The chart grants the same (deploy/chart/templates/_actions.tpl).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from keptn_remedy import Finding
+from keptn_remedy_actions.cluster.api import FAILURES, ClusterApi
+
+ABOUT = "kubernetes"
+
+
+class Right(NamedTuple):
+    """One verb on one resource."""
+
+    verb: str
+    resource: str
+    group: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource}"
+
+
+def _rights(group: str, resources: Sequence[str], verbs: Sequence[str]) -> tuple[Right, ...]:
+    return tuple(Right(verb, resource, group) for resource in resources for verb in verbs)
+
+
+_WORKLOADS = _rights("apps", ("deployments", "statefulsets"), ("get", "list"))
+_LOOKING = (*_rights("", ("pods",), ("list",)), *_rights("", ("events",), ("list", "create")))
+_BUDGETS = _rights("policy", ("poddisruptionbudgets",), ("list",))
+_TEMPLATES = (
+    *_rights("apps", ("daemonsets",), ("get", "list")),
+    *_rights("apps", ("deployments", "statefulsets", "daemonsets"), ("patch",)),
+)
+RIGHTS: Mapping[str, tuple[Right, ...]] = {
+    "scale": (
+        *_WORKLOADS,
+        *_LOOKING,
+        *_rights("apps", ("deployments/scale", "statefulsets/scale"), ("get", "patch")),
+        *_rights("autoscaling", ("horizontalpodautoscalers",), ("get", "list", "patch")),
+        *_BUDGETS,
+    ),
+    "restart": (*_WORKLOADS, *_LOOKING, *_TEMPLATES, *_BUDGETS),
+    "rollback": (
+        *_WORKLOADS,
+        *_LOOKING,
+        *_TEMPLATES,
+        *_rights("", ("pods",), ("delete",)),
+        *_rights("apps", ("replicasets", "controllerrevisions"), ("list",)),
+    ),
+}
+
+
+async def diagnose(api: ClusterApi, action: str, namespaces: Sequence[str]) -> list[Finding]:
+    """Ask the API server for each right of an action in each namespace."""
+    found: list[Finding] = []
+    for namespace in namespaces:
+        try:
+            missing = [
+                right
+                for right in RIGHTS.get(action, ())
+                if not await api.may(namespace, right.verb, right.resource, right.group)
+            ]
+        except FAILURES as error:
+            return [Finding(ABOUT, False, str(error), "check KUBECONFIG, or the service account")]
+        found.append(_finding(action, namespace, missing))
+    return found
+
+
+def _finding(action: str, namespace: str, missing: Sequence[Right]) -> Finding:
+    if not missing:
+        return Finding(ABOUT, True, f"{action} has its rights in {namespace}")
+    lacks = ", ".join(map(str, missing))
+    to_do = "grant them: rbac.targetNamespaces of the chart, or deploy/rbac.yaml"
+    return Finding(ABOUT, False, f"{action} lacks in {namespace}: {lacks}", to_do)

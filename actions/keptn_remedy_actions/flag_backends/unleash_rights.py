@@ -1,0 +1,101 @@
+"""What `remedy doctor` says of Unleash: whether the token reads flags, and may switch them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from typing import Any
+
+import orjson
+from aiohttp import ClientError, ClientSession, ClientTimeout
+from yarl import URL
+
+from keptn_remedy import Finding, proxy_for
+
+ABOUT = "unleash"
+SWITCH, ADD = "UPDATE_FEATURE_ENVIRONMENT", "CREATE_FEATURE_STRATEGY"
+
+
+async def diagnose(
+    http: ClientSession,
+    url: str,
+    token: str,
+    project: str,
+    environments: Collection[str],
+    seconds: float,
+) -> AsyncIterator[Finding]:
+    """Look at the project's flags and at the token's own rights, which change nothing.
+
+    `environments` are those of the stages; none where each stage is its own environment.
+    """
+
+    async def get(path: str) -> tuple[int, Any]:
+        address = URL(f"{url}/api/admin/{path}")
+        async with http.get(
+            address,
+            headers={"Authorization": token},
+            proxy=proxy_for(address),
+            timeout=ClientTimeout(seconds),
+            allow_redirects=False,
+            raise_for_status=False,
+        ) as answer:
+            return answer.status, _json(await answer.read())
+
+    try:
+        status, flags = await get(f"projects/{project}/features")
+        if status != 200 or not isinstance(flags, dict):
+            yield _unreadable(url, project, status)
+            return
+        yield Finding(ABOUT, True, f"{url}: the flags of project {project} can be read")
+        status, me = await get("user")
+    except (ClientError, TimeoutError) as error:
+        why = str(error) or f"no answer within {seconds:g} s"
+        to_do = "check UNLEASH_URL and the proxy"
+        yield Finding(ABOUT, False, f"{url} can't be reached: {why}", to_do)
+        return
+    held = me.get("permissions") if status == 200 and isinstance(me, dict) else None
+    if not isinstance(held, list):
+        yield Finding(ABOUT, None, f"it doesn't tell the token's rights (it answered {status})")
+        return
+    for environment in environments or ("",):
+        yield _switching(held, project, environment)
+
+
+def _unreadable(url: str, project: str, status: int) -> Finding:
+    if status in (401, 403):
+        to_do = "UNLEASH_API_TOKEN must be a token for the admin API, with rights in the project"
+        return Finding(ABOUT, False, f"{url} refuses the token: it answered {status}", to_do)
+    if status == 404:
+        to_do = "check UNLEASH_URL and UNLEASH_PROJECT"
+        return Finding(ABOUT, False, f"{url} has no project {project}", to_do)
+    why = f"{url} is not Unleash's admin API: it answered {status}"
+    return Finding(ABOUT, False, why, "check UNLEASH_URL")
+
+
+def _switching(held: Sequence[Any], project: str, environment: str) -> Finding:
+    where = f"{environment} of {project}" if environment else project
+    if _has(held, SWITCH, project, environment):
+        if _has(held, ADD, project, environment):
+            return Finding(ABOUT, True, f"the token may switch flags in {where}")
+        but = f"flags without a strategy stay off: it lacks {ADD}"
+        return Finding(ABOUT, True, f"the token may switch flags in {where}; {but}")
+    why = f"the token may not switch flags in {where}"
+    return Finding(ABOUT, False, why, f"give its user {SWITCH} there")
+
+
+def _has(held: Sequence[Any], right: str, project: str, environment: str) -> bool:
+    for each in held:
+        name = each.get("permission") if isinstance(each, dict) else None
+        if name == "ADMIN":
+            return True
+        if name == right and each.get("project") in (None, "", "*", project):
+            its = each.get("environment")
+            if not environment or its in (None, "", "*", environment):
+                return True
+    return False
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None

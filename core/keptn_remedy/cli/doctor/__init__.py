@@ -1,0 +1,1 @@
+"""`remedy doctor`: what could keep the provider from working, one line each."""

@@ -1,0 +1,110 @@
+"""The command itself: the checks in their order, and the lines they make."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rich.text import Text
+
+from keptn_remedy import settings
+from keptn_remedy.action import Finding
+from keptn_remedy.cli.doctor import keptn, own, peers
+from keptn_remedy.cli.doctor.examined import Check, Examined
+from keptn_remedy.cli.found_actions import discover
+from keptn_remedy.cli.terminal import (
+    FAILED,
+    GOOD,
+    WRONG_USAGE,
+    complain,
+    console,
+    is_terminal,
+    printable,
+    say,
+    say_json,
+)
+from keptn_remedy.registry import RegistryError
+from keptn_remedy.settings import KeptnSettings
+from keptn_remedy.support import variables
+from keptn_remedy.support.masking import Mask
+from keptn_remedy.support.variables import SettingsError
+
+CHECKS: tuple[Check, ...] = (
+    own.service,
+    own.journal,
+    own.policy,
+    own.clock,
+    keptn.way,
+    own.actions,
+    peers.of_actions,
+)
+CHECK_SECONDS = 20.0
+_MARKS = {True: "ok", False: "WRONG", None: "-"}
+_COLOURS = {True: "green", False: "bold red", None: "yellow"}
+
+
+def examine(namespaces: Sequence[str], *, as_json: bool) -> int:
+    """Carry out all checks; returns the exit code: 1 if something is wrong."""
+    from keptn_remedy.service.foundation import secrets_in  # imports the network libraries
+
+    try:
+        found = variables.read(os.environ)
+        registry, keptn_settings = discover(os.environ), variables.build(KeptnSettings, "", found)
+        examined = Examined(
+            variables=found,
+            settings=settings.load(os.environ),
+            keptn=keptn_settings,
+            registry=registry,
+            mask=Mask(secrets_in(registry, keptn_settings)),
+            namespaces=namespaces,
+        )
+    except (SettingsError, RegistryError) as error:
+        complain(error.mistakes)
+        return WRONG_USAGE
+    return asyncio.run(_examine(examined, as_json=as_json))
+
+
+async def _examine(examined: Examined, *, as_json: bool) -> int:
+    is_wrong = False
+    try:
+        for check in CHECKS:
+            for finding in await _findings(check, examined):
+                is_wrong |= finding.is_good is False
+                masked = replace(
+                    finding,
+                    message=examined.mask.text(finding.message),
+                    to_do=examined.mask.text(finding.to_do),
+                )
+                _show(masked, as_json=as_json)
+    finally:
+        await examined.registry.close()
+    return FAILED if is_wrong else GOOD
+
+
+async def _findings(check: Check, examined: Examined) -> list[Finding]:
+    found: list[Finding] = []
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            async for finding in check(examined):
+                found.append(finding)  # noqa: PERF401  what was found before a time-out counts
+    except TimeoutError:
+        late = f"no end within {CHECK_SECONDS:g} s"
+        found.append(Finding(check.__name__, False, late, "something doesn't answer"))
+    return found
+
+
+def _show(finding: Finding, *, as_json: bool) -> None:
+    if as_json:
+        fields = ("about", "is_good", "message", "to_do")
+        say_json({name: getattr(finding, name) for name in fields})
+        return
+    mark, to_do = _MARKS[finding.is_good], f" -> {finding.to_do}" if finding.to_do else ""
+    line = f"{mark:<6} {finding.about:<12} {finding.message}{to_do}"
+    if not is_terminal():
+        say(line)
+        return
+    text = Text(printable(line))
+    text.stylize(_COLOURS[finding.is_good], 0, len(mark))
+    console().print(text, soft_wrap=True)

@@ -1,0 +1,121 @@
+"""What `remedy doctor` says of the way to Keptn: the distributor, NATS, and Keptn's API."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+import orjson
+
+from keptn_remedy.action import Finding
+from keptn_remedy.cli.doctor.examined import Examined
+from keptn_remedy.keptn.api import ApiClient
+from keptn_remedy.keptn.api.of_settings import api_of
+from keptn_remedy.support.clock import Clock
+from keptn_remedy.support.variables import SettingsError
+
+NATS_SECONDS = 5.0
+_OPEN = "controlPlane/v1/event/triggered/sh.keptn.event.action.triggered"
+_SEQUENCES = "controlPlane/v1/sequence-execution"
+
+
+async def way(examined: Examined) -> AsyncIterator[Finding]:
+    """Whether Keptn can be asked, and what answers."""
+    transport = examined.settings.transport
+    if transport == "local":
+        yield Finding("keptn", None, "REMEDY_TRANSPORT=local: there is none")
+        return
+    if transport == "nats":
+        yield await _nats(examined)
+    try:
+        api = api_of(examined.settings, examined.keptn, Clock(), examined.mask)
+    except SettingsError as error:
+        yield Finding("keptn", False, error.mistakes[0], "set it")
+        return
+    try:
+        about = "sidecar" if transport == "distributor" else "keptn's API"
+        yield await _api(api, about)
+        yield await _version(api)
+    finally:
+        await api.close()
+
+
+async def _api(api: ApiClient, about: str) -> Finding:
+    reply = await api.get(_OPEN, {"pageSize": "1"})
+    if reply.status == 200 and _json(reply.body) is not None:
+        return Finding(about, True, f"{api.address} answers for Keptn")
+    if reply.status in (401, 403):
+        to_do = "check KEPTN_API_TOKEN, or its file"
+        return Finding(about, False, f"{api.address} {reply.reason}", to_do)
+    to_do = "is the distributor there?" if about == "sidecar" else "check the address and the proxy"
+    why = f"{reply.reason}, which is no answer of Keptn's" if reply.status else reply.reason
+    return Finding(about, False, f"{api.address}: {why}", f"{to_do} (REMEDY_KEPTN_API)")
+
+
+async def _version(api: ApiClient) -> Finding:
+    for path in ("v1/metadata", "metadata"):
+        found = _json((await api.get(path, {})).body)
+        if isinstance(found, dict) and isinstance(found.get("keptnversion"), str):
+            return Finding("keptn", True, f"version {found['keptnversion']}")
+    sequences = await api.get(_SEQUENCES, {"project": "keptn-remedy-doctor", "pageSize": "1"})
+    if sequences.status in (200, 400) and _json(sequences.body) is not None:
+        return Finding("keptn", True, "0.18 or newer: it shows which reports it counted")
+    if sequences.status == 404:
+        to_do = "reports in doubt are sent again; missed triggers are not taken up"
+        return Finding("keptn", None, "older than 0.18: it doesn't show what it counted", to_do)
+    return Finding("keptn", None, "its version can't be told", "see the line above")
+
+
+async def _nats(examined: Examined) -> Finding:
+    import nats
+    from nats.errors import Error as NatsError
+
+    from keptn_remedy.keptn.transports.nats_access import options_of
+
+    url = examined.keptn.pubsub_url
+    errors: list[str] = []
+
+    async def note(error: Exception) -> None:
+        errors.append(str(error) or type(error).__name__)
+
+    try:
+        options = options_of(examined.settings, url)
+        async with asyncio.timeout(NATS_SECONDS):
+            client = await nats.connect(
+                **{**options, "allow_reconnect": False, "connect_timeout": 3, "error_cb": note}
+            )
+    except SettingsError as error:
+        return Finding("nats", False, error.mistakes[0], "set it")
+    except (NatsError, OSError, TimeoutError) as error:
+        why = errors[0] if errors else str(error) or "no answer"
+        to_do = "check PUBSUB_URL and what the server asks for"
+        return Finding("nats", False, f"can't connect: {why}", to_do)
+    try:
+        return await _stream(client, examined)
+    finally:
+        with suppress(NatsError, OSError, TimeoutError):
+            await client.close()
+
+
+async def _stream(client: Any, examined: Examined) -> Finding:
+    from nats.errors import Error as NatsError
+
+    name = examined.settings.nats_stream
+    if name is None:
+        to_do = "REMEDY_NATS_STREAM=keptn holds what comes while nobody listens"
+        return Finding("nats", True, "connected, without a stream", to_do)
+    try:
+        await client.jetstream().stream_info(name)
+    except (NatsError, OSError, TimeoutError) as error:
+        why = str(error) or "no answer"
+        return Finding("nats", False, f"the stream {name}: {why}", "check REMEDY_NATS_STREAM")
+    return Finding("nats", True, f"connected; the stream {name} is there")
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None

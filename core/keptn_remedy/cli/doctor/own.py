@@ -1,0 +1,121 @@
+"""What `remedy doctor` says of the provider itself: the service, its journal, policy and clock."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+
+from keptn_remedy.action import Finding
+from keptn_remedy.cli.doctor.examined import Examined
+from keptn_remedy.cli.running_service import here
+from keptn_remedy.cli.server import ServerError
+from keptn_remedy.guardrails.policy import Policy, PolicyError
+from keptn_remedy.journal import JournalError, JournalUnusable, open_beside
+from keptn_remedy.support.clock import Clock
+
+STEP_SECONDS = 1.0
+EARLIEST = 1_750_000_000.0
+
+
+async def journal(examined: Examined) -> AsyncIterator[Finding]:
+    """Whether it can be read and written, and whether a service runs from it."""
+    path = examined.settings.journal
+    try:
+        opened = open_beside(path)
+    except (JournalUnusable, JournalError) as error:
+        if not path.exists():
+            yield _new_journal(examined)
+        else:
+            yield Finding("journal", False, str(error), "see the chapter on the journal")
+        return
+    try:
+        is_served = opened.is_served()
+        backlog = await opened.backlog()
+        served = "a service runs from it" if is_served else "no service runs from it"
+        said = f"{path}: {backlog.executions} executions open, {backlog.unsent} reports unsent"
+        yield Finding("journal", True, f"{said}; {served}")
+        if backlog.parked:
+            to_do = "remedy reports list says why, remedy reports resend sends them again"
+            yield Finding("reports", False, f"Keptn refused {backlog.parked} reports", to_do)
+    except (JournalUnusable, JournalError) as error:
+        yield Finding("journal", False, str(error), "restore a backup: remedy journal restore")
+    finally:
+        await opened.close()
+
+
+def _new_journal(examined: Examined) -> Finding:
+    path = examined.settings.journal
+    there = next(folder for folder in path.absolute().parents if folder.exists())
+    if os.access(there, os.W_OK):
+        return Finding("journal", True, f"{path} does not exist yet: the first start makes it")
+    return Finding("journal", False, f"{there} can't be written", "set REMEDY_JOURNAL")
+
+
+async def service(examined: Examined) -> AsyncIterator[Finding]:
+    """What the running service says of itself, where one runs here."""
+    asked = await here(examined.settings)
+    if asked is None:
+        yield Finding("service", None, "none runs here", "start it with remedy serve")
+        return
+    try:
+        ready = await asked.get("/readyz")
+    except ServerError as error:
+        yield Finding("service", False, str(error), "read its log")
+        return
+    finally:
+        await asked.close()
+    wrong = [*ready["reasons"], *ready["degraded"]]
+    if wrong:
+        yield Finding("service", False, "; ".join(wrong), "read its log")
+    else:
+        yield Finding("service", True, f"ready at {asked.url}")
+
+
+async def policy(examined: Examined) -> AsyncIterator[Finding]:
+    """Whether the policy can be used."""
+    path = examined.settings.policy
+    if path is None:
+        yield Finding("policy", True, "none; the built-in rules apply")
+        return
+    try:
+        found = await asyncio.to_thread(lambda: Policy.load(path.read_text("utf-8")))
+    except OSError as error:
+        yield Finding("policy", False, f"{path}: {error.strerror}", "check REMEDY_POLICY")
+    except UnicodeDecodeError:
+        yield Finding("policy", False, f"{path} is not UTF-8 text", "check REMEDY_POLICY")
+    except PolicyError as error:
+        yield Finding("policy", False, error.mistakes[0], f"remedy policy check {path}")
+    else:
+        rules = len(found.rules)
+        yield Finding("policy", True, f"{path}: {rules} {'rule' if rules == 1 else 'rules'}")
+
+
+async def clock(_: Examined) -> AsyncIterator[Finding]:
+    """Whether the wall clock is plausible, and keeps pace with the steady one."""
+    wall, steady = time.time(), time.monotonic()
+    await asyncio.sleep(0.05)
+    step = (time.time() - wall) - (time.monotonic() - steady)
+    if wall < EARLIEST:
+        yield Finding("clock", False, f"it says {Clock().utc()}", "set it, by NTP for instance")
+    elif abs(step) > STEP_SECONDS:
+        yield Finding("clock", False, f"it was set by {step:+.0f} s just now", "look at NTP")
+    else:
+        yield Finding("clock", True, f"{Clock().utc()} (UTC)")
+
+
+async def actions(examined: Examined) -> AsyncIterator[Finding]:
+    """Which actions are on."""
+    registry = examined.registry
+    on = [entry.name for entry in registry.entries if entry.action]
+    for broken in registry.broken:
+        yield Finding("actions", False, f"{broken.origin}: {broken.why}", "repair or remove it")
+    for name in examined.settings.actions:
+        entry = registry.entry(name)
+        if entry is not None and entry.off:
+            yield Finding("actions", False, f"{name} is off: {entry.off}", f"remedy actions {name}")
+    if on:
+        yield Finding("actions", True, f"on: {', '.join(on)}")
+    else:
+        yield Finding("actions", False, "none is on", "remedy actions says why")
