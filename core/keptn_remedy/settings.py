@@ -102,10 +102,11 @@ class Settings(FromVariables):
     """The same for the alert behind it."""
     link_dashboard: str | None = None
     """The same for a dashboard of the service."""
-    transport: Literal["distributor", "nats", "polling", "local"] = "distributor"
+    transport: Literal["distributor", "nats", "polling", "local", "standalone"] = "distributor"
     """How events come and reports go: `distributor` by HTTP to and from Keptn's, `nats` straight to
     the NATS server that `PUBSUB_URL` names, `polling` by Keptn's API at `KEPTN_API_ENDPOINT`, from
-    any network, `local` by HTTP, with reports only shown."""
+    any network, `local` by HTTP, with reports only shown. `standalone` needs no Keptn: problems
+    come in on the intake port (docs/standalone.md)."""
     nats_queue: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]+$", max_length=200)
     """Queue group whose members share the events, and name of the durable consumer. Default: the
     source's name."""
@@ -161,6 +162,16 @@ class Settings(FromVariables):
     """The journal's file. It must be on a local disk, not on NFS."""
     dry_run: bool = False
     """Plan and report without changing anything."""
+    intake_host: str = "127.0.0.1"
+    """Address of the intake port, on which problems come in without Keptn. For
+    `REMEDY_TRANSPORT=standalone`, as are the three below."""
+    intake_port: Port = 8070
+    """Intake port."""
+    sources: LocalPath = Path("sources.yaml")
+    """The file that says where problems come from, and how remedies are judged
+    (docs/standalone.md). It is read again when it changes."""
+    remediations: LocalPath = Path("remediations")
+    """The folder with a remediation.yaml for each project, stage or service."""
     policy: LocalPath | None = None
     """The policy file, which says when not to act (docs/guard-rails.md). It is read again when it
     changes. Default: the built-in rules."""
@@ -239,7 +250,8 @@ class Settings(FromVariables):
     @property
     def held_seconds(self) -> float:
         """For how long `finished` is held back after `started` was acknowledged."""
-        return 0.0 if self.transport == "local" else self.finished_after_seconds
+        is_alone = self.transport in ("local", "standalone")
+        return 0.0 if is_alone else self.finished_after_seconds
 
     @property
     def nats_queue_name(self) -> str:

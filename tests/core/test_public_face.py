@@ -179,7 +179,7 @@ def test_the_metrics() -> None:
 
 
 def test_the_ops_port() -> None:
-    compare("ops port", set(operations(openapi.document("1", orders=True))))
+    compare("ops port", set(operations(openapi.document("1", orders=True, episodes=True))))
 
 
 async def test_what_an_event_is_answered_and_what_keptn_is_told(tmp_path: Path) -> None:

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from keptn_remedy.cli.episode_app import episode_app
 from keptn_remedy.cli.journal_app import journal_app
 from keptn_remedy.cli.notify_app import notify_app
 from keptn_remedy.cli.operators_app import operators_app
 from keptn_remedy.cli.policy_app import policy_app
 from keptn_remedy.cli.report_app import report_app
+from keptn_remedy.cli.sources_app import sources_app
 from keptn_remedy.cli.usage import (
     CONTEXT,
     Command,
@@ -64,6 +66,10 @@ def remedy(
     """Keptn's remediation action provider."""
 
 
+app.add_typer(sources_app, name="sources")
+app.add_typer(episode_app, name="episodes")
+
+
 @app.command(cls=Command)
 def serve(
     local: Annotated[
@@ -72,6 +78,14 @@ def serve(
             "--local",
             help="Run without Keptn: flags are kept in var/flags.json, and reports are printed "
             "here. Unleash and Kubernetes are still changed if their settings are given.",
+        ),
+    ] = False,
+    standalone: Annotated[
+        bool,
+        typer.Option(
+            "--standalone",
+            help="Run without Keptn on problems of Alertmanager: REMEDY_SOURCES says where they "
+            "come from, the folder REMEDY_REMEDIATIONS what is tried.",
         ),
     ] = False,
     demo: Annotated[
@@ -89,9 +103,11 @@ def serve(
     """
     if demo and not local:
         raise WrongUsage("--demo works only together with --local")
+    if standalone and local:
+        raise WrongUsage("--standalone and --local exclude each other")
     from keptn_remedy.cli import serve_command
 
-    raise typer.Exit(serve_command.serve(local=local, demo=demo))
+    raise typer.Exit(serve_command.serve(local=local, demo=demo, standalone=standalone))
 
 
 @app.command(cls=Command)

@@ -17,6 +17,7 @@ from keptn_remedy.cli.remote_journal import RemoteJournal
 from keptn_remedy.cli.server import ServerError
 from keptn_remedy.cli.terminal import FAILED, WRONG_USAGE, complain
 from keptn_remedy.journal import JournalError, JournalUnusable, open_beside, open_read_only
+from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.support.variables import SettingsError
 
 
@@ -30,9 +31,23 @@ def with_order_desk(use: Callable[[OrderDesk], Awaitable[int]]) -> int:
     return _with(use, open_beside)
 
 
-def _with(use: Callable[[Any], Awaitable[int]], open_at: Callable[[Path], Desk]) -> int:
+def with_journal(
+    use: Callable[[Any], Awaitable[int]], open_at: Callable[[Path], SqliteJournal]
+) -> int:
+    """Run a command that reads the journal itself, whatever `--server` says; returns its exit code,
+    or that of the mistake.
+    """
+    return _with(use, open_at, asks_servers=False)
+
+
+def _with(
+    use: Callable[[Any], Awaitable[int]],
+    open_at: Callable[[Path], Desk],
+    *,
+    asks_servers: bool = True,
+) -> int:
     try:
-        asked = server.chosen()
+        asked = server.chosen() if asks_servers else None
         path = journal_path()
     except SettingsError as error:
         complain(error.mistakes)

@@ -34,6 +34,7 @@ from keptn_remedy.guardrails.policy import PolicyError
 from keptn_remedy.journal import JournalError, JournalUnusable
 from keptn_remedy.registry import RegistryError
 from keptn_remedy.settings import Settings
+from keptn_remedy.standalone.sources import SourcesError
 from keptn_remedy.support import event_loop, logs, variables
 from keptn_remedy.support.variables import SettingsError
 
@@ -58,10 +59,12 @@ WITHOUT_THE_WORLD = dict.fromkeys(
 )
 
 
-def serve(*, local: bool, demo: bool) -> int:
+def serve(*, local: bool, demo: bool, standalone: bool = False) -> int:
     """Serve until stopped; returns the exit code."""
     try:
         found = _variables(os.environ, local=local, demo=demo)
+        if standalone:
+            found["REMEDY_TRANSPORT"] = "standalone"
         config = settings.load(found)
         return _serve_with(config, found, local=local, demo=demo)
     except (SettingsError, RegistryError) as error:
@@ -69,6 +72,9 @@ def serve(*, local: bool, demo: bool) -> int:
         return WRONG_USAGE
     except PolicyError as error:
         complain([f"REMEDY_POLICY: {mistake}" for mistake in error.mistakes])
+        return WRONG_USAGE
+    except SourcesError as error:
+        complain([f"REMEDY_SOURCES: {mistake}" for mistake in error.mistakes])
         return WRONG_USAGE
     except (JournalUnusable, JournalError) as error:
         complain([str(error)])
@@ -148,6 +154,7 @@ def _explained(error: OSError, config: Settings) -> str:
     for name, host, port in (
         ("REMEDY_PORT", config.host, config.port),
         ("REMEDY_OPS_PORT", config.ops_host, config.ops_port),
+        ("REMEDY_INTAKE_PORT", config.intake_host, config.intake_port),
     ):
         if error.errno == errno.EADDRINUSE and re.search(rf", {port}\b", str(error)):
             return f"port {port} on {host} is in use; stop the process there, or set {name}"

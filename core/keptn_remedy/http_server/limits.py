@@ -11,7 +11,7 @@ from typing import Literal
 from keptn_remedy.support import logs
 from keptn_remedy.support.metrics import Metrics
 
-Port = Literal["events", "ops"]
+Port = Literal["events", "ops", "intake"]
 Reason = Literal["full", "slow", "headers", "host"]
 LOG_EVERY_SECONDS = 10.0
 
@@ -60,6 +60,11 @@ def of_ops() -> Limits:
         last_descriptor=descriptors * 3 // 4,
         idle_seconds=30.0,
     )
+
+
+def of_intake() -> Limits:
+    """The intake port's. A message may be 16 MiB long."""
+    return Limits(connections=max(8, min(128, max_descriptors() // 8)), body_seconds=15.0)
 
 
 def max_descriptors() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from keptn_remedy.journal.episode_schema import EPISODES
 from keptn_remedy.journal.errors import JournalUnusable
 
 VERSION_1 = """
@@ -170,7 +171,7 @@ ALTER TABLE executions ADD COLUMN timer_since REAL;
 ALTER TABLE executions ADD COLUMN timer_due REAL;
 """
 
-MIGRATIONS = (VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6)
+MIGRATIONS = (VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, EPISODES)
 """Entry n leads from version n to n + 1. Entries are never edited, only added."""
 
 INDEXES = """

@@ -11,6 +11,7 @@ from typing import Any
 
 from keptn_remedy.journal.ages import SqlAges
 from keptn_remedy.journal.effects import SqlEffects
+from keptn_remedy.journal.episodes import SqlEpisodes
 from keptn_remedy.journal.errors import JournalUnusable
 from keptn_remedy.journal.executions import SqlExecutions
 from keptn_remedy.journal.hearing import SqlHearing
@@ -39,6 +40,7 @@ class SqliteJournal(
     SqlAges,
     SqlNotifications,
     SqlTimers,
+    SqlEpisodes,
     SqliteFile,
 ):
     """The journal of one service process: `open` for serving, `beside` for a word to a service that

@@ -20,6 +20,7 @@ from keptn_remedy.keptn.subscriptions import Filters, Subscription
 from keptn_remedy.keptn.transports import Transport
 from keptn_remedy.keptn.transports.distributor import Distributor
 from keptn_remedy.keptn.transports.http_receiver import HttpReceiver
+from keptn_remedy.keptn.transports.inward import Inward
 from keptn_remedy.keptn.transports.local import Local
 from keptn_remedy.keptn.transports.poller import Poller
 from keptn_remedy.keptn.transports.polling import Polling
@@ -61,12 +62,14 @@ def peer_of(
     version: str = "0",
 ) -> Peer:
     """The peer that `REMEDY_TRANSPORT` names, for triggers of these `types`, and for `others` that
-    nobody answers. In local mode `show` is called with each report. `mask` hides what replaces a
-    secret meanwhile.
+    nobody answers. In local and standalone mode `show` is called with each report. `mask` hides
+    what replaces a secret meanwhile.
 
     Raises:
         SettingsError: Keptn's API or NATS can't be called with these settings.
     """
+    if settings.transport == "standalone":
+        return Peer(Inward(show), NoControlPlane(settings.resources_dir))
     receiver = HttpReceiver(settings.host, settings.port, metrics, names=settings.host_names)
     if settings.transport == "local":
         return Peer(Local(receiver, show), NoControlPlane(settings.resources_dir))

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from keptn_remedy.ops import models, open_models
+from keptn_remedy.ops.episode_models import EpisodeDetail, EpisodesPage
 
 REF = "#/components/schemas/{model}"
 
@@ -125,12 +126,39 @@ OPERATIONS = {
         order=models.ResendOrder,
     ),
 }
+EPISODE_OPERATIONS = {
+    ("get", "/api/episodes"): Operation(
+        "Problems that came without Keptn, newest first.",
+        {200: EpisodesPage, 400: models.ProblemDetails, 503: models.ProblemDetails},
+        (
+            _query("state", {"type": "string", "enum": ["open", "closed"]}, "Only those."),
+            _query(
+                "limit",
+                {"type": "integer", "minimum": 1, "maximum": 500, "default": 100},
+                "The most episodes in one page.",
+            ),
+            _query(
+                "before",
+                {"type": "integer", "minimum": 1, "maximum": 2**53},
+                "`next` of the previous page.",
+            ),
+        ),
+    ),
+    ("get", "/api/episodes/{id}"): Operation(
+        "One such problem, with what was tried and the judge's verdicts.",
+        {200: EpisodeDetail, 404: models.ProblemDetails, 503: models.ProblemDetails},
+        (_ID,),
+    ),
+}
+"""Offered in standalone mode alone."""
 _HEADERS = {401: "WWW-Authenticate", 429: "Retry-After"}
 
 
-def document(version: str, *, orders: bool) -> dict[str, Any]:
-    """The OpenAPI 3.1 document, with or without the orders."""
+def document(version: str, *, orders: bool, episodes: bool = False) -> dict[str, Any]:
+    """The OpenAPI 3.1 document, with or without the orders and the episodes."""
     offered = {key: o for key, o in OPERATIONS.items() if orders or not o.order}
+    if episodes:
+        offered |= EPISODE_OPERATIONS
     paths: dict[str, dict[str, Any]] = {}
     for (method, path), operation in offered.items():
         paths.setdefault(path, {})[method] = _operation(method, path, operation)

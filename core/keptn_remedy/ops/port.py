@@ -16,6 +16,7 @@ from keptn_remedy.http_server.limits import of_ops
 from keptn_remedy.journal import JournalError, Records
 from keptn_remedy.ops import models, openapi
 from keptn_remedy.ops.answers import json_answer, problem, problems
+from keptn_remedy.ops.episode_api import EpisodeApi
 from keptn_remedy.ops.executions_api import ExecutionsApi, sent
 from keptn_remedy.ops.operator_api import MAX_BODY_BYTES, OperatorApi
 from keptn_remedy.ops.page.built import BuiltPage
@@ -48,6 +49,7 @@ class OpsPort:
         version: str,
         operator_api: OperatorApi | None = None,
         page: BuiltPage | None = None,
+        episode_api: EpisodeApi | None = None,
         names: Collection[str] = (),
         limits: Limits | None = None,
     ) -> None:
@@ -63,8 +65,10 @@ class OpsPort:
         self._limits = limits or of_ops()
         self._operator_api = operator_api
         self._page = page
+        self._episode_api = episode_api
         self._large = asyncio.Semaphore(LARGE_ANSWERS)
-        self._openapi = orjson.dumps(openapi.document(version, orders=operator_api is not None))
+        offered = {"orders": operator_api is not None, "episodes": episode_api is not None}
+        self._openapi = orjson.dumps(openapi.document(version, **offered))
 
     @asynccontextmanager
     async def serve(self) -> AsyncGenerator[None]:
@@ -85,6 +89,8 @@ class OpsPort:
             self._operator_api.add_to(app.router)
         if self._page:
             self._page.add_to(app.router)
+        if self._episode_api:
+            self._episode_api.add_to(app.router)
         async with listening(
             app,
             self._host,

@@ -39,7 +39,7 @@ def entries(content: bytes) -> list[ListedAction]:
     Raises:
         PermanentError: the file is too large, is not YAML, or has what JSON can't express.
     """
-    document = as_map(_parsed(content))
+    document = as_map(parsed(content))
     remediations = as_map(document.get("spec", document)).get("remediations")
     return [
         ListedAction(
@@ -72,7 +72,12 @@ def as_text(found: Any) -> str:
     return (found if isinstance(found, str) else orjson.dumps(found).decode()).strip()
 
 
-def _parsed(content: bytes) -> JSON:
+def parsed(content: bytes) -> JSON:
+    """The whole file, as the JSON that Keptn makes of it.
+
+    Raises:
+        PermanentError: the file is too large, is not YAML, or has what JSON can't express.
+    """
     if len(content) > MAX_BYTES:
         raise PermanentError(f"{FILE} has {len(content)} bytes; the limit is {MAX_BYTES}")
     try:

@@ -13,6 +13,7 @@ from keptn_remedy.guardrails import watching
 from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.guardrails.stages import StageSizes
 from keptn_remedy.journal import Execution, JournalError, insist, maintenance
+from keptn_remedy.journal.episodes import SqlEpisodes
 from keptn_remedy.keptn import resources
 from keptn_remedy.keptn.aborted_tasks import AbortedTasks
 from keptn_remedy.keptn.intake import Intake
@@ -24,6 +25,7 @@ from keptn_remedy.keptn.signs_of_life import SignsOfLife
 from keptn_remedy.keptn.subscriptions import Filters
 from keptn_remedy.keptn.task_ends import TaskEnds
 from keptn_remedy.notifications.sender import Sender
+from keptn_remedy.ops.episode_api import EpisodeApi
 from keptn_remedy.ops.operator_api import OperatorApi
 from keptn_remedy.ops.page.built import BuiltPage
 from keptn_remedy.ops.port import OpsPort
@@ -33,6 +35,7 @@ from keptn_remedy.service.engine import Engine, build_engine
 from keptn_remedy.service.foundation import Foundation, installed_version
 from keptn_remedy.service.notifying import build_notifier
 from keptn_remedy.service.readiness import Readiness
+from keptn_remedy.service.standalone import Standalone
 from keptn_remedy.support import logs
 
 # What the journal remembers of a process that left in an orderly way.
@@ -88,6 +91,9 @@ class Service:
             self._aborted_tasks.abort_by_event,
             self.uniform,
         )
+        self.standalone: Standalone | None = None
+        if base.settings.transport == "standalone":
+            self.standalone = Standalone(base, self.engine, self.intake.accept)
         self._signs_of_life = SignsOfLife(
             base.journal, base.peer.transport.send, self._replies, base.clock, base.metrics
         )
@@ -152,6 +158,8 @@ class Service:
         ]
         if self.uniform:
             loops.append(self.uniform.run())
+        if self.standalone:
+            loops += self.standalone.loops()
         if base.peer.control_plane.exists:
             loops += [
                 self._aborted_tasks.run(),
@@ -274,6 +282,9 @@ def _ops_port(base: Foundation, engine: Engine, readiness: Readiness) -> OpsPort
             base.mask,
             base.metrics,
         )
+    episode_api = None
+    if base.settings.transport == "standalone" and isinstance(base.journal, SqlEpisodes):
+        episode_api = EpisodeApi(base.journal, base.mask)
     return OpsPort(
         base.settings.ops_host,
         base.settings.ops_port,
@@ -286,6 +297,7 @@ def _ops_port(base: Foundation, engine: Engine, readiness: Readiness) -> OpsPort
         version=installed_version(),
         operator_api=operator_api,
         page=_page(base, engine, readiness),
+        episode_api=episode_api,
         names=base.settings.host_names,
     )
 

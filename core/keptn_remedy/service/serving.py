@@ -122,6 +122,7 @@ def _log_start(service: Service) -> None:
         "serving",
         version=installed_version(),
         event_port=service.event_port,
+        **({"intake_port": service.standalone.listener.port} if service.standalone else {}),
         ops_port=service.ops_port,
         transport=service.settings.transport,
         journal=str(service.settings.journal),

@@ -38,6 +38,7 @@ async def running(
 
     Raises:
         PolicyError: the policy is invalid, and the journal holds no earlier one.
+        SourcesError: sources.yaml is invalid, in standalone mode.
         SettingsError: the operator token can't be read, or is too short or too long; or Keptn's
             API can't be called with these settings.
         JournalError, JournalUnusable: the journal can't be used.
@@ -63,6 +64,8 @@ async def running(
         await stack.enter_async_context(service.ops.serve())
         if base.peer.uniform:
             await base.peer.uniform.begin()
+        if service.standalone:
+            await stack.enter_async_context(service.standalone.listening())
         # Before anything else that may fail: what meets a closed port is lost (docs/keptn.md#k2).
         await stack.enter_async_context(base.peer.transport.receive(service.intake.accept))
         stack.push_async_callback(service.outbox.close)

@@ -172,6 +172,28 @@ _TABLE = (
         "remedy_log_lines_dropped_total",
         "Log lines lost because nobody read them fast enough, or they could not be written.",
     ),
+    _Row(
+        "intake",
+        Counter,
+        "remedy_intake_messages_total",
+        "Messages on the intake port, by source and answer.",
+        ("source", "answer"),
+    ),
+    _Row(
+        "episodes",
+        Counter,
+        "remedy_episode_states_total",
+        "How often an episode came into each state.",
+        ("state",),
+    ),
+    _Row("verdicts", Counter, "remedy_verdicts_total", "Verdicts of the judge.", ("verdict",)),
+    _Row(
+        "escalations",
+        Counter,
+        "remedy_escalations_total",
+        "Attempts to tell a person of an episode, by how they ended.",
+        ("answer",),
+    ),
     _Row("build", Gauge, "remedy_build_info", "The running version.", ("version",)),
 )
 
@@ -208,6 +230,10 @@ class Metrics:
     commit: Histogram
     clock_steps: Callable[[str], Counter]
     dropped_lines: Counter
+    intake: Callable[[str, str], Counter]
+    episodes: Callable[[str], Counter]
+    verdicts: Callable[[str], Counter]
+    escalations: Callable[[str], Counter]
     build: Callable[[str], Gauge]
 
     def __init__(self, version: str) -> None:

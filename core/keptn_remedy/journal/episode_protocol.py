@@ -1,0 +1,87 @@
+"""The role of a journal that keeps episodes: problems that come without Keptn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from keptn_remedy.journal.episode_values import (
+    Episode,
+    Ignored,
+    Member,
+    Move,
+    Rung,
+    SeenAlert,
+    Taken,
+    WholeEpisode,
+)
+
+
+class Episodes(Protocol):
+    """What intake and ladder store. Every write is durable once it returns; every method raises
+    `JournalError` when the journal can't be used.
+    """
+
+    async def take_alerts(
+        self,
+        alerts: Sequence[SeenAlert],
+        ignored: Sequence[Ignored] = (),
+        *,
+        first_look_seconds: float,
+        relapse_seconds: float,
+    ) -> Taken:
+        """Store what a message says, in one transaction. A firing alert opens an episode unless one
+        of its key is open, or helped and closed less than `relapse_seconds` ago: then it goes on. A
+        new one is looked at after `first_look_seconds`.
+        """
+        ...
+
+    async def due_episodes(self, now: float, limit: int) -> list[Episode]:
+        """Open episodes to be looked at by that Unix time, the longest overdue first."""
+        ...
+
+    async def next_due(self) -> float | None:
+        """The Unix time at which the next episode is due; None where none is open."""
+        ...
+
+    async def look_at_execution(self, execution_id: str) -> bool:
+        """Have the episode looked at that waits for this execution; False where none does."""
+        ...
+
+    async def open_episodes(self, source: str) -> list[Episode]:
+        """The open episodes of a source."""
+        ...
+
+    async def fingerprints(self, source: str) -> dict[int, frozenset[str]]:
+        """The fingerprints of the open episodes of a source, by the episode's handle."""
+        ...
+
+    async def move(self, episode: Episode, move: Move) -> Episode | None:
+        """Store a change, unless the episode has changed since it was read: then None."""
+        ...
+
+    async def members(self, episode: Episode) -> list[Member]:
+        """Its fingerprints, as they were last told."""
+        ...
+
+    async def rungs(self, episode: Episode) -> list[Rung]:
+        """The tries of an episode, the oldest first."""
+        ...
+
+    async def opened_since(self, since: float, project: str, stage: str) -> int:
+        """How many episodes of a stage were opened since that Unix time."""
+        ...
+
+    async def episodes(
+        self, *, is_open: bool | None = None, before: int | None = None, limit: int = 100
+    ) -> list[Episode]:
+        """Episodes, the newest first; `before` is the handle of the last one of the page before."""
+        ...
+
+    async def whole_episode(self, episode_id: str) -> WholeEpisode | None:
+        """An episode with all that belongs to it, by its id or an unambiguous beginning of it."""
+        ...
+
+    async def ignored(self, limit: int) -> list[tuple[Ignored, int, float]]:
+        """What opened no episode, how often, and when last (Unix time), the newest first."""
+        ...

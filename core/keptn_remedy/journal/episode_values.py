@@ -1,0 +1,185 @@
+"""What the journal holds of problems that come without Keptn: episodes, their rungs and words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+EpisodeState = Literal[
+    "open", "waiting", "acting", "settling", "judging", "helped", "held", "escalated", "closed"
+]
+"""Where an episode's ladder stands (docs/standalone.md)."""
+VerdictOfJudge = Literal["helped", "failed", "unknown", "worse"]
+"""What the judge says of a rung. `unknown`: it can't tell."""
+Closing = Literal["confirmed", "unverified", "unknown"]
+"""How an episode was closed: the judge confirms that the problem is gone; it is not listed any
+more, which proves nothing; there was no news of it for too long.
+"""
+RUNNING: Final = ("acting", "settling", "judging")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenAlert:
+    """One alert of a message that belongs to a place: project, stage and service.
+
+    `key` is the same for all alerts of one trouble; `names` are what it may be called in
+    remediation.yaml, in the order of trying.
+    """
+
+    source: str
+    key: str
+    fingerprint: str
+    is_firing: bool
+    project: str = ""
+    stage: str = ""
+    service: str = ""
+    names: tuple[str, ...] = ()
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    starts_at: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """Something that came in and opens no episode: which alert, and why."""
+
+    source: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of the alerts of a message: how many opened an episode, reopened one, or repeated
+    what was known; how many were resolved; and how many changed nothing.
+    """
+
+    opened: int = 0
+    reopened: int = 0
+    repeated: int = 0
+    resolved: int = 0
+    unknown: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One fingerprint of an episode, as it was last told."""
+
+    fingerprint: str
+    is_firing: bool
+    starts_at: str
+    seen_at: float
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rung:
+    """One try of a remedy: its execution, how that ended, and what the judge said. Times are Unix
+    times in seconds, None for what has not come.
+
+    `number` counts the tries of an episode, `index` the actions of its remedy. `acted` is False for
+    a dry run. `start_value` is the judge's number when the rung began.
+    """
+
+    number: int
+    index: int
+    execution: str
+    action: str
+    began_at: float
+    ended_at: float | None = None
+    status: str | None = None
+    result: str | None = None
+    message: str | None = None
+    acted: bool = True
+    settled_at: float | None = None
+    window_ends_at: float | None = None
+    good_since: float | None = None
+    start_value: float | None = None
+    verdict: VerdictOfJudge | None = None
+    reason: str | None = None
+    numbers: Mapping[str, Any] | None = None
+    judged_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Episode:
+    """A problem from its first firing alert until it is closed, with the state of its ladder.
+
+    `remedy` is the matched entry as it was when the episode began, and `digest` that of its file.
+    `index` is the rung that is next or under way, `tries` how many were begun. `due_at` is when to
+    look at it again. `version` grows with each change. `held_from` is the state before `held`,
+    `held_since` since when it can't go on.
+    """
+
+    handle: int
+    id: str
+    version: int
+    source: str
+    key: str
+    project: str
+    stage: str
+    service: str
+    names: tuple[str, ...]
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    url: str
+    state: EpisodeState
+    opened_at: float
+    firing_at: float
+    quiet_since: float | None
+    absent_since: float | None
+    due_at: float
+    remedy: Mapping[str, Any] | None
+    digest: str | None
+    index: int
+    tries: int
+    reason: str | None
+    held_from: EpisodeState | None
+    held_since: float | None
+    helped_at: float | None
+    escalated_at: float | None
+    told_at: float | None
+    closed_at: float | None
+    closing: Closing | None
+
+    @property
+    def is_firing(self) -> bool:
+        """Whether any of its alerts fires, as far as we were told."""
+        return self.quiet_since is None
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return next(iter(self.names), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One line of an episode's history, at a Unix time in seconds."""
+
+    at: float
+    state: EpisodeState
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholeEpisode:
+    """An episode as people are shown it, whole."""
+
+    episode: Episode
+    members: Sequence[Member]
+    rungs: Sequence[Rung]
+    notes: Sequence[Note]
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A change of an episode, stored as a whole: fields of `Episode` with their new values, a rung
+    to insert or replace, and the words for its history.
+    """
+
+    fields: Mapping[str, Any]
+    rung: Rung | None = None
+    text: str = ""

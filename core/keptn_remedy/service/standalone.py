@@ -1,0 +1,88 @@
+"""The parts of standalone mode, built and put together: intake, ladder, judge and escalation."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+from keptn_remedy.events import Event
+from keptn_remedy.journal import JournalUnusable
+from keptn_remedy.journal.episodes import SqlEpisodes
+from keptn_remedy.keptn.transports import Receipt
+from keptn_remedy.keptn.transports.inward import Inward
+from keptn_remedy.service.engine import Engine
+from keptn_remedy.service.foundation import Foundation
+from keptn_remedy.standalone.climber import Climber, EpisodeJournal, World
+from keptn_remedy.standalone.configuration import Configuration
+from keptn_remedy.standalone.escalation import Escalation
+from keptn_remedy.standalone.intake import AlertIntake
+from keptn_remedy.standalone.listener import IntakeListener
+from keptn_remedy.standalone.listings import Listings, Reconciling
+
+
+class Standalone:
+    """What runs instead of an exchange with Keptn. `accept` takes a trigger."""
+
+    def __init__(
+        self, base: Foundation, engine: Engine, accept: Callable[[Event], Awaitable[Receipt]]
+    ) -> None:
+        if not isinstance(base.journal, SqlEpisodes):
+            raise JournalUnusable("standalone mode keeps its episodes in a SQLite journal")
+        settings, clock = base.settings, base.clock
+        journal = cast("EpisodeJournal", base.journal)
+        self.configuration = Configuration(settings.sources, base.http, clock)
+
+        async def abort(execution_id: str, reason: str) -> None:
+            if await base.journal.note_abort(execution_id, reason):
+                engine.abort(execution_id, reason)
+
+        listings = Listings(clock)
+        self.climber = Climber(
+            World(
+                journal=journal,
+                configuration=self.configuration,
+                listings=listings,
+                escalation=Escalation(self.configuration, clock, base.metrics),
+                remediations=settings.remediations,
+                clock=clock,
+                metrics=base.metrics,
+                accept=accept,
+                abort=abort,
+                undo_due=engine.look,
+            )
+        )
+        self._intake = AlertIntake(journal, self.configuration, self.climber.wake, self._compare)
+        self._reconciling = Reconciling(
+            journal, self.configuration, listings, self._intake, clock, self.climber.wake
+        )
+        self.listener = IntakeListener(
+            settings.intake_host,
+            settings.intake_port,
+            self.configuration,
+            self._intake,
+            base.metrics,
+            self._compare,
+            names=settings.host_names,
+        )
+        if isinstance(base.peer.transport, Inward):
+            base.peer.transport.tell(self.climber.execution_ended)
+
+    def _compare(self) -> None:
+        self._reconciling.compare()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncGenerator[None]:
+        """Take messages in until the context is left.
+
+        Raises:
+            SourcesError: sources.yaml can't be read, or is invalid.
+            OSError: the address can't be bound (in use, or not permitted).
+        """
+        await self.configuration.begin()
+        async with self.listener.serve():
+            yield
+
+    def loops(self) -> list[Coroutine[Any, Any, None]]:
+        """What runs for as long as the service lives."""
+        return [self.configuration.watch(), self._reconciling.run(), self.climber.run()]

@@ -1,0 +1,1 @@
+"""Remedies without Keptn: problems come in, a ladder of actions answers them, a judge decides."""

@@ -1,0 +1,179 @@
+"""Alertmanager: what its messages say, and what it lists when it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+import orjson
+from aiohttp import ClientError, ClientSession, ClientTimeout
+
+from keptn_remedy.http_client import in_words
+from keptn_remedy.standalone.ladder import Confirmation
+from keptn_remedy.standalone.mapping import Alert
+
+ASK_SECONDS = 5.0
+# After its start it knows nothing until Prometheus posts again, which takes a minute by default.
+YOUNG_SECONDS = 120.0
+
+
+class BadMessage(Exception):
+    """The body is none of this kind of source; the message says why."""
+
+
+def alerts_in(body: bytes) -> tuple[list[Alert], int]:
+    """The alerts of a webhook message, and how many it left out.
+
+    Raises:
+        BadMessage: it is no message of Alertmanager.
+    """
+    try:
+        message = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadMessage(f"the body is not JSON: {error}") from None
+    if not isinstance(message, dict) or not isinstance(message.get("alerts"), list):
+        raise BadMessage(
+            "it has no list of alerts; is the body replaced by a template of the receiver?"
+        )
+    truncated = message.get("truncatedAlerts")
+    found = [_alert(each) for each in message["alerts"]]
+    return found, truncated if isinstance(truncated, int) else 0
+
+
+def _alert(sent: Any) -> Alert:
+    if not isinstance(sent, dict):
+        raise BadMessage("an alert must be an object")
+    alert = cast("dict[str, Any]", sent)
+    labels, status = texts(alert.get("labels")), alert.get("status")
+    if status not in ("firing", "resolved"):
+        raise BadMessage("an alert's status must be firing or resolved")
+    fingerprint = alert.get("fingerprint")
+    if not isinstance(fingerprint, str) or not 0 < len(fingerprint) <= 200:
+        raise BadMessage("an alert has no fingerprint")
+    return Alert(
+        fingerprint=fingerprint,
+        is_firing=status == "firing",
+        labels=labels,
+        annotations=texts(alert.get("annotations")),
+        starts_at=str(alert.get("startsAt") or "")[:64],
+        url=str(alert.get("generatorURL") or "")[:2000],
+    )
+
+
+def texts(sent: Any) -> dict[str, str]:
+    """A map of texts; whatever else it holds is left out."""
+    if not isinstance(sent, dict):
+        return {}
+    fields = cast("dict[str, Any]", sent)
+    return {name: value for name, value in fields.items() if isinstance(value, str)}
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What the Alertmanagers of a source list: fingerprints that fire, those that are silenced or
+    inhibited, and the alerts that fire. `began_at` is when the last of them was started; None where
+    one of them could not be asked. Both times are Unix times in seconds, by our wall clock.
+    """
+
+    firing: frozenset[str]
+    suppressed: frozenset[str]
+    alerts: Sequence[Alert]
+    began_at: float | None
+    asked_at: float
+
+    def says(self, fingerprints: frozenset[str], resolved_ago: float | None = None) -> Confirmation:
+        """What this means for an episode with these members, which they resolved so many seconds
+        ago (None: they did not). What a new one doesn't list may still be told to it, unless it has
+        resolved it itself.
+        """
+        if fingerprints & self.firing:
+            return "firing"
+        if fingerprints & self.suppressed:
+            return "suppressed"
+        if self.began_at is None:
+            return "unknown"
+        age = self.asked_at - self.began_at
+        knew_it = resolved_ago is not None and resolved_ago < age
+        return "absent" if knew_it or age >= YOUNG_SECONDS else "unknown"
+
+
+class Alertmanagers:
+    """All Alertmanagers of one source: what fires at any of them fires."""
+
+    def __init__(
+        self, http: ClientSession, urls: Sequence[str], receiver: str, now: Callable[[], float]
+    ) -> None:
+        self._http = http
+        self._urls = [url.rstrip("/") for url in urls]
+        self._receiver = receiver
+        self._now = now
+        self.problem: str | None = None
+
+    async def listed(self) -> Listed | None:
+        """What they list; None where none can be asked, and `problem` says why."""
+        firing: set[str] = set()
+        suppressed: set[str] = set()
+        alerts: list[Alert] = []
+        answered, began_at, self.problem = 0, 0.0, None
+        for url in self._urls:
+            try:
+                found = await self._get(f"{url}/api/v2/alerts")
+                status = await self._get(f"{url}/api/v2/status")
+                # So it is called, but it is the time of its start.
+                began = datetime.fromisoformat(str(status["uptime"])).timestamp()
+                began_at = max(began_at, began)
+                for each in cast("list[dict[str, Any]]", found):
+                    self._note(each, firing, suppressed, alerts)
+                answered += 1
+            except (ClientError, TimeoutError, ValueError, TypeError, KeyError) as error:
+                self.problem = f"{url}: {in_words(error)}"
+        if not answered:
+            return None
+        return Listed(
+            firing=frozenset(firing),
+            suppressed=frozenset(suppressed - firing),
+            alerts=alerts,
+            began_at=began_at if answered == len(self._urls) else None,
+            asked_at=self._now(),
+        )
+
+    async def post(self, alerts: Sequence[Mapping[str, Any]]) -> bool:
+        """Give these alerts to all of them; False where one did not take them."""
+        is_taken = bool(self._urls)
+        for url in self._urls:
+            try:
+                async with self._http.post(
+                    f"{url}/api/v2/alerts",
+                    json=alerts,
+                    timeout=ClientTimeout(ASK_SECONDS),
+                    raise_for_status=False,
+                ) as answer:
+                    is_taken &= answer.status == 200
+            except (ClientError, TimeoutError):
+                is_taken = False
+        return is_taken
+
+    def _note(
+        self,
+        each: dict[str, Any],
+        firing: set[str],
+        suppressed: set[str],
+        alerts: list[Alert],
+    ) -> None:
+        receivers = {receiver["name"] for receiver in each["receivers"]}
+        if self._receiver not in receivers:
+            return
+        is_suppressed = each["status"]["state"] == "suppressed"
+        (suppressed if is_suppressed else firing).add(each["fingerprint"])
+        if not is_suppressed:
+            alerts.append(_alert({**each, "status": "firing"}))
+
+    async def _get(self, url: str) -> Any:
+        async with self._http.get(
+            url, timeout=ClientTimeout(ASK_SECONDS), raise_for_status=False
+        ) as answer:
+            if answer.status != 200 or answer.content_type != "application/json":
+                raise ValueError(f"answered {answer.status} {answer.content_type}")
+            return await answer.json()

@@ -1,0 +1,335 @@
+"""Carries episodes on: what is due is looked at, asked about, and moved by the ladder's rules."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from keptn_remedy.events import Event
+from keptn_remedy.journal import (
+    Episode,
+    Episodes,
+    JournalError,
+    Move,
+    Records,
+    Rung,
+    Undos,
+    WholeRecord,
+    insist,
+)
+from keptn_remedy.keptn.transports import Receipt
+from keptn_remedy.standalone import ladder, remedy_files
+from keptn_remedy.standalone.alertmanager import Listed
+from keptn_remedy.standalone.configuration import Configuration
+from keptn_remedy.standalone.escalation import Escalation
+from keptn_remedy.standalone.events import trigger_event
+from keptn_remedy.standalone.judge import Subject
+from keptn_remedy.standalone.ladder import Confirmation, Ended, Finding
+from keptn_remedy.standalone.listings import Listings
+from keptn_remedy.standalone.rules import Criterion, LadderRules, remedies
+from keptn_remedy.support import logs
+from keptn_remedy.support.clock import Clock
+from keptn_remedy.support.metrics import Metrics
+
+AT_ONCE = 32
+LOOK_SECONDS = 1.0
+ABORTED = "the alert is gone"
+WORSE = "it made the problem worse"
+DRY_RUN = "dry run"
+TAKEN_OVER = 100
+
+
+class EpisodeJournal(Episodes, Records, Undos, Protocol):
+    """What a climber needs of a journal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What a climber acts on: `accept` has a trigger carried out, `abort` ends an
+    execution that has not acted, `undo_due` has undos looked at.
+    """
+
+    journal: EpisodeJournal
+    configuration: Configuration
+    listings: Listings
+    escalation: Escalation
+    remediations: Path
+    clock: Clock
+    metrics: Metrics
+    accept: Callable[[Event], Awaitable[Receipt]]
+    abort: Callable[[str, str], Awaitable[None]]
+    undo_due: Callable[[], None]
+
+
+class Climber:
+    """Looks at each open episode when it is due: one step at a time, episodes side by side."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._journal = world.journal
+        self._wake = asyncio.Event()
+        self._under_way: dict[int, asyncio.Task[None]] = {}
+
+    def wake(self) -> None:
+        """Look now: something new is stored."""
+        self._wake.set()
+
+    async def execution_ended(self, execution_id: str) -> None:
+        """An execution has ended: the episode that waits for it is looked at."""
+        try:
+            if await self._journal.look_at_execution(execution_id):
+                self.wake()
+        except JournalError:
+            pass  # it is looked at a little later
+
+    async def run(self) -> None:
+        """Carry episodes on, until cancelled."""
+        await insist(self._take_over, self._world.clock.sleep)
+        try:
+            while True:
+                try:
+                    due_at = await self._begin_due()
+                except JournalError:
+                    due_at = None
+                now = self._world.clock.now()
+                pause = LOOK_SECONDS if due_at is None else min(LOOK_SECONDS, due_at - now)
+                await self._world.clock.wait(self._wake, max(pause, 0.01))
+                self._wake.clear()
+        finally:
+            tasks = list(self._under_way.values())
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _begin_due(self) -> float | None:
+        now = self._world.clock.now()
+        room = AT_ONCE - len(self._under_way)
+        for episode in await self._journal.due_episodes(now, AT_ONCE * 2) if room > 0 else ():
+            if episode.handle not in self._under_way and len(self._under_way) < AT_ONCE:
+                self._begin(episode)
+        return await self._journal.next_due() if not self._under_way else None
+
+    def _begin(self, episode: Episode) -> None:
+        task = asyncio.create_task(self._carry_on(episode))
+        self._under_way[episode.handle] = task
+
+        def done(_: asyncio.Task[None]) -> None:
+            del self._under_way[episode.handle]
+            self._wake.set()
+
+        task.add_done_callback(done)
+
+    async def _carry_on(self, episode: Episode) -> None:
+        """Take all steps that can be taken now."""
+        try:
+            following: Episode | None = episode
+            while following is not None and following.closed_at is None:
+                following = await self._step(following)
+        except JournalError as error:
+            logs.logger().error("an episode can't go on", episode=episode.id, reason=str(error))
+            await self._world.clock.sleep(LOOK_SECONDS)
+        except Exception as error:  # noqa: BLE001  one episode must not stop the others
+            logs.logger().error("an episode failed", episode=episode.id, exc_info=error)
+            await self._world.clock.sleep(ladder.LOOK_SECONDS)
+
+    async def _step(self, episode: Episode) -> Episode | None:
+        """One step; the episode after it, None where it has to wait or was changed meanwhile."""
+        rules, now = self._world.configuration.rules, self._world.clock.now()
+        steps: dict[ladder.Need, Callable[[Episode, LadderRules], Awaitable[Move]]] = {
+            "remedy": self._find_remedy,
+            "confirmation": self._confirm_and_begin,
+            "outcome": self._look_at_outcome,
+            "reading": self._read,
+            "closing": self._close,
+            "telling": self._tell,
+        }
+        step = steps.get(ladder.need(episode, now, rules))
+        move = await step(episode, rules) if step else ladder.rest(episode, now, rules)
+        moved = await self._journal.move(episode, move)
+        if moved is None:
+            self._wake.set()
+            return None
+        if moved.state != episode.state:
+            self._log(moved, move.text)
+        if moved.closing == "confirmed":
+            await self._undo_what_is_armed(moved)
+        return moved if moved.due_at <= self._world.clock.now() else None
+
+    async def _find_remedy(self, episode: Episode, rules: LadderRules) -> Move:
+        place = episode.project, episode.stage, episode.service
+        found = await asyncio.to_thread(
+            remedy_files.find, self._world.remediations, place, episode.names
+        )
+        return ladder.with_remedy(found.entry, found.digest, found.why, self._now())
+
+    async def _confirm_and_begin(self, episode: Episode, rules: LadderRules) -> Move:
+        now = self._now()
+        if episode.tries == 0 and (many := await self._storm(episode, rules)):
+            return ladder.held(episode, many, now, rung=None)
+        said = await self._confirmation(episode)
+        if waits := ladder.confirmed(episode, said, now, rules):
+            return waits
+        remedy = remedies(episode.remedy)[episode.index]
+        start_value = await self._world.configuration.judge.start_value(remedy.criterion)
+        return ladder.begun(episode, start_value, self._now())
+
+    async def _storm(self, episode: Episode, rules: LadderRules) -> str:
+        since = self._now() - rules.storm_within
+        began = await self._journal.opened_since(since, episode.project, episode.stage)
+        if began <= rules.storm_episodes:
+            return ""
+        return (
+            f"{began} problems of {episode.stage} began at once, more than {rules.storm_episodes}"
+        )
+
+    async def _confirmation(self, episode: Episode) -> Confirmation:
+        source = self._world.configuration.sources.get(episode.source)
+        if source is None:
+            return "unknown"
+        if not source.is_asked:
+            return "firing" if episode.is_firing else "absent"
+        listed: Listed | None = await self._world.listings.of(source)
+        if listed is None:
+            return "unknown"
+        members = await self._journal.members(episode)
+        quiet = episode.quiet_since
+        ago = None if quiet is None else self._now() - quiet
+        return listed.says(frozenset(each.fingerprint for each in members), ago)
+
+    async def _look_at_outcome(self, episode: Episode, rules: LadderRules) -> Move:
+        rung = (await self._journal.rungs(episode))[-1]
+        record = await self._journal.record(rung.execution)
+        if record is None:
+            return await self._hand_over(episode, rung, rules)
+        if record.state == "finished":
+            return ladder.ended(episode, rung, _end_of(record), self._now(), rules)
+        asks = record.state == "accepted" or (record.question and not record.question.verdict)
+        if asks and ladder.is_quiet(episode, self._now(), rules):
+            await self._world.abort(rung.execution, ABORTED)
+        return Move({"due_at": self._now() + ladder.LOOK_SECONDS})
+
+    async def _hand_over(self, episode: Episode, rung: Rung, rules: LadderRules) -> Move:
+        """Have the rung carried out. After a restart, what was confirmed may not hold any more."""
+        now = self._now()
+        if now - rung.began_at > ladder.LOOK_SECONDS:
+            said = await self._confirmation(episode)
+            if said != "firing":
+                text = "it was never begun"
+                never = Ended("errored", "fail", text, is_aborted=True)
+                return ladder.ended(episode, rung, never, now, rules)
+        remedy = remedies(episode.remedy)[rung.index]
+        event = trigger_event(episode, rung, remedy, self._world.clock.utc())
+        receipt = await self._world.accept(event)
+        if receipt.kind == "ignored":
+            failed = Ended("errored", "fail", receipt.text)
+            return ladder.ended(episode, rung, failed, self._now(), rules)
+        return Move({"due_at": self._now() + ladder.LOOK_SECONDS})
+
+    async def _read(self, episode: Episode, rules: LadderRules) -> Move:
+        rung = (await self._journal.rungs(episode))[-1]
+        remedy = remedies(episode.remedy)[rung.index]
+        reading = await self._reading(episode, remedy.criterion, rung)
+        move, verdict = ladder.judged(episode, rung, reading, self._now(), rules)
+        if verdict:
+            self._world.metrics.verdicts(verdict).inc()
+        if verdict == "worse" and rung.acted:
+            # Before the verdict is stored: a crash in between asks the judge once more.
+            await self._journal.want_undo(rung.execution, WORSE)
+            self._world.undo_due()
+        return move
+
+    async def _reading(self, episode: Episode, criterion: Criterion, rung: Rung | None) -> Finding:
+        source = self._world.configuration.sources.get(episode.source)
+        ignored = source.rules.ignore_labels if source else ()
+        said: Confirmation = "absent"
+        if criterion.kind == "alert" and (source is None or source.is_asked):
+            said = await self._confirmation(episode)
+        subject = Subject(
+            name=episode.labels.get("alertname", ""),
+            labels={k: v for k, v in episode.labels.items() if k not in ignored},
+            is_listed=None if said == "unknown" else said != "absent",
+            since=(rung.settled_at or rung.began_at) if rung else episode.opened_at,
+        )
+        start_value = rung.start_value if rung else None
+        return await self._world.configuration.judge.look(criterion, subject, start_value)
+
+    async def _close(self, episode: Episode, rules: LadderRules) -> Move:
+        now = self._now()
+        if not ladder.is_quiet(episode, now, rules):
+            return self._give_up(episode, rules)
+        said = await self._confirmation(episode)
+        if said == "firing":
+            fields: dict[str, Any] = {"quiet_since": None, "absent_since": None}
+            return Move({**fields, "due_at": now + ladder.LOOK_SECONDS})
+        if said != "absent":
+            return Move({"due_at": now + ladder.HELD_SECONDS})
+        rungs = await self._journal.rungs(episode)
+        acted = [each for each in rungs if each.acted and each.status == "succeeded"]
+        last = acted[-1] if acted else None
+        criterion = remedies(episode.remedy)[last.index].criterion if last else Criterion()
+        reading = await self._reading(episode, criterion, last)
+        if episode.told_at is not None:
+            await self._world.escalation.end(episode)
+        if reading.good:
+            return ladder.closed("confirmed", f"closed: {reading.text}", now)
+        return ladder.closed("unverified", f"closed, unverified: {reading.text}", now)
+
+    def _give_up(self, episode: Episode, rules: LadderRules) -> Move:
+        now, why = self._now(), "there was no news of it for too long"
+        if episode.escalated_at is None:
+            return ladder.escalated(why, now)
+        return ladder.closed("unknown", f"closed: {why}", now)
+
+    async def _tell(self, episode: Episode, rules: LadderRules) -> Move:
+        now = self._now()
+        rungs = await self._journal.rungs(episode)
+        if rungs and not any(each.acted for each in rungs):
+            # A dry run disturbs nobody.
+            return ladder.rest(episode, now, rules)
+        is_told = await self._world.escalation.tell(episode, rungs)
+        if not is_told:
+            return Move({"due_at": now + ladder.HELD_SECONDS})
+        again: dict[str, Any] = {"due_at": now + ladder.TELL_SECONDS}
+        if episode.told_at is None:
+            return Move({**again, "told_at": now}, text="a person was told")
+        return Move(again)
+
+    async def _undo_what_is_armed(self, episode: Episode) -> None:
+        if await self._journal.problem_closed(episode.id):
+            self._world.undo_due()
+
+    async def _take_over(self) -> None:
+        """Begin the undos of episodes whose closing a crash cut off."""
+        for episode in await self._journal.episodes(is_open=False, limit=TAKEN_OVER):
+            if episode.closing == "confirmed":
+                await self._undo_what_is_armed(episode)
+
+    def _now(self) -> float:
+        return self._world.clock.now()
+
+    def _log(self, episode: Episode, text: str) -> None:
+        self._world.metrics.episodes(episode.state).inc()
+        logs.logger().info(
+            f"episode {episode.state}",
+            episode=episode.id,
+            project=episode.project,
+            stage=episode.stage,
+            service=episode.service,
+            problem=episode.name,
+            reason=text,
+        )
+
+
+def _end_of(record: WholeRecord) -> Ended:
+    message = record.message or ""
+    return Ended(
+        status=record.status or "",
+        result=record.result or "",
+        message=message,
+        rail=str(record.details.get("rail", "")),
+        acted=not message.startswith(DRY_RUN),
+        is_aborted=record.status == "aborted",
+    )

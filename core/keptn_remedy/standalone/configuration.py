@@ -1,0 +1,149 @@
+"""sources.yaml in force: read again when it changes; an invalid one is rejected."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+
+from aiohttp import ClientSession
+
+from keptn_remedy.standalone.alertmanager import Alertmanagers
+from keptn_remedy.standalone.judge import Judge
+from keptn_remedy.standalone.prometheus import Prometheus
+from keptn_remedy.standalone.rules import LadderRules
+from keptn_remedy.standalone.sources import Source, Sources, SourcesError
+from keptn_remedy.support import logs
+from keptn_remedy.support.clock import Clock
+from keptn_remedy.support.mounted_files import MountedFile, why_unreadable
+from keptn_remedy.support.reading import MAX_BYTES
+
+LOOK_SECONDS = 5.0
+LEAST_SECRET, MOST_SECRET = 16, 4096
+
+
+class SourceSecret:
+    """The secret of a source, read from its file for each message."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = MountedFile(path, MOST_SECRET + 1)
+
+    async def is_in(self, authorization: str) -> bool:
+        """Whether the header carries it; never where it can't be read, or is too short."""
+        try:
+            secret = (await self._file.read()).text.strip()
+        except (OSError, UnicodeDecodeError) as error:
+            logs.logger().error(
+                "the secret of a source can't be read",
+                path=str(self._file.path),
+                reason=why_unreadable(error),
+            )
+            return False
+        if not LEAST_SECRET <= len(secret) <= MOST_SECRET:
+            return False
+        scheme, _, given = authorization.partition(" ")
+        # Hashed, so that neither length nor content shows in the time it takes.
+        same = hmac.compare_digest(
+            *(sha256(each.encode()).digest() for each in (given.strip(), secret))
+        )
+        return same and scheme.lower() == "bearer"
+
+
+class OneSource:
+    """A source with what is needed to hear and to ask it."""
+
+    def __init__(self, name: str, rules: Source, http: ClientSession, clock: Clock) -> None:
+        self.name = name
+        self.rules = rules
+        self.secret = SourceSecret(rules.secret_file)
+        self.alertmanagers: Alertmanagers | None = None
+        if rules.alertmanagers:
+            self.alertmanagers = Alertmanagers(
+                http,
+                [str(url) for url in rules.alertmanagers],
+                rules.receiver,
+                lambda: clock.utc().timestamp(),
+            )
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether what it tells is compared with what its Alertmanagers list."""
+        return self.rules.confirm == "on" and self.alertmanagers is not None
+
+
+class Configuration:
+    """What sources.yaml says. `problem` says why the file of now is rejected; None: it is in force.
+
+    Episodes keep what they began with, except for the numbers of `ladder`.
+    """
+
+    def __init__(self, path: Path, http: ClientSession, clock: Clock) -> None:
+        self.path = path
+        self.problem: str | None = None
+        self.sources: Mapping[str, OneSource] = {}
+        self.rules = LadderRules()
+        self.judge = Judge(None, 0.0)
+        self._file = MountedFile(path, MAX_BYTES + 1)
+        self._http = http
+        self._clock = clock
+        self._text: str | None = None
+
+    async def begin(self) -> None:
+        """Put the file in force.
+
+        Raises:
+            SourcesError: it can't be read, or is invalid.
+        """
+        self._take(await self._read())
+
+    async def watch(self) -> None:
+        """Put the file in force whenever it changes, until cancelled."""
+        while True:
+            await self._clock.sleep(LOOK_SECONDS)
+            await self.look()
+
+    async def look(self) -> bool:
+        """Put the file in force if it has changed; True where there is something new to tell."""
+        try:
+            text = await self._read()
+            if text == self._text and self.problem is None:
+                return False
+            self._take(text)
+        except SourcesError as error:
+            is_news, self.problem = self.problem != str(error), str(error)
+            if is_news:
+                logs.logger().error(
+                    "sources rejected; the last ones stay in force", reason=str(error)
+                )
+            return is_news
+        self.problem = None
+        logs.logger().info("sources in force", sources=sorted(self.sources))
+        return True
+
+    async def _read(self) -> str:
+        try:
+            return (await self._file.read(anew=True)).text
+        except (OSError, UnicodeDecodeError) as error:
+            raise SourcesError([f"it can't be read: {why_unreadable(error)}"]) from None
+
+    def _take(self, text: str) -> None:
+        read = Sources.load(text)
+        self.sources = {
+            name: OneSource(name, rules, self._http, self._clock)
+            for name, rules in read.sources.items()
+        }
+        self.rules = read.ladder.rules()
+        server = read.prometheus
+        self.judge = Judge(
+            Prometheus(
+                self._http,
+                str(server.url),
+                lambda: self._clock.utc().timestamp(),
+                server.token_file,
+            )
+            if server
+            else None,
+            server.max_age if server else 0.0,
+        )
+        self._text = text

@@ -1,0 +1,94 @@
+"""What is done with a message of a source: its alerts are mapped, and stored before the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from keptn_remedy.journal import Episodes, Ignored, SeenAlert, Taken
+from keptn_remedy.standalone.alertmanager import BadMessage, alerts_in
+from keptn_remedy.standalone.configuration import Configuration, OneSource
+from keptn_remedy.standalone.mapping import Alert, placed
+from keptn_remedy.support import logs
+
+# Up to so many bytes are read on the event loop; more would keep it from other work.
+SMALL_BYTES = 64 * 1024
+
+__all__ = ["AlertIntake", "BadMessage", "Stored"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of a message: of its alerts that have a place, and of those that have none."""
+
+    taken: Taken
+    ignored: int
+
+
+class AlertIntake:
+    """Stores alerts. `wake` is called after something new is stored; `compare` when a message has
+    left alerts out.
+    """
+
+    def __init__(
+        self,
+        journal: Episodes,
+        configuration: Configuration,
+        wake: Callable[[], None],
+        compare: Callable[[], None],
+    ) -> None:
+        self._journal = journal
+        self._configuration = configuration
+        self._wake = wake
+        self._compare = compare
+
+    async def take(self, source: OneSource, body: bytes) -> Stored:
+        """Store what a message of a source says.
+
+        Raises:
+            BadMessage: it is no message of this kind. JournalError: it can't be stored.
+        """
+        if len(body) <= SMALL_BYTES:
+            seen, ignored, left_out = _read(source, body)
+        else:
+            seen, ignored, left_out = await asyncio.to_thread(_read, source, body)
+        if left_out:
+            self._compare()
+        return await self.store(source, seen, ignored)
+
+    async def store(
+        self, source: OneSource, seen: Sequence[SeenAlert], ignored: Sequence[Ignored] = ()
+    ) -> Stored:
+        """Store these alerts.
+
+        Raises:
+            JournalError: they can't be stored.
+        """
+        rules = self._configuration.rules
+        taken = await self._journal.take_alerts(
+            seen, ignored, first_look_seconds=rules.act_after, relapse_seconds=rules.relapse
+        )
+        for each in {(one.name, one.reason) for one in ignored}:
+            logs.logger().info("alert ignored", source=source.name, alert=each[0], reason=each[1])
+        if taken.opened or taken.reopened:
+            logs.logger().info(
+                "problems began", source=source.name, new=taken.opened, again=taken.reopened
+            )
+        self._wake()
+        return Stored(taken, len(ignored))
+
+
+def _read(source: OneSource, body: bytes) -> tuple[list[SeenAlert], list[Ignored], int]:
+    alerts, left_out = alerts_in(body)
+    seen, ignored = split(source, alerts)
+    return seen, ignored, left_out
+
+
+def split(source: OneSource, alerts: Sequence[Alert]) -> tuple[list[SeenAlert], list[Ignored]]:
+    """Those that have a place, and those that have none."""
+    found = [placed(source.name, source.rules, each) for each in alerts]
+    return (
+        [each for each in found if isinstance(each, SeenAlert)],
+        [each for each in found if isinstance(each, Ignored)],
+    )

@@ -1,0 +1,158 @@
+"""The judge: asks whether a remedy helped. What it can't be sure of, it can't tell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from keptn_remedy.standalone.ladder import Finding
+from keptn_remedy.standalone.prometheus import NoAnswer, Prometheus, Sample
+from keptn_remedy.standalone.promql import Want, comparison, measured, selectors
+from keptn_remedy.standalone.rules import Criterion
+
+_NOBODY = "no Prometheus is configured to be asked"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is judged: the alert's name and labels, whether it is still listed by an Alertmanager
+    (None where that can't be asked), and from when on a rule must have been evaluated.
+    """
+
+    name: str
+    labels: Mapping[str, str]
+    is_listed: bool | None
+    since: float
+
+
+class Judge:
+    """Asks one Prometheus; without one it can't tell anything."""
+
+    def __init__(self, prometheus: Prometheus | None, max_age: float) -> None:
+        self._prometheus = prometheus
+        self._max_age = max_age
+
+    async def start_value(self, criterion: Criterion) -> float | None:
+        """The number before an act, which *worse* is compared with; None where there is none."""
+        if self._prometheus is None or criterion.kind != "promql":
+            return None
+        try:
+            return await self._prometheus.number(criterion.query)
+        except NoAnswer:
+            return None
+
+    async def look(
+        self, criterion: Criterion, subject: Subject, start_value: float | None = None
+    ) -> Finding:
+        """What the criterion says now."""
+        if self._prometheus is None:
+            return Finding(None, _NOBODY)
+        try:
+            await self._prometheus.see_that_it_has_run()
+            if criterion.kind == "promql":
+                return await self._by_number(self._prometheus, criterion, start_value)
+            return await self._by_alert(self._prometheus, criterion, subject)
+        except NoAnswer as error:
+            return Finding(None, str(error))
+
+    async def _by_number(
+        self, prometheus: Prometheus, criterion: Criterion, start_value: float | None
+    ) -> Finding:
+        want = comparison(criterion.want)
+        if want is None:
+            return Finding(None, f"{criterion.want!r} is no comparison")
+        value = await prometheus.number(criterion.query)
+        await self._see_that_it_is_fresh(prometheus, criterion.query)
+        if criterion.evidence:
+            await self._evidence(prometheus, criterion.evidence, {})
+        good = want.holds(value)
+        text = f"{value:.6g} is {'' if good else 'not '}{criterion.want}"
+        return Finding(
+            good, text, value, not good and _is_worse(criterion, want, value, start_value)
+        )
+
+    async def _by_alert(
+        self, prometheus: Prometheus, criterion: Criterion, subject: Subject
+    ) -> Finding:
+        name = subject.name.replace("\\", "\\\\").replace('"', '\\"')
+        found = await prometheus.samples(f'ALERTS{{alertname="{name}"}}')
+        there = [each for each in found if is_of(each.labels, subject.labels)]
+        if there:
+            state = there[0].labels.get("alertstate", "there")
+            return Finding(False, f"the alert {subject.name} is {state}")
+        rules = await prometheus.alert_rules(subject.name)
+        text = self._sound(rules, subject)
+        evidence = criterion.evidence or measured(text)
+        if not evidence:
+            return Finding(
+                None, f"the rule of {subject.name} compares no number: the remedy needs evidence"
+            )
+        value = await self._evidence(prometheus, evidence, subject.labels)
+        if subject.is_listed is None:
+            return Finding(None, "no Alertmanager can be asked whether the alert is gone")
+        if subject.is_listed:
+            return Finding(False, f"Alertmanager still lists {subject.name}", value)
+        return Finding(True, f"the alert {subject.name} is gone; {value:.6g} is measured", value)
+
+    def _sound(self, rules: Sequence[Mapping[str, Any]], subject: Subject) -> str:
+        """The expression of a rule that is healthy and was evaluated since.
+
+        Raises:
+            NoAnswer: there is none.
+        """
+        if not rules:
+            raise NoAnswer(f"Prometheus has no rule {subject.name}")
+        for rule in rules:
+            if rule.get("health") != "ok":
+                raise NoAnswer(
+                    f"the rule {subject.name} can't be evaluated: {rule.get('lastError')}"
+                )
+            if _time(rule.get("lastEvaluation")) < subject.since:
+                raise NoAnswer(f"the rule {subject.name} was not evaluated since")
+        return str(rules[0].get("query") or "")
+
+    async def _evidence(
+        self, prometheus: Prometheus, evidence: str, labels: Mapping[str, str]
+    ) -> float:
+        """A finite fresh number of what the alert is about.
+
+        Raises:
+            NoAnswer: there is none.
+        """
+        found = await prometheus.samples(evidence)
+        about: list[Sample] = [each for each in found if is_of(each.labels, labels)]
+        if not about:
+            raise NoAnswer(f"no evidence: {evidence[:200]} answers nothing")
+        if not all(math.isfinite(each.value) for each in about):
+            raise NoAnswer(f"no evidence: {evidence[:200]} is no number")
+        await self._see_that_it_is_fresh(prometheus, evidence)
+        return about[0].value
+
+    async def _see_that_it_is_fresh(self, prometheus: Prometheus, query: str) -> None:
+        series = selectors(query)
+        if not series:
+            raise NoAnswer(f"{query[:200]} measures nothing")
+        await prometheus.see_that_it_is_fresh(series, self._max_age)
+
+
+def is_of(series: Mapping[str, str], alert: Mapping[str, str]) -> bool:
+    """Whether a series can be the alert's: they agree in every label that both have. The alert may
+    have more, which Prometheus adds when it sends it.
+    """
+    return all(alert.get(name, value) == value for name, value in series.items())
+
+
+def _is_worse(criterion: Criterion, want: Want, value: float, start_value: float | None) -> bool:
+    if criterion.worse_by is None or start_value is None:
+        return False
+    return want.distance(value) - want.distance(start_value) >= criterion.worse_by
+
+
+def _time(written: object) -> float:
+    try:
+        return datetime.fromisoformat(str(written)).timestamp()
+    except ValueError:
+        return 0.0

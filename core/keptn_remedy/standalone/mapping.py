@@ -1,0 +1,113 @@
+"""From an alert's labels to project, stage and service, and to the trouble that it belongs to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from hashlib import sha256
+
+import orjson
+
+from keptn_remedy.journal import Ignored, SeenAlert
+from keptn_remedy.standalone.sources import PlaceRule, Source
+
+SELF = "remedy_self"
+"""The label of alerts that we send ourselves."""
+_FORM = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+MOST_CHARACTERS = 63
+_SHOWN = 60
+# Grafana's own: a rule without data says nothing about the service.
+_NO_DATA = ("DatasourceNoData", "DatasourceError")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """One alert of a message, in whatever form it came."""
+
+    fingerprint: str
+    is_firing: bool
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    starts_at: str = ""
+    url: str = ""
+    names: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What it is called where it came from."""
+        return self.labels.get("alertname", "") or next(iter(self.names), "")
+
+
+def placed(source: str, rules: Source, alert: Alert) -> SeenAlert | Ignored:
+    """The alert with its place and key, or why it is ignored."""
+    name = alert.name[:_SHOWN]
+    if alert.labels.get(SELF) == "true":
+        return Ignored(source, name, "it is an alert of our own")
+    found: dict[str, str] = {}
+    for what, where in (
+        ("project", rules.project),
+        ("stage", rules.stage),
+        ("service", rules.service),
+    ):
+        value, why = _found(what, where, alert.labels)
+        if why:
+            return Ignored(source, name, why)
+        found[what] = value
+    if why := _refused(rules, found):
+        return Ignored(source, name, why)
+    return SeenAlert(
+        source=source,
+        key=key_of(alert.labels, rules.ignore_labels),
+        fingerprint=alert.fingerprint,
+        is_firing=alert.is_firing,
+        **found,
+        names=alert.names or names_of(alert.labels, alert.annotations),
+        labels=alert.labels,
+        annotations=alert.annotations,
+        starts_at=alert.starts_at,
+        url=alert.url,
+    )
+
+
+def _found(what: str, where: PlaceRule, labels: Mapping[str, str]) -> tuple[str, str]:
+    value = next((labels[each] for each in where.names if labels.get(each)), where.default or "")
+    if not value:
+        return "", f"no {what}: it has no label {' or '.join(where.names)}"
+    if len(value) > MOST_CHARACTERS or not _FORM.fullmatch(value):
+        # It would name a folder and a namespace.
+        return "", f"the {what} {value[:_SHOWN]!r} is no name: lower case, digits and - only"
+    return value, ""
+
+
+def _refused(rules: Source, found: Mapping[str, str]) -> str:
+    for what, globs in (
+        ("project", rules.allow.projects),
+        ("stage", rules.allow.stages),
+        ("service", rules.allow.services),
+    ):
+        if not any(fnmatchcase(found[what], glob) for glob in globs):
+            return f"{what} {found[what]} is not among those that this source may name"
+    return ""
+
+
+def key_of(labels: Mapping[str, str], ignored: tuple[str, ...]) -> str:
+    """The same for all alerts of one trouble: a hash of the labels that tell troubles apart."""
+    telling = {name: value for name, value in labels.items() if name not in ignored}
+    return sha256(orjson.dumps(telling, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+
+
+def names_of(labels: Mapping[str, str], annotations: Mapping[str, str]) -> tuple[str, ...]:
+    """What a problem may be called in remediation.yaml, in the order of trying."""
+    found = (
+        annotations.get("keptn_problem", ""),
+        annotations.get("summary", ""),
+        labels.get("alertname", ""),
+    )
+    return tuple(dict.fromkeys(filter(None, found)))
+
+
+def says_nothing(alert: Alert) -> bool:
+    """Whether it only says that a rule of Grafana found no data."""
+    return alert.name in _NO_DATA

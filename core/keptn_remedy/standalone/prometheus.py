@@ -1,0 +1,169 @@
+"""Prometheus' API as the judge reads it: what is no finite fresh number is no answer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from aiohttp import ClientError, ClientSession, ClientTimeout
+
+from keptn_remedy.http_client import in_words
+
+ASK_SECONDS = 10.0
+# After its start, Prometheus answers with old values until it has scraped.
+DISTRUST_SECONDS = 30.0
+_SHOWN = 200
+
+
+class NoAnswer(Exception):
+    """Prometheus gave no answer that can be used; the message says why. `is_mistake`: the query is
+    at fault, and its author can mend it.
+    """
+
+    def __init__(self, why: str, *, is_mistake: bool = False) -> None:
+        super().__init__(why)
+        self.is_mistake = is_mistake
+
+
+class Sample(NamedTuple):
+    """One element of an answer."""
+
+    labels: Mapping[str, str]
+    value: float
+
+
+class Prometheus:
+    """Asks one server. `now` is the Unix time in seconds."""
+
+    def __init__(
+        self,
+        http: ClientSession,
+        url: str,
+        now: Callable[[], float],
+        token_file: Path | None = None,
+    ) -> None:
+        self._http = http
+        self._url = url.rstrip("/")
+        self._now = now
+        self._token_file = token_file
+
+    async def samples(self, query: str) -> Sequence[Sample]:
+        """The elements of an instant query, none where there are none. A scalar is one element.
+
+        Raises:
+            NoAnswer: it can't be asked, or doesn't take the query.
+        """
+        data = await self._ask("query", {"query": query})
+        kind: Any = data.get("resultType")
+        found: Any = data.get("result")
+        try:
+            if kind == "scalar":
+                return [Sample({}, float(found[1]))]
+            if kind == "vector":
+                return [Sample(each["metric"], float(each["value"][1])) for each in found]
+        except (KeyError, IndexError, TypeError, ValueError):
+            raise NoAnswer("the answer of Prometheus can't be read") from None
+        raise NoAnswer(f"it asks for a {kind}, where one number is meant", is_mistake=True)
+
+    async def number(self, query: str) -> float:
+        """The one finite number that an instant query answers.
+
+        Raises:
+            NoAnswer: as `samples`; or there is none, or there are several.
+        """
+        found = await self.samples(query)
+        if not found:
+            raise NoAnswer("no data")
+        if len(found) > 1:
+            raise NoAnswer(f"{len(found)} series where one number is meant", is_mistake=True)
+        value = found[0].value
+        if not math.isfinite(value):
+            raise NoAnswer(f"no data: the answer is {value}")
+        return value
+
+    async def see_that_it_is_fresh(self, selectors: Sequence[str], max_age: float) -> None:
+        """See that the newest sample of each of these bare selectors is young enough.
+
+        Raises:
+            NoAnswer: it isn't, or can't be asked.
+        """
+        for selector in selectors:
+            # The server's own clock on both sides: ours may differ.
+            ages = await self.samples(f"time() - timestamp({selector})")
+            finite = [each.value for each in ages if math.isfinite(each.value)]
+            if not finite:
+                raise NoAnswer(f"no data for {selector[:_SHOWN]}")
+            if min(finite) > max_age:
+                raise NoAnswer(
+                    f"the newest sample of {selector[:_SHOWN]} is {min(finite):.0f} s old,"
+                    f" more than {max_age:g} s"
+                )
+
+    async def see_that_it_has_run(self) -> None:
+        """See that it has been up long enough to have scraped.
+
+        Raises:
+            NoAnswer: it hasn't, or can't be asked.
+        """
+        found = await self._ask("status/runtimeinfo", {})
+        try:
+            began = datetime.fromisoformat(str(found["startTime"]))
+        except (KeyError, ValueError):
+            raise NoAnswer("the answer of Prometheus can't be read") from None
+        age = self._now() - began.timestamp()
+        if age < DISTRUST_SECONDS:
+            raise NoAnswer(
+                "Prometheus has just started: it may answer with old values for"
+                f" {DISTRUST_SECONDS:g} s"
+            )
+
+    async def alert_rules(self, name: str) -> Sequence[Mapping[str, Any]]:
+        """The alerting rules of that name.
+
+        Raises:
+            NoAnswer: it can't be asked.
+        """
+        data = await self._ask("rules", {"type": "alert"})
+        try:
+            return [
+                rule
+                for group in data["groups"]
+                for rule in group["rules"]
+                if rule.get("name") == name
+            ]
+        except (KeyError, TypeError, AttributeError):
+            raise NoAnswer("the answer of Prometheus can't be read") from None
+
+    async def _ask(self, what: str, parameters: Mapping[str, str]) -> Mapping[str, Any]:
+        try:
+            async with self._http.get(
+                f"{self._url}/api/v1/{what}",
+                params=parameters,
+                headers=self._headers(),
+                timeout=ClientTimeout(ASK_SECONDS),
+                raise_for_status=False,
+            ) as answer:
+                if answer.content_type != "application/json":
+                    raise NoAnswer(
+                        f"Prometheus can't be asked: {answer.status} {answer.content_type},"
+                        " which is no answer of its API"
+                    )
+                body = await answer.json()
+        except (ClientError, TimeoutError, ValueError, OSError) as error:
+            raise NoAnswer(f"Prometheus can't be asked: {in_words(error)}") from None
+        if isinstance(body, dict) and body.get("status") == "success":
+            found = cast("dict[str, Any]", body).get("data")
+            if isinstance(found, dict):
+                return cast("dict[str, Any]", found)
+        said = str(cast("dict[str, Any]", body).get("error") if isinstance(body, dict) else "")
+        raise NoAnswer(
+            f"Prometheus answers {answer.status}: {said[:_SHOWN]}", is_mistake=answer.status == 400
+        )
+
+    def _headers(self) -> dict[str, str]:
+        if self._token_file is None:
+            return {}
+        return {"Authorization": f"Bearer {self._token_file.read_text().strip()}"}

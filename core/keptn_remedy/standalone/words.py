@@ -1,0 +1,69 @@
+"""What sources.yaml means, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from keptn_remedy.guardrails.units import in_words
+from keptn_remedy.standalone.sources import Ladder, PlaceRule, Source, Sources
+
+
+def explain(sources: Sources) -> list[str]:
+    """One line for each source, one for the judge, one for the ladder."""
+    lines = [_source(name, source) for name, source in sources.sources.items()]
+    server = sources.prometheus
+    if server is None:
+        lines.append("The judge asks nobody, so it can't tell of any remedy whether it helped.")
+    else:
+        age = in_words(server.max_age)
+        lines.append(f"The judge asks {server.url}; what is older than {age} counts as no data.")
+    return [*lines, _ladder(sources.ladder)]
+
+
+def _source(name: str, source: Source) -> str:
+    place = ", ".join(
+        f"{what} from {_place(rule)}"
+        for what, rule in (
+            ("project", source.project),
+            ("stage", source.stage),
+            ("service", source.service),
+        )
+    )
+    allow = source.allow
+    may = (
+        f"projects {_list(allow.projects)}, stages {_list(allow.stages)} and services"
+        f" {_list(allow.services)}"
+    )
+    if source.confirm == "on":
+        asked = f"Before each act {_list([str(url) for url in source.alertmanagers])} is asked."
+    else:
+        asked = "Nobody is asked before an act: silences are not seen."
+    return (
+        f"{name}: {source.kind} posts to /intake/{name} with the secret in {source.secret_file}."
+        f" It reads {place}. It may name {may}. {asked}"
+    )
+
+
+def _place(rule: PlaceRule) -> str:
+    labels = [f"label {each}" for each in rule.names]
+    return ", else ".join([*labels, *([f"{rule.default!r}"] if rule.default else [])])
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names)
+
+
+def _ladder(ladder: Ladder) -> str:
+    unknown = {
+        "escalate": "a person is told",
+        "hold": "the ladder stops",
+        "next": "the next one follows",
+    }[ladder.on_unknown]
+    return (
+        f"The first remedy is tried {in_words(ladder.act_after)} after an alert begins to fire."
+        f" {in_words(ladder.wait)} later the judge looks for at most {in_words(ladder.window)}:"
+        f" what holds for {in_words(ladder.hold_for)} has helped. Where it can't tell, {unknown}."
+        f" A problem is closed after {in_words(ladder.quiet_for)} of quiet. Nothing is tried while"
+        f" more than {ladder.storm.episodes} problems of a stage began within"
+        f" {in_words(ladder.storm.within)}."
+    )

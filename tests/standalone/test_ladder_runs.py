@@ -1,0 +1,55 @@
+"""A problem comes in, its remedies are tried and judged in turn; then a person is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.standalone.rig import Switch, standalone
+from tests.waiting import until
+
+UNDO = """
+version: 1
+rules:
+  - {name: all, undo: {on_closed: true}}
+"""
+
+
+async def test_a_remedy_that_helps_ends_the_ladder_and_is_undone_once_the_problem_is_closed(
+    tmp_path: Path,
+) -> None:
+    async with standalone(tmp_path, policy=UNDO) as rig:
+        assert await rig.send(rig.world.fire("f1")) == 202
+        await rig.until_state("settling", step=5)
+        assert Switch.applied == ["one"]
+        assert await rig.send(rig.world.resolve("f1")) == 202
+        episode = await rig.until_state("helped", step=5)
+        assert Switch.undone == []
+        assert episode.closed_at is None
+        episode = await rig.until_state("closed", step=10)
+        await until(lambda: Switch.undone == ["one"])
+        [rung] = await rig.rungs()
+
+    assert episode.closing == "confirmed"
+    assert (rung.verdict, rung.status, rung.result) == ("helped", "succeeded", "pass")
+    assert rung.reason == "the alert TooManyErrors is gone; 0 is measured"
+    assert rig.world.posted == []
+
+
+async def test_remedies_that_do_not_help_follow_each_other_to_a_person_who_is_told(
+    tmp_path: Path,
+) -> None:
+    async with standalone(tmp_path) as rig:
+        await rig.send(rig.world.fire("f1"))
+        await rig.until_state("escalated", step=5)
+        assert Switch.applied == ["one", "two"]
+        await until(lambda: bool(rig.world.posted))
+        first, second = await rig.rungs()
+        told = rig.world.posted[0]
+
+    assert (first.verdict, second.verdict) == ("failed", "failed")
+    assert told["labels"]["alertname"] == "RemedyGaveUp"
+    assert told["labels"]["remedy_self"] == "true"
+    assert (
+        "1. switch: switched; failed: the alert TooManyErrors is firing"
+        in (told["annotations"]["description"])
+    )

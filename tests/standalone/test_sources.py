@@ -1,0 +1,50 @@
+"""sources.yaml: its mistakes in words, with lines and the names that were meant; and its schema."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jsonschema  # type: ignore[import-untyped]  # it has no stubs
+import orjson
+import pytest
+import yaml
+
+from keptn_remedy.standalone.sources import Sources, SourcesError, json_schema
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = (ROOT / "examples/sources.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "mistake"),
+    [
+        ("kind: alertmanager", "kind: alertmanger", "line 7: sources, alerts, kind: must be"),
+        ("    allow:", "    alow:", "there is no 'alow'; did you mean allow?"),
+        ("  act_after: 30s", "  act_after: soon", "line 23: ladder, act_after: must be a duration"),
+        ("version: 1", "version: 2", "line 3: version: must be 1; it says '2'"),
+        ("url: http://prometheus:9090", "url: prometheus", "prometheus, url: must be a URL"),
+        ("{label: env}", "{}", "sources, alerts, stage: needs a label, labels or a default"),
+        ("  alerts: #", "  Alerts: #", "sources, Alerts"),
+    ],
+)
+def test_a_mistake_is_told_with_its_line_and_what_was_meant(
+    old: str, new: str, mistake: str
+) -> None:
+    assert old in EXAMPLE
+    with pytest.raises(SourcesError) as told:
+        Sources.load(EXAMPLE.replace(old, new, 1))
+    assert mistake in "\n".join(told.value.mistakes)
+
+
+def test_a_source_says_whom_to_ask_or_that_nobody_is_asked() -> None:
+    asked = EXAMPLE[: EXAMPLE.index("    alertmanagers:")] + "\nladder: {}\n"
+    with pytest.raises(SourcesError, match="alertmanagers is missing; confirm: off"):
+        Sources.load(asked)
+    Sources.load(asked.replace("\nladder", "    confirm: off\nladder"))
+
+
+def test_the_example_fits_the_schema_and_is_read() -> None:
+    schema = orjson.loads(orjson.dumps(json_schema()))
+    jsonschema.validate(yaml.safe_load(EXAMPLE), schema)
+    rules = Sources.load(EXAMPLE).ladder.rules()
+    assert (rules.act_after, rules.wait, rules.quiet_for) == (30, 300, 300)
