@@ -6,10 +6,11 @@ The stand-ins answer as the real ones were seen to (docs/standalone.md). The clo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,7 +40,7 @@ sources:
     allow: {{projects: sockshop}}
     alertmanagers: ["{url}/am"]
 prometheus: {{url: "{url}/prom"}}
-ladder: {{act_after: 10s, wait: 60s, window: 120s, hold_for: 30s, quiet_for: 5m}}
+ladder: {{act_after: 10s, wait: 20s, window: 30s, hold_for: 10s, quiet_for: 1m}}
 """
 REMEDIATION = """
 apiVersion: spec.keptn.sh/0.1.4
@@ -94,7 +95,7 @@ class World:
     alertmanager_began: str = ALWAYS_OLD
     prometheus_began: str = ALWAYS_OLD
     alertmanager_is_away: bool = False
-    prometheus_answer: web.Response | None = None
+    prometheus_answer: Callable[[], web.Response] | None = None
     asked: list[str] = field(default_factory=list)
 
     def fire(self, fingerprint: str, **labels: str) -> dict[str, Any]:
@@ -141,7 +142,9 @@ class World:
             return web.json_response(self.listed())
         if path == "/am/api/v2/status":
             return web.json_response({"uptime": self.alertmanager_began})
-        return self.prometheus_answer or self._prometheus(path, request.query)
+        if self.prometheus_answer:
+            return self.prometheus_answer()
+        return self._prometheus(path, request.query)
 
     def _prometheus(self, path: str, query: Mapping[str, str]) -> web.Response:
         if path.endswith("runtimeinfo"):
@@ -165,8 +168,9 @@ class World:
 
 
 def _vector(value: Any) -> web.Response:
-    if isinstance(value, web.Response):
-        return value
+    if callable(value):
+        made: web.Response = value()
+        return made
     values = [] if value is None else value if isinstance(value, list) else [value]
     found = [
         {"metric": {"pod": str(n)} if len(values) > 1 else {}, "value": [0, str(each)]}
@@ -200,7 +204,10 @@ class Rig:
         assert self.service.standalone
         url = f"http://127.0.0.1:{self.service.standalone.listener.port}/intake/{source}"
         headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json"}
-        async with ClientSession() as session, session.post(url, data=body, headers=headers) as a:
+        async with (
+            ClientSession() as session,
+            session.post(url, data=BytesIO(body), headers=headers) as a,
+        ):
             self.answer = await a.text()
             return a.status
 
@@ -238,6 +245,22 @@ class Rig:
             raise AssertionError(f"not {state}: {await self.whole()}") from None
         [episode] = await self.episodes()
         return episode
+
+    async def until_acts(self, times: int) -> None:
+        """Move the clock on until there were so many acts."""
+        await self._until(lambda: len(Switch.applied) == times)
+
+    async def until_told(self) -> None:
+        """Move the clock on until a person was told."""
+        await self._until(lambda: bool(self.world.posted))
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        async def is_so() -> bool:
+            self.clock.forward(5)
+            await asyncio.sleep(0.01)
+            return holds()
+
+        await until(is_so)
 
     async def pass_by(self, seconds: float, step: float = 5.0) -> None:
         """Let so many seconds pass, in steps, each long enough for what is due."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import jsonschema  # type: ignore[import-untyped]  # it has no stubs
 import orjson
 import pytest
 import yaml
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it has no stubs
 
 from keptn_remedy.standalone.sources import Sources, SourcesError, json_schema
 
@@ -45,6 +45,6 @@ def test_a_source_says_whom_to_ask_or_that_nobody_is_asked() -> None:
 
 def test_the_example_fits_the_schema_and_is_read() -> None:
     schema = orjson.loads(orjson.dumps(json_schema()))
-    jsonschema.validate(yaml.safe_load(EXAMPLE), schema)
+    Draft202012Validator(schema).validate(yaml.safe_load(EXAMPLE))
     rules = Sources.load(EXAMPLE).ladder.rules()
     assert (rules.act_after, rules.wait, rules.quiet_for) == (30, 300, 300)

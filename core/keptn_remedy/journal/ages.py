@@ -59,6 +59,11 @@ FROM (SELECT execution AS of, row_number() OVER (ORDER BY admitted_at DESC) AS n
     "UPDATE forgiven SET at = :now WHERE at > :now",
     "UPDATE notices SET at = :now WHERE at > :now",
     "UPDATE notifications SET at = :now WHERE at > :now",
+    """
+UPDATE episodes SET opened_at = min(opened_at, :now), firing_at = min(firing_at, :now),
+    quiet_since = min(quiet_since, :now), absent_since = min(absent_since, :now),
+    due_at = min(due_at, :now), held_since = min(held_since, :now), version = version + 1
+WHERE closed_at IS NULL AND firing_at > :now""",
 )
 _MOVE_TIMES = (
     """
@@ -76,6 +81,16 @@ UPDATE effects SET admitted_at = admitted_at + :by, ended_at = ended_at + :by,
     "UPDATE notices SET at = at + :by",
     "UPDATE notifications SET at = at + :by",
     "UPDATE undos SET asked_at = asked_at + :by WHERE ended_at IS NULL",
+    """
+UPDATE episodes SET opened_at = opened_at + :by, firing_at = firing_at + :by,
+    quiet_since = quiet_since + :by, absent_since = absent_since + :by, due_at = due_at + :by,
+    held_since = held_since + :by, helped_at = helped_at + :by, version = version + 1
+WHERE closed_at IS NULL OR closed_at > :now - max(:recent, abs(:by))""",
+    """
+UPDATE episode_rungs SET began_at = began_at + :by, ended_at = ended_at + :by,
+    settled_at = settled_at + :by, window_ends_at = window_ends_at + :by,
+    good_since = good_since + :by
+WHERE episode IN (SELECT seq FROM episodes WHERE closed_at IS NULL)""",
 )
 _MOVE_UNDOS = "UPDATE undos SET due_at = due_at + :by WHERE ended_at IS NULL"
 _MOVE_DEADLINES = (_MOVE_UNDOS, _MOVE_QUESTION % {"by": ":by", "where": "TRUE"})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from keptn_remedy.journal import Episode, Ignored, Move, SeenAlert, Taken
 from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.support.clock import Reading
 from tests.core.journals import SetClock
 
 
@@ -95,3 +97,19 @@ async def test_ignored_alerts_are_folded_by_their_reason(
     ignored = [Ignored("shop", "Slow", "no stage")] * 3
     await journal.take_alerts((), ignored, first_look_seconds=0, relapse_seconds=0)
     assert await journal.ignored(9) == [(ignored[0], 3, clock.time)]
+
+
+async def test_timers_keep_their_length_when_the_clock_was_set_between_two_processes(
+    path: Path, clock: SetClock
+) -> None:
+    opened = SqliteJournal.open(path, now=clock.now)
+    await opened.take_over(Reading("boot", 100.0, clock.time))
+    await take(opened, alert())
+    due_at = (await only(opened)).due_at
+    await opened.close()
+
+    clock.time += 86_400
+    later = SqliteJournal.open(path, now=clock.now)
+    await later.take_over(Reading("boot", 101.0, clock.time))
+    assert (await only(later)).due_at - clock.time == pytest.approx(due_at - (clock.time - 86_399))
+    await later.close()
