@@ -11,6 +11,13 @@ from keptn_remedy.journal import Episode, Ignored, Move, SeenAlert, Taken
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.support.clock import Reading
 from tests.core.journals import SetClock
+from tests.core.places import Place, SqlitePlace
+
+
+@pytest.fixture
+def place(path: Path, clock: SetClock) -> Place:
+    """Episodes are kept in SQLite alone."""
+    return SqlitePlace(path, clock.now)
 
 
 def alert(fingerprint: str = "f", *, fires: bool = True, key: str = "k", **more: Any) -> SeenAlert:
