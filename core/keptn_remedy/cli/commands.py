@@ -24,6 +24,7 @@ from keptn_remedy.cli.usage import (
     Reason,
     ServedCommand,
     WrongUsage,
+    one_of,
 )
 
 app = typer.Typer(
@@ -160,19 +161,27 @@ def try_action(
     apply: Annotated[
         bool, typer.Option("--apply", help="Make the changes; without it, only plan them.")
     ] = False,
+    policy: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Plan under this policy as well; not with --apply."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run an action once, without Keptn. Changes nothing without --apply.
 
     It uses a temporary journal: the action sees no earlier executions, and the service will not
-    see this one. The built-in guard-rails apply; the policy and a pause do not.
+    see this one. The built-in guard-rails apply; a pause does not, and a policy with --policy only.
 
     Example: remedy try toggle-feature --value '{"PromotionCampaign": "off"}'
     """
+    if policy and apply:
+        raise WrongUsage("--policy is for a dry run: leave --apply out")
     from keptn_remedy.cli import try_command
 
     scope = {"project": project, "stage": stage, "service": service}
-    raise typer.Exit(try_command.try_action(action, value, scope, apply=apply, as_json=as_json))
+    raise typer.Exit(
+        try_command.try_action(action, value, scope, policy, apply=apply, as_json=as_json)
+    )
 
 
 @app.command(cls=ServedCommand)
@@ -285,6 +294,55 @@ def doctor(
     from keptn_remedy.cli.doctor import command
 
     raise typer.Exit(command.examine(namespace or (), as_json=as_json))
+
+
+@app.command(cls=Command)
+def lint(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...", help="remediation.yaml files, and shipyard.yaml files if you like."
+        ),
+    ],
+    policy: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Check this policy, too.")
+    ] = None,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="text, json, github (annotations) or sarif.",
+            parser=one_of("--format", "text", "json", "github", "sarif"),
+        ),
+    ] = "text",
+    as_json: JsonLines = False,
+) -> None:
+    """Check the files from which Keptn takes remediations.
+
+    Each line has file, line, column, level and rule. An action that is unknown here, or a value
+    that doesn't fit it, is an error; an action that is only off here is a warning.
+
+    Exit code: 0 without errors, 1 with errors, 2 if a file can't be read.
+    """
+    from keptn_remedy.cli.lint import command
+
+    raise typer.Exit(command.lint(files, policy, "json" if as_json else form))
+
+
+@app.command(cls=Command)
+def init(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The action's name, such as clear-queue.")
+    ],
+    into: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where to; by default a folder NAME.")
+    ] = None,
+) -> None:
+    """Write a package with an action of your own, and tests that pass."""
+    from keptn_remedy.cli import init_command
+
+    raise typer.Exit(init_command.init(name, into))
 
 
 @app.command(cls=Command)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from keptn_remedy.cli.usage import Command, Json
+from keptn_remedy.cli.usage import Command, Json, WrongUsage
 
 policy_app = typer.Typer(
     help="Check and explain a policy, the file that REMEDY_POLICY names.", no_args_is_help=True
@@ -34,3 +34,61 @@ def policy_check(
     from keptn_remedy.cli import policy_commands
 
     raise typer.Exit(policy_commands.check(file, as_json=as_json))
+
+
+@policy_app.command(name="test", cls=Command)
+def policy_test(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The policy file, in YAML.")],
+    action: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The action's name or alias.")
+    ] = None,
+    project: Annotated[str, typer.Option(metavar="NAME", help="Keptn project.")] = "project",
+    stage: Annotated[str, typer.Option(metavar="NAME", help="Keptn stage.")] = "stage",
+    service: Annotated[str, typer.Option(metavar="NAME", help="Keptn service.")] = "service",
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A label of the event; may be repeated."),
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TARGET", help="A target of the plan; may be repeated."),
+    ] = None,
+    replicas: Annotated[
+        str | None,
+        typer.Option(metavar="BEFORE:AFTER", help="The replicas that it would change."),
+    ] = None,
+    at: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME", help='When, such as "2026-12-24 10:00" in the policy\'s time zone.'
+        ),
+    ] = "",
+    cases: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A YAML file with cases, and what is expected of each."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a policy would do with an execution, and by which rule.
+
+    Earlier executions are not known here: the limits that count them are listed.
+
+    Exit code: 0, or 1 if a case is not as expected or the policy is invalid, 2 for wrong usage.
+    """
+    from keptn_remedy.cli import policy_test as command
+
+    if (action is None) == (cases is None):
+        raise WrongUsage("give either --action or --cases")
+    if cases is not None:
+        raise typer.Exit(command.test_cases(file, cases, as_json=as_json))
+    given = {
+        "action": action,
+        "project": project,
+        "stage": stage,
+        "service": service,
+        "labels": dict(each.partition("=")[::2] for each in label or ()),
+        "targets": target or [],
+        "replicas": replicas.split(":") if replicas else None,
+        "at": at,
+    }
+    raise typer.Exit(command.test(file, given, as_json=as_json))

@@ -29,6 +29,7 @@ from keptn_remedy.cli.terminal import (
     show_json,
 )
 from keptn_remedy.guardrails.defaults import replica_settings
+from keptn_remedy.guardrails.policy import Policy, PolicyError
 from keptn_remedy.keptn import resources
 from keptn_remedy.keptn.control_plane.absent import NoControlPlane
 from keptn_remedy.registry import Entry, Registry, RegistryError
@@ -40,7 +41,13 @@ DRY_RUN_SECONDS = 30.0
 
 
 def try_action(
-    name: str, value: str, scope: Mapping[str, str], *, apply: bool, as_json: bool
+    name: str,
+    value: str,
+    scope: Mapping[str, str],
+    policy_file: Path | None = None,
+    *,
+    apply: bool,
+    as_json: bool,
 ) -> int:
     """Run an action once and show its outcome; returns the exit code."""
     try:
@@ -49,9 +56,13 @@ def try_action(
         complain([f"--value is not JSON: {error}", """put text in double quotes: '"off"'"""])
         return WRONG_USAGE
     try:
+        policy = Policy.load(policy_file.read_text("utf-8")) if policy_file else None
         found = discover(os.environ)
-    except (SettingsError, RegistryError) as error:
+    except (SettingsError, RegistryError, PolicyError) as error:
         complain(error.mistakes)
+        return WRONG_USAGE
+    except (OSError, UnicodeDecodeError) as error:
+        complain([f"can't read the policy: {error}"])
         return WRONG_USAGE
     entry = found.entry(name)
     if entry is None or entry.off:
@@ -64,7 +75,7 @@ def try_action(
     _log_to_stderr(found)
     trigger = _trigger(entry, name, parsed, scope)
     clean_up_on_interrupt()
-    outcome = event_loop.run(_run(found, trigger, dry_run=not apply))
+    outcome = event_loop.run(_run(found, trigger, policy, dry_run=not apply))
     _show_outcome(outcome, as_json=as_json)
     return FAILED if outcome.is_failure else GOOD
 
@@ -77,13 +88,15 @@ def _log_to_stderr(found: Registry) -> None:
     leave_summaries_out()
 
 
-async def _run(found: Registry, trigger: events.ActionTriggered, *, dry_run: bool) -> Outcome:
+async def _run(
+    found: Registry, trigger: events.ActionTriggered, policy: Policy | None = None, *, dry_run: bool
+) -> Outcome:
     try:
         # A dry run changes nothing, so it may be cut off; what is applied must run to its end.
         async with asyncio.timeout(DRY_RUN_SECONDS if dry_run else None):
             replicas = replica_settings(variables.read(os.environ))
             return await service.run_once(
-                found, trigger, dry_run=dry_run, replicas=replicas, read=_read()
+                found, trigger, dry_run=dry_run, replicas=replicas, read=_read(), policy=policy
             )
     except TimeoutError:
         return Outcome.errored(

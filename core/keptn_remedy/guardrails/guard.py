@@ -10,7 +10,6 @@ from typing import Literal, NamedTuple, Protocol
 
 from keptn_remedy.action import Change, Plan
 from keptn_remedy.events import ACTION, ActionTriggered
-from keptn_remedy.guardrails.defaults import ReplicaSettings
 from keptn_remedy.guardrails.foresight import foreseen
 from keptn_remedy.guardrails.matching import Fixed, InForce, Resolved, Rules, Scope
 from keptn_remedy.guardrails.rails import (
@@ -100,9 +99,9 @@ class Guard:
     services: Callable[[str, str], Awaitable[int | None]]
 
     @classmethod
-    def built_in(cls, journal: Admissions, clock: Clock, replicas: ReplicaSettings) -> Guard:
-        """A guard without a policy, a pause or a Keptn to ask."""
-        policy = Fixed(replicas.rules(None))
+    def built_in(cls, journal: Admissions, clock: Clock, rules: Rules) -> Guard:
+        """A guard without a pause or a Keptn to ask."""
+        policy = Fixed(rules)
         return cls(journal=journal, clock=clock, policy=policy, pauses=NoPause(), services=_unknown)
 
     async def try_admit(

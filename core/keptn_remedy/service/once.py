@@ -15,6 +15,7 @@ from keptn_remedy.events import ActionTriggered, Replies
 from keptn_remedy.guardrails.defaults import ReplicaSettings
 from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.guardrails.pauses import Pauses
+from keptn_remedy.guardrails.policy import Policy
 from keptn_remedy.http_client import lent_session
 from keptn_remedy.journal import Ending, Execution, Journal, Undo, open_journal
 from keptn_remedy.registry import Registry
@@ -34,8 +35,10 @@ async def run_once(
     clock: Clock | None = None,
     replicas: ReplicaSettings | None = None,
     read: Read = nothing_to_read,
+    policy: Policy | None = None,
 ) -> Outcome:
-    """Carry out one trigger without Keptn, under the built-in rules. `read` stands for its files.
+    """Carry out one trigger without Keptn, under the built-in rules and a policy, if there is one.
+    `read` stands for its files.
 
     Raises:
         LookupError: no switched-on action has that name.
@@ -43,7 +46,7 @@ async def run_once(
     clock = clock or Clock()
     async with (
         _journal(clock) as journal,
-        _engine(journal, actions, clock, replicas, read, dry_run=dry_run) as engine,
+        _engine(journal, actions, clock, replicas, read, policy, dry_run=dry_run) as engine,
     ):
         execution = await _accepted(journal, actions, event)
         while True:
@@ -109,6 +112,7 @@ async def _engine(
     clock: Clock,
     replicas: ReplicaSettings | None = None,
     read: Read = nothing_to_read,
+    policy: Policy | None = None,
     *,
     dry_run: bool = False,
 ) -> AsyncGenerator[Engine]:
@@ -124,12 +128,13 @@ async def _engine(
             dry_run=dry_run,
         )
         settings = Settings()
+        rules = (replicas or ReplicaSettings()).rules(policy, names=actions.names)
         yield build_engine(
             runtime,
             actions,
             Replies(settings.source),
             report=lambda unsent: None,
-            guard=Guard.built_in(journal, clock, replicas or ReplicaSettings()),
+            guard=Guard.built_in(journal, clock, rules),
             pauses=Pauses(journal),
             settings=settings,
         )

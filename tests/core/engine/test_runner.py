@@ -113,7 +113,7 @@ async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
             ExecutionFactory(
                 runtime=runtime,
                 registry=registry_of(Lamp),
-                guard=Guard.built_in(journal, clock, ReplicaSettings()),
+                guard=Guard.built_in(journal, clock, ReplicaSettings().rules(None)),
                 values=Values(runtime),
                 waiting_room=waiting_room,
                 still_wanted=StillWanted(runtime, waiting_room),

@@ -79,7 +79,7 @@ async def test_only_an_undo_that_was_cut_off_needs_no_room(
         runtime = Runtime(
             journal=journal, http=http, metrics=Metrics("test"), clock=clock, mask=Mask()
         )
-        guard = Guard.built_in(journal, clock, ReplicaSettings())
+        guard = Guard.built_in(journal, clock, ReplicaSettings().rules(None))
         await Undoer(runtime, registry_of(Lamp), guard, TargetLocks(), Overdue()).undo(found)
     undo = await journal.undo_of("1")
     assert undo

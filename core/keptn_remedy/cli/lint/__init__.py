@@ -1,0 +1,1 @@
+"""`remedy lint`: what is wrong with the files from which Keptn takes remediations."""
