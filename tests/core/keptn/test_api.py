@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from keptn_remedy.keptn.api import ApiClient
+from keptn_remedy.keptn.api import ApiClient, oauth
 from keptn_remedy.keptn.api.connections import Connections
 from keptn_remedy.keptn.api.credentials import Credentials, Secret
 from keptn_remedy.keptn.api.oauth import Client, ClientCredentials
@@ -22,6 +22,7 @@ from keptn_remedy.testing import HttpPeer, http_peer
 from tests.babbling import babbling
 from tests.clocks import StandingClock
 from tests.log_lines import captured_logs
+from tests.waiting import until
 
 DISCOVERY = "/.well-known/openid-configuration"
 
@@ -340,6 +341,52 @@ async def test_a_token_serves_until_it_expires_while_the_provider_is_away(
     with pytest.raises(Exception, match="answered 503"):
         await made.access_token()
     await made.close()
+
+
+async def test_a_provider_that_hangs_fails_all_who_wait_for_it_at_once(
+    provider: HttpPeer, clock: StandingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oauth, "LOGIN_SECONDS", 0.1)
+    made = login(provider, clock)
+    with provider.hold():
+        async with asyncio.timeout(5):
+            told = await asyncio.gather(
+                *(made.access_token() for _ in range(50)), return_exceptions=True
+            )
+    why = f"wants a login, and {provider.url}{DISCOVERY} didn't answer within 0.1 s"
+    assert {str(each) for each in told} == {why}
+    assert len(provider.requests) == 1
+    await made.close()
+
+
+async def test_a_provider_that_hangs_holds_nobody_up_whose_token_still_serves(
+    provider: HttpPeer, clock: StandingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oauth, "SERVED_SECONDS", 0.02)
+    give(provider, "good", expires_in=300)
+    give(provider, "next", expires_in=300)
+    made = login(provider, clock, token_url=f"{provider.url}/token")
+    assert await made.access_token() == "good"
+    clock.forward(280)
+    with provider.hold():
+        async with asyncio.timeout(5):
+            for _ in range(50):
+                assert await made.access_token() == "good"
+    assert await until_other(made, "good") == "next"
+    assert len(provider.requests) == 2
+    await made.close()
+
+
+async def until_other(login: ClientCredentials, token: str) -> str:
+    found = token
+
+    async def is_other() -> bool:
+        nonlocal found
+        found = await login.access_token()
+        return found != token
+
+    await until(is_other)
+    return found
 
 
 async def test_what_the_login_sends_and_gets_is_hidden(

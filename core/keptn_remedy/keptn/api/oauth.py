@@ -18,6 +18,8 @@ from keptn_remedy.support.clock import Clock
 # A token is replaced so long before it expires, or in the second half of a shorter life.
 EARLY_SECONDS = 30.0
 AGAIN_SECONDS = 1.0
+# A login that takes longer has failed; and how long those wait for it whose token still serves.
+LOGIN_SECONDS, SERVED_SECONDS = 10.0, 1.0
 # A younger token has all the rights that the provider gives.
 NEW_SECONDS = 60.0
 MOST_DESCRIPTION = 200
@@ -77,32 +79,61 @@ class ClientCredentials:
         self._since = 0.0
         self._endpoint = URL(client.token_url) if client.token_url else None
         self._is_basic = True
-        self._asking = asyncio.Lock()
+        self._login: asyncio.Task[str] | None = None
+        # Why the last login failed, and how long that counts for all who ask.
+        self._failure, self._again_at = "", 0.0
 
     async def access_token(self) -> str:
-        async with self._asking:
-            now, token = self._clock.monotonic(), self._token
-            if token is not None and now < self._next_at:
-                return token
-            try:
-                return self._kept(await self._ask())
-            except NoCredentials:
-                if token is None or now >= self._expires_at:
-                    raise
-                self._next_at = now + AGAIN_SECONDS
-                return token
+        """A token that serves now. All who ask together wait for one login; where the last token
+        still serves, for no longer than `SERVED_SECONDS`.
+
+        Raises:
+            NoCredentials: the login failed, or took over `LOGIN_SECONDS`.
+        """
+        now, token = self._clock.monotonic(), self._token
+        if token is not None and now >= self._expires_at:
+            token = None
+        if now < self._next_at and token is not None:
+            return token
+        if now < self._again_at and token is None:
+            raise NoCredentials(self._failure)
+        is_first = self._login is None
+        if self._login is None:
+            self._login = asyncio.create_task(self._log_in())
+            self._login.add_done_callback(_forget_error)
+        under_way = self._login
+        if token is None:
+            return await asyncio.shield(under_way)
+        if is_first:
+            await asyncio.wait((under_way,), timeout=SERVED_SECONDS)
+        return self._token or token
 
     async def renew(self, *, is_known: bool = False) -> None:
-        async with self._asking:
-            now = self._clock.monotonic()
-            if not is_known:
-                self._token = None
-                await self._client.secret.renew()
-            elif now - self._since >= NEW_SECONDS:
-                self._next_at = now
+        now = self._clock.monotonic()
+        if not is_known:
+            self._token = None
+            await self._client.secret.renew()
+        elif now - self._since >= NEW_SECONDS:
+            self._next_at = now
 
     async def close(self) -> None:
+        if self._login:
+            self._login.cancel()
+            await asyncio.wait((self._login,))
         await self._connections.close()
+
+    async def _log_in(self) -> str:
+        try:
+            async with asyncio.timeout(LOGIN_SECONDS):
+                return self._kept(await self._ask())
+        except (NoCredentials, TimeoutError) as error:
+            self._next_at = self._again_at = self._clock.monotonic() + AGAIN_SECONDS
+            where = _shown(self._endpoint or URL(self._client.discovery_url or ""))
+            silence = f"wants a login, and {where} didn't answer within {LOGIN_SECONDS:g} s"
+            self._failure = str(error) if isinstance(error, NoCredentials) else silence
+            raise NoCredentials(self._failure) from None
+        finally:
+            self._login = None
 
     async def _ask(self) -> _Token:
         endpoint = await self._token_endpoint()
@@ -180,5 +211,16 @@ def _failure(where: URL, reply: Reply, lacking: str = "") -> str:
     """What the login failed of, as the end of a sentence about Keptn's API."""
     error = _error(reply)
     said = f": {error.error} {error.error_description}"[:MOST_DESCRIPTION].strip() if error else ""
-    at = where.with_user(None).with_query(None)
-    return f"wants a login, and {at} {reply.reason}{f' {lacking}' if lacking else ''}{said}"
+    return (
+        f"wants a login, and {_shown(where)} {reply.reason}{f' {lacking}' if lacking else ''}{said}"
+    )
+
+
+def _shown(where: URL) -> str:
+    return str(where.with_user(None).with_query(None))
+
+
+def _forget_error(task: asyncio.Task[str]) -> None:
+    """Nobody may be left to hear it: the last token still served."""
+    if not task.cancelled():
+        task.exception()
