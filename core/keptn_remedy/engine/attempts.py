@@ -129,10 +129,10 @@ class Attempts:
         task = asyncio.current_task()
         left = self._last_moment() - self._runtime.clock.monotonic()
         seconds = max(min(seconds, left), 0.0)
-        limit = asyncio.timeout(seconds)
+        limit = self._runtime.limits.of(seconds)
         self._cut_off_at = self._runtime.clock.monotonic() + seconds
         try:
-            async with limit:
+            with limit:
                 if _is_async(phase):
                     returned: T = await phase(self._context(number, left), *given)
                     return returned
@@ -142,7 +142,7 @@ class Attempts:
                 raise
             raise Misbehaved(CANCELLED_FROM_WITHIN) from None
         except TimeoutError:
-            if limit.expired():
+            if limit.has_expired:
                 raise _CutOff(f"no end within {seconds:.3g} s{self._before}") from None
             raise
         except Exception:

@@ -30,8 +30,8 @@ class Cancellation:
     """The cancellation of one execution, which `task` carries out. `reason` is why, once a request
     came; the first reason stands. `is_reported`: Keptn still gets a report.
 
-    A request may come at any await. Whatever the code inside `exit` does about it, `exit` ends in
-    `Interrupted`: that is the one way out.
+    A request may come at any await. Whatever the interrupted code does about it, `left` turns its
+    end into `Interrupted`: that is the one way out.
     """
 
     __slots__ = ("_has_cancelled", "_is_shielded", "_task", "is_reported", "reason")
@@ -57,26 +57,20 @@ class Cancellation:
         if self._task:
             cut_off(self._task)
 
-    @contextmanager
-    def exit(self) -> Generator[None]:
-        """Code that a request interrupts.
+    def left(self, error: BaseException | None = None) -> None:
+        """Code that a request interrupts has left: cut off, with an error of its own, or with a
+        result, perhaps because it took no notice.
 
         Raises:
-            Interrupted: a request came, however the code then left: cut off, with an error of its
-                own, or with a result because it took no notice.
-            CancelledError: somebody else cancelled the task, such as a process that leaves.
+            Interrupted: a request came. An error is the caller's to raise where none did, such as
+                CancelledError where a process leaves.
         """
-        try:
-            yield
-        except asyncio.CancelledError:
-            if not self._absorb():
-                raise
-        except Exception:
-            if self.reason is None:
-                raise
-        if self.reason is not None:
+        if self.reason is None:
+            return
+        is_ours = error is None or isinstance(error, Exception) or self._is_absorbed(error)
+        if is_ours:
             self._absorb()
-            raise Interrupted
+            raise Interrupted from None
 
     @contextmanager
     def shielded(self) -> Generator[None]:
@@ -100,6 +94,9 @@ class Cancellation:
             self._is_shielded = False
         if self.reason is not None:
             raise Interrupted
+
+    def _is_absorbed(self, error: BaseException) -> bool:
+        return isinstance(error, asyncio.CancelledError) and self._absorb()
 
     def _absorb(self) -> bool:
         """Whether nobody but `request` cancelled the task; then the cancellation is over."""

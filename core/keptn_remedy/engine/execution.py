@@ -42,12 +42,11 @@ A = TypeVar("A", bound=AnyAction)
 
 
 class RunningExecution(ABC):
-    """An execution in the hands of this process. `attempts` is how many it took, once it ended."""
+    """An execution in the hands of this process."""
 
-    __slots__ = ("_runtime", "attempts", "execution")
+    __slots__ = ("_runtime", "execution")
 
     def __init__(self, execution: Execution, runtime: Runtime) -> None:
-        self.attempts = 0
         self.execution = execution
         self._runtime = runtime
 
@@ -57,6 +56,11 @@ class RunningExecution(ABC):
 
         Raises only CancelledError: the next process takes the execution up.
         """
+
+    @property
+    def attempts(self) -> int:
+        """How many it has taken."""
+        return 0
 
     @property
     def overdue_seconds(self) -> float:
@@ -155,6 +159,10 @@ class _Taken(RunningExecution, Generic[A]):
         self._notes: tuple[str, ...] = ()
 
     @property
+    def attempts(self) -> int:
+        return self._attempts.count
+
+    @property
     def overdue_seconds(self) -> float:
         return self._attempts.overdue_seconds
 
@@ -167,28 +175,27 @@ class _Taken(RunningExecution, Generic[A]):
 
     def abandoned(self, why: str) -> Ending:
         self._cancellation.cut_off()
-        self.attempts = self._attempts.count
         outcome = self._runtime.presentable(Outcome.errored(f"{why}{self._perhaps_applied}"))
         is_aborted = self._cancellation.reason is not None
         return Ending(outcome, is_failure=True, is_aborted=is_aborted)
 
     async def run(self, aborted: str | None) -> Ending:
-        ending = await self._run(aborted)
-        self.attempts = self._attempts.count
-        return ending
-
-    async def _run(self, aborted: str | None) -> Ending:
         self._cancellation = Cancellation(asyncio.current_task(), aborted)
         if aborted:
             return await self._interrupted(None)
         try:
-            with self._cancellation.exit():
+            try:
                 hopeless = self._hopeless()
                 outcome = self._runtime.presentable(hopeless) if hopeless else await self._act()
+            except BaseException as error:
+                self._cancellation.left(error)
+                raise
+            if self._cancellation.reason is not None:
+                self._cancellation.left()
         except Interrupted as interrupted:
             return await self._interrupted(interrupted.outcome)
         except TaskEnded as ended:  # noticed before anything was applied
-            return await self._run(ended.reason)
+            return await self.run(ended.reason)
         except (NotAdmitted, NotBegun, Denied) as refusal:
             ending = self._not_admitted(self._refused(refusal))
             is_untouched = isinstance(refusal, NotBegun) and not self.execution.runs
@@ -382,16 +389,21 @@ class PlannedExecution(_Taken[PlannedAction]):
             return self._runtime.presentable(Outcome.errored(was))
         is_by_earlier_process = self._plan is not None
         async with self._admitted() as plan:
+            act_on = self._carry_on if is_by_earlier_process else self._carry_out
             try:
-                with self._cancellation.exit():
-                    if is_by_earlier_process:
-                        return await self._carry_on(plan)
-                    return await self._carry_out(plan)
+                try:
+                    outcome = await act_on(plan)
+                except BaseException as error:
+                    self._cancellation.left(error)
+                    raise
+                if self._cancellation.reason is not None:
+                    self._cancellation.left()
             except Interrupted:
                 # The targets are still locked: nobody acts on them before they are put back.
                 reason = self._cancellation.reason
-                outcome = await self._compensate().after_abort(reason, plan, self._failure)
-                raise Interrupted(outcome) from None
+                undone = await self._compensate().after_abort(reason, plan, self._failure)
+                raise Interrupted(undone) from None
+            return outcome
 
     async def _after_abort(self) -> Outcome:
         if not (plan := self._plan):

@@ -109,24 +109,33 @@ class Runner:
 
     async def run(self, execution: Execution) -> Outcome:
         """Run one execution. Raises only CancelledError and Rest, which leave it open."""
-        began = self._runtime.clock.monotonic()
-        running = self._factory.take(execution)
+        began, has_begun = self._runtime.clock.monotonic(), execution.has_begun
         try:
-            if refusal := await self._refused_before(execution):
-                running = NotTaken(execution, self._runtime, refusal)
-            aborted = execution.aborted or self._aborted.get(execution.id)
-            if aborted is None:
-                if not (execution.is_begun or execution.has_begun):
-                    await self._begin(execution)
-                aborted = self._aborted.get(execution.id)  # an abort may have come meanwhile
-            ending, is_in_time = await self._until_finished(running, aborted)
-            if execution.runs:
-                self._factory.locks.forget(execution.id)  # reserved for what was cut off
-            self._factory.waiting_room.call_next()
-            self._aborted.pop(execution.id, None)
+            running, aborted = await self._begun(execution)
+            has_begun, ending = True, None
+            while ending is None:
+                self._running[execution.id] = running
+                ended = _bounded(await running.run(aborted))
+                # From here on nothing interrupts it. One that was abandoned is finished already.
+                is_in_time = self._running.pop(execution.id, None) is not None
+                try:
+                    await self._finish(execution, ended, running.attempts)
+                except TaskEnded as noted:  # in the very moment in which it ended
+                    aborted = noted.reason
+                    if is_in_time:
+                        continue
+                ending = ended
+            self._make_way(execution)
             if is_in_time:
                 seconds = self._runtime.clock.monotonic() - began
                 self._sum_up(execution, ending, running.attempts, seconds)
+        except Rest as rest:
+            # Here and now: an abort that comes next has to find it. What rests before it begins has
+            # its run yet to be counted.
+            self._running.pop(execution.id, None)
+            self._factory.waiting_room.rest(execution, rest, has_begun=has_begun)
+            raise
+        else:
             return ending.outcome
         finally:
             self._running.pop(execution.id, None)
@@ -135,29 +144,24 @@ class Runner:
             if execution.lane in self._factory.overdue.lanes:
                 self._factory.overdue.discard(execution.id)
 
-    async def _until_finished(
-        self, running: RunningExecution, aborted: str | None
-    ) -> tuple[Ending, bool]:
-        """Carry it out, and store how it ended; false if it was abandoned before."""
-        execution = running.execution
-        while True:
-            self._running[execution.id] = running
-            try:
-                ending = _bounded(await running.run(aborted))
-            except Rest as rest:
-                # Here and now: an abort that comes next has to find it.
-                self._running.pop(execution.id, None)
-                self._factory.waiting_room.rest(execution, rest, has_begun=True)
-                raise
-            # From here on nothing interrupts it.
-            is_in_time = self._running.pop(execution.id, None) is not None
-            try:
-                await self._finish(execution, ending, running.attempts)
-            except TaskEnded as ended:  # noted in the very moment in which it ended
-                aborted = ended.reason
-                if is_in_time:
-                    continue
-            return ending, is_in_time
+    async def _begun(self, execution: Execution) -> tuple[RunningExecution, str | None]:
+        """What carries it out, once it may begin and has; and why it was aborted before, if so."""
+        running = self._factory.take(execution)
+        if refusal := await self._refused_before(execution):
+            running = NotTaken(execution, self._runtime, refusal)
+        aborted = execution.aborted or self._aborted.get(execution.id)
+        if aborted is None:
+            if not (execution.is_begun or execution.has_begun):
+                await self._begin(execution)
+            aborted = self._aborted.get(execution.id)  # an abort may have come meanwhile
+        return running, aborted
+
+    def _make_way(self, execution: Execution) -> None:
+        """For whom it stood in the way of."""
+        if execution.runs:
+            self._factory.locks.forget(execution.id)  # reserved for what was cut off
+        self._factory.waiting_room.call_next()
+        self._aborted.pop(execution.id, None)
 
     def abort(self, execution_id: str, reason: str) -> None:
         """Stop an execution whose task Keptn has ended. The journal has noted that already."""
@@ -227,12 +231,7 @@ class Runner:
         is_aborted = execution.aborted or execution.id in self._aborted
         if refusal or is_aborted or not self._is_suspect(execution):
             return refusal
-        try:
-            await self._factory.waiting_room.until_alone(execution.id)
-        except Rest as rest:
-            begun = execution.has_begun  # its run is yet to be counted, unless it is
-            self._factory.waiting_room.rest(execution, rest, has_begun=begun)
-            raise
+        await self._factory.waiting_room.until_alone(execution.id)
         return await self._refused_unasked(execution, 0.0)  # Keptn may have ended it meanwhile
 
     async def _refused_unasked(self, execution: Execution, max_age: float) -> Outcome | None:

@@ -23,7 +23,7 @@ from keptn_remedy.events import ACTION, as_text
 from keptn_remedy.events.bounds import MAX_MESSAGE_CHARACTERS, bounded, shortened, task_data
 from keptn_remedy.journal import Journal, insist
 from keptn_remedy.support.authored import Misbehaved, exit_call
-from keptn_remedy.support.clock import Clock
+from keptn_remedy.support.clock import Clock, TimeLimits
 from keptn_remedy.support.masking import Mask
 from keptn_remedy.support.metrics import Metrics
 
@@ -46,6 +46,7 @@ class Runtime:
     read: Read = nothing_to_read
     dry_run: bool = False
     threads: Threads = field(default_factory=Threads)
+    limits: TimeLimits = field(default_factory=TimeLimits)
 
     def presentable(self, returned: object, task: str = ACTION) -> Outcome:
         """What an author returned as an outcome that Keptn understands: in one line, as text,

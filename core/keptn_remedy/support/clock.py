@@ -1,4 +1,4 @@
-"""The clock, passed in so that tests can replace it; and one that no change of the time moves."""
+"""The clock, passed in so that tests can replace it; one that no change moves; and time limits."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from heapq import heappop, heappush
 from pathlib import Path
-from typing import NamedTuple
+from types import TracebackType
+from typing import NamedTuple, Self, cast
 
 # What a leap second, or a clock that is corrected slowly, stays below.
 STEP_SECONDS = 2.0
+# How late a limit may be that shares its timer, and from which length on one does.
+SHARED_SECONDS, EXACT_SECONDS = 0.25, 5.0
+MOST_SECONDS = 100 * 365 * 86_400.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -62,6 +67,91 @@ class Clock:
     def reading(self) -> Reading:
         """What the clocks say, to be compared with what they say to a later process."""
         return Reading(_boot_id(), self.monotonic(), self.now(), self.wall_ahead)
+
+
+class TimeLimits:
+    """Time limits of code in one event loop. Those of many seconds share the loop's timers, and may
+    be up to `SHARED_SECONDS` late: thousands run at once, and hardly one is ever exceeded.
+    """
+
+    def __init__(self) -> None:
+        # By when they are due, as a number of `SHARED_SECONDS`; and these numbers as a heap.
+        self._due: dict[int, set[TimeLimit]] = {}
+        self._moments: list[int] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    def of(self, seconds: float) -> TimeLimit:
+        """A limit that begins now. It holds for what is done in its context, by this task."""
+        loop = asyncio.get_running_loop()
+        if seconds < EXACT_SECONDS:
+            return TimeLimit(loop, seconds)
+        moment = int((loop.time() + min(seconds, MOST_SECONDS)) / SHARED_SECONDS) + 1
+        due = self._due.get(moment)
+        if due is None:
+            due = self._due[moment] = set()
+            heappush(self._moments, moment)
+            if self._moments[0] == moment:
+                self._wake_at(moment, loop)
+        limit = TimeLimit(due)
+        due.add(limit)
+        return limit
+
+    def _wake_at(self, moment: int, loop: asyncio.AbstractEventLoop) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = loop.call_at(moment * SHARED_SECONDS, self._look)
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._moments and self._moments[0] * SHARED_SECONDS <= loop.time():
+            for limit in self._due.pop(heappop(self._moments)):
+                limit.expire()
+        self._timer = None
+        if self._moments:
+            self._wake_at(self._moments[0], loop)
+
+
+class TimeLimit:
+    """A time limit, as a context of the task that it cancels. It begins when it is made: one of
+    those that are `due` together, or with a timer of its own in this loop.
+
+    As `asyncio.timeout`: it raises TimeoutError in the place of its own cancellation alone.
+    """
+
+    __slots__ = ("_cancelling", "_due", "_task", "_timer", "has_expired")
+
+    def __init__(
+        self, due: set[TimeLimit] | asyncio.AbstractEventLoop, seconds: float = 0.0
+    ) -> None:
+        self._task = cast("asyncio.Task[object]", asyncio.current_task())
+        self._cancelling = self._task.cancelling()
+        self._due = due if isinstance(due, set) else None
+        self._timer = None if isinstance(due, set) else due.call_later(seconds, self.expire)
+        self.has_expired = False
+
+    def expire(self) -> None:
+        """Cut the code off."""
+        self.has_expired = True
+        self._task.cancel()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._timer:
+            self._timer.cancel()
+        elif self._due is not None:
+            self._due.discard(self)
+        if not self.has_expired:
+            return
+        is_alone = self._task.uncancel() <= self._cancelling
+        if is_alone and isinstance(error, asyncio.CancelledError):
+            raise TimeoutError from error
 
 
 class SteadyClock(Clock):

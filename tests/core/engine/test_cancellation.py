@@ -36,8 +36,12 @@ class Run:
         self.cancellation = Cancellation(self.task)
 
     async def _run(self, code: Callable[[Cancellation], Awaitable[None]]) -> None:
-        with self.cancellation.exit():
+        try:
             await code(self.cancellation)
+        except BaseException as error:
+            self.cancellation.left(error)
+            raise
+        self.cancellation.left()
 
     async def begin(self) -> Run:
         await asyncio.sleep(0)
