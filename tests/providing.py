@@ -19,11 +19,11 @@ from keptn_remedy.testing import FakeKeptn, registry_of
 from tests.waiting import until
 
 
-def settings(journal: Path, keptn: FakeKeptn | None = None, **others: Any) -> Settings:
+def settings(journal: Path | str, keptn: FakeKeptn | None = None, **others: Any) -> Settings:
     """Settings of a provider with free ports, telling `keptn`, or nobody; it holds nothing back."""
     where = _found(keptn, "REMEDY_") if keptn else {"transport": "local"}
     at_once = {"port": 0, "ops_port": 0, "finished_after_seconds": 0}
-    return Settings(journal=journal, **{**at_once, **where, **others})
+    return Settings(**{"journal": journal, **at_once, **where, **others})
 
 
 def _found(keptn: FakeKeptn, prefix: str) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def _found(keptn: FakeKeptn, prefix: str) -> dict[str, Any]:
 
 @asynccontextmanager
 async def provider(
-    journal: Path,
+    journal: Path | str,
     keptn: FakeKeptn | None,
     *actions: type[AnyAction],
     clock: Clock | None = None,

@@ -61,6 +61,17 @@ def _no_address(path: Any) -> Any:
 
 LocalPath = Annotated[Path, BeforeValidator(_no_address)]
 
+
+def _file_or_database(place: Any) -> Any:
+    if isinstance(place, str) and place.startswith(("postgresql://", "postgres://")):
+        return SecretStr(place)  # it may hold a password
+    if isinstance(place, str) and _ADDRESS.match(place):
+        raise ValueError("must be a path on the local disk, or a URL that begins postgresql://")
+    return Path(place) if isinstance(place, str) else place
+
+
+JournalPlace = Annotated[Path | SecretStr, BeforeValidator(_file_or_database)]
+
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_words)]
 
@@ -158,8 +169,11 @@ class Settings(FromVariables):
     source: str = Field(default="keptn-remedy", pattern=r"^[A-Za-z0-9._~:/-]+$", max_length=200)
     """CloudEvents `source` of all reports. Keptn matches `finished` to `started` by it: change it
     only while no execution is open."""
-    journal: LocalPath = Path("var/journal.db")
-    """The journal's file. It must be on a local disk, not on NFS."""
+    journal: JournalPlace = Path("var/journal.db")
+    """The journal's file, on a local disk, not on NFS; or `postgresql://user@host/database`, as
+    libpq reads it (docs/postgres.md)."""
+    journal_password_file: LocalPath | None = None
+    """The password of the journal's database. The file is read for each connection."""
     dry_run: bool = False
     """Plan and report without changing anything."""
     intake_host: str = "127.0.0.1"

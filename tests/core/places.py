@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import psycopg
 import pytest
 
+from keptn_remedy.journal.address import Address
 from keptn_remedy.journal.postgres import PostgresJournal
-from keptn_remedy.journal.postgres_address import Address
 from keptn_remedy.journal.postgres_dialect import translated
 from keptn_remedy.journal.postgres_schema import TABLES
 from keptn_remedy.journal.sqlite import SqliteJournal

@@ -365,9 +365,12 @@ def test_the_value_of_a_secret_is_never_in_a_mistake(tmp_path: Path) -> None:
     ],
 )
 def test_an_address_is_no_path_and_is_not_repeated(address: str) -> None:
-    for name in ("JOURNAL", "POLICY", "PAUSE_FILE", "ACTIONS_DIR", "OPERATOR_TOKEN_FILE"):
+    for name in ("POLICY", "PAUSE_FILE", "ACTIONS_DIR", "OPERATOR_TOKEN_FILE"):
         (mistake,) = mistakes(**{f"REMEDY_{name}": address})
         assert mistake == f"REMEDY_{name}: must be a path on the local disk, not an address"
+    if not address.startswith("postgresql://"):
+        (mistake,) = mistakes(REMEDY_JOURNAL=address)
+        assert mistake.startswith("REMEDY_JOURNAL: must be a path on the local disk, or a URL")
 
 
 @pytest.mark.parametrize("path", ["/data/journal.db", "j:1.db", "a@b/journal.db", "./x=y", "~/j"])
@@ -375,12 +378,13 @@ def test_a_path_may_hold_what_addresses_hold(path: str) -> None:
     assert load({"REMEDY_JOURNAL": path}).journal == Path(path)
 
 
-def test_a_journal_that_is_an_address_ends_the_start_without_a_word_of_it(tmp_path: Path) -> None:
-    address = "postgresql://ada:hunter2@db/remedy"
+def test_a_database_that_is_not_there_ends_the_start_without_its_password(tmp_path: Path) -> None:
+    address = "postgresql://ada:hunter2@127.0.0.1:1/remedy?connect_timeout=2"
     for command in (("serve",), ("journal", "list"), ("pause", "--reason", "x")):
         said = remedy(tmp_path, *command, REMEDY_JOURNAL=address)
-        assert refused(said)
-        assert "hunter2" not in said.err
+        assert said.code == 1
+        assert "can't use the journal postgresql://127.0.0.1:1/remedy: " in said.err
+        assert "hunter2" not in said.out + said.err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -20,7 +20,7 @@ from keptn_remedy.cli.terminal import (
     table,
     when,
 )
-from keptn_remedy.journal import Episodes
+from keptn_remedy.journal import Episodes, JournalUnusable, Place
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.ops.episode_models import (
     EpisodeDetail,
@@ -90,8 +90,10 @@ def show_episode(episode_id: str, *, as_json: bool) -> int:
 
 
 def _with_episodes(show: Callable[[Episodes], Awaitable[int]]) -> int:
-    def opened(path: Path) -> SqliteJournal:
-        return SqliteJournal.read_only(path)
+    def opened(place: Place) -> SqliteJournal:
+        if isinstance(place, Path):
+            return SqliteJournal.read_only(place)
+        raise JournalUnusable("episodes are kept in a SQLite journal")
 
     return with_journal(show, opened)
 

@@ -16,8 +16,14 @@ from keptn_remedy.cli.desk import Desk, OrderDesk
 from keptn_remedy.cli.remote_journal import RemoteJournal
 from keptn_remedy.cli.server import ServerError
 from keptn_remedy.cli.terminal import FAILED, WRONG_USAGE, complain
-from keptn_remedy.journal import JournalError, JournalUnusable, open_beside, open_read_only
-from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.journal import (
+    JournalError,
+    JournalUnusable,
+    Place,
+    open_beside,
+    open_read_only,
+    place_of,
+)
 from keptn_remedy.support.variables import SettingsError
 
 
@@ -31,9 +37,7 @@ def with_order_desk(use: Callable[[OrderDesk], Awaitable[int]]) -> int:
     return _with(use, open_beside)
 
 
-def with_journal(
-    use: Callable[[Any], Awaitable[int]], open_at: Callable[[Path], SqliteJournal]
-) -> int:
+def with_journal(use: Callable[[Any], Awaitable[int]], open_at: Callable[[Place], Any]) -> int:
     """Run a command that reads the journal itself, whatever `--server` says; returns its exit code,
     or that of the mistake.
     """
@@ -42,19 +46,19 @@ def with_journal(
 
 def _with(
     use: Callable[[Any], Awaitable[int]],
-    open_at: Callable[[Path], Desk],
+    open_at: Callable[[Place], Desk],
     *,
     asks_servers: bool = True,
 ) -> int:
     try:
         asked = server.chosen() if asks_servers else None
-        path = journal_path()
+        place = journal_place()
     except SettingsError as error:
         complain(error.mistakes)
         return WRONG_USAGE
 
     async def opened() -> int:
-        desk: Desk = RemoteJournal(asked) if asked else open_at(path)
+        desk: Desk = RemoteJournal(asked) if asked else open_at(place)
         try:
             return await use(desk)
         finally:
@@ -70,10 +74,26 @@ def _with(
         return FAILED
 
 
+def journal_place() -> Place:
+    """The file or database that `REMEDY_JOURNAL` names.
+
+    Raises:
+        SettingsError: the settings hold a mistake.
+    """
+    return place_of(settings.load(os.environ))
+
+
 def journal_path() -> Path:
     """The file that `REMEDY_JOURNAL` names.
 
     Raises:
         SettingsError: the settings hold a mistake.
+        JournalUnusable: it is a database.
     """
-    return settings.load(os.environ).journal
+    place = journal_place()
+    if isinstance(place, Path):
+        return place
+    raise JournalUnusable(
+        f"the journal is in the database {place}: copy and restore it with pg_dump and pg_restore, "
+        "or by remedy journal copy"
+    )

@@ -8,17 +8,16 @@ import os
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from pydantic import ValidationError
 
 from keptn_remedy.cli import found_actions, server
 from keptn_remedy.cli.desk import OrderDesk
 from keptn_remedy.cli.execution_ids import NotOne
-from keptn_remedy.cli.opened_journal import journal_path, with_order_desk
+from keptn_remedy.cli.opened_journal import journal_place, with_order_desk
 from keptn_remedy.cli.terminal import FAILED, WRONG_USAGE, complain, say_json
 from keptn_remedy.guardrails.pauses import PauseFile
-from keptn_remedy.journal import Pause, WholeRecord
+from keptn_remedy.journal import Pause, Place, WholeRecord
 from keptn_remedy.ops import models
 from keptn_remedy.registry import RegistryError
 from keptn_remedy.settings import load
@@ -34,7 +33,7 @@ class Order:
     """An order: the service that runs from this journal reads it there within a second."""
 
     journal: OrderDesk
-    path: Path
+    place: Place
     by: str
     reason: str
     as_json: bool
@@ -69,7 +68,7 @@ class Order:
 
     @property
     def unheard(self) -> str:
-        return f"no service is running with the journal {self.path}"
+        return f"no service is running with the journal {self.place}"
 
 
 CarryOut = Callable[[Order], Awaitable[int]]
@@ -92,7 +91,7 @@ def ordered(
     async def use(journal: OrderDesk) -> int:
         journal.is_served()  # nothing is ordered in a file that the running service doesn't read
         try:
-            return await carry_out(Order(journal, journal_path(), _who(), why, as_json))
+            return await carry_out(Order(journal, journal_place(), _who(), why, as_json))
         except NotOne as error:
             complain([str(error)])
             return FAILED

@@ -9,7 +9,7 @@ import os
 from keptn_remedy import settings
 from keptn_remedy.cli import server
 from keptn_remedy.cli.server import Server, ServerError
-from keptn_remedy.journal import JournalError, JournalUnusable, open_beside
+from keptn_remedy.journal import JournalError, JournalUnusable, open_beside, place_of
 from keptn_remedy.ops.models import ActionInfo
 from keptn_remedy.settings import Settings
 
@@ -56,7 +56,7 @@ async def _actions(asked: Server) -> list[ActionInfo]:
 
 async def _is_served(config: Settings) -> bool:
     try:
-        journal = open_beside(config.journal)
+        journal = open_beside(place_of(config))
     except (JournalUnusable, JournalError):
         return False
     try:

@@ -31,7 +31,7 @@ from keptn_remedy.cli.terminal import (
 )
 from keptn_remedy.events import Report
 from keptn_remedy.guardrails.policy import PolicyError
-from keptn_remedy.journal import JournalError, JournalUnusable
+from keptn_remedy.journal import JournalError, JournalUnusable, place_of
 from keptn_remedy.registry import RegistryError
 from keptn_remedy.settings import Settings
 from keptn_remedy.standalone.sources import SourcesError
@@ -201,7 +201,7 @@ def _origin(host: str, port: int) -> str:
 
 
 def _show_addresses(provider: service.Service) -> None:
-    journal = provider.settings.journal
+    journal = place_of(provider.settings)
     urls, remedy = _urls(provider), _as_called()
     lines = [
         "",

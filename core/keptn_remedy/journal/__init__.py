@@ -4,6 +4,7 @@ rails count, what people answered, and what is to be undone.
 
 from __future__ import annotations
 
+from keptn_remedy.journal.address import Address, Place, place_of
 from keptn_remedy.journal.backup import Counts, back_up, back_up_to_stream, restore
 from keptn_remedy.journal.browsing import (
     RESULTS,
@@ -48,6 +49,7 @@ from keptn_remedy.journal.notifications import (
     Queued,
     Unnotified,
 )
+from keptn_remedy.journal.opening import open_beside, open_journal, open_read_only
 from keptn_remedy.journal.protocol import (
     Admissions,
     Executions,
@@ -64,7 +66,6 @@ from keptn_remedy.journal.protocol import (
 )
 from keptn_remedy.journal.search import Criteria, Lane, Search, Waiting
 from keptn_remedy.journal.sql_browsing import open_browsing
-from keptn_remedy.journal.sqlite import open_beside, open_journal, open_read_only
 from keptn_remedy.journal.timers import Timer, Timers
 from keptn_remedy.journal.values import (
     Alike,
@@ -102,6 +103,7 @@ __all__ = [
     "RUNNING",
     "TOOK_SECONDS",
     "ActedOn",
+    "Address",
     "Admissions",
     "Alike",
     "Arm",
@@ -150,6 +152,7 @@ __all__ = [
     "OpenTask",
     "OwedReport",
     "Pause",
+    "Place",
     "Question",
     "Questions",
     "Queued",
@@ -187,5 +190,6 @@ __all__ = [
     "open_browsing",
     "open_journal",
     "open_read_only",
+    "place_of",
     "restore",
 ]

@@ -7,6 +7,8 @@ with the wall clock's time again, and moves what is stored along.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -20,19 +22,15 @@ LONGEST_PAUSE_SECONDS = 120.0
 # Moving 100,000 effects takes about 3 s. Rails look at the newest ones.
 RECENT_SECONDS = 7 * 86_400.0
 SHORTEST_JUMP_SECONDS, MAX_JUMPS = 60.0, 100
-_CLOCKS, _JUMPS = ("", "clocks"), ("", "jumps")
+CLOCKS, _JUMPS = ("", "clocks"), ("", "jumps")
 
 _NEWEST_TIME = """
 SELECT max(
     coalesce((SELECT accepted_at FROM executions ORDER BY seq DESC LIMIT 1), 0),
     coalesce((SELECT max(finished_at) FROM executions WHERE state = 'finished'), 0))"""
 
-_TEXT = "CAST(question AS TEXT)"
-_ASKED_AT, _EXPIRES_AT = (f"json_extract({_TEXT}, '$.{name}_at')" for name in ("asked", "expires"))
-_MOVE_QUESTION = f"""
-UPDATE executions INDEXED BY executions_asking SET question = CAST(json_set({_TEXT},
-    '$.asked_at', {_ASKED_AT} + %(by)s, '$.expires_at', {_EXPIRES_AT} + %(by)s) AS BLOB)
-WHERE question IS NOT NULL AND state <> 'finished' AND iif(json_valid({_TEXT}), %(where)s, FALSE)"""  # noqa: S608
+_ASKING = "SELECT seq, question FROM executions WHERE question IS NOT NULL AND state <> 'finished'"
+_MOVE_QUESTION = "UPDATE executions SET question = ? WHERE seq = ?"
 
 # What an undo waits for ends so long after its execution: these times belong together.
 _UNDONE_LATER = """
@@ -43,19 +41,20 @@ _MAKE_NEW = (
 UPDATE undos SET due_at = due_at - finished_at + :now FROM executions
 WHERE seq = execution AND ended_at IS NULL AND due_at IS NOT NULL AND finished_at > :now""",
     f"UPDATE executions SET finished_at = :now WHERE finished_at > :now AND {_UNDONE_LATER}",  # noqa: S608
-    _MOVE_QUESTION % {"by": f"(:now - {_ASKED_AT})", "where": f"{_ASKED_AT} > :now"},
     """
 UPDATE executions INDEXED BY executions_open
-SET accepted_at = :now, started_at = min(started_at, :now)
+SET accepted_at = :now, started_at = CASE WHEN started_at > :now THEN :now ELSE started_at END
 WHERE state <> 'finished' AND accepted_at > :now""",
     """
-UPDATE reports SET created_at = min(created_at, :now), due_at = min(due_at, :now + :longest)
+UPDATE reports SET created_at = CASE WHEN created_at > :now THEN :now ELSE created_at END,
+    due_at = CASE WHEN due_at > :now + :longest THEN :now + :longest ELSE due_at END
 WHERE created_at > :now OR due_at > :now + :longest""",
     """
-UPDATE effects SET admitted_at = :now - 0.001 * newer, ended_at = min(ended_at, :now),
-    settled_at = min(settled_at, :now + settle)
+UPDATE effects SET admitted_at = :now - 0.001 * newer,
+    ended_at = CASE WHEN ended_at > :now THEN :now ELSE ended_at END,
+    settled_at = CASE WHEN settled_at > :now + settle THEN :now + settle ELSE settled_at END
 FROM (SELECT execution AS of, row_number() OVER (ORDER BY admitted_at DESC) AS newer
-    FROM effects WHERE admitted_at > :now AND leads) WHERE execution = of""",
+    FROM effects WHERE admitted_at > :now AND leads) AS future WHERE execution = of""",
     "UPDATE forgiven SET at = :now WHERE at > :now",
     "UPDATE notices SET at = :now WHERE at > :now",
     "UPDATE notifications SET at = :now WHERE at > :now",
@@ -76,7 +75,7 @@ WHERE {_UNDONE_LATER} AND state = 'finished'""",  # noqa: S608
     "UPDATE reports SET created_at = created_at + :by, due_at = due_at + :by",
     """
 UPDATE effects SET admitted_at = admitted_at + :by, ended_at = ended_at + :by,
-    settled_at = settled_at + :by WHERE admitted_at > :now - max(:recent, abs(:by))""",
+    settled_at = settled_at + :by WHERE admitted_at > :now - :recent""",
     "UPDATE forgiven SET at = at + :by",
     "UPDATE notices SET at = at + :by",
     "UPDATE notifications SET at = at + :by",
@@ -93,10 +92,6 @@ UPDATE episode_rungs SET began_at = began_at + :by, ended_at = ended_at + :by,
 WHERE episode IN (SELECT seq FROM episodes WHERE closed_at IS NULL)""",
 )
 _MOVE_UNDOS = "UPDATE undos SET due_at = due_at + :by WHERE ended_at IS NULL"
-_MOVE_DEADLINES = (_MOVE_UNDOS, _MOVE_QUESTION % {"by": ":by", "where": "TRUE"})
-# Silence that denies may come early: nothing is done.
-_SILENCE_APPROVES = f"json_extract({_TEXT}, '$.default') = 'approve'"
-_PUT_OFF = (_MOVE_UNDOS, _MOVE_QUESTION % {"by": ":by", "where": _SILENCE_APPROVES})
 
 
 class SqlAges(Store):
@@ -107,9 +102,20 @@ class SqlAges(Store):
     async def take_over(self, reading: Reading) -> Gap:
         if self._is_taken_over:
             return Gap()
-        gap = await self._run(lambda cursor: _take_over(cursor, reading))
+        gap = await self._run(
+            lambda cursor: _take_over(cursor, reading, self._gap(cursor, reading))
+        )
         self._is_taken_over = True
         return gap
+
+    def _gap(self, cursor: Cursor, reading: Reading) -> Gap:
+        """What has happened since the last reading."""
+        if stored := recalled(cursor, CLOCKS):
+            return Gap.between(Reading(*stored), reading)
+        # An older release kept no readings: all that tells are the times of its executions.
+        newest = cursor.execute(_NEWEST_TIME).fetchone()[0] or reading.now
+        passed = reading.now - newest
+        return Gap(unknown=max(0.0, passed)) if passed > -STEP_SECONDS else Gap(step=passed)
 
     async def note_reading(self, reading: Reading) -> None:
         await self._write(_noted(reading))
@@ -117,7 +123,7 @@ class SqlAges(Store):
     def _follow_service(self, connection: Reader) -> None:
         """Take the time from the service that serves from this file, or did so last."""
         here = Clock().reading()
-        stored = _recalled(connection, _CLOCKS)
+        stored = recalled(connection, CLOCKS)
         if stored and (last := Reading(*stored)).boot == here.boot != "":
             self._now = lambda: time.monotonic() - last.monotonic + last.now
 
@@ -133,31 +139,36 @@ def surely_before(cursor: Cursor, before: float) -> float:
     return before
 
 
-def _take_over(cursor: Cursor, reading: Reading) -> Gap:
-    gap = _gap(cursor, reading)
+def _take_over(cursor: Cursor, reading: Reading, gap: Gap) -> Gap:
     before = reading.now - gap.ahead
-    bound = {"now": before, "longest": LONGEST_PAUSE_SECONDS, "recent": RECENT_SECONDS}
+    _move_questions(cursor, lambda asked: min(0.0, before - asked["asked_at"]))
+    bound = {"now": before, "longest": LONGEST_PAUSE_SECONDS}
     for statement in _MAKE_NEW:
         cursor.execute(statement, bound)
-    for statement in _MOVE_TIMES if gap.ahead else ():
-        cursor.execute(statement, {**bound, "by": gap.ahead})
-    for statement in _MOVE_DEADLINES if gap.ahead else ():
-        cursor.execute(statement, {"by": gap.ahead})
-    # Where nobody knows how long no service ran, what leads to a change waits its full time.
-    for statement in _PUT_OFF if gap.unknown else ():
-        cursor.execute(statement, {"by": gap.unknown})
+    if gap.ahead:
+        recent = max(RECENT_SECONDS, abs(gap.ahead))
+        for statement in (*_MOVE_TIMES, _MOVE_UNDOS):
+            cursor.execute(statement, {**bound, "by": gap.ahead, "recent": recent})
+        _move_questions(cursor, lambda _: gap.ahead)
+    if gap.unknown:
+        # Nobody knows how long no service ran: what leads to a change waits its full time. Silence
+        # that denies may come early: nothing is done.
+        cursor.execute(_MOVE_UNDOS, {"by": gap.unknown})
+        _move_questions(cursor, lambda asked: gap.unknown * (asked["default"] == "approve"))
     _note_jump(cursor, reading.now, max(gap.ahead, 0.0) + gap.unknown)
     cursor.execute(*_noted(reading))
     return gap
 
 
-def _gap(cursor: Cursor, reading: Reading) -> Gap:
-    if stored := _recalled(cursor, _CLOCKS):
-        return Gap.between(Reading(*stored), reading)
-    # An older release kept no readings: all that tells are the times of its executions.
-    newest = cursor.execute(_NEWEST_TIME).fetchone()[0] or reading.now
-    passed = reading.now - newest
-    return Gap(unknown=max(0.0, passed)) if passed > -STEP_SECONDS else Gap(step=passed)
+def _move_questions(cursor: Cursor, by: Callable[[dict[str, Any]], float]) -> None:
+    """Move the times of questions by so many seconds; those that can't be read stay."""
+    for seq, text in cursor.execute(_ASKING).fetchall():
+        with suppress(KeyError, TypeError, ValueError):
+            asked = orjson.loads(text)
+            if seconds := by(asked):
+                asked["asked_at"] += seconds
+                asked["expires_at"] += seconds
+                cursor.execute(_MOVE_QUESTION, (orjson.dumps(asked), seq))
 
 
 def _note_jump(cursor: Cursor, at: float, seconds: float) -> None:
@@ -173,14 +184,15 @@ def _note_jump(cursor: Cursor, at: float, seconds: float) -> None:
 
 def _jumps(cursor: Cursor) -> list[tuple[float, float]]:
     """At which time all that is older began to look older, and by how many seconds."""
-    found: list[tuple[float, float]] | None = _recalled(cursor, _JUMPS)
+    found: list[tuple[float, float]] | None = recalled(cursor, _JUMPS)
     return found or []
 
 
 def _noted(reading: Reading) -> tuple[str, tuple[Any, ...]]:
-    return sql.REMEMBER, (*_CLOCKS, orjson.dumps(list(reading)))
+    return sql.REMEMBER, (*CLOCKS, orjson.dumps(list(reading)))
 
 
-def _recalled(cursor: Cursor | Reader, key: tuple[str, str]) -> Any:
+def recalled(cursor: Cursor | Reader, key: tuple[str, str]) -> Any:
+    """What is remembered under a key, or None."""
     row = cursor.execute(sql.RECALL, key).fetchone()
     return orjson.loads(row[0]) if row else None

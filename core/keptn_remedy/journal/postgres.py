@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import psycopg
 
-from keptn_remedy.journal.ages import SqlAges
+from keptn_remedy.journal.address import Address
+from keptn_remedy.journal.ages import CLOCKS, SqlAges, recalled
 from keptn_remedy.journal.effects import SqlEffects
 from keptn_remedy.journal.errors import JournalUnusable
 from keptn_remedy.journal.executions import SqlExecutions
 from keptn_remedy.journal.hearing import SqlHearing
 from keptn_remedy.journal.memories import SqlMemories
 from keptn_remedy.journal.notified import SqlNotifications
-from keptn_remedy.journal.postgres_address import Address
 from keptn_remedy.journal.postgres_connection import PostgresConnection
 from keptn_remedy.journal.postgres_schema import migrate, require_this_version
 from keptn_remedy.journal.postgres_store import PostgresStore
 from keptn_remedy.journal.questions import SqlQuestions
 from keptn_remedy.journal.records import SqlRecords
 from keptn_remedy.journal.sql_search import SqlSearch
+from keptn_remedy.journal.store import Cursor
 from keptn_remedy.journal.timers import SqlTimers
 from keptn_remedy.journal.undos import SqlUndos
+from keptn_remedy.support.clock import STEP_SECONDS, Gap, Reading
 
 T = TypeVar("T")
 
@@ -49,6 +52,8 @@ class PostgresJournal(
     be running, `read_only` for looking.
     """
 
+    _opened_ahead = 0.0
+
     @classmethod
     def open(cls, address: Address, **options: Any) -> PostgresJournal:
         """Open the database for serving, making or migrating its tables.
@@ -59,6 +64,7 @@ class PostgresJournal(
         journal = cls(address, **options)
         journal._server.note_newest_timeline()
         journal._use_once(lambda connection: migrate(connection.raw))
+        journal._opened_ahead = journal._server.clock_ahead
         journal._locked_at = journal._now()
         journal._begin_writing()
         return journal
@@ -73,6 +79,9 @@ class PostgresJournal(
         """
         journal = cls(address, **options)
         journal._use_once(lambda connection: require_this_version(connection.raw))
+        if "now" not in options:
+            ahead = journal._server.clock_ahead
+            journal._now = lambda: time.time() + ahead
         journal._begin_writing()
         return journal
 
@@ -86,6 +95,16 @@ class PostgresJournal(
         journal = cls(address, **options)
         journal._use_once(lambda connection: require_this_version(connection.raw))
         return journal
+
+    @property
+    def clock_ahead(self) -> float:
+        return self._opened_ahead
+
+    def _gap(self, cursor: Cursor, reading: Reading) -> Gap:
+        # Whoever serves goes by the server's clock, which is believed; unless it goes back.
+        stored = recalled(cursor, CLOCKS)
+        back = min(0.0, reading.now - Reading(*stored).now) if stored else 0.0
+        return Gap(ahead=back, step=back) if back <= -STEP_SECONDS else Gap()
 
     def is_served(self) -> bool:
         found = self._use_once(lambda connection: connection.execute(_IS_SERVED).fetchone())

@@ -1,64 +1,45 @@
-"""Where the PostgreSQL of a journal is; no text that is shown holds a password."""
+"""What libpq is told of a journal's address: hosts, password, and TLS that is verified."""
 
 from __future__ import annotations
 
 import os
 import ssl
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg import conninfo
 
+from keptn_remedy.journal.address import Address
 from keptn_remedy.journal.errors import JournalUnusable
 
 CONNECT_SECONDS = 5
 _LOCAL_HOSTS = ("", "localhost", "127.0.0.1", "::1")
 
 
-@dataclass(frozen=True, repr=False)
-class Address:
-    """A URL as libpq reads it, and a file that holds the password."""
+def hosts(address: Address) -> list[dict[str, Any]]:
+    """What libpq is told of each host, in their order. The password is read each time.
 
-    url: str
-    password_file: Path | None = None
+    Raises:
+        JournalUnusable: the URL is none, or the password can't be read.
+    """
+    given: dict[str, Any] = {"application_name": "keptn-remedy", **_given(address)}
+    given.setdefault("connect_timeout", CONNECT_SECONDS)
+    if address.password_file is not None:
+        given["password"] = _password(address.password_file)
+    given |= _verified(given)
+    names = ("host", "hostaddr", "port")
+    lists = {name: str(given[name]).split(",") for name in names if given.get(name)}
+    many = max((len(found) for found in lists.values()), default=1)
+    return [given | {n: found[i % len(found)] for n, found in lists.items()} for i in range(many)]
 
-    def __repr__(self) -> str:
-        return f"Address({self.shown!r})"
 
-    @property
-    def shown(self) -> str:
-        """What names the journal in logs and messages."""
-        given = self._given()
-        where = given.get("host") or given.get("hostaddr") or given.get("service") or ""
-        port = f":{given['port']}" if given.get("port") else ""
-        return f"postgresql://{where}{port}/{given.get('dbname', '')}"
-
-    def hosts(self) -> list[dict[str, Any]]:
-        """What libpq is told of each host, in their order. The password is read each time.
-
-        Raises:
-            JournalUnusable: the URL is none, or the password can't be read.
-        """
-        given: dict[str, Any] = {"application_name": "keptn-remedy", **self._given()}
-        given.setdefault("connect_timeout", CONNECT_SECONDS)
-        if self.password_file is not None:
-            given["password"] = _password(self.password_file)
-        given |= _verified(given)
-        names = ("host", "hostaddr", "port")
-        lists = {name: str(given[name]).split(",") for name in names if given.get(name)}
-        many = max((len(found) for found in lists.values()), default=1)
-        return [
-            given | {n: found[i % len(found)] for n, found in lists.items()} for i in range(many)
-        ]
-
-    def _given(self) -> dict[str, Any]:
-        try:
-            return dict(conninfo.conninfo_to_dict(self.url))
-        except psycopg.Error:
-            # What libpq says of it may hold the password.
-            raise JournalUnusable("REMEDY_JOURNAL is no URL that PostgreSQL knows") from None
+def _given(address: Address) -> dict[str, Any]:
+    try:
+        return dict(conninfo.conninfo_to_dict(address.url))
+    except psycopg.Error:
+        # What libpq says of it may hold the password.
+        raise JournalUnusable("REMEDY_JOURNAL is no URL that PostgreSQL knows") from None
 
 
 def _password(file: Path) -> str:

@@ -13,8 +13,9 @@ from typing import Any
 import psycopg
 from psycopg.types.numeric import Int8Dumper
 
+from keptn_remedy.journal.address import Address
 from keptn_remedy.journal.errors import JournalError, JournalUnusable
-from keptn_remedy.journal.postgres_address import Address
+from keptn_remedy.journal.postgres_address import hosts
 from keptn_remedy.journal.postgres_dialect import translated
 from keptn_remedy.journal.store import Bound
 
@@ -29,7 +30,8 @@ SET default_transaction_isolation = 'read committed'; SET jit = off"""
 _PROMISES = """
 SELECT current_setting('server_version_num')::int / 10000, current_setting('synchronous_commit'),
     current_setting('synchronous_standby_names') <> '',
-    pg_is_in_recovery() OR current_setting('transaction_read_only')::bool, pg_backend_pid()"""
+    pg_is_in_recovery() OR current_setting('transaction_read_only')::bool, pg_backend_pid(),
+    extract(epoch FROM clock_timestamp())::float8"""
 _TIMELINE = """
 SELECT ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint"""
 # What the server says about a change, and not about itself: data, constraints, and limits.
@@ -136,6 +138,8 @@ class Server:
         self._lock = Lock()
         self._closed = Event()
         self._timeline = 0
+        # By how many seconds its clock is ahead of ours, as of the newest connection.
+        self.clock_ahead = 0.0
         self._watchdog: Thread | None = None
 
     def connect(self) -> PostgresConnection:
@@ -146,7 +150,7 @@ class Server:
             JournalUnusable: the server is too old, reads only, or may lose what it has committed.
         """
         refusal: Exception | None = None
-        for parameters in self.address.hosts():
+        for parameters in hosts(self.address):
             try:
                 return self._connect(parameters)
             except (psycopg.Error, JournalUnusable) as error:
@@ -157,8 +161,8 @@ class Server:
 
     def note_newest_timeline(self) -> None:
         """Ask all hosts: one that was left behind by a failover may be the first in the list."""
-        hosts = self.address.hosts()
-        for parameters in hosts if len(hosts) > 1 else ():
+        many = hosts(self.address)
+        for parameters in many if len(many) > 1 else ():
             with suppress(psycopg.Error, JournalUnusable):
                 self.close(self._connect(parameters))
 
@@ -198,9 +202,11 @@ class Server:
     def _require_promises(self, connection: PostgresConnection) -> None:
         raw = connection.raw
         raw.prepare_threshold = None
+        asked_at = time.time()
         [found] = raw.execute(_PROMISES).fetchall()
-        version, synchronous, has_standby, reads_only, backend = found
-        where = self.address.shown
+        version, synchronous, has_standby, reads_only, backend, now = found
+        self.clock_ahead = now - (asked_at + time.time()) / 2
+        where = self.address
         if version < OLDEST_VERSION:
             raise JournalUnusable(
                 f"{where} runs PostgreSQL {version}: {OLDEST_VERSION} or newer is needed"
@@ -224,7 +230,7 @@ class Server:
         with self._lock:
             if timeline < self._timeline:
                 raise JournalUnusable(
-                    f"{self.address.shown} has timeline {timeline}, and {self._timeline} was seen: "
+                    f"{self.address} has timeline {timeline}, and {self._timeline} was seen: "
                     "it was left behind by a failover"
                 )
             self._timeline = timeline
@@ -255,7 +261,7 @@ def in_words(error: Exception, address: Address) -> str:
         return f"{type(error).__name__}: {error}"
     said = " ".join(str(error).split()) or type(error).__name__
     code = f" ({error.sqlstate})" if error.sqlstate else ""
-    return f"{address.shown}: {said}{code}{_ADVICE.get(error.sqlstate or '', '')}"
+    return f"{address}: {said}{code}{_ADVICE.get(error.sqlstate or '', '')}"
 
 
 _ADVICE = {

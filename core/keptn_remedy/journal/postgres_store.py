@@ -13,9 +13,9 @@ import psycopg
 
 from keptn_remedy.journal import rows
 from keptn_remedy.journal import statements as sql
+from keptn_remedy.journal.address import Address
 from keptn_remedy.journal.errors import JournalError, JournalUnusable
 from keptn_remedy.journal.group_commit import GroupCommit
-from keptn_remedy.journal.postgres_address import Address
 from keptn_remedy.journal.postgres_changes import Finish, Tell, commit
 from keptn_remedy.journal.postgres_connection import (
     PostgresConnection,

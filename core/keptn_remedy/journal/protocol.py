@@ -518,6 +518,13 @@ class Maintenance(Protocol):
         """
         ...
 
+    @property
+    def clock_ahead(self) -> float:
+        """By how many seconds the clock that all its services go by was ahead of this machine's
+        when it was opened; 0 where that is this machine's.
+        """
+        ...
+
     def is_served(self) -> bool:
         """Whether a service runs from this very file.
 

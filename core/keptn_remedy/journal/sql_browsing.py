@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from keptn_remedy.journal import rows
 from keptn_remedy.journal import statements as sql
+from keptn_remedy.journal.address import Place
 from keptn_remedy.journal.bounds import Bounds
 from keptn_remedy.journal.browsing import (
     TOOK_SECONDS,
@@ -146,13 +147,13 @@ class SqliteBrowsing(SqlBrowsing, SqliteJournal):
         return (await self._rows("PRAGMA data_version", ()))[0][0], id(self._reader)
 
 
-def open_browsing(path: Path) -> Browsing:
-    """Open the journal for the page, beside the service that has it open.
+def open_browsing(place: Place) -> Browsing | None:
+    """Open the journal for the page, beside the service that has it open. None: it isn't a file.
 
     Raises:
         JournalUnusable: there is none.
     """
-    return SqliteBrowsing(existing(path))
+    return SqliteBrowsing(existing(place)) if isinstance(place, Path) else None
 
 
 def _history(reader: Reader, now: float) -> History:

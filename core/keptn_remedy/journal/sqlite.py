@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
-from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,6 @@ from keptn_remedy.journal.hearing import SqlHearing
 from keptn_remedy.journal.lock import Lock, connect, existing
 from keptn_remedy.journal.memories import SqlMemories
 from keptn_remedy.journal.notified import SqlNotifications
-from keptn_remedy.journal.protocol import Journal, Records
 from keptn_remedy.journal.questions import SqlQuestions
 from keptn_remedy.journal.records import SqlRecords
 from keptn_remedy.journal.schema import migrate, require_this_version
@@ -101,39 +98,3 @@ class SqliteJournal(
 
     def is_served(self) -> bool:
         return self._lock is not None and self._lock.is_served()
-
-
-def open_journal(
-    path: Path,
-    *,
-    now: Callable[[], float] = time.time,
-    on_commit: Callable[[float, int], None] = lambda seconds, changes: None,
-) -> Journal:
-    """Open the journal for serving, making or migrating it; one process at a time may.
-
-    `now` is the Unix time in seconds. `on_commit` takes the seconds that a commit took, and how
-    many changes it held.
-
-    Raises:
-        JournalUnusable: it can't be opened, is newer than we are, or is in use.
-    """
-    return SqliteJournal.open(path, now=now, on_commit=on_commit)
-
-
-def open_beside(path: Path) -> Journal:
-    """Open the journal for writing beside a service that may be running; it is neither made nor
-    migrated.
-
-    Raises:
-        JournalUnusable: there is none, it can't be opened, or has another version.
-    """
-    return SqliteJournal.beside(path)
-
-
-def open_read_only(path: Path) -> Records:
-    """Open the journal for reading alone, beside a service that may be running.
-
-    Raises:
-        JournalUnusable: there is none.
-    """
-    return SqliteJournal.read_only(path)

@@ -77,6 +77,10 @@ class Store(ABC):
 
     _now: Callable[[], float]
 
+    @property
+    def clock_ahead(self) -> float:
+        return 0.0
+
     # What each event needs has a method of its own: the database may do many of one kind at once.
 
     @abstractmethod

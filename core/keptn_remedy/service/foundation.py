@@ -25,6 +25,7 @@ from keptn_remedy.journal import (
     maintenance,
     open_browsing,
     open_journal,
+    place_of,
 )
 from keptn_remedy.keptn.peer import Peer, peer_of
 from keptn_remedy.notifications.set_up import SetUp, read_channels
@@ -52,7 +53,7 @@ class Foundation:
     http: ClientSession
     operator_token: OperatorToken | None
     operators: Operators | None
-    browsing: Browsing
+    browsing: Browsing | None
     clock: SteadyClock
     metrics: Metrics
     mask: Mask
@@ -74,10 +75,12 @@ async def opened(
     """The foundation, until the context is left. Raises as `wiring.running`."""
     async with AsyncExitStack() as stack:
         metrics, steady = Metrics(installed_version()), SteadyClock(clock)
-        journal = open_journal(settings.journal, now=steady.now, on_commit=metrics.note_commit)
+        journal = open_journal(place_of(settings), now=steady.now, on_commit=metrics.note_commit)
         stack.push_async_callback(journal.close)
-        browsing = open_browsing(settings.journal)
-        stack.push_async_callback(browsing.close)
+        browsing = open_browsing(place_of(settings))
+        if browsing:
+            stack.push_async_callback(browsing.close)
+        steady.go_ahead(journal.clock_ahead)
         with suppress(JournalError):  # it is tried again before anything acts
             await maintenance.take_over(journal, steady, metrics.note_clock_step)
         stack.push_async_callback(registry.close)

@@ -302,7 +302,9 @@ def _ops_port(base: Foundation, engine: Engine, readiness: Readiness) -> OpsPort
     )
 
 
-def _page(base: Foundation, engine: Engine, readiness: Readiness) -> BuiltPage:
+def _page(base: Foundation, engine: Engine, readiness: Readiness) -> BuiltPage | None:
+    if base.browsing is None:
+        return None
     return BuiltPage(
         journal=base.journal,
         browsing=base.browsing,

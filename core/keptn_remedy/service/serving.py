@@ -14,6 +14,7 @@ from keptn_remedy import registry, settings, settings_file
 from keptn_remedy.events import Report
 from keptn_remedy.guardrails.defaults import replica_settings
 from keptn_remedy.http_server.limits import raise_descriptors
+from keptn_remedy.journal import place_of
 from keptn_remedy.service.foundation import installed_version, secrets_in
 from keptn_remedy.service.provider import Service
 from keptn_remedy.service.wiring import running
@@ -125,7 +126,7 @@ def _log_start(service: Service) -> None:
         **({"intake_port": service.standalone.listener.port} if service.standalone else {}),
         ops_port=service.ops_port,
         transport=service.settings.transport,
-        journal=str(service.settings.journal),
+        journal=str(place_of(service.settings)),
         actions=on,
         dry_run=service.settings.dry_run,
         **service.policy.in_force,

@@ -163,6 +163,12 @@ class SteadyClock(Clock):
         self._clock = clock
         self._began = clock.now() - clock.monotonic()
         self._last_ahead = 0.0
+        self._goes_ahead = 0.0
+
+    def go_ahead(self, seconds: float) -> None:
+        """Go by a clock that is so much ahead of this machine's. Once, before anything is timed."""
+        self._goes_ahead = seconds
+        self._began += seconds
 
     def now(self) -> float:
         return self._began + self._clock.monotonic()
@@ -181,13 +187,16 @@ class SteadyClock(Clock):
 
     @property
     def wall_ahead(self) -> float:
-        return _if_step(self._clock.now() - self.now())
+        return _if_step(self._clock.now() + self._goes_ahead - self.now())
 
     def step(self) -> float:
         """By how many seconds the wall clock was set forward since this was asked last; negative:
         back; 0: it was not.
         """
-        before, self._last_ahead = self._last_ahead, self._clock.now() - self.now()
+        before, self._last_ahead = (
+            self._last_ahead,
+            self._clock.now() + self._goes_ahead - self.now(),
+        )
         return _if_step(self._last_ahead - before)
 
 

@@ -6,13 +6,14 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from keptn_remedy.action import Finding
 from keptn_remedy.cli.doctor.examined import Examined
 from keptn_remedy.cli.running_service import here
 from keptn_remedy.cli.server import ServerError
 from keptn_remedy.guardrails.policy import Policy, PolicyError
-from keptn_remedy.journal import JournalError, JournalUnusable, open_beside
+from keptn_remedy.journal import JournalError, JournalUnusable, open_beside, place_of
 from keptn_remedy.support.clock import Clock
 
 STEP_SECONDS = 1.0
@@ -21,12 +22,12 @@ EARLIEST = 1_750_000_000.0
 
 async def journal(examined: Examined) -> AsyncIterator[Finding]:
     """Whether it can be read and written, and whether a service runs from it."""
-    path = examined.settings.journal
+    place = place_of(examined.settings)
     try:
-        opened = open_beside(path)
+        opened = open_beside(place)
     except (JournalUnusable, JournalError) as error:
-        if not path.exists():
-            yield _new_journal(examined)
+        if isinstance(place, Path) and not place.exists():
+            yield _new_journal(place)
         else:
             yield Finding("journal", False, str(error), "see the chapter on the journal")
         return
@@ -34,7 +35,7 @@ async def journal(examined: Examined) -> AsyncIterator[Finding]:
         is_served = opened.is_served()
         backlog = await opened.backlog()
         served = "a service runs from it" if is_served else "no service runs from it"
-        said = f"{path}: {backlog.executions} executions open, {backlog.unsent} reports unsent"
+        said = f"{place}: {backlog.executions} executions open, {backlog.unsent} reports unsent"
         yield Finding("journal", True, f"{said}; {served}")
         if backlog.parked:
             to_do = "remedy reports list says why, remedy reports resend sends them again"
@@ -45,8 +46,7 @@ async def journal(examined: Examined) -> AsyncIterator[Finding]:
         await opened.close()
 
 
-def _new_journal(examined: Examined) -> Finding:
-    path = examined.settings.journal
+def _new_journal(path: Path) -> Finding:
     there = next(folder for folder in path.absolute().parents if folder.exists())
     if os.access(there, os.W_OK):
         return Finding("journal", True, f"{path} does not exist yet: the first start makes it")
