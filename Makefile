@@ -10,6 +10,7 @@ INSTALLED := .venv/.installed
 NODE_INSTALLED := .venv/.node
 DEPLOY_INSTALLED := .venv/.deploy
 UNLEASH_INSTALLED := tests/unleash/node_modules/.installed
+BROWSER_INSTALLED := tests/browser/node_modules/.installed
 TOOLS_INSTALLED := tests/tools/node_modules/.installed
 
 PIP := .venv/bin/python -m pip -qq --disable-pip-version-check
@@ -20,8 +21,8 @@ NPM = PATH="$(NODE_HOME)/bin:$$PATH" $(NODE) $(NODE_HOME)/lib/node_modules/npm/b
 UV_LOCK = .venv/bin/uv pip compile --no-config --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade)
 
-.PHONY: help install run test coverage lint bench soak lock tools unleash test-cluster \
-	deploy-tools manifests monitoring-tools
+.PHONY: help install run test coverage lint bench soak lock tools unleash browser pictures \
+	test-cluster deploy-tools manifests monitoring-tools
 
 help: ## Show these lines.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -70,6 +71,11 @@ unleash: $(UNLEASH_INSTALLED) ## Install the real Unleash server that the tests 
 monitoring-tools: ## Unpack Debian's Prometheus and Alertmanager, which tests start.
 	@.ci/unpack-monitoring
 
+browser: $(BROWSER_INSTALLED) ## Install axe-core for the tests of the page; Chromium comes by Debian.
+
+pictures: install $(BROWSER_INSTALLED) ## Take the pictures of the page in docs/pictures anew.
+	@PICTURES=1 .venv/bin/python -m pytest -n 0 -q tests/browser/test_screens.py
+
 lock: install $(NODE_INSTALLED) ## Write the lock files again (UPGRADE=1 takes newer versions).
 	$(UV_LOCK) pyproject.toml --group dev -o requirements-dev.lock
 	$(UV_LOCK) pyproject.toml --extra postgres -c requirements-dev.lock -o requirements.lock
@@ -77,7 +83,7 @@ lock: install $(NODE_INSTALLED) ## Write the lock files again (UPGRADE=1 takes n
 	$(UV_LOCK) --group server --no-deps -o requirements-server.lock
 	$(UV_LOCK) --group node -o requirements-node.lock
 	$(UV_LOCK) --group deploy -c requirements-dev.lock -o requirements-deploy.lock
-	for folder in tests/unleash tests/tools; do \
+	for folder in tests/unleash tests/tools tests/browser; do \
 		(cd $$folder && $(NPM) install --package-lock-only --ignore-scripts) || exit 1; \
 		.venv/bin/python tests/tools/bare_lock.py $$folder/package-lock.json || exit 1; \
 	done

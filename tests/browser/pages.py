@@ -8,17 +8,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, ViewportSize, async_playwright
 
 AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
-WIDE, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+WIDE, PHONE = ViewportSize(width=1280, height=800), ViewportSize(width=390, height=844)
 # What axe calls so must not be on any screen.
 GRAVE = ("serious", "critical")
 # Runs before the page's own script; the browser reports there what its policy forbids.
 _WATCH = """
 window.broken = [];
-document.addEventListener("securitypolicyviolation", (e) => broken.push(e.violatedDirective + " " + e.blockedURI));
+document.addEventListener("securitypolicyviolation", (e) =>
+  broken.push(e.violatedDirective + " " + e.blockedURI));
 window.alert = (words) => broken.push("alert " + words);
 window.hacked = (words) => broken.push("hacked " + words);
 """
@@ -89,7 +90,9 @@ class Window:
 
     async def picture(self, name: str, *, whole: bool = False) -> None:
         """Keep what is seen for the documents."""
-        await self.page.screenshot(path=PICTURES / f"{name}.png", full_page=whole, animations="disabled")
+        await self.page.screenshot(
+            path=PICTURES / f"{name}.png", full_page=whole, animations="disabled"
+        )
 
     def _heard(self, message: Any) -> None:
         # A 401 or 409 that is meant is told there as well.
@@ -103,11 +106,11 @@ class Window:
 
 @asynccontextmanager
 async def window(
-    browser: Browser, url: str, *, size: Any = None, scheme: Any = "light"
+    browser: Browser, url: str, *, size: ViewportSize = WIDE, scheme: Any = "light"
 ) -> AsyncIterator[Window]:
     """A new window."""
     context = await browser.new_context(
-        viewport=size or WIDE, color_scheme=scheme, locale="en-GB", timezone_id="Europe/Berlin"
+        viewport=size, color_scheme=scheme, locale="en-GB", timezone_id="Europe/Berlin"
     )
     try:
         await context.add_init_script(_WATCH)

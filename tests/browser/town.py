@@ -61,10 +61,14 @@ class Scale(_Kept):
         trigger = context.trigger
         target = f"deployments.apps/{trigger.project}-{trigger.stage}/{trigger.service}"
         now = int(self.state.get(target, 3))
-        return Plan((Change(target, "replicas", now, now + int(value)),), replicas=(now, now + int(value)))
+        return Plan(
+            (Change(target, "replicas", now, now + int(value)),), replicas=(now, now + int(value))
+        )
 
     async def verify(self, context: Context, plan: Plan) -> Outcome:
-        return Outcome.passed(f"{plan.changes[0].after} of {plan.changes[0].after} replicas are ready")
+        return Outcome.passed(
+            f"{plan.changes[0].after} of {plan.changes[0].after} replicas are ready"
+        )
 
 
 class ToggleFeature(_Kept):
@@ -96,7 +100,9 @@ def held(gate: Gate) -> type[PlannedAction]:
         name = "restart"
 
         async def plan(self, context: Context, value: Any) -> Plan:
-            return Plan((Change("deployments.apps/shop-production/cart", "restarted", None, "now"),))
+            return Plan(
+                (Change("deployments.apps/shop-production/cart", "restarted", None, "now"),)
+            )
 
         async def verify(self, context: Context, plan: Plan) -> Outcome:
             await gate.passage(context.trigger.id)
@@ -122,7 +128,7 @@ class Town:
 
 def numbered(number: int) -> str:
     """The same id in each run, so that pictures differ only where the page does."""
-    return str(UUID(int=random.Random(number).getrandbits(128), version=4))
+    return str(UUID(int=random.Random(number).getrandbits(128), version=4))  # noqa: S311
 
 
 def problem(title: str) -> dict[str, Any]:
@@ -180,19 +186,15 @@ _FILL = """
 INSERT INTO executions (id, lane, state, action, context, project, stage, service, accepted_at,
     started_at, finished_at, reported_at, runs, attempts, status, result, message, details, event)
 VALUES (?, ?, 'finished', ?, ?, 'shop', ?, ?, ?, ?, ?, ?, 1, 1, ?, ?, ?, ?, ?)"""
+_REFUSED = (
+    "refused by guard-rail at-most (calm down): 3 executions with the same action and target within"
+    " 1h; the limit is 3; the sequence stops here"
+)
+_BY = '{"rail":"at-most","rule":"calm down"}'
 _ENDS = (
     (("succeeded", "pass", "applications see the flag as it should be", "{}"), 76),
     (("succeeded", "warning", "already so: 5 replicas", "{}"), 8),
-    (
-        (
-            "succeeded",
-            "fail",
-            "refused by guard-rail at-most (calm down): 3 executions with the same action and target"
-            " within 1h; the limit is 3; the sequence stops here",
-            '{"rail":"at-most","rule":"calm down"}',
-        ),
-        6,
-    ),
+    (("succeeded", "fail", _REFUSED, _BY), 6),
     (("succeeded", "fail", "2 of 5 replicas are ready after 300 s; undone", "{}"), 6),
     (("errored", "fail", "Unleash answered 503 (after 5 attempts)", "{}"), 4),
 )
@@ -200,7 +202,7 @@ _ENDS = (
 
 def fill(path: Path, executions: int, *, hours: float = 24.0) -> None:
     """Give a journal a past, written straight into its table."""
-    chance, now = random.Random(executions), time.time()
+    chance, now = random.Random(executions), time.time()  # noqa: S311
     ends, weights = [end for end, _ in _ENDS], [weight for _, weight in _ENDS]
     rows: list[tuple[Any, ...]] = []
     for number in range(executions):

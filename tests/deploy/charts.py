@@ -50,7 +50,10 @@ EVERYTHING: Json = {
     "settings": {"REMEDY_DRY_RUN": True, "REMEDY_MAX_CONCURRENT": 10, "REMEDY_LOG_LEVEL": "debug"},
     "policy": "version: 1\nrules:\n  - {name: flags, undo: {on_closed: true}}\n",
     "pause": {"configMap": "stop-remedies"},
-    "operator": {"tokenSecret": {"name": "remedy-operator"}},
+    "operator": {
+        "tokenSecret": {"name": "remedy-operator"},
+        "operatorsSecret": {"name": "remedy-operators"},
+    },
     "extraEnv": [{"name": "PURGE_CACHE_CDN_URL", "value": "https://cdn.example/"}],
     "extraVolumes": [{"name": "flags", "emptyDir": {}}],
     "extraVolumeMounts": [{"name": "flags", "mountPath": "/flags"}],

@@ -131,6 +131,16 @@ def test_the_operators_token_is_a_file_for_the_provider_alone() -> None:
     assert "volumeMounts" not in distributor
 
 
+def test_the_people_of_the_page_are_a_file_for_the_provider_alone() -> None:
+    values: Json = {"operator": {"operatorsSecret": {"name": "people"}}}
+    found = mounted("operators", values)
+    assert found["secret"]["secretName"] == "people"
+    assert found["secret"]["defaultMode"] == 0o400
+    told = environment(provider(values))
+    assert told["REMEDY_OPERATORS_FILE"] == f"{found['mountPath']}/operators.yaml"
+    assert "REMEDY_OPERATORS_FILE" not in environment(provider({}))
+
+
 def test_without_a_token_there_are_no_orders() -> None:
     assert volume("operator", {}) is None
     assert "REMEDY_OPERATOR_TOKEN_FILE" not in environment(provider({}))

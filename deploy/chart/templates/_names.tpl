@@ -80,4 +80,5 @@ app.kubernetes.io/version: {{ include "keptn-remedy.version" $root | quote }}
 {{- define "keptn-remedy.policyFolder" -}}/etc/keptn-remedy/policy{{- end -}}
 {{- define "keptn-remedy.pauseFolder" -}}/etc/keptn-remedy/pause{{- end -}}
 {{- define "keptn-remedy.operatorFolder" -}}/etc/keptn-remedy/operator{{- end -}}
+{{- define "keptn-remedy.operatorsFolder" -}}/etc/keptn-remedy/operators{{- end -}}
 {{- define "keptn-remedy.journalFolder" -}}/var/lib/keptn-remedy{{- end -}}

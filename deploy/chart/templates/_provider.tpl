@@ -13,7 +13,7 @@
 {{- $names := list -}}
 {{- range fromYamlArray $ours -}}{{- $names = append $names .name -}}{{- end -}}
 {{- range index . 1 -}}
-{{- if or (has .name $names) (regexMatch "^(REMEDY_(ACTIONS|DRAIN_SECONDS|EVENT_URL|HOST|JOURNAL|OPERATOR_TOKEN_FILE|OPS_HOST|OPS_PORT|PAUSE_FILE|POLICY|PORT|TRANSPORT)|(PROJECT|STAGE|SERVICE)_FILTER)(_FILE)?$" .name) -}}
+{{- if or (has .name $names) (regexMatch "^(REMEDY_(ACTIONS|DRAIN_SECONDS|EVENT_URL|HOST|JOURNAL|OPERATORS_FILE|OPERATOR_TOKEN_FILE|OPS_HOST|OPS_PORT|PAUSE_FILE|POLICY|PORT|TRANSPORT)|(PROJECT|STAGE|SERVICE)_FILTER)(_FILE)?$" .name) -}}
 {{- fail (printf "%s: %s is set by the chart, or listed twice" $where .name) -}}
 {{- end -}}
 {{- $names = append $names .name -}}
@@ -118,6 +118,9 @@ listens on its own loopback only. */ -}}
 {{- if .Values.operator.tokenSecret.name }}
 {{- include "keptn-remedy.variable" (list "REMEDY_OPERATOR_TOKEN_FILE" (printf "%s/token" (include "keptn-remedy.operatorFolder" .))) }}
 {{- end }}
+{{- if .Values.operator.operatorsSecret.name }}
+{{- include "keptn-remedy.variable" (list "REMEDY_OPERATORS_FILE" (printf "%s/operators.yaml" (include "keptn-remedy.operatorsFolder" .))) }}
+{{- end }}
 {{- if .Values.dropIns.configMap }}
 {{- include "keptn-remedy.variable" (list "REMEDY_ACTIONS_DIR" (include "keptn-remedy.dropInsFolder" .)) }}
 {{- end }}
@@ -158,6 +161,11 @@ listens on its own loopback only. */ -}}
 {{- if .Values.operator.tokenSecret.name }}
 - name: operator
   mountPath: {{ include "keptn-remedy.operatorFolder" . }}
+  readOnly: true
+{{- end }}
+{{- if .Values.operator.operatorsSecret.name }}
+- name: operators
+  mountPath: {{ include "keptn-remedy.operatorsFolder" . }}
   readOnly: true
 {{- end }}
 {{- if include "keptn-remedy.clusterAccess" . }}

@@ -95,8 +95,7 @@ class PageRoutes:
     ) -> web.Response:
         """The page at an address."""
         part = await self.screens.part(address, visitor, **more)
-        waiting = await self.screens.waiting()
-        return self.whole(part, address, visitor, status=status, waiting=waiting, live=str(address))
+        return self.whole(part, address, visitor, status=status, live=str(address))
 
     def whole(
         self,
@@ -105,7 +104,6 @@ class PageRoutes:
         visitor: Visitor,
         *,
         status: int = 200,
-        waiting: int = 0,
         live: str = "",
     ) -> web.Response:
         """A page: this content, and what surrounds it."""
@@ -120,7 +118,7 @@ class PageRoutes:
             address=str(address),
             visitor=visitor,
             takes_tokens=self.gate.takes_tokens,
-            waiting=waiting,
+            waiting=part.waiting,
             live=live,
             version=self._version,
         )

@@ -55,10 +55,19 @@ class NotThere(Exception):
 
 
 class ScreenPart(NamedTuple):
-    """The content of a screen, without what surrounds it."""
+    """The content of a screen, and how many executions wait for a person."""
 
     title: str
     html: str
+    waiting: int = 0
+
+
+class Asked(NamedTuple):
+    """Which screen somebody asks for, and how many executions wait for a person."""
+
+    address: Address
+    visitor: Visitor
+    waiting: int
 
 
 class Sources(NamedTuple):
@@ -91,9 +100,10 @@ class Screens:
             NotThere: nothing is there.
             JournalError: the journal can't be read.
         """
-        path = address.path
+        path, waiting = address.path, await self._waiting()
+        asked = Asked(address, visitor, waiting)
         if path.startswith("/executions/"):
-            return await self._execution(address, visitor, **more)
+            return await self._execution(asked, **more)
         make = {
             "/": self._now,
             "/inbox": self._inbox,
@@ -103,13 +113,13 @@ class Screens:
         }.get(path)
         if make is None:
             raise NotThere(path)
-        return await make(address, visitor)
+        return await make(asked)
 
-    async def waiting(self) -> int:
+    async def _waiting(self) -> int:
         """How many executions wait for a person; 100 stands for more."""
         return len(await self._journal.browse(Browsed(result="waiting"), limit=LIST_ROWS))
 
-    async def _now(self, address: Address, visitor: Visitor) -> ScreenPart:
+    async def _now(self, asked: Asked) -> ScreenPart:
         journal, now = self._journal, self._sources.clock.now()
         opened = await journal.browse(Browsed(result="open"), limit=LIST_ROWS)
         asking = await journal.browse(Browsed(result="waiting"), limit=LIST_ROWS)
@@ -125,29 +135,26 @@ class Screens:
             view = now_view(opened, asking, recent[:10], refused, hours, backlog, troubles)
             return self._html(
                 "now.html",
-                visitor,
-                address,
+                asked,
                 view=view,
-                waiting=len(asking),
                 outcomes=pictures.outcomes(hours),
                 times=pictures.times(hours),
             )
 
-        return ScreenPart("Now", await asyncio.to_thread(render))
+        return ScreenPart("Now", await asyncio.to_thread(render), asked.waiting)
 
-    async def _inbox(self, address: Address, visitor: Visitor) -> ScreenPart:
+    async def _inbox(self, asked: Asked) -> ScreenPart:
         found = await self._journal.questions(LIST_ROWS)
 
         def render() -> str:
-            asked = inbox(found)
-            return self._html("inbox.html", visitor, address, found=asked, waiting=len(asked))
+            return self._html("inbox.html", asked, found=inbox(found))
 
-        return ScreenPart("Inbox", await asyncio.to_thread(render))
+        return ScreenPart("Inbox", await asyncio.to_thread(render), asked.waiting)
 
-    async def _executions(self, address: Address, visitor: Visitor) -> ScreenPart:
+    async def _executions(self, asked: Asked) -> ScreenPart:
         found, mistake, asking = list[Record](), "", frozenset[str]()
         try:
-            wanted, before = browsed(address.query, self._sources.clock.now())
+            wanted, before = browsed(asked.address.query, self._sources.clock.now())
             found = await self._journal.browse(wanted, before=before, limit=PAGE_ROWS + 1)
             asking = await self._journal.asking(found)
         except WrongFilter as error:
@@ -159,36 +166,35 @@ class Screens:
         def render() -> str:
             return self._html(
                 "executions.html",
-                visitor,
-                address,
+                asked,
                 found=[row(record, is_asking=record.id in asking) for record in shown],
                 fields=_fields(names),
                 results=RESULT_WORDS,
-                given={name: address.query.get(name, "") for name in FILTERS},
+                given={name: asked.address.query.get(name, "") for name in FILTERS},
                 mistake=mistake,
-                newest=address.with_(before="") if address.query.get("before") else "",
-                older=address.with_(before=str(shown[-1].cursor)) if is_more else "",
+                newest=asked.address.with_(before="") if asked.address.query.get("before") else "",
+                older=asked.address.with_(before=str(shown[-1].cursor)) if is_more else "",
             )
 
-        return ScreenPart("Executions", await asyncio.to_thread(render))
+        return ScreenPart("Executions", await asyncio.to_thread(render), asked.waiting)
 
-    async def _execution(
-        self, address: Address, visitor: Visitor, told: Told | None = None
-    ) -> ScreenPart:
-        execution_id = unquote(address.path.removeprefix("/executions/"))
+    async def _execution(self, asked: Asked, told: Told | None = None) -> ScreenPart:
+        execution_id = unquote(asked.address.path.removeprefix("/executions/"))
         record = await self._journal.record(execution_id)
         if record is None:
             raise NotThere(execution_id)
 
-        told = told or TOLD.get(address.query.get("told", ""))
+        told = told or TOLD.get(asked.address.query.get("told", ""))
 
         def render() -> str:
             view = execution_view(record, links(self._sources.link_templates, record))
-            return self._html("execution.html", visitor, address, view=view, told=told)
+            return self._html("execution.html", asked, view=view, told=told)
 
-        return ScreenPart(f"{record.action} · {record.service}", await asyncio.to_thread(render))
+        return ScreenPart(
+            f"{record.action} · {record.service}", await asyncio.to_thread(render), asked.waiting
+        )
 
-    async def _rails(self, address: Address, visitor: Visitor) -> ScreenPart:
+    async def _rails(self, asked: Asked) -> ScreenPart:
         clock, policy, journal = self._sources.clock, self._sources.policy, self._journal
         now = clock.now()
         touched = await journal.touched(now - DAY_SECONDS, TARGETS)
@@ -207,26 +213,27 @@ class Screens:
                 problem=policy.problem or "",
                 brake=(),
             )
-            return self._html("rails.html", visitor, address, view=view)
+            return self._html("rails.html", asked, view=view)
 
-        return ScreenPart("Rails", await asyncio.to_thread(render))
+        return ScreenPart("Rails", await asyncio.to_thread(render), asked.waiting)
 
-    async def _actions(self, address: Address, visitor: Visitor) -> ScreenPart:
+    async def _actions(self, asked: Asked) -> ScreenPart:
         registry = self._sources.registry
 
         def render() -> str:
             found = action_views.actions(registry.entries, registry.broken)
-            return self._html("actions.html", visitor, address, found=found)
+            return self._html("actions.html", asked, found=found)
 
-        return ScreenPart("Actions", await asyncio.to_thread(render))
+        return ScreenPart("Actions", await asyncio.to_thread(render), asked.waiting)
 
-    def _html(self, template: str, visitor: Visitor, address: Address, **values: Any) -> str:
+    def _html(self, template: str, asked: Asked, **values: Any) -> str:
         pauses = self._sources.pauses
         return self._templates.render(
             template,
-            visitor=visitor,
+            visitor=asked.visitor,
+            waiting=asked.waiting,
             takes_tokens=self._takes_tokens,
-            here=str(address),
+            here=str(asked.address),
             pause=pauses.current,
             is_by_file=pauses.by_file is not None,
             **values,

@@ -53,6 +53,12 @@ function show(html) {
     const there = main.querySelector(`[data-part="${part.dataset.part}"]`);
     if (there) replacePart(there, part);
   }
+  const waiting = fresh.querySelector("[data-waiting]")?.dataset.waiting;
+  const count = document.getElementById("waiting");
+  if (waiting !== undefined && count) {
+    count.hidden = waiting === "0";
+    setText(count.firstElementChild, waiting);
+  }
   tick();
 }
 

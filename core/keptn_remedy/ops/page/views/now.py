@@ -38,6 +38,10 @@ class NowView:
     trouble: Sequence[str]
 
     @property
+    def refused_count(self) -> int:
+        return sum(hour.ended.get("refused", 0) for hour in self.hours)
+
+    @property
     def is_quiet(self) -> bool:
         return not (self.running or self.asking or self.queued)
 
