@@ -29,6 +29,8 @@ LOOP_BLOCKED = f'remedy_event_loop_blocked_total{{{OURS},action="scale"}}'
 REJECTED = f"remedy_policy_rejected{{{OURS}}}"
 PAUSED = f"remedy_paused{{{OURS}}}"
 WAITING = f"remedy_executions_waiting{{{OURS}}}"
+UNNOTIFIED = f'remedy_oldest_unsent_notification_seconds{{{OURS},channel="slack"}}'
+NOT_NOTIFIED = f'remedy_notifications_total{{{OURS},channel="slack",answer="given_up"}}'
 REFUSED = f'remedy_refusals_total{{{OURS},rail="cooldown",rule="a",action="scale"}}'
 REFUSED_TOO = f'remedy_refusals_total{{{OURS},rail="cooldown",rule="b",action="restart"}}'
 ON_PURPOSE = [
@@ -73,7 +75,7 @@ def rules(tmp_path: Path) -> Path:
 def test_prometheus_takes_the_rules(rules: Path) -> None:
     found = promtool("check", "rules", rules)
     assert (found.returncode, found.stderr) == (0, "")
-    assert "17 rules found" in found.stdout
+    assert "19 rules found" in found.stdout
 
 
 @needs_promtool
@@ -105,6 +107,12 @@ def test_prometheus_takes_the_rules(rules: Path) -> None:
         ({PAUSED: "1x120"}, 61, ["RemedyPaused"]),
         ({WAITING: "_x20 3x9 0x60"}, 30, []),
         ({WAITING: "_x15 3x60"}, 30, ["RemedyExecutionsWaiting"]),
+        ({WAITING: "_x29 3x60"}, 30, ["RemedyExecutionsWaiting"]),
+        ({WAITING: "_x30 3x60"}, 30, []),
+        ({UNNOTIFIED: "600x60"}, 30, []),
+        ({UNNOTIFIED: "601x60"}, 30, ["RemedyNotificationsUnsent"]),
+        ({NOT_NOTIFIED: "_x25 1x60"}, 30, ["RemedyNotificationsLost"]),
+        ({NOT_NOTIFIED: "1x100"}, 60, []),
         ({REFUSED: "0+1x60"}, 5, []),
         ({REFUSED: "_x25 6x60"}, 30, ["RemedyRefusals"]),
         ({REFUSED: "2x25 8x60"}, 30, ["RemedyRefusals"]),
@@ -148,7 +156,7 @@ def _expected(firing: list[str]) -> list[Json]:
         labels = {**each["labels"], **_labels(name)}
         for label, value in labels.items():
             summary = summary.replace(f"{{{{ $labels.{label} }}}}", value)
-        annotations = {"summary": summary}
+        annotations = {**each["annotations"], "summary": summary}
         alert = {"exp_labels": labels, "exp_annotations": annotations}
         expected.append({"alertname": name, "exp_alerts": [alert] if name in firing else []})
     return expected
@@ -160,6 +168,8 @@ def _labels(alert: str) -> dict[str, str]:
         "RemedyClientsRefused": {"port": "event", "reason": "slow"},
         "RemedyEventLoopBlocked": {"action": "scale"},
         "RemedyEventsLost": {"answer": "unavailable"},
+        "RemedyNotificationsLost": {"channel": "slack", "answer": "given_up"},
+        "RemedyNotificationsUnsent": {"channel": "slack"},
         "RemedyPersonWanted": {"action": "scale", "rail": "suspended"},
         "RemedyRefusals": {"rail": "cooldown"},
         "RemedyUndosFail": {"action": "scale", "state": "refused"},
@@ -174,7 +184,7 @@ def test_the_rules_ask_for_metrics_that_exist() -> None:
         for each in rule()["spec"]["groups"][0]["rules"]
         for name in re.findall(r"\bremedy_\w+", each["expr"])
     }
-    assert len(asked) == 15
+    assert len(asked) == 17
     assert {name for name in asked if f"# TYPE {name} " not in exposed} == set()
 
 
@@ -182,6 +192,27 @@ def test_each_alert_is_explained() -> None:
     page = (DEPLOY.parent / "docs" / "operating.md").read_text("utf-8")
     names = [each["alert"] for each in rule()["spec"]["groups"][0]["rules"]]
     assert [name for name in names if f"`{name}`" not in page] == []
+
+
+def test_each_alert_leads_to_its_runbook_and_each_runbook_has_its_alert() -> None:
+    page = (DEPLOY.parent / "docs" / "runbooks.md").read_text("utf-8")
+    sections = re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", page, re.DOTALL | re.MULTILINE)
+    rules = rule()["spec"]["groups"][0]["rules"]
+    assert {name for name, _ in sections} == {each["alert"] for each in rules}
+    for each in rules:
+        anchor = each["alert"].lower()  # as GitHub and MkDocs make it of the heading
+        assert each["annotations"]["runbook_url"] == f"docs/runbooks.md#{anchor}"
+    for name, text in sections:
+        for part in ("**Symptom.**", "**Command.**\n\n```sh\n", "**Decision.**"):
+            assert part in text, (name, part)
+
+
+@needs_helm
+def test_runbooks_may_be_read_elsewhere() -> None:
+    rules = {"enabled": True, "runbooks": "https://wiki.example/remedy"}
+    found = the("PrometheusRule", {"monitoring": {"rules": rules}})["spec"]["groups"][0]["rules"]
+    down = next(each for each in found if each["alert"] == "RemedyDown")
+    assert down["annotations"]["runbook_url"] == "https://wiki.example/remedy#remedydown"
 
 
 @needs_helm
