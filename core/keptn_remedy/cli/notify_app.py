@@ -21,9 +21,10 @@ def notify_test(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Send a harmless trial to the channels of REMEDY_CHANNELS, with its settings and secrets.
+    """Send a harmless trial to the channels of REMEDY_CHANNELS.
 
-    No service need run. On PagerDuty and Alertmanager the trial is ended at once.
+    Their real addresses and secrets are used. No service need run. On PagerDuty and Alertmanager
+    the trial is ended at once.
 
     Exit code: 0 if each channel took it; 1 if one did not; 2 if the settings hold a mistake or
     there is no such channel.
@@ -49,7 +50,7 @@ def notify_check(
 
 @notify_app.command(name="schema", cls=Command)
 def notify_schema() -> None:
-    """Print the JSON Schema of a channels file, for editors and pipelines."""
+    """Print the JSON Schema of a channels file, for editors."""
     from keptn_remedy.cli import notify_commands
 
     raise typer.Exit(notify_commands.schema())

@@ -46,9 +46,8 @@ class Composer:
         if is_same and question and not question.verdict:
             return None
         said = _verdict(question) if is_same and question else "not needed any more"
-        return replace(
-            first, is_over=True, stands=False, severity="info", title=_titled(said, first)
-        )
+        # All else stays: Alertmanager knows an alert by its labels.
+        return replace(first, is_over=True, stands=False, title=_titled(said, first))
 
     def paused(self, pause: Pause) -> Notification:
         """That nothing acts."""
