@@ -14,6 +14,7 @@ from keptn_remedy.settings import CommandSettings, KeptnSettings, Settings
 from keptn_remedy.support import variables
 from keptn_remedy_actions.cluster.action import ClusterAction
 from keptn_remedy_actions.cluster.settings import KubernetesSettings
+from keptn_remedy_actions.run_job import RunJob
 from keptn_remedy_actions.toggle_feature import ToggleFeature
 from keptn_remedy_actions.wait import Wait
 from keptn_remedy_actions.webhook import Webhook
@@ -70,6 +71,12 @@ SECTIONS: tuple[tuple[str, str, type[BaseSettings], str], ...] = (
         Wait.Settings,
         env_prefix(Wait),
     ),
+    (
+        "run-job",
+        "See [run-job](actions/run-job.md). Without `RUN_JOB_IMAGES` the action is off.",
+        RunJob.Settings,
+        env_prefix(RunJob),
+    ),
 )
 
 
@@ -86,10 +93,16 @@ def _section(section: tuple[str, str, type[BaseSettings], str]) -> Iterator[str]
     yield "| variable | default | meaning |"
     yield "|---|---|---|"
     properties = cls.model_json_schema(by_alias=False)["properties"]
-    for name, field in cls.model_fields.items():
+    for name, field in own_fields(cls).items():
         spelled = " or ".join(f"`{variable}`" for variable in variables_of(prefix, name, field))
         yield _row(spelled, properties[name])
     yield ""
+
+
+def own_fields(cls: type[BaseSettings]) -> Mapping[str, FieldInfo]:
+    """The fields of a section, without those that have a section of their own."""
+    shared = KubernetesSettings.model_fields if cls is not KubernetesSettings else {}
+    return {name: field for name, field in cls.model_fields.items() if name not in shared}
 
 
 def variables_of(prefix: str, name: str, field: FieldInfo) -> list[str]:

@@ -389,6 +389,8 @@ class PlannedAction(BaseAction, ABC):
 
     undo_on_failed_verification: ClassVar[bool] = True
     """Whether `undo` follows when `apply` fails, or when `verify` returns a failed outcome."""
+    undo_when_aborted: ClassVar[bool] = False
+    """Whether `undo` follows when Keptn aborts the sequence, whatever the policy says."""
 
     @abstractmethod
     def plan(self, context: Context, value: Any) -> Plan | Awaitable[Plan]:

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from keptn_remedy import Action, ActionSettings, Context, Outcome
 from keptn_remedy.registry import ENTRY_POINTS, Registry, RegistryError, discover, of
 
-BUILT_IN = ("restart", "rollback", "scale", "toggle-feature", "wait", "webhook")
+BUILT_IN = ("restart", "rollback", "run-job", "scale", "toggle-feature", "wait", "webhook")
 SECRET = "correct-horse-battery"
 
 Package = Callable[..., Path]
@@ -270,6 +270,7 @@ def test_every_configured_action_is_on_where_none_is_named(folder: Path) -> None
         "KUBECONFIG": str(folder / "purge.py"),
         "WEBHOOK_HOSTS": "hooks.example.com",
         "WAIT_LONGEST": "1h",
+        "RUN_JOB_IMAGES": "alpine:*",
     }
     assert all(entry.action for entry in discover(variables, folder=folder).entries)
 

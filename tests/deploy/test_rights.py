@@ -85,6 +85,19 @@ def test_rollouts_and_keda_are_extra(actions: tuple[str, ...]) -> None:
     assert added == expected | (OF_KEDA if "scale" in actions else set())
 
 
+@pytest.mark.parametrize("others", [(), ("scale",)], ids=["alone", "beside scale"])
+def test_run_job_may_handle_jobs(others: tuple[str, ...]) -> None:
+    rights = list(granted(the("Role", values_of(("run-job", *others)))["rules"]))
+    without = set(granted(the("Role", values_of(others))["rules"])) if others else set()
+    assert set(rights) - without == {
+        *(("batch", "jobs", verb) for verb in ("create", "get", "delete")),
+        ("", "configmaps", "create"),
+        ("", "pods/log", "get"),
+        *([] if others else [("", "pods", "list")]),
+    }
+    assert len(set(rights)) == len(rights)
+
+
 def test_further_scale_targets_are_named_one_by_one() -> None:
     target = {"apiGroup": "example.com", "resource": "shards"}
     rights = {*granted(the("Role", values_of(("scale",), scaleTargets=[target]))["rules"])}

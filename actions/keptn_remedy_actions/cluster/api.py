@@ -119,9 +119,22 @@ class ClusterApi:
         query |= {"dryRun": "All"} if dry_run else {}
         return await self._call("create", "POST", Ref(kind, namespace, ""), query=query, body=body)
 
-    async def delete(self, ref: Ref, uid: str) -> None:
-        """Delete the object with this uid; another one of the same name stays."""
-        await self._call("delete", "DELETE", ref, body={"preconditions": {"uid": uid}})
+    async def delete(self, ref: Ref, uid: str, *, propagation: str = "") -> None:
+        """Delete the object with this uid; another one of the same name stays. `propagation` is
+        what becomes of the objects that it owns, if not what is usual for its kind.
+        """
+        body: dict[str, Any] = {"preconditions": {"uid": uid}}
+        body |= {"propagationPolicy": propagation} if propagation else {}
+        await self._call("delete", "DELETE", ref, body=body)
+
+    async def log(self, pod: Ref, *, lines: int) -> str:
+        """The last lines of a pod's log, at most 16 KiB."""
+        query = {"tailLines": str(lines), "limitBytes": "16384"}
+        status, _, _, text = await self._exchange("GET", f"{pod.path}/log", query, None, None)
+        if status >= 300:
+            answer = _parsed(text) or {}
+            raise _error(status, None, answer, f"get pods/log {pod.name} in {pod.namespace}")
+        return text.decode(errors="replace")
 
     async def resources(self, api_version: str) -> Sequence[Object]:
         """The resources of a group and version (API discovery)."""
@@ -185,6 +198,24 @@ class ClusterApi:
         content_type: str | None,
     ) -> tuple[int, float | None, Object]:
         """Status, the `Retry-After` in seconds, and the answer."""
+        status, delay, way, text = await self._exchange(method, path, query, body, content_type)
+        answer = _parsed(text)
+        if answer is None:  # the page of a proxy
+            page = text.decode(errors="replace")[:LONGEST] or "an empty page"
+            if status < 300:
+                raise TemporaryError(f"{method} {path}: {way} answered {status}, no JSON: {page}")
+            answer = {"message": f"{page} (from {way})"}
+        return status, delay, answer
+
+    async def _exchange(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Any,
+        content_type: str | None,
+    ) -> tuple[int, float | None, str, bytes]:
+        """Status, the `Retry-After` in seconds, on which way the answer came, and its text."""
         seconds, way = REQUEST_SECONDS if method == "GET" else WRITE_SECONDS, ""
         try:
             async with self._connection.client() as client:
@@ -212,13 +243,7 @@ class ClusterApi:
             self._lost_at = time.monotonic()
             raise Unreachable(f"can't reach {way}: {_told(error)}") from error
         self._check_authorized(status)
-        answer = _parsed(text)
-        if answer is None:  # the page of a proxy
-            page = text.decode(errors="replace")[:LONGEST] or "an empty page"
-            if status < 300:
-                raise TemporaryError(f"{method} {path}: {way} answered {status}, no JSON: {page}")
-            answer = {"message": f"{page} (from {way})"}
-        return status, _seconds(response.headers.get("Retry-After")), answer
+        return status, _seconds(response.headers.get("Retry-After")), way, text
 
     def _note_time(self, date: str | None) -> None:
         now = datetime.now(UTC)

@@ -99,8 +99,8 @@ async def resolve(
         Denied: the workload or its namespace is being deleted.
     """
     trigger = context.trigger
-    namespace = asked.namespace or _filled(settings.namespace_template, trigger)
-    name = asked.name or _filled(settings.workload_template, trigger)
+    namespace = asked.namespace or filled(settings.namespace_template, trigger)
+    name = asked.name or filled(settings.workload_template, trigger)
     _check("namespace", namespace, _LABEL)
     _check("workload", name, _SUBDOMAIN)
     if asked.kind or asked.api_version:
@@ -119,7 +119,7 @@ async def resolve(
     return found[0]
 
 
-def _filled(template: str, trigger: Any) -> str:
+def filled(template: str, trigger: Any) -> str:
     """The template with its placeholders replaced.
 
     Raises:

@@ -285,17 +285,18 @@ class Attempts:
 
 def may_be_repeated(action: AnyAction) -> bool:
     """Whether a run that may have had its effect may be repeated. Planned actions always may."""
-    return _flag(action, "idempotent", if_unknown=False)
+    return flag(action, "idempotent", if_unknown=False)
 
 
 def undoes_failures(action: AnyAction) -> bool:
     """Whether the action wants its `undo` called after a failure."""
-    return _flag(action, "undo_on_failed_verification", if_unknown=True)
+    return flag(action, "undo_on_failed_verification", if_unknown=True)
 
 
-def _flag(action: AnyAction, name: str, *, if_unknown: bool) -> bool:
+def flag(action: AnyAction, name: str, *, if_unknown: bool, usual: bool = True) -> bool:
+    """A declaration of the action's class, which may be a property of its author's."""
     try:
-        return bool(getattr(action, name, True))
+        return bool(getattr(action, name, usual))
     except BaseException as error:  # noqa: BLE001  a property of an author's may fail in any way
         logs.logger().error(f"{name} can't be read", action=action.name, error=text_of(error))
         return if_unknown

@@ -97,6 +97,7 @@ def _kinds(retry: type) -> Mapping[str, Kind]:
         "deadline": seconds,
         "idempotent": flag,
         "undo_on_failed_verification": flag,
+        "undo_when_aborted": flag,
         "Settings": Kind("a class", inspect.isclass, _subclass_of(BaseSettings)),
         "Value": Kind("a type", _anything, _subclass_of(BaseModel)),
     }

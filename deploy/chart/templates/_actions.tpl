@@ -6,7 +6,7 @@
 {{- end -}}
 {{- range .Values.extraActions -}}
 {{- $spelled := lower . | replace "-" "" | replace "_" "" -}}
-{{- if has $spelled (list "togglefeature" "featuretoggle" "scale" "scaling" "scalereplicas" "increment" "rollback" "rolloutundo" "undorollout" "restart" "rolloutrestart" "restartpods" "webhook" "http" "callurl" "generic" "wait" "waitfor" "sleep") -}}
+{{- if has $spelled (list "togglefeature" "featuretoggle" "scale" "scaling" "scalereplicas" "increment" "rollback" "rolloutundo" "undorollout" "restart" "rolloutrestart" "restartpods" "webhook" "http" "callurl" "generic" "wait" "waitfor" "sleep" "runjob" "job" "jobexecutor") -}}
 {{- fail (printf "extraActions: %s is built in: switch it on in actions, which also gives it its rights" .) -}}
 {{- end -}}
 {{- $on = append $on . -}}
@@ -18,7 +18,7 @@
 {{- /* Whether a cluster action is enabled. Booleans of helpers are "true" and "". */ -}}
 {{- define "keptn-remedy.clusterActions" -}}
 {{- with .Values.actions -}}
-{{- if or .scale .rollback .restart -}}true{{- end -}}
+{{- if or .scale .rollback .restart (index . "run-job") -}}true{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -37,7 +37,7 @@
 {{- $on := .Values.actions -}}
 {{- $rbac := .Values.rbac -}}
 {{- $changesTemplates := or $on.rollback $on.restart -}}
-{{- if include "keptn-remedy.clusterActions" . }}
+{{- if or $on.scale $on.rollback $on.restart }}
 - apiGroups: [apps]
   resources: [deployments, statefulsets{{ if $changesTemplates }}, daemonsets{{ end }}]
   verbs: [get, list{{ if $changesTemplates }}, patch{{ end }}]
@@ -97,6 +97,22 @@
   resources: [rollouts/status]
   verbs: [patch]
 {{- end }}
+{{- end }}
+{{- if index $on "run-job" }}
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [create, get, delete]
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [create]
+{{- if not (or $on.scale $on.rollback $on.restart) }}
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
+{{- end }}
+- apiGroups: [""]
+  resources: [pods/log]
+  verbs: [get]
 {{- end }}
 {{- with $rbac.extraRules }}
 {{ toYaml . }}

@@ -74,6 +74,7 @@ app.kubernetes.io/version: {{ include "keptn-remedy.version" $root | quote }}
 {{- /* Where the pod mounts its volumes. */ -}}
 {{- define "keptn-remedy.unleashFolder" -}}/etc/keptn-remedy/unleash{{- end -}}
 {{- define "keptn-remedy.webhookFolder" -}}/etc/keptn-remedy/webhook{{- end -}}
+{{- define "keptn-remedy.jobsFolder" -}}/etc/keptn-remedy/jobs{{- end -}}
 {{- define "keptn-remedy.keptnFolder" -}}/etc/keptn-remedy/keptn{{- end -}}
 {{- define "keptn-remedy.natsFolder" -}}/etc/keptn-remedy/nats{{- end -}}
 {{- define "keptn-remedy.dropInsFolder" -}}/etc/keptn-remedy/actions{{- end -}}

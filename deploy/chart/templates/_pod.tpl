@@ -105,6 +105,10 @@ priorityClassName: {{ . }}
       {{- end }}
 {{- end }}
 {{- end }}
+{{- if and (index .Values.actions "run-job") .Values.runJob.templates }}
+- name: jobs
+  configMap: {name: {{ .Values.runJob.templates }}}
+{{- end }}
 {{- if .Values.actions.webhook }}
 {{- range $number, $name := .Values.webhook.secrets }}
 - name: webhook-{{ $number }}

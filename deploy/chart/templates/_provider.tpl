@@ -127,6 +127,14 @@ listens on its own loopback only. */ -}}
 {{- if index .Values.actions "toggle-feature" }}
 {{- include "keptn-remedy.unleashVariables" . }}
 {{- end }}
+{{- if index .Values.actions "run-job" }}
+{{- include "keptn-remedy.variable" (list "RUN_JOB_IMAGES" (join "," .Values.runJob.images)) }}
+{{- include "keptn-remedy.variable" (list "RUN_JOB_NAMESPACE" .Values.runJob.namespace) }}
+{{- include "keptn-remedy.variable" (list "RUN_JOB_SECONDS" .Values.runJob.seconds) }}
+{{- if .Values.runJob.templates }}
+{{- include "keptn-remedy.variable" (list "RUN_JOB_TEMPLATES" (include "keptn-remedy.jobsFolder" .)) }}
+{{- end }}
+{{- end }}
 {{- if .Values.actions.wait }}
 {{- include "keptn-remedy.variable" (list "WAIT_LONGEST" .Values.wait.longest) }}
 {{- end }}
@@ -176,6 +184,11 @@ listens on its own loopback only. */ -}}
 {{- if include "keptn-remedy.unleashSecret" . }}
 - name: unleash
   mountPath: {{ include "keptn-remedy.unleashFolder" . }}
+  readOnly: true
+{{- end }}
+{{- if and (index .Values.actions "run-job") .Values.runJob.templates }}
+- name: jobs
+  mountPath: {{ include "keptn-remedy.jobsFolder" . }}
   readOnly: true
 {{- end }}
 {{- if .Values.actions.webhook }}

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Literal
 
 from keptn_remedy.action import Outcome, Plan, PlannedAction
-from keptn_remedy.engine.attempts import Attempts
+from keptn_remedy.engine.attempts import Attempts, flag
 from keptn_remedy.engine.cancellation import Cancellation
 from keptn_remedy.engine.runtime import Runtime
 from keptn_remedy.engine.threads import NotBegun
@@ -72,7 +72,8 @@ class Compensation:
             return Outcome.errored(f"{reason}; {self._told.message}")
         if not plan.changes:
             return Outcome.errored(f"{reason}; nothing was done")
-        is_due = failure or self._guard.undoes_when_aborted(self._execution, plan)
+        is_wanted = flag(self._action, "undo_when_aborted", if_unknown=False, usual=False)
+        is_due = failure or is_wanted or self._guard.undoes_when_aborted(self._execution, plan)
         if self._runtime.dry_run or not is_due:
             return Outcome.errored(f"{reason}; perhaps applied, and left: {plan}")
         why = f"{reason}; {failure.message}" if failure else f"{reason}"

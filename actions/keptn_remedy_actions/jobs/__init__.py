@@ -1,0 +1,162 @@
+"""What run-job consists of: one task as the manifest of a Kubernetes Job."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, cast
+
+from pydantic import BaseModel
+
+from keptn_remedy import Context, Denied, PermanentError
+from keptn_remedy_actions.cluster import Kind, Object
+
+JOB = Kind("Job", "batch", "v1", "jobs")
+CONFIG_MAP = Kind("ConfigMap", "", "v1", "configmaps")
+EXECUTION = "keptn-remedy/execution"
+"""The annotation that tells whose Job it is."""
+FOLDER = "/keptn"
+"""Where the files from Keptn's repository are in the container."""
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LIMITS: Object = {
+    "limits": {"cpu": "1", "memory": "512Mi"},
+    "requests": {"cpu": "50m", "memory": "128Mi"},
+}
+
+
+class Task(BaseModel):
+    """One Job: its manifest but for what the execution adds, and the files that it gets."""
+
+    name: str
+    namespace: str = ""
+    manifest: dict[str, Any]
+    files: list[str] = []
+
+
+def job_name(execution: str, number: int) -> str:
+    """The name of an execution's Job; a restarted process finds it by this name."""
+    return f"remedy-{hashlib.sha256(execution.encode()).hexdigest()[:20]}-{number}"
+
+
+def variables_of(context: Context) -> dict[str, str]:
+    """What every container is told: `KEPTN_PROJECT`, and so on, and `LABELS_` for each label."""
+    trigger = context.trigger
+    found = {
+        "KEPTN_PROJECT": trigger.project,
+        "KEPTN_STAGE": trigger.stage,
+        "KEPTN_SERVICE": trigger.service,
+        "KEPTN_CONTEXT": trigger.context,
+    }
+    for label, text in trigger.labels.items():
+        name = "LABELS_" + re.sub(r"[^A-Za-z0-9_]", "_", label).upper()
+        found.setdefault(name, text)
+    return {name: text for name, text in found.items() if _NAME.fullmatch(name)}
+
+
+def completed(
+    task: Task, context: Context, number: int, *, seconds: float, keep_seconds: int
+) -> dict[str, Any]:
+    """The manifest as it is created: bounded in time, without a token, with variables and files."""
+    manifest = cast("dict[str, Any]", _copied(task.manifest))
+    name = job_name(context.trigger.id, number)
+    metadata = manifest.setdefault("metadata", {})
+    metadata.pop("generateName", None)
+    metadata |= {"name": name, "namespace": task.namespace}
+    metadata["annotations"] = {**metadata.get("annotations", {}), EXECUTION: context.trigger.id}
+    labels = {"app.kubernetes.io/managed-by": "keptn-remedy"}
+    metadata["labels"] = {**metadata.get("labels", {}), **labels}
+    spec = manifest["spec"]
+    deadline = spec.get("activeDeadlineSeconds") or seconds
+    spec["activeDeadlineSeconds"] = int(min(deadline, seconds))
+    spec.setdefault("ttlSecondsAfterFinished", keep_seconds)
+    spec.setdefault("backoffLimit", 0)
+    pod = spec["template"]["spec"]
+    pod.setdefault("restartPolicy", "Never")
+    pod.setdefault("automountServiceAccountToken", False)
+    for container in containers_of(manifest):
+        container.setdefault("resources", _copied(_LIMITS))
+    main = pod["containers"][0]
+    given = {each["name"] for each in main.get("env") or ()}
+    more = [
+        {"name": key, "value": text}
+        for key, text in variables_of(context).items()
+        if key not in given
+    ]
+    main["env"] = [*more, *(main.get("env") or ())]
+    if task.files:
+        _mount(pod, main, name, task.files)
+    return manifest
+
+
+def containers_of(manifest: Object) -> Sequence[dict[str, Any]]:
+    """All containers of a Job's pod, those that run first included."""
+    pod = manifest["spec"]["template"]["spec"]
+    kinds = ("initContainers", "containers", "ephemeralContainers")
+    return [container for kind in kinds for container in pod.get(kind) or ()]
+
+
+def check_images(manifest: Object, allowed: Sequence[str]) -> None:
+    """Refuse a Job with an image that the operator doesn't allow.
+
+    Raises:
+        Denied: it has one.
+    """
+    for container in containers_of(manifest):
+        image = str(container.get("image") or "")
+        if not any(fnmatchcase(image, pattern) for pattern in allowed):
+            raise Denied(f"RUN_JOB_IMAGES does not allow the image {image or 'without a name'}")
+
+
+def summary(manifest: Object) -> str:
+    """What the Job runs, in a few words."""
+    main = manifest["spec"]["template"]["spec"]["containers"][0]
+    command = [*(main.get("command") or ()), *(main.get("args") or ())]
+    return " ".join(map(str, [main["image"], *command]))[:300]
+
+
+def files_map(name: str, namespace: str, job: Object, contents: Mapping[str, bytes]) -> Object:
+    """The ConfigMap with the files; it is deleted with its Job."""
+    import base64
+
+    meta = job["metadata"]
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": meta["name"], "uid": meta["uid"]}
+    files = contents.items()
+    return {
+        "metadata": {"name": name, "namespace": namespace, "ownerReferences": [owner]},
+        "binaryData": {_key(uri): base64.b64encode(content).decode() for uri, content in files},
+    }
+
+
+def _mount(pod: dict[str, Any], main: dict[str, Any], name: str, files: Sequence[str]) -> None:
+    items = [{"key": _key(uri), "path": uri} for uri in files]
+    volume = {"name": "keptn-files", "configMap": {"name": name, "items": items}}
+    pod["volumes"] = [*(pod.get("volumes") or ()), volume]
+    mount = {"name": "keptn-files", "mountPath": FOLDER, "readOnly": True}
+    main["volumeMounts"] = [*(main.get("volumeMounts") or ()), mount]
+
+
+def checked_file(uri: str) -> str:
+    """A file's path without its leading `/`.
+
+    Raises:
+        PermanentError: it leads out of its folder.
+    """
+    path = uri.strip().lstrip("/")
+    if not path or any(part in ("", ".", "..") for part in path.split("/")):
+        raise PermanentError(f"{uri!r} is not a file of Keptn's repository; folders can't be given")
+    return path
+
+
+def _key(uri: str) -> str:
+    return hashlib.sha256(uri.encode()).hexdigest()[:32]
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, dict):
+        entries = cast("dict[str, Any]", value)
+        return {key: _copied(item) for key, item in entries.items()}
+    if isinstance(value, list):
+        return [_copied(item) for item in value]
+    return value
