@@ -25,6 +25,7 @@ from keptn_remedy.cli.usage import (
     ServedCommand,
     WrongUsage,
     one_of,
+    whole_number,
 )
 
 app = typer.Typer(
@@ -343,6 +344,53 @@ def init(
     from keptn_remedy.cli import init_command
 
     raise typer.Exit(init_command.init(name, into))
+
+
+@app.command(cls=Command)
+def score(
+    days: Annotated[
+        int,
+        typer.Option(
+            "--days",
+            metavar="N",
+            help="Of so many days.",
+            parser=whole_number("--days", 1, 3650),
+        ),
+    ] = 30,
+    as_json: Json = False,
+) -> None:
+    """Show what remedies without Keptn were worth, by service and action.
+
+    Those under a rule with mode: dry-run are counted apart: they would have acted, and how often
+    the problem went away by itself.
+    """
+    from keptn_remedy.cli import score_command
+
+    raise typer.Exit(score_command.score(days, as_json=as_json))
+
+
+@app.command(cls=Command)
+def judge(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A remediation.yaml.")],
+    at: Annotated[
+        str,
+        typer.Option("--at", metavar="TIME", help="As it was then, such as 2026-03-02T14:03:20Z."),
+    ] = "",
+    alert: Annotated[
+        str,
+        typer.Option("--alert", metavar="NAME", help="The alert, where problemType is no alert."),
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Show what the judge says of each action of a remediation.yaml, and why.
+
+    It asks the Prometheus that REMEDY_SOURCES names. Nothing is changed.
+
+    Exit code: 0 if it can tell of each, 1 if it can't, 2 for wrong usage.
+    """
+    from keptn_remedy.cli import judge_command
+
+    raise typer.Exit(judge_command.judge(file, at, alert, as_json=as_json))
 
 
 @app.command(cls=Command)

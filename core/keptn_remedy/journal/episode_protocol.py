@@ -11,6 +11,7 @@ from keptn_remedy.journal.episode_values import (
     Member,
     Move,
     Rung,
+    Score,
     SeenAlert,
     Taken,
     WholeEpisode,
@@ -80,6 +81,10 @@ class Episodes(Protocol):
 
     async def whole_episode(self, episode_id: str) -> WholeEpisode | None:
         """An episode with all that belongs to it, by its id or an unambiguous beginning of it."""
+        ...
+
+    async def scores(self, since: float) -> list[Score]:
+        """How the tries since that Unix time came out, by service and action."""
         ...
 
     async def ignored(self, limit: int) -> list[tuple[Ignored, int, float]]:

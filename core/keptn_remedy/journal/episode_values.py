@@ -174,6 +174,26 @@ class WholeEpisode:
     notes: Sequence[Note]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """What became of the tries of one action for one service: how many acted, and how many were dry
+    runs; of each, how often the judge said what. `gone` are dry runs whose problem went away by
+    itself.
+    """
+
+    project: str
+    stage: str
+    service: str
+    action: str
+    acted: int
+    helped: int
+    failed: int
+    worse: int
+    unknown: int
+    would_have_acted: int
+    gone: int
+
+
 @dataclass(frozen=True, slots=True)
 class Move:
     """A change of an episode, stored as a whole: fields of `Episode` with their new values, a rung

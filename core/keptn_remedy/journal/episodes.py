@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 from uuid import uuid4
 
@@ -16,6 +17,7 @@ from keptn_remedy.journal.episode_values import (
     Member,
     Move,
     Rung,
+    Score,
     SeenAlert,
     Taken,
     WholeEpisode,
@@ -74,6 +76,13 @@ ON CONFLICT (episode, number) DO UPDATE SET {rows.RUNG_SET}"""  # noqa: S608  ou
 _WAKE = """
 UPDATE episodes SET due_at = ?, version = version + 1 WHERE closed_at IS NULL AND state = 'acting'
     AND seq = (SELECT episode FROM episode_rungs WHERE execution = ?)"""
+_SCORES = """
+SELECT project, stage, service, action, sum(acted), sum(acted AND verdict = 'helped'),
+    sum(acted AND verdict = 'failed'), sum(acted AND verdict = 'worse'),
+    sum(acted AND verdict = 'unknown'), sum(NOT acted), sum(NOT acted AND verdict = 'helped')
+FROM episode_rungs JOIN episodes ON episode = seq
+WHERE began_at >= ? AND episode_rungs.status = 'succeeded'
+GROUP BY project, stage, service, action ORDER BY project, stage, service, action"""
 _EPISODES = f"""
 SELECT {rows.EPISODE} FROM episodes
 WHERE seq < :before AND (:is_open IS NULL OR (closed_at IS NULL) = :is_open)
@@ -193,6 +202,11 @@ class SqlEpisodes(Store):
             )
 
         return await self._read_at_once(read)
+
+    async def scores(self, since: float) -> list[Score]:
+        names = [each.name for each in fields(Score)]
+        found = await self._rows(_SCORES, (since,))
+        return [Score(**dict(zip(names, row, strict=True))) for row in found]
 
     async def ignored(self, limit: int) -> list[tuple[Ignored, int, float]]:
         look = """SELECT source, name, reason, times, seen_at FROM ignored_alerts

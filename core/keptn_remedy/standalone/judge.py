@@ -25,7 +25,7 @@ class Subject:
     name: str
     labels: Mapping[str, str]
     is_listed: bool | None
-    since: float
+    since: float = 0.0
 
 
 class Judge:

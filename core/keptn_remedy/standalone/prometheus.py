@@ -36,7 +36,9 @@ class Sample(NamedTuple):
 
 
 class Prometheus:
-    """Asks one server. `now` is the Unix time in seconds."""
+    """Asks one server. `now` is the Unix time in seconds; with `at`, it is asked what it would have
+    answered at that time.
+    """
 
     def __init__(
         self,
@@ -44,11 +46,13 @@ class Prometheus:
         url: str,
         now: Callable[[], float],
         token_file: Path | None = None,
+        at: float | None = None,
     ) -> None:
         self._http = http
         self._url = url.rstrip("/")
         self._now = now
         self._token_file = token_file
+        self._at = at
 
     async def samples(self, query: str) -> Sequence[Sample]:
         """The elements of an instant query, none where there are none. A scalar is one element.
@@ -56,7 +60,8 @@ class Prometheus:
         Raises:
             NoAnswer: it can't be asked, or doesn't take the query.
         """
-        data = await self._ask("query", {"query": query})
+        when = {} if self._at is None else {"time": f"{self._at:.3f}"}
+        data = await self._ask("query", {"query": query, **when})
         kind: Any = data.get("resultType")
         found: Any = data.get("result")
         try:
@@ -108,6 +113,8 @@ class Prometheus:
         Raises:
             NoAnswer: it hasn't, or can't be asked.
         """
+        if self._at is not None:
+            return
         found = await self._ask("status/runtimeinfo", {})
         try:
             began = datetime.fromisoformat(str(found["startTime"]))

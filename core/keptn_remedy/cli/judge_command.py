@@ -1,0 +1,106 @@
+"""`remedy judge`: what the judge says of each action of a remediation.yaml, and why."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from keptn_remedy import settings
+from keptn_remedy.action import PermanentError
+from keptn_remedy.cli.terminal import (
+    FAILED,
+    GOOD,
+    WRONG_USAGE,
+    complain,
+    reason,
+    say_folded,
+    show_json,
+)
+from keptn_remedy.remediation.file import MAX_BYTES
+from keptn_remedy.standalone.remedy_files import entries
+from keptn_remedy.standalone.rules import Remedy
+from keptn_remedy.standalone.sources import PrometheusServer, Sources, SourcesError
+from keptn_remedy.support.variables import SettingsError
+
+_SAID = {True: "good", False: "bad", None: "can't tell"}
+Entries = list[tuple[str, list[Remedy]]]
+
+
+def judge(file: Path, at: str, alert: str, *, as_json: bool) -> int:
+    """Show what the judge says; returns the exit code."""
+    try:
+        asked_at = _time(at)
+        server, found = _read(file)
+    except (ValueError, PermanentError, OSError) as error:
+        complain([reason(error) if isinstance(error, OSError) else f"{error}"])
+        return WRONG_USAGE
+    except (SettingsError, SourcesError) as error:
+        complain(error.mistakes)
+        return WRONG_USAGE
+    told = asyncio.run(_all(server, found, alert, asked_at))
+    if as_json:
+        show_json(told)
+    else:
+        for each in told:
+            where = f"{each['problem']}, {each['action']} ({each['criterion']})"
+            say_folded(f"{where}: {_SAID[each['good']]}: {each['reason']}", "", "  ")
+    return FAILED if any(each["good"] is None for each in told) else GOOD
+
+
+def _time(written: str) -> float | None:
+    if not written:
+        return None
+    try:
+        moment = datetime.fromisoformat(written)
+    except ValueError:
+        said = f"--at must be a time, such as 2026-03-02T14:03:20Z, not {written}"
+        raise ValueError(said) from None
+    at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if at > time.time():
+        raise ValueError("--at lies in the future, which Prometheus answers with old values")
+    return at
+
+
+def _read(file: Path) -> tuple[PrometheusServer, Entries]:
+    path = settings.load(os.environ).sources
+    server = Sources.load(path.read_text("utf-8")).prometheus
+    if server is None:
+        raise ValueError(f"{path} names no prometheus")
+    with file.open("rb") as content:
+        return server, entries(content.read(MAX_BYTES + 1))
+
+
+async def _all(
+    server: PrometheusServer, found: Entries, alert: str, at: float | None
+) -> list[Mapping[str, Any]]:
+    return [each async for each in _judged(server, found, alert, at)]
+
+
+async def _judged(
+    server: PrometheusServer, found: Entries, alert: str, at: float | None
+) -> AsyncIterator[Mapping[str, Any]]:
+    from keptn_remedy.http_client import lent_session
+    from keptn_remedy.standalone.judge import Judge, Subject
+    from keptn_remedy.standalone.prometheus import Prometheus
+
+    async with lent_session() as http:
+        prometheus = Prometheus(http, str(server.url), time.time, server.token_file, at)
+        judging = Judge(prometheus, server.max_age)
+        for problem, remedies in found:
+            # No Alertmanager is asked: this is about the criterion.
+            subject = Subject(alert or problem, {"alertname": alert or problem}, is_listed=False)
+            for remedy in remedies:
+                said = await judging.look(remedy.criterion, subject)
+                yield {
+                    "problem": problem,
+                    "action": remedy.action,
+                    "criterion": remedy.criterion.kind,
+                    "good": said.good,
+                    "value": said.value,
+                    "reason": said.text,
+                }

@@ -1,0 +1,121 @@
+"""The commands of standalone mode, on files and on the journal of a service that runs."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import orjson
+import pytest
+from typer.testing import CliRunner
+
+from keptn_remedy.cli.commands import app
+from tests.standalone.rig import Switch, standalone
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+CRITERION = """
+apiVersion: spec.keptn.sh/0.1.4
+kind: Remediation
+metadata: {name: carts}
+spec:
+  remediations:
+    - problemType: TooManyErrors
+      actionsOnOpen:
+        - {action: switch, evaluation: {promql: {query: QUERY, want: "< 5"}}}
+"""
+
+
+def run(*words: str, **variables: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, words, env=variables)
+    return result.exit_code, result.stdout, result.stderr
+
+
+async def later(*words: str, **variables: str) -> tuple[int, str, str]:
+    """The same in a thread, as a command has an event loop of its own."""
+    return await asyncio.to_thread(run, *words, **variables)
+
+
+def test_sources_check_says_what_the_files_mean(tmp_path: Path) -> None:
+    place = tmp_path / "sockshop"
+    place.mkdir()
+    (place / "remediation.yaml").write_text(CRITERION.replace("QUERY", "errors"))
+    code, said, _ = run(
+        "sources", "check", str(EXAMPLES / "sources.yaml"), "--remediations", str(tmp_path)
+    )
+    assert code == 0
+    assert "alerts: alertmanager posts to /intake/alerts" in said
+    assert "It may name projects sockshop, stages production and services *." in said
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "mistake"),
+    [
+        ("QUERY", '"errors > bool 1"', "bool turns NaN into 0"),
+        ("QUERY", '"sum(errors) or vector(0)"', "or vector(…) turns missing data into a number"),
+        ("QUERY", '"vector(1)"', "'vector(1)' measures nothing"),
+        ("promql:", "promq:", "there is no 'promq'; did you mean promql?"),
+        ('"< 5"', '"less"', "want must be a comparison, such as '< 0.01'"),
+        ("0.1.4", "0.2.0", "apiVersion must be spec.keptn.sh/0.1.4"),
+        ("action: switch,", "", "action is missing"),
+    ],
+)
+def test_sources_check_refuses_what_no_judge_can_use(
+    tmp_path: Path, old: str, new: str, mistake: str
+) -> None:
+    (tmp_path / "remediation.yaml").write_text(
+        CRITERION.replace(old, new).replace("QUERY", "errors")
+    )
+    sources = str(EXAMPLES / "sources.yaml")
+    code, _, told = run("sources", "check", sources, "--remediations", str(tmp_path))
+    assert code == 1
+    assert mistake in told
+
+
+async def test_people_see_episodes_their_tries_and_what_was_ignored(tmp_path: Path) -> None:
+    async with standalone(tmp_path) as rig:
+        await rig.send(rig.world.fire("f1"), rig.world.fire("f2", team="bank"))
+        await rig.until_state("escalated", step=5)
+    journal = str(tmp_path / "journal.db")
+    _, listed, _ = await later("episodes", "list", REMEDY_JOURNAL=journal)
+    assert "too many errors" in listed
+    assert "no remedy is left" in listed
+    [episode_id] = {word for word in listed.split() if word.count("-") == 4}
+    code, shown, _ = await later("episodes", "show", episode_id[:8], REMEDY_JOURNAL=journal)
+    assert code == 0
+    assert "verdict     failed: the alert TooManyErrors is firing" in shown
+    assert "it began: too many errors" in shown
+    code, shown, _ = await later("episodes", "show", episode_id, "--json", REMEDY_JOURNAL=journal)
+    assert [each["verdict"] for each in orjson.loads(shown)["tries"]] == ["failed", "failed"]
+    assert (await later("episodes", "show", "nobody", REMEDY_JOURNAL=journal))[0] == 1
+    _, ignored, _ = await later("episodes", "list", "--ignored", REMEDY_JOURNAL=journal)
+    assert "project bank is not among those that this source may name" in ignored
+
+
+async def test_a_dry_run_climbs_on_paper_and_is_counted_apart(tmp_path: Path) -> None:
+    trial = "version: 1\nrules: [{name: trial, mode: dry-run}]\n"
+    async with standalone(tmp_path, policy=trial) as rig:
+        await rig.send(rig.world.fire("f1"))
+        await rig.until_state("settling", step=5)
+        await rig.send(rig.world.resolve("f1"))
+        await rig.until_state("helped", step=5)
+        await rig.until_state("closed", step=10)
+        assert (Switch.applied, rig.world.posted) == ([], [])
+    journal = str(tmp_path / "journal.db")
+    _, told, _ = await later("score", "--json", "--days", "3650", REMEDY_JOURNAL=journal)
+    [score] = orjson.loads(told)
+    assert (score["service"], score["action"]) == ("carts", "switch")
+    assert (score["acted"], score["would_have_acted"], score["gone"]) == (0, 1, 1)
+
+
+async def test_the_judge_shows_what_it_says_and_why(tmp_path: Path) -> None:
+    async with standalone(tmp_path) as rig:
+        file = tmp_path / "remediation.yaml"
+        file.write_text(CRITERION.replace("QUERY", "errors"))
+        sources = {"REMEDY_SOURCES": str(tmp_path / "sources.yaml")}
+        code, said, _ = await later("judge", str(file), **sources)
+        assert (code, said) == (0, "TooManyErrors, switch (promql): good: 0 is < 5\n")
+        rig.world.series["errors"] = "NaN"
+        code, said, _ = await later("judge", str(file), **sources)
+        assert (code, said.partition("): ")[2]) == (1, "can't tell: no data: the answer is nan\n")
+        code, _, told = await later("judge", str(file), "--at", "2999-01-01", **sources)
+        assert (code, "in the future" in told) == (2, True)
