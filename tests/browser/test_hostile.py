@@ -83,18 +83,20 @@ async def test_nothing_that_an_event_or_an_action_says_is_executed(
 
 
 async def test_a_browser_asks_the_page_for_nothing_else(browser: Browser, tmp_path: Path) -> None:
-    async with house(tmp_path, page_public=True) as home:
-        async with window(browser, ops_url(home.service, "")) as opened:
-            asked: list[str] = []
-            opened.page.on("request", lambda it: asked.append(it.url))
-            await opened.open("/")
-            await opened.is_live()
-            names = {url.removeprefix(opened.url).partition("?")[0] for url in asked}
-            assert names == {
-                "/",
-                "/static/page.css",
-                "/static/page.js",
-                "/static/icon.svg",
-                "/live",
-            }
-            await opened.must_be_sound()
+    async with (
+        house(tmp_path, page_public=True) as home,
+        window(browser, ops_url(home.service, "")) as opened,
+    ):
+        asked: list[str] = []
+        opened.page.on("request", lambda it: asked.append(it.url))
+        await opened.open("/")
+        await opened.is_live()
+        names = {url.removeprefix(opened.url).partition("?")[0] for url in asked}
+        assert names == {
+            "/",
+            "/static/page.css",
+            "/static/page.js",
+            "/static/icon.svg",
+            "/live",
+        }
+        await opened.must_be_sound()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime
-from pathlib import Path
 
-from keptn_remedy.cli.opened_journal import with_journal
+from keptn_remedy.cli.opened_journal import with_episodes
 from keptn_remedy.cli.terminal import (
     FAILED,
     GOOD,
@@ -20,8 +18,7 @@ from keptn_remedy.cli.terminal import (
     table,
     when,
 )
-from keptn_remedy.journal import Episodes, JournalUnusable, Place
-from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.journal import Episodes
 from keptn_remedy.ops.episode_models import (
     EpisodeDetail,
     EpisodeInfo,
@@ -47,7 +44,7 @@ def list_episodes(limit: int, *, is_open: bool, as_json: bool) -> int:
             say("No episode is open." if is_open else "There are no episodes.")
         return GOOD
 
-    return _with_episodes(show)
+    return with_episodes(show)
 
 
 def list_ignored(limit: int, *, as_json: bool) -> int:
@@ -68,7 +65,7 @@ def list_ignored(limit: int, *, as_json: bool) -> int:
             say("No alert was ignored.")
         return GOOD
 
-    return _with_episodes(show)
+    return with_episodes(show)
 
 
 def show_episode(episode_id: str, *, as_json: bool) -> int:
@@ -86,16 +83,7 @@ def show_episode(episode_id: str, *, as_json: bool) -> int:
             _show_whole(detail)
         return GOOD
 
-    return _with_episodes(show)
-
-
-def _with_episodes(show: Callable[[Episodes], Awaitable[int]]) -> int:
-    def opened(place: Place) -> SqliteJournal:
-        if isinstance(place, Path):
-            return SqliteJournal.read_only(place)
-        raise JournalUnusable("episodes are kept in a SQLite journal")
-
-    return with_journal(show, opened)
+    return with_episodes(show)
 
 
 def _row(each: EpisodeInfo) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from keptn_remedy.cli.remote_journal import RemoteJournal
 from keptn_remedy.cli.server import ServerError
 from keptn_remedy.cli.terminal import FAILED, WRONG_USAGE, complain
 from keptn_remedy.journal import (
+    Episodes,
     JournalError,
     JournalUnusable,
     Place,
@@ -24,6 +25,7 @@ from keptn_remedy.journal import (
     open_read_only,
     place_of,
 )
+from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.support.variables import SettingsError
 
 
@@ -37,11 +39,17 @@ def with_order_desk(use: Callable[[OrderDesk], Awaitable[int]]) -> int:
     return _with(use, open_beside)
 
 
-def with_journal(use: Callable[[Any], Awaitable[int]], open_at: Callable[[Place], Any]) -> int:
-    """Run a command that reads the journal itself, whatever `--server` says; returns its exit code,
-    or that of the mistake.
+def with_episodes(use: Callable[[Episodes], Awaitable[int]]) -> int:
+    """Run a command that reads episodes from the journal, whatever `--server` says; returns its
+    exit code, or that of the mistake.
     """
-    return _with(use, open_at, asks_servers=False)
+
+    def opened(place: Place) -> SqliteJournal:
+        if isinstance(place, Path):
+            return SqliteJournal.read_only(place)
+        raise JournalUnusable("episodes are kept in a SQLite journal")
+
+    return _with(use, opened, asks_servers=False)
 
 
 def _with(

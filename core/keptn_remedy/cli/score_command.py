@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
-from pathlib import Path
 
-from keptn_remedy.cli.opened_journal import with_journal
+from keptn_remedy.cli.opened_journal import with_episodes
 from keptn_remedy.cli.terminal import GOOD, is_terminal, say, show_json, table
 from keptn_remedy.journal import Episodes
-from keptn_remedy.journal.sqlite import SqliteJournal
 
 DAY_SECONDS = 86_400.0
 _COLUMNS = (
@@ -57,7 +55,4 @@ def score(days: int, *, as_json: bool) -> int:
             say(f"Nothing was tried without Keptn in the last {days} days.")
         return GOOD
 
-    def opened(path: Path) -> SqliteJournal:
-        return SqliteJournal.read_only(path)
-
-    return with_journal(show, opened)
+    return with_episodes(show)
