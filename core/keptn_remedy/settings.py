@@ -234,6 +234,10 @@ class Settings(FromVariables):
     strict_actions: bool = False
     """Don't start (exit code 2) if an action can't be loaded. Default: it is left out, `/readyz`
     is degraded, and the other actions work."""
+    traces: bool = False
+    """Send a trace of each execution to an OpenTelemetry collector, over OTLP with HTTP. Where it
+    is, and what it needs, OpenTelemetry's own variables say, such as
+    `OTEL_EXPORTER_OTLP_ENDPOINT`. Needs the extra `keptn-remedy[otel]`."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe lines that are logged."""
     log_format: Literal["json", "console"] = "json"

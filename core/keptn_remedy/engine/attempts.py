@@ -90,11 +90,12 @@ class Attempts:
         an attempt has begun, the others are not asked for.
         """
         limit: float = seconds or self._declared("timeout")
+        attempt_once = self._traced if self._runtime.traces else self._attempt
         self._last_failure = ""
         self._may_begin = may_begin or _always
         try:
             # A first success, which is nearly every one, costs no retry machinery.
-            return await self._attempt(phase, given, limit, 1)
+            return await attempt_once(phase, given, limit, 1)
         except Exception as error:
             if not self._may_heal(error):
                 raise
@@ -104,8 +105,17 @@ class Attempts:
                 number = attempt.retry_state.attempt_number
                 if number == 1:
                     raise first_failure
-                return await self._attempt(phase, given, limit, number)
+                return await attempt_once(phase, given, limit, number)
         raise AssertionError("tenacity raises the last failure")
+
+    async def _traced(
+        self, phase: Phase[T], given: tuple[Any, ...], seconds: float, number: int
+    ) -> T:
+        traces = self._runtime.traces
+        assert traces  # noqa: S101  it is called only then
+        name = str(getattr(phase, "__name__", "attempt"))
+        with traces.during(self._execution.trigger, name, attempt=number):
+            return await self._attempt(phase, given, seconds, number)
 
     def _retrying(self) -> AsyncRetrying:
         enough = stop_after_attempt(self._declared("retry").attempts)

@@ -33,6 +33,7 @@ from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.journal import Ending, Execution, TaskEnded, insist
 from keptn_remedy.registry import Registry
 from keptn_remedy.support import logs
+from keptn_remedy.support.traces import Traces
 
 # After so many runs that never ended, an execution may be what kills the process.
 SUSPECT_RUNS = 2
@@ -289,6 +290,8 @@ class Runner:
         metrics.duration(name).observe(seconds)
         if ending.undo and ending.undo.state != "wanted":
             metrics.undos(name, ending.undo.state).inc()
+        if self._runtime.traces:
+            _trace(self._runtime.traces, execution, ending, attempts, seconds)
         write = self._log.warning if ending.is_failure else self._log.info
         write(
             "execution finished",
@@ -299,6 +302,21 @@ class Runner:
             attempts=attempts,
             seconds=round(seconds, 3),
         )
+
+
+def _trace(
+    traces: Traces, execution: Execution, ending: Ending, attempts: int, seconds: float
+) -> None:
+    """Its span, and that of the time before it was carried out."""
+    trigger, outcome, now = execution.trigger, ending.outcome, traces.now()
+    accepted_at = min(int(execution.accepted_at * 1e9), now)
+    fields = logs.execution_fields(trigger, execution.action)
+    names = {name: value for name, value in fields.items() if name != "triggeredId"}
+    status = "aborted" if ending.is_aborted else outcome.status
+    ended = {"status": status, "result": outcome.result, "attempts": attempts}
+    error = outcome.message if ending.is_failure or ending.is_aborted else None
+    traces.execution(trigger, accepted_at, {**names, **ended}, error)
+    traces.part(trigger, "waited", accepted_at, max(accepted_at, now - int(seconds * 1e9)), {})
 
 
 def _bounded(ending: Ending) -> Ending:

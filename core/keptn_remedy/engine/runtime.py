@@ -26,6 +26,7 @@ from keptn_remedy.support.authored import Misbehaved, exit_call
 from keptn_remedy.support.clock import Clock, TimeLimits
 from keptn_remedy.support.masking import Mask
 from keptn_remedy.support.metrics import Metrics
+from keptn_remedy.support.traces import Traces
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ STATUSES, RESULTS = get_args(Status), get_args(Result)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
     """The surroundings of every execution and undo. `http` is the session lent to actions; `read`
-    reads Keptn's files for them.
+    reads Keptn's files for them; without `traces` nothing is traced.
     """
 
     journal: Journal
@@ -47,6 +48,7 @@ class Runtime:
     dry_run: bool = False
     threads: Threads = field(default_factory=Threads)
     limits: TimeLimits = field(default_factory=TimeLimits)
+    traces: Traces | None = None
 
     def presentable(self, returned: object, task: str = ACTION) -> Outcome:
         """What an author returned as an outcome that Keptn understands: in one line, as text,

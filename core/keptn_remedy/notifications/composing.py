@@ -45,7 +45,7 @@ class Composer:
         is_same = question is not None and first.key == approval_key(record, question)
         if is_same and question and not question.verdict:
             return None
-        said = _verdict(question) if is_same and question else "not needed any more"
+        said = _verdict(question) if is_same and question else "Not needed any more"
         # All else stays: Alertmanager knows an alert by its labels.
         return replace(first, is_over=True, stands=False, title=_titled(said, first))
 

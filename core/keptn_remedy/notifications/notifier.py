@@ -94,7 +94,7 @@ class Notifier:
             JournalError: the journal can't be used.
         """
         while notices := await self._journal.notices(AT_ONCE):
-            queued = [one for notice in notices for one in await self._queued(notice)]
+            queued = [one for notice in notices for one in await self._queued_unless_broken(notice)]
             await self._notify(queued, [notice.key for notice in notices])
         if self._couriers:
             await self._look_at_what_stands()
@@ -106,6 +106,15 @@ class Notifier:
             with logs.surviving("noticing"), suppress(JournalError):
                 await self.look()
             await self._clock.sleep(LOOK_SECONDS if self._couriers else IDLE_SECONDS)
+
+    async def _queued_unless_broken(self, notice: Notice) -> list[Queued]:
+        try:
+            return await self._queued(notice)
+        except JournalError:
+            raise
+        except Exception as error:  # noqa: BLE001  it must not stand in the way of all others
+            logs.logger().error("a notice can't be told", key=notice.key, exc_info=error)
+            return []
 
     async def _queued(self, notice: Notice) -> list[Queued]:
         if notice.kind == "ready":

@@ -32,10 +32,12 @@ from keptn_remedy.notifications.set_up import SetUp, read_channels
 from keptn_remedy.ops.operator_token import OperatorToken
 from keptn_remedy.ops.operators import Operators
 from keptn_remedy.registry import Registry
+from keptn_remedy.service.otlp import otlp_traces
 from keptn_remedy.settings import KeptnSettings, Settings
 from keptn_remedy.support.clock import Clock, SteadyClock
 from keptn_remedy.support.masking import Mask, secrets_of
 from keptn_remedy.support.metrics import Metrics
+from keptn_remedy.support.traces import Traces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,7 @@ class Foundation:
     metrics: Metrics
     mask: Mask
     reload: asyncio.Event
+    traces: Traces | None
 
 
 @asynccontextmanager
@@ -90,6 +93,9 @@ async def opened(
         await policy.begin()
         wanted = registry.triggers, registry.subscriptions
         version = installed_version()
+        traces = otlp_traces(settings.source, version) if settings.traces else None
+        if traces:
+            stack.push_async_callback(asyncio.to_thread, traces.close)
         peer = peer_of(settings, keptn, metrics, clock, show, mask, *wanted, version)
         stack.push_async_callback(peer.close)
         yield Foundation(
@@ -109,6 +115,7 @@ async def opened(
             metrics=metrics,
             mask=mask,
             reload=reload,
+            traces=traces,
         )
 
 

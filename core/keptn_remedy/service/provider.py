@@ -36,6 +36,7 @@ from keptn_remedy.service.foundation import Foundation, installed_version
 from keptn_remedy.service.notifying import build_notifier
 from keptn_remedy.service.readiness import Readiness
 from keptn_remedy.service.standalone import Standalone
+from keptn_remedy.service.tracing import sending
 from keptn_remedy.support import logs
 
 # What the journal remembers of a process that left in an orderly way.
@@ -62,7 +63,7 @@ class Service:
         )
         self.outbox = Outbox(
             base.journal,
-            base.peer.transport.send,
+            sending(base.peer.transport.send, base.traces),
             base.peer.control_plane.counted,
             replies=self._replies,
             clock=base.clock,
@@ -226,6 +227,7 @@ def _engine(base: Foundation, replies: Replies, outbox: Outbox, task_ends: TaskE
         mask=base.mask,
         read=partial(resources.read, fetch=control_plane.resource),
         dry_run=settings.dry_run,
+        traces=base.traces,
     )
     guard = Guard(
         journal=base.journal,

@@ -13,6 +13,7 @@ from keptn_remedy.guardrails.defaults import ReplicaSettings
 from keptn_remedy.registry import Registry
 from keptn_remedy.service.foundation import opened
 from keptn_remedy.service.provider import Service
+from keptn_remedy.service.tracing import receiving
 from keptn_remedy.settings import KeptnSettings, Settings
 from keptn_remedy.support import logs, output
 from keptn_remedy.support.clock import Clock
@@ -67,7 +68,8 @@ async def running(
         if service.standalone:
             await stack.enter_async_context(service.standalone.listening())
         # Before anything else that may fail: what meets a closed port is lost (docs/keptn.md#k2).
-        await stack.enter_async_context(base.peer.transport.receive(service.intake.accept))
+        accept = receiving(service.intake.accept, base.traces)
+        await stack.enter_async_context(base.peer.transport.receive(accept))
         stack.push_async_callback(service.outbox.close)
         stack.push_async_callback(service.engine.drain, 0)
         await stack.enter_async_context(_tasks(*service.loops()))

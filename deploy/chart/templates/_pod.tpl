@@ -52,6 +52,17 @@ priorityClassName: {{ . }}
     name: {{ . }}
     items: [{key: policy.yaml, path: policy.yaml}]
 {{- end }}
+{{- if include "keptn-remedy.channels" . }}
+- name: channels
+  configMap:
+    name: {{ include "keptn-remedy.fullname" . }}-channels
+{{- with .Values.notifications.secret }}
+- name: channel-secrets
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0440
+{{- end }}
+{{- end }}
 # Create this ConfigMap, with the key `pause`, to stop all actions.
 - name: pause
   configMap:

@@ -13,7 +13,7 @@
 {{- $names := list -}}
 {{- range fromYamlArray $ours -}}{{- $names = append $names .name -}}{{- end -}}
 {{- range index . 1 -}}
-{{- if or (has .name $names) (regexMatch "^(REMEDY_(ACTIONS|DRAIN_SECONDS|EVENT_URL|HOST|JOURNAL|OPERATORS_FILE|OPERATOR_TOKEN_FILE|OPS_HOST|OPS_PORT|PAUSE_FILE|POLICY|PORT|TRANSPORT)|(PROJECT|STAGE|SERVICE)_FILTER)(_FILE)?$" .name) -}}
+{{- if or (has .name $names) (regexMatch "^(REMEDY_(ACTIONS|CHANNELS|DRAIN_SECONDS|EVENT_URL|HOST|JOURNAL|NOTIFY|OPERATORS_FILE|OPERATOR_TOKEN_FILE|OPS_HOST|OPS_PORT|PAGE_URL|PAUSE_FILE|POLICY|PORT|TRANSPORT)|(PROJECT|STAGE|SERVICE)_FILTER)(_FILE)?$" .name) -}}
 {{- fail (printf "%s: %s is set by the chart, or listed twice" $where .name) -}}
 {{- end -}}
 {{- $names = append $names .name -}}
@@ -115,6 +115,7 @@ listens on its own loopback only. */ -}}
 {{- include "keptn-remedy.variable" (list "REMEDY_POLICY" (printf "%s/policy.yaml" (include "keptn-remedy.policyFolder" .))) }}
 {{- end }}
 {{- include "keptn-remedy.variable" (list "REMEDY_PAUSE_FILE" (printf "%s/pause" (include "keptn-remedy.pauseFolder" .))) }}
+{{- include "keptn-remedy.notificationVariables" . }}
 {{- if .Values.operator.tokenSecret.name }}
 {{- include "keptn-remedy.variable" (list "REMEDY_OPERATOR_TOKEN_FILE" (printf "%s/token" (include "keptn-remedy.operatorFolder" .))) }}
 {{- end }}
@@ -158,6 +159,16 @@ listens on its own loopback only. */ -}}
   mountPath: {{ include "keptn-remedy.journalFolder" . }}
 - name: tmp
   mountPath: /tmp
+{{- if include "keptn-remedy.channels" . }}
+- name: channels
+  mountPath: {{ include "keptn-remedy.channelsFolder" . }}
+  readOnly: true
+{{- if .Values.notifications.secret }}
+- name: channel-secrets
+  mountPath: {{ include "keptn-remedy.channelSecretsFolder" . }}
+  readOnly: true
+{{- end }}
+{{- end }}
 {{- if include "keptn-remedy.policyConfigMap" . }}
 - name: policy
   mountPath: {{ include "keptn-remedy.policyFolder" . }}
