@@ -83,7 +83,8 @@ class GroupCommit:
     `check` is called before each commit, and raises if there must be none. `in_words` makes the
     text of a JournalError from what was raised. `commit` carries changes out, whole or not at all;
     `spoils_all` says whether what it raised would hit each of them alone. `is_alive` says
-    whether a connection that was not used for a while still can be.
+    whether a connection that was not used for a while still can be; `was_sent_away`, that only the
+    connection is at fault, and nothing was changed.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class GroupCommit:
         commit: Callable[[Any, list[Change]], None] = _commit,
         spoils_all: Callable[[type[Exception]], bool] = _spoils_all,
         is_alive: Callable[[Any], bool] = lambda connection: True,
+        was_sent_away: Callable[[type[Exception]], bool] = lambda error: False,
     ) -> None:
         self.failure: str | None = None
         self._unreported: str | None = None
@@ -106,6 +108,7 @@ class GroupCommit:
         self._commit = commit
         self._spoils_all = spoils_all
         self._is_alive = is_alive
+        self._was_sent_away = was_sent_away
         self._connection: Connection | None = None
         self._seconds = 0.0
         self._committed_at = 0.0
@@ -161,6 +164,8 @@ class GroupCommit:
     def _work(self) -> None:
         while batch := self._next_batch():
             failure = self._committed(batch)
+            if failure and self._was_sent_away(failure):
+                failure = self._committed(batch)
             if failure and len(batch) > 1 and not self._spoils_all(failure):
                 # One change that can't be stored must not take its neighbours along. (A full or
                 # locked journal is nobody's fault, and would cost the time-out for each.)

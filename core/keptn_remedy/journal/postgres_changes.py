@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from keptn_remedy.journal.errors import JournalError
 from keptn_remedy.journal.group_commit import Change
-from keptn_remedy.journal.postgres_connection import PostgresConnection
+from keptn_remedy.journal.postgres_connection import PostgresConnection, execute
 from keptn_remedy.journal.store import Stored
 
 _INSERT = """
@@ -84,6 +85,10 @@ WITH told AS (DELETE FROM reports WHERE seq = ANY($1::bigint[]))
 UPDATE executions SET reported_at = $3 WHERE id = ANY($2::text[])"""
 
 
+MOST_CLASHES = 3
+_CLASHES = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+
+
 class Finish(NamedTuple):
     """An end and its reports; `judged` is what becomes of the effects, None: they go."""
 
@@ -101,7 +106,20 @@ class Tell(NamedTuple):
 
 
 def commit(connection: PostgresConnection, batch: list[Change]) -> None:
-    """Carry them out, whole or not at all, with as few round trips as possible."""
+    """Carry them out, whole or not at all, with as few round trips as possible; again where others
+    were in the way.
+    """
+    for _ in range(MOST_CLASHES):
+        try:
+            _carry_out(connection, batch)
+        except _CLASHES:
+            connection.rollback()
+        else:
+            return
+    _carry_out(connection, batch)
+
+
+def _carry_out(connection: PostgresConnection, batch: list[Change]) -> None:
     rounds, others = _in_rounds(batch)
     with connection.at_work():
         if len(rounds) == 1 and not others:
@@ -119,7 +137,9 @@ def commit(connection: PostgresConnection, batch: list[Change]) -> None:
             cursor = connection.cursor()
             for change in others:
                 change.carry_out(cursor)
-            raw.execute("COMMIT")
+            # After an error that was passed over it would roll back, and say so here alone.
+            if raw.execute("COMMIT").statusmessage != "COMMIT":
+                raise JournalError("the database rolled the change back")
 
 
 class _Round:
@@ -132,7 +152,7 @@ class _Round:
     def send(self, connection: PostgresConnection) -> psycopg.RawCursor[Any]:
         bound = self._kind.bind([change.bound for change in self._changes])
         cursor = connection.raw_cursor()
-        cursor.execute(self._kind.statement, bound)
+        execute(cursor, self._kind.statement, bound)
         return cursor
 
     def settle(self, cursor: psycopg.RawCursor[Any]) -> None:

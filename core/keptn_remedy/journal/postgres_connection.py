@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from threading import Event, Lock, Thread
 from typing import Any
@@ -57,7 +57,7 @@ class PostgresCursor:
 
     def execute(self, statement: str, bound: Bound = (), /) -> PostgresCursor:
         said = translated(statement)
-        self._cursor.execute(said.text, said.bound(bound))
+        execute(self._cursor, said.text, said.bound(bound))
         if said.returns_seq and (row := self._cursor.fetchone()):
             self._inserted = row[0]
         return self
@@ -70,6 +70,22 @@ class PostgresCursor:
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._cursor)
+
+
+def execute(cursor: psycopg.RawCursor[Any], statement: str, bound: Sequence[Any]) -> None:
+    """Execute it. PostgreSQL's text holds no NUL: another mark stands for it."""
+    try:
+        cursor.execute(statement, bound)
+    except psycopg.DataError as error:
+        if error.sqlstate is not None:
+            raise
+        cursor.execute(statement, [_without_nul(value) for value in bound])
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_nul(each) for each in value]
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else value
 
 
 class PostgresConnection:
@@ -253,13 +269,18 @@ def spoils_all(error: type[Exception]) -> bool:
     return not error.sqlstate.startswith(_OF_A_CHANGE)
 
 
+def was_sent_away(error: type[Exception]) -> bool:
+    """Whether the server ended the connection and says so: then nothing was changed."""
+    return issubclass(error, psycopg.errors.AdminShutdown | psycopg.errors.IdleSessionTimeout)
+
+
 def in_words(error: Exception, address: Address) -> str:
     """What went wrong, in one line without a password."""
     if isinstance(error, JournalUnusable | JournalError):
         return str(error)
     if not isinstance(error, psycopg.Error):
         return f"{type(error).__name__}: {error}"
-    said = " ".join(str(error).split()) or type(error).__name__
+    said = " ".join((error.diag.message_primary or str(error)).split()) or type(error).__name__
     code = f" ({error.sqlstate})" if error.sqlstate else ""
     return f"{address}: {said}{code}{_ADVICE.get(error.sqlstate or '', '')}"
 

@@ -22,6 +22,7 @@ from keptn_remedy.journal.postgres_connection import (
     Server,
     in_words,
     spoils_all,
+    was_sent_away,
 )
 from keptn_remedy.journal.store import Bound, Cursor, Reader, Statement, Store, Stored, Written
 from keptn_remedy.journal.values import Execution
@@ -74,6 +75,7 @@ class PostgresStore(Store):
             in_words=self._in_words,
             commit=commit,
             spoils_all=spoils_all,
+            was_sent_away=was_sent_away,
         )
 
     def _connect(self) -> PostgresConnection:
@@ -149,7 +151,7 @@ class PostgresStore(Store):
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._reading, self._attempt, read)
 
-    def _attempt(self, read: Callable[[Reader], T]) -> T:
+    def _attempt(self, read: Callable[[Reader], T], *, is_second: bool = False) -> T:
         try:
             if self._reader is not None and not self._reader.is_usable:
                 self._forget_reader()
@@ -159,6 +161,8 @@ class PostgresStore(Store):
                 return read(self._reader)
         except (psycopg.Error, JournalUnusable) as error:
             self._forget_reader()
+            if was_sent_away(type(error)) and not is_second:
+                return self._attempt(read, is_second=True)
             raise JournalError(self._in_words(error)) from error
 
     async def _read_at_once(self, read: Callable[[Reader], T]) -> T:
