@@ -1,4 +1,4 @@
-"""`remedy journal backup` and `restore`: copies of the whole journal, and back."""
+"""`remedy journal backup`, `restore` and `copy`: copies of the whole journal, and back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from keptn_remedy import journal
-from keptn_remedy.cli.opened_journal import journal_path
+from keptn_remedy.cli.opened_journal import journal_path, place_at
 from keptn_remedy.cli.terminal import (
     FAILED,
     GOOD,
@@ -47,6 +47,16 @@ def restore(file: str) -> int:
         say(f"restored {path}: {_in_words(content)}")
 
     return _with_path(lambda: carry_out(journal_path()))
+
+
+def copy(source: str, target: str) -> int:
+    """Copy the journal from one place to another; returns the exit code."""
+
+    def carry_out() -> None:
+        content = journal.copy(place_at(source), place_at(target))
+        say(f"copied to {place_at(target)}: {_in_words(content)}")
+
+    return _with_path(carry_out)
 
 
 def _with_path(carry_out: Callable[[], None]) -> int:

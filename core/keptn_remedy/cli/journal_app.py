@@ -154,3 +154,24 @@ def journal_restore(
     from keptn_remedy.cli import backup_commands
 
     raise typer.Exit(backup_commands.restore(file))
+
+
+@journal_app.command(name="copy", cls=Command)
+def journal_copy(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="The journal to read: a file or a URL.")
+    ],
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="Where to write it: a file or a URL.")
+    ],
+) -> None:
+    """Copy the journal from a file to a PostgreSQL database, or back, while no service runs.
+
+    All is copied, or nothing. REMEDY_JOURNAL_PASSWORD_FILE holds the password of a database. A
+    password in a URL can be seen by others on this machine.
+
+    Exit code: 1 if nothing was copied, because a service runs, or the target holds a journal.
+    """
+    from keptn_remedy.cli import backup_commands
+
+    raise typer.Exit(backup_commands.copy(source, target))

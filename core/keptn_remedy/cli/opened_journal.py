@@ -91,6 +91,15 @@ def journal_place() -> Place:
     return place_of(settings.load(os.environ))
 
 
+def place_at(named: str) -> Place:
+    """The place that `REMEDY_JOURNAL` would name by this.
+
+    Raises:
+        SettingsError: it is none, or other settings hold a mistake.
+    """
+    return place_of(settings.load({**os.environ, "REMEDY_JOURNAL": named}))
+
+
 def journal_path() -> Path:
     """The file that `REMEDY_JOURNAL` names.
 

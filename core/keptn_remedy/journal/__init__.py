@@ -17,6 +17,7 @@ from keptn_remedy.journal.browsing import (
     Refused,
     Result,
 )
+from keptn_remedy.journal.copying import copy
 from keptn_remedy.journal.episode_protocol import Episodes
 from keptn_remedy.journal.episode_values import (
     RUNNING,
@@ -186,6 +187,7 @@ __all__ = [
     "WholeRecord",
     "back_up",
     "back_up_to_stream",
+    "copy",
     "insist",
     "lane",
     "open_beside",

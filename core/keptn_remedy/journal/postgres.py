@@ -16,7 +16,7 @@ from keptn_remedy.journal.executions import SqlExecutions
 from keptn_remedy.journal.hearing import SqlHearing
 from keptn_remedy.journal.memories import SqlMemories
 from keptn_remedy.journal.notified import SqlNotifications
-from keptn_remedy.journal.postgres_connection import PostgresConnection
+from keptn_remedy.journal.postgres_connection import IS_SERVED, PostgresConnection
 from keptn_remedy.journal.postgres_schema import migrate, require_this_version
 from keptn_remedy.journal.postgres_store import PostgresStore
 from keptn_remedy.journal.questions import SqlQuestions
@@ -28,10 +28,6 @@ from keptn_remedy.journal.undos import SqlUndos
 from keptn_remedy.support.clock import STEP_SECONDS, Gap, Reading
 
 T = TypeVar("T")
-
-_IS_SERVED = """
-SELECT EXISTS (SELECT 1 FROM replicas
-    WHERE NOT ended AND until > extract(epoch FROM clock_timestamp()))"""
 
 
 class PostgresJournal(
@@ -107,7 +103,7 @@ class PostgresJournal(
         return Gap(ahead=back, step=back) if back <= -STEP_SECONDS else Gap()
 
     def is_served(self) -> bool:
-        found = self._use_once(lambda connection: connection.execute(_IS_SERVED).fetchone())
+        found = self._use_once(lambda connection: connection.execute(IS_SERVED).fetchone())
         return bool(found[0])
 
     def _use_once(self, use: Callable[[PostgresConnection], T]) -> T:

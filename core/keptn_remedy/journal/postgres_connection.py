@@ -34,6 +34,9 @@ SELECT current_setting('server_version_num')::int / 10000, current_setting('sync
     extract(epoch FROM clock_timestamp())::float8"""
 _TIMELINE = """
 SELECT ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint"""
+IS_SERVED = """
+SELECT EXISTS (SELECT 1 FROM replicas
+    WHERE NOT ended AND until > extract(epoch FROM clock_timestamp()))"""
 # What the server says about a change, and not about itself: data, constraints, and limits.
 _OF_A_CHANGE = ("22", "23", "54")
 
@@ -79,12 +82,13 @@ def execute(cursor: psycopg.RawCursor[Any], statement: str, bound: Sequence[Any]
     except psycopg.DataError as error:
         if error.sqlstate is not None:
             raise
-        cursor.execute(statement, [_without_nul(value) for value in bound])
+        cursor.execute(statement, [without_nul(value) for value in bound])
 
 
-def _without_nul(value: Any) -> Any:
+def without_nul(value: Any) -> Any:
+    """A value that PostgreSQL can store."""
     if isinstance(value, list):
-        return [_without_nul(each) for each in value]
+        return [without_nul(each) for each in value]
     return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else value
 
 
