@@ -270,3 +270,18 @@ async def test_other_tasks_of_a_service_have_targets_of_their_own(journal: Sqlit
     assert await admitted(journal, trigger("3"), "cooldown: 10m") is None
     again = await admitted(journal, of_task("get-sli", "4"), "cooldown: 10m")
     assert "on service sockshop/production/carts task get-sli ended" in str(again)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "at_most: [{executions: 2, within: 1h, per: [service]}]",
+        "storm: {targets: 2, within: 10m}",
+    ],
+)
+async def test_other_tasks_count_in_storms_and_in_the_rates_of_their_service(
+    journal: SqliteJournal, rule: str
+) -> None:
+    assert await admitted(journal, of_task("get-sli", "1"), rule) is None
+    assert await admitted(journal, of_task("test", "2"), rule) is None
+    assert await admitted(journal, of_task("deployment", "3"), rule) is not None
