@@ -27,6 +27,7 @@ MANIFESTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "rbac.yaml": ("sidecar", ("rbac",)),
     "separate-distributor/service.yaml": ("separate-distributor", SERVICE),
     "separate-distributor/distributor.yaml": ("separate-distributor", ("distributor",)),
+    "remote-plane.yaml": ("remote-plane", SERVICE),
     "monitoring.yaml": ("monitoring", ("servicemonitor", "prometheusrule")),
 }
 """Each manifest with the file of its values and the templates that it holds, in that order."""
@@ -39,6 +40,10 @@ USES = {
     "monitoring.yaml": """\
 # If you don't install in keptn, replace it in the expressions and labels of the rules. Then:
 # kubectl apply -f deploy/monitoring.yaml -n keptn""",
+    "remote-plane.yaml": """\
+# Replace https://keptn.example/api, and store Keptn's API token in the Secret keptn-api-token
+# (docs/operating.md). Cluster actions need deploy/rbac.yaml as well. Then:
+# kubectl apply -f deploy/remote-plane.yaml -n keptn""",
     "rbac.yaml": """\
 # Replace sockshop-production; for several namespaces, repeat both objects. If you don't install in
 # keptn, replace `namespace: keptn`, or the rights go to an account that doesn't exist. Then:

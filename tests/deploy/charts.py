@@ -84,7 +84,7 @@ EVERYTHING: Json = {
         "extraEnv": [{"name": "OAUTH_CLIENT_ID", "value": "id"}],
     },
     "persistence": {"storageClass": "fast", "keep": False},
-    "networkPolicy": {"opsFrom": []},
+    "networkPolicy": {"opsFrom": [], "egress": [{"to": [{"ipBlock": {"cidr": "10.96.0.1/32"}}]}]},
     "monitoring": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
     "podLabels": {"team": "shop"},
     "podAnnotations": {"example.com/a": "b"},

@@ -380,6 +380,22 @@ def test_the_event_port_is_closed_to_other_pods() -> None:
     assert [port["name"] for port in the("Service", {})["spec"]["ports"]] == ["ops"]
 
 
+def test_the_pod_connects_to_everything_unless_egress_says_where() -> None:
+    assert the("NetworkPolicy", {})["spec"]["policyTypes"] == ["Ingress"]
+    unleash = {
+        "to": [{"podSelector": {"matchLabels": {"app": "unleash"}}}],
+        "ports": [{"port": 4242}],
+    }
+    for remote, rules in ((REMOTE, []), ({}, [{"to": [{"podSelector": {}}]}])):
+        values = {**remote, "networkPolicy": {"egress": [unleash]}}
+        spec = the("NetworkPolicy", values)["spec"]
+        dns, *others = spec["egress"]
+        assert spec["policyTypes"] == ["Ingress", "Egress"]
+        assert {port["port"] for port in dns["ports"]} == {53}
+        assert others == [*rules, unleash]
+    assert len(the("NetworkPolicy", {"networkPolicy": {"egress": []}})["spec"]["egress"]) == 2
+
+
 def test_only_a_separate_distributor_reaches_the_event_port() -> None:
     events = the("NetworkPolicy", SEPARATE)["spec"]["ingress"][0]
     (peer,) = events["from"]
