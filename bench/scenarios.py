@@ -22,6 +22,7 @@ from bench.sink import Sink
 
 IN_FLIGHT = 10_000
 BURST = 10_000
+FLOOD = 20_000
 OPEN = 1_000
 SETTLE_SECONDS = 2.0
 HELD_SECONDS = 1.0  # the default of REMEDY_FINISHED_AFTER_SECONDS
@@ -200,6 +201,27 @@ async def burst(bench: Bench) -> Figure:
         "p99 s": round(taken[len(taken) * 99 // 100], 4),
     }
     return Figure("burst", "s, slowest", taken[-1], 1.0, "lower", notes={**notes})
+
+
+async def flood(bench: Bench) -> Figure:
+    """The most memory while 20,000 triggers that are published at once are carried out."""
+    journal = bench.folder / "flood" / "journal.db"
+    bench.sink.forget()
+    async with (
+        bus.running(bench.folder, bench.sink, stream=False) as way,
+        servers.provider(journal, bench.sink, transport=way.environment) as server,
+    ):
+        idle, began = server.megabytes, time.perf_counter()
+        for number in range(FLOOD):
+            await way.post(load.new_event(number)[1])
+        async with asyncio.timeout(load.ROUND_SECONDS):
+            await bench.sink.until("finished", FLOOD)
+        notes = {
+            "events": FLOOD,
+            "idle MB": round(idle, 1),
+            "seconds until all are finished": round(time.perf_counter() - began, 1),
+        }
+        return Figure("flood", "MB, peak", server.peak_megabytes, 150, "lower", notes={**notes})
 
 
 async def recovery(bench: Bench) -> Figure:
@@ -398,6 +420,7 @@ SCENARIOS: dict[str, Callable[[Bench], Awaitable[Figure]]] = {
     "held": held_back,
     "in-flight": in_flight,
     "burst": burst,
+    "flood": flood,
     "recovery": recovery,
     "history": long_history,
     "rails": guard_rails,

@@ -21,6 +21,7 @@ PLAIN, PLANNED = BENCH / "actions", BENCH / "planned_actions"
 REMEDY = Path(sys.executable).with_name("remedy")
 START_SECONDS = 20.0
 LOOK_SECONDS = 0.01
+_PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
 _PORT = re.compile(r'"event_port": ?(\d+|null)')
 
 _CORES = sorted(os.sched_getaffinity(0))
@@ -45,6 +46,12 @@ class Server:
     def megabytes(self) -> float:
         """Resident memory."""
         return float(self.process.memory_info().rss) / 1e6
+
+    @property
+    def peak_megabytes(self) -> float:
+        """The most resident memory so far."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text("utf-8")
+        return int(_PEAK.findall(status)[0]) * 1024 / 1e6
 
 
 @asynccontextmanager
