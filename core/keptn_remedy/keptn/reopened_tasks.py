@@ -15,6 +15,9 @@ from keptn_remedy.support.clock import Clock
 class ReopenedTasks:
     """Finishes them as errored: Keptn would wait without end (docs/keptn.md#k20). `report` is
     called with each stored report.
+
+    Keptn before 0.18 shows no sequences, and then the list alone is believed. That is known once it
+    was said of a task at two looks in a row: a proxy may say so once.
     """
 
     def __init__(
@@ -30,6 +33,7 @@ class ReopenedTasks:
         self._clock = clock
         self._replies = replies
         self._report = report
+        self._untold: set[str] = set()
 
     async def answer(self, listed: Collection[str]) -> None:
         """Answer those that are among the ids that Keptn lists as open.
@@ -37,18 +41,22 @@ class ReopenedTasks:
         Raises:
             JournalError: the journal can't be used.
         """
+        before, self._untold = self._untold, set()
         for closed in await self._journal.closed_as_aborted(listed):
-            is_started = await self._is_started(closed)
+            is_started = await self._is_started(closed, before)
             if is_started is not None:
                 await self._answer(closed, is_started=is_started)
 
-    async def _is_started(self, closed: ClosedTask) -> bool | None:
-        """Whether Keptn counted our `started`; None unless it really waits for the task."""
+    async def _is_started(self, closed: ClosedTask, untold: Collection[str]) -> bool | None:
+        """Whether Keptn counted our `started`; None unless it really waits for the task. `untold`:
+        of which it said nothing at the last look.
+        """
         trigger = closed.trigger
         place = trigger.project, trigger.context, trigger.id
         progress = await self._control_plane.progress(*place)
         if progress == "untold":
-            return closed.was_started
+            self._untold.add(trigger.id)
+            return closed.was_started if trigger.id in untold else None
         task = await self._control_plane.task(*place) if progress == "open" else None
         return task.has("started", self._replies.source) if task else None
 

@@ -18,7 +18,7 @@ from keptn_remedy.guardrails.matching import Rules
 from keptn_remedy.journal import Ending, Unsent
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.keptn.api import ApiClient
-from keptn_remedy.keptn.control_plane import answers
+from keptn_remedy.keptn.control_plane import Progress, answers
 from keptn_remedy.keptn.control_plane.over_http import HttpControlPlane
 from keptn_remedy.keptn.missed_triggers import SWEEP_SECONDS, MissedTriggers
 from keptn_remedy.keptn.reopened_tasks import ReopenedTasks
@@ -717,6 +717,32 @@ async def test_what_was_closed_and_is_open_again_is_answered_errored_once(
     record = await journal.record(id_)
     assert record
     assert (record.status, record.result) == ("errored", "fail")
+
+
+class Unrouted(HttpControlPlane):
+    """Says once that there is no such endpoint, as a proxy may."""
+
+    said = False
+
+    async def progress(self, project: str, context: str, triggered_id: str) -> Progress | None:
+        if not self.said:
+            self.said = True
+            return "untold"
+        return await super().progress(project, context, triggered_id)
+
+
+async def test_one_404_answers_nothing_that_keptn_ended(
+    keptn: FakeKeptn, journal: SqliteJournal
+) -> None:
+    event = triggered()
+    keptn.open(event)
+    keptn.end_task(event["id"])
+    await closed(journal, event, was_started=False)
+    async with sweeping(keptn, journal, asking=Unrouted) as broom:
+        assert broom.sweep._reopened
+        for _ in range(2):
+            await broom.sweep._reopened.answer([event["id"]])
+    assert broom.reported == []
 
 
 async def test_what_keptn_really_ended_is_not_answered(
