@@ -7,6 +7,8 @@ WORKERS ?= 2
 MINUTES ?= 20
 
 INSTALLED := .venv/.installed
+# What `make run` needs, and no tools for tests.
+RUN_INSTALLED := .venv/.run
 NODE_INSTALLED := .venv/.node
 DEPLOY_INSTALLED := .venv/.deploy
 UNLEASH_INSTALLED := tests/unleash/node_modules/.installed
@@ -29,8 +31,8 @@ help: ## Show these lines.
 
 install: $(INSTALLED) ## Create .venv with everything (PYTHON=python3.13 to choose; a no-op when up to date).
 
-run: install ## Serve in local mode, play one problem through it, print the addresses, until Ctrl-C.
-	@exec .venv/bin/remedy serve --local --demo
+run: $(if $(wildcard $(INSTALLED)),$(INSTALLED),$(RUN_INSTALLED)) ## Serve in local mode, play one problem and tell its story, until Ctrl-C (ARGS=--tour shows more).
+	@exec .venv/bin/remedy serve --local --demo $(ARGS)
 
 test: install ## Run every test (ARGS="-k outbox" to choose, WORKERS=0 for one process).
 	@$(if $(COVERAGE),.venv/bin/coverage erase)
@@ -97,6 +99,16 @@ $(INSTALLED): requirements-dev.lock requirements-server.lock pyproject.toml
 	@$(PIP) install --require-hashes -r requirements-dev.lock
 	@$(PIP) install --require-hashes --no-deps -r requirements-server.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(RUN_INSTALLED): requirements.lock requirements-build.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "keptn-remedy needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V 2>&1)." \
+			"Name another one: make run PYTHON=python3.13" >&2; exit 1; }
+	@echo "Installing what it needs into .venv with $$($(PYTHON) -V); this takes half a minute"
+	@$(PYTHON) -m venv .venv
+	@$(PIP) install --no-compile --require-hashes -r requirements.lock -r requirements-build.lock
+	@$(PIP) install --no-compile --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(NODE_INSTALLED): requirements-node.lock | $(INSTALLED)

@@ -56,7 +56,7 @@ async def test_a_limit_that_somebody_else_set_fails_and_is_left_alone() -> None:
 @pytest.mark.parametrize(
     ("found", "state", "message"),
     [
-        ([20, None], "done", "undone"),
+        ([20, None], "done", "undone: route:checkout limit: 20 -> 100"),
         ([100], "done", "it is as it was before"),
         ([7], "refused", "route:checkout is 7, and 20 was expected: left alone"),
     ],

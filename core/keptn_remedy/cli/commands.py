@@ -98,6 +98,9 @@ def serve(
             "settings of Unleash and Kubernetes.",
         ),
     ] = False,
+    tour: Annotated[
+        bool, typer.Option("--tour", help="With --demo: then show a refusal and an undo.")
+    ] = False,
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C.
 
@@ -105,14 +108,16 @@ def serve(
     """
     if demo and not local:
         raise WrongUsage("--demo works only together with --local")
+    if tour and not demo:
+        raise WrongUsage("--tour works only together with --demo")
     if standalone and local:
         raise WrongUsage("--standalone and --local exclude each other")
     from keptn_remedy.cli import serve_command
 
-    raise typer.Exit(serve_command.serve(local=local, demo=demo, standalone=standalone))
+    raise typer.Exit(serve_command.serve(local=local, demo=demo, standalone=standalone, tour=tour))
 
 
-@app.command(cls=Command)
+@app.command(cls=ServedCommand)
 def send(
     event: Annotated[
         Path,
@@ -125,15 +130,23 @@ def send(
         bool,
         typer.Option("--new-id", help="Give the event a new id, so that it is not a duplicate."),
     ] = False,
+    wait: Annotated[
+        bool,
+        typer.Option(
+            "--wait",
+            help="Wait for the outcome, which the journal tells, or the service of --server.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Send an event to a running service, as Keptn's distributor does.
 
-    The service's answer is printed. Exit code: 0 if the service took the event, 1 if not.
+    The service's answer is printed. Exit code: 0 if the service took the event, 1 if not; with
+    --wait also 1 if the execution failed.
     """
     from keptn_remedy.cli import send_command
 
-    raise typer.Exit(send_command.send(event, to, new_id=new_id, as_json=as_json))
+    raise typer.Exit(send_command.send(event, to, new_id=new_id, wait=wait, as_json=as_json))
 
 
 @app.command(cls=ServedCommand)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,7 +15,7 @@ from aiohttp import ClientError
 from keptn_remedy.cli.send_command import post, why_unanswered
 from keptn_remedy.cli.terminal import reason
 from keptn_remedy.events import TRIGGERED
-from keptn_remedy.journal import JournalError
+from keptn_remedy.journal import JournalError, WholeRecord
 from keptn_remedy.service import Service
 
 FLAG = "PromotionCampaign"
@@ -36,22 +38,54 @@ def seed_flags(path: Path) -> None:
         _write(path, {"$schema": _SCHEMA, "flags": {FLAG: _on(), "Recommendations": _on()}})
 
 
-async def play(provider: Service, event_url: str, flags: Path) -> None:
+async def play(provider: Service, event_url: str, flags: Path) -> WholeRecord:
     """Switch the flag on, send the problem that switches it off, and wait for the outcome.
 
     Raises:
         DemoFailed: the event was not accepted, or no outcome was reported within 30 s.
     """
     _begin_with_flag_on(flags)
+    return await _sent(provider, event_url)
+
+
+async def play_refusal(provider: Service, event_url: str) -> WholeRecord:
+    """Pause, send the same problem again, and resume. Raises as `play`."""
+    await provider.pauses.pause("the tour", "a person looks into carts")
+    try:
+        return await _sent(provider, event_url)
+    finally:
+        await provider.pauses.resume()
+
+
+async def play_undo(provider: Service, execution_id: str) -> str:
+    """Undo an execution; returns the message. Raises as `play`."""
+    if why_not := await provider.journal.want_undo(execution_id, "an order", "the tour"):
+        raise DemoFailed(f"{execution_id} is not undone: {why_not}")
+    provider.engine.look()
+    async with _in_time(f"no undo of {execution_id} ended"):
+        while True:
+            undo = await provider.journal.undo_of(execution_id)
+            if undo and undo.ended_at:
+                return undo.message or ""
+            await asyncio.sleep(_LOOK_SECONDS)
+    raise DemoFailed("the undo has no end")
+
+
+async def _sent(provider: Service, event_url: str) -> WholeRecord:
     event_id = str(uuid4())
     await _send(event_url, event_id)
+    async with _in_time(f"no outcome of {event_id} was reported"):
+        return await _reported(provider, event_id)
+    raise DemoFailed("the execution has no end")
+
+
+@asynccontextmanager
+async def _in_time(what: str) -> AsyncGenerator[None]:
     try:
         async with asyncio.timeout(WAIT_SECONDS):
-            await _reported(provider, event_id)
+            yield
     except TimeoutError:
-        raise DemoFailed(
-            f"no outcome of {event_id} was reported within {WAIT_SECONDS:g} s"
-        ) from None
+        raise DemoFailed(f"{what} within {WAIT_SECONDS:g} s") from None
     except JournalError as error:
         raise DemoFailed(f"the journal can't be read: {error}") from None
 
@@ -78,11 +112,11 @@ async def _send(event_url: str, event_id: str) -> None:
         raise DemoFailed(f"{event_url} answered {status} {text}")
 
 
-async def _reported(provider: Service, event_id: str) -> None:
+async def _reported(provider: Service, event_id: str) -> WholeRecord:
     while True:
         record = await provider.journal.record(event_id)
         if record and record.reported_at:
-            return
+            return record
         await asyncio.sleep(_LOOK_SECONDS)
 
 

@@ -12,6 +12,9 @@ from uuid import uuid4
 import orjson
 from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout
 
+from keptn_remedy.cli.desk import Desk
+from keptn_remedy.cli.opened_journal import with_desk
+from keptn_remedy.cli.order import LOOK_SECONDS, say_execution
 from keptn_remedy.cli.terminal import (
     FAILED,
     GOOD,
@@ -29,8 +32,10 @@ _WRONG_PORT = "this is not the event port; name it with --to"
 _NOT_ACCEPTED = "the service did not accept the event; its answer says why"
 
 
-def send(path: Path, to: str, *, new_id: bool, as_json: bool) -> int:
-    """Send the event of a file and show the answer; returns the exit code."""
+def send(path: Path, to: str, *, new_id: bool, wait: bool, as_json: bool) -> int:
+    """Send the event of a file and show the answer, perhaps the outcome as well; returns the exit
+    code.
+    """
     if not _is_address(to):
         complain([f"--to: {to!r} is not an HTTP address, such as http://127.0.0.1:8080/"])
         return WRONG_USAGE
@@ -53,9 +58,37 @@ def send(path: Path, to: str, *, new_id: bool, as_json: bool) -> int:
     else:
         say_folded(f"{status} {text}")
     if status < 300:
-        return GOOD
+        return _wait(_id(body), as_json=as_json) if wait else GOOD
     complain([_WRONG_PORT if status in (404, 405) else _NOT_ACCEPTED])
     return FAILED
+
+
+def _wait(execution_id: str, *, as_json: bool) -> int:
+    """Wait until the execution has ended, and show how."""
+
+    async def until_ended(desk: Desk) -> int:
+        while True:
+            record = await desk.record(execution_id)
+            if record is None:
+                complain(
+                    [f"there is no execution {execution_id!r}: see --server and REMEDY_JOURNAL"]
+                )
+                return FAILED
+            if record.state == "finished":
+                break
+            await asyncio.sleep(LOOK_SECONDS)
+        if as_json:
+            say_execution(record)
+        else:
+            say_folded(f"{record.status}/{record.result}: {record.message}")
+        return FAILED if record.status != "succeeded" or record.result == "fail" else GOOD
+
+    return with_desk(until_ended)
+
+
+def _id(body: bytes) -> str:
+    event = _parsed(body.decode("utf-8", "replace"))
+    return str(event.get("id", "")) if isinstance(event, dict) else ""
 
 
 def _is_address(to: str) -> bool:

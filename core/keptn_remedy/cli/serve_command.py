@@ -7,7 +7,7 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import orjson
@@ -15,6 +15,7 @@ from rich.text import Text
 
 from keptn_remedy import service, settings
 from keptn_remedy.cli import demo as demonstration
+from keptn_remedy.cli import story
 from keptn_remedy.cli.terminal import (
     FAILED,
     GOOD,
@@ -58,15 +59,17 @@ WITHOUT_THE_WORLD = dict.fromkeys(
     "",
 )
 
+Tell = Callable[[str, Sequence[str]], None]
 
-def serve(*, local: bool, demo: bool, standalone: bool = False) -> int:
+
+def serve(*, local: bool, demo: bool, standalone: bool = False, tour: bool = False) -> int:
     """Serve until stopped; returns the exit code."""
     try:
         found = _variables(os.environ, local=local, demo=demo)
         if standalone:
             found["REMEDY_TRANSPORT"] = "standalone"
         config = settings.load(found)
-        return _serve_with(config, found, local=local, demo=demo)
+        return _serve_with(config, found, local=local, demo=demo, tour=tour)
     except (SettingsError, RegistryError) as error:
         complain(error.mistakes)
         return WRONG_USAGE
@@ -90,7 +93,9 @@ def _variables(environ: Mapping[str, str], *, local: bool, demo: bool) -> dict[s
     return {**defaults, **found, **given, "REMEDY_TRANSPORT": "local"}
 
 
-def _serve_with(config: Settings, found: Mapping[str, str], *, local: bool, demo: bool) -> int:
+def _serve_with(
+    config: Settings, found: Mapping[str, str], *, local: bool, demo: bool, tour: bool
+) -> int:
     flags = Path(found.get("FLAGD_FILE", ""))
     try:
         if local and flags.name:
@@ -100,7 +105,7 @@ def _serve_with(config: Settings, found: Mapping[str, str], *, local: bool, demo
         return FAILED
     try:
         event_loop.run(
-            _serve(config, found, local=local, demo=flags if demo else None),
+            _serve(config, found, local=local, demo=flags if demo else None, tour=tour),
             # Ctrl-C is a signal that `service.serve` handles: who raises this is an action.
             contains=(SystemExit, KeyboardInterrupt),
             loop_factory=_loop_factory(),
@@ -112,7 +117,7 @@ def _serve_with(config: Settings, found: Mapping[str, str], *, local: bool, demo
 
 
 async def _serve(
-    config: Settings, found: Mapping[str, str], *, local: bool, demo: Path | None
+    config: Settings, found: Mapping[str, str], *, local: bool, demo: Path | None, tour: bool
 ) -> None:
     for_people = is_terminal() and config.log_format == "console"
 
@@ -121,7 +126,7 @@ async def _serve(
             leave_summaries_out()
         try:
             if demo:
-                await _play(provider, demo)
+                await _play(provider, demo, _tell if for_people else _tell_nobody, tour=tour)
             (_show_addresses if for_people else _log_addresses)(provider)
             await asyncio.Event().wait()
         finally:  # stopped, or even cancelled while the demonstration plays
@@ -162,11 +167,27 @@ def _explained(error: OSError, config: Settings) -> str:
     return f"can't listen: {reason(error)}; check {hosts}"
 
 
-async def _play(provider: service.Service, flags: Path) -> None:
+async def _play(provider: service.Service, flags: Path, tell: Tell, *, tour: bool) -> None:
+    events = _urls(provider)["events"]
     try:
-        await demonstration.play(provider, _urls(provider)["events"], flags)
+        played = await demonstration.play(provider, events, flags)
+        tell("What happened", story.of(played, provider.policy.rules))
+        if tour:
+            refused = await demonstration.play_refusal(provider, events)
+            tell("The same problem during a pause", story.refused(refused))
+            tell("An undo", story.undone(await demonstration.play_undo(provider, played.id)))
     except demonstration.DemoFailed as error:
         logs.logger().warning("the demonstration failed", reason=str(error))
+
+
+def _tell(title: str, lines: Sequence[str]) -> None:
+    console().print(f"\n{title}", style="bold")
+    for line in lines:
+        say(line)
+
+
+def _tell_nobody(title: str, lines: Sequence[str]) -> None:
+    """Programs read the log."""
 
 
 def _show_report(report: Report) -> None:
@@ -211,6 +232,7 @@ def _show_addresses(provider: service.Service) -> None:
         f"  {remedy} send examples/events/toggle-feature.json --new-id \\",
         f"    --to {urls['events']}",
         f"  REMEDY_JOURNAL={journal} {remedy} journal list",
+        f"  REMEDY_JOURNAL={journal} {remedy} undo @last",
         "",
     ]
     for line in lines:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 LogFormat = Literal["json", "console"]
 # Of one value, such as a traceback.
 MAX_CHARACTERS = 16_000
+# On the console: who, what and how it ended; at the end what is only copied.
+_FIRST = ("service", "action", "result", "outcome")
+_LAST = ("execution", "keptnContext")
 _LEVELS = {"debug": "DEBUG", "info": "INFO", "warning": "WARNING", "error": "ERROR"}
 
 
@@ -134,11 +137,13 @@ def _console_renderer(mask: Mask) -> Render:
         event_key="message",
         timestamp_key="timestamp",
         exception_formatter=structlog.dev.plain_traceback,  # the others print local variables
+        sort_keys=False,
     )
 
     def render(logger: WrappedLogger, method: str, event: EventDict) -> bytes:
-        for name in ("keptnService", "keptnContext", "logLevel", "triggeredId"):
+        for name in ("keptnService", "logLevel", "triggeredId"):
             event.pop(name, None)
+        event = _in_order(event)
         event["level"] = method
         for name, value in event.items():
             # Any of them may quote what came from outside; only tracebacks have several lines.
@@ -147,6 +152,14 @@ def _console_renderer(mask: Mask) -> Render:
         return mask.line(console(logger, method, event).encode("utf-8", "replace"))
 
     return render
+
+
+def _in_order(event: EventDict) -> EventDict:
+    """What people look for first comes first, and ids last."""
+    first = {name: event[name] for name in _FIRST if name in event}
+    last = {name: event[name] for name in _LAST if name in event}
+    others = {name: event[name] for name in sorted(event.keys() - first.keys() - last.keys())}
+    return {**first, **others, **last}
 
 
 def _printable(value: object, kept: str) -> object:

@@ -5,8 +5,12 @@ from signal import SIGINT, SIGTERM, Signals
 
 import pytest
 
+from keptn_remedy.cli import story
+from keptn_remedy.guardrails.defaults import ReplicaSettings
+from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.commands import local_provider
 from tests.core.cli.folders import LEAKY, ONE_SECRET, default_variant, look
+from tests.ordering import TARGET, ended
 
 
 @pytest.mark.parametrize("number", [SIGINT, SIGTERM])
@@ -55,3 +59,31 @@ def test_a_demonstration_never_touches_a_real_cluster(tmp_path: Path) -> None:
     with local_provider(tmp_path, "--demo", **cluster) as running:
         off = {line["action"] for line in running.log if line["message"] == "action is off"}
     assert {"scale", "rollback", "restart"} <= off
+
+
+def test_a_tour_shows_a_refusal_and_an_undo(tmp_path: Path) -> None:
+    with local_provider(tmp_path, "--demo", "--tour") as running:
+        assert default_variant(tmp_path / "var/flags.json") == "on"  # undone
+        running.stop()
+    refused, played = look(tmp_path, "list", "--json").splitlines()
+    assert "paused by the tour" in refused
+    assert '"undone":"done"' in played
+
+
+async def test_the_story_has_each_step(tmp_path: Path, journal: SqliteJournal) -> None:
+    execution = await ended(journal)
+    record = await journal.record(execution.id)
+    assert record
+    told = story.of(record, ReplicaSettings().rules(None))
+    titles = [line[2:15].strip() for line in told if line[2] != " "]
+    assert titles == [
+        "Problem",
+        "Keptn asks",
+        "Plan",
+        "Rails asked",
+        "Applied",
+        "Verified",
+        "Answered",
+    ]
+    assert max(map(len, told)) <= 80
+    assert f"{TARGET} replicas: 1 -> 2" in "\n".join(told)

@@ -85,3 +85,21 @@ def test_what_is_no_event_port_is_said(tmp_path: Path, provider: LocalProvider) 
     said = remedy(tmp_path, "send", saved(tmp_path, triggered("x")), "--to", ops)
     assert (said.code, said.out[:4]) == (1, "405 ")
     assert said.mistakes == ["remedy: this is not the event port; name it with --to"]
+
+
+def test_the_outcome_is_waited_for(tmp_path: Path, provider: LocalProvider) -> None:
+    given = {"REMEDY_SERVER": provider.log[-1]["page"]}
+    options = ("--wait", "--to", provider.events)
+    good = saved(tmp_path, triggered("toggle-feature", {"Recommendations": "off"}))
+    said = remedy(tmp_path, "send", good, *options, **given)
+    assert said.code == 0
+    assert said.out.splitlines()[1].startswith("succeeded/pass: Recommendations off")
+    bad = saved(tmp_path, triggered("toggle-feature", {"Nope": "off"}))
+    said = remedy(tmp_path, "send", bad, *options, "--json", **given)
+    assert said.code == 1
+    assert json.loads(said.out.splitlines()[1])["status"] == "errored"
+    said = remedy(tmp_path, "send", good, *options)
+    assert (said.code, said.mistakes) == (
+        1,
+        ["remedy: there is no journal at var/journal.db; set REMEDY_JOURNAL"],
+    )

@@ -102,7 +102,7 @@ def test_people_see_answers_and_addresses_until_ctrl_c(tmp_path: Path) -> None:
     os.close(theirs)
     with process:
         try:
-            shown = _shown_until(ours, "remedy journal list")
+            shown = _shown_until(ours, "remedy undo @last")
             process.send_signal(SIGINT)
             shown += _shown_until(ours, "Stopping.")
             assert process.wait(SECONDS) == 0
@@ -111,6 +111,8 @@ def test_people_see_answers_and_addresses_until_ctrl_c(tmp_path: Path) -> None:
             os.close(ours)
     assert "sh.keptn.event.action.finished  sockshop/production/carts  succeeded/pass" in shown
     assert "    PromotionCampaign off in var/flags.json (flagd)" in shown
+    assert re.search(r"^  Plan +flagd:var/flags.json#PromotionCampaign", shown, re.MULTILINE)
+    assert re.search(r"^  page +http://127\.0\.0\.1:\d+/\r?$", shown, re.MULTILINE)
     assert re.search(r"events +http://127\.0\.0\.1:\d+/", shown)
     assert "Traceback" not in shown
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -290,3 +291,29 @@ async def test_a_line_is_bytes_of_valid_utf_8_without_secrets() -> None:
         logs.logger().info("straße", token="geheimnüß")
     assert orjson.loads(log.raw)["message"] == "straße"
     assert "geheimnüß" not in log.raw.decode()
+
+
+def test_on_the_console_service_action_and_outcome_come_first_and_ids_last() -> None:
+    event = {
+        "message": "execution finished",
+        "timestamp": "2026-03-02T14:03:20Z",
+        "execution": "1",
+        "keptnContext": "2",
+        "seconds": 0.5,
+        "outcome": "done",
+        "action": "scale",
+        "stage": "production",
+        "service": "carts",
+    }
+    line = logs._console_renderer(Mask())(None, "info", event).decode()
+    assert line.split()[:2] == ["2026-03-02T14:03:20Z", "[info"]
+    shown = re.findall(r"(\w+)=", re.sub(r"\x1b\[[\d;]*m", "", line))
+    assert shown == [
+        "service",
+        "action",
+        "outcome",
+        "seconds",
+        "stage",
+        "execution",
+        "keptnContext",
+    ]
