@@ -10,6 +10,7 @@ INSTALLED := .venv/.installed
 # What `make run` needs, and no tools for tests.
 RUN_INSTALLED := .venv/.run
 NODE_INSTALLED := .venv/.node
+DOCS_INSTALLED := .venv/.docs
 DEPLOY_INSTALLED := .venv/.deploy
 UNLEASH_INSTALLED := tests/unleash/node_modules/.installed
 BROWSER_INSTALLED := tests/browser/node_modules/.installed
@@ -24,7 +25,7 @@ UV_LOCK = .venv/bin/uv pip compile --no-config --quiet --universal --python-vers
 	--generate-hashes --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade)
 
 .PHONY: help install run test coverage lint bench soak lock tools unleash browser pictures \
-	test-cluster deploy-tools manifests monitoring-tools
+	test-cluster deploy-tools manifests monitoring-tools docs
 
 help: ## Show these lines.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -63,6 +64,10 @@ soak: install ## Run a provider under random faults (MINUTES=20; ARGS="--seed N"
 
 tools: $(TOOLS_INSTALLED) ## Install pyright, and the Node that runs it.
 
+docs: $(DOCS_INSTALLED) ## Make the documentation as a site, in var/site; a broken link fails.
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+	@echo "var/site/index.html"
+
 deploy-tools: $(DEPLOY_INSTALLED) ## Install what renders and checks the chart (about 400 MB).
 
 manifests: $(DEPLOY_INSTALLED) ## Write the plain manifests of deploy/ from the chart.
@@ -84,6 +89,7 @@ lock: install $(NODE_INSTALLED) ## Write the lock files again (UPGRADE=1 takes n
 	$(UV_LOCK) --group build -c requirements-dev.lock -o requirements-build.lock
 	$(UV_LOCK) --group server --no-deps -o requirements-server.lock
 	$(UV_LOCK) --group node -o requirements-node.lock
+	$(UV_LOCK) --group docs -c requirements-dev.lock -o requirements-docs.lock
 	$(UV_LOCK) --group deploy -c requirements-dev.lock -o requirements-deploy.lock
 	for folder in tests/unleash tests/tools tests/browser; do \
 		(cd $$folder && $(NPM) install --package-lock-only --ignore-scripts) || exit 1; \
@@ -114,6 +120,11 @@ $(RUN_INSTALLED): requirements.lock requirements-build.lock pyproject.toml
 $(NODE_INSTALLED): requirements-node.lock | $(INSTALLED)
 	@echo "Installing Node into .venv"
 	@$(PIP) install --require-hashes -r requirements-node.lock
+	@touch $@
+
+$(DOCS_INSTALLED): requirements-docs.lock | $(INSTALLED)
+	@echo "Installing the maker of the documentation's site into .venv"
+	@$(PIP) install --require-hashes -r requirements-docs.lock
 	@touch $@
 
 $(DEPLOY_INSTALLED): requirements-deploy.lock | $(INSTALLED)

@@ -1,6 +1,7 @@
 """What the documents show is true: snippets, links, commands and the event to send."""
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 import typer
+import yaml
 
 from bench.page import pages as quoting
 from keptn_remedy import events
@@ -78,6 +80,17 @@ def test_the_snippets_for_authors_compile() -> None:
     assert len(snippets) >= 2
     for snippet in snippets:
         compile(snippet, "docs/writing-an-action.md", "exec")
+
+
+@each_page
+def test_the_snippets_of_a_page_can_be_read(page: Path) -> None:
+    text = page.read_text("utf-8")
+    for snippet in blocks(text, "python"):
+        compile(snippet, str(page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    for snippet in blocks(text, "yaml"):
+        list(yaml.safe_load_all(snippet))
+    for snippet in blocks(text, "json"):
+        json.loads(snippet)
 
 
 def test_the_architecture_names_each_module() -> None:
