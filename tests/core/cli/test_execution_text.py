@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from keptn_remedy import Outcome
-from keptn_remedy.cli import execution_text
+from keptn_remedy.cli import execution_text, terminal
 from keptn_remedy.journal import Arm, Ending, UndoAtOnce
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.testing import triggered
@@ -186,3 +186,34 @@ async def test_an_aborted_execution_is_shown_as_such(
     assert re.search(r"^aborted +Keptn gave the sequence up$", shown, re.MULTILINE)
     listed = json.loads((await say(tmp_path, "journal", "list", "--json")).out)
     assert (listed["status"], listed["waiting"]) == ("aborted", None)
+
+
+async def test_people_see_the_time_line_first_and_no_line_beyond_80_columns(
+    tmp_path: Path, journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (execution_text, terminal):
+        monkeypatch.setattr(module, "is_terminal", lambda: True)
+    outcome = Outcome.failed("the CDN rejects the purge of zone shop-frontend: " * 9)
+    execution = await ended(journal, outcome, service="carts-" * 9)
+    await journal.want_undo(execution.id, "an order", "ann@shop", "much too much " * 9)
+    shown = (await say(tmp_path, "journal", "show", execution.id, COLUMNS="80")).out
+    head, _, facts = shown.partition("\n\n")
+    title, *line = head.splitlines()
+    assert title == f"{execution.id}  finished"
+    happened = [
+        re.sub(r"^\s*\S+Z\s+(\+\S+ \w+\s+)?", "", each) for each in line if "Z " in each[:25]
+    ]
+    assert happened[:2] == ["accepted", "started"]
+    assert happened[2].startswith("finished: succeeded/fail: the CDN rejects")
+    assert happened[-1] == "undo requested (an order)"
+    facts = facts.partition("The event as received:")[0]
+    assert max(map(len, [*head.splitlines(), *facts.splitlines()])) <= 80
+
+
+async def test_the_task_is_shown_where_it_is_not_action(
+    tmp_path: Path, journal: SqliteJournal
+) -> None:
+    await begun(journal, task="get-sli")
+    listed = (await say(tmp_path, "journal", "list")).out
+    assert "scale (get-sli)" in listed
+    assert json.loads((await say(tmp_path, "journal", "list", "--json")).out)["task"] == "get-sli"
