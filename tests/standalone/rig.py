@@ -22,6 +22,7 @@ from keptn_remedy import Change, Context, Outcome, Plan, PlannedAction
 from keptn_remedy.journal import Episode, Note, Rung, WholeEpisode
 from keptn_remedy.service import Service, running
 from keptn_remedy.settings import Settings
+from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing import registry_of
 from tests.clocks import MovedClock
 from tests.waiting import until
@@ -40,7 +41,7 @@ sources:
     allow: {{projects: sockshop}}
     alertmanagers: ["{url}/am"]
 prometheus: {{url: "{url}/prom"}}
-ladder: {{act_after: 10s, wait: 20s, window: 30s, hold_for: 10s, quiet_for: 1m}}
+ladder: {{act_after: 10s, wait: 20s, window: 30s, hold_for: 10s, quiet_for: 5m}}
 """
 REMEDIATION = """
 apiVersion: spec.keptn.sh/0.1.4
@@ -86,7 +87,7 @@ class World:
     answered by no data. `rule_health` and `since` are the rule's and Prometheus'.
     """
 
-    clock: MovedClock
+    clock: Clock
     alerts: dict[str, dict[str, Any]] = field(default_factory=dict)
     series: dict[str, Any] = field(default_factory=dict)
     posted: list[dict[str, Any]] = field(default_factory=list)
@@ -248,13 +249,15 @@ class Rig:
 
     async def until_acts(self, times: int) -> None:
         """Move the clock on until there were so many acts."""
-        await self._until(lambda: len(Switch.applied) == times)
+        await self.until_holds(lambda: len(Switch.applied) == times)
 
     async def until_told(self) -> None:
         """Move the clock on until a person was told."""
-        await self._until(lambda: bool(self.world.posted))
+        await self.until_holds(lambda: bool(self.world.posted))
 
-    async def _until(self, holds: Callable[[], bool]) -> None:
+    async def until_holds(self, holds: Callable[[], bool]) -> None:
+        """Move the clock on until this holds."""
+
         async def is_so() -> bool:
             self.clock.forward(5)
             await asyncio.sleep(0.01)
@@ -284,18 +287,6 @@ async def standalone(
     Switch.applied, Switch.undone, Switch.outcomes = [], [], []
     clock = clock or MovedClock()
     world = world or World(clock)
-    world.series.setdefault("errors", 0)
-    app = web.Application()
-    app.router.add_route("*", "/{tail:.*}", world.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.01)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    url = "http://{}:{}".format(*runner.addresses[0])
-    (folder / "secret").write_text(SECRET)
-    (folder / "sources.yaml").write_text(sources.format(folder=folder, url=url))
-    place = folder / "remediations/sockshop"
-    place.mkdir(parents=True, exist_ok=True)
-    (place / "remediation.yaml").write_text(remediation)
     more: dict[str, Any] = {}
     if policy:
         (folder / "policy.yaml").write_text(policy)
@@ -309,8 +300,31 @@ async def standalone(
         remediations=folder / "remediations",
         **more,
     )
-    try:
+    async with stand_ins(world) as url:
+        write_files(folder, url, sources, remediation)
         async with running(settings, registry_of(Switch), clock=clock) as service:
             yield Rig(service, world, clock, folder)
+
+
+@asynccontextmanager
+async def stand_ins(world: World) -> AsyncIterator[str]:
+    """Serve what stands for Alertmanager and Prometheus; yields the address of both."""
+    world.series.setdefault("errors", 0)
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", world.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.01)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield "http://{}:{}".format(*runner.addresses[0])
     finally:
         await runner.cleanup()
+
+
+def write_files(folder: Path, url: str, sources: str, remediation: str) -> None:
+    """Write the secret, sources.yaml and the remediation.yaml of the project."""
+    (folder / "secret").write_text(SECRET)
+    (folder / "sources.yaml").write_text(sources.format(folder=folder, url=url))
+    place = folder / "remediations/sockshop"
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "remediation.yaml").write_text(remediation)

@@ -347,3 +347,27 @@ async def test_an_alert_that_nobody_told_is_found_by_asking(tmp_path: Path) -> N
         rig.world.fire("f1")
         await rig.until_acts(1)
         assert Switch.applied == ["one"]
+
+
+async def test_a_rejected_file_leaves_the_last_one_in_force_and_is_told(tmp_path: Path) -> None:
+    async with standalone(tmp_path) as rig:
+        file = tmp_path / "sources.yaml"
+        good = file.read_text()
+        file.write_text(good.replace("kind: alertmanager", "kind: pager"))
+
+        async def is_told() -> bool:
+            rig.clock.forward(5)
+            await asyncio.sleep(0.01)
+            told = await rig.service.readiness.look()
+            return any("the sources were rejected" in each for each in told.degraded)
+
+        await until(is_told)
+        assert await rig.send(rig.world.fire("f1")) == 202
+        file.write_text(good.replace("shop:", "market:"))
+        await rig.until_holds(lambda: is_renamed(rig))
+        assert await rig.send(rig.world.fire("f2"), source="market") == 202
+
+
+def is_renamed(rig: Rig) -> bool:
+    assert rig.service.standalone
+    return "market" in rig.service.standalone.configuration.sources

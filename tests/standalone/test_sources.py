@@ -9,7 +9,10 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it has no stubs
 
+from keptn_remedy.http_client import lent_session
+from keptn_remedy.standalone.configuration import Configuration
 from keptn_remedy.standalone.sources import Sources, SourcesError, json_schema
+from keptn_remedy.support.clock import Clock
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = (ROOT / "examples/sources.yaml").read_text()
@@ -48,3 +51,19 @@ def test_the_example_fits_the_schema_and_is_read() -> None:
     Draft202012Validator(schema).validate(yaml.safe_load(EXAMPLE))
     rules = Sources.load(EXAMPLE).ladder.rules()
     assert (rules.act_after, rules.wait, rules.quiet_for) == (30, 300, 300)
+
+
+@pytest.mark.parametrize(
+    ("secret", "why"), [(None, "there is no such file"), ("short", "must hold 16 to 4096")]
+)
+async def test_without_a_secret_nothing_is_listened_to(
+    tmp_path: Path, secret: str | None, why: str
+) -> None:
+    path = tmp_path / "secret"
+    if secret:
+        path.write_text(secret)
+    file = tmp_path / "sources.yaml"
+    file.write_text(EXAMPLE.replace("/etc/remedy/alerts-secret", str(path)))
+    async with lent_session() as http:
+        with pytest.raises(SourcesError, match=f"sources, alerts, secret_file: .*{why}"):
+            await Configuration(file, http, Clock()).begin()

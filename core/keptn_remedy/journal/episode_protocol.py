@@ -87,6 +87,10 @@ class Episodes(Protocol):
         """How the tries since that Unix time came out, by service and action."""
         ...
 
+    async def prune_episodes(self, before: float, limit: int) -> int:
+        """Forget so many episodes that were closed before that Unix time; returns how many."""
+        ...
+
     async def ignored(self, limit: int) -> list[tuple[Ignored, int, float]]:
         """What opened no episode, how often, and when last (Unix time), the newest first."""
         ...

@@ -11,6 +11,7 @@ from uuid import uuid4
 import orjson
 
 from keptn_remedy.journal import episode_rows as rows
+from keptn_remedy.journal.ages import surely_before
 from keptn_remedy.journal.episode_values import (
     Episode,
     Ignored,
@@ -83,6 +84,14 @@ SELECT project, stage, service, action, sum(acted), sum(acted AND verdict = 'hel
 FROM episode_rungs JOIN episodes ON episode = seq
 WHERE began_at >= ? AND episode_rungs.status = 'succeeded'
 GROUP BY project, stage, service, action ORDER BY project, stage, service, action"""
+_PRUNABLE = """
+SELECT seq FROM episodes WHERE closed_at IS NOT NULL AND closed_at < ? ORDER BY closed_at LIMIT ?"""
+_PRUNE = (
+    "DELETE FROM episodes WHERE seq IN (SELECT value FROM json_each(?))",
+    "DELETE FROM episode_members WHERE episode IN (SELECT value FROM json_each(?))",
+    "DELETE FROM episode_rungs WHERE episode IN (SELECT value FROM json_each(?))",
+    "DELETE FROM episode_notes WHERE episode IN (SELECT value FROM json_each(?))",
+)
 _EPISODES = f"""
 SELECT {rows.EPISODE} FROM episodes
 WHERE seq < :before AND (:is_open IS NULL OR (closed_at IS NULL) = :is_open)
@@ -207,6 +216,16 @@ class SqlEpisodes(Store):
         names = [each.name for each in fields(Score)]
         found = await self._rows(_SCORES, (since,))
         return [Score(**dict(zip(names, row, strict=True))) for row in found]
+
+    async def prune_episodes(self, before: float, limit: int) -> int:
+        def prune(cursor: Cursor) -> int:
+            surely = surely_before(cursor, before)
+            found = [row[0] for row in cursor.execute(_PRUNABLE, (surely, limit))]
+            for statement in _PRUNE:
+                cursor.execute(statement, (self._list(found),))
+            return len(found)
+
+        return await self._run(prune)
 
     async def ignored(self, limit: int) -> list[tuple[Ignored, int, float]]:
         look = """SELECT source, name, reason, times, seen_at FROM ignored_alerts

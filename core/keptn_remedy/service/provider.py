@@ -109,6 +109,7 @@ class Service:
             base.registry.broken,
             self.uniform,
             lambda: self._notifier.troubles,
+            self.standalone.troubles if self.standalone else tuple,
         )
         self.ops = _ops_port(base, self.engine, self.readiness)
 

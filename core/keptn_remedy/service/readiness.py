@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.guardrails.policy_file import PolicyFile
@@ -18,7 +18,7 @@ class Readiness:
     """Ready means: started, not leaving, and able to store events and reports.
 
     Keptn and the back ends are not asked. Reports that Keptn can't take now are stored, and their
-    age is a metric of its own.
+    age is a metric of its own. `troubles` are those of parts that only some services have.
     """
 
     def __init__(
@@ -30,6 +30,7 @@ class Readiness:
         broken: tuple[Broken, ...] = (),
         uniform: Uniform | None = None,
         unnotified: Callable[[], Sequence[str]] = tuple,
+        troubles: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self.starting = True
         self.leaving = False
@@ -40,6 +41,7 @@ class Readiness:
         self._transport = transport
         self._uniform = uniform
         self._unnotified = unnotified
+        self._troubles = troubles
 
     def note_started(self) -> None:
         """What the last process left is taken over."""
@@ -75,6 +77,7 @@ class Readiness:
         if self._uniform and (trouble := self._uniform.trouble):
             degraded.append(f"Keptn's uniform: {trouble}")
         degraded += [f"a channel takes no notifications: {why}" for why in self._unnotified()]
+        degraded += self._troubles()
         if problem := self._policy.problem:
             degraded.append(f"the policy was rejected, an earlier one stays in force: {problem}")
         if pause := self._pauses.current:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 from keptn_remedy.events import Event
-from keptn_remedy.journal import JournalUnusable
+from keptn_remedy.journal import JournalError, JournalUnusable
 from keptn_remedy.journal.episodes import SqlEpisodes
 from keptn_remedy.keptn.transports import Receipt
 from keptn_remedy.keptn.transports.inward import Inward
@@ -20,6 +20,9 @@ from keptn_remedy.standalone.intake import AlertIntake
 from keptn_remedy.standalone.listener import IntakeListener
 from keptn_remedy.standalone.listings import Listings, Reconciling
 
+DAY_SECONDS, PRUNE_SECONDS = 86_400.0, 600.0
+PRUNED_AT_ONCE = 500
+
 
 class Standalone:
     """What runs instead of an exchange with Keptn. `accept` takes a trigger."""
@@ -31,6 +34,8 @@ class Standalone:
             raise JournalUnusable("standalone mode keeps its episodes in a SQLite journal")
         settings, clock = base.settings, base.clock
         journal = cast("EpisodeJournal", base.journal)
+        self._journal, self._clock = journal, clock
+        self._retention_days = settings.retention_days
         self.configuration = Configuration(settings.sources, base.http, clock)
 
         async def abort(execution_id: str, reason: str) -> None:
@@ -68,6 +73,14 @@ class Standalone:
         if isinstance(base.peer.transport, Inward):
             base.peer.transport.tell(self.climber.execution_ended)
 
+    def troubles(self) -> Iterator[str]:
+        """What is not as it should be, though it serves."""
+        if problem := self.configuration.problem:
+            yield f"the sources were rejected, earlier ones stay in force: {problem}"
+        for name, source in self.configuration.sources.items():
+            if source.alertmanagers and (problem := source.alertmanagers.problem):
+                yield f"an Alertmanager of source {name} can't be asked: {problem}"
+
     def _compare(self) -> None:
         self._reconciling.compare()
 
@@ -85,4 +98,18 @@ class Standalone:
 
     def loops(self) -> list[Coroutine[Any, Any, None]]:
         """What runs for as long as the service lives."""
-        return [self.configuration.watch(), self._reconciling.run(), self.climber.run()]
+        return [
+            self.configuration.watch(),
+            self._reconciling.run(),
+            self.climber.run(),
+            self._prune(),
+        ]
+
+    async def _prune(self) -> None:
+        """Forget closed episodes with the executions of their time, until cancelled."""
+        kept = self._retention_days * DAY_SECONDS
+        while True:
+            with suppress(JournalError):
+                while await self._journal.prune_episodes(self._clock.now() - kept, PRUNED_AT_ONCE):
+                    pass
+            await self._clock.sleep(PRUNE_SECONDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections.abc import Mapping
 from hashlib import sha256
@@ -29,8 +30,18 @@ class SourceSecret:
     def __init__(self, path: Path) -> None:
         self._file = MountedFile(path, MOST_SECRET + 1)
 
-    async def is_in(self, authorization: str) -> bool:
-        """Whether the header carries it; never where it can't be read, or is too short."""
+    async def why_unusable(self) -> str:
+        """Why no message can carry it; empty if one can."""
+        try:
+            secret = (await self._file.read(anew=True)).text.strip()
+        except (OSError, UnicodeDecodeError) as error:
+            return f"{self._file.path} can't be read: {why_unreadable(error)}"
+        if not LEAST_SECRET <= len(secret) <= MOST_SECRET:
+            return f"{self._file.path} must hold {LEAST_SECRET} to {MOST_SECRET} characters"
+        return ""
+
+    async def text(self) -> str:
+        """The secret; empty where it can't be read, or is too short."""
         try:
             secret = (await self._file.read()).text.strip()
         except (OSError, UnicodeDecodeError) as error:
@@ -39,8 +50,13 @@ class SourceSecret:
                 path=str(self._file.path),
                 reason=why_unreadable(error),
             )
-            return False
-        if not LEAST_SECRET <= len(secret) <= MOST_SECRET:
+            return ""
+        return secret if LEAST_SECRET <= len(secret) <= MOST_SECRET else ""
+
+    async def is_in(self, authorization: str) -> bool:
+        """Whether the header carries it."""
+        secret = await self.text()
+        if not secret:
             return False
         scheme, _, given = authorization.partition(" ")
         # Hashed, so that neither length nor content shows in the time it takes.
@@ -95,7 +111,7 @@ class Configuration:
         Raises:
             SourcesError: it can't be read, or is invalid.
         """
-        self._take(await self._read())
+        await self._take(await self._read())
 
     async def watch(self) -> None:
         """Put the file in force whenever it changes, until cancelled."""
@@ -109,7 +125,7 @@ class Configuration:
             text = await self._read()
             if text == self._text and self.problem is None:
                 return False
-            self._take(text)
+            await self._take(text)
         except SourcesError as error:
             is_news, self.problem = self.problem != str(error), str(error)
             if is_news:
@@ -127,12 +143,16 @@ class Configuration:
         except (OSError, UnicodeDecodeError) as error:
             raise SourcesError([f"it can't be read: {why_unreadable(error)}"]) from None
 
-    def _take(self, text: str) -> None:
-        read = Sources.load(text)
-        self.sources = {
+    async def _take(self, text: str) -> None:
+        read = await asyncio.to_thread(Sources.load, text)
+        sources = {
             name: OneSource(name, rules, self._http, self._clock)
             for name, rules in read.sources.items()
         }
+        whys = [(name, await each.secret.why_unusable()) for name, each in sources.items()]
+        if mistakes := [f"sources, {name}, secret_file: {why}" for name, why in whys if why]:
+            raise SourcesError(mistakes)
+        self.sources = sources
         self.rules = read.ladder.rules()
         server = read.prometheus
         self.judge = Judge(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from keptn_remedy.journal import Episodes, Ignored, SeenAlert, Taken
-from keptn_remedy.standalone.alertmanager import BadMessage, alerts_in
+from keptn_remedy.standalone.alertmanager import BadMessage
 from keptn_remedy.standalone.configuration import Configuration, OneSource
 from keptn_remedy.standalone.mapping import Alert, placed
+from keptn_remedy.standalone.messages import read
 from keptn_remedy.support import logs
 
 # Up to so many bytes are read on the event loop; more would keep it from other work.
@@ -43,16 +44,16 @@ class AlertIntake:
         self._wake = wake
         self._compare = compare
 
-    async def take(self, source: OneSource, body: bytes) -> Stored:
+    async def take(self, source: OneSource, headers: Mapping[str, str], body: bytes) -> Stored:
         """Store what a message of a source says.
 
         Raises:
             BadMessage: it is no message of this kind. JournalError: it can't be stored.
         """
         if len(body) <= SMALL_BYTES:
-            seen, ignored, left_out = _read(source, body)
+            seen, ignored, left_out = _read(source, headers, body)
         else:
-            seen, ignored, left_out = await asyncio.to_thread(_read, source, body)
+            seen, ignored, left_out = await asyncio.to_thread(_read, source, headers, body)
         if left_out:
             self._compare()
         return await self.store(source, seen, ignored)
@@ -79,8 +80,10 @@ class AlertIntake:
         return Stored(taken, len(ignored))
 
 
-def _read(source: OneSource, body: bytes) -> tuple[list[SeenAlert], list[Ignored], int]:
-    alerts, left_out = alerts_in(body)
+def _read(
+    source: OneSource, headers: Mapping[str, str], body: bytes
+) -> tuple[list[SeenAlert], list[Ignored], int]:
+    alerts, left_out = read(source.rules.kind, headers, body)
     seen, ignored = split(source, alerts)
     return seen, ignored, left_out
 

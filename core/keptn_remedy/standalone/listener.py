@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection
+import time
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 
 import orjson
@@ -14,6 +15,7 @@ from keptn_remedy.http_server.limits import of_intake
 from keptn_remedy.journal import JournalError
 from keptn_remedy.standalone.configuration import Configuration, OneSource
 from keptn_remedy.standalone.intake import AlertIntake, BadMessage
+from keptn_remedy.standalone.messages import is_signed
 from keptn_remedy.support import logs
 from keptn_remedy.support.metrics import Metrics
 
@@ -21,6 +23,15 @@ MAX_BODY_BYTES = 16 * 1024**2
 # So many bodies are read at a time: half-sent large ones can't fill the memory.
 BODIES_AT_ONCE = 8
 _PATH = "/intake/"
+
+
+class _RefusedError(Exception):
+    """A message that is not taken, with the answer's status and headers."""
+
+    def __init__(self, status: int, why: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(why)
+        self.status = status
+        self.headers = headers
 
 
 class IntakeListener:
@@ -69,29 +80,55 @@ class IntakeListener:
             yield
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        name = request.path.removeprefix(_PATH)
-        source = self._configuration.sources.get(name)
+        try:
+            source = self._source(request)
+            body = await self._body(source, request)
+        except _RefusedError as error:
+            return self._refused(error.status, str(error), error.headers)
+        return await self._stored(source, request.headers, body)
+
+    def _source(self, request: web.BaseRequest) -> OneSource:
+        source = self._configuration.sources.get(request.path.removeprefix(_PATH))
         if source is None or not request.path.startswith(_PATH):
-            return self._refused(404, "there is no such source; post to /intake/<source>")
+            raise _RefusedError(404, "there is no such source; post to /intake/<source>")
         if request.method not in ("POST", "PUT"):
-            return self._refused(405, "send messages with POST", {"Allow": "POST, PUT"})
-        if not await source.secret.is_in(request.headers.get("Authorization", "")):
-            return self._refused(401, f"the secret of source {name} is wrong or missing")
+            raise _RefusedError(405, "send messages with POST", {"Allow": "POST, PUT"})
+        return source
+
+    async def _body(self, source: OneSource, request: web.BaseRequest) -> bytes:
+        """The body of a message that carries the secret, or is signed with it."""
+        signature, headers = source.rules.signature_header, request.headers
+        if not signature and not await source.secret.is_in(headers.get("Authorization", "")):
+            raise _RefusedError(401, f"the secret of source {source.name} is wrong or missing")
         try:
             async with self._bodies:
                 body = await request.clone(client_max_size=MAX_BODY_BYTES).read()
         except web.HTTPRequestEntityTooLarge:
-            return self._refused(413, f"the body is over {MAX_BODY_BYTES} bytes")
+            raise _RefusedError(413, f"the body is over {MAX_BODY_BYTES} bytes") from None
         except (web.RequestPayloadError, TooSlow, ConnectionError, UnicodeError) as error:
             # Otherwise aiohttp reads on after our answer, and logs the error as unhandled.
             request.content.set_exception(TimeoutError())
             status = 408 if isinstance(error, TooSlow) else 400
-            return self._refused(status, f"the body can't be read: {short(str(error))}")
-        return await self._stored(source, body)
+            why = f"the body can't be read: {short(str(error))}"
+            raise _RefusedError(status, why) from None
+        if signature and not await self._is_signed(source, signature, headers, body):
+            raise _RefusedError(401, f"the signature of source {source.name} is wrong or missing")
+        return body
 
-    async def _stored(self, source: OneSource, body: bytes) -> web.Response:
+    async def _is_signed(
+        self, source: OneSource, signature: str, headers: Mapping[str, str], body: bytes
+    ) -> bool:
+        secret, stamp = await source.secret.text(), source.rules.timestamp_header
+        if not secret:
+            return False
+        sent, at = headers.get(signature, ""), headers.get(stamp, "") if stamp else None
+        return await asyncio.to_thread(is_signed, secret, body, sent, at, time.time())
+
+    async def _stored(
+        self, source: OneSource, headers: Mapping[str, str], body: bytes
+    ) -> web.Response:
         try:
-            stored = await self._intake.take(source, body)
+            stored = await self._intake.take(source, headers, body)
         except BadMessage as error:
             return self._refused(400, str(error))
         except JournalError as error:

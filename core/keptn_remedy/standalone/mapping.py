@@ -45,6 +45,8 @@ def placed(source: str, rules: Source, alert: Alert) -> SeenAlert | Ignored:
     name = alert.name[:_SHOWN]
     if alert.labels.get(SELF) == "true":
         return Ignored(source, name, "it is an alert of our own")
+    if name in _NO_DATA:
+        return Ignored(source, name, "a rule without data says nothing about the service")
     found: dict[str, str] = {}
     for what, where in (
         ("project", rules.project),
@@ -106,8 +108,3 @@ def names_of(labels: Mapping[str, str], annotations: Mapping[str, str]) -> tuple
         labels.get("alertname", ""),
     )
     return tuple(dict.fromkeys(filter(None, found)))
-
-
-def says_nothing(alert: Alert) -> bool:
-    """Whether it only says that a rule of Grafana found no data."""
-    return alert.name in _NO_DATA

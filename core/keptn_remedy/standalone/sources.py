@@ -24,7 +24,7 @@ from keptn_remedy.guardrails.values import Count, Duration, Globs, Many, Name, P
 from keptn_remedy.standalone.rules import LadderRules, OnFailed, OnUnknown
 from keptn_remedy.support.reading import Document, DocumentError
 
-SourceKind = Literal["alertmanager"]
+SourceKind = Literal["alertmanager", "grafana", "dynatrace", "cloudevents"]
 DEFAULTS = LadderRules()
 
 
@@ -96,6 +96,11 @@ class Source(_Entry):
     secret_file: FilePath
     """File with the secret that every message must carry, at least 16 characters, as
     `Authorization: Bearer`. It is read again when it changes."""
+    signature_header: Name | None = None
+    """The header with the HMAC-SHA-256 of the body, in hex, such as X-Grafana-Alerting-Signature.
+    Then the messages are signed with the secret instead of carrying it."""
+    timestamp_header: Name | None = None
+    """The header with the Unix time that is signed with the body."""
     project: PlaceRule
     """Where the project is read from."""
     stage: PlaceRule
@@ -123,6 +128,10 @@ class Source(_Entry):
     def _can_be_asked(self) -> Self:
         if self.confirm == "on" and not self.alertmanagers:
             raise ValueError("alertmanagers is missing; confirm: off does without them")
+        if self.alertmanagers and self.kind != "alertmanager":
+            raise ValueError(f"no Alertmanager can be asked about {self.kind}; write confirm: off")
+        if self.timestamp_header and not self.signature_header:
+            raise ValueError("timestamp_header needs signature_header")
         return self
 
 

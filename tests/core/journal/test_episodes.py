@@ -120,3 +120,17 @@ async def test_timers_keep_their_length_when_the_clock_was_set_between_two_proce
     await later.take_over(Reading("boot", 101.0, clock.time))
     assert (await only(later)).due_at - clock.time == pytest.approx(due_at - (clock.time - 86_399))
     await later.close()
+
+
+async def test_closed_episodes_are_forgotten_and_open_ones_are_not(
+    journal: SqliteJournal, clock: SetClock
+) -> None:
+    await take(journal, alert(key="open"))
+    await take(journal, alert(key="closed"))
+    newest = (await journal.episodes())[0]
+    await journal.move(newest, Move({"state": "closed", "closed_at": clock.time}))
+    clock.time += 10
+    assert await journal.prune_episodes(clock.time - 11, 9) == 0
+    assert await journal.prune_episodes(clock.time, 9) == 1
+    assert [each.key for each in await journal.episodes()] == ["open"]
+    assert await journal.fingerprints("shop") == {(await only(journal)).handle: frozenset("f")}

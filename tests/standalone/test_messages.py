@@ -1,0 +1,137 @@
+"""Messages of Grafana, Dynatrace and CloudEvents. The senders are not real: the bodies and
+signatures are made as their documentation shows them.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from aiohttp import ClientSession
+from multidict import CIMultiDict
+
+from keptn_remedy.standalone.alertmanager import BadMessage
+from keptn_remedy.standalone.messages import is_signed, read
+from tests.standalone.rig import SECRET, SOURCES, standalone
+
+KEPTN: dict[str, Any] = {
+    "specversion": "1.0",
+    "id": "1",
+    "source": "dynatrace-service",
+    "type": "sh.keptn.events.problem",
+    "shkeptncontext": "2d383430-3136-4433-b835-313731303238",
+    "data": {
+        "project": "webshop",
+        "stage": "prod",
+        "service": "checkout",
+        "State": "OPEN",
+        "PID": "-84_1V2",
+        "ProblemTitle": "CPU saturation",
+        "ProblemURL": "https://tenant/problem",
+    },
+}
+STRUCTURED = CIMultiDict({"Content-Type": "application/cloudevents+json"})
+
+
+def one(kind: str, body: Any, headers: Mapping[str, str] | None = None) -> Any:
+    [alert], _ = read(kind, headers or {}, orjson.dumps(body))
+    return alert
+
+
+@pytest.mark.parametrize(
+    ("state", "fires"), [("OPEN", True), ("RESOLVED", False), ("MERGED", False), ("CLOSED", False)]
+)
+def test_a_problem_of_dynatrace_is_known_by_its_pid(state: str, fires: bool) -> None:
+    tags = "keptn_project:webshop, keptn_stage:prod, keptn_service:checkout, other"
+    sent = {"PID": "7", "ProblemTitle": "Slow", "State": state, "Tags": tags}
+    alert = one("dynatrace", sent)
+    assert (alert.fingerprint, alert.is_firing, alert.names) == ("7", fires, ("Slow",))
+    assert alert.labels["keptn_service"] == "checkout"
+
+
+@pytest.mark.parametrize(
+    "kind", ["sh.keptn.events.problem", "sh.keptn.event.prod.remediation.triggered"]
+)
+def test_a_problem_event_of_keptn_names_its_place(kind: str) -> None:
+    data: dict[str, Any] = dict(KEPTN["data"])
+    if kind != "sh.keptn.events.problem":
+        data = {**data, "problem": {"problemTitle": "CPU saturation", "PID": "-84_1V2"}}
+    alert = one("cloudevents", {**KEPTN, "type": kind, "data": data}, STRUCTURED)
+    assert alert.names == ("CPU saturation",)
+    assert (alert.fingerprint, alert.labels["keptn_project"]) == ("-84_1V2", "webshop")
+    assert alert.is_firing
+
+
+@pytest.mark.parametrize(("what", "fires"), [("detected", True), ("resolved", False)])
+def test_an_incident_of_cdevents_names_environment_and_service(what: str, fires: bool) -> None:
+    content = {"environment": {"id": "prod"}, "service": {"id": "carts"}, "description": "Slow"}
+    event = {
+        **{name: KEPTN[name] for name in ("specversion", "id", "source")},
+        "type": f"dev.cdevents.incident.{what}.0.2.0",
+        "data": {"context": {}, "subject": {"id": "i-1", "content": content}},
+    }
+    alert = one("cloudevents", event, STRUCTURED)
+    assert (alert.fingerprint, alert.is_firing, alert.names) == ("i-1", fires, ("Slow",))
+    assert (alert.labels["keptn_stage"], alert.labels["keptn_service"]) == ("prod", "carts")
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("dynatrace", b"[]"),
+        ("dynatrace", b'{"State": "OPEN"}'),
+        ("dynatrace", b"{"),
+        ("cloudevents", b"{}"),
+        ("grafana", b'{"alerts": [1]}'),
+        ("alertmanager", b'{"alerts": [{"status": "odd", "fingerprint": "f"}]}'),
+        ("alertmanager", b'{"alerts": [{"status": "firing"}]}'),
+    ],
+)
+def test_what_is_no_message_of_its_kind_is_refused(kind: str, body: bytes) -> None:
+    with pytest.raises(BadMessage):
+        read(kind, STRUCTURED, body)
+
+
+def test_a_signature_is_of_the_bytes_and_of_now() -> None:
+    body, now = b'{"a": 1}', 1_700_000_000.0
+
+    def made(signed: bytes) -> str:
+        return hmac.new(SECRET.encode(), signed, sha256).hexdigest()
+
+    assert is_signed(SECRET, body, made(body), None, now)
+    assert not is_signed(SECRET, body + b" ", made(body), None, now)
+    assert not is_signed(SECRET, body, "", None, now)
+    stamped = made(b"1700000000:" + body)
+    assert is_signed(SECRET, body, stamped, "1700000000", now + 299)
+    assert not is_signed(SECRET, body, stamped, "1700000000", now + 301)
+    assert not is_signed(SECRET, body, stamped, "", now)
+
+
+async def test_grafana_signs_its_messages_and_a_rule_without_data_opens_nothing(
+    tmp_path: Path,
+) -> None:
+    sources = SOURCES.replace("kind: alertmanager", "kind: grafana").replace(
+        'alertmanagers: ["{url}/am"]',
+        "confirm: off\n    signature_header: X-Grafana-Alerting-Signature\n"
+        "    timestamp_header: X-Grafana-Alerting-Timestamp",
+    )
+    async with standalone(tmp_path, sources=sources) as rig, ClientSession() as http:
+        assert rig.service.standalone
+        url = f"http://127.0.0.1:{rig.service.standalone.listener.port}/intake/shop"
+        no_data = rig.world.fire("f2", alertname="DatasourceNoData")
+        message = {"version": "1", "alerts": [rig.world.fire("f1"), no_data], "orgId": 1}
+        body, at = orjson.dumps(message), str(int(time.time()))
+        signed = hmac.new(SECRET.encode(), f"{at}:".encode() + body, sha256).hexdigest()
+        headers = {"X-Grafana-Alerting-Timestamp": at}
+        async with http.post(url, data=body, headers=headers) as answer:
+            assert answer.status == 401
+        headers["X-Grafana-Alerting-Signature"] = signed
+        async with http.post(url, data=body, headers=headers) as answer:
+            assert answer.status == 202
+        assert len(await rig.episodes()) == 1
