@@ -24,8 +24,8 @@ NPM = PATH="$(NODE_HOME)/bin:$$PATH" $(NODE) $(NODE_HOME)/lib/node_modules/npm/b
 UV_LOCK = .venv/bin/uv pip compile --no-config --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade)
 
-.PHONY: help install run test coverage lint bench soak lock tools unleash browser pictures \
-	test-cluster deploy-tools manifests monitoring-tools docs
+.PHONY: help install run run-standalone test coverage lint bench soak lock tools unleash browser \
+	pictures test-cluster deploy-tools manifests monitoring-tools docs
 
 help: ## Show these lines.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -34,6 +34,9 @@ install: $(INSTALLED) ## Create .venv with everything (PYTHON=python3.13 to choo
 
 run: $(if $(wildcard $(INSTALLED)),$(INSTALLED),$(RUN_INSTALLED)) ## Serve in local mode, play one problem and tell its story, until Ctrl-C (ARGS=--tour shows more).
 	@exec .venv/bin/remedy serve --local --demo $(ARGS)
+
+run-standalone: install monitoring-tools ## Play a problem without Keptn, from the alert to its undo.
+	@.venv/bin/python -m tests.standalone.demo
 
 test: install ## Run every test (ARGS="-k outbox" to choose, WORKERS=0 for one process).
 	@$(if $(COVERAGE),.venv/bin/coverage erase)
