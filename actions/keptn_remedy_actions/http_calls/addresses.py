@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING
 
@@ -89,15 +90,8 @@ class Reach:
             raise Denied(f"{str(url)[:100]!r} is not an http or https address")
         if url.user is not None or url.password is not None:
             raise Denied(f"the address of {url.host} must not hold a user or password")
-        if not self.allowed.have(url.host, url.port):
-            raise Denied(f"WEBHOOK_HOSTS does not allow {url.host}:{url.port}")
-        try:
-            ip_address(url.host)
-        except ValueError:
-            if _NUMBER.fullmatch(_bare(url.host).rpartition(".")[2]):
-                raise Denied(f"{url.host} is neither a name nor a plain address") from None
-            return  # a name: its addresses are checked when it is looked up
-        self.check_address(url.host, url.host)
+        if why := _refusal(self, url.host, url.port):
+            raise Denied(why)
 
     def check_address(self, host: str, address: str) -> None:
         """Refuse the address to which a host's name leads.
@@ -105,8 +99,27 @@ class Reach:
         Raises:
             Denied: requests must not go there.
         """
-        if why := why_refused(address, may_be_loopback=self.loopback.have(host, None)):
-            raise Denied(f"{host} leads to {address}, {why}: no request is sent there")
+        if why := self.why_refused(host, address):
+            raise Denied(why)
+
+    def why_refused(self, host: str, address: str) -> str:
+        """Why no request may go to the address of this host; empty where it may."""
+        why = why_refused(address, may_be_loopback=self.loopback.have(host, None))
+        return f"{host} leads to {address}, {why}: no request is sent there" if why else ""
+
+
+@lru_cache(maxsize=256)
+def _refusal(reach: Reach, host: str, port: int | None) -> str:
+    """Why a host is refused before it is looked up; empty where it isn't."""
+    if not reach.allowed.have(host, port):
+        return f"WEBHOOK_HOSTS does not allow {host}:{port}"
+    try:
+        ip_address(host)
+    except ValueError:
+        if _NUMBER.fullmatch(_bare(host).rpartition(".")[2]):
+            return f"{host} is neither a name nor a plain address"
+        return ""  # a name: its addresses are checked when it is looked up
+    return reach.why_refused(host, host)
 
 
 def why_refused(address: str, *, may_be_loopback: bool = False) -> str:

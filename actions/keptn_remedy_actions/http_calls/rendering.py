@@ -18,7 +18,7 @@ from yarl import URL
 from keptn_remedy import Context, PermanentError
 from keptn_remedy_actions.http_calls import Call
 from keptn_remedy_actions.http_calls.client import Request
-from keptn_remedy_actions.http_calls.templates import compiled
+from keptn_remedy_actions.http_calls.templates import SECRET, compiled
 
 MOST_BODY_BYTES = 256 * 1024
 _MOST_SECRET_CHARACTERS = 16_384
@@ -81,7 +81,7 @@ def preview(call: Call, variables: Mapping[str, Any]) -> Request:
 
 
 def rendered(call: Call, variables: Mapping[str, Any], secrets: Mapping[str, str]) -> Rendered:
-    """The request as it is sent.
+    """The request as it is sent; `secrets` are those that it refers to.
 
     Raises:
         PermanentError: it can't be made of this event.
@@ -92,8 +92,7 @@ def rendered(call: Call, variables: Mapping[str, Any], secrets: Mapping[str, str
         digest = hmac.new(key, request.body or b"", call.hmac.algorithm).hexdigest()
         signature = (call.hmac.header, f"{call.hmac.prefix}{digest}")
         request = replace(request, headers=(*request.headers, signature))
-    used = {name: secrets[name] for name in secrets_of(call)}
-    return Rendered(request, tuple(_forms(used.values(), call, request)))
+    return Rendered(request, tuple(_forms(secrets.values(), call, request)) if secrets else ())
 
 
 def read_secrets(folder: Path | None, names: Iterable[str]) -> dict[str, str]:
@@ -120,8 +119,10 @@ def read_secrets(folder: Path | None, names: Iterable[str]) -> dict[str, str]:
 
 
 def _filled(call: Call, variables: Mapping[str, Any], secrets: Mapping[str, str]) -> Request:
+    known = {**variables, SECRET: secrets}
+
     def fill(text: str) -> str:
-        return compiled(text).render(variables, secrets)
+        return compiled(text).render(known)
 
     headers = {name: fill(text) for name, text in call.headers.items()}
     for name, text in headers.items():

@@ -41,17 +41,16 @@ async def send(client: Client, call: Call, made: Rendered) -> Answer:
         Unexpected: the answer is another one.
         Denied: the request would reach what it must not.
     """
-    where = place_of(made)
     try:
         answer = await client.send(made.request)
     except ClientConnectorError as error:
-        raise NotTaken(f"{where} can't be reached: {_why(error)}") from None
+        raise NotTaken(f"{place_of(made)} can't be reached: {_why(error)}") from None
     except (ClientConnectionError, TimeoutError) as error:
-        raise Uncertain(f"{where} gave no answer: {_why(error)}") from None
+        raise Uncertain(f"{place_of(made)} gave no answer: {_why(error)}") from None
     except (ClientError, ValueError) as error:
-        raise PermanentError(f"{where} can't be asked: {type(error).__name__}") from None
+        raise PermanentError(f"{place_of(made)} can't be asked: {type(error).__name__}") from None
     if contrary := contradiction(call, made, answer):
-        raise _failure(f"{where} {contrary}", answer)
+        raise _failure(f"{place_of(made)} {contrary}", answer)
     return answer
 
 

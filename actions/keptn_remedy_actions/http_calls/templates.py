@@ -116,8 +116,8 @@ class Compiled:
     template: Template | None
     """None where nothing is to be replaced."""
 
-    def render(self, variables: Mapping[str, Any], secrets: Mapping[str, str]) -> str:
-        """The text with its expressions replaced.
+    def render(self, variables: dict[str, Any]) -> str:
+        """The text with its expressions replaced; `secret` is one of the variables.
 
         Raises:
             PermanentError: the event lacks what an expression needs, or it can't be computed.
@@ -125,7 +125,9 @@ class Compiled:
         if self.template is None:
             return self.text
         try:
-            return self.template.render({**variables, SECRET: secrets})
+            # What `Template.render` does, without a copy of the variables for each text.
+            context = self.template.new_context(variables, shared=True)
+            return "".join(self.template.root_render_func(context))
         except UndefinedError as error:
             raise PermanentError(f"{_excerpt(self.text)}: {error.message}") from None
         except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
