@@ -14,6 +14,8 @@ from keptn_remedy.settings import CommandSettings, KeptnSettings, Settings
 from keptn_remedy.support import variables
 from keptn_remedy_actions.cluster.action import ClusterAction
 from keptn_remedy_actions.cluster.settings import KubernetesSettings
+from keptn_remedy_actions.drain_node import DrainNode
+from keptn_remedy_actions.evict import Evict
 from keptn_remedy_actions.run_job import RunJob
 from keptn_remedy_actions.toggle_feature import ToggleFeature
 from keptn_remedy_actions.wait import Wait
@@ -76,6 +78,18 @@ SECTIONS: tuple[tuple[str, str, type[BaseSettings], str], ...] = (
         "See [run-job](actions/run-job.md). Without `RUN_JOB_IMAGES` the action is off.",
         RunJob.Settings,
         env_prefix(RunJob),
+    ),
+    (
+        "evict",
+        "See [evict](actions/evict.md). Without `EVICT_MOST_PODS` the action is off.",
+        Evict.Settings,
+        env_prefix(Evict),
+    ),
+    (
+        "drain-node, uncordon",
+        "See [drain-node](actions/drain-node.md). Without `DRAIN_MOST_NODES` both are off.",
+        DrainNode.Settings,
+        env_prefix(DrainNode),
     ),
 )
 

@@ -12,7 +12,18 @@ from pydantic import SecretStr
 from keptn_remedy import Action, ActionSettings, Context, Outcome
 from keptn_remedy.registry import ENTRY_POINTS, Registry, RegistryError, discover, of
 
-BUILT_IN = ("restart", "rollback", "run-job", "scale", "toggle-feature", "wait", "webhook")
+BUILT_IN = (
+    "drain-node",
+    "evict",
+    "restart",
+    "rollback",
+    "run-job",
+    "scale",
+    "toggle-feature",
+    "uncordon",
+    "wait",
+    "webhook",
+)
 SECRET = "correct-horse-battery"
 
 Package = Callable[..., Path]
@@ -136,13 +147,13 @@ def test_only_what_a_file_of_the_folder_defines_is_its_action(folder: Path) -> N
         "from keptn_remedy_actions.toggle_feature import ToggleFeature\n"
     )
     names = [entry.name for entry in discover({}, folder=folder).entries]
-    assert names == ["one", *BUILT_IN]
+    assert names == sorted(("one", *BUILT_IN))
 
 
 def test_a_class_that_is_found_twice_is_one_action(package: Package) -> None:
     package("cdn_actions", PURGE, purge="cdn_actions:Purge", again="cdn_actions:Purge")
     names = [entry.name for entry in discover({}).entries]
-    assert names == ["purge-cache", *BUILT_IN]
+    assert names == sorted(("purge-cache", *BUILT_IN))
 
 
 # Names
@@ -271,6 +282,8 @@ def test_every_configured_action_is_on_where_none_is_named(folder: Path) -> None
         "WEBHOOK_HOSTS": "hooks.example.com",
         "WAIT_LONGEST": "1h",
         "RUN_JOB_IMAGES": "alpine:*",
+        "EVICT_MOST_PODS": "1",
+        "DRAIN_MOST_NODES": "1",
     }
     assert all(entry.action for entry in discover(variables, folder=folder).entries)
 

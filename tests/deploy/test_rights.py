@@ -98,6 +98,26 @@ def test_run_job_may_handle_jobs(others: tuple[str, ...]) -> None:
     assert len(set(rights)) == len(rights)
 
 
+def test_evict_may_evict_in_the_target_namespaces() -> None:
+    rights = list(granted(the("Role", values_of(("evict",)))["rules"]))
+    assert set(rights) == LOOKING | {
+        *(("apps", "daemonsets", verb) for verb in ("get", "list")),
+        ("", "pods", "get"),
+        ("", "pods/eviction", "create"),
+    }
+
+
+@pytest.mark.parametrize("action", ["drain-node", "uncordon"])
+def test_rights_on_nodes_are_the_cluster_s(action: str) -> None:
+    values: Json = {"actions": {action: True}}
+    assert of_kind("Role", values) == []
+    role, binding = the("ClusterRole", values), the("ClusterRoleBinding", values)
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    nodes = {("", "nodes", verb) for verb in ("get", "list", "patch")}
+    pods = {("", "pods", "get"), ("", "pods", "list"), ("", "pods/eviction", "create")}
+    assert {*granted(role["rules"])} == nodes | (pods if action == "drain-node" else set())
+
+
 def test_further_scale_targets_are_named_one_by_one() -> None:
     target = {"apiGroup": "example.com", "resource": "shards"}
     rights = {*granted(the("Role", values_of(("scale",), scaleTargets=[target]))["rules"])}

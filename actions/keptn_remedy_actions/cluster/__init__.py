@@ -30,9 +30,10 @@ class Kind:
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     def path(self, namespace: str) -> str:
-        """The URL path of all objects of this kind in a namespace."""
+        """The URL path of all objects of this kind in a namespace; without one, in the cluster."""
         root = "apis" if self.group else "api"
-        return f"/{root}/{self.api_version}/namespaces/{quote(namespace, safe='')}/{self.plural}"
+        within = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
+        return f"/{root}/{self.api_version}{within}/{self.plural}"
 
 
 DEPLOYMENT = Kind("Deployment", "apps", "v1", "deployments")
@@ -46,19 +47,20 @@ HPA = Kind("HorizontalPodAutoscaler", "autoscaling", "v2", "horizontalpodautosca
 OLD_HPA = Kind("HorizontalPodAutoscaler", "autoscaling", "v1", "horizontalpodautoscalers")
 SCALED_OBJECT = Kind("ScaledObject", "keda.sh", "v1alpha1", "scaledobjects")
 POD = Kind("Pod", "", "v1", "pods")
+NODE = Kind("Node", "", "v1", "nodes")
 EVENT = Kind("Event", "", "v1", "events")
 
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """The kind, namespace and name of an object."""
+    """The kind, namespace and name of an object; a node has no namespace."""
 
     kind: Kind
     namespace: str
     name: str
 
     def __str__(self) -> str:
-        return f"{self.kind.name} {self.name} in {self.namespace}"
+        return f"{self.kind.name} {self.name}" + (f" in {self.namespace}" if self.namespace else "")
 
     @property
     def path(self) -> str:
@@ -67,7 +69,7 @@ class Ref:
     @property
     def target(self) -> str:
         """Its name as a target: `deployments.apps/shop/carts`."""
-        return f"{self.kind.resource}/{self.namespace}/{self.name}"
+        return "/".join(filter(None, (self.kind.resource, self.namespace, self.name)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,7 @@ class ClusterApi:
         self._connection = Connection(settings, account)
         self._unauthorized: tuple[float, float] | None = None  # first and last of a series
         self._lost_at = float("-inf")
+        self._eviction = ""
         self._now = datetime.now(UTC), time.monotonic()
 
     def now(self) -> datetime:
@@ -126,6 +127,31 @@ class ClusterApi:
         body: dict[str, Any] = {"preconditions": {"uid": uid}}
         body |= {"propagationPolicy": propagation} if propagation else {}
         await self._call("delete", "DELETE", ref, body=body)
+
+    async def evict(self, pod: Ref, uid: str) -> str:
+        """Have the pod with this uid evicted. Empty if it leaves or is gone; else why it may not
+        leave now, such as a disruption budget.
+        """
+        self._eviction = self._eviction or await self._eviction_version()
+        body = {
+            "apiVersion": self._eviction,
+            "kind": "Eviction",
+            "metadata": {"name": pod.name, "namespace": pod.namespace},
+            "deleteOptions": {"preconditions": {"uid": uid}},
+        }
+        status, delay, answer = await self._request("POST", f"{pod.path}/eviction", {}, body, None)
+        if status < 300 or status in (404, 409):  # gone, or another one of its name
+            return ""
+        if status == 429:
+            return reason_of(answer)
+        raise _error(status, delay, answer, f"create pods/eviction {pod.name} in {pod.namespace}")
+
+    async def _eviction_version(self) -> str:
+        """policy/v1 since Kubernetes 1.22."""
+        served = [each for each in await self.resources("v1") if each["name"] == "pods/eviction"]
+        if not served:
+            raise NotFound("the cluster has no pods/eviction")
+        return f"{served[0].get('group', 'policy')}/{served[0].get('version', 'v1')}"
 
     async def log(self, pod: Ref, *, lines: int) -> str:
         """The last lines of a pod's log, at most 16 KiB."""
@@ -186,7 +212,8 @@ class ClusterApi:
                 f"the API server was unreachable a moment ago, and answers {status}", 1
             )
         resource = ref.kind.resource + (f"/{subresource}" if subresource else "")
-        where = f"{verb} {resource} {ref.name}".rstrip() + f" in {ref.namespace}"
+        where = f"{verb} {resource} {ref.name}".rstrip()
+        where += f" in {ref.namespace}" if ref.namespace else " in the cluster"
         raise _error(status, delay, answer, where)
 
     async def _request(

@@ -32,6 +32,8 @@ async def warn(
 
 
 async def _write(api: ClusterApi, context: Context, ref: Ref, event: Object) -> None:
+    if not ref.namespace:  # such as a node: its Events need rights in another namespace
+        return
     try:
         await api.create(EVENT, ref.namespace, event)
     except Conflict:  # written before a crash

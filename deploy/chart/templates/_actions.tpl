@@ -6,7 +6,7 @@
 {{- end -}}
 {{- range .Values.extraActions -}}
 {{- $spelled := lower . | replace "-" "" | replace "_" "" -}}
-{{- if has $spelled (list "togglefeature" "featuretoggle" "scale" "scaling" "scalereplicas" "increment" "rollback" "rolloutundo" "undorollout" "restart" "rolloutrestart" "restartpods" "webhook" "http" "callurl" "generic" "wait" "waitfor" "sleep" "runjob" "job" "jobexecutor") -}}
+{{- if has $spelled (list "togglefeature" "featuretoggle" "scale" "scaling" "scalereplicas" "increment" "rollback" "rolloutundo" "undorollout" "restart" "rolloutrestart" "restartpods" "webhook" "http" "callurl" "generic" "wait" "waitfor" "sleep" "runjob" "job" "jobexecutor" "evict" "evictpods" "drainnode" "drain" "uncordon" "uncordonnode") -}}
 {{- fail (printf "extraActions: %s is built in: switch it on in actions, which also gives it its rights" .) -}}
 {{- end -}}
 {{- $on = append $on . -}}
@@ -18,13 +18,27 @@
 {{- /* Whether a cluster action is enabled. Booleans of helpers are "true" and "". */ -}}
 {{- define "keptn-remedy.clusterActions" -}}
 {{- with .Values.actions -}}
-{{- if or .scale .rollback .restart (index . "run-job") -}}true{{- end -}}
+{{- if or .scale .rollback .restart .evict .uncordon (index . "run-job") (index . "drain-node") -}}true{{- end -}}
 {{- end -}}
 {{- end -}}
 
 {{- /* Whether anything in the pod talks to the API server. */ -}}
 {{- define "keptn-remedy.clusterAccess" -}}
 {{- if or (include "keptn-remedy.clusterActions" .) .Values.rbac.extraRules -}}true{{- end -}}
+{{- end -}}
+
+{{- /* Whether an enabled action needs a Role in the target namespaces. */ -}}
+{{- define "keptn-remedy.namespacedAccess" -}}
+{{- with .Values.actions -}}
+{{- if or .scale .rollback .restart .evict (index . "run-job") $.Values.rbac.extraRules -}}true{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Whether an enabled action acts on nodes, which belong to no namespace. */ -}}
+{{- define "keptn-remedy.nodeAccess" -}}
+{{- with .Values.actions -}}
+{{- if or .uncordon (index . "drain-node") -}}true{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{- /* Whether an action uses the Unleash Secret. */ -}}
@@ -37,9 +51,9 @@
 {{- $on := .Values.actions -}}
 {{- $rbac := .Values.rbac -}}
 {{- $changesTemplates := or $on.rollback $on.restart -}}
-{{- if or $on.scale $on.rollback $on.restart }}
+{{- if or $on.scale $on.rollback $on.restart $on.evict }}
 - apiGroups: [apps]
-  resources: [deployments, statefulsets{{ if $changesTemplates }}, daemonsets{{ end }}]
+  resources: [deployments, statefulsets{{ if or $changesTemplates $on.evict }}, daemonsets{{ end }}]
   verbs: [get, list{{ if $changesTemplates }}, patch{{ end }}]
 - apiGroups: [""]
   resources: [pods]
@@ -98,6 +112,14 @@
   verbs: [patch]
 {{- end }}
 {{- end }}
+{{- if $on.evict }}
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [pods/eviction]
+  verbs: [create]
+{{- end }}
 {{- if index $on "run-job" }}
 - apiGroups: [batch]
   resources: [jobs]
@@ -105,7 +127,7 @@
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [create]
-{{- if not (or $on.scale $on.rollback $on.restart) }}
+{{- if not (or $on.scale $on.rollback $on.restart $on.evict) }}
 - apiGroups: [""]
   resources: [pods]
   verbs: [list]

@@ -128,6 +128,14 @@ listens on its own loopback only. */ -}}
 {{- if index .Values.actions "toggle-feature" }}
 {{- include "keptn-remedy.unleashVariables" . }}
 {{- end }}
+{{- if .Values.actions.evict }}
+{{- include "keptn-remedy.variable" (list "EVICT_MOST_PODS" .Values.evict.mostPods) }}
+{{- end }}
+{{- if include "keptn-remedy.nodeAccess" . }}
+{{- include "keptn-remedy.variable" (list "DRAIN_MOST_NODES" .Values.drain.mostNodes) }}
+{{- include "keptn-remedy.variable" (list "DRAIN_MOST_PODS" .Values.drain.mostPods) }}
+{{- include "keptn-remedy.variable" (list "DRAIN_NODE_TEMPLATE" .Values.drain.nodeTemplate) }}
+{{- end }}
 {{- if index .Values.actions "run-job" }}
 {{- include "keptn-remedy.variable" (list "RUN_JOB_IMAGES" (join "," .Values.runJob.images)) }}
 {{- include "keptn-remedy.variable" (list "RUN_JOB_NAMESPACE" .Values.runJob.namespace) }}
