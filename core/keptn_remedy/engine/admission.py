@@ -13,12 +13,21 @@ from keptn_remedy.engine.waiting_room import WaitingRoom
 from keptn_remedy.guardrails.guard import ApprovalNeeded, DryRun, Guard, Objection
 from keptn_remedy.guardrails.rails import Refusal
 from keptn_remedy.guardrails.units import in_words
-from keptn_remedy.journal import Execution, Question
+from keptn_remedy.journal import Execution, Question, TargetHeld
 from keptn_remedy.support import logs
 from keptn_remedy.support.authored import contained
 
 # Effects settle without anybody calling the next one in.
 LOOK_AGAIN_SECONDS = 5.0
+# Another replica says nothing when it lets go of a target.
+HELD_SECONDS = 0.5
+
+
+class HeldElsewhere:
+    """Another replica holds a target of the plan, or has changed it since the plan was made."""
+
+
+HELD_ELSEWHERE = HeldElsewhere()
 
 
 class NotAdmitted(Exception):
@@ -98,7 +107,7 @@ class Admission:
             raise self.refused(_denial(question), question.plan)
         self.approval = _approval(question)
 
-    async def try_admit(self, plan: Plan | None) -> Objection | Unconfirmed | None:
+    async def try_admit(self, plan: Plan | None) -> Objection | Unconfirmed | HeldElsewhere | None:
         """Admit the plan, and store it; or return what stands in its way, and store nothing.
 
         Raises:
@@ -108,11 +117,16 @@ class Admission:
             return UNCONFIRMED
         question = self._question
         approved = question is not None and self._is_about(question, plan)
-        return await self._guard.try_admit(
-            self._execution, plan, approved=approved, dry_run=self._runtime.dry_run
-        )
+        try:
+            return await self._guard.try_admit(
+                self._execution, plan, approved=approved, dry_run=self._runtime.dry_run
+            )
+        except TargetHeld:
+            return HELD_ELSEWHERE
 
-    async def wait_out(self, objection: Objection | Unconfirmed, plan: Plan | None) -> None:
+    async def wait_out(
+        self, objection: Objection | Unconfirmed | HeldElsewhere, plan: Plan | None
+    ) -> None:
         """Ask an approver and wait for the answer, or wait for a turn or for Keptn; then the action
         plans again.
 
@@ -122,6 +136,10 @@ class Admission:
         """
         if isinstance(objection, Unconfirmed):
             await self._until_confirmed(plan)
+            return
+        if isinstance(objection, HeldElsewhere):
+            with self._waiting():
+                await self._waiting_room.until_turn(HELD_SECONDS, self._turn_until)
             return
         if isinstance(objection, DryRun):
             raise NotAdmitted(self._rehearsed(objection, plan), is_failure=False)

@@ -30,7 +30,7 @@ from keptn_remedy.engine.memory import ActionMemory
 from keptn_remedy.engine.runtime import Runtime, text_of
 from keptn_remedy.engine.threads import NotBegun
 from keptn_remedy.http_client import Uncertain, is_temporary
-from keptn_remedy.journal import Execution, JournalError
+from keptn_remedy.journal import Execution, JournalError, NotOwner
 from keptn_remedy.support import authored, logs
 from keptn_remedy.support.authored import Misbehaved, deed
 
@@ -136,11 +136,14 @@ class Attempts:
         number: int,
     ) -> T:
         self.count = max(self.count, 1)
+        if not self._runtime.journal.ownership.may_act():
+            raise NotOwner
         task = asyncio.current_task()
-        left = self._last_moment() - self._runtime.clock.monotonic()
+        now = self._runtime.clock.monotonic()
+        left = self._last_moment() - now
         seconds = max(min(seconds, left), 0.0)
         limit = self._runtime.limits.of(seconds)
-        self._cut_off_at = self._runtime.clock.monotonic() + seconds
+        self._cut_off_at = now + seconds
         try:
             with limit:
                 if _is_async(phase):
@@ -157,7 +160,7 @@ class Attempts:
             raise
         except Exception:
             raise
-        except NotBegun:
+        except (NotBegun, NotOwner):
             raise
         except BaseException as error:
             if asyncio.current_task() is not task:  # the loop closes, and this coroutine with it
@@ -180,6 +183,8 @@ class Attempts:
 
     def _ask_to_begin(self) -> None:
         # Asked once: what an attempt has begun, the next one ends, or it would be left half done.
+        if not self._runtime.journal.ownership.may_act():  # it may have waited for a thread
+            raise NotOwner
         self._may_begin()
         self._may_begin = _always
 

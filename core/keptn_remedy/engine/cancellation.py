@@ -10,6 +10,7 @@ from typing import Any
 from keptn_remedy.action import Outcome
 from keptn_remedy.engine.crew import Work, cut_off
 from keptn_remedy.engine.threads import NotBegun
+from keptn_remedy.journal import NotOwner
 
 
 class Interrupted(BaseException):
@@ -22,7 +23,7 @@ class Interrupted(BaseException):
         self.outcome = outcome
 
 
-LEAVING = (asyncio.CancelledError, GeneratorExit, Interrupted, NotBegun)
+LEAVING = (asyncio.CancelledError, GeneratorExit, Interrupted, NotBegun, NotOwner)
 """What leaves a coroutine and is no error of an action's code."""
 
 

@@ -13,7 +13,7 @@ from keptn_remedy.engine.reporting import Reporting
 from keptn_remedy.engine.slots import Slots
 from keptn_remedy.engine.waiting_room import Rest, Rested, WaitingRoom
 from keptn_remedy.events import ActionTriggered
-from keptn_remedy.journal import Execution, Journal, JournalError
+from keptn_remedy.journal import Execution, Journal, JournalError, NotOwner
 from keptn_remedy.journal.feed import Feed
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
@@ -181,6 +181,10 @@ class Dispatcher:
         self._is_drained = True  # nobody would cut off what began from here on
         await self._crew.drain(max(0.0, until - monotonic()), cancel_seconds)
 
+    def cut_off(self) -> None:
+        """Cancel what runs, and leave it open: it is not ours any more, or may not be."""
+        self._crew.cancel(lambda execution: True)
+
     def _free_slots(self) -> int:
         return 0 if self._draining else self._slots.free
 
@@ -198,7 +202,10 @@ class Dispatcher:
             self._journal.release(execution)
         del self._running[execution.id]
         self._metrics.running.set(len(self._running))
-        if error and not isinstance(error, Rest):
+        if isinstance(error, NotOwner):
+            fields = logs.execution_fields(execution.trigger, execution.action)
+            logs.logger().warning("an execution is left to another replica", **fields)
+        elif error and not isinstance(error, Rest):
             fields = logs.execution_fields(execution.trigger, execution.action)
             logs.logger().error("the runner failed", **fields, exc_info=error)
         self._give_slot_back()

@@ -29,7 +29,7 @@ from keptn_remedy.engine.undo.compensation import Compensation
 from keptn_remedy.engine.value import Values
 from keptn_remedy.engine.waiting_room import Rest, WaitingRoom
 from keptn_remedy.guardrails.guard import Guard
-from keptn_remedy.journal import Ending, Execution, TaskEnded
+from keptn_remedy.journal import Ending, Execution, NotOwner, TaskEnded
 from keptn_remedy.registry import Entry
 
 # An execution during which so many processes died may be what killed them.
@@ -210,7 +210,7 @@ class _Taken(RunningExecution, Generic[A]):
             if self._cancellation.reason or is_resumable:
                 raise
             outcome = Outcome.errored(_INTERRUPTED)
-        except (GeneratorExit, Rest):
+        except (GeneratorExit, Rest, NotOwner):
             raise
         except BaseException as error:  # noqa: BLE001  an author's code may fail in any way
             outcome = self._runtime.presentable(self._attempts.explained(error))

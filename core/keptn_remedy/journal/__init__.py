@@ -52,6 +52,7 @@ from keptn_remedy.journal.notifications import (
     Unnotified,
 )
 from keptn_remedy.journal.opening import open_beside, open_journal, open_read_only
+from keptn_remedy.journal.ownership import NotOwner, Ownership, TargetHeld
 from keptn_remedy.journal.protocol import (
     Admissions,
     Executions,
@@ -146,6 +147,7 @@ __all__ = [
     "Memories",
     "Move",
     "Names",
+    "NotOwner",
     "Note",
     "Notice",
     "NoticeKind",
@@ -153,6 +155,7 @@ __all__ = [
     "OpenReport",
     "OpenTask",
     "OwedReport",
+    "Ownership",
     "Pause",
     "Place",
     "Question",
@@ -170,6 +173,7 @@ __all__ = [
     "Since",
     "State",
     "Taken",
+    "TargetHeld",
     "TaskEnded",
     "Timer",
     "Timers",

@@ -13,6 +13,7 @@ from keptn_remedy.journal import rows
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.bounds import Bounds
 from keptn_remedy.journal.foreseen import NOTHING_FORESEEN, Counted, Foreseen
+from keptn_remedy.journal.ownership import TargetHeld
 from keptn_remedy.journal.protocol import History
 from keptn_remedy.journal.store import Cursor, Store
 from keptn_remedy.journal.values import Alike, Effect, Execution, Last, Pause
@@ -67,6 +68,8 @@ class SqlEffects(Store):
             is_admitted, is_asking, is_paused = found
             if is_admitted:
                 return None
+            if held := self._hold(cursor, execution, plan, foreseen):
+                return _Raised(held)
             self._bounds.begin(foreseen)
             history = SqlHistory(cursor, self._now(), self._bounds, is_paused=is_paused)
             said = _decided(decide, history, self.trouble)
@@ -76,12 +79,23 @@ class SqlEffects(Store):
                 if plan or is_asking:
                     text = plan.to_json() if plan else None
                     cursor.execute(sql.ADMIT, (text, execution.handle))
+            else:
+                self._let_go(cursor, execution)
             return said
 
         said = await self._run(admit)
         if isinstance(said, _Raised):
             raise said.error
         return said
+
+    def _hold(
+        self, cursor: Cursor, execution: Execution, plan: Plan | None, foreseen: Foreseen
+    ) -> TargetHeld | None:
+        """Keep others from what is decided about; or why that can't be. Nobody else writes here."""
+        return None
+
+    def _let_go(self, cursor: Cursor, execution: Execution) -> None:
+        """It was not admitted: its targets are free again."""
 
     def _add(self, cursor: Cursor, execution: Execution, effects: Sequence[Effect]) -> None:
         now = self._admitted_at = _just_after(self._admitted_at, self._now())

@@ -55,12 +55,12 @@ class SqlExecutions(SqlReports):
     async def accept(self, trigger: ActionTriggered, action: str) -> Execution | None:
         now = self._now()
         with self._claims.awaiting(lane(trigger)):
-            seq = (await self._store(trigger, _accepted(trigger, action, now))).execution
-        if not seq:
+            stored = await self._store(trigger, _accepted(trigger, action, now))
+        if not (seq := stored.execution):
             return None
         trigger.put_away(self._find)
         # A look may have been quicker: then the execution is its to start.
-        is_claimed = self._claims.take_alone(lane(trigger), seq)
+        is_claimed = stored.is_owned and self._claims.take_alone(lane(trigger), seq)
         return Execution(seq, trigger, action, accepted_at=now, is_claimed=is_claimed)
 
     async def accept_and_begin(
@@ -71,15 +71,16 @@ class SqlExecutions(SqlReports):
         if not self._claims.reserve(group):
             waiting = await self.accept(trigger, action)
             return Begun(waiting, None) if waiting else None
-        now, seq = self._now(), 0
+        now, stored = self._now(), Stored()
         try:
             accepted = _accepted(trigger, action, now)
-            seq, report = await self._store(trigger, accepted, owed(started, now))
+            stored = await self._store(trigger, accepted, owed(started, now))
         except BaseException:
             self._note_never_begun(trigger.id)
             raise
         finally:
-            if seq:
+            seq, report, is_owned = stored
+            if seq and is_owned:
                 self._claims.fill(group, seq)
             else:
                 self._frontier.give_up(group)
@@ -87,6 +88,8 @@ class SqlExecutions(SqlReports):
             return None
         trigger.put_away(self._find)
         self._never_begun.pop(trigger.id, None)
+        if not is_owned:
+            return Begun(Execution(seq, trigger, action, accepted_at=now), None)
         execution = Execution(seq, trigger, action, accepted_at=now, is_claimed=True, is_begun=True)
         return Begun(execution, self._claimed_report(report, started, now, action))
 
@@ -164,12 +167,7 @@ class SqlExecutions(SqlReports):
         return self._claimed_report(row, started, now, execution.action)
 
     async def keep_failure(self, execution: Execution, failure: Outcome) -> None:
-        await self._write(
-            (
-                "UPDATE executions SET failure = ? WHERE seq = ?",
-                (orjson.dumps(failure), execution.handle),
-            )
-        )
+        await self._write((sql.KEEP_FAILURE, (orjson.dumps(failure), execution.handle)))
 
     async def finish(
         self, execution: Execution, ending: Ending, *, attempts: int, reports: Sequence[Report] = ()

@@ -107,8 +107,21 @@ class Frontier:
         self._upto = 0
         self._free: dict[str, None] = {}
         self._followed: set[str] = set()
+        # Lanes whose first is another replica's, where there are several.
+        self._elsewhere: dict[str, None] = {}
         # What was cut off with a stored plan comes first.
         self._is_first = True
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether something waits for what another replica does."""
+        return bool(self._elsewhere)
+
+    def leave(self, seq: int) -> None:
+        """What was to be held is another replica's."""
+        lane = self._claims.drop(seq)
+        if lane is not None:
+            self._elsewhere[lane] = None
 
     def doubt(self) -> None:
         """Look through all of it again: something may be stored that nobody knows of."""
@@ -130,6 +143,8 @@ class Frontier:
 
     def look(self, limit: int) -> Look:
         """The next look. `take` or `give_back` must follow."""
+        self._free |= self._elsewhere
+        self._elsewhere.clear()
         lanes = list(islice(self._free, MOST_LANES))
         for lane in lanes:
             del self._free[lane]
@@ -158,6 +173,8 @@ class Frontier:
         for lane in left:
             if lane in self._claims.groups:
                 self._followed.add(lane)
+            elif lane in found.left and len(found.claimable) < look.limit:
+                self._elsewhere[lane] = None
             else:
                 self._free[lane] = None
         is_left = bool(self._free or self._followed) or not found.is_end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -17,7 +18,9 @@ from keptn_remedy.journal.hearing import SqlHearing
 from keptn_remedy.journal.memories import SqlMemories
 from keptn_remedy.journal.notified import SqlNotifications
 from keptn_remedy.journal.postgres_connection import IS_SERVED, PostgresConnection
+from keptn_remedy.journal.postgres_replica import LEASE_SECONDS, Replica
 from keptn_remedy.journal.postgres_schema import migrate, require_this_version
+from keptn_remedy.journal.postgres_sharing import SharedJournal
 from keptn_remedy.journal.postgres_store import PostgresStore
 from keptn_remedy.journal.questions import SqlQuestions
 from keptn_remedy.journal.records import SqlRecords
@@ -31,6 +34,7 @@ T = TypeVar("T")
 
 
 class PostgresJournal(
+    SharedJournal,
     SqlExecutions,
     SqlEffects,
     SqlQuestions,
@@ -50,6 +54,12 @@ class PostgresJournal(
 
     _opened_ahead = 0.0
 
+    def __init__(
+        self, address: Address, *, lease_seconds: float = LEASE_SECONDS, **options: Any
+    ) -> None:
+        super().__init__(address, **options)
+        self._lease_seconds = lease_seconds
+
     @classmethod
     def open(cls, address: Address, **options: Any) -> PostgresJournal:
         """Open the database for serving, making or migrating its tables.
@@ -62,6 +72,7 @@ class PostgresJournal(
         journal._use_once(lambda connection: migrate(connection.raw))
         journal._opened_ahead = journal._server.clock_ahead
         journal._locked_at = journal._now()
+        journal._lease_at_once()
         journal._begin_writing()
         return journal
 
@@ -101,6 +112,21 @@ class PostgresJournal(
         stored = recalled(cursor, CLOCKS)
         back = min(0.0, reading.now - Reading(*stored).now) if stored else 0.0
         return Gap(ahead=back, step=back) if back <= -STEP_SECONDS else Gap()
+
+    async def close(self) -> None:
+        if self._writing:
+            await self._writing.close()
+        if self._replica:
+            await asyncio.to_thread(self._replica.end)
+        await super().close()
+
+    def _lease_at_once(self) -> None:
+        replica = Replica(self._server, now=self._now, lease_seconds=self._lease_seconds)
+        try:
+            replica.begin()
+        except psycopg.Error as error:
+            raise JournalUnusable(f"can't use the journal {self._in_words(error)}") from error
+        self._lease_by(replica)
 
     def is_served(self) -> bool:
         found = self._use_once(lambda connection: connection.execute(IS_SERVED).fetchone())

@@ -11,48 +11,59 @@ import psycopg
 from keptn_remedy.journal.errors import JournalError
 from keptn_remedy.journal.group_commit import Change
 from keptn_remedy.journal.postgres_connection import PostgresConnection, execute
+from keptn_remedy.journal.postgres_owner import AS_REPLICA, IS_MINE, ME
 from keptn_remedy.journal.store import Stored
 
-_INSERT = """
-WITH stored AS (
-    INSERT INTO executions (id, lane, action, context, project, stage, service, accepted_at, event,
-        state, started_at, runs)
-    SELECT id, lane, action, context, project, stage, service, now, event,
-        CASE WHEN started IS NULL THEN 'accepted' ELSE 'started' END,
-        CASE WHEN started IS NULL THEN NULL ELSE now END,
-        CASE WHEN started IS NULL THEN 0 ELSE 1 END
+# Nothing may begin beside what is open in its lane, whichever replica's that is. Where two store
+# the first of a lane at once, the index lets in one; the other is stored anew, alone.
+_INSERT = f"""
+WITH given AS (
+    SELECT *, row_number() OVER (PARTITION BY lane ORDER BY place) = 1 AND NOT EXISTS (
+        SELECT 1 FROM executions AS other
+        WHERE other.lane = given.lane AND other.state <> 'finished') AS is_free
     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
             $8::float8[], $9::bytea[], $10::bytea[])
         WITH ORDINALITY AS given(id, lane, action, context, project, stage, service, now, event,
-            started, place)
-    ORDER BY place
-    ON CONFLICT (id) DO NOTHING RETURNING id, seq),
+            started, place)),
+stored AS (
+    INSERT INTO executions (id, lane, action, context, project, stage, service, accepted_at, event,
+        owner, state, started_at, runs)
+    SELECT id, lane, action, context, project, stage, service, now, event,
+        CASE WHEN is_free THEN {ME} END,
+        CASE WHEN is_free AND started IS NOT NULL THEN 'started' ELSE 'accepted' END,
+        CASE WHEN is_free AND started IS NOT NULL THEN now END,
+        CASE WHEN is_free AND started IS NOT NULL THEN 1 ELSE 0 END
+    FROM given ORDER BY place
+    ON CONFLICT (id) DO NOTHING RETURNING id, seq, owner IS NOT NULL AS is_owned),
 owed AS (
     INSERT INTO reports (execution, kind, event, created_at, due_at)
-    SELECT id, 'started', started, now, now FROM stored
-    JOIN unnest($1::text[], $8::float8[], $10::bytea[]) AS given(id, now, started) USING (id)
-    WHERE started IS NOT NULL
+    SELECT id, 'started', started, now, now FROM stored JOIN given USING (id)
+    WHERE started IS NOT NULL AND is_owned
     RETURNING execution, seq)
-SELECT id, stored.seq, owed.seq FROM stored LEFT JOIN owed ON execution = id"""
+SELECT id, stored.seq, owed.seq, is_owned
+FROM stored LEFT JOIN owed ON execution = id"""  # noqa: S608  our names
 _INSERTED = "id", "lane", "action", "context", "project", "stage", "service", "now", "event"
 
 # `started` is owed to what has not begun, as all parts see the executions before the update.
-_BEGIN = """
+_BEGIN = f"""
 WITH given AS (
     SELECT * FROM unnest($1::bigint[], $2::float8[], $3::bigint[], $4::text[], $5::bytea[])
         AS given(seq, now, runs, execution, started)),
+locked AS (
+    SELECT seq, state, aborted FROM executions
+    WHERE seq = ANY($1::bigint[]) AND state <> 'finished' AND {IS_MINE}
+    ORDER BY seq FOR UPDATE),
 begun AS (
     UPDATE executions SET state = 'started', started_at = coalesce(started_at, given.now),
         runs = executions.runs
             + CASE WHEN question IS NULL OR verdict IS NOT NULL THEN given.runs ELSE 0 END
-    FROM given WHERE executions.seq = given.seq AND state <> 'finished')
+    FROM given JOIN locked USING (seq) WHERE executions.seq = given.seq)
 INSERT INTO reports (execution, kind, event, created_at, due_at)
-SELECT execution, 'started', started, now, now
-FROM given JOIN executions ON executions.seq = given.seq
+SELECT execution, 'started', started, now, now FROM given JOIN locked USING (seq)
 WHERE started IS NOT NULL AND state = 'accepted' AND aborted IS NULL
-RETURNING execution, seq"""
+RETURNING execution, seq"""  # noqa: S608  our names
 
-_FINISH = """
+_FINISH = f"""
 WITH ended AS (
     UPDATE executions SET state = 'finished', finished_at = given.now, attempts = given.attempts,
         status = given.status, result = given.result, message = given.message,
@@ -60,7 +71,7 @@ WITH ended AS (
     FROM unnest($1::bigint[], $2::float8[], $3::bigint[], $4::text[], $5::text[], $6::text[],
             $7::bytea[], $8::text[])
         AS given(seq, now, attempts, status, result, message, details, judged)
-    WHERE executions.seq = given.seq AND state <> 'finished'
+    WHERE executions.seq = given.seq AND state <> 'finished' AND {IS_MINE}
         AND (aborted IS NULL OR given.status = 'aborted')
     RETURNING executions.seq, given.now, given.judged),
 judged AS (
@@ -70,6 +81,9 @@ judged AS (
 dropped AS (
     DELETE FROM effects USING ended
     WHERE execution = ended.seq AND ended_at IS NULL AND ended.judged IS NULL),
+released AS (
+    UPDATE targets SET execution = NULL, releases = releases + 1, released_by = {ME}
+    FROM ended WHERE targets.execution = ended.seq),
 owed AS (
     INSERT INTO reports (execution, kind, event, created_at, due_at)
     SELECT execution, kind, event, given.now, given.now
@@ -77,7 +91,7 @@ owed AS (
         WITH ORDINALITY AS given(of, execution, kind, event, now, place)
     JOIN ended ON ended.seq = of ORDER BY place
     RETURNING execution, seq)
-SELECT seq, NULL, NULL FROM ended UNION ALL SELECT NULL, execution, seq FROM owed"""
+SELECT seq, NULL, NULL FROM ended UNION ALL SELECT NULL, execution, seq FROM owed"""  # noqa: S608
 _ENDED = "seq", "now", "attempts", "status", "result", "message", "details"
 
 _TELL = """
@@ -122,12 +136,15 @@ def commit(connection: PostgresConnection, batch: list[Change]) -> None:
 def _carry_out(connection: PostgresConnection, batch: list[Change]) -> None:
     rounds, others = _in_rounds(batch)
     with connection.at_work():
-        if len(rounds) == 1 and not others:
+        replica = connection.replica if connection.is_pooled else 0
+        if len(rounds) == 1 and not others and not replica:
             rounds[0].settle(rounds[0].send(connection))
             return
         raw = connection.raw
         with raw.pipeline():
             raw.execute("BEGIN")
+            if replica:  # the session is another one each time
+                raw.execute(AS_REPLICA, (str(replica), True))
             sent = [(each, each.send(connection)) for each in rounds]
             if not others:
                 raw.execute("COMMIT")
@@ -195,7 +212,7 @@ def _bind_inserts(given: list[tuple[Mapping[str, Any], Mapping[str, Any] | None]
 
 
 def _settle_inserts(cursor: psycopg.RawCursor[Any], changes: list[Change]) -> None:
-    stored = {row[0]: Stored(row[1], row[2] or 0) for row in cursor.fetchall()}
+    stored = {id_: Stored(seq, report or 0, owned) for id_, seq, report, owned in cursor.fetchall()}
     for change in changes:
         change.result = stored.get(change.bound[0]["id"], Stored())
 

@@ -17,6 +17,7 @@ from keptn_remedy.journal.address import Address
 from keptn_remedy.journal.errors import JournalError, JournalUnusable
 from keptn_remedy.journal.postgres_address import hosts
 from keptn_remedy.journal.postgres_dialect import translated
+from keptn_remedy.journal.postgres_owner import AS_REPLICA
 from keptn_remedy.journal.store import Bound
 
 OLDEST_VERSION = 15
@@ -98,6 +99,7 @@ class PostgresConnection:
     def __init__(self, raw: psycopg.Connection[Any], *, is_pooled: bool) -> None:
         self.raw = raw
         self.is_pooled = is_pooled
+        self.replica = 0
         # A socket that is closed by one thread must not be another's by the time it is cut.
         self._socket = socket.fromfd(raw.fileno(), socket.AF_UNIX, socket.SOCK_STREAM)
         self._since: float | None = None
@@ -129,6 +131,27 @@ class PostgresConnection:
         poll = select.poll()
         poll.register(self.raw.fileno(), select.POLLIN)
         return not poll.poll(0)
+
+    def be(self, replica: int) -> None:
+        """Act as the replica of that number; 0: as none."""
+        self.replica = replica
+        if replica and not self.is_pooled:
+            with self.at_work():
+                self.raw.execute(AS_REPLICA, (str(replica), False))
+
+    @contextmanager
+    def as_replica(self) -> Generator[None]:
+        """While something is read: behind a pooler, the session is another one each time."""
+        if not (self.replica and self.is_pooled):
+            yield
+            return
+        self.raw.execute("BEGIN")
+        try:
+            self.raw.execute(AS_REPLICA, (str(self.replica), True))
+            yield
+        finally:
+            if not self.raw.closed:
+                self.raw.execute("ROLLBACK")
 
     def cut_if_frozen(self) -> None:
         since = self._since
@@ -162,8 +185,8 @@ class Server:
         self.clock_ahead = 0.0
         self._watchdog: Thread | None = None
 
-    def connect(self) -> PostgresConnection:
-        """A connection to a server that keeps what it is told.
+    def connect(self, *, replica: int = 0) -> PostgresConnection:
+        """A connection to a server that keeps what it is told, for the replica of that number.
 
         Raises:
             psycopg.Error: nobody answers, or not as us.
@@ -172,11 +195,14 @@ class Server:
         refusal: Exception | None = None
         for parameters in hosts(self.address):
             try:
-                return self._connect(parameters)
+                connection = self._connect(parameters)
             except (psycopg.Error, JournalUnusable) as error:
                 # That a server can't be used tells more than that another doesn't answer.
                 if not isinstance(refusal, JournalUnusable):
                     refusal = error
+            else:
+                connection.be(replica)
+                return connection
         raise refusal or JournalUnusable("REMEDY_JOURNAL names no host")
 
     def note_newest_timeline(self) -> None:

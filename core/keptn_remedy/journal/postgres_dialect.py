@@ -8,11 +8,14 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from keptn_remedy.journal import statements as sql
+from keptn_remedy.journal.postgres_owner import FREED, IS_MINE, ME, MINE_OR_FREE
 
 # What SQLite reads from JSON has a column.
 _PARTS = {sql.VERDICT: "verdict"}
 _OF_LANE = """SELECT seq FROM executions
         WHERE state <> 'finished' AND lane = asked.value ORDER BY seq LIMIT 1"""
+_OPEN, _UNSENT = "state <> 'finished'", "state = 'unsent'"
+_AMONG_HEADS = "seq IN (SELECT value FROM json_each(:heads))"
 _DIFFERENT = {
     # Whether the plan has changes is looked up before. Nothing else tells the types.
     sql.ARM: """
@@ -32,14 +35,30 @@ UPDATE executions SET plan = :1, runs = greatest(runs, 1), question = CASE
         THEN substring(question FOR length(question) - 6) || 'true}'::bytea
     ELSE question END
 WHERE seq = :2""",
-    sql.ASK: """
+    sql.ASK: f"""
 UPDATE executions SET question = :question, verdict = :verdict, runs = 0
-WHERE seq = :seq AND state <> 'finished'""",
+WHERE seq = :seq AND state <> 'finished' AND {IS_MINE}""",  # noqa: S608  our names
     sql.ANSWER: """
 UPDATE executions SET question = :question, verdict = :verdict
 WHERE seq = :seq AND state <> 'finished'""",
     sql.DROP_QUESTION: """
 UPDATE executions SET question = NULL, verdict = NULL WHERE seq = :1 AND status = 'aborted'""",
+    sql.IS_ADMITTED: f"{sql.IS_ADMITTED} AND {IS_MINE}",
+    sql.FINISH: f"{sql.FINISH} AND {IS_MINE}",
+    sql.KEEP_FAILURE: f"{sql.KEEP_FAILURE} AND {IS_MINE}",
+    sql.POSTPONE: f"{sql.POSTPONE} AND {IS_MINE}",
+    # What another replica holds is no concern of this one, and nothing overtakes it.
+    sql.OPEN_AFTER: sql.OPEN_AFTER.replace(_OPEN, f"{_OPEN} AND {MINE_OR_FREE}"),
+    sql.CLAIMABLE: sql.CLAIMABLE.replace(
+        _AMONG_HEADS,
+        f"""{_AMONG_HEADS} AND {MINE_OR_FREE}
+    AND NOT EXISTS (SELECT 1 FROM executions AS other
+        WHERE other.lane = executions.lane AND other.state <> 'finished'
+            AND (other.seq < executions.seq OR other.owner NOT IN ({FREED}, {ME})))""",  # noqa: S608
+    ),
+    sql.DUE_REPORTS: sql.DUE_REPORTS.replace(_UNSENT, f"{_UNSENT} AND {MINE_OR_FREE}", 1),
+    sql.NEXT_DUE: sql.NEXT_DUE.replace(_UNSENT, f"{_UNSENT} AND {MINE_OR_FREE}", 1),
+    sql.UNSENT: f"{sql.UNSENT} AND {MINE_OR_FREE}",
     sql.HEADS: f"""
 SELECT value, ({_OF_LANE}), ({_OF_LANE} OFFSET 1)
 FROM unnest(:1::text[]) AS asked(value)""",  # noqa: S608  our names

@@ -24,6 +24,7 @@ from keptn_remedy.journal.postgres_connection import (
     spoils_all,
     was_sent_away,
 )
+from keptn_remedy.journal.postgres_targets import RELEASE
 from keptn_remedy.journal.store import Bound, Cursor, Reader, Statement, Store, Stored, Written
 from keptn_remedy.journal.values import Execution
 
@@ -71,7 +72,7 @@ class PostgresStore(Store):
         self._writing = GroupCommit(
             self._connect,
             self._on_commit,
-            is_alive=lambda connection: connection.is_usable,
+            is_alive=self._is_current,
             in_words=self._in_words,
             commit=commit,
             spoils_all=spoils_all,
@@ -79,7 +80,15 @@ class PostgresStore(Store):
         )
 
     def _connect(self) -> PostgresConnection:
-        return self._server.connect()
+        return self._server.connect(replica=self._number)
+
+    def _is_current(self, connection: PostgresConnection) -> bool:
+        return connection.is_usable and connection.replica == self._number
+
+    @property
+    def _number(self) -> int:
+        """The number of this replica; 0: it doesn't serve."""
+        return 0
 
     def _in_words(self, error: Exception) -> str:
         return in_words(error, self._server.address)
@@ -153,11 +162,11 @@ class PostgresStore(Store):
 
     def _attempt(self, read: Callable[[Reader], T], *, is_second: bool = False) -> T:
         try:
-            if self._reader is not None and not self._reader.is_usable:
+            if self._reader is not None and not self._is_current(self._reader):
                 self._forget_reader()
             if self._reader is None:
                 self._reader = self._connect()
-            with self._reader.at_work():
+            with self._reader.at_work(), self._reader.as_replica():
                 return read(self._reader)
         except (psycopg.Error, JournalUnusable) as error:
             self._forget_reader()
@@ -191,6 +200,7 @@ def _finish(
     if not cursor.execute(sql.FINISH, end).rowcount:
         return None
     handles = [cursor.execute(sql.OWE, report).lastrowid or 0 for report in reports]
+    cursor.execute(RELEASE, (end["seq"],))
     for statement, bound in consequences:
         if statement != sql.ARM or _has_changes(cursor, end["seq"]):
             cursor.execute(statement, bound)

@@ -13,6 +13,7 @@ from keptn_remedy.action import JSON, Outcome, Plan
 from keptn_remedy.events import ActionTriggered, Report
 from keptn_remedy.journal.foreseen import NOTHING_FORESEEN, Foreseen
 from keptn_remedy.journal.notifications import Notifications
+from keptn_remedy.journal.ownership import Owned
 from keptn_remedy.journal.search import Search
 from keptn_remedy.journal.timers import Timers
 from keptn_remedy.journal.values import (
@@ -583,6 +584,7 @@ class Journal(
     Records,
     Maintenance,
     Timers,
+    Owned,
     Protocol,
 ):
     """All that the service needs of a journal."""

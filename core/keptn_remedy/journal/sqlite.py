@@ -16,6 +16,7 @@ from keptn_remedy.journal.hearing import SqlHearing
 from keptn_remedy.journal.lock import Lock, connect, existing
 from keptn_remedy.journal.memories import SqlMemories
 from keptn_remedy.journal.notified import SqlNotifications
+from keptn_remedy.journal.ownership import ALONE
 from keptn_remedy.journal.questions import SqlQuestions
 from keptn_remedy.journal.records import SqlRecords
 from keptn_remedy.journal.schema import migrate, require_this_version
@@ -43,6 +44,8 @@ class SqliteJournal(
     """The journal of one service process: `open` for serving, `beside` for a word to a service that
     may be running, `read_only` for looking.
     """
+
+    ownership = ALONE  # a lock on the file sees to that
 
     @classmethod
     def open(cls, path: Path, **options: Any) -> SqliteJournal:

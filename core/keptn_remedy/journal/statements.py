@@ -40,6 +40,7 @@ FINISH = """
 UPDATE executions SET state = 'finished', finished_at = :now, attempts = :attempts,
     status = :status, result = :result, message = :message, details = :details
 WHERE seq = :seq AND state <> 'finished' AND (aborted IS NULL OR :status = 'aborted')"""
+KEEP_FAILURE = "UPDATE executions SET failure = ? WHERE seq = ?"
 NOTED_ABORT = "SELECT aborted FROM executions WHERE seq = ? AND state <> 'finished'"
 DROP_QUESTION = "UPDATE executions SET question = NULL WHERE seq = ? AND status = 'aborted'"
 FINISH_LOST = """

@@ -55,11 +55,12 @@ class Written(NamedTuple):
 
 class Stored(NamedTuple):
     """The rows of an execution that was stored, and of the `started` that is owed; 0: there is
-    none.
+    none. `is_owned`: nothing of its lane was open anywhere, so that it is this process's.
     """
 
     execution: int = 0
     started: int = 0
+    is_owned: bool = True
 
 
 class Store(ABC):

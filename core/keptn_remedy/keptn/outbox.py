@@ -9,11 +9,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import Protocol
 
 from keptn_remedy.events import Replies, Report
 from keptn_remedy.http_client import in_words
 from keptn_remedy.journal import JournalError, Reports, Unsent, insist
 from keptn_remedy.journal.feed import Feed
+from keptn_remedy.journal.ownership import Owned
 from keptn_remedy.keptn.held_back import HeldBack
 from keptn_remedy.keptn.transports import Blocked, Rejected, Undelivered
 from keptn_remedy.support import logs
@@ -34,6 +36,10 @@ FLUSH_LOOK_SECONDS = 0.02
 FORGET_SECONDS = 0.02
 
 
+class OwnedReports(Reports, Owned, Protocol):
+    """The reports of this process."""
+
+
 class Outbox:
     """Delivers each execution's reports one after the other, executions side by side.
 
@@ -44,7 +50,7 @@ class Outbox:
 
     def __init__(
         self,
-        journal: Reports,
+        journal: OwnedReports,
         send: Callable[[Report], Awaitable[None]],
         counted: Callable[[Report], Awaitable[bool]],
         *,
@@ -150,6 +156,8 @@ class Outbox:
     async def _deliver(self, unsent: Unsent) -> bool:
         """Whether the next report of the chain may follow."""
         report = unsent.report
+        if not self._journal.ownership.may_act():
+            return False  # another replica may be sending it by now
         try:
             if unsent.doubtful and report.kind != "log.error" and await self._counted(report):
                 answer = "counted"

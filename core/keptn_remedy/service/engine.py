@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,9 +26,13 @@ from keptn_remedy.engine.watchdog import Watchdog
 from keptn_remedy.events import Replies
 from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.guardrails.pauses import Pauses
-from keptn_remedy.journal import Execution, Unsent, insist
+from keptn_remedy.journal import Execution, JournalError, Unsent, insist
 from keptn_remedy.registry import Registry
 from keptn_remedy.settings import Settings
+from keptn_remedy.support import logs
+
+# How soon an abort is heeded that another replica has noted.
+HEED_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +67,26 @@ class Engine:
         self.orders.look()
         self.undos.look()
 
+    def lose(self) -> None:
+        """Stop acting: what this process has claimed is another replica's, or may be."""
+        logs.logger().warning("the lease is lost: what runs is left to other replicas")
+        self.dispatcher.cut_off()
+        self.undos.cut_off()
+
+    async def heed_aborts(self) -> None:
+        """Stop executions that other replicas have noted as aborted, until cancelled."""
+        ownership, clock = self.runtime.journal.ownership, self.runtime.clock
+        while ownership.is_shared:
+            await clock.sleep(HEED_SECONDS)
+            running = [execution.id for execution in self.dispatcher.under_way]
+            with suppress(JournalError):
+                for execution_id, reason in (await ownership.aborted(running)).items():
+                    self.abort(execution_id, reason)
+
     async def reserve_targets(self, sleep: Callable[[float], Awaitable[None]]) -> None:
         """Lock the targets of undos and plans that the last process left unfinished."""
+        if self.runtime.journal.ownership.is_shared:
+            return  # the journal keeps them locked for whoever takes up what was left
         # Undos first: where a plan and an undo share a target, the plan waits for the undo.
         await insist(self.undos.reserve_targets, sleep)
         await insist(self.runner.reserve_targets, sleep)
@@ -75,7 +98,7 @@ class Engine:
 
     def loops(self) -> list[Coroutine[Any, Any, None]]:
         """What runs beside them, from the start until cancelled."""
-        return [self.orders.run(), self.watchdog.run(), self.dispatcher.announce_late_ones()]
+        return [self.orders.run(), self.watchdog.run(), self.heed_aborts()]
 
     def stop_starting(self) -> None:
         """Start nothing new; what arrives waits in the journal."""

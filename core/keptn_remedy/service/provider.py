@@ -31,6 +31,7 @@ from keptn_remedy.ops.page.built import BuiltPage
 from keptn_remedy.ops.port import OpsPort
 from keptn_remedy.remediation.entry import value_of
 from keptn_remedy.service.blocked_loop import BlockedLoop
+from keptn_remedy.service.duties import Loop, on_duty
 from keptn_remedy.service.engine import Engine, build_engine
 from keptn_remedy.service.foundation import Foundation, installed_version
 from keptn_remedy.service.notifying import build_notifier
@@ -162,12 +163,10 @@ class Service:
             loops.append(self.uniform.run())
         if self.standalone:
             loops += self.standalone.loops()
+        duties: list[Loop] = [self.engine.dispatcher.announce_late_ones]
         if base.peer.control_plane.exists:
-            loops += [
-                self._aborted_tasks.run(),
-                self._missed_triggers.run(),
-                self._signs_of_life.run(),
-            ]
+            duties += [self._aborted_tasks.run, self._missed_triggers.run, self._signs_of_life.run]
+        loops.append(on_duty(base.journal.ownership, base.clock, duties))
         return loops
 
     async def _take_over_and_run(self) -> None:
@@ -178,19 +177,27 @@ class Service:
         await insist(lambda: maintenance.take_over(*clock), sleep)
         await insist(self.journal.rehearse, sleep)
         await insist(lambda: self.journal.recover(grace), sleep)
-        if not await insist(lambda: self.journal.recall(*_LEFT), sleep):
+        ownership = self.journal.ownership
+        # Of several replicas some may die at any time.
+        if ownership.is_shared or not await insist(lambda: self.journal.recall(*_LEFT), sleep):
             self.engine.runner.seek_culprit()
         await insist(lambda: self.journal.remember(*_LEFT, None), sleep)
         # Before anything starts, which could otherwise take the targets of what was cut off.
         await self.engine.reserve_targets(sleep)
+        ownership.notify(self.engine.lose, self._look_again)
         self.readiness.note_started()
+        prune = partial(maintenance.prune, base.journal, base.clock, base.settings.retention_days)
         await asyncio.gather(
             self.outbox.run(),
             self.engine.run(),
             maintenance.watch_clock(*clock),
-            maintenance.prune(base.journal, base.clock, base.settings.retention_days),
-            self._notifier.run(),
+            on_duty(ownership, base.clock, [prune, self._notifier.run]),
         )
+
+    def _look_again(self) -> None:
+        """Take up what another replica has left."""
+        self.engine.look_again()
+        self.outbox.look_again()
 
     async def drain(self) -> None:
         """Start nothing new, but store what arrives; let what runs end, and report it."""

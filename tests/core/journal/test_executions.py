@@ -99,6 +99,9 @@ async def test_nothing_is_claimed_beside_a_younger_one_of_its_lane(
     older = await accepted(journal, "1", "carts")
     journal.release(older)
     younger = await accepted(journal, "2", "carts")
+    if journal.ownership.is_shared:  # it might begin elsewhere, beside the older one
+        assert not younger.is_claimed
+        return
     assert younger.is_claimed
     assert await claimed(journal) == ([], True)
     journal.release(younger)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from keptn_remedy.engine.crew import CANCEL_SECONDS, Crew
 from keptn_remedy.engine.undo.undoer import Undoer, touched_by
 from keptn_remedy.engine.watchdog import Watched
-from keptn_remedy.journal import DueUndo, Execution, JournalError, Undos
+from keptn_remedy.journal import DueUndo, Execution, JournalError, NotOwner, Undos
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
 
@@ -69,6 +69,10 @@ class UndoScheduler:
         self.stop()
         await self._crew.drain(seconds, cancel_seconds, waits_for=self._undoer.has_begun)
 
+    def cut_off(self) -> None:
+        """Cancel the undos under way: they are another replica's, or may be."""
+        self._crew.cancel(lambda due: True)
+
     def execution_of(self, task: asyncio.Task[object]) -> Execution | None:
         """The execution that a task undoes."""
         due = self._crew.thing_of(task)
@@ -97,7 +101,7 @@ class UndoScheduler:
         self._crew.start(due, self._undoer.undo(due))
 
     def _note_end(self, due: DueUndo, error: BaseException | None) -> None:
-        if error:
+        if error and not isinstance(error, NotOwner):
             fields = logs.execution_fields(due.execution.trigger, due.execution.action)
             logs.logger().error("an undo can't be carried out", **fields, exc_info=error)
         else:

@@ -1,0 +1,273 @@
+"""One journal for several replicas: what is claimed in memory is claimed in the database, too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Literal, TypeVar
+
+from keptn_remedy.action import Outcome, Plan
+from keptn_remedy.events import Report
+from keptn_remedy.journal import rows
+from keptn_remedy.journal import statements as sql
+from keptn_remedy.journal.ages import SqlAges
+from keptn_remedy.journal.effects import SqlEffects
+from keptn_remedy.journal.errors import JournalError
+from keptn_remedy.journal.executions import SqlExecutions
+from keptn_remedy.journal.foreseen import NOTHING_FORESEEN, Foreseen
+from keptn_remedy.journal.hearing import SqlHearing
+from keptn_remedy.journal.ownership import ALONE, NotOwner, Ownership, TargetHeld
+from keptn_remedy.journal.postgres_owner import FREED, ME, MINE_OR_FREE
+from keptn_remedy.journal.postgres_replica import Replica
+from keptn_remedy.journal.postgres_targets import SharedTargets
+from keptn_remedy.journal.protocol import History
+from keptn_remedy.journal.questions import SqlQuestions
+from keptn_remedy.journal.store import Cursor
+from keptn_remedy.journal.undos import TIME_IS_UP, SqlUndos
+from keptn_remedy.journal.values import (
+    Claimed,
+    DueUndo,
+    Effect,
+    Ending,
+    Execution,
+    Question,
+    Unsent,
+)
+from keptn_remedy.support.clock import Gap, Reading
+
+T = TypeVar("T")
+
+# How soon it is looked again for what other replicas hold now.
+ELSEWHERE_SECONDS = 1.0
+
+_TAKE = f"""
+UPDATE executions SET owner = {ME}
+WHERE seq = ANY($1) AND state <> 'finished' AND {MINE_OR_FREE}
+    AND {ME} IN (SELECT no FROM replicas WHERE NOT ended)
+    AND NOT EXISTS (SELECT 1 FROM executions AS other
+        WHERE other.lane = executions.lane AND other.owner > {FREED}
+            AND other.state <> 'finished' AND other.seq <> executions.seq)
+RETURNING seq"""  # noqa: S608  our names
+_TAKE_REPORTS = f"""
+UPDATE reports SET owner = {ME} WHERE seq = ANY($1) AND {MINE_OR_FREE}
+    AND {ME} IN (SELECT no FROM replicas WHERE NOT ended)
+RETURNING seq"""  # noqa: S608
+_IS_OURS = f"""
+SELECT coalesce(owner, {ME}) = {ME} FROM executions
+WHERE seq = $1 AND state <> 'finished'"""  # noqa: S608
+_ABORTED = """
+SELECT id, aborted FROM executions
+WHERE id = ANY($1) AND state <> 'finished' AND aborted IS NOT NULL"""
+_DOUBT = f"""
+UPDATE reports SET doubtful = TRUE, due_at = greatest(due_at, $1)
+WHERE state = 'unsent' AND {MINE_OR_FREE}"""  # noqa: S608
+_ON_DUTY = f"SELECT 1 FROM leases WHERE owner = {ME} FOR SHARE"  # noqa: S608
+_PLAN = "SELECT seq, plan FROM executions WHERE id = $1"
+# Locked before anything is counted: what was admitted meanwhile is seen by all that is asked later.
+_LOCK_RAILS = "SELECT pg_advisory_xact_lock(7165411206)"
+_ARE_OTHERS = f"""
+SELECT EXISTS (SELECT 1 FROM replicas WHERE NOT ended AND no <> {ME})"""  # noqa: S608
+_HEARD = f"UPDATE replicas SET heard = $1 WHERE no = {ME}"  # noqa: S608
+_ALL_HEARD = """
+SELECT (SELECT given FROM orders) <= coalesce(min(heard), 0) FROM replicas
+WHERE NOT ended AND until > extract(epoch FROM clock_timestamp())"""
+
+
+class SharedJournal(SqlExecutions, SqlEffects, SqlQuestions, SqlHearing, SqlUndos, SqlAges):
+    """The parts of the journal that look at the other replicas."""
+
+    _replica: Replica | None = None
+    _ended_ones = 0
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._targets = SharedTargets()
+        self._shared: Ownership = ALONE
+
+    @property
+    def ownership(self) -> Ownership:
+        """The lease of this process; beside a service it has none, and acts on nothing."""
+        return self._shared
+
+    @property
+    def _number(self) -> int:
+        return self._replica.no if self._replica else 0
+
+    def _lease_by(self, replica: Replica) -> None:
+        self._replica = replica
+        self._shared = Shared(self, replica)
+
+    def _lease(self) -> Replica:
+        """The lease of this process.
+
+        Raises:
+            JournalError: it can't be sure of it.
+        """
+        if self._replica is None or not self._replica.may_act():
+            raise JournalError("the lease of this replica can't be renewed")
+        return self._replica
+
+    async def claim(self, limit: int) -> Claimed[Execution]:
+        ended_ones = self._lease().ended_ones
+        if ended_ones != self._ended_ones:
+            self._ended_ones = ended_ones
+            self._frontier.doubt()  # they have left something
+        claimed = await super().claim(limit)
+        taken = await self._taken(_TAKE, [execution.handle for execution in claimed.items])
+        for execution in claimed.items:
+            if execution.handle not in taken:
+                self._frontier.leave(execution.handle)
+        items = [execution for execution in claimed.items if execution.handle in taken]
+        due_at = claimed.due_at
+        if due_at is None and self._frontier.is_elsewhere:
+            due_at = self._now() + ELSEWHERE_SECONDS
+        return Claimed(items, claimed.is_left, due_at)
+
+    async def claim_reports(self, limit: int) -> Claimed[Unsent]:
+        self._lease()
+        claimed = await super().claim_reports(limit)
+        taken = await self._taken(_TAKE_REPORTS, [unsent.handle for unsent in claimed.items])
+        for unsent in claimed.items:
+            if unsent.handle not in taken:
+                self.release_report(unsent)
+        return claimed._replace(items=[u for u in claimed.items if u.handle in taken])
+
+    async def _taken(self, statement: str, handles: list[int]) -> set[int]:
+        if not handles:
+            return set()
+
+        def take(cursor: Cursor) -> set[int]:
+            return {row[0] for row in cursor.execute(statement, (handles,)).fetchall()}
+
+        try:
+            return await self._run(take)
+        except JournalError:
+            return set()  # they stay where they are, for the next look
+
+    async def begin(self, execution: Execution, started: Report | None) -> Unsent | None:
+        unsent = await super().begin(execution, started)
+        if unsent is None:
+            await self._require_ours(execution)
+        return unsent
+
+    async def admit(
+        self,
+        execution: Execution,
+        plan: Plan | None,
+        effects: Sequence[Effect],
+        decide: Callable[[History], T | None],
+        foreseen: Foreseen = NOTHING_FORESEEN,
+    ) -> T | None:
+        try:
+            return await super().admit(execution, plan, effects, decide, foreseen)
+        except LookupError:
+            await self._require_ours(execution)
+            raise
+
+    async def ask(self, execution: Execution, question: Question) -> None:
+        await super().ask(execution, question)
+        await self._require_ours(execution)
+
+    def _hold(
+        self, cursor: Cursor, execution: Execution, plan: Plan | None, foreseen: Foreseen
+    ) -> TargetHeld | None:
+        if foreseen.counted_in:
+            cursor.execute(_LOCK_RAILS)
+        if plan is None or not plan.targets:
+            return None
+        return self._targets.hold(cursor, execution.handle, plan.targets)
+
+    def _let_go(self, cursor: Cursor, execution: Execution) -> None:
+        self._targets.let_go(cursor, execution.handle)
+
+    async def keep_failure(self, execution: Execution, failure: Outcome) -> None:
+        await super().keep_failure(execution, failure)
+        await self._require_ours(execution)
+
+    async def finish(
+        self, execution: Execution, ending: Ending, *, attempts: int, reports: Sequence[Report] = ()
+    ) -> list[Unsent]:
+        unsent = await super().finish(execution, ending, attempts=attempts, reports=reports)
+        if not unsent:
+            await self._require_ours(execution)
+        return unsent
+
+    async def _check_not_aborted(self, execution: Execution) -> None:
+        await self._require_ours(execution)
+        await super()._check_not_aborted(execution)
+
+    async def _require_ours(self, execution: Execution) -> None:
+        for (is_ours,) in await self._rows(_IS_OURS, (execution.handle,)):
+            if not is_ours:
+                raise NotOwner
+
+    async def take_over(self, reading: Reading) -> Gap:
+        # While others serve, what is stored goes by their clocks: it keeps its age.
+        if (await self._rows(_ARE_OTHERS, ()))[0][0]:
+            return Gap()
+        return await super().take_over(reading)
+
+    async def recover(self, grace: float) -> None:
+        since = self._now() if self._locked_at is None else self._locked_at
+        await self._write((_DOUBT, (since + grace,)))
+        self._refused = {row[0] for row in await self._rows(sql.REFUSED, ())}
+
+    async def aborted(self, running: Collection[str]) -> dict[str, str]:
+        """Why these executions are aborted, if they are."""
+        return dict(await self._rows(_ABORTED, (list(running),))) if running else {}
+
+    async def due_undos(self, now: float, limit: int) -> list[DueUndo]:
+        return await super().due_undos(now, limit) if self._lease().has_duty() else []
+
+    async def begin_undo(self, execution_id: str) -> bool:
+        if not self._lease().has_duty():
+            return False
+        bound = {"cause": TIME_IS_UP, "now": self._now(), "id": execution_id}
+
+        def begin(cursor: Cursor) -> bool:
+            if cursor.execute(_ON_DUTY).fetchone() is None:
+                return False
+            row = cursor.execute(_PLAN, (execution_id,)).fetchone()
+            plan = rows.plan_of(row[1]) if row else None
+            if plan and self._targets.hold(cursor, row[0], plan.targets, is_stale_too=False):
+                return False
+            if cursor.execute(sql.BEGIN_UNDO, bound).rowcount > 0:
+                return True
+            if row:
+                self._targets.let_go(cursor, row[0])
+            return False
+
+        return await self._run(begin)
+
+    async def put_off_undo(self, execution_id: str) -> None:
+        await super().put_off_undo(execution_id)
+        await self._release(execution_id)
+
+    async def end_undo(
+        self, execution_id: str, state: Literal["done", "refused", "failed"], message: str
+    ) -> None:
+        await super().end_undo(execution_id, state, message)
+        await self._release(execution_id)
+
+    async def _release(self, execution_id: str) -> None:
+        def release(cursor: Cursor) -> None:
+            if row := cursor.execute(_PLAN, (execution_id,)).fetchone():
+                self._targets.release(cursor, row[0])
+
+        await self._run(release)
+
+    async def note_heard(self, orders: int) -> None:
+        await self._write((_HEARD, (orders,)))
+
+    async def all_heard(self) -> bool:
+        return bool((await self._rows(_ALL_HEARD, ()))[0][0])
+
+
+class Shared:
+    """The ownership of one of several replicas."""
+
+    is_shared = True
+
+    def __init__(self, journal: SharedJournal, replica: Replica) -> None:
+        self._replica = replica
+        self.may_act, self.has_duty = replica.may_act, replica.has_duty
+        self.notify, self.aborted = replica.notify, journal.aborted

@@ -1,0 +1,204 @@
+"""Several replicas on one PostgreSQL: what each may take, and what it is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from keptn_remedy import Change, Plan
+from keptn_remedy.journal import Alike, Counted, Ending, Execution, History, NotOwner, TargetHeld
+from keptn_remedy.journal.foreseen import Foreseen
+from keptn_remedy.journal.postgres import PostgresJournal
+from tests.core.journals import DONE, FAILED, SetClock, accepted, allow, effect, reports_of, trigger
+from tests.core.places import PostgresPlace
+from tests.postgres_server import PostgresServer
+from tests.waiting import until
+
+LEASE_SECONDS = 0.6
+WAITS = Alike(action="wait")
+PLAN = Plan((Change("flag", "enabled", True, False),))
+
+
+@pytest.fixture
+def shared(postgres: PostgresServer, clock: SetClock) -> PostgresPlace:
+    return PostgresPlace(postgres, clock.now)
+
+
+@pytest_asyncio.fixture
+async def two(shared: PostgresPlace) -> AsyncIterator[tuple[PostgresJournal, PostgresJournal]]:
+    """Two replicas; a test may close or freeze the first."""
+    journals = [shared.open(lease_seconds=LEASE_SECONDS) for _ in range(2)]
+    yield journals[0], journals[1]
+    await journals[0].close()
+    await journals[1].close()
+
+
+Two = tuple[PostgresJournal, PostgresJournal]
+
+
+def freeze(journal: PostgresJournal) -> None:
+    """As SIGSTOP does: its lease is not renewed any more."""
+    assert journal._replica
+    journal._replica._closed.set()
+
+
+async def claimed(journal: PostgresJournal) -> list[str]:
+    return [execution.id for execution in (await journal.claim(9)).items]
+
+
+async def taken_over(journal: PostgresJournal) -> Execution:
+    """What the other replica had, as soon as it may be claimed."""
+    async with asyncio.timeout(10):
+        while not (found := (await journal.claim(9)).items):  # noqa: ASYNC110  nobody tells
+            await asyncio.sleep(0.02)
+    return found[0]
+
+
+async def test_a_trigger_that_reaches_both_is_one_execution(two: Two) -> None:
+    both = await asyncio.gather(*(journal.accept(trigger("1"), "wait") for journal in two))
+    assert [execution is None for execution in both].count(True) == 1
+
+
+async def test_what_one_has_is_not_the_others(two: Two) -> None:
+    first, second = two
+    execution = await accepted(first, "1")
+    assert execution.is_claimed
+    assert await claimed(second) == []
+    assert not (await accepted(second, "2")).is_claimed
+    await first.finish(execution, Ending(DONE), attempts=1)
+    assert await claimed(second) == ["2"]
+
+
+async def test_a_lane_is_one_lane_for_all(two: Two, clock: SetClock) -> None:
+    first, second = two
+    execution = await accepted(first, "1")
+    started, _ = reports_of(execution, clock)
+    begun = await second.accept_and_begin(trigger("2"), "wait", started)
+    assert begun
+    assert begun.started is None
+    assert not begun.execution.is_claimed
+    elsewhere = await second.accept_and_begin(
+        trigger("3", "orders"), "wait", reports_of(await accepted(first, "4", "else"), clock)[0]
+    )
+    assert elsewhere
+    assert elsewhere.started
+
+
+async def test_what_an_ended_replica_had_is_taken_up_and_its_late_writes_are_refused(
+    two: Two, clock: SetClock
+) -> None:
+    first, second = two
+    execution = await accepted(first, "1")
+    started, finished = reports_of(execution, clock)
+    await first.begin(execution, started)
+    freeze(first)
+    mine = await taken_over(second)
+    assert not first.ownership.may_act()
+    with pytest.raises(NotOwner):
+        await first.admit(execution, PLAN, [effect(execution)], allow)
+    with pytest.raises(NotOwner):
+        await first.keep_failure(execution, FAILED)
+    with pytest.raises(NotOwner):
+        await first.finish(execution, Ending(DONE), attempts=1, reports=[finished])
+    assert await second.admit(mine, PLAN, [effect(mine)], allow) is None
+    (unsent,) = await second.finish(mine, Ending(FAILED), attempts=1, reports=[finished])
+    assert unsent.report.kind == "finished"
+
+
+async def test_reports_of_an_ended_replica_are_in_doubt(two: Two, clock: SetClock) -> None:
+    first, second = two
+    execution = await accepted(first, "1")
+    started, _ = reports_of(execution, clock)
+    assert await first.begin(execution, started)
+    assert not (await second.claim_reports(9)).items
+    freeze(first)
+    await taken_over(second)
+    clock.time += 10
+    (unsent,) = (await second.claim_reports(9)).items
+    assert unsent.doubtful
+
+
+async def test_a_target_is_held_for_all_until_its_execution_has_finished(two: Two) -> None:
+    first, second = two
+    one, other = await accepted(first, "1"), await accepted(second, "2", "orders")
+    assert await first.admit(one, PLAN, [effect(one)], allow) is None
+    with pytest.raises(TargetHeld):
+        await second.admit(other, PLAN, [effect(other)], allow)
+    await first.finish(one, Ending(DONE), attempts=1)
+    # It was changed since the second one planned: the first time it must plan anew.
+    with pytest.raises(TargetHeld):
+        await second.admit(other, PLAN, [effect(other)], allow)
+    assert await second.admit(other, PLAN, [effect(other)], allow) is None
+
+
+async def test_an_undo_holds_its_targets_too(two: Two) -> None:
+    first, second = two
+    await until(first.ownership.has_duty)
+    one, other = await accepted(first, "1"), await accepted(second, "2", "orders")
+    await first.admit(one, PLAN, [effect(one)], allow)
+    await first.finish(one, Ending(DONE), attempts=1)
+    await second.want_undo("1", "an order", "somebody")
+    assert await second.due_undos(0, 9) == []
+    assert [due.execution.id for due in await first.due_undos(0, 9)] == ["1"]
+    assert not await second.begin_undo("1")
+    assert await first.begin_undo("1")
+    with pytest.raises(TargetHeld):
+        await second.admit(other, PLAN, [effect(other)], allow)
+    await first.end_undo("1", "done", "undone")
+    with pytest.raises(TargetHeld):
+        await second.admit(other, PLAN, [effect(other)], allow)
+    assert await second.admit(other, PLAN, [effect(other)], allow) is None
+
+
+async def test_of_many_that_ask_at_once_no_more_are_admitted_than_there_is_room(two: Two) -> None:
+    """Write skew: each would count before the other is stored."""
+    counted: Counted = ("executions", WAITS)
+    foreseen = Foreseen(counted_in=(counted,), kinds=frozenset({("executions", ("action",))}))
+
+    def one_at_most(history: History) -> str | None:
+        return "no" if history.count(0, WAITS) else None
+
+    async def ask(number: int) -> str | None:
+        journal = two[number % 2]
+        execution = await accepted(journal, str(number), f"service {number}")
+        effects = [effect(execution, f"target {number}")]
+        return await journal.admit(execution, None, effects, one_at_most, foreseen)
+
+    said = await asyncio.gather(*(ask(number) for number in range(20)))
+    assert said.count(None) == 1
+
+
+async def test_only_one_has_the_duty_and_another_takes_it(two: Two) -> None:
+    first, second = two
+    await until(first.ownership.has_duty)
+    assert not second.ownership.has_duty()
+    freeze(first)
+    await until(second.ownership.has_duty)
+    assert not first.ownership.has_duty()
+
+
+async def test_an_order_is_heard_when_all_have_heard_it(two: Two) -> None:
+    first, second = two
+    await first.pause("somebody", "a test")
+    await first.note_heard(await first.orders_given())
+    assert not await second.all_heard()
+    await second.note_heard(await second.orders_given())
+    assert await first.all_heard()
+
+
+async def test_who_leaves_in_order_is_taken_over_at_once(shared: PostgresPlace) -> None:
+    first, second = shared.open(), shared.open()
+    await accepted(first, "1")
+    await first.close()
+    assert await claimed(second) == ["1"]
+    await second.close()
+
+
+async def test_an_abort_that_another_has_noted_is_known(two: Two) -> None:
+    first, second = two
+    await accepted(first, "1")
+    assert await second.note_abort("1", "Keptn no longer waits for it")
+    assert await first.ownership.aborted(["1", "2"]) == {"1": "Keptn no longer waits for it"}
