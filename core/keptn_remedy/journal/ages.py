@@ -43,7 +43,9 @@ WHERE seq = execution AND ended_at IS NULL AND due_at IS NOT NULL AND finished_a
     f"UPDATE executions SET finished_at = :now WHERE finished_at > :now AND {_UNDONE_LATER}",  # noqa: S608
     """
 UPDATE executions INDEXED BY executions_open
-SET accepted_at = :now, started_at = CASE WHEN started_at > :now THEN :now ELSE started_at END
+SET accepted_at = :now, started_at = CASE WHEN started_at > :now THEN :now ELSE started_at END,
+    timer_due = CASE WHEN timer_since > :now THEN timer_due - timer_since + :now ELSE timer_due END,
+    timer_since = CASE WHEN timer_since > :now THEN :now ELSE timer_since END
 WHERE state <> 'finished' AND accepted_at > :now""",
     """
 UPDATE reports SET created_at = CASE WHEN created_at > :now THEN :now ELSE created_at END,
@@ -58,16 +60,12 @@ FROM (SELECT execution AS of, row_number() OVER (ORDER BY admitted_at DESC) AS n
     "UPDATE forgiven SET at = :now WHERE at > :now",
     "UPDATE notices SET at = :now WHERE at > :now",
     "UPDATE notifications SET at = :now WHERE at > :now",
-    """
-UPDATE episodes SET opened_at = min(opened_at, :now), firing_at = min(firing_at, :now),
-    quiet_since = min(quiet_since, :now), absent_since = min(absent_since, :now),
-    due_at = min(due_at, :now), held_since = min(held_since, :now), version = version + 1
-WHERE closed_at IS NULL AND firing_at > :now""",
 )
 _MOVE_TIMES = (
     """
 UPDATE executions INDEXED BY executions_open
-SET accepted_at = accepted_at + :by, started_at = started_at + :by WHERE state <> 'finished'""",
+SET accepted_at = accepted_at + :by, started_at = started_at + :by,
+    timer_since = timer_since + :by, timer_due = timer_due + :by WHERE state <> 'finished'""",
     f"""
 UPDATE executions SET accepted_at = accepted_at + :by, started_at = started_at + :by,
     finished_at = finished_at + :by, reported_at = reported_at + :by
@@ -80,16 +78,6 @@ UPDATE effects SET admitted_at = admitted_at + :by, ended_at = ended_at + :by,
     "UPDATE notices SET at = at + :by",
     "UPDATE notifications SET at = at + :by",
     "UPDATE undos SET asked_at = asked_at + :by WHERE ended_at IS NULL",
-    """
-UPDATE episodes SET opened_at = opened_at + :by, firing_at = firing_at + :by,
-    quiet_since = quiet_since + :by, absent_since = absent_since + :by, due_at = due_at + :by,
-    held_since = held_since + :by, helped_at = helped_at + :by, version = version + 1
-WHERE closed_at IS NULL OR closed_at > :now - max(:recent, abs(:by))""",
-    """
-UPDATE episode_rungs SET began_at = began_at + :by, ended_at = ended_at + :by,
-    settled_at = settled_at + :by, window_ends_at = window_ends_at + :by,
-    good_since = good_since + :by
-WHERE episode IN (SELECT seq FROM episodes WHERE closed_at IS NULL)""",
 )
 _MOVE_UNDOS = "UPDATE undos SET due_at = due_at + :by WHERE ended_at IS NULL"
 
@@ -103,9 +91,29 @@ class SqlAges(Store):
         if self._is_taken_over:
             return Gap()
         gap = await self._run(
-            lambda cursor: _take_over(cursor, reading, self._gap(cursor, reading))
+            lambda cursor: self._catch_up(cursor, reading, self._gap(cursor, reading))
         )
         self._is_taken_over = True
+        return gap
+
+    def _catch_up(self, cursor: Cursor, reading: Reading, gap: Gap) -> Gap:
+        before = reading.now - gap.ahead
+        _move_questions(cursor, lambda asked: min(0.0, before - asked["asked_at"]))
+        bound = {"now": before, "longest": LONGEST_PAUSE_SECONDS}
+        for statement in (*_MAKE_NEW, *self._make_new):
+            cursor.execute(statement, bound)
+        if gap.ahead:
+            recent = max(RECENT_SECONDS, abs(gap.ahead))
+            for statement in (*_MOVE_TIMES, *self._move_times, _MOVE_UNDOS):
+                cursor.execute(statement, {**bound, "by": gap.ahead, "recent": recent})
+            _move_questions(cursor, lambda _: gap.ahead)
+        if gap.unknown:
+            # Nobody knows how long no service ran: what leads to a change waits its full time.
+            # Silence that denies may come early: nothing is done.
+            cursor.execute(_MOVE_UNDOS, {"by": gap.unknown})
+            _move_questions(cursor, lambda asked: gap.unknown * (asked["default"] == "approve"))
+        _note_jump(cursor, reading.now, max(gap.ahead, 0.0) + gap.unknown)
+        cursor.execute(*_noted(reading))
         return gap
 
     def _gap(self, cursor: Cursor, reading: Reading) -> Gap:
@@ -137,27 +145,6 @@ def surely_before(cursor: Cursor, before: float) -> float:
             break
         before -= seconds
     return before
-
-
-def _take_over(cursor: Cursor, reading: Reading, gap: Gap) -> Gap:
-    before = reading.now - gap.ahead
-    _move_questions(cursor, lambda asked: min(0.0, before - asked["asked_at"]))
-    bound = {"now": before, "longest": LONGEST_PAUSE_SECONDS}
-    for statement in _MAKE_NEW:
-        cursor.execute(statement, bound)
-    if gap.ahead:
-        recent = max(RECENT_SECONDS, abs(gap.ahead))
-        for statement in (*_MOVE_TIMES, _MOVE_UNDOS):
-            cursor.execute(statement, {**bound, "by": gap.ahead, "recent": recent})
-        _move_questions(cursor, lambda _: gap.ahead)
-    if gap.unknown:
-        # Nobody knows how long no service ran: what leads to a change waits its full time. Silence
-        # that denies may come early: nothing is done.
-        cursor.execute(_MOVE_UNDOS, {"by": gap.unknown})
-        _move_questions(cursor, lambda asked: gap.unknown * (asked["default"] == "approve"))
-    _note_jump(cursor, reading.now, max(gap.ahead, 0.0) + gap.unknown)
-    cursor.execute(*_noted(reading))
-    return gap
 
 
 def _move_questions(cursor: Cursor, by: Callable[[dict[str, Any]], float]) -> None:

@@ -98,8 +98,32 @@ WHERE seq < :before AND (:is_open IS NULL OR (closed_at IS NULL) = :is_open)
 ORDER BY seq DESC LIMIT :limit"""  # noqa: S608
 
 
+_MAKE_NEW = (
+    """
+UPDATE episodes SET opened_at = min(opened_at, :now), firing_at = min(firing_at, :now),
+    quiet_since = min(quiet_since, :now), absent_since = min(absent_since, :now),
+    due_at = min(due_at, :now), held_since = min(held_since, :now), version = version + 1
+WHERE closed_at IS NULL AND firing_at > :now""",
+)
+_MOVE_TIMES = (
+    """
+UPDATE episodes SET opened_at = opened_at + :by, firing_at = firing_at + :by,
+    quiet_since = quiet_since + :by, absent_since = absent_since + :by, due_at = due_at + :by,
+    held_since = held_since + :by, helped_at = helped_at + :by, version = version + 1
+WHERE closed_at IS NULL OR closed_at > :now - max(:recent, abs(:by))""",
+    """
+UPDATE episode_rungs SET began_at = began_at + :by, ended_at = ended_at + :by,
+    settled_at = settled_at + :by, window_ends_at = window_ends_at + :by,
+    good_since = good_since + :by
+WHERE episode IN (SELECT seq FROM episodes WHERE closed_at IS NULL)""",
+)
+
+
 class SqlEpisodes(Store):
     """The part of the journal that keeps episodes."""
+
+    _make_new = _MAKE_NEW
+    _move_times = _MOVE_TIMES
 
     async def take_alerts(
         self,

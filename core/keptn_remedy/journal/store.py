@@ -68,6 +68,10 @@ class Store(ABC):
 
     trouble: tuple[type[Exception], ...]
     """What a cursor raises when the database can't be used."""
+    _make_new: tuple[str, ...] = ()
+    """Statements of parts that not every journal has: they make new what lies in the future."""
+    _move_times: tuple[str, ...] = ()
+    """The same: they move times by so many seconds."""
 
     def __init__(self) -> None:
         self._find = self._event  # one object for all triggers
