@@ -27,10 +27,10 @@ from keptn_remedy.notifications.channels_file import (
     Entry,
     json_schema,
 )
-from keptn_remedy.notifications.notification import Notification
 from keptn_remedy.notifications.secret_file import ChannelTrouble
 from keptn_remedy.notifications.sender import NotSent, NotTaken, Sender
 from keptn_remedy.notifications.set_up import channel_of, read_channels
+from keptn_remedy.notifications.trial import trial
 from keptn_remedy.settings import Settings
 from keptn_remedy.support.masking import Mask
 from keptn_remedy.support.near_names import near
@@ -113,25 +113,13 @@ async def _why_not(entry: Entry, config: Settings) -> str | None:
     mask = Mask()
     sender = Sender(mask)
     channel = channel_of(entry, mask, config.source, time.time)
-    trial = _trial(config)
+    told = trial(config)
     try:
-        await sender.send(await channel.posts(trial))
+        await sender.send(await channel.posts(told))
         if entry.type in ("pagerduty", "alertmanager"):  # nobody is to be paged for long
-            await sender.send(await channel.posts(replace(trial, is_over=True)))
+            await sender.send(await channel.posts(replace(told, is_over=True)))
     except (NotSent, NotTaken, ChannelTrouble) as error:
         return mask.text(str(error))
     finally:
         await sender.close()
     return None
-
-
-def _trial(config: Settings) -> Notification:
-    return Notification(
-        key=f"trial {time.time()}",
-        kind="trial",
-        severity="info",
-        title=f"Trial by {config.source}: nothing has happened",
-        text="Sent by remedy notify test.",
-        at=time.time(),
-        link=str(config.page_url) if config.page_url else None,
-    )

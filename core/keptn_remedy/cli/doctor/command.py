@@ -11,7 +11,7 @@ from rich.text import Text
 
 from keptn_remedy import settings
 from keptn_remedy.action import Finding
-from keptn_remedy.cli.doctor import keptn, own, peers
+from keptn_remedy.cli.doctor import channels, keptn, own, peers
 from keptn_remedy.cli.doctor.examined import Check, Examined
 from keptn_remedy.cli.found_actions import discover
 from keptn_remedy.cli.terminal import (
@@ -39,6 +39,7 @@ CHECKS: tuple[Check, ...] = (
     keptn.way,
     own.actions,
     peers.of_actions,
+    channels.channels,
 )
 CHECK_SECONDS = 20.0
 _MARKS = {True: "ok", False: "WRONG", None: "-"}
