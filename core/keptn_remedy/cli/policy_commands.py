@@ -10,7 +10,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from keptn_remedy import registry
+from keptn_remedy import registry, settings
 from keptn_remedy.cli.found_actions import discover
 from keptn_remedy.cli.terminal import (
     FAILED,
@@ -68,6 +68,7 @@ def _notes(policy: Policy, now: float) -> Iterator[str]:
     """What is no mistake but looks like one: blackouts that are over, and unknown actions."""
     yield from _over(policy, now)
     yield from _unknown(policy)
+    yield from _unknown_channels(policy)
 
 
 def _over(policy: Policy, now: float) -> Iterator[str]:
@@ -99,6 +100,18 @@ def _unknown(policy: Policy) -> Iterator[str]:
                 f"rule {rule!r} names the action {action!r}, which neither an installed package nor"
                 f" {_FOLDER} provides: that name matches nothing{near(action, spelled)}"
             )
+
+
+def _unknown_channels(policy: Policy) -> Iterator[str]:
+    """Rules that name channels which the file of REMEDY_CHANNELS, where it is set, doesn't have."""
+    if not (os.environ.get("REMEDY_CHANNELS") and any(rule.notify for rule in policy.rules)):
+        return
+    from keptn_remedy.notifications.set_up import read_channels
+
+    try:
+        read_channels(settings.load(os.environ)).routes.check(policy)
+    except (SettingsError, PolicyError) as error:
+        yield from error.mistakes
 
 
 def _not_installed(policy: Policy) -> Iterator[tuple[str, str]]:

@@ -34,6 +34,7 @@ from keptn_remedy.ops.operators import Operators
 from keptn_remedy.registry import Registry
 from keptn_remedy.service.otlp import otlp_traces
 from keptn_remedy.settings import KeptnSettings, Settings
+from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock, SteadyClock
 from keptn_remedy.support.masking import Mask, secrets_of
 from keptn_remedy.support.metrics import Metrics
@@ -125,8 +126,10 @@ def _rules(
     names: Mapping[str, tuple[str, ...]],
     policy: Policy | None,
 ) -> Rules:
-    if policy and channels.entries:  # without a channels file nobody is told, whatever rules say
+    if policy and channels.entries:
         channels.routes.check(policy)
+    elif policy and any(rule.notify for rule in policy.rules):
+        logs.logger().warning("nobody is told, as REMEDY_CHANNELS is not set; rules say notify")
     return replicas.rules(policy, names=names)
 
 

@@ -126,6 +126,21 @@ def test_a_blackout_that_is_over_is_noted(tmp_path: Path) -> None:
     )
 
 
+def test_a_channel_that_there_is_not_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    entry = "{type: slack, url_file: /run/secrets/slack}"
+    Path("channels.yaml").write_text(f"version: 1\nchannels:\n  slack: {entry}\n")
+    Path("policy.yaml").write_text("version: 1\nrules: [{name: a, notify: [slak]}]")
+    assert policy_commands.check(Path("policy.yaml"), as_json=False) == 0
+    assert "slak'" not in capsys.readouterr().err  # what there is, is not known here
+    monkeypatch.setenv("REMEDY_CHANNELS", "channels.yaml")
+    assert policy_commands.check(Path("policy.yaml"), as_json=False) == 0
+    said = "rule 'a', notify: there is no channel 'slak' in REMEDY_CHANNELS; did you mean slack?"
+    assert f"remedy: note: {said}" in capsys.readouterr().err
+
+
 def test_the_names_of_actions_of_ones_own_are_known(tmp_path: Path) -> None:
     (tmp_path / "greetings").mkdir()
     (tmp_path / "greetings" / "greetings.py").write_text(GREETINGS)
