@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # i
 
 from keptn_remedy.http_client import lent_session
 from keptn_remedy.standalone.configuration import Configuration
-from keptn_remedy.standalone.sources import Sources, SourcesError, json_schema
+from keptn_remedy.standalone.sources import SourcesError, SourcesFile, json_schema
 from keptn_remedy.support.clock import Clock
 
 ROOT = Path(__file__).parents[2]
@@ -35,21 +35,21 @@ def test_a_mistake_is_told_with_its_line_and_what_was_meant(
 ) -> None:
     assert old in EXAMPLE
     with pytest.raises(SourcesError) as told:
-        Sources.load(EXAMPLE.replace(old, new, 1))
+        SourcesFile.load(EXAMPLE.replace(old, new, 1))
     assert mistake in "\n".join(told.value.mistakes)
 
 
 def test_a_source_says_whom_to_ask_or_that_nobody_is_asked() -> None:
     asked = EXAMPLE[: EXAMPLE.index("    alertmanagers:")] + "\nladder: {}\n"
     with pytest.raises(SourcesError, match="alertmanagers is missing; confirm: off"):
-        Sources.load(asked)
-    Sources.load(asked.replace("\nladder", "    confirm: off\nladder"))
+        SourcesFile.load(asked)
+    SourcesFile.load(asked.replace("\nladder", "    confirm: off\nladder"))
 
 
 def test_the_example_fits_the_schema_and_is_read() -> None:
     schema = orjson.loads(orjson.dumps(json_schema()))
     Draft202012Validator(schema).validate(yaml.safe_load(EXAMPLE))
-    rules = Sources.load(EXAMPLE).ladder.rules()
+    rules = SourcesFile.load(EXAMPLE).ladder.rules()
     assert (rules.act_after, rules.wait, rules.quiet_for) == (30, 300, 300)
 
 

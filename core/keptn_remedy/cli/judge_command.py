@@ -24,7 +24,7 @@ from keptn_remedy.cli.terminal import (
 from keptn_remedy.remediation.file import MAX_BYTES
 from keptn_remedy.standalone.remedy_files import entries
 from keptn_remedy.standalone.rules import Remedy
-from keptn_remedy.standalone.sources import PrometheusServer, Sources, SourcesError
+from keptn_remedy.standalone.sources import PrometheusServer, SourcesError, SourcesFile
 from keptn_remedy.support.variables import SettingsError
 
 _SAID = {True: "good", False: "bad", None: "can't tell"}
@@ -68,7 +68,7 @@ def _time(written: str) -> float | None:
 
 def _read(file: Path) -> tuple[PrometheusServer, Entries]:
     path = settings.load(os.environ).sources
-    server = Sources.load(path.read_text("utf-8")).prometheus
+    server = SourcesFile.load(path.read_text("utf-8")).prometheus
     if server is None:
         raise ValueError(f"{path} names no prometheus")
     with file.open("rb") as content:

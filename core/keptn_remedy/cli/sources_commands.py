@@ -21,7 +21,7 @@ from keptn_remedy.remediation.file import FILE, MAX_BYTES
 from keptn_remedy.standalone import remedy_files
 from keptn_remedy.standalone.promql import doubts, selectors
 from keptn_remedy.standalone.rules import Remedy
-from keptn_remedy.standalone.sources import Sources, SourcesError, json_schema
+from keptn_remedy.standalone.sources import SourcesError, SourcesFile, json_schema
 from keptn_remedy.standalone.words import explain
 
 
@@ -34,7 +34,7 @@ def schema() -> int:
 def check(path: Path, remediations: Path | None, *, as_json: bool) -> int:
     """Say what is wrong with the files, or what they mean; returns the exit code."""
     try:
-        sources = Sources.load(path.read_text("utf-8"))
+        sources = SourcesFile.load(path.read_text("utf-8"))
     except OSError as error:
         complain([f"can't read the sources: {reason(error)}"])
         return WRONG_USAGE
@@ -88,7 +88,7 @@ def _mistakes(file: Path) -> Iterator[str]:
                         yield f"{where}: {query[:100]!r} measures nothing"
 
 
-def _notes(file: Path, sources: Sources) -> Iterator[str]:
+def _notes(file: Path, sources: SourcesFile) -> Iterator[str]:
     """What is no mistake but will surprise: criteria that can't be answered here."""
     try:
         found = _entries(file)

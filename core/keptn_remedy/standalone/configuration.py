@@ -14,7 +14,7 @@ from keptn_remedy.standalone.alertmanager import Alertmanagers
 from keptn_remedy.standalone.judge import Judge
 from keptn_remedy.standalone.prometheus import Prometheus
 from keptn_remedy.standalone.rules import LadderRules
-from keptn_remedy.standalone.sources import Source, Sources, SourcesError
+from keptn_remedy.standalone.sources import Source, SourcesError, SourcesFile
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.mounted_files import MountedFile, why_unreadable
@@ -144,7 +144,7 @@ class Configuration:
             raise SourcesError([f"it can't be read: {why_unreadable(error)}"]) from None
 
     async def _take(self, text: str) -> None:
-        read = await asyncio.to_thread(Sources.load, text)
+        read = await asyncio.to_thread(SourcesFile.load, text)
         sources = {
             name: OneSource(name, rules, self._http, self._clock)
             for name, rules in read.sources.items()

@@ -16,11 +16,11 @@ from keptn_remedy.support import logs
 # Up to so many bytes are read on the event loop; more would keep it from other work.
 SMALL_BYTES = 64 * 1024
 
-__all__ = ["AlertIntake", "BadMessage", "Stored"]
+__all__ = ["AlertIntake", "BadMessage", "StoredMessage"]
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredMessage:
     """What became of a message: of its alerts that have a place, and of those that have none."""
 
     taken: Taken
@@ -44,7 +44,9 @@ class AlertIntake:
         self._wake = wake
         self._compare = compare
 
-    async def take(self, source: OneSource, headers: Mapping[str, str], body: bytes) -> Stored:
+    async def take(
+        self, source: OneSource, headers: Mapping[str, str], body: bytes
+    ) -> StoredMessage:
         """Store what a message of a source says.
 
         Raises:
@@ -60,7 +62,7 @@ class AlertIntake:
 
     async def store(
         self, source: OneSource, seen: Sequence[SeenAlert], ignored: Sequence[Ignored] = ()
-    ) -> Stored:
+    ) -> StoredMessage:
         """Store these alerts.
 
         Raises:
@@ -77,7 +79,7 @@ class AlertIntake:
                 "problems began", source=source.name, new=taken.opened, again=taken.reopened
             )
         self._wake()
-        return Stored(taken, len(ignored))
+        return StoredMessage(taken, len(ignored))
 
 
 def _read(

@@ -200,7 +200,7 @@ def _some(sources: Mapping[str, Source]) -> Mapping[str, Source]:
     return sources
 
 
-class Sources(_Entry):
+class SourcesFile(_Entry):
     """Where problems come from, and how their remedies are judged (REMEDY_SOURCES)."""
 
     version: Literal[1]
@@ -213,7 +213,7 @@ class Sources(_Entry):
     """How remedies are tried."""
 
     @classmethod
-    def load(cls, text: str) -> Sources:
+    def load(cls, text: str) -> SourcesFile:
         """Parse the text of the file.
 
         Raises:
@@ -232,7 +232,7 @@ class Sources(_Entry):
 
 
 _MODELS: Mapping[tuple[str, ...], type[BaseModel]] = {
-    (): Sources,
+    (): SourcesFile,
     ("sources", "*"): Source,
     ("sources", "*", "project"): PlaceRule,
     ("sources", "*", "stage"): PlaceRule,
@@ -256,4 +256,4 @@ class _Keys(dict[tuple[str, ...], frozenset[str]]):
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of the file."""
-    return {"$schema": GenerateJsonSchema.schema_dialect, **Sources.model_json_schema()}
+    return {"$schema": GenerateJsonSchema.schema_dialect, **SourcesFile.model_json_schema()}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from keptn_remedy.guardrails.units import in_words
-from keptn_remedy.standalone.sources import Ladder, PlaceRule, Source, Sources
+from keptn_remedy.standalone.sources import Ladder, PlaceRule, Source, SourcesFile
 
 
-def explain(sources: Sources) -> list[str]:
+def explain(sources: SourcesFile) -> list[str]:
     """One line for each source, one for the judge, one for the ladder."""
     lines = [_source(name, source) for name, source in sources.sources.items()]
     server = sources.prometheus
