@@ -38,6 +38,10 @@ OAUTH: Json = {
     "keptn": {**REMOTE["keptn"], "apiTokenSecret": {"name": ""}},
     "extraEnv": [{"name": "OAUTH_CLIENT_ID", "value": "remedy"}],
 }
+POSTGRES: Json = {
+    "replicas": 3,
+    "postgres": {"secret": {"name": "remedy-postgres", "passwordKey": "password"}},
+}
 UNLEASH: Json = {
     "secret": {"name": "unleash", "clientTokenKey": "client"},
     "environment": "dev=a,prod=b",
@@ -108,6 +112,8 @@ VALUES: Mapping[str, Json] = {
     "a remote plane with OAuth alone": OAUTH,
     "NATS with secrets": NATS,
     "no volume": {"persistence": {"enabled": False}, "networkPolicy": {"enabled": False}},
+    "several replicas": POSTGRES,
+    "several replicas on NATS": {**POSTGRES, **NATS},
     "a claim that exists": {"persistence": {"existingClaim": "mine"}},
     "a policy of its own": {"policyConfigMap": "our-policy"},
     "alerts": {"monitoring": {"rules": {"enabled": True}}},

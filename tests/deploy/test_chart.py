@@ -24,6 +24,7 @@ from tests.deploy.charts import (
     EVERYTHING,
     NATS,
     OAUTH,
+    POSTGRES,
     REMOTE,
     UNLEASH,
     Json,
@@ -59,6 +60,7 @@ DECIDED = {
     "REMEDY_HOST",
     "REMEDY_HOST_NAMES",
     "REMEDY_JOURNAL",
+    "REMEDY_JOURNAL_PASSWORD_FILE",
     "REMEDY_NATS_CA_FILE",
     "REMEDY_NATS_CREDENTIALS_FILE",
     "REMEDY_NATS_NKEY_FILE",
@@ -187,6 +189,8 @@ def test_a_built_in_action_is_not_switched_on_without_its_rights(name: str) -> N
 def test_the_provider_can_start_with_what_it_is_told(values: Json) -> None:
     told = environment(provider(values))
     pod_has = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
+    if told.pop("REMEDY_JOURNAL_FILE", None):
+        told["REMEDY_JOURNAL"] = "postgresql://remedy@db/remedy"
     found = settings.load(told)
     assert (found.ops_host, found.port, found.ops_port) == ("0.0.0.0", 8080, 8090)  # noqa: S104
     variables.build(KubernetesSettings, "KUBERNETES_", {**told, **pod_has})
@@ -331,8 +335,43 @@ def test_the_grace_period_covers_the_wait_for_the_distributor_and_the_drain(
 
 @each_values
 def test_one_pod_at_a_time_owns_the_journal(values: Json) -> None:
+    if "postgres" in values:
+        return
     spec = deployment(values)["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+
+
+def test_several_replicas_are_replaced_one_by_one_and_spread_over_zones() -> None:
+    spec = deployment(POSTGRES)["spec"]
+    assert spec["replicas"] == 3
+    update = {"maxUnavailable": 0, "maxSurge": 1}
+    assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": update}
+    spread = spec["template"]["spec"]["topologySpreadConstraints"]
+    assert [each["topologyKey"] for each in spread] == [
+        "topology.kubernetes.io/zone",
+        "kubernetes.io/hostname",
+    ]
+    labels = spec["selector"]["matchLabels"]
+    assert {tuple(each["labelSelector"]["matchLabels"].items()) for each in spread} == {
+        tuple(labels.items())
+    }
+    budget = the("PodDisruptionBudget", POSTGRES)["spec"]
+    assert budget == {"maxUnavailable": 1, "selector": {"matchLabels": labels}}
+    assert of_kind("PodDisruptionBudget", {}) == []
+
+
+def test_a_journal_on_postgres_needs_no_volume() -> None:
+    assert of_kind("PersistentVolumeClaim", POSTGRES) == []
+    assert "journal" not in {volume["name"] for volume in pod(POSTGRES)["volumes"]}
+    found = environment(provider(POSTGRES))
+    assert "REMEDY_JOURNAL" not in found
+    assert found["REMEDY_JOURNAL_FILE"] == "/etc/keptn-remedy/postgres/url"
+    assert found["REMEDY_JOURNAL_PASSWORD_FILE"] == "/etc/keptn-remedy/postgres/password"
+
+
+@pytest.mark.parametrize("values", [{"replicas": 2}, {"replicas": 0}, {"postgres": {"url": "x"}}])
+def test_several_replicas_need_postgres(values: Json) -> None:
+    assert "schema" in refusal(values)
 
 
 def test_the_provider_starts_before_the_distributor() -> None:

@@ -36,6 +36,19 @@ priorityClassName: {{ . }}
 {{- end -}}
 
 {{- define "keptn-remedy.volumes" -}}
+{{- if include "keptn-remedy.hasPostgres" . }}
+{{- with .Values.postgres.secret }}
+- name: postgres
+  secret:
+    secretName: {{ .name }}
+    defaultMode: 0440
+    items:
+      - {key: {{ .urlKey }}, path: url}
+      {{- if .passwordKey }}
+      - {key: {{ .passwordKey }}, path: password}
+      {{- end }}
+{{- end }}
+{{- else }}
 - name: {{ include "keptn-remedy.journalVolume" . }}
   {{- if not .Values.persistence.enabled }}
   # The journal is lost with the pod, and with it every report that was not sent yet.
@@ -44,6 +57,7 @@ priorityClassName: {{ . }}
   persistentVolumeClaim:
     claimName: {{ default (printf "%s-journal" (include "keptn-remedy.fullname" .)) .Values.persistence.existingClaim }}
   {{- end }}
+{{- end }}
 - name: tmp
   emptyDir: {sizeLimit: 64Mi}
 {{- with include "keptn-remedy.policyConfigMap" . }}

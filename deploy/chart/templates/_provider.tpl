@@ -107,7 +107,14 @@ listens on its own loopback only. */ -}}
 {{- define "keptn-remedy.environment" -}}
 {{- include "keptn-remedy.variable" (list "REMEDY_ACTIONS" (include "keptn-remedy.actions" .)) }}
 {{- include "keptn-remedy.variable" (list "REMEDY_OPS_HOST" "0.0.0.0") }}
+{{- if include "keptn-remedy.hasPostgres" . }}
+{{- include "keptn-remedy.variable" (list "REMEDY_JOURNAL_FILE" (printf "%s/url" (include "keptn-remedy.postgresFolder" .))) }}
+{{- if .Values.postgres.secret.passwordKey }}
+{{- include "keptn-remedy.variable" (list "REMEDY_JOURNAL_PASSWORD_FILE" (printf "%s/password" (include "keptn-remedy.postgresFolder" .))) }}
+{{- end }}
+{{- else }}
 {{- include "keptn-remedy.variable" (list "REMEDY_JOURNAL" (printf "%s/journal.db" (include "keptn-remedy.journalFolder" .))) }}
+{{- end }}
 {{- include "keptn-remedy.variable" (list "REMEDY_DRAIN_SECONDS" .Values.drainSeconds) }}
 {{- include "keptn-remedy.keptnVariables" . }}
 {{- include "keptn-remedy.filters" . }}
@@ -163,8 +170,14 @@ listens on its own loopback only. */ -}}
 {{- end -}}
 
 {{- define "keptn-remedy.mounts" -}}
+{{- if include "keptn-remedy.hasPostgres" . }}
+- name: postgres
+  mountPath: {{ include "keptn-remedy.postgresFolder" . }}
+  readOnly: true
+{{- else }}
 - name: {{ include "keptn-remedy.journalVolume" . }}
   mountPath: {{ include "keptn-remedy.journalFolder" . }}
+{{- end }}
 - name: tmp
   mountPath: /tmp
 {{- if include "keptn-remedy.channels" . }}
