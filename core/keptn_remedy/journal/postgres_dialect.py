@@ -64,7 +64,8 @@ SELECT value, ({_OF_LANE}), ({_OF_LANE} OFFSET 1)
 FROM unnest(:1::text[]) AS asked(value)""",  # noqa: S608  our names
     sql.PARKED: """
 SELECT seq FROM reports
-WHERE state = 'parked' AND (:execution::text IS NULL OR execution = :execution)""",
+WHERE state = 'parked' AND (:execution::text IS NULL OR execution = :execution)
+ORDER BY seq""",
     sql.DOUBT: """
 UPDATE reports SET doubtful = TRUE, due_at = greatest(due_at, :1) WHERE state = 'unsent'""",
 }
