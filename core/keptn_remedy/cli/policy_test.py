@@ -41,7 +41,7 @@ _AT = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2})?)?(Z|[+-]\d{2}:?\d{
 _Count = Annotated[int, Field(ge=0)]
 
 
-class Asked(BaseModel):
+class Imagined(BaseModel):
     """One execution that is imagined. A time without a zone is in that of the policy."""
 
     model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
@@ -56,7 +56,7 @@ class Asked(BaseModel):
     at: Annotated[str, Field(pattern=f"^({_AT.pattern})?$")] = ""
 
 
-class ExpectedCase(Asked):
+class ExpectedCase(Imagined):
     """A case of a pipeline: what must happen, and by which rule if that matters."""
 
     name: str
@@ -80,7 +80,7 @@ class _Under:
     rules: Rules
     registry: Registry
 
-    def forecast(self, asked: Asked) -> Forecast:
+    def forecast(self, asked: Imagined) -> Forecast:
         entry = self.registry.entry(asked.action)
         labels = asked.labels.items()
         scope = Scope(
@@ -108,7 +108,7 @@ def test(path: Path, given: Mapping[str, Any], *, as_json: bool) -> int:
     if isinstance(under, int):
         return under
     try:
-        asked = Asked.model_validate(given)
+        asked = Imagined.model_validate(given)
         found = under.forecast(asked)
     except ValidationError as error:
         complain(_in_words(error))

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 
 from keptn_remedy.cli import remote_values as values
-from keptn_remedy.cli.server import Server, ServerError, of_execution
+from keptn_remedy.cli.server import RemoteService, ServerError, of_execution
 from keptn_remedy.events import event_type
 from keptn_remedy.journal import (
     Criteria,
@@ -29,7 +29,7 @@ class RemoteJournal:
     asked or refuses.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: RemoteService) -> None:
         self._server = server
         self._types: dict[str, str] = {}
         self._open_ids: dict[int, str] = {}

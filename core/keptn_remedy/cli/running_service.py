@@ -8,7 +8,7 @@ import os
 
 from keptn_remedy import settings
 from keptn_remedy.cli import server
-from keptn_remedy.cli.server import Server, ServerError
+from keptn_remedy.cli.server import RemoteService, ServerError
 from keptn_remedy.journal import JournalError, JournalUnusable, open_beside, place_of
 from keptn_remedy.ops.models import ActionInfo
 from keptn_remedy.settings import Settings
@@ -37,16 +37,16 @@ async def its_actions() -> tuple[str, list[ActionInfo]] | None:
         return None
 
 
-async def here(config: Settings) -> Server | None:
+async def here(config: Settings) -> RemoteService | None:
     """The service that runs on this machine from this journal; None if none does."""
     if not await _is_served(config):
         return None
     host = _EVERYWHERE.get(config.ops_host, config.ops_host)
     bracketed = f"[{host}]" if ":" in host else host
-    return Server(f"http://{bracketed}:{config.ops_port}", seconds=LOCAL_SECONDS)
+    return RemoteService(f"http://{bracketed}:{config.ops_port}", seconds=LOCAL_SECONDS)
 
 
-async def _actions(asked: Server) -> list[ActionInfo]:
+async def _actions(asked: RemoteService) -> list[ActionInfo]:
     try:
         found = await asked.get("/api/actions")
     finally:

@@ -35,7 +35,7 @@ def choose(name: str, value: str) -> None:
     _OPTIONS.set({**_OPTIONS.get(), name: value})
 
 
-def chosen() -> Server | None:
+def chosen() -> RemoteService | None:
     """The service that options or variables name; None where a command opens the journal itself.
 
     Raises:
@@ -45,10 +45,10 @@ def chosen() -> Server | None:
     given = variables.build(CommandSettings, PREFIX, found)
     if given.server is None:
         return None
-    return Server(str(given.server), given.token.get_secret_value() if given.token else None)
+    return RemoteService(str(given.server), given.token.get_secret_value() if given.token else None)
 
 
-class Server:
+class RemoteService:
     """The ops port of a running service, at this address."""
 
     def __init__(self, url: str, token: str | None = None, seconds: float = ANSWER_SECONDS) -> None:

@@ -168,10 +168,10 @@ async def test_a_service_tells_its_actions(remote: Remote) -> None:
 
 async def test_a_journal_is_followed_over_http(remote: Remote) -> None:
     from keptn_remedy.cli.remote_journal import RemoteJournal
-    from keptn_remedy.cli.server import Server
+    from keptn_remedy.cli.server import RemoteService
 
     first = await begun(remote.journal)
-    followed = RemoteJournal(Server(remote.url))
+    followed = RemoteJournal(RemoteService(remote.url))
     try:
         found, since = await followed.changes(None, 100)
         assert found == []
