@@ -150,7 +150,7 @@ def leave_summaries_out() -> None:
             raise structlog.DropEvent
         return line
 
-    structlog.configure(processors=[drop, *structlog.get_config()["processors"]])
+    structlog.get_config()["processors"].insert(0, drop)  # loggers that are in use share the list
 
 
 def reason(error: OSError) -> str:

@@ -92,7 +92,7 @@ def test_a_start_that_is_interrupted_ends_on_the_spot(tmp_path: Path, number: Si
 def test_people_see_answers_and_addresses_until_ctrl_c(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [REMEDY, "serve", "--local", "--demo"],
+        [REMEDY, "serve", "--local", "--demo", "--tour"],
         cwd=tmp_path,
         env=clean(tmp_path, {**FREE_PORTS, "TERM": "xterm", "COLUMNS": "100"}),
         stdin=theirs,
@@ -114,6 +114,8 @@ def test_people_see_answers_and_addresses_until_ctrl_c(tmp_path: Path) -> None:
     assert re.search(r"^  Plan +flagd:var/flags.json#PromotionCampaign", shown, re.MULTILINE)
     assert re.search(r"^  page +http://127\.0\.0\.1:\d+/\r?$", shown, re.MULTILINE)
     assert re.search(r"events +http://127\.0\.0\.1:\d+/", shown)
+    assert "refused by guard-rail pause" in shown
+    assert "execution finished" not in shown  # the log doesn't repeat what is shown
     assert "Traceback" not in shown
 
 
