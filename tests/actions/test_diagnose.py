@@ -9,8 +9,10 @@ from aiohttp import ClientSession
 from pydantic import HttpUrl, SecretStr
 
 from keptn_remedy.testing import http_peer
+from keptn_remedy_actions.cluster.nodes import NodeSettings
 from keptn_remedy_actions.cluster.rights import RIGHTS
 from keptn_remedy_actions.cluster.settings import KubernetesSettings
+from keptn_remedy_actions.drain_node import DrainNode
 from keptn_remedy_actions.scale import Scale
 from keptn_remedy_actions.toggle_feature import ToggleFeature, ToggleFeatureSettings
 from tests.actions.test_cluster_api import kubeconfig
@@ -42,6 +44,19 @@ async def test_each_right_is_reviewed_in_each_namespace(tmp_path: Path) -> None:
     patched = {"group": "apps", "resource": "deployments", "subresource": "scale", "verb": "patch"}
     assert {"namespace": "shop-production", **patched} in asked
     assert len(asked) == 2 * len(rights)
+
+
+async def test_rights_on_nodes_are_reviewed_in_the_cluster(tmp_path: Path) -> None:
+    given: Any = {"drain_most_nodes": 1}
+    async with http_peer() as peer:
+        peer.answer(201, json={"status": {"allowed": False}})
+        peer.answer(201, json={"status": {"allowed": True}}, times=None)
+        made = NodeSettings(kubeconfig=kubeconfig(tmp_path, peer.url), **given)
+        found = await diagnosed(DrainNode(made))
+        asked = [orjson.loads(r.body)["spec"]["resourceAttributes"] for r in peer.requests]
+    assert found == [(False, "drain-node lacks in the cluster: get nodes")]
+    assert {attributes["namespace"] for attributes in asked} == {""}
+    assert {"namespace": "", "group": "", "resource": "nodes", "verb": "patch"} in asked
 
 
 async def test_rights_are_looked_at_where_the_namespace_is_known(tmp_path: Path) -> None:

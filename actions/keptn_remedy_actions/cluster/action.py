@@ -53,7 +53,7 @@ class ClusterAction(PlannedAction, ABC):
     async def diagnose(self, http: ClientSession, namespaces: Sequence[str]) -> Sequence[Finding]:
         template = self.settings.namespace_template
         named = namespaces or ([] if PLACEHOLDER.search(template) else [template])
-        if not named:
+        if not named and self.name not in rights.CLUSTER_RIGHTS:
             why = "rights are not looked at: the namespace depends on the trigger"
             return [Finding(rights.ABOUT, None, why, "name one with --namespace")]
         return await rights.diagnose(self.api, self.name, named)

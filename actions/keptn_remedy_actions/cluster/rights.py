@@ -52,17 +52,35 @@ RIGHTS: Mapping[str, tuple[Right, ...]] = {
         *_rights("", ("pods",), ("delete",)),
         *_rights("apps", ("replicasets", "controllerrevisions"), ("list",)),
     ),
+    "evict": (
+        *_WORKLOADS,
+        *_LOOKING,
+        *_rights("apps", ("daemonsets",), ("get", "list")),
+        *_rights("", ("pods",), ("get",)),
+        *_rights("", ("pods/eviction",), ("create",)),
+    ),
 }
+_NODES = _rights("", ("nodes",), ("get", "list", "patch"))
+CLUSTER_RIGHTS: Mapping[str, tuple[Right, ...]] = {
+    "uncordon": _NODES,
+    "drain-node": (
+        *_NODES,
+        *_rights("", ("pods",), ("get", "list")),
+        *_rights("", ("pods/eviction",), ("create",)),
+    ),
+}
+"""Those of actions on nodes, which belong to no namespace."""
 
 
 async def diagnose(api: ClusterApi, action: str, namespaces: Sequence[str]) -> list[Finding]:
-    """Ask the API server for each right of an action in each namespace."""
+    """Ask the API server for each right of an action in each namespace, or in the cluster."""
     found: list[Finding] = []
-    for namespace in namespaces:
+    wanted = CLUSTER_RIGHTS.get(action) or RIGHTS.get(action, ())
+    for namespace in ("",) if action in CLUSTER_RIGHTS else namespaces:
         try:
             missing = [
                 right
-                for right in RIGHTS.get(action, ())
+                for right in wanted
                 if not await api.may(namespace, right.verb, right.resource, right.group)
             ]
         except FAILURES as error:
@@ -72,8 +90,9 @@ async def diagnose(api: ClusterApi, action: str, namespaces: Sequence[str]) -> l
 
 
 def _finding(action: str, namespace: str, missing: Sequence[Right]) -> Finding:
+    where = namespace or "the cluster"
     if not missing:
-        return Finding(ABOUT, True, f"{action} has its rights in {namespace}")
+        return Finding(ABOUT, True, f"{action} has its rights in {where}")
     lacks = ", ".join(map(str, missing))
     to_do = "grant them: rbac.targetNamespaces of the chart, or deploy/rbac.yaml"
-    return Finding(ABOUT, False, f"{action} lacks in {namespace}: {lacks}", to_do)
+    return Finding(ABOUT, False, f"{action} lacks in {where}: {lacks}", to_do)
