@@ -377,6 +377,20 @@ async def test_nothing_is_applied_after_an_abort_that_the_plan_took_no_notice_of
     assert Lamp.steps == ["plan"]
 
 
+@pytest.mark.parametrize("is_wanted", [False, True])
+async def test_an_action_may_want_to_be_undone_whenever_it_is_aborted(
+    machine: Machine, is_wanted: bool
+) -> None:
+    class Stopping(Lamp):
+        undo_when_aborted = is_wanted
+
+    stopping = machine.with_(registry=registry_of(Stopping))
+    outcome = await stopping.run(replace(await machine.left(plan=PLAN), aborted="gone"))
+    assert Lamp.steps == (["undo"] if is_wanted else [])
+    left = f"perhaps applied, and left: {PLAN}"
+    assert outcome.message.endswith("undone" if is_wanted else left)
+
+
 async def aborted_as_it_ends(machine: Machine, verdict: Outcome) -> list[str]:
     """What an execution reports whose abort is noted while it ends, before the runner is told."""
 
