@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.guardrails.policy_file import PolicyFile
 from keptn_remedy.guardrails.words import explain
-from keptn_remedy.journal import Browsed, Browsing, Hour, Record
+from keptn_remedy.journal import Browsed, Browsing, History, Hour, Record, WholeRecord
 from keptn_remedy.ops.models import Readiness
 from keptn_remedy.ops.page import pictures
 from keptn_remedy.ops.page.address import FILTERS, Address, WrongFilter, browsed
@@ -185,14 +185,29 @@ class Screens:
             raise NotThere(execution_id)
 
         told = told or TOLD.get(asked.address.query.get("told", ""))
+        said = await self._said_by_rails(record)
 
         def render() -> str:
-            view = execution_view(record, links(self._sources.link_templates, record))
+            view = execution_view(record, links(self._sources.link_templates, record), said)
             return self._html("execution.html", asked, view=view, told=told)
 
         return ScreenPart(
             f"{record.action} · {record.service}", await asyncio.to_thread(render), asked.waiting
         )
+
+    async def _said_by_rails(self, record: WholeRecord) -> list[str]:
+        """What each rail found when it was asked about an execution; empty where none was."""
+        at = await self._journal.admitted_at(record.id)
+        refused_by = str(record.details.get("rail", "")) if record.state == "finished" else ""
+        if at is None and not (refused_by and record.finished_at):
+            return []
+        moment = at if at is not None or not record.finished_at else record.finished_at.timestamp()
+        rules = self._sources.policy.rules
+
+        def ask(history: History) -> list[str]:
+            return rails.said_then(record, rules, history, moment or 0.0, refused_by)
+
+        return await self._journal.past(ask)
 
     async def _rails(self, asked: Asked) -> ScreenPart:
         clock, policy, journal = self._sources.clock, self._sources.policy, self._journal

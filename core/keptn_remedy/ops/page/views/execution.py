@@ -149,8 +149,7 @@ def _steps(record: WholeRecord, rails: Sequence[str]) -> Iterator[Milestone]:
     yield from _begun(record)
     yield from _question_steps(record)
     if rails:
-        title = "Guard-rails asked" if record.plan or not _is_refused(record) else "Refused"
-        yield Milestone(None, title, "good" if record.plan else "off", rails)
+        yield Milestone(None, "Guard-rails asked, as the rules are now", "good", rails)
     if record.plan:
         what = counted(len(record.plan.changes), "change")
         yield Milestone(
@@ -158,10 +157,6 @@ def _steps(record: WholeRecord, rails: Sequence[str]) -> Iterator[Milestone]:
         )
     yield from _ended(record)
     yield from _undo_steps(record)
-
-
-def _is_refused(record: WholeRecord) -> bool:
-    return "rail" in record.details
 
 
 def _begun(record: WholeRecord) -> Iterator[Milestone]:

@@ -11,7 +11,7 @@ from keptn_remedy.guardrails.matching import Resolved, Rules, Scope
 from keptn_remedy.guardrails.rails import RAILS
 from keptn_remedy.guardrails.uses import Use, counted_then, places, rate_words, uses
 from keptn_remedy.guardrails.words import ORDER, Part
-from keptn_remedy.journal import ActedOn, History
+from keptn_remedy.journal import ActedOn, History, WholeRecord
 from keptn_remedy.ops.page.views.execution import Milestone
 from keptn_remedy.ops.page.views.now import RefusedRow
 from keptn_remedy.ops.page.views.shown import moment
@@ -98,6 +98,23 @@ def source(in_force: Mapping[str, Any]) -> str:
     if in_force.get("policy") is None:
         return "No policy file (REMEDY_POLICY): the built-in rules alone hold."
     return f"From {in_force['policy']}, sha256 {in_force['policy_sha256']}."
+
+
+def said_then(
+    record: WholeRecord, rules: Rules, history: History, at: float, refused_by: str = ""
+) -> list[str]:
+    """What the rails found for the first target of an execution, in words."""
+    target = record.plan.changes[0].target if record.plan and record.plan.changes else None
+    place = f"{record.project}/{record.stage}/{record.service}"
+    scope = Scope(
+        record.project,
+        record.stage,
+        record.service,
+        record.action,
+        planned=record.plan is not None,
+        target=target or f"service {place}",
+    )
+    return asked_then(rules.resolve(scope), scope, history, at, refused_by)
 
 
 def asked_then(

@@ -1,0 +1,223 @@
+"""What the screens make of records, without a browser."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import pytest
+
+from keptn_remedy import Change, Plan
+from keptn_remedy.journal import Cursor, Hour, OpenReport, Question, Undo, WholeRecord
+from keptn_remedy.ops.page import address, pictures
+from keptn_remedy.ops.page.links import links
+from keptn_remedy.ops.page.views.actions import example
+from keptn_remedy.ops.page.views.execution import execution_view
+from keptn_remedy.ops.page.views.inbox import digest
+from keptn_remedy.ops.page.views.shown import diffs, lasted
+from keptn_remedy.ops.page.views.why_not import why_not
+from keptn_remedy.support.link_templates import mistake
+
+AT = datetime(2026, 3, 2, 3, 0, tzinfo=UTC)
+PLAN = Plan((Change("deployments.apps/shop/carts", "replicas", 3, 5),))
+RECORD = WholeRecord(
+    cursor=Cursor(1),
+    id="e/1",
+    state="finished",
+    action="scale",
+    context="c&1",
+    project="shop",
+    stage="prod",
+    service="carts",
+    accepted_at=AT,
+    started_at=AT + timedelta(seconds=5),
+    finished_at=AT + timedelta(seconds=65),
+    reported_at=AT + timedelta(seconds=66),
+    attempts=1,
+    status="succeeded",
+    result="pass",
+    message="5 of 5 replicas are ready",
+    undone=None,
+    details={},
+    plan=PLAN,
+    undelivered=(),
+    event=orjson.dumps({"data": {"problem": {"ProblemTitle": "slow"}}}),
+)
+
+
+def refused(rail: str, message: str, **details: Any) -> WholeRecord:
+    text = f"refused by guard-rail {rail} (calm): {message}; the sequence stops here"
+    found = {"rail": rail, "rule": "calm", **details}
+    return replace(RECORD, result="fail", message=text, details=found, plan=None)
+
+
+@pytest.mark.parametrize(
+    ("record", "free_at", "until"),
+    [
+        (
+            refused("cooldown", "it ended 1s ago; allowed again at 2026-03-02T03:20:00Z"),
+            datetime(2026, 3, 2, 3, 20, tzinfo=UTC),
+            "",
+        ),
+        (
+            refused("settling", "it is settling", seconds_left=90.0),
+            AT + timedelta(seconds=65 + 90),
+            "",
+        ),
+        (
+            refused("calendar", "it is late; allowed again from Mon 08:00 Europe/Berlin"),
+            None,
+            "free again from Mon 08:00 Europe/Berlin",
+        ),
+        (refused("pause", "paused by ada"), None, "free again once somebody resumes"),
+    ],
+)
+def test_why_it_did_not_act_says_when_it_could(
+    record: WholeRecord, free_at: datetime | None, until: str
+) -> None:
+    why = why_not(record)
+    assert why
+    assert (why.rail, why.rule) == (record.details["rail"], "calm")
+    assert (why.free_at, why.until) == (free_at, until)
+
+
+def test_what_acted_has_no_reason_why_not() -> None:
+    assert why_not(RECORD) is None
+    assert why_not(replace(RECORD, state="started", status=None)) is None
+    dry = replace(RECORD, result="warning", message="dry run: 3 -> 5")
+    aborted = replace(RECORD, status="aborted", aborted="the sequence was aborted")
+    assert [bool(why_not(it)) for it in (dry, aborted)] == [True, True]
+
+
+def titles(record: WholeRecord) -> list[str]:
+    return [step.title for step in execution_view(record, []).steps]
+
+
+def test_the_time_line_tells_the_whole_story_in_order() -> None:
+    undo = Undo("done", cause="an order", by="cleo", asked_at=AT + timedelta(seconds=90))
+    undone = replace(undo, ended_at=AT + timedelta(seconds=91), message="put back")
+    told = {"approved_by": "ben", "approved_because": "seen"}
+    record = replace(RECORD, undo=undone, details=told, attempts=3)
+    assert titles(record) == [
+        "Received from Keptn, and stored",
+        "Waited 5.0 s for its turn",
+        "Begun",
+        "Approved by ben",
+        "Plan stored: 1 change",
+        "3 attempts",
+        "Ended: succeeded / pass",
+        "Keptn has the outcome",
+        "Undo: an order by cleo",
+        "Undo done",
+    ]
+
+
+def test_the_time_line_tells_what_keptn_was_not_told() -> None:
+    owed = OpenReport("finished", "parked", 2, AT, "400 Bad Request")
+    record = replace(RECORD, reported_at=None, undelivered=(owed,))
+    view = execution_view(record, [])
+    (step,) = [it for it in view.steps if it.title == "finished is parked after 2 attempts"]
+    assert (step.tone, list(step.lines)) == ("bad", ["400 Bad Request"])
+
+
+def test_a_question_is_shown_with_its_plan_and_its_end() -> None:
+    question = Question(PLAN, "prod", AT.timestamp(), AT.timestamp() + 900)
+    record = replace(RECORD, state="started", status=None, plan=None, question=question)
+    view = execution_view(record, [])
+    assert view.question
+    assert view.question.digest == digest(PLAN)
+    assert view.question.expires_at == AT + timedelta(seconds=900)
+    assert (view.diffs, view.was_applied) == (diffs(PLAN), False)
+    assert any("it is denied" in line for step in view.steps for line in step.lines)
+
+
+def test_a_digest_changes_with_anything_in_a_plan() -> None:
+    others = (
+        Plan((Change("deployments.apps/shop/carts", "replicas", 3, 6),)),
+        Plan((Change("deployments.apps/shop/carts", "replicas", 2, 5),)),
+        replace(PLAN, notes=("a note",)),
+        replace(PLAN, memo={"a": 1}),
+        None,
+    )
+    assert len({digest(PLAN), *map(digest, others)}) == 6
+    assert digest(Plan.from_json(PLAN.to_json())) == digest(PLAN)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "shown", "picture"),
+    [
+        (True, False, ("on", "off"), "switch"),
+        (3, 5, ("3", "5"), "bars"),
+        (None, "blue", ("nothing", "blue"), ""),
+        (False, 1, ("off", "1"), ""),
+        ({"b": 1, "a": [2]}, "", ('{"a":[2],"b":1}', '""'), ""),
+    ],
+)
+def test_a_change_is_two_lines(before: Any, after: Any, shown: Any, picture: str) -> None:
+    (diff,) = diffs(Plan((Change("t", "f", before, after),)))
+    assert ((diff.before, diff.after), diff.picture) == (shown, picture)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(-1, "0 ms"), (0.25, "250 ms"), (4.21, "4.2 s"), (83, "1m23s"), (7300, "2h2m")],
+)
+def test_a_duration_is_short(seconds: float, words: str) -> None:
+    assert lasted(seconds) == words
+
+
+def test_a_link_leads_to_the_host_of_its_template_alone() -> None:
+    templates = {"Bridge": "https://keptn.example/{project}/{context}?id={id}"}
+    record = replace(RECORD, project="//evil.example/..@x", context="a&b#c")
+    (link,) = links(templates, record)
+    assert link.url == ("https://keptn.example/%2F%2Fevil.example%2F..%40x/a%26b%23c?id=e%2F1")
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["javascript:alert(1)", "//x/{id}", "https://{service}.example/", "https://x/{secret}", "/x"],
+)
+def test_a_template_that_could_lead_elsewhere_is_refused(template: str) -> None:
+    assert mistake(template)
+
+
+def test_filters_are_read_as_people_write_them() -> None:
+    query = {"service": " carts ", "since": "2h", "result": "refused", "before": "17", "x": "y"}
+    found, before = address.browsed(query, 10_000.0)
+    assert (found.service, found.since, found.result, before) == ("carts", 2800.0, "refused", 17)
+    moment, _ = address.browsed({"since": "2026-03-02T03:00"}, 0.0)
+    assert moment.since == AT.timestamp()
+    for wrong in ({"result": "good"}, {"since": "soon"}, {"before": "-1"}):
+        with pytest.raises(address.WrongFilter):
+            address.browsed(wrong, 0.0)
+
+
+def test_pictures_have_their_words() -> None:
+    hours = [
+        Hour(0, {}, {}),
+        Hour(3600, {"pass": 3, "errored": 1, "refused": 2}, {1.0: 1, 60.0: 2}),
+    ]
+    outcomes, times = pictures.outcomes(hours), pictures.times(hours)
+    assert outcomes.words == "In the last 24 hours: 3 passed, 2 refused or aborted, 1 failed."
+    assert [bar.tone for bar in outcomes.bars] == ["good", "off", "bad"]
+    assert all(0 <= bar.y <= bar.y + bar.height <= pictures.HEIGHT + 0.1 for bar in outcomes.bars)
+    assert times.words == "3 problems remedied in the last 24 hours, half of them within 1m."
+    nothing = [Hour(0, {}, {})]
+    assert (pictures.outcomes(nothing).bars, pictures.times(nothing).bars) == ([], [])
+    late = [Hour(0, {"pass": 1}, {math.inf: 1})]
+    assert pictures.times(late).words.endswith("half of them after 15m.")
+
+
+def test_an_action_is_asked_for_as_its_schema_says() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"zone": {"type": "string", "title": "Zone"}, "n": {"type": "integer"}},
+        "required": ["zone"],
+    }
+    assert example("purge", schema) == "- action: purge\n  name: purge\n  value:\n    zone: ZONE\n"
+    assert example("plain", {}) == "- action: plain\n  name: plain\n"
+    recursive = {"$ref": "#/$defs/A", "$defs": {"A": {"$ref": "#/$defs/A"}}}
+    assert "value" not in example("odd", recursive)
