@@ -35,7 +35,8 @@ class PauseFile:
 class Pauses:
     """The pause in force, as known to this process. The journal's pause is written only here.
 
-    `current` is the file's pause, else the journal's. None: executions may act.
+    `current` is the file's pause, else the journal's. None: executions may act. `ended_by` is who
+    ended the last one through this process.
     """
 
     def __init__(self, journal: Admissions, file: Path | None = None) -> None:
@@ -45,6 +46,7 @@ class Pauses:
         self._journaled: Pause | None = None
         self._orders = 0
         self.current: Pause | None = None
+        self.ended_by: str | None = None
 
     @property
     def by_file(self) -> Pause | None:
@@ -76,16 +78,18 @@ class Pauses:
             JournalError: it was not stored.
         """
         pause = await self._journal.pause(by, reason)
+        self.ended_by = None
         self._note(pause)
         return pause
 
-    async def resume(self) -> Pause | None:
+    async def resume(self, by: str | None = None) -> Pause | None:
         """End the journal's pause and return it. A file's pause stays in force.
 
         Raises:
             JournalError: the pause was not ended.
         """
         ended = await self._journal.resume()
+        self.ended_by = by
         self._note(None)
         return ended
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from keptn_remedy.events import Replies
+from keptn_remedy.guardrails.brake import BrakeHistory
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.guardrails.policy_file import PolicyFile
-from keptn_remedy.journal import JournalError, Reports, Unsent
+from keptn_remedy.journal import JournalError, Memories, Reports, Unsent
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.metrics import Metrics
@@ -53,10 +54,13 @@ async def watch_policy(
         is_owed = is_owed or is_news
 
 
-async def watch_pause_file(pauses: Pauses, clock: Clock) -> None:
-    """Read the pause file twice a second, until cancelled."""
+async def watch_pause_file(pauses: Pauses, journal: Memories, clock: Clock) -> None:
+    """Read the pause file twice a second, and keep what was paused, until cancelled."""
+    history = BrakeHistory(journal)
     while True:
         await pauses.look()
+        with suppress(JournalError):  # the next look tries again
+            await history.note(pauses, clock.now())
         await clock.sleep(PAUSE_SECONDS)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar, get_args
 
-from keptn_remedy.journal.protocol import History, Records
+from keptn_remedy.journal.protocol import History, Memories, Records
 from keptn_remedy.journal.values import Cursor, Record
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ class Names:
     actions: Sequence[str]
 
 
-class Browsing(Records, Protocol):
+class Browsing(Records, Memories, Protocol):
     """Reading for the page. It has a thread and a connection of its own, so that a long look keeps
     nothing of the service waiting. Raises `JournalError` when the journal can't be read.
     """

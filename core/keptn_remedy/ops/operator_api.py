@@ -227,8 +227,8 @@ class OperatorApi:
     async def _pause(self, order: OrderRequest) -> None:
         await self._pauses.pause(order.by, order.reason)
 
-    async def _resume(self, _: OrderRequest) -> None:
-        ended = await self._pauses.resume()
+    async def _resume(self, order: OrderRequest) -> None:
+        ended = await self._pauses.resume(order.by)
         await self._pauses.look()
         if by_file := self._pauses.by_file:
             raise HttpError(409, self._mask.text(still_paused_words(by_file, ended)))

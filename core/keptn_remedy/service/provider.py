@@ -140,7 +140,7 @@ class Service:
         loops = [
             self._take_over_and_run(),
             *self.engine.loops(),
-            watching.watch_pause_file(base.pauses, base.clock),
+            watching.watch_pause_file(base.pauses, base.journal, base.clock),
             watching.watch_policy(
                 base.policy,
                 base.journal,

@@ -17,7 +17,7 @@ from keptn_remedy.ops.page.live import Live
 from keptn_remedy.ops.page.orders import PageOrders
 from keptn_remedy.ops.page.render import Templates
 from keptn_remedy.ops.page.routes import PageRoutes
-from keptn_remedy.ops.page.screens import Screens, Sources
+from keptn_remedy.ops.page.screens import Screens, ScreenSources
 from keptn_remedy.ops.page.sessions import Sessions
 from keptn_remedy.registry import Registry
 from keptn_remedy.support.clock import Clock
@@ -52,7 +52,7 @@ class BuiltPage:
             operators, token, sessions, metrics, is_public=is_public, monotonic=clock.monotonic
         )
         templates = Templates(mask)
-        sources = Sources(
+        sources = ScreenSources(
             browsing, registry, pauses, policy, readiness, clock, link_templates or {}
         )
         screens = Screens(sources, templates, takes_tokens=gate.takes_tokens)

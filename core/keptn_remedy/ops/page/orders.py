@@ -166,7 +166,7 @@ class PageOrders:
         if target := order.form.get("target"):
             await self._journal.forgive(target, order.by)
             return f"resumed {target}"[:_MOST_LOGGED]
-        ended = await self._pauses.resume()
+        ended = await self._pauses.resume(order.by)
         await self._pauses.look()
         if by_file := self._pauses.by_file:
             raise Refusing(self._mask.text(still_paused_words(by_file, ended)))

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+from keptn_remedy.guardrails.brake import past_pauses
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.guardrails.policy_file import PolicyFile
 from keptn_remedy.guardrails.words import explain
@@ -62,7 +63,7 @@ class ScreenPart(NamedTuple):
     waiting: int = 0
 
 
-class Asked(NamedTuple):
+class ScreenRequest(NamedTuple):
     """Which screen somebody asks for, and how many executions wait for a person."""
 
     address: Address
@@ -70,7 +71,7 @@ class Asked(NamedTuple):
     waiting: int
 
 
-class Sources(NamedTuple):
+class ScreenSources(NamedTuple):
     """All that screens read from. `link_templates` are by the words of their links."""
 
     journal: Browsing
@@ -85,7 +86,7 @@ class Sources(NamedTuple):
 class Screens:
     """Makes the content of each screen. Reading and rendering happen in threads."""
 
-    def __init__(self, sources: Sources, templates: Templates, *, takes_tokens: bool) -> None:
+    def __init__(self, sources: ScreenSources, templates: Templates, *, takes_tokens: bool) -> None:
         self._sources = sources
         self._journal = sources.journal
         self._templates = templates
@@ -101,7 +102,7 @@ class Screens:
             JournalError: the journal can't be read.
         """
         path, waiting = address.path, await self._waiting()
-        asked = Asked(address, visitor, waiting)
+        asked = ScreenRequest(address, visitor, waiting)
         if path.startswith("/executions/"):
             return await self._execution(asked, **more)
         make = {
@@ -119,7 +120,7 @@ class Screens:
         """How many executions wait for a person; 100 stands for more."""
         return len(await self._journal.browse(Browsed(result="waiting"), limit=LIST_ROWS))
 
-    async def _now(self, asked: Asked) -> ScreenPart:
+    async def _now(self, asked: ScreenRequest) -> ScreenPart:
         journal, now = self._journal, self._sources.clock.now()
         opened = await journal.browse(Browsed(result="open"), limit=LIST_ROWS)
         asking = await journal.browse(Browsed(result="waiting"), limit=LIST_ROWS)
@@ -143,7 +144,7 @@ class Screens:
 
         return ScreenPart("Now", await asyncio.to_thread(render), asked.waiting)
 
-    async def _inbox(self, asked: Asked) -> ScreenPart:
+    async def _inbox(self, asked: ScreenRequest) -> ScreenPart:
         found = await self._journal.questions(LIST_ROWS)
 
         def render() -> str:
@@ -151,7 +152,7 @@ class Screens:
 
         return ScreenPart("Inbox", await asyncio.to_thread(render), asked.waiting)
 
-    async def _executions(self, asked: Asked) -> ScreenPart:
+    async def _executions(self, asked: ScreenRequest) -> ScreenPart:
         found, mistake, asking = list[Record](), "", frozenset[str]()
         try:
             wanted, before = browsed(asked.address.query, self._sources.clock.now())
@@ -178,7 +179,7 @@ class Screens:
 
         return ScreenPart("Executions", await asyncio.to_thread(render), asked.waiting)
 
-    async def _execution(self, asked: Asked, told: Told | None = None) -> ScreenPart:
+    async def _execution(self, asked: ScreenRequest, told: Told | None = None) -> ScreenPart:
         execution_id = unquote(asked.address.path.removeprefix("/executions/"))
         record = await self._journal.record(execution_id)
         if record is None:
@@ -209,7 +210,7 @@ class Screens:
 
         return await self._journal.past(ask)
 
-    async def _rails(self, asked: Asked) -> ScreenPart:
+    async def _rails(self, asked: ScreenRequest) -> ScreenPart:
         clock, policy, journal = self._sources.clock, self._sources.policy, self._journal
         now = clock.now()
         touched = await journal.touched(now - DAY_SECONDS, TARGETS)
@@ -217,6 +218,7 @@ class Screens:
             lambda history: rails.count(touched, policy.rules, history, now, clock.wall_ahead)
         )
         refused = await journal.refused(now - DAY_SECONDS, LIST_ROWS)
+        paused = await past_pauses(journal)
 
         def render() -> str:
             view = rails.RailsView(
@@ -226,13 +228,13 @@ class Screens:
                 parts=explain(policy.policy),
                 source=rails.source(policy.in_force),
                 problem=policy.problem or "",
-                brake=(),
+                brake=rails.brake(paused),
             )
             return self._html("rails.html", asked, view=view)
 
         return ScreenPart("Rails", await asyncio.to_thread(render), asked.waiting)
 
-    async def _actions(self, asked: Asked) -> ScreenPart:
+    async def _actions(self, asked: ScreenRequest) -> ScreenPart:
         registry = self._sources.registry
 
         def render() -> str:
@@ -241,7 +243,7 @@ class Screens:
 
         return ScreenPart("Actions", await asyncio.to_thread(render), asked.waiting)
 
-    def _html(self, template: str, asked: Asked, **values: Any) -> str:
+    def _html(self, template: str, asked: ScreenRequest, **values: Any) -> str:
         pauses = self._sources.pauses
         return self._templates.render(
             template,

@@ -1,5 +1,6 @@
 """Orders on the page: bound to what was seen, harmless when sent twice, told by name."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from keptn_remedy.ops.operators import Role
 from tests.core.ops.page.surfing import ASK, House, Person, house
 from tests.log_lines import captured_logs
 from tests.providing import Dial
+from tests.waiting import until
 
 
 @pytest.fixture(autouse=True)
@@ -59,8 +61,6 @@ async def test_an_approval_is_refused_when_the_plan_has_changed(tmp_path: Path) 
         assert record.question
         (open_one,) = await home.service.journal.questions(1)
         plan = Plan((Change("dial", "number", 0, 99),))
-        from dataclasses import replace
-
         await home.service.journal.ask(open_one, replace(record.question, plan=plan))
         form = {"form_token": before.form_token, "digest": before.digest}
         seen = await ben.post(f"/executions/{event_id}/approve", **form)
@@ -134,8 +134,6 @@ async def test_an_operator_undoes_once(tmp_path: Path) -> None:
         async def is_undone() -> bool:
             record = await home.service.journal.record(event_id)
             return bool(record and record.undo and record.undo.ended_at)
-
-        from tests.waiting import until
 
         await until(is_undone)
         assert Dial.log.count("undo") == 1
@@ -221,3 +219,23 @@ async def test_a_plan_of_an_author_is_compared_whole(tmp_path: Path) -> None:
         assert "a note" in (await ben.get("/inbox")).text
         assert (await decide(ben, event_id)).status == 303
         await home.has_ended(event_id)
+
+
+async def test_the_brake_keeps_who_paused_and_who_resumed(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        cleo = await home.visitor("operator")
+        token = await cleo.form_token()
+
+        async def is_shown(*words: str) -> bool:
+            text = (await cleo.get("/rails")).text
+            return all(it in text for it in words)
+
+        await cleo.post("/pause", reason="the network is down", form_token=token)
+        await until(lambda: is_shown("Paused by cleo", "the network is down"))
+        await cleo.post("/resume", form_token=token)
+        await until(lambda: is_shown("Ended by cleo"))
+        await home.service.pauses.pause("ada", "again")
+        await until(lambda: is_shown("Paused by ada"))
+        text = (await cleo.get("/rails")).text
+        assert text.index("Paused by ada") < text.index("Ended by cleo")
+        assert text.count("Paused by cleo") == 1

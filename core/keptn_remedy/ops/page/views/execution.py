@@ -12,7 +12,7 @@ import orjson
 from keptn_remedy.guardrails.units import counted
 from keptn_remedy.journal import WholeRecord
 from keptn_remedy.ops.page.links import Link, address
-from keptn_remedy.ops.page.views.inbox import Asked, digest, problem_of
+from keptn_remedy.ops.page.views.inbox import OpenQuestion, digest, problem_of
 from keptn_remedy.ops.page.views.shown import (
     Badge,
     Diff,
@@ -62,7 +62,7 @@ class ExecutionView:
     took: str
     message: str
     why_not: WhyNot | None
-    question: Asked | None
+    question: OpenQuestion | None
     steps: Sequence[Milestone]
     diffs: Sequence[Diff]
     notes: Sequence[str]
@@ -124,11 +124,11 @@ def _event(record: WholeRecord) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _asked(record: WholeRecord, event: dict[str, Any]) -> Asked | None:
+def _asked(record: WholeRecord, event: dict[str, Any]) -> OpenQuestion | None:
     question = record.question
     if record.state == "finished" or question is None or question.verdict:
         return None
-    return Asked(
+    return OpenQuestion(
         id=record.id,
         address=address(record.id),
         action=record.action,
@@ -181,7 +181,10 @@ def _question_steps(record: WholeRecord) -> Iterator[Milestone]:
         until = f"{moment(question.expires_at):%H:%M:%S} UTC"
         line = f"by rule {question.rule}; without an answer until {until} it is {question.default}d"
         yield Milestone(
-            moment(question.asked_at), "Asked a person", "wait", [line.replace("denyd", "denied")]
+            moment(question.asked_at),
+            "Asked a person",
+            "wait",
+            [line.replace("denyd", "denied")],
         )
     by, because = details.get("approved_by"), details.get("approved_because")
     if question and question.verdict:

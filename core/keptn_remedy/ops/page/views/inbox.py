@@ -17,7 +17,7 @@ _SHOWN_OF_DIGEST = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class OpenQuestion:
     """A question as it is put to a person. `digest` is of the very plan that is shown."""
 
     id: str
@@ -38,9 +38,9 @@ class Asked:
         return self.digest[:_SHOWN_OF_DIGEST]
 
 
-def asked(trigger: ActionTriggered, action: str, question: Question) -> Asked:
+def asked(trigger: ActionTriggered, action: str, question: Question) -> OpenQuestion:
     """A question that waits for its answer."""
-    return Asked(
+    return OpenQuestion(
         id=trigger.id,
         address=address(trigger.id),
         action=action,
@@ -56,7 +56,7 @@ def asked(trigger: ActionTriggered, action: str, question: Question) -> Asked:
     )
 
 
-def inbox(executions: Sequence[Execution]) -> list[Asked]:
+def inbox(executions: Sequence[Execution]) -> list[OpenQuestion]:
     """The questions of these executions."""
     return [asked(it.trigger, it.action, it.question) for it in executions if it.question]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from keptn_remedy.guardrails.brake import PastPause
 from keptn_remedy.guardrails.matching import Resolved, Rules, Scope
 from keptn_remedy.guardrails.rails import RAILS
 from keptn_remedy.guardrails.uses import Use, counted_then, places, rate_words, uses
@@ -14,7 +15,7 @@ from keptn_remedy.guardrails.words import ORDER, Part
 from keptn_remedy.journal import ActedOn, History, WholeRecord
 from keptn_remedy.ops.page.views.execution import Milestone
 from keptn_remedy.ops.page.views.now import RefusedRow
-from keptn_remedy.ops.page.views.shown import moment
+from keptn_remedy.ops.page.views.shown import lasted, moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,18 @@ def count(
     everything = rules.resolve(Scope("", "", "", "", planned=True))
     found.sort(key=lambda it: not it.is_held)
     return CountedNow(found, places(everything, history, now))
+
+
+def brake(paused: Sequence[PastPause]) -> list[Milestone]:
+    """The pauses so far, the newest first."""
+    found: list[Milestone] = []
+    for each in paused:
+        found.append(Milestone(moment(each.since), f"Paused by {each.by}", "bad", [each.reason]))
+        if each.until is not None:
+            by = f" by {each.ended_by}" if each.ended_by else ""
+            lasting = f"after {lasted(each.until - each.since)}"
+            found.append(Milestone(moment(each.until), f"Ended{by}", "good", [lasting]))
+    return found[::-1]
 
 
 def source(in_force: Mapping[str, Any]) -> str:
