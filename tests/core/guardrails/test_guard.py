@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from itertools import permutations
-from pathlib import Path
 from typing import Any, cast
 
 import orjson
@@ -19,9 +19,9 @@ from keptn_remedy.guardrails.matching import Fixed, Rules
 from keptn_remedy.guardrails.policy import Policy
 from keptn_remedy.guardrails.rails import Refusal
 from keptn_remedy.journal import Ending
-from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.testing import triggered
 from tests.core.journals import DONE, SetClock, trigger
+from tests.core.places import AnyJournal, Place
 
 BOTH_ORDERS = list(permutations(("a", "b")))
 MONDAY_NOON = 1_767_614_400.0
@@ -32,13 +32,13 @@ async def _unknown(project: str, stage: str) -> None:
 
 
 @pytest_asyncio.fixture
-async def journal(tmp_path: Path) -> AsyncIterator[SqliteJournal]:
-    opened = SqliteJournal.open(tmp_path / "journal.db")
+async def journal(place: Place) -> AsyncIterator[AnyJournal]:
+    opened = place.open(now=time.time)
     yield opened
     await opened.close()
 
 
-async def objection(journal: SqliteJournal, **settings: str) -> Objection | None:
+async def objection(journal: AnyJournal, **settings: str) -> Objection | None:
     """To a plan for these targets, each under a rule of its name with these settings."""
     rules = [f"{{name: {t}, match: {{target: {t}}}, {said}}}" for t, said in settings.items()]
     policy = Rules(Policy.load(f"version: 1\nrules: [{', '.join(rules)}]"))
@@ -58,7 +58,7 @@ async def objection(journal: SqliteJournal, **settings: str) -> Objection | None
 
 @pytest.mark.parametrize(("first", "second"), BOTH_ORDERS)
 async def test_where_targets_differ_the_shorter_approval_wins(
-    journal: SqliteJournal, first: str, second: str
+    journal: AnyJournal, first: str, second: str
 ) -> None:
     found = await objection(
         journal,
@@ -72,7 +72,7 @@ async def test_where_targets_differ_the_shorter_approval_wins(
 
 @pytest.mark.parametrize(("first", "second"), BOTH_ORDERS)
 async def test_where_targets_differ_deny_as_the_default_wins_before_the_shorter_time(
-    journal: SqliteJournal, first: str, second: str
+    journal: AnyJournal, first: str, second: str
 ) -> None:
     found = await objection(
         journal,
@@ -86,7 +86,7 @@ async def test_where_targets_differ_deny_as_the_default_wins_before_the_shorter_
 
 @pytest.mark.parametrize(("first", "second"), BOTH_ORDERS)
 async def test_where_targets_differ_the_mode_that_does_least_wins(
-    journal: SqliteJournal, first: str, second: str
+    journal: AnyJournal, first: str, second: str
 ) -> None:
     found = await objection(journal, **{first: "mode: dry-run", second: "mode: approve"})
     assert found == DryRun(rule=first, refusal=None)
@@ -96,7 +96,7 @@ async def test_where_targets_differ_the_mode_that_does_least_wins(
 class Delayed:
     """A journal in front of which something happens while an admission is queued."""
 
-    journal: SqliteJournal
+    journal: AnyJournal
     meanwhile: Callable[[], None]
     asked: int = 0
 
@@ -121,7 +121,7 @@ def rules(settings: str) -> Rules:
 
 
 async def asked(
-    journal: SqliteJournal, before: str, then: Callable[[Exchanged, SetClock], None]
+    journal: AnyJournal, before: str, then: Callable[[Exchanged, SetClock], None]
 ) -> tuple[Objection | None, int]:
     """The objection to a plain action under these settings, where something happens while it is
     queued; and how often the journal was asked.
@@ -143,7 +143,7 @@ async def asked(
 
 
 async def test_what_needs_no_history_is_refused_without_asking_the_journal(
-    journal: SqliteJournal,
+    journal: AnyJournal,
 ) -> None:
     found, times = await asked(journal, "decision: deny", lambda policy, clock: None)
     assert isinstance(found, Refusal)
@@ -151,7 +151,7 @@ async def test_what_needs_no_history_is_refused_without_asking_the_journal(
 
 
 async def test_a_policy_that_changed_while_the_admission_was_queued_is_asked(
-    journal: SqliteJournal,
+    journal: AnyJournal,
 ) -> None:
     def exchange(policy: Exchanged, clock: SetClock) -> None:
         policy.rules = rules("decision: deny")
@@ -169,7 +169,7 @@ async def test_a_policy_that_changed_while_the_admission_was_queued_is_asked(
     ],
 )
 async def test_a_mode_that_came_while_the_admission_was_queued_counts(
-    journal: SqliteJournal, mode: str, expected: Objection
+    journal: AnyJournal, mode: str, expected: Objection
 ) -> None:
     later = rules(f"mode: {mode}")
 
@@ -180,7 +180,7 @@ async def test_a_mode_that_came_while_the_admission_was_queued_counts(
 
 
 async def test_a_storm_that_came_while_the_admission_was_queued_knows_the_services(
-    journal: SqliteJournal,
+    journal: AnyJournal,
 ) -> None:
     later = rules("storm: {percent: 50, targets: 99, within: 1h}")
     policy, known = Exchanged(rules("cooldown: 1m")), list[int]()
@@ -206,7 +206,7 @@ async def test_a_storm_that_came_while_the_admission_was_queued_knows_the_servic
 
 
 async def test_a_window_that_closed_while_the_journal_was_held_up_is_closed(
-    journal: SqliteJournal,
+    journal: AnyJournal,
 ) -> None:
     def pass_by(policy: Exchanged, clock: SetClock) -> None:
         clock.time += 3600
@@ -217,7 +217,7 @@ async def test_a_window_that_closed_while_the_journal_was_held_up_is_closed(
 
 
 async def admitted(
-    journal: SqliteJournal, of: ActionTriggered, settings: str = "cooldown: 10m, once_within: 1h"
+    journal: AnyJournal, of: ActionTriggered, settings: str = "cooldown: 10m, once_within: 1h"
 ) -> Objection | None:
     """The objection to a plain execution under this rule for everything. Admitted, it ends well."""
     guard = Guard(
@@ -244,7 +244,7 @@ def of_task(task: str, event_id: str) -> ActionTriggered:
     return stored_trigger(orjson.dumps(triggered("", id=event_id, task=task)))
 
 
-async def test_a_subscriber_is_not_counted(journal: SqliteJournal) -> None:
+async def test_a_subscriber_is_not_counted(journal: AnyJournal) -> None:
     assert [await admitted(journal, subscribed(str(n))) for n in range(2)] == [None, None]
     assert await admitted(journal, trigger("action")) is None
 
@@ -257,14 +257,14 @@ async def test_a_subscriber_is_not_counted(journal: SqliteJournal) -> None:
     ],
 )
 async def test_a_subscriber_obeys_what_holds_for_everything(
-    journal: SqliteJournal, settings: str, expected: str
+    journal: AnyJournal, settings: str, expected: str
 ) -> None:
     found = await admitted(journal, subscribed("1"), settings)
     assert isinstance(found, Refusal)
     assert found.rail == expected
 
 
-async def test_other_tasks_of_a_service_have_targets_of_their_own(journal: SqliteJournal) -> None:
+async def test_other_tasks_of_a_service_have_targets_of_their_own(journal: AnyJournal) -> None:
     assert await admitted(journal, of_task("get-sli", "1"), "cooldown: 10m") is None
     assert await admitted(journal, of_task("test", "2"), "cooldown: 10m") is None
     assert await admitted(journal, trigger("3"), "cooldown: 10m") is None

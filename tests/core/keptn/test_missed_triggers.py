@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ from keptn_remedy.testing import FakeKeptn, registry_of
 from keptn_remedy.testing import triggered as triggered_long_ago
 from keptn_remedy.testing.fake_keptn import Release
 from tests.clocks import StandingClock
+from tests.core.places import AnyJournal, Place, in_sqlite
 from tests.log_lines import captured_logs
 from tests.providing import Greet
 from tests.waiting import until
@@ -67,7 +69,7 @@ class Broom:
     def __init__(
         self,
         keptn: FakeKeptn,
-        journal: SqliteJournal,
+        journal: AnyJournal,
         *,
         clock: Clock | None = None,
         filters: Filters | None = None,
@@ -120,23 +122,21 @@ class Broom:
 
 
 @asynccontextmanager
-async def sweeping(
-    keptn: FakeKeptn, journal: SqliteJournal, **options: Any
-) -> AsyncIterator[Broom]:
+async def sweeping(keptn: FakeKeptn, journal: AnyJournal, **options: Any) -> AsyncIterator[Broom]:
     broom = Broom(keptn, journal, **options)
     yield broom
     await broom.control_plane.close()
 
 
-async def swept(keptn: FakeKeptn, journal: SqliteJournal, **options: Any) -> list[str]:
+async def swept(keptn: FakeKeptn, journal: AnyJournal, **options: Any) -> list[str]:
     async with sweeping(keptn, journal, **options) as broom:
         await broom.sweep.once()
     return broom.accepted
 
 
 @pytest.fixture
-async def journal(tmp_path: Path) -> AsyncIterator[SqliteJournal]:
-    opened = SqliteJournal.open(tmp_path / "journal.db")
+async def journal(place: Place) -> AsyncIterator[AnyJournal]:
+    opened = place.open(now=time.time)
     yield opened
     await opened.close()
 
@@ -172,7 +172,7 @@ async def send(keptn: FakeKeptn, body: bytes) -> None:
 
 
 async def test_what_was_lost_before_we_listened_is_accepted(
-    keptn: FakeKeptn, journal: SqliteJournal
+    keptn: FakeKeptn, journal: AnyJournal
 ) -> None:
     event = {**triggered(), "gitcommitid": "7c1de0d3"}
     id_ = keptn.open(event)
@@ -186,7 +186,7 @@ async def test_what_was_lost_before_we_listened_is_accepted(
 
 
 async def test_what_was_lost_during_a_restart_is_accepted_and_what_is_known_is_not(
-    keptn: FakeKeptn, journal: SqliteJournal
+    keptn: FakeKeptn, journal: AnyJournal
 ) -> None:
     known, lost = triggered(stage="dev"), triggered(stage="prod")
     for event in (known, lost):
@@ -196,7 +196,7 @@ async def test_what_was_lost_during_a_restart_is_accepted_and_what_is_known_is_n
     assert await swept(keptn, journal) == []
 
 
-async def test_the_lost_of_hundreds_are_found(keptn: FakeKeptn, journal: SqliteJournal) -> None:
+async def test_the_lost_of_hundreds_are_found(keptn: FakeKeptn, journal: AnyJournal) -> None:
     triggers = [triggered(stage=f"stage-{n}") for n in range(300)]
     lost = triggers[150]["id"]
     for event in triggers:
@@ -207,7 +207,7 @@ async def test_the_lost_of_hundreds_are_found(keptn: FakeKeptn, journal: SqliteJ
 
 
 async def test_behind_keptns_clock_a_trigger_is_young_for_no_longer_than_elsewhere(
-    keptn: FakeKeptn, journal: SqliteJournal
+    keptn: FakeKeptn, journal: AnyJournal
 ) -> None:
     clock = StandingClock()
     clock.shift -= 5 * 3600
@@ -222,7 +222,7 @@ async def test_behind_keptns_clock_a_trigger_is_young_for_no_longer_than_elsewhe
         assert broom.accepted == [id_]
 
 
-async def test_it_sweeps_at_once_and_every_minute(keptn: FakeKeptn, journal: SqliteJournal) -> None:
+async def test_it_sweeps_at_once_and_every_minute(keptn: FakeKeptn, journal: AnyJournal) -> None:
     clock = Hands()
     async with sweeping(keptn, journal, clock=clock) as broom:
         task = asyncio.create_task(broom.sweep.run())
@@ -234,8 +234,9 @@ async def test_it_sweeps_at_once_and_every_minute(keptn: FakeKeptn, journal: Sql
     assert set(clock.pauses) == {SWEEP_SECONDS}
 
 
+@in_sqlite
 async def test_it_sweeps_on_when_the_journal_works_again(
-    keptn: FakeKeptn, journal: SqliteJournal, tmp_path: Path
+    keptn: FakeKeptn, journal: AnyJournal, tmp_path: Path
 ) -> None:
     clock = Hands()
     id_ = keptn.open(triggered())
@@ -252,7 +253,7 @@ async def test_it_sweeps_on_when_the_journal_works_again(
 
 
 async def test_a_sweep_that_fails_unexpectedly_is_logged_and_the_next_follows(
-    keptn: FakeKeptn, journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+    keptn: FakeKeptn, journal: AnyJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def failing() -> None:
         raise OverflowError("year is out of range")
@@ -270,7 +271,7 @@ async def test_a_sweep_that_fails_unexpectedly_is_logged_and_the_next_follows(
 
 
 async def test_what_is_delivered_while_it_is_being_swept_is_one_execution(
-    keptn: FakeKeptn, journal: SqliteJournal
+    keptn: FakeKeptn, journal: AnyJournal
 ) -> None:
     event = triggered()
     keptn.open(event)
@@ -284,9 +285,7 @@ async def test_what_is_delivered_while_it_is_being_swept_is_one_execution(
     assert len(await journal.records()) == 1
 
 
-async def test_what_is_ignored_is_not_offered_again(
-    keptn: FakeKeptn, journal: SqliteJournal
-) -> None:
+async def test_what_is_ignored_is_not_offered_again(keptn: FakeKeptn, journal: AnyJournal) -> None:
     id_ = keptn.open(triggered())
     async with sweeping(keptn, journal) as broom:
         broom.takes = False
@@ -296,7 +295,7 @@ async def test_what_is_ignored_is_not_offered_again(
 
 
 async def test_what_was_ignored_is_offered_again_when_other_rules_are_in_force(
-    keptn: FakeKeptn, journal: SqliteJournal
+    keptn: FakeKeptn, journal: AnyJournal
 ) -> None:
     id_ = keptn.open(triggered())
     async with sweeping(keptn, journal) as broom:
@@ -311,7 +310,7 @@ async def test_what_was_ignored_is_offered_again_when_other_rules_are_in_force(
 
 
 async def test_what_may_still_be_delivered_is_not_accepted(
-    keptn: FakeKeptn, journal: SqliteJournal
+    keptn: FakeKeptn, journal: AnyJournal
 ) -> None:
     clock = Hands()
     keptn.open({**triggered(), "time": at(clock.time - 29)})
@@ -321,13 +320,13 @@ async def test_what_may_still_be_delivered_is_not_accepted(
 
 
 async def test_a_trigger_without_a_time_is_not_accepted(
-    keptn: FakeKeptn, journal: SqliteJournal
+    keptn: FakeKeptn, journal: AnyJournal
 ) -> None:
     keptn.open({**triggered(), "time": ""})
     assert await swept(keptn, journal) == []
 
 
-async def test_what_is_not_ours_is_not_accepted(keptn: FakeKeptn, journal: SqliteJournal) -> None:
+async def test_what_is_not_ours_is_not_accepted(keptn: FakeKeptn, journal: AnyJournal) -> None:
     keptn.open(triggered("somebody-elses"))
     keptn.open({**triggered(), "shkeptncontext": ""})
     assert await swept(keptn, journal) == []
@@ -335,7 +334,7 @@ async def test_what_is_not_ours_is_not_accepted(keptn: FakeKeptn, journal: Sqlit
 
 
 async def test_an_action_is_ours_under_its_other_names_too(
-    keptn: FakeKeptn, journal: SqliteJournal
+    keptn: FakeKeptn, journal: AnyJournal
 ) -> None:
     keptn.open(triggered("Say_Hello"))
     assert len(await swept(keptn, journal)) == 1
@@ -351,14 +350,14 @@ async def test_an_action_is_ours_under_its_other_names_too(
     ],
 )
 async def test_what_the_distributor_filters_out_is_not_accepted(
-    filters: Filters, keptn: FakeKeptn, journal: SqliteJournal
+    filters: Filters, keptn: FakeKeptn, journal: AnyJournal
 ) -> None:
     keptn.open(triggered())
     assert await swept(keptn, journal, filters=filters) == []
 
 
 async def test_what_the_distributor_lets_pass_is_accepted(
-    keptn: FakeKeptn, journal: SqliteJournal
+    keptn: FakeKeptn, journal: AnyJournal
 ) -> None:
     keptn.open(triggered())
     filters = Filters(("webshop", "sockshop"), ("production",), ("carts", "orders"))
@@ -366,7 +365,7 @@ async def test_what_the_distributor_lets_pass_is_accepted(
 
 
 async def test_what_no_subscription_is_known_for_yet_is_not_accepted(
-    keptn: FakeKeptn, journal: SqliteJournal
+    keptn: FakeKeptn, journal: AnyJournal
 ) -> None:
     keptn.open(triggered())
     us = Integration(name="us", namespace="n", hostname="h", pod="p", version="0", location="")
@@ -382,14 +381,14 @@ async def test_what_no_subscription_is_known_for_yet_is_not_accepted(
 
 
 async def test_what_another_provider_answered_is_not_accepted(
-    keptn: FakeKeptn, journal: SqliteJournal
+    keptn: FakeKeptn, journal: AnyJournal
 ) -> None:
     keptn.answer_as("another", "started", keptn.open(triggered()))
     assert await swept(keptn, journal) == []
 
 
 async def test_what_we_answered_before_the_journal_forgot_is_not_run_again(
-    keptn: FakeKeptn, journal: SqliteJournal
+    keptn: FakeKeptn, journal: AnyJournal
 ) -> None:
     event = triggered()
     keptn.expect_unanswered(keptn.open(event))
@@ -398,7 +397,7 @@ async def test_what_we_answered_before_the_journal_forgot_is_not_run_again(
 
 
 async def test_what_is_paused_is_accepted_only_when_it_is_resumed(
-    keptn: FakeKeptn, journal: SqliteJournal
+    keptn: FakeKeptn, journal: AnyJournal
 ) -> None:
     id_ = keptn.open(triggered())
     keptn.pause(id_)
@@ -407,12 +406,12 @@ async def test_what_is_paused_is_accepted_only_when_it_is_resumed(
     assert await swept(keptn, journal) == [id_]
 
 
-async def test_what_is_queued_is_not_accepted(keptn: FakeKeptn, journal: SqliteJournal) -> None:
+async def test_what_is_queued_is_not_accepted(keptn: FakeKeptn, journal: AnyJournal) -> None:
     keptn.queue(keptn.open(triggered()))
     assert await swept(keptn, journal) == []
 
 
-async def test_what_keptn_ended_is_not_accepted(keptn: FakeKeptn, journal: SqliteJournal) -> None:
+async def test_what_keptn_ended_is_not_accepted(keptn: FakeKeptn, journal: AnyJournal) -> None:
     keptn.abort(keptn.open(triggered()))
     keptn.time_out(keptn.open(triggered()))
     assert await swept(keptn, journal) == []
@@ -422,7 +421,7 @@ async def test_what_keptn_ended_is_not_accepted(keptn: FakeKeptn, journal: Sqlit
 
 
 async def test_what_another_sequence_of_the_service_holds_back_is_not_accepted(
-    keptn: FakeKeptn, journal: SqliteJournal
+    keptn: FakeKeptn, journal: AnyJournal
 ) -> None:
     running = keptn.open(triggered("somebody-elses"))
     keptn.answer_as("another", "started", running)
@@ -435,7 +434,7 @@ async def test_what_another_sequence_of_the_service_holds_back_is_not_accepted(
 
 
 async def test_another_service_of_the_stage_holds_nothing_back(
-    keptn: FakeKeptn, journal: SqliteJournal
+    keptn: FakeKeptn, journal: AnyJournal
 ) -> None:
     keptn.answer_as("another", "started", keptn.open(triggered(service="orders")))
     missed = keptn.open(triggered())
@@ -444,7 +443,7 @@ async def test_another_service_of_the_stage_holds_nothing_back(
 
 
 async def test_what_waits_for_an_evaluation_of_the_service_is_not_accepted(
-    keptn: FakeKeptn, journal: SqliteJournal
+    keptn: FakeKeptn, journal: AnyJournal
 ) -> None:
     keptn.evaluate_afterwards()
     evaluated = keptn.open(triggered("somebody-elses"))
@@ -457,7 +456,7 @@ async def test_what_waits_for_an_evaluation_of_the_service_is_not_accepted(
 
 
 async def test_of_two_of_a_service_the_older_is_accepted_first(
-    keptn: FakeKeptn, journal: SqliteJournal
+    keptn: FakeKeptn, journal: AnyJournal
 ) -> None:
     younger = keptn.open({**triggered(), "time": "2026-01-01T00:00:01Z"})
     older = keptn.open({**triggered(), "time": "2026-01-01T00:00:00.9Z"})
@@ -471,7 +470,7 @@ MIDNIGHT = ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00.000000000Z", "2026-01-0
 
 
 async def test_what_was_triggered_at_one_moment_is_accepted_in_its_order(
-    keptn: FakeKeptn, journal: SqliteJournal
+    keptn: FakeKeptn, journal: AnyJournal
 ) -> None:
     noon = keptn.open({**triggered(), "time": "2026-01-01T12:00:00Z"})
     listed = [keptn.open({**triggered(), "time": time}) for time in MIDNIGHT * 3]
@@ -480,7 +479,7 @@ async def test_what_was_triggered_at_one_moment_is_accepted_in_its_order(
 
 
 async def test_what_the_journal_did_not_take_is_not_overtaken_in_its_service(
-    keptn: FakeKeptn, journal: SqliteJournal
+    keptn: FakeKeptn, journal: AnyJournal
 ) -> None:
     first, second = (keptn.open({**triggered(), "time": time}) for time in MIDNIGHT[:2])
     other = keptn.open({**triggered(service="orders"), "time": "2026-01-01T00:00:01Z"})
@@ -503,7 +502,7 @@ class DeafAtFirst(HttpControlPlane):
 
 
 async def test_what_keptn_says_nothing_of_is_not_overtaken_in_its_service(
-    keptn: FakeKeptn, journal: SqliteJournal
+    keptn: FakeKeptn, journal: AnyJournal
 ) -> None:
     both = [keptn.open({**triggered(), "time": time}) for time in MIDNIGHT[:2]]
     async with sweeping(keptn, journal, asking=DeafAtFirst) as broom:
@@ -513,9 +512,7 @@ async def test_what_keptn_says_nothing_of_is_not_overtaken_in_its_service(
         assert broom.accepted == both
 
 
-async def test_a_paused_sequence_holds_nothing_back(
-    keptn: FakeKeptn, journal: SqliteJournal
-) -> None:
+async def test_a_paused_sequence_holds_nothing_back(keptn: FakeKeptn, journal: AnyJournal) -> None:
     paused = keptn.open(triggered())
     keptn.pause(paused)
     id_ = keptn.open(triggered())
@@ -523,7 +520,7 @@ async def test_a_paused_sequence_holds_nothing_back(
 
 
 async def test_other_stages_and_projects_hold_nothing_back(
-    keptn: FakeKeptn, journal: SqliteJournal
+    keptn: FakeKeptn, journal: AnyJournal
 ) -> None:
     for scope in ({"stage": "dev"}, {"project": "another"}):
         keptn.answer_as("another", "started", keptn.open(triggered("somebody-elses", **scope)))
@@ -536,7 +533,7 @@ async def test_other_stages_and_projects_hold_nothing_back(
 
 @pytest.mark.parametrize("release", OLD)
 async def test_a_keptn_that_does_not_tell_who_answered_is_left_alone(
-    release: Release, journal: SqliteJournal
+    release: Release, journal: AnyJournal
 ) -> None:
     async with FakeKeptn(release) as keptn:
         keptn.open(triggered())
@@ -547,7 +544,7 @@ async def test_a_keptn_that_does_not_tell_who_answered_is_left_alone(
 @pytest.mark.parametrize("status", [401, 404, 429, 500, 503, None])
 @pytest.mark.parametrize("endpoint", ["triggered", "sequence-execution"])
 async def test_where_keptn_fails_nothing_happens(
-    endpoint: Any, status: int | None, keptn: FakeKeptn, journal: SqliteJournal
+    endpoint: Any, status: int | None, keptn: FakeKeptn, journal: AnyJournal
 ) -> None:
     id_ = keptn.open(triggered())
     if status:
@@ -566,9 +563,7 @@ class ShortOfBreath(HttpControlPlane):
         return None
 
 
-async def test_what_may_be_held_back_is_not_accepted(
-    keptn: FakeKeptn, journal: SqliteJournal
-) -> None:
+async def test_what_may_be_held_back_is_not_accepted(keptn: FakeKeptn, journal: AnyJournal) -> None:
     keptn.open(triggered())
     broom = Broom(keptn, journal, asking=ShortOfBreath)
     await broom.sweep.once()
@@ -577,7 +572,7 @@ async def test_what_may_be_held_back_is_not_accepted(
 
 
 async def test_a_project_that_keptn_does_not_know_is_left_alone(
-    keptn: FakeKeptn, journal: SqliteJournal
+    keptn: FakeKeptn, journal: AnyJournal
 ) -> None:
     keptn.open(triggered())
     keptn.projects.clear()
@@ -588,7 +583,7 @@ async def test_a_project_that_keptn_does_not_know_is_left_alone(
 
 
 async def test_what_was_begun_and_lost_with_the_volume_is_answered_errored(
-    keptn: FakeKeptn, journal: SqliteJournal
+    keptn: FakeKeptn, journal: AnyJournal
 ) -> None:
     event = triggered()
     id_ = keptn.open(event)
@@ -627,7 +622,7 @@ async def test_a_death_between_storing_and_reporting_loses_no_answer_and_makes_n
 
 
 async def test_what_was_lost_is_left_open_unless_that_is_switched_on(
-    keptn: FakeKeptn, journal: SqliteJournal
+    keptn: FakeKeptn, journal: AnyJournal
 ) -> None:
     event = triggered()
     keptn.expect_unanswered(keptn.open(event))
@@ -637,7 +632,7 @@ async def test_what_was_lost_is_left_open_unless_that_is_switched_on(
 
 
 async def test_it_can_answer_what_was_lost_without_taking_anything_up(
-    keptn: FakeKeptn, journal: SqliteJournal
+    keptn: FakeKeptn, journal: AnyJournal
 ) -> None:
     lost, undelivered = triggered(stage="dev"), triggered(stage="prod")
     for event in (lost, undelivered):
@@ -650,7 +645,7 @@ async def test_it_can_answer_what_was_lost_without_taking_anything_up(
 
 
 async def test_what_others_began_and_what_is_under_way_is_not_answered(
-    keptn: FakeKeptn, journal: SqliteJournal
+    keptn: FakeKeptn, journal: AnyJournal
 ) -> None:
     under_way, known_to_be_done = triggered(stage="a"), triggered(stage="b")
     for event in (under_way, known_to_be_done):
@@ -666,7 +661,7 @@ async def test_what_others_began_and_what_is_under_way_is_not_answered(
 
 
 async def test_what_was_lost_and_is_paused_is_answered_all_the_same(
-    keptn: FakeKeptn, journal: SqliteJournal
+    keptn: FakeKeptn, journal: AnyJournal
 ) -> None:
     event = triggered()
     keptn.expect_unanswered(keptn.open(event))
@@ -680,7 +675,7 @@ async def test_what_was_lost_and_is_paused_is_answered_all_the_same(
 # What was closed here as aborted, and is listed as open again
 
 
-async def closed(journal: SqliteJournal, event: dict[str, Any], *, was_started: bool) -> None:
+async def closed(journal: AnyJournal, event: dict[str, Any], *, was_started: bool) -> None:
     """Close an execution as aborted, as a list that lacked it made us do."""
     trigger = events.stored_trigger(orjson.dumps(event))
     execution = await journal.accept(trigger, "greet")
@@ -698,7 +693,7 @@ async def closed(journal: SqliteJournal, event: dict[str, Any], *, was_started: 
 @pytest.mark.parametrize("release", ["0.19", "1.4"])
 @pytest.mark.parametrize("was_started", [False, True])
 async def test_what_was_closed_and_is_open_again_is_answered_errored_once(
-    was_started: bool, release: Release, journal: SqliteJournal
+    was_started: bool, release: Release, journal: AnyJournal
 ) -> None:
     event = triggered()
     async with FakeKeptn(release) as keptn:
@@ -746,7 +741,7 @@ async def test_one_404_answers_nothing_that_keptn_ended(
 
 
 async def test_what_keptn_really_ended_is_not_answered(
-    keptn: FakeKeptn, journal: SqliteJournal
+    keptn: FakeKeptn, journal: AnyJournal
 ) -> None:
     event = triggered()
     keptn.open(event)
