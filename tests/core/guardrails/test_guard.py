@@ -280,7 +280,7 @@ async def test_other_tasks_of_a_service_have_targets_of_their_own(journal: AnyJo
     ],
 )
 async def test_other_tasks_count_in_storms_and_in_the_rates_of_their_service(
-    journal: SqliteJournal, rule: str
+    journal: AnyJournal, rule: str
 ) -> None:
     assert await admitted(journal, of_task("get-sli", "1"), rule) is None
     assert await admitted(journal, of_task("test", "2"), rule) is None
