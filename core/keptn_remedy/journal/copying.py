@@ -15,23 +15,15 @@ from keptn_remedy.journal.errors import JournalUnusable, in_words
 from keptn_remedy.journal.lock import Lock, connect, existing
 from keptn_remedy.journal.schema import migrate, require_this_version
 
-TABLES = (
-    "executions",
-    "reports",
-    "memory",
-    "effects",
-    "forgiven",
-    "pause",
-    "undos",
-    "orders",
-    "notices",
-    "notifications",
-)
 _COUNT = "SELECT count(*), count(CASE WHEN state <> 'finished' THEN 1 END) FROM executions"
 
 
 class End(Protocol):
     """One side of a copy, in one transaction; nobody serves from it meanwhile."""
+
+    def tables(self) -> frozenset[str]:
+        """The names of its tables."""
+        ...
 
     def columns(self, table: str) -> tuple[str, ...]:
         """The names of its columns."""
@@ -64,13 +56,21 @@ def copy(source: Place, target: Place) -> Counts:
     with _end(source, is_target=False) as old, _end(target, is_target=True) as new:
         if new.counts().executions:
             raise JournalUnusable(f"there is a journal in {target}: name an empty place")
-        for table in TABLES:
+        for table in sorted(old.tables()):
+            if table not in new.tables():
+                _require_empty(old, table, target)
+                continue
             wanted = new.columns(table)
             shared = [name for name in old.columns(table) if name in wanted]
             stored = new.fill(table, shared, old.rows(table, shared))
             if stored != sum(1 for _ in old.rows(table, shared[:1])):
                 raise JournalUnusable(f"the copy of {table} is not whole: {target} is as it was")
         return new.counts()
+
+
+def _require_empty(old: End, table: str, target: Place) -> None:
+    for _ in old.rows(table, old.columns(table)):
+        raise JournalUnusable(f"{target} has no place for what the journal holds in {table}")
 
 
 @contextmanager
@@ -108,6 +108,12 @@ def _file_end(path: Path, *, is_target: bool) -> Generator[End]:
 class _File:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+
+    def tables(self) -> frozenset[str]:
+        found = self._connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
+        )
+        return frozenset(row[0] for row in found)
 
     def columns(self, table: str) -> tuple[str, ...]:
         found = self._connection.execute("SELECT name FROM pragma_table_info(?)", (table,))

@@ -14,13 +14,12 @@ from keptn_remedy.journal.backup import Counts
 from keptn_remedy.journal.copying import verdict_of
 from keptn_remedy.journal.errors import JournalUnusable
 from keptn_remedy.journal.postgres_connection import IS_SERVED, Server, in_words, without_nul
-from keptn_remedy.journal.postgres_schema import migrate, require_this_version
+from keptn_remedy.journal.postgres_schema import OF_SEVERAL, TABLES, migrate, require_this_version
 
 _COLUMNS = """
 SELECT column_name, data_type = 'boolean' FROM information_schema.columns
 WHERE table_name = $1 AND table_schema = current_schema() ORDER BY ordinal_position"""
 _COUNT = "SELECT count(*), count(*) FILTER (WHERE state <> 'finished') FROM executions"
-_NUMBERED = ("executions", "reports")
 
 
 @contextmanager
@@ -58,6 +57,9 @@ class Database:
     def __init__(self, raw: psycopg.Connection[Any]) -> None:
         self._raw = raw
 
+    def tables(self) -> frozenset[str]:
+        return frozenset(TABLES) - OF_SEVERAL
+
     def columns(self, table: str) -> tuple[str, ...]:
         return tuple(self._types(table))
 
@@ -80,7 +82,7 @@ class Database:
                 if len(into) > len(columns) and asks is not None:
                     typed.append(verdict_of(row[asks]))
                 copying.write_row(typed)
-        if table in _NUMBERED:
+        if "seq" in types:
             self._raw.execute(
                 sql.SQL(
                     "SELECT setval(pg_get_serial_sequence($1, 'seq'),"

@@ -220,7 +220,8 @@ TABLES = (
     "scopes",
     "journal_version",
 )
-
+OF_SEVERAL = frozenset({"replicas", "targets", "leases", "scopes", "journal_version"})
+"""Those that SQLite has no need of."""
 
 Connection = psycopg.Connection[Any]
 """With raw cursors, in no transaction."""
