@@ -33,7 +33,7 @@ class PostgresServer:
         self.port = _free_port()
         # Short, as the path of a socket must be; and below no folder that others may not enter.
         self.folder = Path(tempfile.mkdtemp(prefix="postgres-", dir="/tmp"))
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[Any] | None = None
         self._numbers = itertools.count(1)
         self._programs = _programs()
         self._identity: dict[str, Any] = {}
@@ -117,7 +117,8 @@ class PostgresServer:
     def execute(self, statement: str | sql.Composed, url: str = "") -> list[Any]:
         """Run one statement as the administrator, in the database of the URL."""
         with psycopg.connect(url or self.url(), autocommit=True) as connection:
-            cursor = connection.execute(statement)
+            given = statement.encode() if isinstance(statement, str) else statement
+            cursor = connection.execute(given)
             return cursor.fetchall() if cursor.description else []
 
     def _run(self) -> None:

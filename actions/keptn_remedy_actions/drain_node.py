@@ -50,7 +50,7 @@ class DrainNode(ClusterAction):
     Settings: ClassVar[Any] = NodeSettings
     Value: ClassVar[Any] = DrainValue
 
-    settings: NodeSettings
+    settings: NodeSettings  # pyright: ignore[reportIncompatibleVariableOverride]
 
     async def plan(self, context: Context, value: DrainValue) -> Plan:
         ref, node = await found(self.api, self.settings, context, value)

@@ -55,7 +55,7 @@ class Evict(ClusterAction):
     Settings: ClassVar[Any] = EvictSettings
     Value: ClassVar[Any] = EvictValue
 
-    settings: EvictSettings
+    settings: EvictSettings  # pyright: ignore[reportIncompatibleVariableOverride]
 
     async def plan(self, context: Context, value: EvictValue) -> Plan:
         if value.pods > self.settings.most_pods:

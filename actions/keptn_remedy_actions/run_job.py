@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
 
@@ -94,7 +94,8 @@ class RunJobValue(BaseModel):
     def _texts(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
-        return {str(k): str(v) if isinstance(v, int | float) else v for k, v in given.items()}
+        entries = cast("Mapping[Any, Any]", given)
+        return {str(k): str(v) if isinstance(v, int | float) else v for k, v in entries.items()}
 
 
 class _Planned(BaseModel):
@@ -259,7 +260,7 @@ class RunJob(PlannedAction):
             NotFound: there is none.
         """
         live = await self.api.get(ref)
-        annotations = meta_of(live).get("annotations") or {}
+        annotations: dict[str, str] = meta_of(live).get("annotations") or {}
         if annotations.get(EXECUTION) != context.trigger.id:
             raise PermanentError(f"{ref} is not ours")
         return live

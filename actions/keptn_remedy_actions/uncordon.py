@@ -27,7 +27,7 @@ class Uncordon(ClusterAction):
     Settings: ClassVar[Any] = NodeSettings
     Value: ClassVar[Any] = NodeValue
 
-    settings: NodeSettings
+    settings: NodeSettings  # pyright: ignore[reportIncompatibleVariableOverride]
 
     async def plan(self, context: Context, value: NodeValue) -> Plan:
         ref, node = await found(self.api, self.settings, context, value)

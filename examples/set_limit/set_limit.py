@@ -1,6 +1,6 @@
 """A whole planned action: it sets request limits of a gateway, checks them, and puts them back."""
 
-from typing import Any
+from typing import Any, cast
 
 from pydantic import HttpUrl
 
@@ -76,7 +76,7 @@ class SetLimit(PlannedAction):
             found = await answer.json()
         if not isinstance(found, dict) or not {"limit", "version"} <= found.keys():
             raise PermanentError(f"{self._url(target)} is not a route of the gateway")
-        return found
+        return cast("dict[str, Any]", found)
 
     async def _write(self, context: Context, target: str, limit: int, version: str) -> None:
         # The gateway answers 412 where somebody else was quicker: then nothing is overwritten.

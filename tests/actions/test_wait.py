@@ -42,7 +42,9 @@ PAGE = Path(__file__).parents[2] / "docs/actions/wait.md"
 )
 async def test_it_waits_for_the_duration(value: Any, seconds: float) -> None:
     clock = ImpatientClock()
-    outcome = await run_action(Wait, value, settings=WaitSettings(longest="7d"), clock=clock)
+    outcome = await run_action(
+        Wait, value, settings=WaitSettings.model_validate({"longest": "7d"}), clock=clock
+    )
     assert (outcome.result, outcome.message) == ("pass", f"waited {seconds:g} s")
     assert sum(clock.slept) == pytest.approx(seconds, abs=0.1)
 

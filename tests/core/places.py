@@ -87,12 +87,13 @@ class PostgresPlace:
     def change(self, statement: str, bound: Sequence[Any] = ()) -> None:
         said = translated(statement)
         with psycopg.connect(self.url, autocommit=True) as connection:
-            psycopg.RawCursor(connection).execute(said.text, said.bound(bound))
+            psycopg.RawCursor(connection).execute(said.text.encode(), said.bound(bound))
 
     def look(self, statement: str, bound: Sequence[Any] = ()) -> list[Any]:
         said = translated(statement)
         with psycopg.connect(self.url, autocommit=True) as connection:
-            return psycopg.RawCursor(connection).execute(said.text, said.bound(bound)).fetchall()
+            cursor = psycopg.RawCursor(connection)
+            return cursor.execute(said.text.encode(), said.bound(bound)).fetchall()
 
     def _empty(self) -> None:
         with psycopg.connect(self.url, autocommit=True) as connection:

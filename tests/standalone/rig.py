@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import orjson
 from aiohttp import ClientSession, web
@@ -170,8 +170,7 @@ class World:
 
 def _vector(value: Any) -> web.Response:
     if callable(value):
-        made: web.Response = value()
-        return made
+        return cast("web.Response", value())
     values = [] if value is None else value if isinstance(value, list) else [value]
     found = [
         {"metric": {"pod": str(n)} if len(values) > 1 else {}, "value": [0, str(each)]}

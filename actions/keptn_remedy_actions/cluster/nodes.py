@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, cast
+from typing import Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
@@ -44,7 +44,7 @@ class NodeValue(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _alone(cls, given: Any) -> Any:
-        return {"node": given} if isinstance(given, str) else cast("Any", given)
+        return {"node": given} if isinstance(given, str) else given
 
 
 async def found(

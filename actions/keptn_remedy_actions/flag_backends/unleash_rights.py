@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Sequence
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from aiohttp import ClientError, ClientSession, ClientTimeout
@@ -52,12 +52,13 @@ async def diagnose(
         to_do = "check UNLEASH_URL and the proxy"
         yield Finding(ABOUT, False, f"{url} can't be reached: {why}", to_do)
         return
-    held = me.get("permissions") if status == 200 and isinstance(me, dict) else None
+    is_told = status == 200 and isinstance(me, dict)
+    held = cast("dict[str, Any]", me).get("permissions") if is_told else None
     if not isinstance(held, list):
         yield Finding(ABOUT, None, f"it doesn't tell the token's rights (it answered {status})")
         return
     for environment in environments or ("",):
-        yield _switching(held, project, environment)
+        yield _switching(cast("Sequence[Any]", held), project, environment)
 
 
 def _unreadable(url: str, project: str, status: int) -> Finding:
@@ -84,11 +85,12 @@ def _switching(held: Sequence[Any], project: str, environment: str) -> Finding:
 
 def _has(held: Sequence[Any], right: str, project: str, environment: str) -> bool:
     for each in held:
-        name = each.get("permission") if isinstance(each, dict) else None
+        right_of = cast("dict[str, Any]", each) if isinstance(each, dict) else {}
+        name = right_of.get("permission")
         if name == "ADMIN":
             return True
-        if name == right and each.get("project") in (None, "", "*", project):
-            its = each.get("environment")
+        if name == right and right_of.get("project") in (None, "", "*", project):
+            its = right_of.get("environment")
             if not environment or its in (None, "", "*", environment):
                 return True
     return False

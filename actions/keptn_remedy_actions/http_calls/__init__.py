@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -149,5 +149,5 @@ def _texts_in(value: Any) -> Iterator[str]:
         for item in cast("Mapping[str, Any]", value).values():
             yield from _texts_in(item)
     elif isinstance(value, list):
-        for item in value:
+        for item in cast("Iterable[Any]", value):
             yield from _texts_in(item)

@@ -33,7 +33,7 @@ def variables_of(context: Context) -> dict[str, Any]:
     """What templates may use: the event's attributes and `data`, and its usual parts by name."""
     trigger = context.trigger
     event: dict[str, Any] = orjson.loads(trigger.body)
-    data = event.get("data") or {}
+    data: dict[str, Any] = event.get("data") or {}
     problem = data.get("problem")
     return {
         **event,
@@ -161,7 +161,7 @@ def _filled_in(value: Any, fill: Any) -> Any:
         entries = cast("Mapping[str, Any]", value)
         return {str(key): _filled_in(item, fill) for key, item in entries.items()}
     if isinstance(value, list):
-        return [_filled_in(item, fill) for item in value]
+        return [_filled_in(item, fill) for item in cast("Iterable[Any]", value)]
     return value
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
@@ -76,10 +76,15 @@ class _Environment(ImmutableSandboxedEnvironment):
             entries = cast("Mapping[str, Any]", obj)
             if argument in entries:
                 return entries[argument]
-        is_item = isinstance(obj, list) and isinstance(argument, int)
-        if is_item and -len(obj) <= argument < len(obj):
-            return obj[argument]
-        return self.undefined(obj=obj, name=argument)
+        if isinstance(obj, list) and isinstance(argument, int):
+            items = cast("Sequence[Any]", obj)
+            if -len(items) <= argument < len(items):
+                return items[argument]
+        return self.undefined(obj=obj, name=str(argument))
+
+
+def _in_base64(text: Any) -> str:
+    return base64.b64encode(str(text).encode()).decode()
 
 
 def _shown(value: Any) -> Any:
@@ -99,8 +104,9 @@ def _environment() -> _Environment:
     made = _Environment(
         undefined=StrictUndefined, finalize=_shown, keep_trailing_newline=True, autoescape=False
     )
-    made.filters["tojson"] = _as_json
-    made.filters["b64encode"] = lambda text: base64.b64encode(str(text).encode()).decode()
+    filters = cast("dict[str, Callable[[Any], str]]", made.filters)  # pyright: ignore[reportUnknownMemberType]
+    filters["tojson"] = _as_json
+    filters["b64encode"] = _in_base64
     return made
 
 

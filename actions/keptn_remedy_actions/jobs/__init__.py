@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, cast
 
@@ -158,5 +158,5 @@ def _copied(value: Any) -> Any:
         entries = cast("dict[str, Any]", value)
         return {key: _copied(item) for key, item in entries.items()}
     if isinstance(value, list):
-        return [_copied(item) for item in value]
+        return [_copied(item) for item in cast("Iterable[Any]", value)]
     return value

@@ -86,7 +86,7 @@ def policy_test(
         "project": project,
         "stage": stage,
         "service": service,
-        "labels": dict(each.partition("=")[::2] for each in label or ()),
+        "labels": {name: value for name, _, value in (each.partition("=") for each in label or ())},
         "targets": target or [],
         "replicas": replicas.split(":") if replicas else None,
         "at": at,

@@ -132,13 +132,14 @@ def test_cases(path: Path, cases: Path, *, as_json: bool) -> int:
         return under
     try:
         document = Document(cases.read_text("utf-8"))
-        expected = Cases.model_validate(document.value).cases
     except OSError as error:
         complain([f"can't read the cases: {reason(error)}"])
         return WRONG_USAGE
     except (UnicodeDecodeError, DocumentError) as error:
         complain([f"{cases}: {error}"])
         return WRONG_USAGE
+    try:
+        expected = Cases.model_validate(document.value).cases
     except ValidationError as error:
         complain(f"{cases}: {line}" for line in _in_words(error, document))
         return WRONG_USAGE

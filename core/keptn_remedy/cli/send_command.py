@@ -25,6 +25,7 @@ from keptn_remedy.cli.terminal import (
     say_json,
 )
 from keptn_remedy.events import STRUCTURED
+from keptn_remedy.events.cloud_event import is_object
 
 # The distributor gives us as long (docs/keptn.md#k1).
 ANSWER_SECONDS = 5.0
@@ -88,7 +89,7 @@ def _wait(execution_id: str, *, as_json: bool) -> int:
 
 def _id(body: bytes) -> str:
     event = _parsed(body.decode("utf-8", "replace"))
-    return str(event.get("id", "")) if isinstance(event, dict) else ""
+    return str(event.get("id", "")) if is_object(event) else ""
 
 
 def _is_address(to: str) -> bool:

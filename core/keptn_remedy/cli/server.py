@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import orjson
 
+from keptn_remedy.events.cloud_event import is_object
 from keptn_remedy.settings import PREFIX, CommandSettings
 from keptn_remedy.support import variables
 
@@ -122,7 +123,7 @@ class RemoteService:
             found = orjson.loads(body)
         except orjson.JSONDecodeError:
             return None
-        title = found.get("title") if isinstance(found, dict) else None
+        title = found.get("title") if is_object(found) else None
         return title if isinstance(title, str) else None
 
     def _why(self, error: Exception) -> str:

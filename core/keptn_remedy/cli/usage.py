@@ -138,7 +138,7 @@ def moment(option: str) -> Any:
     """A parser of an option that takes a time, or how long ago it was; returns Unix seconds."""
 
     def parse(value: str | float) -> float:
-        if isinstance(value, float):
+        if not isinstance(value, str):
             return value
         now = datetime.now(UTC).timestamp()
         if re.fullmatch(r"(\d{1,6}[dhms])+", value):

@@ -113,7 +113,7 @@ class Runner:
         began, has_begun = self._runtime.clock.monotonic(), execution.has_begun
         try:
             running, aborted = await self._begun(execution)
-            has_begun, ending = True, None
+            has_begun, ending, is_in_time = True, None, True
             while ending is None:
                 self._running[execution.id] = running
                 ended = _bounded(await running.run(aborted))

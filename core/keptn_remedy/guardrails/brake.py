@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -61,7 +62,11 @@ async def past_pauses(journal: Memories) -> list[PastPause]:
     found = await journal.recall(_OWNER, _KEY)
     if not isinstance(found, list):
         return []
-    return [PastPause(**cast("Any", each)) for each in found if isinstance(each, dict)]
+    return [
+        PastPause(**cast("Any", each))
+        for each in cast("Iterable[Any]", found)
+        if isinstance(each, dict)
+    ]
 
 
 def _with(

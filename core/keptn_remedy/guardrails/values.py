@@ -61,7 +61,7 @@ def _channels(written: Any) -> Any:
             raise ValueError("must be names of channels; numbers, true and false need quotes")
         return {name: [*NOTIFY_KINDS] for name in names}
     if isinstance(written, dict):
-        return written
+        return cast("dict[str, Any]", written)
     raise ValueError("must be a list of channels, or a map of channels to what they are told")
 
 

@@ -44,8 +44,9 @@ def episode(row: Sequence[Any]) -> Episode:
 
 
 def rung(row: Sequence[Any]) -> Rung:
-    found = _values(_RUNG_FIELDS, row)
-    return Rung(**{**found, "acted": bool(found["acted"])})
+    found: dict[str, Any] = dict(_values(_RUNG_FIELDS, row))
+    found["acted"] = bool(found["acted"])
+    return Rung(**found)
 
 
 def member(row: Sequence[Any]) -> Member:

@@ -264,10 +264,22 @@ def _settle_told(_: psycopg.RawCursor[Any], changes: list[Change]) -> None:
         change.result = None
 
 
+def _id_of(given: Any) -> Any:
+    return given[0]["id"]
+
+
+def _seq_of(given: Any) -> Any:
+    return given[0]["seq"]
+
+
+def _ended(given: Finish) -> Any:
+    return given.end["seq"]
+
+
 # In the order in which they are carried out.
 _KINDS = {
-    "insert": _Kind(_INSERT, lambda given: given[0]["id"], _bind_inserts, _settle_inserts),
-    "begin": _Kind(_BEGIN, lambda given: given[0]["seq"], _bind_begins, _settle_begins),
-    "finish": _Kind(_FINISH, lambda given: given.end["seq"], _bind_finishes, _settle_finishes),
+    "insert": _Kind(_INSERT, _id_of, _bind_inserts, _settle_inserts),
+    "begin": _Kind(_BEGIN, _seq_of, _bind_begins, _settle_begins),
+    "finish": _Kind(_FINISH, _ended, _bind_finishes, _settle_finishes),
     "tell": _Kind(_TELL, id, _bind_told, _settle_told),
 }

@@ -5,10 +5,10 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from threading import Event, Lock, Thread
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 from psycopg.types.numeric import Int8Dumper
@@ -79,17 +79,17 @@ class PostgresCursor:
 def execute(cursor: psycopg.RawCursor[Any], statement: str, bound: Sequence[Any]) -> None:
     """Execute it. PostgreSQL's text holds no NUL: another mark stands for it."""
     try:
-        cursor.execute(statement, bound)
+        cursor.execute(statement.encode(), bound)
     except psycopg.DataError as error:
         if error.sqlstate is not None:
             raise
-        cursor.execute(statement, [without_nul(value) for value in bound])
+        cursor.execute(statement.encode(), [without_nul(value) for value in bound])
 
 
 def without_nul(value: Any) -> Any:
     """A value that PostgreSQL can store."""
     if isinstance(value, list):
-        return [without_nul(each) for each in value]
+        return [without_nul(each) for each in cast("Iterable[Any]", value)]
     return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else value
 
 
@@ -268,7 +268,7 @@ class Server:
         raw.adapters.register_dumper(int, Int8Dumper)
         connection.is_pooled = backend != raw.info.backend_pid
         if not connection.is_pooled:  # behind a pooler, settings would be another client's, too
-            raw.execute(_SETTINGS)
+            raw.execute(_SETTINGS.encode())
             raw.prepare_threshold, raw.prepared_max = 0, 500
 
     def _require_timeline(self, row: Any) -> None:

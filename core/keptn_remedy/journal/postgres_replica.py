@@ -175,8 +175,8 @@ class Replica:
 
     def _free(self, connection: PostgresConnection) -> None:
         executions, reports = _FREE
-        connection.raw.execute(executions)
-        connection.raw.execute(reports, (self._now() + GRACE_SECONDS,))
+        connection.raw.execute(executions.encode())
+        connection.raw.execute(reports.encode(), (self._now() + GRACE_SECONDS,))
 
     def _connected(self) -> PostgresConnection:
         if self._connection is None:

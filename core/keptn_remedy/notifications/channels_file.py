@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic.json_schema import GenerateJsonSchema
 
+from keptn_remedy.events.cloud_event import is_object
 from keptn_remedy.guardrails import mistakes
 from keptn_remedy.guardrails.values import Many
 from keptn_remedy.support.reading import Document, DocumentError
@@ -177,8 +178,8 @@ def _keys(written: Any) -> Mapping[tuple[str, ...], frozenset[str]]:
     """The keys that each map of this file may have."""
     found: dict[tuple[str, ...], frozenset[str]] = {(): frozenset(ChannelsFile.model_fields)}
     channels = written.get("channels")
-    for name, entry in channels.items() if isinstance(channels, dict) else ():
-        model = _BY_TYPE.get(str(entry.get("type")) if isinstance(entry, dict) else "")
+    for name, entry in channels.items() if is_object(channels) else ():
+        model = _BY_TYPE.get(str(entry.get("type")) if is_object(entry) else "")
         if model:
             found["channels", name] = frozenset(model.model_fields)
     return found

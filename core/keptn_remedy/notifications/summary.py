@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import get_args
 
-from keptn_remedy.notifications.notification import Notification
+from keptn_remedy.notifications.notification import Notification, Severity
 
 MAX_LINES = 15
-_SEVERITIES = ("info", "warning", "error", "critical")
 # What somebody has to do comes first.
 _ORDER = ("approval", "suspended", "parked", "paused", "failed", "undone", "refused")
 
@@ -20,10 +20,12 @@ def summary(of: Sequence[Notification], page_url: str | None) -> Notification:
     lines = [_line(each) for each in in_order[:MAX_LINES]]
     more = len(in_order) - MAX_LINES
     projects = {each.facts.get("project", "") for each in in_order}
+    severities: tuple[Severity, ...] = get_args(Severity)
+    worst: Severity = severities[max(severities.index(each.severity) for each in of)]
     return Notification(
         key=f"summary {min(each.at for each in of)}",
         kind="summary",
-        severity=max((each.severity for each in of), key=_SEVERITIES.index),
+        severity=worst,
         title=f"{len(of)} notifications: {', '.join(f'{n} {kind}' for kind, n in counts.items())}",
         text="\n".join([*lines, f"and {more} more"] if more > 0 else lines),
         at=max(each.at for each in of),

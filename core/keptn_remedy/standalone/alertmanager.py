@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -10,6 +10,7 @@ from typing import Any, cast
 import orjson
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
+from keptn_remedy.events.cloud_event import is_object
 from keptn_remedy.http_client import in_words
 from keptn_remedy.standalone.ladder import Confirmation
 from keptn_remedy.standalone.mapping import Alert
@@ -33,12 +34,12 @@ def alerts_in(body: bytes) -> tuple[list[Alert], int]:
         message = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise BadMessage(f"the body is not JSON: {error}") from None
-    if not isinstance(message, dict) or not isinstance(message.get("alerts"), list):
+    if not is_object(message) or not isinstance(message.get("alerts"), list):
         raise BadMessage(
             "it has no list of alerts; is the body replaced by a template of the receiver?"
         )
     truncated = message.get("truncatedAlerts")
-    found = [_alert(each) for each in message["alerts"]]
+    found = [_alert(each) for each in cast("Iterable[Any]", message["alerts"])]
     return found, truncated if isinstance(truncated, int) else 0
 
 

@@ -11,6 +11,7 @@ import orjson
 
 from keptn_remedy import events
 from keptn_remedy.events import PROBLEM, Event, NotACloudEvent, Problem
+from keptn_remedy.events.cloud_event import is_object
 from keptn_remedy.standalone.alertmanager import BadMessage, alerts_in, texts
 from keptn_remedy.standalone.mapping import Alert
 
@@ -68,9 +69,9 @@ def _cloudevents(headers: Mapping[str, str], body: bytes) -> Message:
         event = events.read(headers, body)
     except NotACloudEvent as error:
         raise BadMessage(error.reason) from None
-    if not isinstance(event.data, dict):
+    data = event.data
+    if not is_object(data):
         return [], 0
-    data = cast("dict[str, Any]", event.data)
     if event.type.startswith(_INCIDENT):
         return _incident(event, data), 0
     is_trigger = event.type.endswith(".remediation.triggered")

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
+from keptn_remedy.events.cloud_event import is_object
 from keptn_remedy.http_client import in_words
 
 ASK_SECONDS = 10.0
@@ -161,8 +162,8 @@ class Prometheus:
                 body = await answer.json()
         except (ClientError, TimeoutError, ValueError, OSError) as error:
             raise NoAnswer(f"Prometheus can't be asked: {in_words(error)}") from None
-        if isinstance(body, dict) and body.get("status") == "success":
-            found = cast("dict[str, Any]", body).get("data")
+        if is_object(body) and body.get("status") == "success":
+            found = body.get("data")
             if isinstance(found, dict):
                 return cast("dict[str, Any]", found)
         said = str(cast("dict[str, Any]", body).get("error") if isinstance(body, dict) else "")

@@ -60,7 +60,9 @@ class Remedy:
 
 def remedies(stored: Mapping[str, Any] | None) -> list[Remedy]:
     """The rungs of a stored entry."""
-    return [
-        Remedy(**{**each, "criterion": Criterion(**each["criterion"])})
-        for each in cast("list[dict[str, Any]]", (stored or {}).get("rungs", []))
-    ]
+    rungs = cast("list[dict[str, Any]]", (stored or {}).get("rungs", []))
+    return [_remedy(**each) for each in rungs]
+
+
+def _remedy(criterion: Mapping[str, Any], **others: Any) -> Remedy:
+    return Remedy(**others, criterion=Criterion(**criterion))

@@ -11,6 +11,7 @@ import orjson
 
 from keptn_remedy.action import Finding
 from keptn_remedy.cli.doctor.examined import Examined
+from keptn_remedy.events.cloud_event import is_object
 from keptn_remedy.keptn.api import ApiClient
 from keptn_remedy.keptn.api.of_settings import api_of
 from keptn_remedy.support.clock import Clock
@@ -57,7 +58,7 @@ async def _api(api: ApiClient, about: str) -> Finding:
 async def _version(api: ApiClient) -> Finding:
     for path in ("v1/metadata", "metadata"):
         found = _json((await api.get(path, {})).body)
-        if isinstance(found, dict) and isinstance(found.get("keptnversion"), str):
+        if is_object(found) and isinstance(found.get("keptnversion"), str):
             return Finding("keptn", True, f"version {found['keptnversion']}")
     sequences = await api.get(_SEQUENCES, {"project": "keptn-remedy-doctor", "pageSize": "1"})
     if sequences.status in (200, 400) and _json(sequences.body) is not None:
@@ -81,11 +82,10 @@ async def _nats(examined: Examined) -> Finding:
         errors.append(str(error) or type(error).__name__)
 
     try:
-        options = options_of(examined.settings, url)
+        options: dict[str, Any] = dict(options_of(examined.settings, url))
+        options |= {"allow_reconnect": False, "connect_timeout": 3, "error_cb": note}
         async with asyncio.timeout(NATS_SECONDS):
-            client = await nats.connect(
-                **{**options, "allow_reconnect": False, "connect_timeout": 3, "error_cb": note}
-            )
+            client = await nats.connect(**options)  # pyright: ignore[reportUnknownMemberType]
     except SettingsError as error:
         return Finding("nats", False, error.mistakes[0], "set it")
     except (NatsError, OSError, TimeoutError) as error:

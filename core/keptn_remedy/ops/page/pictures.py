@@ -120,7 +120,7 @@ def _times_in_words(took: Mapping[float, int]) -> str:
     total = sum(took.values())
     if not total:
         return "Nothing was remedied in the last 24 hours."
-    reached = 0
+    reached, bound = 0, math.inf
     for bound in (*TOOK_SECONDS, math.inf):
         reached += took.get(bound, 0)
         if reached * 2 >= total:

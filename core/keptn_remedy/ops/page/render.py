@@ -37,17 +37,20 @@ class Templates:
 def _environment(masked: Callable[[str], str]) -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
+    def finalize(value: Any) -> Any:
+        return masked(value) if type(value) is str else value
+
     environment = Environment(
         loader=PackageLoader("keptn_remedy.ops.page"),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=lambda value: masked(value) if type(value) is str else value,
+        finalize=finalize,
         auto_reload=False,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"iso": _iso, "clock": _clock, "day": _day}
-    environment.globals |= {"static": static_address, "pair": pair, "dom_id": _dom_id}
+    environment.filters.update(iso=_iso, clock=_clock, day=_day)  # pyright: ignore[reportUnknownMemberType]
+    environment.globals.update(static=static_address, pair=pair, dom_id=_dom_id)  # pyright: ignore[reportUnknownMemberType]
     return environment
 
 

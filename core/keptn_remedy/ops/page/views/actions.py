@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from keptn_remedy.action import PlannedAction
+from keptn_remedy.events.cloud_event import is_object
 from keptn_remedy.registry import Broken, Entry
 
 DEEPEST = 4
@@ -64,7 +65,7 @@ def example(name: str, schema: Mapping[str, Any]) -> str:
 
 def value_of(schema: Any, known: Mapping[str, Any], depth: int) -> Any:
     """A value that fits a JSON Schema, as far as people need one to copy."""
-    if not isinstance(schema, Mapping) or depth > DEEPEST:
+    if not is_object(schema) or depth > DEEPEST:
         return None
     for given in ("const", "default"):
         if schema.get(given) is not None:

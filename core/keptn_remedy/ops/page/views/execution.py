@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from keptn_remedy.events.cloud_event import is_object
 from keptn_remedy.guardrails.units import counted
 from keptn_remedy.journal import WholeRecord
 from keptn_remedy.ops.page.links import Link, address
@@ -121,7 +122,7 @@ def _event(record: WholeRecord) -> dict[str, Any]:
         found = orjson.loads(record.event)
     except orjson.JSONDecodeError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return found if is_object(found) else {}
 
 
 def _asked(record: WholeRecord, event: dict[str, Any]) -> OpenQuestion | None:

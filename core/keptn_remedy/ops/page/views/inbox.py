@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
+from typing import Any
 
 from keptn_remedy.action import Plan
 from keptn_remedy.events import ActionTriggered
+from keptn_remedy.events.cloud_event import is_object
 from keptn_remedy.journal import Execution, Question
 from keptn_remedy.ops.page.links import address
 from keptn_remedy.ops.page.views.shown import Diff, diffs, moment
@@ -66,10 +68,10 @@ def digest(plan: Plan | None) -> str:
     return sha256(plan.to_json() if plan else b"no plan").hexdigest()
 
 
-def problem_of(data: object) -> str:
+def problem_of(data: Any) -> str:
     """The title of the problem that an event tells of; empty if it tells none."""
-    problem = data.get("problem") if isinstance(data, dict) else None
-    if not isinstance(problem, dict):
+    problem = data.get("problem") if is_object(data) else None
+    if not is_object(problem):
         return ""
     for name in ("problemTitle", "ProblemTitle", "title"):
         if isinstance(found := problem.get(name), str):
