@@ -20,6 +20,7 @@ WHERE = {
     "Secret": "api/v1/namespaces/{}/secrets",
     "Deployment": "apis/apps/v1/namespaces/{}/deployments",
     "NetworkPolicy": "apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
+    "PodDisruptionBudget": "apis/{version}/namespaces/{}/poddisruptionbudgets",
     "Role": "apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles",
     "RoleBinding": "apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings",
 }
@@ -33,7 +34,10 @@ def manifest(name: str) -> list[Json]:
 async def apply(namespace: Namespace, found: Json) -> Json:
     """As `kubectl apply --server-side -n` does; what names another namespace is moved here."""
     found["metadata"].pop("namespace", None)
-    path = f"/{WHERE[found['kind']].format(namespace.name)}/{found['metadata']['name']}"
+    if found["apiVersion"] == "policy/v1" and not await namespace.cluster.find("/apis/policy/v1"):
+        found["apiVersion"] = "policy/v1beta1"  # the same, before Kubernetes 1.21
+    where = WHERE[found["kind"]].format(namespace.name, version=found["apiVersion"])
+    path = f"/{where}/{found['metadata']['name']}"
     return await namespace.cluster.apply(path, found)
 
 
