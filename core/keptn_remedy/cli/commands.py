@@ -139,7 +139,7 @@ def send(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Send an event to a running service, as Keptn's distributor does.
+    """Send an event to a running service, as Keptn does.
 
     The service's answer is printed. Exit code: 0 if the service took the event, 1 if not; with
     --wait also 1 if the execution failed.
@@ -298,7 +298,7 @@ def doctor(
     ] = None,
     as_json: JsonLines = False,
 ) -> None:
-    """Look for what keeps the provider from working: a line each, ok or what to do.
+    """Look for what keeps the provider from working.
 
     It looks at the running service, journal, policy, clock, the way to Keptn, and the peers and
     rights of the actions that are on. It changes nothing.
@@ -353,7 +353,7 @@ def init(
         Path | None, typer.Option(metavar="FOLDER", help="Where to; by default a folder NAME.")
     ] = None,
 ) -> None:
-    """Write a package with an action of your own, and tests that pass."""
+    """Write a package with an action of your own, and its tests."""
     from keptn_remedy.cli import init_command
 
     raise typer.Exit(init_command.init(name, into))
@@ -372,7 +372,7 @@ def score(
     ] = 30,
     as_json: Json = False,
 ) -> None:
-    """Show what remedies without Keptn were worth, by service and action.
+    """Show what remedies without Keptn were worth.
 
     Those under a rule with mode: dry-run are counted apart: they would have acted, and how often
     the problem went away by itself.
@@ -395,7 +395,7 @@ def judge(
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Show what the judge says of each action of a remediation.yaml, and why.
+    """Show what the judge says of each action, and why.
 
     It asks the Prometheus that REMEDY_SOURCES names. Nothing is changed.
 

@@ -10,7 +10,7 @@ import typer
 from keptn_remedy.cli.usage import Command, Json
 
 sources_app = typer.Typer(
-    help="Check and explain the sources of problems, the file that REMEDY_SOURCES names.",
+    help="Check and explain the file that REMEDY_SOURCES names.",
     no_args_is_help=True,
 )
 

@@ -7,7 +7,9 @@ import orjson
 
 from tests.commands import remedy
 
-BUILT_IN = "restart, rollback, scale, toggle-feature"
+BUILT_IN = (
+    "drain-node, evict, restart, rollback, run-job, scale, toggle-feature, uncordon, wait, webhook"
+)
 ONE_SECRET = "correct-horse-battery"
 
 
