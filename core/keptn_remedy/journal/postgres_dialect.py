@@ -15,6 +15,8 @@ _PARTS = {sql.VERDICT: "verdict"}
 _OF_LANE = """SELECT seq FROM executions
         WHERE state <> 'finished' AND lane = asked.value ORDER BY seq LIMIT 1"""
 _OPEN, _UNSENT = "state <> 'finished'", "state = 'unsent'"
+_HELD_BY_NOBODY_ELSE = f"""NOT EXISTS (SELECT 1 FROM targets
+    WHERE targets.execution = undos.execution AND replica <> {ME})"""  # noqa: S608  our names
 _AMONG_HEADS = "seq IN (SELECT value FROM json_each(:heads))"
 _DIFFERENT = {
     # Whether the plan has changes is looked up before. Nothing else tells the types.
@@ -47,6 +49,12 @@ UPDATE executions SET question = NULL, verdict = NULL WHERE seq = :1 AND status 
     sql.FINISH: f"{sql.FINISH} AND {IS_MINE}",
     sql.KEEP_FAILURE: f"{sql.KEEP_FAILURE} AND {IS_MINE}",
     sql.POSTPONE: f"{sql.POSTPONE} AND {IS_MINE}",
+    # Whoever holds the targets carries the undo out, until its lease has ended.
+    sql.UNDOS_BEGUN: f"""{sql.UNDOS_BEGUN}
+    AND NOT EXISTS (SELECT 1 FROM targets JOIN replicas ON no = replica
+        WHERE targets.execution = undos.execution AND NOT ended)""",  # noqa: S608
+    sql.PUT_OFF_UNDO: f"{sql.PUT_OFF_UNDO} AND {_HELD_BY_NOBODY_ELSE}",
+    sql.END_UNDO: f"{sql.END_UNDO} AND {_HELD_BY_NOBODY_ELSE}",
     # What another replica holds is no concern of this one, and nothing overtakes it.
     sql.OPEN_AFTER: sql.OPEN_AFTER.replace(_OPEN, f"{_OPEN} AND {MINE_OR_FREE}"),
     sql.CLAIMABLE: sql.CLAIMABLE.replace(

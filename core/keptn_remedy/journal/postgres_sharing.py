@@ -216,7 +216,10 @@ class SharedJournal(SqlExecutions, SqlEffects, SqlQuestions, SqlHearing, SqlUndo
         return dict(await self._rows(_ABORTED, (list(running),))) if running else {}
 
     async def due_undos(self, now: float, limit: int) -> list[DueUndo]:
-        return await super().due_undos(now, limit) if self._lease().has_duty() else []
+        if not self._lease().has_duty():
+            return []
+        # Those first that an ended replica had begun: others may wait for their targets.
+        return [*await self.undos_begun(), *await super().due_undos(now, limit)]
 
     async def begin_undo(self, execution_id: str) -> bool:
         if not self._lease().has_duty():

@@ -21,6 +21,7 @@ _LET_GO = "UPDATE targets SET execution = NULL WHERE execution = $1"
 RELEASE = f"""
 UPDATE targets SET execution = NULL, releases = releases + 1, released_by = {ME}
 WHERE execution = $1"""  # noqa: S608  our names
+_RELEASE_MINE = f"{RELEASE} AND replica = {ME}"
 _WHO = f"SELECT {ME}"
 
 
@@ -63,8 +64,8 @@ class SharedTargets:
         cursor.execute(_LET_GO, (execution,))
 
     def release(self, cursor: Cursor, execution: int) -> None:
-        """It may have been changed."""
-        cursor.execute(RELEASE, (execution,))
+        """What this replica holds may have been changed."""
+        cursor.execute(_RELEASE_MINE, (execution,))
 
     def _note(self, target: str, releases: int) -> int | None:
         if len(self._seen) >= REMEMBERED:

@@ -153,6 +153,30 @@ async def test_an_undo_holds_its_targets_too(two: Two) -> None:
     assert await second.admit(other, PLAN, [effect(other)], allow) is None
 
 
+async def test_an_undo_that_an_ended_replica_had_begun_is_carried_out_by_another(two: Two) -> None:
+    first, second = two
+    await until(first.ownership.has_duty)
+    one = await accepted(first, "1")
+    await first.admit(one, PLAN, [effect(one)], allow)
+    await first.finish(one, Ending(DONE), attempts=1)
+    await first.want_undo("1", "an order", "somebody")
+    assert await first.begin_undo("1")
+    assert await first.due_undos(0, 9) == []
+    freeze(first)
+    await until(second.ownership.has_duty)
+    assert [due.execution.id for due in await second.due_undos(0, 9)] == ["1"]
+    assert await second.begin_undo("1")
+    assert await second.due_undos(0, 9) == []
+    await first.put_off_undo("1")
+    await first.end_undo("1", "failed", "too late")
+    other = await accepted(second, "2", "orders")
+    undo = await second.undo_of("1")
+    assert undo
+    assert undo.state == "running"
+    await second.end_undo("1", "done", "undone")
+    assert await second.admit(other, PLAN, [effect(other)], allow) is None
+
+
 async def test_of_many_that_ask_at_once_no_more_are_admitted_than_there_is_room(two: Two) -> None:
     """Write skew: each would count before the other is stored."""
     counted: Counted = ("executions", WAITS)
