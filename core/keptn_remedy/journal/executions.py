@@ -143,7 +143,8 @@ class SqlExecutions(SqlReports):
     async def read_again(self, handle: int) -> Execution | None:
         for execution in await self._executions(sql.AGAIN, (handle,)):
             return replace(execution, is_claimed=True)
-        self._frontier.drop(handle, is_open=False)
+        # Finished, or another replica's by now: either way its lane is looked at again.
+        self._frontier.drop(handle, is_open=True)
         return None
 
     async def begin(self, execution: Execution, started: Report | None) -> Unsent | None:

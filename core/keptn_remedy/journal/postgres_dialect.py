@@ -45,7 +45,11 @@ UPDATE executions SET question = :question, verdict = :verdict
 WHERE seq = :seq AND state <> 'finished'""",
     sql.DROP_QUESTION: """
 UPDATE executions SET question = NULL, verdict = NULL WHERE seq = :1 AND status = 'aborted'""",
-    sql.IS_ADMITTED: f"{sql.IS_ADMITTED} AND {IS_MINE}",
+    # Locked until the change is stored: nobody takes it over, or answers it, in between.
+    sql.IS_ADMITTED: f"{sql.IS_ADMITTED} AND {IS_MINE} FOR UPDATE",
+    sql.ASKED: f"{sql.ASKED} FOR UPDATE",
+    sql.AGAIN: f"{sql.AGAIN} AND {IS_MINE}",
+    sql.SET_TIMER: f"{sql.SET_TIMER} AND {IS_MINE}",
     sql.FINISH: f"{sql.FINISH} AND {IS_MINE}",
     sql.KEEP_FAILURE: f"{sql.KEEP_FAILURE} AND {IS_MINE}",
     sql.POSTPONE: f"{sql.POSTPONE} AND {IS_MINE}",

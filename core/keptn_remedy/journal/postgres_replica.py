@@ -27,9 +27,12 @@ _BEGIN = f"""
 INSERT INTO replicas (until, name) VALUES ({_NOW} + $1, $2) RETURNING no"""  # noqa: S608  our names
 _RENEW = f"""
 UPDATE replicas SET until = {_NOW} + $2 WHERE no = $1 AND NOT ended RETURNING no"""  # noqa: S608
+# Of others' rows only what nobody has locked: a process that is stopped in a transaction must not
+# keep this one from renewing its own lease.
 _END_EXPIRED = f"""
-UPDATE replicas SET ended = TRUE WHERE NOT ended AND until < {_NOW} AND no <> $1
-RETURNING no"""  # noqa: S608
+UPDATE replicas SET ended = TRUE WHERE no IN (
+    SELECT no FROM replicas WHERE NOT ended AND until < {_NOW} AND no <> $1
+    FOR UPDATE SKIP LOCKED)"""  # noqa: S608
 # Who leaves in order writes no more: what it leaves is anybody's.
 _LEAVE = (
     "UPDATE replicas SET ended = TRUE WHERE no = $1",
@@ -39,21 +42,25 @@ _LEAVE = (
 )
 # Also what an ended replica stored after its end: nobody else would ever look for it.
 _FREE = (
-    f"""UPDATE executions SET owner = {FREED} WHERE owner > {FREED} AND state <> 'finished'
-    AND owner IN (SELECT no FROM replicas WHERE ended)""",  # noqa: S608
+    f"""UPDATE executions SET owner = {FREED} WHERE seq IN (
+    SELECT seq FROM executions WHERE owner > {FREED} AND state <> 'finished'
+        AND owner IN (SELECT no FROM replicas WHERE ended) FOR UPDATE SKIP LOCKED)""",  # noqa: S608
     f"""UPDATE reports SET owner = {FREED}, doubtful = TRUE, due_at = greatest(due_at, $1)
-WHERE state = 'unsent' AND owner > {FREED}
-    AND owner IN (SELECT no FROM replicas WHERE ended)""",  # noqa: S608
+WHERE seq IN (
+    SELECT seq FROM reports WHERE state = 'unsent' AND owner > {FREED}
+        AND owner IN (SELECT no FROM replicas WHERE ended) FOR UPDATE SKIP LOCKED)""",  # noqa: S608
 )
 _LOOK = f"""
 SELECT (SELECT count(*) FROM replicas WHERE ended),
     (SELECT min(until) FROM replicas WHERE NOT ended AND no <> $1) - {_NOW}"""  # noqa: S608
 # One does for all what must not be done twice.
+_MAKE_DUTY = """
+INSERT INTO leases (name, until) VALUES ('duties', 0) ON CONFLICT DO NOTHING"""
 _TAKE_DUTY = f"""
-INSERT INTO leases AS held (name, owner, until) VALUES ('duties', $1, {_NOW} + $2)
-ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until
-WHERE held.owner = excluded.owner OR held.until < {_NOW} OR held.owner IN (
-    SELECT no FROM replicas WHERE ended)
+UPDATE leases SET owner = $1, until = {_NOW} + $2 WHERE name IN (
+    SELECT name FROM leases WHERE name = 'duties' AND (owner = $1 OR until < {_NOW}
+        OR owner IN (SELECT no FROM replicas WHERE ended))
+    FOR UPDATE SKIP LOCKED)
 RETURNING owner"""  # noqa: S608
 
 
@@ -167,6 +174,7 @@ class Replica:
         return pause if next_end is None else min(pause, max(next_end, 0.0) + PATIENCE_SECONDS)
 
     def _take_number(self, connection: PostgresConnection) -> None:
+        connection.raw.execute(_MAKE_DUTY)
         [row] = connection.raw.execute(_BEGIN, (self._lease_seconds, self._name)).fetchall()
         was, self.no = self.no, int(row[0])
         if was:

@@ -22,6 +22,7 @@ from keptn_remedy.journal.postgres_targets import SharedTargets
 from keptn_remedy.journal.protocol import History
 from keptn_remedy.journal.questions import SqlQuestions
 from keptn_remedy.journal.store import Cursor
+from keptn_remedy.journal.timers import SqlTimers
 from keptn_remedy.journal.undos import TIME_IS_UP, SqlUndos
 from keptn_remedy.journal.values import (
     Claimed,
@@ -72,7 +73,9 @@ SELECT (SELECT given FROM orders) <= coalesce(min(heard), 0) FROM replicas
 WHERE NOT ended AND until > extract(epoch FROM clock_timestamp())"""
 
 
-class SharedJournal(SqlExecutions, SqlEffects, SqlQuestions, SqlHearing, SqlUndos, SqlAges):
+class SharedJournal(
+    SqlExecutions, SqlEffects, SqlQuestions, SqlHearing, SqlUndos, SqlAges, SqlTimers
+):
     """The parts of the journal that look at the other replicas."""
 
     _replica: Replica | None = None
@@ -165,6 +168,10 @@ class SharedJournal(SqlExecutions, SqlEffects, SqlQuestions, SqlHearing, SqlUndo
 
     async def ask(self, execution: Execution, question: Question) -> None:
         await super().ask(execution, question)
+        await self._require_ours(execution)
+
+    async def set_timer(self, execution: Execution, seconds: float) -> None:
+        await super().set_timer(execution, seconds)
         await self._require_ours(execution)
 
     def _hold(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from threading import Event
 
 import pytest
 import pytest_asyncio
@@ -12,6 +13,7 @@ from keptn_remedy import Change, Plan
 from keptn_remedy.journal import Alike, Counted, Ending, Execution, History, NotOwner, TargetHeld
 from keptn_remedy.journal.foreseen import Foreseen
 from keptn_remedy.journal.postgres import PostgresJournal
+from keptn_remedy.journal.postgres_connection import LOCK_SECONDS
 from tests.core.journals import DONE, FAILED, SetClock, accepted, allow, effect, reports_of, trigger
 from tests.core.places import PostgresPlace
 from tests.postgres_server import PostgresServer
@@ -102,10 +104,42 @@ async def test_what_an_ended_replica_had_is_taken_up_and_its_late_writes_are_ref
     with pytest.raises(NotOwner):
         await first.keep_failure(execution, FAILED)
     with pytest.raises(NotOwner):
+        await first.set_timer(execution, 60)
+    assert await second.timer(mine) is None
+    assert await first.read_again(execution.handle) is None
+    with pytest.raises(NotOwner):
         await first.finish(execution, Ending(DONE), attempts=1, reports=[finished])
     assert await second.admit(mine, PLAN, [effect(mine)], allow) is None
     (unsent,) = await second.finish(mine, Ending(FAILED), attempts=1, reports=[finished])
     assert unsent.report.kind == "finished"
+
+
+async def test_nobody_takes_over_what_is_being_admitted(
+    two: Two, shared: PostgresPlace, clock: SetClock
+) -> None:
+    """A replica that was stopped between the look at its ownership and the write."""
+    first, second = two
+    execution = await accepted(first, "1")
+    looked, may_go_on = Event(), Event()
+
+    def stop(history: History) -> None:
+        looked.set()
+        assert may_go_on.wait(10)
+
+    admission = asyncio.ensure_future(first.admit(execution, PLAN, [effect(execution)], stop))
+    await asyncio.to_thread(looked.wait, 10)
+    freeze(first)
+    await until(second.ownership.has_duty)
+    # Nor does the lock keep the other one from renewing its lease.
+    assert (replica := second._replica)
+    renewed_until = replica._deadline
+    async with asyncio.timeout(LOCK_SECONDS - 1):
+        await until(lambda: replica._deadline > renewed_until + LEASE_SECONDS)
+    assert await claimed(second) == []
+    may_go_on.set()
+    assert await admission is None
+    mine = await taken_over(second)
+    assert mine.plan == PLAN
 
 
 async def test_reports_of_an_ended_replica_are_in_doubt(two: Two, clock: SetClock) -> None:
