@@ -38,7 +38,11 @@ def database_end(address: Address, *, is_target: bool) -> Generator[Database]:
                 migrate(raw)
             require_this_version(raw)
             raw.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            # The other side may take its time.
             raw.execute("SET LOCAL statement_timeout = 0")
+            raw.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            # None can start meanwhile. Locked before the first look, which sees what came before.
+            raw.execute("LOCK TABLE replicas IN SHARE MODE")
             if raw.execute(IS_SERVED).fetchone() != (False,):
                 raise JournalUnusable(f"a service runs from the journal {address}: stop it first")
             yield Database(raw)

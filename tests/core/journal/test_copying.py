@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from keptn_remedy.journal import Address, Arm, Ending, JournalUnusable, copy
 from keptn_remedy.journal.postgres import PostgresJournal
+from keptn_remedy.journal.postgres_copy import database_end
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.journal.test_questions import QUESTION
 from tests.core.journals import (
@@ -105,3 +109,32 @@ async def test_nothing_is_copied_while_a_service_runs(
         copy(address, tmp_path / "back.db")
     with pytest.raises(JournalUnusable, match="there is no journal at"):
         copy(tmp_path / "none.db", address)
+
+
+async def test_no_service_starts_while_a_journal_is_copied(
+    address: Address, postgres: PostgresServer
+) -> None:
+    with (
+        database_end(address, is_target=True),
+        pytest.raises(psycopg.errors.LockNotAvailable),
+    ):
+        postgres.execute(
+            "SET lock_timeout = '50ms'; INSERT INTO replicas (until) VALUES (0)", address.url
+        )
+
+
+async def test_open_episodes_are_not_left_behind(
+    path: Path, clock: SetClock, address: Address
+) -> None:
+    await filled(path, clock)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        columns = connection.execute("SELECT name, type FROM pragma_table_info('episodes')")
+        row = {name: 0 if kind in ("REAL", "INTEGER") else "x" for name, kind in columns}
+        row["closed_at"] = None
+        places = ", ".join(f":{name}" for name in row)
+        connection.execute(f"INSERT INTO episodes ({', '.join(row)}) VALUES ({places})", row)  # noqa: S608
+    with pytest.raises(JournalUnusable, match="has 1 open episodes"):
+        copy(path, address)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE episodes SET closed_at = 1")
+    assert copy(path, address).executions == 3
