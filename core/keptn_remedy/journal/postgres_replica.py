@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from threading import Event, Thread
 
 import psycopg
@@ -157,11 +158,17 @@ class Replica:
         connection = self._connected()
         raw = connection.raw
         with connection.at_work():
-            if not self.no or not raw.execute(_RENEW, (self.no, self._lease_seconds)).fetchone():
+            was = self.no
+            if not was or not raw.execute(_RENEW, (was, self._lease_seconds)).fetchone():
                 self._take_number(connection)
-            self._deadline = began + self._lease_seconds * (1 - MARGIN)
+            deadline = began + self._lease_seconds * (1 - MARGIN)
+            if was in (0, self.no) or self._loop is None:
+                self._deadline = deadline
+            else:  # what runs by the old number must be told before anything acts by the new one
+                self._deadline = 0.0
+                self._tell(partial(self._begin_anew, deadline))
             if raw.execute(_TAKE_DUTY, (self.no, self._lease_seconds)).fetchone():
-                self._duty_until = self._deadline
+                self._duty_until = deadline
             if began >= self._quiet_until:
                 raw.execute(_END_EXPIRED, (self.no,))
             self._free(connection)
@@ -178,8 +185,12 @@ class Replica:
         [row] = connection.raw.execute(_BEGIN, (self._lease_seconds, self._name)).fetchall()
         was, self.no = self.no, int(row[0])
         if was:
+            self._duty_until = 0.0
             logs.logger().warning("the lease was lost", replica=was, now=self.no)
-            self._tell(self._lost)
+
+    def _begin_anew(self, deadline: float) -> None:
+        self._lost()
+        self._deadline = deadline
 
     def _free(self, connection: PostgresConnection) -> None:
         executions, reports = _FREE

@@ -32,6 +32,10 @@ class HeldBack:
     def __len__(self) -> int:
         return len(self._held)
 
+    def holds(self, chain: str) -> bool:
+        """Whether the first report of this chain is held back."""
+        return chain in self._held
+
     def note_started(self, chain: str) -> None:
         """Keptn has just acknowledged the `started` of a chain."""
         if not self._until:

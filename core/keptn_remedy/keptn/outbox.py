@@ -93,6 +93,14 @@ class Outbox:
         """Take up what the journal holds and nobody offered."""
         self._feed.look_again()
 
+    def lose(self) -> None:
+        """Leave to the journal what is not being sent: it is another replica's, or may be."""
+        for key, chain in self._chains.items():
+            kept = 0 if self._held is not None and self._held.holds(key) else 1
+            while len(chain) > kept:
+                self._journal.release_report(chain.pop())
+        self.look_again()
+
     async def run(self) -> None:
         """Fetch from the journal what waits there and is due, until cancelled."""
         await asyncio.gather(

@@ -184,7 +184,7 @@ class Service:
         await insist(lambda: self.journal.remember(*_LEFT, None), sleep)
         # Before anything starts, which could otherwise take the targets of what was cut off.
         await self.engine.reserve_targets(sleep)
-        ownership.notify(self.engine.lose, self._look_again)
+        ownership.notify(self._lose, self._look_again)
         self.readiness.note_started()
         prune = partial(maintenance.prune, base.journal, base.clock, base.settings.retention_days)
         await asyncio.gather(
@@ -193,6 +193,11 @@ class Service:
             maintenance.watch_clock(*clock),
             on_duty(ownership, base.clock, [prune, self._notifier.run]),
         )
+
+    def _lose(self) -> None:
+        """Leave what this process has claimed to other replicas."""
+        self.engine.lose()
+        self.outbox.lose()
 
     def _look_again(self) -> None:
         """Take up what another replica has left."""

@@ -239,6 +239,20 @@ async def test_only_one_has_the_duty_and_another_takes_it(two: Two) -> None:
     assert not first.ownership.has_duty()
 
 
+async def test_nothing_acts_by_a_new_lease_before_it_was_told_that_the_old_one_is_lost(
+    two: Two, shared: PostgresPlace
+) -> None:
+    first, _ = two
+    could_act: list[bool] = []
+    first.ownership.notify(lambda: could_act.append(first.ownership.may_act()), lambda: None)
+    replica = first._replica
+    assert replica
+    number = replica.no
+    shared.change("UPDATE replicas SET ended = TRUE WHERE no = ?", (number,))
+    await until(lambda: replica.no != number and first.ownership.may_act())
+    assert could_act[0] is False
+
+
 async def test_an_order_is_heard_when_all_have_heard_it(two: Two) -> None:
     first, second = two
     await first.pause("somebody", "a test")

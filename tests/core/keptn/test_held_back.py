@@ -32,6 +32,18 @@ async def test_finished_leaves_once_its_time_has_come_and_what_follows_it_then(
         assert it.sent == [("0", "started"), ("0", "finished"), ("0", "log.error")]
 
 
+async def test_what_is_held_is_left_to_the_replica_that_has_it_now(tmp_path: Path) -> None:
+    clock = StandingClock()
+    async with desk(tmp_path, clock, held_seconds=1) as it:
+        await started(it, 1)
+        await until(lambda: not it.outbox._tasks)
+        await it.journal._write(("DELETE FROM reports", ()))  # the other one has sent them
+        it.outbox.lose()
+        clock.forward(1.1)
+        await until(lambda: not it.outbox._chains)
+        assert it.sent == [("0", "started")]
+
+
 async def test_a_finished_that_comes_later_waits_for_the_rest_of_the_time(tmp_path: Path) -> None:
     clock = StandingClock()
     async with desk(tmp_path, clock, held_seconds=1) as it:
