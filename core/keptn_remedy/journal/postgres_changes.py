@@ -63,6 +63,8 @@ SELECT execution, 'started', started, now, now FROM given JOIN locked USING (seq
 WHERE started IS NOT NULL AND state = 'accepted' AND aborted IS NULL
 RETURNING execution, seq"""  # noqa: S608  our names
 
+# What comes after a report that another replica still has to send is left to the next look, which
+# keeps the order.
 _FINISH = f"""
 WITH ended AS (
     UPDATE executions SET state = 'finished', finished_at = given.now, attempts = given.attempts,
@@ -91,7 +93,9 @@ owed AS (
         WITH ORDINALITY AS given(of, execution, kind, event, now, place)
     JOIN ended ON ended.seq = of ORDER BY place
     RETURNING execution, seq)
-SELECT seq, NULL, NULL FROM ended UNION ALL SELECT NULL, execution, seq FROM owed"""  # noqa: S608
+SELECT seq, NULL, NULL FROM ended UNION ALL SELECT NULL, execution, seq FROM owed
+WHERE NOT EXISTS (SELECT 1 FROM reports AS earlier WHERE earlier.execution = owed.execution
+    AND earlier.state = 'unsent' AND NOT ({IS_MINE}))"""  # noqa: S608  our names
 _ENDED = "seq", "now", "attempts", "status", "result", "message", "details"
 
 _TELL = """
