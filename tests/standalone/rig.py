@@ -41,7 +41,7 @@ sources:
     allow: {{projects: sockshop}}
     alertmanagers: ["{url}/am"]
 prometheus: {{url: "{url}/prom"}}
-ladder: {{act_after: 10s, wait: 20s, window: 90s, hold_for: 5s, quiet_for: 5m}}
+ladder: {{act_after: 10s, wait: 20s, window: 30s, hold_for: 10s, quiet_for: 5m}}
 """
 REMEDIATION = """
 apiVersion: spec.keptn.sh/0.1.4

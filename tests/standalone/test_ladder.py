@@ -142,9 +142,11 @@ GOOD, BAD, NONE = Finding(True, "fine"), Finding(False, "bad"), Finding(None, "n
         (replace(OPEN, good_since=NOW - 30), BAD, {}, "judging"),
         (replace(OPEN, good_since=NOW - 30), NONE, {}, "judging"),
         (OVER, BAD, {}, "waiting"),
-        (OVER, GOOD, {}, "waiting"),
+        (OVER, GOOD, {}, "judging"),
+        (replace(OVER, good_since=NOW - 29), GOOD, {}, "judging"),
+        (replace(OVER, good_since=NOW - 29), BAD, {}, "waiting"),
         (OVER, NONE, {}, "escalated"),
-        (replace(OVER, numbers={"good": 1}), GOOD, {}, "escalated"),
+        (replace(OVER, numbers={"unknown": 1}), GOOD, {}, "judging"),
         (OVER, NONE, {"on_unknown": "next"}, "waiting"),
         (OVER, NONE, {"on_unknown": "hold"}, "held"),
         (replace(OVER, index=1), BAD, {}, "escalated"),
@@ -155,6 +157,16 @@ def test_what_follows_what_the_judge_sees(
     rung: Rung, finding: Finding, of_it: dict[str, Any], state: str
 ) -> None:
     assert judged(rung, finding, **of_it).fields["state"] == state
+
+
+def test_what_is_good_at_a_look_long_after_the_window_helped_once_it_has_held() -> None:
+    late = replace(OVER, window_ends_at=NOW - 600, numbers={"unknown": 1})
+    move = judged(late, GOOD)
+    assert move.rung
+    assert (move.rung.verdict, move.rung.good_since) == (None, NOW)
+    # Not at once again and again.
+    assert NOW + 1 <= move.fields["due_at"] <= NOW + 30
+    assert judged(move.rung, GOOD, NOW + 30).fields["state"] == "helped"
 
 
 def test_no_data_begins_the_time_of_good_values_again() -> None:

@@ -200,8 +200,8 @@ def judged(
     verdict = _verdict(looked, remedy, reading, now, rules)
     if verdict is None:
         ends_at = looked.window_ends_at or now
-        pause = min(LOOK_SECONDS, max(0.2, _hold_for(remedy, rules) / 10))
-        due_at = min(now + pause, max(ends_at, now + 0.05))
+        due_at = now + min(LOOK_SECONDS, max(0.2, _hold_for(remedy, rules) / 10))
+        due_at = min(due_at, ends_at) if now < ends_at else due_at
         text = "the judge looks" if episode.state == "settling" else ""
         return Move({"state": "judging", "due_at": due_at}, looked, text), None
     told = replace(looked, verdict=verdict, reason=reading.text, judged_at=now)
@@ -233,8 +233,9 @@ def _verdict(
 ) -> VerdictOfJudge | None:
     if reading.is_worse:
         return "worse"
-    if rung.good_since is not None and now - rung.good_since >= _hold_for(remedy, rules):
-        return "helped"
+    if rung.good_since is not None:
+        # Looked at on after the window, too: a look that came late must not decide against it.
+        return "helped" if now - rung.good_since >= _hold_for(remedy, rules) else None
     if rung.window_ends_at is None or now < rung.window_ends_at:
         return None
     if reading.good is None:
