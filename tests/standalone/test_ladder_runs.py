@@ -35,6 +35,24 @@ async def test_a_remedy_that_helps_ends_the_ladder_and_is_undone_once_the_proble
     assert rig.world.posted == []
 
 
+async def test_news_of_the_alert_does_not_cut_short_the_time_an_effect_is_given(
+    tmp_path: Path,
+) -> None:
+    async with standalone(tmp_path) as rig:
+        await rig.send(rig.world.fire("f1"))
+        before = await rig.until_state("settling", step=5)
+        resolved = rig.world.resolve("f1")
+        for message in (resolved, rig.world.fire("f1"), resolved):
+            await rig.send(message)
+        del rig.world.alerts["f1"]
+        await rig.pass_by(0)
+        after = (await rig.whole()).episode
+        assert (after.state, after.due_at) == ("settling", before.due_at)
+        await rig.until_state("helped", step=5)
+        [rung] = await rig.rungs()
+        assert (rung.numbers or {}).get("unknown") == 0
+
+
 async def test_remedies_that_do_not_help_follow_each_other_to_a_person_who_is_told(
     tmp_path: Path,
 ) -> None:

@@ -46,16 +46,18 @@ UPDATE episodes SET closed_at = NULL, closing = NULL, state = 'waiting', rung = 
 _CLIMB_ON = """
 UPDATE episodes SET state = 'waiting', rung = rung + 1, helped_at = NULL, quiet_since = NULL,
     absent_since = NULL, firing_at = :now, due_at = :now, version = version + 1 WHERE seq = :seq"""
+# News has an episode looked at, but a time that has to pass first is not cut short.
+_LOOK_NOW = "CASE WHEN state IN ('open', 'settling') THEN due_at ELSE min(due_at, :now) END"
 # What repeats is no news for the ladder; what fires again after it was quiet is.
-_FIRES = """
+_FIRES = f"""
 UPDATE episodes SET firing_at = :now,
     version = version + (quiet_since IS NOT NULL OR absent_since IS NOT NULL),
-    due_at = CASE WHEN quiet_since IS NULL THEN due_at ELSE min(due_at, :now) END,
-    absent_since = NULL, quiet_since = NULL WHERE seq = :seq"""
-_QUIET = """
-UPDATE episodes SET quiet_since = :now, due_at = min(due_at, :now), version = version + 1
+    due_at = CASE WHEN quiet_since IS NULL THEN due_at ELSE {_LOOK_NOW} END,
+    absent_since = NULL, quiet_since = NULL WHERE seq = :seq"""  # noqa: S608  our words
+_QUIET = f"""
+UPDATE episodes SET quiet_since = :now, due_at = {_LOOK_NOW}, version = version + 1
 WHERE seq = :seq AND quiet_since IS NULL AND NOT EXISTS (
-    SELECT 1 FROM episode_members WHERE episode = :seq AND firing)"""
+    SELECT 1 FROM episode_members WHERE episode = :seq AND firing)"""  # noqa: S608
 _MEMBER = """
 INSERT INTO episode_members (episode, fingerprint, firing, starts_at, seen_at, labels)
 VALUES (:seq, :fingerprint, :firing, :starts_at, :now, :labels)

@@ -95,8 +95,8 @@ class Reconciling:
                 await self._note(episode, None)
 
     async def _note(self, episode: Episode, since: float | None) -> None:
-        now = self._clock.now()
-        await self._journal.move(
-            episode, Move({"absent_since": since, "due_at": min(episode.due_at, now)})
-        )
+        # A time that has to pass first is not cut short.
+        waits = episode.state in ("open", "settling")
+        due_at = episode.due_at if waits else min(episode.due_at, self._clock.now())
+        await self._journal.move(episode, Move({"absent_since": since, "due_at": due_at}))
         self._wake()
