@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.standalone.rig import Switch, standalone
+import pytest
+
+from tests.standalone.rig import REMEDIATION, Switch, standalone
 from tests.waiting import until
 
 UNDO = """
@@ -51,6 +53,24 @@ async def test_news_of_the_alert_does_not_cut_short_the_time_an_effect_is_given(
         await rig.until_state("helped", step=5)
         [rung] = await rig.rungs()
         assert (rung.numbers or {}).get("unknown") == 0
+
+
+@pytest.mark.parametrize("until_it_fires_again", ["helped", "closed"])
+async def test_a_relapse_after_the_last_remedy_is_told_to_a_person(
+    tmp_path: Path, until_it_fires_again: str
+) -> None:
+    only = REMEDIATION.replace("        - {action: switch, name: second}\n", "")
+    async with standalone(tmp_path, remediation=only) as rig:
+        await rig.send(rig.world.fire("f1"))
+        await rig.until_state("settling", step=5)
+        await rig.send(rig.world.resolve("f1"))
+        await rig.until_state(until_it_fires_again, step=10)
+        await rig.send(rig.world.fire("f1"))
+        episode = await rig.until_state("escalated", step=5)
+        await rig.until_told()
+
+    assert episode.reason == "no remedy is left: it fires again after the last one"
+    assert Switch.applied == ["one"]
 
 
 async def test_remedies_that_do_not_help_follow_each_other_to_a_person_who_is_told(

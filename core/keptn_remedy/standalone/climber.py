@@ -172,7 +172,10 @@ class Climber:
         said = await self._confirmation(episode)
         if waits := ladder.confirmed(episode, said, now, rules):
             return waits
-        remedy = remedies(episode.remedy)[episode.index]
+        rungs = remedies(episode.remedy)
+        if episode.index >= len(rungs):
+            return ladder.escalated("no remedy is left: it fires again after the last one", now)
+        remedy = rungs[episode.index]
         start_value = await self._world.configuration.judge.start_value(remedy.criterion)
         return ladder.begun(episode, start_value, self._now())
 
