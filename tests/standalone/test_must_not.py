@@ -103,6 +103,22 @@ async def test_an_old_value_is_no_evidence(tmp_path: Path) -> None:
         assert "the newest sample of errors is 61 s old" in (episode.reason or "")
 
 
+async def test_what_other_targets_measure_is_no_evidence(tmp_path: Path) -> None:
+    def by_service(**values: str) -> web.Response:
+        found = [{"metric": {"service": name}, "value": [0, v]} for name, v in values.items()]
+        data = {"resultType": "vector", "result": found}
+        return web.json_response({"status": "success", "data": data})
+
+    async with standalone(tmp_path) as rig:
+        await acted(rig)
+        rig.world.series["errors"] = lambda: by_service(carts="0", orders="0")
+        ages = {"carts": "61", "orders": "1"}
+        rig.world.series["time() - timestamp(errors)"] = lambda: by_service(**ages)
+        await rig.send(rig.world.resolve("f1"))
+        episode = await rig.until_state("escalated", step=5)
+        assert "the newest sample of errors is 61 s old" in (episode.reason or "")
+
+
 async def test_what_prometheus_says_right_after_its_start_counts_for_nothing(
     tmp_path: Path,
 ) -> None:
@@ -321,6 +337,19 @@ async def test_alertmanagers_that_cannot_be_asked_hold_the_ladder_and_then_a_per
         await rig.until_told()
 
 
+async def test_an_answer_that_is_no_listing_counts_as_none_and_ends_nothing(
+    tmp_path: Path,
+) -> None:
+    async with standalone(tmp_path) as rig:
+        alert = rig.world.fire("")  # no fingerprint
+        await rig.send({**alert, "fingerprint": "f1"})
+        episode = await rig.until_state("held", step=5)
+        assert episode.reason == "no Alertmanager can be asked"
+        rig.world.alerts.clear()
+        rig.world.fire("f1")
+        await rig.until_acts(1)
+
+
 async def test_where_nobody_is_asked_the_messages_alone_count(tmp_path: Path) -> None:
     sources = SOURCES.replace('alertmanagers: ["{url}/am"]', "confirm: off")
     async with standalone(tmp_path, sources=sources) as rig:
@@ -340,6 +369,26 @@ async def test_a_wrong_secret_or_source_or_body_stores_nothing(tmp_path: Path) -
         assert "is the body replaced by a template" in rig.answer
         assert await rig.post(b"x" * (16 * 1024**2 + 1)) == 413
         assert await rig.episodes() == []
+
+
+SIGNED = SOURCES.replace("    project:", "    signature_header: X-Signature\n    project:")
+
+
+@pytest.mark.parametrize(
+    ("sources", "header"), [(SOURCES, b"Authorization: Bearer "), (SIGNED, b"X-Signature: ")]
+)
+async def test_a_secret_of_bytes_that_are_no_text_is_a_wrong_one(
+    tmp_path: Path, sources: str, header: bytes
+) -> None:
+    async with standalone(tmp_path, sources=sources) as rig:
+        assert rig.service.standalone
+        port = rig.service.standalone.listener.port
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST /intake/shop HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n")
+        writer.write(header + b"\xff\r\n\r\n{}")
+        status = await reader.readline()
+        writer.close()
+    assert b" 401 " in status
 
 
 async def test_an_alert_that_nobody_told_is_found_by_asking(tmp_path: Path) -> None:

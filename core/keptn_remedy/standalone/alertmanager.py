@@ -20,6 +20,9 @@ ASK_SECONDS = 5.0
 YOUNG_SECONDS = 120.0
 
 
+_NO_LISTING = (ClientError, TimeoutError, ValueError, TypeError, KeyError, AttributeError)
+
+
 class BadMessage(Exception):
     """The body is none of this kind of source; the message says why."""
 
@@ -128,7 +131,7 @@ class Alertmanagers:
                 for each in cast("list[dict[str, Any]]", found):
                     self._note(each, firing, suppressed, alerts)
                 answered += 1
-            except (ClientError, TimeoutError, ValueError, TypeError, KeyError) as error:
+            except (*_NO_LISTING, BadMessage) as error:
                 self.problem = f"{url}: {in_words(error)}"
         if not answered:
             return None

@@ -59,9 +59,13 @@ class SourceSecret:
         if not secret:
             return False
         scheme, _, given = authorization.partition(" ")
-        # Hashed, so that neither length nor content shows in the time it takes.
+        # Hashed, so that neither length nor content shows in the time it takes. A header may hold
+        # bytes that are no UTF-8.
         same = hmac.compare_digest(
-            *(sha256(each.encode()).digest() for each in (given.strip(), secret))
+            *(
+                sha256(each.encode(errors="surrogateescape")).digest()
+                for each in (given.strip(), secret)
+            )
         )
         return same and scheme.lower() == "bearer"
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from keptn_remedy.standalone.ladder import Finding
-from keptn_remedy.standalone.prometheus import NoAnswer, Prometheus, Sample
+from keptn_remedy.standalone.prometheus import NoAnswer, Prometheus, Sample, is_of
 from keptn_remedy.standalone.promql import Want, comparison, measured, selectors
 from keptn_remedy.standalone.rules import Criterion
 
@@ -65,7 +65,7 @@ class Judge:
         if want is None:
             return Finding(None, f"{criterion.want!r} is no comparison")
         value = await prometheus.number(criterion.query)
-        await self._see_that_it_is_fresh(prometheus, criterion.query)
+        await self._see_that_it_is_fresh(prometheus, criterion.query, {})
         if criterion.evidence:
             await self._evidence(prometheus, criterion.evidence, {})
         good = want.holds(value)
@@ -128,21 +128,18 @@ class Judge:
             raise NoAnswer(f"no evidence: {evidence[:200]} answers nothing")
         if not all(math.isfinite(each.value) for each in about):
             raise NoAnswer(f"no evidence: {evidence[:200]} is no number")
-        await self._see_that_it_is_fresh(prometheus, evidence)
+        # A sum has lost labels, and what it sums may have others than the alert.
+        kept = {name: value for name, value in labels.items() if name in about[0].labels}
+        await self._see_that_it_is_fresh(prometheus, evidence, kept)
         return about[0].value
 
-    async def _see_that_it_is_fresh(self, prometheus: Prometheus, query: str) -> None:
+    async def _see_that_it_is_fresh(
+        self, prometheus: Prometheus, query: str, labels: Mapping[str, str]
+    ) -> None:
         series = selectors(query)
         if not series:
             raise NoAnswer(f"{query[:200]} measures nothing")
-        await prometheus.see_that_it_is_fresh(series, self._max_age)
-
-
-def is_of(series: Mapping[str, str], alert: Mapping[str, str]) -> bool:
-    """Whether a series can be the alert's: they agree in every label that both have. The alert may
-    have more, which Prometheus adds when it sends it.
-    """
-    return all(alert.get(name, value) == value for name, value in series.items())
+        await prometheus.see_that_it_is_fresh(series, self._max_age, labels)
 
 
 def _is_worse(criterion: Criterion, want: Want, value: float, start_value: float | None) -> bool:

@@ -46,7 +46,9 @@ def is_signed(secret: str, body: bytes, signature: str, timestamp: str | None, n
             return False
         body = timestamp.encode() + b":" + body
     made = hmac.new(secret.encode(), body, sha256).hexdigest()
-    return hmac.compare_digest(made.encode(), signature.strip().lower().encode())
+    # A header may hold bytes that are no UTF-8.
+    given = signature.strip().lower().encode(errors="surrogateescape")
+    return hmac.compare_digest(made.encode(), given)
 
 
 def _alertmanager(_: Mapping[str, str], body: bytes) -> Message:
@@ -121,9 +123,9 @@ def _text(problem: Problem, name: str) -> str:
 def _incident(event: Event, data: Mapping[str, Any]) -> list[Alert]:
     """An incident of CDEvents: detected, reported or resolved."""
     subject = data.get("subject")
-    if not isinstance(subject, dict) or not isinstance(cast("Any", subject).get("id"), str):
+    about = cast("dict[str, Any]", subject) if isinstance(subject, dict) else {}
+    if not isinstance(about.get("id"), str) or not about["id"]:
         raise BadMessage("the incident has no subject.id")
-    about = cast("dict[str, Any]", subject)
     content = about.get("content")
     fields = cast("dict[str, Any]", content) if isinstance(content, dict) else {}
     labels = {"problem": about["id"][:_MOST]}

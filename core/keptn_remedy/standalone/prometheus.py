@@ -36,6 +36,13 @@ class Sample(NamedTuple):
     value: float
 
 
+def is_of(series: Mapping[str, str], alert: Mapping[str, str]) -> bool:
+    """Whether a series can be the alert's: they agree in every label that both have. The alert may
+    have more, which Prometheus adds when it sends it.
+    """
+    return all(alert.get(name, value) == value for name, value in series.items())
+
+
 class Prometheus:
     """Asks one server. `now` is the Unix time in seconds; with `at`, it is asked what it would have
     answered at that time.
@@ -90,8 +97,11 @@ class Prometheus:
             raise NoAnswer(f"no data: the answer is {value}")
         return value
 
-    async def see_that_it_is_fresh(self, selectors: Sequence[str], max_age: float) -> None:
-        """See that the newest sample of each of these bare selectors is young enough.
+    async def see_that_it_is_fresh(
+        self, selectors: Sequence[str], max_age: float, labels: Mapping[str, str]
+    ) -> None:
+        """See that the newest sample of each of these bare selectors is young enough. Series that
+        can't belong to `labels` don't count: those of other targets live on when one dies.
 
         Raises:
             NoAnswer: it isn't, or can't be asked.
@@ -99,7 +109,11 @@ class Prometheus:
         for selector in selectors:
             # The server's own clock on both sides: ours may differ.
             ages = await self.samples(f"time() - timestamp({selector})")
-            finite = [each.value for each in ages if math.isfinite(each.value)]
+            finite = [
+                each.value
+                for each in ages
+                if math.isfinite(each.value) and is_of(each.labels, labels)
+            ]
             if not finite:
                 raise NoAnswer(f"no data for {selector[:_SHOWN]}")
             if min(finite) > max_age:
