@@ -16,8 +16,11 @@ import pytest
 from aiohttp import ClientSession
 from multidict import CIMultiDict
 
+from keptn_remedy.journal import SeenAlert
 from keptn_remedy.standalone.alertmanager import BadMessage
+from keptn_remedy.standalone.mapping import placed
 from keptn_remedy.standalone.messages import is_signed, read
+from keptn_remedy.standalone.sources import SourcesFile
 from tests.standalone.rig import SECRET, SOURCES, standalone
 
 KEPTN: dict[str, Any] = {
@@ -79,6 +82,22 @@ def test_an_incident_of_cdevents_names_environment_and_service(what: str, fires:
     alert = one("cloudevents", event, STRUCTURED)
     assert (alert.fingerprint, alert.is_firing, alert.names) == ("i-1", fires, ("Slow",))
     assert (alert.labels["keptn_stage"], alert.labels["keptn_service"]) == ("prod", "carts")
+
+
+def test_the_end_of_a_problem_is_that_of_its_beginning_whatever_its_tags() -> None:
+    text = SOURCES.format(folder="/nowhere", url="http://nowhere").replace(
+        "kind: alertmanager", "kind: dynatrace"
+    )
+    text = text.replace('alertmanagers: ["http://nowhere/am"]', "confirm: off")
+    rules = SourcesFile.load(text.replace("label: service", "label: keptn_service")).sources["shop"]
+    began = {"PID": "7", "State": "OPEN", "Tags": "keptn_service:checkout"}
+    opened, ended = (
+        placed("shop", rules, one("dynatrace", sent))
+        for sent in (began, {"PID": "7", "State": "RESOLVED", "Tags": ""})
+    )
+    assert isinstance(opened, SeenAlert)
+    assert isinstance(ended, SeenAlert)
+    assert (opened.key, opened.service, ended.key) == ("7", "checkout", "7")
 
 
 @pytest.mark.parametrize(

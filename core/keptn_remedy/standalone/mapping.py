@@ -33,6 +33,8 @@ class Alert:
     starts_at: str = ""
     url: str = ""
     names: tuple[str, ...] = ()
+    key: str = ""
+    """What it is known by again, where its sender has a name for it; else its labels."""
 
     @property
     def name(self) -> str:
@@ -47,21 +49,22 @@ def placed(source: str, rules: Source, alert: Alert) -> SeenAlert | Ignored:
         return Ignored(source, name, "it is an alert of our own")
     if name in _NO_DATA:
         return Ignored(source, name, "a rule without data says nothing about the service")
-    found: dict[str, str] = {}
-    for what, where in (
-        ("project", rules.project),
-        ("stage", rules.stage),
-        ("service", rules.service),
-    ):
-        value, why = _found(what, where, alert.labels)
-        if why:
-            return Ignored(source, name, why)
-        found[what] = value
-    if why := _refused(rules, found):
+    if alert.key and not alert.is_firing:
+        # The end of what is known by its key needs no place, and may come without one.
+        return SeenAlert(
+            source=source,
+            key=alert.key,
+            fingerprint=alert.fingerprint,
+            is_firing=False,
+            labels=alert.labels,
+            annotations=alert.annotations,
+        )
+    found, why = _place(rules, alert.labels)
+    if why:
         return Ignored(source, name, why)
     return SeenAlert(
         source=source,
-        key=key_of(alert.labels, rules.ignore_labels),
+        key=alert.key or key_of(alert.labels, rules.ignore_labels),
         fingerprint=alert.fingerprint,
         is_firing=alert.is_firing,
         **found,
@@ -71,6 +74,19 @@ def placed(source: str, rules: Source, alert: Alert) -> SeenAlert | Ignored:
         starts_at=alert.starts_at,
         url=alert.url,
     )
+
+
+def _place(rules: Source, labels: Mapping[str, str]) -> tuple[dict[str, str], str]:
+    found: dict[str, str] = {}
+    for what, where in (
+        ("project", rules.project),
+        ("stage", rules.stage),
+        ("service", rules.service),
+    ):
+        found[what], why = _found(what, where, labels)
+        if why:
+            return found, why
+    return found, _refused(rules, found)
 
 
 def _found(what: str, where: PlaceRule, labels: Mapping[str, str]) -> tuple[str, str]:

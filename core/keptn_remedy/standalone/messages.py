@@ -99,6 +99,7 @@ def _problem(problem: Problem, labels: Mapping[str, str], event: Event | None = 
         annotations={},
         url=problem.url[:2000],
         names=tuple(dict.fromkeys(filter(None, names))),
+        key=fingerprint[:_MOST],
     )
 
 
@@ -141,6 +142,7 @@ def _incident(event: Event, data: Mapping[str, Any]) -> list[Alert]:
             labels=labels,
             annotations={},
             names=(description,) if isinstance(description, str) and description else (),
+            key=about["id"][:_MOST],
         )
     ]
 
