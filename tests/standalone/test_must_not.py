@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from keptn_remedy.standalone.sources import SourcesFile
+from keptn_remedy.standalone.words import explain
 from tests.standalone.rig import SOURCES, Rig, Switch, standalone
 from tests.waiting import until
 
@@ -335,6 +337,24 @@ async def test_alertmanagers_that_cannot_be_asked_hold_the_ladder_and_then_a_per
         assert rig.world.posted == []
         rig.world.alertmanager_is_away = False
         await rig.until_told()
+
+
+async def test_the_password_of_an_address_is_not_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sources = SOURCES.replace('"{url}/am"', '"{url}/am", "http://us:hidden@127.0.0.1:9/am"')
+    async with standalone(tmp_path, sources=sources) as rig:
+        assert rig.service.standalone
+        await rig.until_holds(lambda: any("127.0.0.1:9" in each for each in troubles(rig)))
+        assert "hidden" not in "".join(troubles(rig))
+        file = SourcesFile.load((tmp_path / "sources.yaml").read_text())
+    assert "127.0.0.1:9/am" in "".join(explain(file))
+    assert "hidden" not in "".join([*explain(file), *capsys.readouterr()])
+
+
+def troubles(rig: Rig) -> list[str]:
+    assert rig.service.standalone
+    return list(rig.service.standalone.troubles())
 
 
 async def test_an_answer_that_is_no_listing_counts_as_none_and_ends_nothing(

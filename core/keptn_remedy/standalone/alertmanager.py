@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import orjson
 from aiohttp import ClientError, ClientSession, ClientTimeout
+from yarl import URL
 
 from keptn_remedy.events.cloud_event import is_object
 from keptn_remedy.http_client import in_words
@@ -132,7 +133,7 @@ class Alertmanagers:
                     self._note(each, firing, suppressed, alerts)
                 answered += 1
             except (*_NO_LISTING, BadMessage) as error:
-                self.problem = f"{url}: {in_words(error)}"
+                self.problem = f"{URL(url).with_user(None)}: {in_words(error)}"
         if not answered:
             return None
         return Listed(

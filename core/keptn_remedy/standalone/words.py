@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from yarl import URL
+
 from keptn_remedy.guardrails.units import in_words
 from keptn_remedy.standalone.sources import Ladder, PlaceRule, Source, SourcesFile
 
@@ -16,7 +18,8 @@ def explain(sources: SourcesFile) -> list[str]:
         lines.append("The judge asks nobody, so it can't tell of any remedy whether it helped.")
     else:
         age = in_words(server.max_age)
-        lines.append(f"The judge asks {server.url}; what is older than {age} counts as no data.")
+        url = URL(str(server.url)).with_user(None)
+        lines.append(f"The judge asks {url}; what is older than {age} counts as no data.")
     return [*lines, _ladder(sources.ladder)]
 
 
@@ -34,8 +37,9 @@ def _source(name: str, source: Source) -> str:
         f"projects {_list(allow.projects)}, stages {_list(allow.stages)} and services"
         f" {_list(allow.services)}"
     )
+    urls = [str(URL(str(url)).with_user(None)) for url in source.alertmanagers]
     if source.confirm == "on":
-        asked = f"Before each act {_list([str(url) for url in source.alertmanagers])} is asked."
+        asked = f"Before each act {_list(urls)} is asked."
     else:
         asked = "Nobody is asked before an act: silences are not seen."
     return (
