@@ -90,13 +90,13 @@ class Live:
             headers={**HEADERS, "Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
         )
         let_stream(request)
-        await answer.prepare(request)
-        self._streams[topic].add(stream)
+        self._streams[topic].add(stream)  # before anything is waited for: `MOST_STREAMS` holds
         if topic in self._sent:  # the page may be older than that
             stream.offer(self._sent[topic])
         self._begin()
         try:
-            with suppress(ConnectionError, TimeoutError):
+            await answer.prepare(request)
+            with suppress(ConnectionError, TimeoutError, JournalError):
                 await self._send_all(request, answer, stream)
         finally:
             self._leave(topic, stream)
@@ -107,13 +107,13 @@ class Live:
     ) -> None:
         await _write(answer, b"retry: 3000\n\n")
         while True:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(ANEW_SECONDS):
                     await stream.is_news.wait()
-            except TimeoutError:
-                # Whoever may not look any more is sent nothing any more.
-                if await self._gate.visitor(request) != stream.visitor:
-                    return
+            # Whoever may not look any more is sent nothing any more.
+            if await self._gate.visitor(request) != stream.visitor:
+                return
+            if not stream.is_news.is_set():
                 await _write(answer, b": still here\n\n")
                 continue
             stream.is_news.clear()
@@ -157,10 +157,12 @@ class Live:
             part = await self._screens.part(parsed(topic.address), _anybody(topic))
         except NotThere:
             return
-        if self._sent.get(topic) == part.html:
+        streams = self._streams.get(topic)
+        # All may have left meanwhile: what is kept then, nobody would ever drop.
+        if not streams or self._sent.get(topic) == part.html:
             return
         self._sent[topic] = part.html
-        for stream in self._streams.get(topic, ()):
+        for stream in streams:
             stream.offer(part.html)
 
 

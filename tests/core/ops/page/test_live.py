@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from keptn_remedy.http_server import Limits
-from keptn_remedy.ops.page.live import MOST_STREAMS, PAUSE_TIMES
+from keptn_remedy.ops.page.live import MOST_STREAMS, PAUSE_TIMES, Topic
 from tests.core.ops.page.surfing import House, Person, house
 from tests.log_lines import captured_logs
 from tests.providing import ops_url
@@ -94,6 +94,25 @@ async def test_whoever_may_not_look_any_more_is_sent_nothing_any_more(
         async with asyncio.timeout(20):
             while await stream.content.readline():
                 pass
+
+
+async def test_whoever_may_not_look_any_more_is_not_sent_the_news(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        anna = await home.visitor("viewer")
+        stream = await opened(anna, "/executions?action=greet")
+        await content(stream)
+        home.file.write_text("operators: []")
+        home.service.ops._page._page.gate._operators._read_at = -1e9  # type: ignore[union-attr]
+        await home.send("greet", {"name": "moon"})
+        async with asyncio.timeout(20):
+            assert b"moon" not in await stream.content.read()
+
+
+async def test_nothing_is_kept_of_a_screen_that_all_have_left(tmp_path: Path) -> None:
+    async with house(tmp_path, page_public=True) as home:
+        live = live_of(home)
+        await live._make(Topic("/actions", "viewer", is_signed_in=False))
+        assert not live._sent
 
 
 async def test_there_is_an_end_to_how_many_may_look(tmp_path: Path, monkeypatch: Any) -> None:
