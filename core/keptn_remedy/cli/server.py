@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 from urllib.parse import quote
@@ -85,10 +86,18 @@ class RemoteService:
         from aiohttp import ClientError
 
         try:
-            async with self._opened().request(method, f"{self.url}{path}", **request) as answer:
+            # Followed, an order would become a GET, which some answer as if it were done.
+            asked = self._opened().request(
+                method, f"{self.url}{path}", allow_redirects=False, **request
+            )
+            async with asked as answer:
                 body, status = await answer.read(), answer.status
+                leads_to = answer.headers.get("Location", "")
         except (ClientError, TimeoutError) as error:
             raise ServerError(f"can't reach {self.url}: {self._why(error)}") from None
+        if 300 <= status < 400:
+            why = f"answered {status}, and leads to {leads_to or 'nowhere'}"
+            raise ServerError(f"{self.url} {why}; name the ops port itself as the server", status)
         if status < 300 or path == "/readyz":
             return self._parsed(body)
         raise ServerError(self._refusal(method, path, status, body), status)
@@ -103,10 +112,11 @@ class RemoteService:
         return self._session
 
     def _parsed(self, body: bytes) -> Any:
-        try:
-            return orjson.loads(body)
-        except orjson.JSONDecodeError:
-            raise ServerError(f"{self.url} is not the ops port of a keptn-remedy") from None
+        with suppress(orjson.JSONDecodeError):
+            found = orjson.loads(body)
+            if isinstance(found, dict):
+                return found
+        raise ServerError(f"{self.url} is not the ops port of a keptn-remedy")
 
     def _refusal(self, method: str, path: str, status: int, body: bytes) -> str:
         title = self._title(body)

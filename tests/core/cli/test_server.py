@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from keptn_remedy import Outcome
 from keptn_remedy.cli.execution_ids import completed
@@ -206,6 +208,23 @@ async def test_a_service_that_can_not_be_asked_is_told(
     assert why in said.err
     as_json = await remote.say("pause", "--reason", "x", "--json", **change)
     assert why in json.loads(as_json.err)["error"]
+
+
+@pytest.mark.parametrize("status", [301, 303, 307])
+async def test_a_server_that_leads_elsewhere_is_not_followed(remote: Remote, status: int) -> None:
+    asked: list[str] = []
+
+    async def lead(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(status=status, headers={"Location": "http://127.0.0.1:1"})
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", lead)
+    async with TestServer(app) as elsewhere:
+        url = str(elsewhere.make_url("/")).rstrip("/")
+        said = await remote.say("pause", "--reason", "x", REMEDY_SERVER=url)
+    assert (said.code, asked) == (1, ["/api/pause"])
+    assert f"{url} answered {status}, and leads to http://127.0.0.1:1" in said.err
 
 
 Named = Callable[[SqliteJournal], Awaitable[str]]
