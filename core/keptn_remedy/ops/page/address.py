@@ -20,6 +20,7 @@ SCREENS = (
 )
 FILTERS = ("project", "stage", "service", "action", "result", "since")
 MOST_CHARACTERS = 200
+MOST_FIELDS = 20
 _AGO = re.compile(r"(\d{1,6})([smhd])")
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
@@ -57,7 +58,7 @@ def local(text: str) -> str:
 def parsed(text: str) -> Address:
     """An address of this page, from its text."""
     parts = urlsplit(local(text))
-    query = dict(parse_qsl(parts.query[:4096], max_num_fields=20))
+    query = dict(parse_qsl(parts.query[:4096])[:MOST_FIELDS])
     return Address(parts.path, query)
 
 

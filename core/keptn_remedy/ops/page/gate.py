@@ -4,12 +4,10 @@ send.
 
 from __future__ import annotations
 
-import hmac
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -19,6 +17,7 @@ from keptn_remedy.ops.operator_token import OperatorToken, are_same
 from keptn_remedy.ops.operators import Operator, Operators, Role, hashed
 from keptn_remedy.ops.page.sessions import COOKIE, SECONDS, Sessions, claimed
 from keptn_remedy.support import logs
+from keptn_remedy.support.link_templates import host
 from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.support.variables import SettingsError
 
@@ -161,7 +160,7 @@ def require_form(request: web.Request, visitor: Visitor, given: str) -> None:
         HttpError: it did not.
     """
     require_same_site(request)
-    if not (visitor.form_token and hmac.compare_digest(visitor.form_token, given)):
+    if not (visitor.form_token and are_same(given, visitor.form_token)):
         raise HttpError(403, "This form is from another session. Open the page again, then repeat.")
 
 
@@ -175,7 +174,7 @@ def require_same_site(request: web.Request) -> None:
     if fetched in ("same-origin", "none"):
         return
     origin = request.headers.get("Origin")
-    is_ours = origin is None or urlsplit(origin).netloc == request.headers.get("Host")
+    is_ours = origin is None or host(origin) == request.headers.get("Host")
     if fetched is not None or not is_ours:
         raise HttpError(403, "Another site sent this form. Nothing was done.")
 

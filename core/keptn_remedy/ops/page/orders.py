@@ -4,6 +4,7 @@ by name. None is given by a GET.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -13,6 +14,7 @@ from aiohttp import web
 from keptn_remedy.guardrails.pauses import Pauses, still_paused_words, unapprovable_words
 from keptn_remedy.journal import Journal, JournalError, Verdict, WholeRecord
 from keptn_remedy.ops.answers import HttpError
+from keptn_remedy.ops.guesses import RateLimit
 from keptn_remedy.ops.models import MAX_REASON_CHARACTERS, one_line
 from keptn_remedy.ops.operators import Role
 from keptn_remedy.ops.page.address import Address, local
@@ -65,6 +67,7 @@ class PageOrders:
         self._pauses = pauses
         self._look = look
         self._mask = mask
+        self._lines = RateLimit(time.monotonic)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the routes."""
@@ -74,8 +77,10 @@ class PageOrders:
             router.add_post(f"{_EXECUTION}/{name}", self._handler(name, role, carry_out))
             # A link to an order leads to the execution, and does nothing.
             router.add_get(f"{_EXECUTION}/{name}", self._page.caught(_to_execution))
-        router.add_post("/pause", self._handler("pause", "operator", self._pause))
-        router.add_post("/resume", self._handler("resume", "operator", self._resume))
+        of_all = {"pause": self._pause, "resume": self._resume}
+        for name, carry_out in of_all.items():
+            router.add_post(f"/{name}", self._handler(name, "operator", carry_out))
+            router.add_get(f"/{name}", self._page.caught(_to_now))
 
     def _handler(
         self, name: str, role: Role, carry_out: CarryOut
@@ -90,7 +95,8 @@ class PageOrders:
                 _require(role, visitor)
                 words = await self._carried_out(order, carry_out)
             except (HttpError, Refusing) as error:
-                self._log_refused(order, request, str(error))
+                if self._is_logged(visitor):
+                    self._log_refused(order, request, str(error))
                 if isinstance(error, HttpError):
                     raise
                 return await self._refused(order, visitor, str(error))
@@ -114,6 +120,14 @@ class PageOrders:
             address = Address(address_of(order.execution), {})
             return await self._page.shown(address, visitor, status=409, told=Told(words, "bad"))
         raise HttpError(409, words)
+
+    def _is_logged(self, visitor: Visitor) -> bool:
+        """Whether a refusal is logged: those who have not signed in must not flood the log."""
+        if visitor.operator is None:
+            if self._lines.pause_seconds():
+                return False
+            self._lines.note()
+        return True
 
     def _log_refused(self, order: PageOrder, request: web.Request, why: str) -> None:
         logs.logger().warning("operator refused", **_fields(order, request), result=why)
@@ -203,6 +217,10 @@ def _as_before(record: WholeRecord, verdict: Verdict) -> str:
 
 async def _to_execution(request: web.Request) -> web.StreamResponse:
     return see(request.rel_url.raw_path.rpartition("/")[0])
+
+
+async def _to_now(_: web.Request) -> web.StreamResponse:
+    return see("/")
 
 
 def _after(order: PageOrder) -> str:

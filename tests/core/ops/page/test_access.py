@@ -11,6 +11,7 @@ from keptn_remedy.ops.page.gate import FORM_TOKEN
 from keptn_remedy.ops.page.sessions import COOKIE
 from tests.core.ops.page.surfing import House, house
 from tests.log_lines import captured_logs
+from tests.providing import ops_url
 
 SCREENS = ("/", "/inbox", "/executions", "/rails", "/actions")
 TOKEN = "correct-horse-battery-staple"
@@ -175,6 +176,9 @@ async def test_the_operator_token_of_the_api_signs_in_as_an_operator(tmp_path: P
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
         {"Sec-Fetch-Site": "cross-site", "Origin": "null"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://["},
     ],
 )
 async def test_a_form_of_another_site_orders_nothing(
@@ -190,7 +194,7 @@ async def test_a_form_of_another_site_orders_nothing(
         assert home.service.pauses.current is None
 
 
-@pytest.mark.parametrize("given", ["", "0" * 64, "that of another session"])
+@pytest.mark.parametrize("given", ["", "0" * 64, "é", "that of another session"])
 async def test_a_form_without_the_token_of_its_session_orders_nothing(
     tmp_path: Path, given: str
 ) -> None:
@@ -220,6 +224,14 @@ async def test_signing_in_is_logged_without_the_token(tmp_path: Path) -> None:
             assert len(log.saying("sign-in refused")) == 1
             assert home.tokens["approver"].encode() not in log.raw
             assert b"a wrong one" not in log.raw
+
+
+async def test_an_address_with_many_fields_is_shown(tmp_path: Path) -> None:
+    async with house(tmp_path, page_public=True) as home:
+        many = "/executions?" + "&".join(f"a{number}=1" for number in range(50))
+        assert (await home.somebody().get(many)).status == 200
+        async with home.session.get(ops_url(home.service, "/live"), params={"at": many}) as answer:
+            assert answer.status == 200
 
 
 async def test_every_answer_forbids_foreign_content(tmp_path: Path) -> None:

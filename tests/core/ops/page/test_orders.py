@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from keptn_remedy import Change, Context, Plan
+from keptn_remedy.ops.guesses import MOST
 from keptn_remedy.ops.operators import Role
 from tests.core.ops.page.surfing import ASK, House, Person, house
 from tests.log_lines import captured_logs
@@ -104,6 +105,25 @@ async def test_a_denial_ends_it_and_says_who(tmp_path: Path) -> None:
         assert "Why it did not act" in shown
         assert "denied by ben: not now" in shown
         assert Dial.state == {}
+
+
+@pytest.mark.parametrize("what", ["pause", "resume"])
+async def test_a_link_to_an_order_for_all_leads_to_the_screen_now(
+    tmp_path: Path, what: str
+) -> None:
+    async with house(tmp_path) as home:  # so does signing in again after a form came too late
+        seen = await (await home.visitor("operator")).get(f"/{what}")
+        assert (seen.status, seen.headers["Location"]) == (303, "/")
+        assert home.service.pauses.current is None
+
+
+async def test_strangers_do_not_flood_the_log(tmp_path: Path) -> None:
+    with captured_logs() as log:
+        async with house(tmp_path, page_public=True) as home:
+            for number in range(MOST + 3):
+                seen = await home.somebody().post("/pause", reason=f"no {number}", form_token="")
+                assert seen.status == 403
+            assert len(log.saying("operator refused")) == MOST
 
 
 @pytest.mark.parametrize("what", ["approve", "deny", "undo"])
