@@ -64,7 +64,7 @@ class PageRoutes:
             # ours it is, so the address is opened once more.
             is_from_elsewhere = request.headers.get("Sec-Fetch-Site") == "cross-site"
             if visitor is None or (visitor.operator is None and is_from_elsewhere):
-                return self._opening(request, 401 if visitor is None else 200)
+                return self._opening(request, is_public=visitor is not None)
             return await show(request, visitor)
 
         return self.caught(handle)
@@ -128,9 +128,10 @@ class PageRoutes:
         address = Address(request.rel_url.raw_path, dict(request.query))
         return await self.shown(address, visitor)
 
-    def _opening(self, request: web.Request, status: int) -> web.Response:
-        to = f"/sign-in?next={quote(str(request.rel_url), safe='')}"
-        return html(self._templates.render("opening.html", to=to), status)
+    def _opening(self, request: web.Request, *, is_public: bool) -> web.Response:
+        address = local(str(request.rel_url))
+        to = address if is_public else f"/sign-in?next={quote(address, safe='')}"
+        return html(self._templates.render("opening.html", to=to), 200 if is_public else 401)
 
     async def _sign_in(self, request: web.Request) -> web.StreamResponse:
         to = local(request.query.get("next", "/"))

@@ -72,13 +72,21 @@ async def test_everybody_may_look_where_the_operator_says_so_and_nobody_may_orde
 async def test_a_link_from_another_site_is_opened_once_more_so_that_the_cookie_comes_along(
     tmp_path: Path,
 ) -> None:
-    async with house(tmp_path, page_public=True) as home:
+    async with house(tmp_path) as home:
         from_chat = {"Sec-Fetch-Site": "cross-site"}
         seen = await home.somebody().get("/inbox?x=1", **from_chat)
         assert 'content="0; url=/sign-in?next=%2Finbox%3Fx%3D1"' in seen.text
         ben = await home.visitor("approver")
         again = await ben.get("/sign-in?next=%2Finbox%3Fx%3D1")
         assert (again.status, again.headers["Location"]) == (303, "/inbox?x=1")
+
+
+async def test_a_link_from_another_site_asks_nobody_to_sign_in_where_everybody_may_look(
+    tmp_path: Path,
+) -> None:
+    async with house(tmp_path, page_public=True) as home:
+        seen = await home.somebody().get("/inbox?x=1", **{"Sec-Fetch-Site": "cross-site"})
+        assert (seen.status, 'content="0; url=/inbox?x=1"' in seen.text) == (200, True)
 
 
 @pytest.mark.parametrize("to", ["//evil.example", "https://evil.example", "/\\evil", "/a\nb", ""])
