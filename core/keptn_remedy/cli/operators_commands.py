@@ -51,7 +51,8 @@ def add(name: str, role: str, file: Path | None, *, new_token: bool, as_json: bo
 def list_all(file: Path | None, *, as_json: bool) -> int:
     """Print all people; returns the exit code."""
 
-    def show(_: Path, known: list[Operator]) -> int:
+    def show(path: Path) -> int:
+        known = operators.read(path)
         if as_json:
             for each in known:
                 say_json({"name": each.name, "role": each.role})
@@ -59,7 +60,7 @@ def list_all(file: Path | None, *, as_json: bool) -> int:
             table(("NAME", "ROLE"), [(each.name, each.role) for each in known])
         return GOOD
 
-    return _changed(file, show)
+    return _on_file(file, show)
 
 
 def remove(name: str, file: Path | None) -> int:
@@ -78,13 +79,21 @@ def remove(name: str, file: Path | None) -> int:
 
 
 def _changed(file: Path | None, work: Callable[[Path, list[Operator]], int]) -> int:
+    def change(path: Path) -> int:
+        with operators.changing(path):
+            return work(path, operators.read(path))
+
+    return _on_file(file, change)
+
+
+def _on_file(file: Path | None, work: Callable[[Path], int]) -> int:
     try:
         found = variables.read(os.environ)
         path = file or _path(found)
         if path is None:
             complain(["name the file: set REMEDY_OPERATORS_FILE, or give --file"])
             return WRONG_USAGE
-        return work(path, operators.read(path))
+        return work(path)
     except SettingsError as error:
         complain(error.mistakes)
         return WRONG_USAGE

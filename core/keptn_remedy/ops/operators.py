@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hmac
 import os
 import secrets
+import stat
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -154,17 +156,35 @@ def new_token() -> str:
     return secrets.token_urlsafe(32)
 
 
+@contextmanager
+def changing(path: Path) -> Iterator[None]:
+    """Read and write the file within this: another command waits until it is left.
+
+    Raises:
+        OSError: there is no such folder, or it can't be opened.
+    """
+    folder = os.open(path.resolve().parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
 def write(path: Path, operators: Sequence[Operator]) -> None:
-    """Write the file, whole or not at all; only its owner may read it.
+    """Write the file, whole or not at all. Only its owner may read a new one; one that is there
+    keeps its owner and mode, so that the service can read it as before.
 
     Raises:
         OSError: it can't be written.
     """
+    path = path.resolve()  # a link stays one
     held = {"operators": [operator.model_dump() for operator in operators]}
     text = yaml.safe_dump(held, sort_keys=False)
     descriptor, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            _keep_access(path, descriptor)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -178,3 +198,11 @@ def write(path: Path, operators: Sequence[Operator]) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _keep_access(path: Path, descriptor: int) -> None:
+    with suppress(FileNotFoundError):
+        before = path.stat()
+        with suppress(PermissionError):
+            os.fchown(descriptor, before.st_uid, before.st_gid)
+        os.fchmod(descriptor, stat.S_IMODE(before.st_mode))

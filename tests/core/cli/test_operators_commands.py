@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from keptn_remedy.cli.commands import app
+from keptn_remedy.cli.operators_commands import add
 from keptn_remedy.ops import operators
 from keptn_remedy.support.variables import SettingsError
 
@@ -57,6 +59,24 @@ def test_people_are_listed_and_removed(tmp_path: Path) -> None:
     assert run(path, "remove", "anna").exit_code == 0
     assert run(path, "remove", "anna").exit_code == 1
     assert [it.name for it in operators.read(path)] == ["ben"]
+
+
+def test_people_who_are_added_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
+    path = tmp_path / "operators.yaml"
+    names = [f"person-{number}" for number in range(8)]
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(lambda name: add(name, "viewer", path, new_token=False, as_json=True), names))
+    assert sorted(it.name for it in operators.read(path)) == names
+
+
+def test_a_file_that_others_may_read_stays_so_and_a_link_stays_a_link(tmp_path: Path) -> None:
+    path, link = tmp_path / "real.yaml", tmp_path / "operators.yaml"
+    run(path, "add", "anna", "--role", "viewer")
+    path.chmod(0o640)
+    link.symlink_to(path)
+    assert run(link, "add", "ben", "--role", "viewer").exit_code == 0
+    assert (link.is_symlink(), stat.S_IMODE(path.stat().st_mode)) == (True, 0o640)
+    assert [it.name for it in operators.read(path)] == ["anna", "ben"]
 
 
 @pytest.mark.parametrize("name", ["", "a b", "<b>", "x" * 65, "-x"])
