@@ -76,6 +76,8 @@ class RemoteService:
         """
         given = {name: value for name, value in body.items() if value is not None}
         headers = {"Content-Type": "application/json"}
+        if self._token:  # reading needs none, so it is not shown to more servers than it must be
+            headers["Authorization"] = f"Bearer {self._token}"
         return await self._ask("POST", path, data=orjson.dumps(given), headers=headers)
 
     async def close(self) -> None:
@@ -106,9 +108,7 @@ class RemoteService:
         from aiohttp import ClientSession, ClientTimeout
 
         if self._session is None:
-            token = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-            timeout = ClientTimeout(total=self._seconds)
-            self._session = ClientSession(headers=token, timeout=timeout)
+            self._session = ClientSession(timeout=ClientTimeout(total=self._seconds))
         return self._session
 
     def _parsed(self, body: bytes) -> Any:

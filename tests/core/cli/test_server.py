@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestServer
 
 from keptn_remedy import Outcome
 from keptn_remedy.cli.execution_ids import completed
+from keptn_remedy.cli.server import RemoteService
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.ops.models import Readiness
@@ -225,6 +226,23 @@ async def test_a_server_that_leads_elsewhere_is_not_followed(remote: Remote, sta
         said = await remote.say("pause", "--reason", "x", REMEDY_SERVER=url)
     assert (said.code, asked) == (1, ["/api/pause"])
     assert f"{url} answered {status}, and leads to http://127.0.0.1:1" in said.err
+
+
+async def test_the_token_is_sent_with_orders_alone() -> None:
+    given: list[tuple[str, str | None]] = []
+
+    async def note(request: web.Request) -> web.Response:
+        given.append((request.method, request.headers.get("Authorization")))
+        return web.json_response({})
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", note)
+    async with TestServer(app) as server:
+        service = RemoteService(str(server.make_url("/")), TOKEN)
+        await service.get("/api/pause")
+        await service.order("/api/resume")
+        await service.close()
+    assert given == [("GET", None), ("POST", f"Bearer {TOKEN}")]
 
 
 Named = Callable[[SqliteJournal], Awaitable[str]]
