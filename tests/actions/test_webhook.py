@@ -14,6 +14,7 @@ import yaml
 
 from keptn_remedy import Denied, Outcome, PermanentError, TemporaryError
 from keptn_remedy.testing import HttpPeer, http_peer, run_action, triggered
+from keptn_remedy_actions.http_calls.templates import compiled
 from keptn_remedy_actions.webhook import Webhook, WebhookSettings
 from tests.actions.driving import Driven, driven
 
@@ -119,6 +120,25 @@ async def test_secrets_are_sent_and_are_in_no_plan_message_or_memory(
         assert "bWU6dDBw" not in text
 
 
+async def test_a_refusal_shows_no_secret_that_a_template_made_a_host(secrets: Path) -> None:
+    host = "{{ '127.0.0.1' if secret.token == '<secret token>' else secret['hooks/key'] }}"
+    outcome = await ran({"url": f"http://{host}/"}, secrets)
+    assert "WEBHOOK_HOSTS does not allow ********:80" in outcome.message
+
+
+async def test_a_secret_in_a_path_is_masked(peer: HttpPeer, secrets: Path) -> None:
+    (secrets / "token").write_text("a/b c=d")
+    peer.answer(404)
+    outcome = await ran({"url": f"{peer.url}/{{{{ secret.token }}}}"}, secrets)
+    assert f"POST {peer.url}/******** answered 404" in outcome.message
+
+
+@pytest.mark.parametrize("template", ["{{ x }}" * 900, "{{ x" + " | tojson" * 16 + " }}"])
+def test_what_a_template_renders_to_is_bounded(template: str) -> None:
+    with pytest.raises(PermanentError, match=r"to more than 1,048,576|ValueError"):
+        compiled(template).render({"x": "\\" * 2_000})
+
+
 async def test_a_body_is_signed(peer: HttpPeer, secrets: Path) -> None:
     await ran({"url": peer.url, "body": {"a": 1}, "hmac": {"secret": "token"}}, secrets)
     [request] = peer.requests
@@ -137,6 +157,9 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"url": "http://127.0.0.1/", "body": "{{ 'x' | center(99999999) }}"}, "no filter 'center'"),
     ({"url": "http://127.0.0.1/", "body": "{{ unclosed"}, "is not a template"),
     ({"url": "http://127.0.0.1/", "body": "{{ '" + "x" * 70_000 + "' }}"}, "at most 65,536"),
+    ({"url": "http://127.0.0.1/", "body": "{{ data" + " | tojson" * 40 + " }}"}, "at most 16"),
+    ({"url": "http://127.0.0.1/", "body": "{{ data" + " ~ data" * 20 + " }}"}, "joins at most 20"),
+    ({"url": "http://127.0.0.1/", "body": ["{{ data }}" * 600] * 2}, "more than 1,000 names"),
     ({"url": "http://127.0.0.1/", "method": "GET / HTTP/1.1"}, "is no method"),
     ({"url": "http://127.0.0.1/", "headers": {"Host": "evil"}}, "Host can't be set"),
     ({"url": "http://127.0.0.1/", "headers": {"A\r\nB": "x"}}, "not the name of a header"),

@@ -163,6 +163,19 @@ def test_what_is_no_host_is_no_setting(text: str) -> None:
         Hosts.read(text)
 
 
+async def test_a_host_on_this_machine_may_be_allowed_with_one_port() -> None:
+    names = Names(localhost=["127.0.0.1"])
+    async with http_peer() as peer:
+        port = URL(peer.url).port or 0
+        allowed = reach(loopback=f"localhost:{port} 127.0.0.1:{port}")
+        client = Client(allowed, names)
+        assert (await client.send(get(f"http://localhost:{port}/"))).status == 200
+        for host in ("localhost", "127.0.0.1"):
+            with pytest.raises(Denied, match="which is this machine"):
+                await client.send(get(f"http://{host}:{port + 1}/"))
+        await client.close()
+
+
 async def test_an_answer_is_read_to_a_limit() -> None:
     async with http_peer() as peer:
         peer.answer(body=b"x" * 1_000_000)

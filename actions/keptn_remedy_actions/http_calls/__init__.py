@@ -100,8 +100,7 @@ class Call(_Strict):
     def _templates_are_readable(self) -> Call:
         from keptn_remedy_actions.http_calls import templates
 
-        for text in self.texts():
-            templates.compiled(text)
+        templates.check_terms(self.texts())
         return self
 
     def texts(self) -> Iterator[str]:

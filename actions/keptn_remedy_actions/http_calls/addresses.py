@@ -65,10 +65,10 @@ class Hosts:
         return cls(patterns)
 
     def have(self, host: str, port: int | None) -> bool:
-        """Whether one of them is this host, and has this port or none; None stands for any port."""
+        """Whether one of them is this host, and has this port or none."""
         host = _bare(host)
         return any(
-            _is_named(host, name) and (wanted is None or port is None or wanted == port)
+            _is_named(host, name) and wanted in (None, port)
             for name, wanted in map(_split, self.patterns)
         )
 
@@ -93,18 +93,18 @@ class Reach:
         if why := _refusal(self, url.host, url.port):
             raise Denied(why)
 
-    def check_address(self, host: str, address: str) -> None:
+    def check_address(self, host: str, address: str, port: int | None) -> None:
         """Refuse the address to which a host's name leads.
 
         Raises:
             Denied: requests must not go there.
         """
-        if why := self.why_refused(host, address):
+        if why := self.why_refused(host, address, port):
             raise Denied(why)
 
-    def why_refused(self, host: str, address: str) -> str:
+    def why_refused(self, host: str, address: str, port: int | None) -> str:
         """Why no request may go to the address of this host; empty where it may."""
-        why = why_refused(address, may_be_loopback=self.loopback.have(host, None))
+        why = why_refused(address, may_be_loopback=self.loopback.have(host, port))
         return f"{host} leads to {address}, {why}: no request is sent there" if why else ""
 
 
@@ -119,7 +119,7 @@ def _refusal(reach: Reach, host: str, port: int | None) -> str:
         if _NUMBER.fullmatch(_bare(host).rpartition(".")[2]):
             return f"{host} is neither a name nor a plain address"
         return ""  # a name: its addresses are checked when it is looked up
-    return reach.why_refused(host, host)
+    return reach.why_refused(host, host, port)
 
 
 def why_refused(address: str, *, may_be_loopback: bool = False) -> str:

@@ -51,7 +51,7 @@ class CheckedResolver(AbstractResolver):
     ) -> list[ResolveResult]:
         found = await self._resolver.resolve(host, port, family)
         for each in found:
-            self._reach.check_address(host, each["host"])
+            self._reach.check_address(host, each["host"], port)
         return found
 
     async def close(self) -> None:

@@ -179,6 +179,7 @@ def _forms(secrets: Iterable[str], call: Call, request: Request) -> Iterable[str
     for secret in secrets:
         forms |= {secret, quote(secret, safe=""), orjson.dumps(secret).decode()[1:-1]}
         forms.add(base64.b64encode(secret.encode()).decode())
+        forms |= {URL.build(path=f"/{secret}").raw_path[1:], secret.lower()}
     for name, text in request.headers:
         if name in call.headers and compiled(call.headers[name]).secrets:
             forms |= {text, text.rpartition(" ")[2]}

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from aiohttp import ClientConnectionError, ClientConnectorError, ClientError
 
-from keptn_remedy import PermanentError, TemporaryError
+from keptn_remedy import Denied, PermanentError, TemporaryError
 from keptn_remedy_actions.http_calls import Call
 from keptn_remedy_actions.http_calls.client import Answer, Client
 from keptn_remedy_actions.http_calls.json_path import value_at
@@ -43,6 +43,9 @@ async def send(client: Client, call: Call, made: Rendered) -> Answer:
     """
     try:
         answer = await client.send(made.request)
+    except Denied as error:
+        # A template may have put a secret into the name of the host.
+        raise Denied(made.shown(str(error))) from None
     except ClientConnectorError as error:
         raise NotTaken(f"{place_of(made)} can't be reached: {_why(error)}") from None
     except (ClientConnectionError, TimeoutError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
@@ -22,8 +22,12 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from keptn_remedy import PermanentError
 
 MOST_CHARACTERS = 64 * 1024
+MOST_TERMS, MOST_JOINED, MOST_NESTED = 1_000, 20, 16
+"""How many names, filters, numbers and texts the expressions of one call may have, how many texts
+one template may join, and how many filters and operators may follow one another."""
+MOST_RENDERED = 1024 * 1024
 SECRET = "secret"  # noqa: S105  the name of the variable
-# Nothing here loops, calls, or makes more of a text than a few times its length.
+# Nothing here loops or calls. What makes a text longer is bounded: filters, and `~`.
 _NODES: tuple[type[nodes.Node], ...] = (
     nodes.And,
     nodes.Compare,
@@ -43,6 +47,7 @@ _NODES: tuple[type[nodes.Node], ...] = (
     nodes.TemplateData,
     nodes.Test,
 )
+_TOO_MANY = f"the expressions have more than {MOST_TERMS:,} names, filters and texts"
 _TESTS = frozenset({"defined", "undefined", "none", "string", "number", "mapping"})
 _FILTERS = frozenset(
     [
@@ -83,10 +88,6 @@ class _Environment(ImmutableSandboxedEnvironment):
         return self.undefined(obj=obj, name=str(argument))
 
 
-def _in_base64(text: Any) -> str:
-    return base64.b64encode(str(text).encode()).decode()
-
-
 def _shown(value: Any) -> Any:
     """As JSON writes it, except texts; nothing for null."""
     if value is None:
@@ -100,13 +101,29 @@ def _as_json(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
+def _bounded(made: Callable[[Any], str]) -> Callable[[Any], str]:
+    """The same filter, unless it makes too long a text: one after the other may double it."""
+
+    def filtered(value: Any) -> str:
+        if len(text := made(value)) > MOST_RENDERED:
+            raise ValueError("the text becomes too long")
+        return text
+
+    return filtered
+
+
+def _in_base64(value: Any) -> str:
+    return base64.b64encode(str(value).encode()).decode()
+
+
 def _environment() -> _Environment:
     made = _Environment(
         undefined=StrictUndefined, finalize=_shown, keep_trailing_newline=True, autoescape=False
     )
     filters = cast("dict[str, Callable[[Any], str]]", made.filters)  # pyright: ignore[reportUnknownMemberType]
-    filters["tojson"] = _as_json
-    filters["b64encode"] = _in_base64
+    filters["tojson"] = _bounded(_as_json)
+    filters["b64encode"] = _bounded(_in_base64)
+    filters["urlencode"] = _bounded(filters["urlencode"])
     return made
 
 
@@ -121,6 +138,8 @@ class Compiled:
     secrets: frozenset[str]
     template: Template | None
     """None where nothing is to be replaced."""
+    terms: int = 0
+    """How many names, filters, numbers and texts its expressions have."""
 
     def render(self, variables: dict[str, Any]) -> str:
         """The text with its expressions replaced; `secret` is one of the variables.
@@ -133,7 +152,7 @@ class Compiled:
         try:
             # What `Template.render` does, without a copy of the variables for each text.
             context = self.template.new_context(variables, shared=True)
-            return "".join(self.template.root_render_func(context))
+            return _joined(self.template.root_render_func(context))
         except UndefinedError as error:
             raise PermanentError(f"{_excerpt(self.text)}: {error.message}") from None
         except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
@@ -153,12 +172,27 @@ def compiled(text: str) -> Compiled:
         return Compiled(text, frozenset(), None)
     try:
         tree = _ENVIRONMENT.parse(text)
+        _check_nesting(tree, MOST_NESTED + 3)  # the template, its output, and what is read
         secrets = _checked(tree)
-        return Compiled(text, secrets, _ENVIRONMENT.from_string(tree))
+        terms = _terms(tree)
+        return Compiled(text, secrets, _ENVIRONMENT.from_string(tree), terms)
     except TemplateSyntaxError as error:
         raise ValueError(f"{_excerpt(text)} is not a template: {error.message}") from None
     except RecursionError:
         raise ValueError(f"{_excerpt(text)} is nested too deeply") from None
+
+
+def check_terms(texts: Iterable[str]) -> None:
+    """Read templates that are used together.
+
+    Raises:
+        ValueError: one of them is invalid, or together they have too many expressions.
+    """
+    terms = 0
+    for text in texts:
+        terms += compiled(text).terms
+        if terms > MOST_TERMS:
+            raise ValueError(_TOO_MANY)
 
 
 def literal(text: str) -> str:
@@ -172,6 +206,41 @@ def entry(path: str) -> str:
     """The expression that reads a path such as `data.project` of the event."""
     first, *rest = path.split(".")
     return "{{ " + first + "".join(f"[{_as_json(part)}]" for part in rest) + " }}"
+
+
+def _joined(parts: Iterable[str]) -> str:
+    found, length = list[str](), 0
+    for part in parts:
+        found.append(part)
+        length += len(part)
+        if length > MOST_RENDERED:
+            raise PermanentError(f"a template renders to more than {MOST_RENDERED:,} characters")
+    return "".join(found)
+
+
+def _check_nesting(node: nodes.Node, left: int) -> None:
+    """The time that Jinja2 takes to compile an expression grows fast with its depth.
+
+    Raises:
+        ValueError: it is nested more than `left` deep.
+    """
+    if not left:
+        raise ValueError(f"an expression has at most {MOST_NESTED} filters and operators in a row")
+    for child in node.iter_child_nodes():
+        _check_nesting(child, left - 1)
+
+
+def _terms(tree: nodes.Template) -> int:
+    """How many names, filters, numbers and texts the expressions have.
+
+    Raises:
+        ValueError: too many.
+    """
+    terms = sum(1 for _ in tree.find_all((nodes.Name, nodes.Filter, nodes.Const)))
+    joined = sum(len(each.nodes) for each in tree.find_all(nodes.Concat))
+    if terms > MOST_TERMS or joined > MOST_JOINED:
+        raise ValueError(_TOO_MANY if terms > MOST_TERMS else f"`~` joins at most {MOST_JOINED}")
+    return terms
 
 
 def _checked(tree: nodes.Template) -> frozenset[str]:
