@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
+from aiohttp import ClientSession
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
 
 from keptn_remedy import (
     Change,
     Context,
     Denied,
+    Finding,
     Outcome,
     PermanentError,
     Plan,
@@ -26,6 +28,7 @@ from keptn_remedy_actions.cluster import (
     condition_of,
     meta_of,
     name_of,
+    rights,
     status_of,
     uid_of,
 )
@@ -37,6 +40,7 @@ from keptn_remedy_actions.jobs import (
     CONFIG_MAP,
     EXECUTION,
     JOB,
+    LEAST_KEPT_SECONDS,
     Task,
     check_images,
     checked_file,
@@ -45,6 +49,7 @@ from keptn_remedy_actions.jobs import (
     job_name,
     summary,
 )
+from keptn_remedy_actions.jobs.templates import read_template, set_variables
 
 LONGEST_SECONDS = 3600.0
 _LOG_LINES, _LONGEST_LOG = 20, 1_000
@@ -70,7 +75,9 @@ class RunJobSettings(KubernetesSettings):
         default=300, gt=0, le=LONGEST_SECONDS, validation_alias=_named("seconds")
     )
     """The longest time that one job may take, in seconds."""
-    keep_seconds: int = Field(default=600, ge=60, validation_alias=_named("keep_seconds"))
+    keep_seconds: int = Field(
+        default=600, ge=LEAST_KEPT_SECONDS, validation_alias=_named("keep_seconds")
+    )
     """Seconds for which a finished job is kept."""
 
     @property
@@ -133,6 +140,12 @@ class RunJob(PlannedAction):
     async def close(self) -> None:
         await self.api.close()
 
+    async def diagnose(self, http: ClientSession, namespaces: Sequence[str]) -> Sequence[Finding]:
+        settings = self.settings
+        if settings.namespace:
+            return await rights.diagnose(self.api, self.name, [settings.namespace])
+        return await rights.of_action(self.api, self.name, namespaces, settings.namespace_template)
+
     async def plan(self, context: Context, value: RunJobValue) -> Plan:
         jobs = list[_Planned]()
         for number, task in enumerate(await self._tasks(context, value)):
@@ -156,11 +169,16 @@ class RunJob(PlannedAction):
         return Plan(changes, memo=_Memo(jobs=jobs).model_dump(mode="json"))
 
     async def apply(self, context: Context, plan: Plan) -> None:
-        await self._there(context, _Memo.model_validate(plan.memo).jobs[0])
+        first = _Memo.model_validate(plan.memo).jobs[0]
+        if not await self._is_past(context, first.ref):
+            await self._there(context, first)
 
     async def verify(self, context: Context, plan: Plan) -> Outcome:
         said = list[str]()
         for job in _Memo.model_validate(plan.memo).jobs:
+            if await self._is_past(context, job.ref):
+                said.append(f"job {job.ref.name} succeeded")
+                continue
             await self._there(context, job)
             how, log = await self._ended(context, job.ref)
             said.append(f"job {job.ref.name} {how}" + (f": {log}" if log else ""))
@@ -194,8 +212,8 @@ class RunJob(PlannedAction):
             if value.variables or value.files:
                 raise PermanentError("`variables` and `files` need a `template`")
             return tasks_in(await context.keptn.resource(URI), context)
-        manifest = await asyncio.to_thread(_template, self.settings.templates, value.template)
-        _set_variables(manifest, value)
+        manifest = await asyncio.to_thread(read_template, self.settings.templates, value.template)
+        set_variables(manifest, value.template, value.variables)
         namespace = str(meta_of(manifest).get("namespace") or "")
         files = [checked_file(uri) for uri in value.files]
         return [Task(name=value.template, namespace=namespace, manifest=manifest, files=files)]
@@ -215,8 +233,7 @@ class RunJob(PlannedAction):
         Raises:
             PermanentError: it was created before, and is gone.
         """
-        trigger = context.trigger
-        key = f"created in {trigger.project} {trigger.stage} {trigger.service}"[:1000]
+        key = _key(context)
         created = await context.memory.get(key)
         try:
             live = await self._ours(context, job.ref)
@@ -230,6 +247,14 @@ class RunJob(PlannedAction):
         if job.files:
             await self._give_files(context, job, live)
         return live
+
+    async def _is_past(self, context: Context, ref: Ref) -> bool:
+        """Whether a later job of the execution was created, which means that this one succeeded; it
+        may have been deleted since, and must not run again.
+        """
+        execution, _, number = ref.name.rpartition("-")
+        latest, _, reached = str(await context.memory.get(_key(context)) or "").rpartition("-")
+        return latest == execution and int(reached) > int(number)
 
     async def _created(self, context: Context, job: _Planned) -> Object:
         try:
@@ -310,6 +335,12 @@ class RunJob(PlannedAction):
         return line if len(line) <= _LONGEST_LOG else f"…{line[-_LONGEST_LOG:]}"
 
 
+def _key(context: Context) -> str:
+    """Where the name of the job is remembered that was created last."""
+    trigger = context.trigger
+    return f"created in {trigger.project} {trigger.stage} {trigger.service}"[:1000]
+
+
 def _end_of(live: Object) -> str:
     """How a job ended; empty while it runs."""
     if condition_of(live, "Complete").get("status") == "True":
@@ -318,42 +349,3 @@ def _end_of(live: Object) -> str:
     if failed.get("status") == "True":
         return f"failed: {failed.get('message') or failed.get('reason')}"
     return ""
-
-
-def _template(folder: Path | None, name: str) -> dict[str, Any]:
-    """The manifest of that name. It blocks."""
-    import yaml
-
-    if folder is None:
-        raise PermanentError(f"the template {name} is wanted, but RUN_JOB_TEMPLATES is not set")
-    path = folder / f"{name}.yaml"
-    try:
-        manifest = yaml.safe_load(path.read_text("utf-8"))
-    except FileNotFoundError:
-        there = sorted(each.stem for each in folder.glob("*.yaml"))
-        raise PermanentError(f"no template {name}; there are: {', '.join(there)}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise PermanentError(f"the template {name} can't be read: {type(error).__name__}") from None
-    if not _is_job(manifest):
-        raise PermanentError(f"the template {name} is not a Job of batch/v1 with an image")
-    return dict(manifest)
-
-
-def _is_job(manifest: Any) -> bool:
-    try:
-        image = manifest["spec"]["template"]["spec"]["containers"][0]["image"]
-        return (manifest["apiVersion"], manifest["kind"]) == ("batch/v1", "Job") and bool(image)
-    except (KeyError, TypeError, IndexError):
-        return False
-
-
-def _set_variables(manifest: Object, value: RunJobValue) -> None:
-    main = manifest["spec"]["template"]["spec"]["containers"][0]
-    listed = {each["name"]: each for each in main.get("env") or () if "valueFrom" not in each}
-    for name, text in value.variables.items():
-        if name not in listed:
-            raise PermanentError(
-                f"the template {value.template} lists no variable {name}; there are:"
-                f" {', '.join(sorted(listed)) or 'none'}"
-            )
-        listed[name]["value"] = text.replace("$(", "$$(")

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from keptn_remedy import Context, Denied, Finding, Plan, PlannedAction, Retry
 from keptn_remedy_actions.cluster import Object, Ref, kube_events, managers, meta_of, rights
 from keptn_remedy_actions.cluster.api import FAILURES, ClusterApi, NotFound
-from keptn_remedy_actions.cluster.settings import PLACEHOLDER, KubernetesSettings
+from keptn_remedy_actions.cluster.settings import KubernetesSettings
 
 # Seconds between looks: short at first, longer later to spare the API server.
 FIRST_LOOK_SECONDS, LONGEST_LOOK_SECONDS, LOOK_GROWTH = 0.25, 3.0, 1.2
@@ -52,11 +52,7 @@ class ClusterAction(PlannedAction, ABC):
 
     async def diagnose(self, http: ClientSession, namespaces: Sequence[str]) -> Sequence[Finding]:
         template = self.settings.namespace_template
-        named = namespaces or ([] if PLACEHOLDER.search(template) else [template])
-        if not named and self.name not in rights.CLUSTER_RIGHTS:
-            why = "rights are not looked at: the namespace depends on the trigger"
-            return [Finding(rights.ABOUT, None, why, "name one with --namespace")]
-        return await rights.diagnose(self.api, self.name, named)
+        return await rights.of_action(self.api, self.name, namespaces, template)
 
     async def undo(self, context: Context, plan: Plan) -> str | None:
         if not plan.changes:

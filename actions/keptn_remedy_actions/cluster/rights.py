@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from keptn_remedy import Finding
 from keptn_remedy_actions.cluster.api import FAILURES, ClusterApi
+from keptn_remedy_actions.cluster.settings import PLACEHOLDER
 
 ABOUT = "kubernetes"
 
@@ -59,6 +60,12 @@ RIGHTS: Mapping[str, tuple[Right, ...]] = {
         *_rights("", ("pods",), ("get",)),
         *_rights("", ("pods/eviction",), ("create",)),
     ),
+    "run-job": (
+        *_rights("batch", ("jobs",), ("create", "get", "delete")),
+        *_rights("", ("configmaps",), ("create",)),
+        *_rights("", ("pods",), ("list",)),
+        *_rights("", ("pods/log",), ("get",)),
+    ),
 }
 _NODES = _rights("", ("nodes",), ("get", "list", "patch"))
 CLUSTER_RIGHTS: Mapping[str, tuple[Right, ...]] = {
@@ -72,10 +79,21 @@ CLUSTER_RIGHTS: Mapping[str, tuple[Right, ...]] = {
 """Those of actions on nodes, which belong to no namespace."""
 
 
+async def of_action(
+    api: ClusterApi, action: str, namespaces: Sequence[str], template: str
+) -> Sequence[Finding]:
+    """The same in the namespaces that are named, or else in that of the template, if it is one."""
+    named = namespaces or ([] if PLACEHOLDER.search(template) else [template])
+    if not named and action not in CLUSTER_RIGHTS:
+        why = "rights are not looked at: the namespace depends on the trigger"
+        return [Finding(ABOUT, None, why, "name one with --namespace")]
+    return await diagnose(api, action, named)
+
+
 async def diagnose(api: ClusterApi, action: str, namespaces: Sequence[str]) -> list[Finding]:
     """Ask the API server for each right of an action in each namespace, or in the cluster."""
     found: list[Finding] = []
-    wanted = CLUSTER_RIGHTS.get(action) or RIGHTS.get(action, ())
+    wanted = CLUSTER_RIGHTS.get(action) or RIGHTS[action]
     for namespace in ("",) if action in CLUSTER_RIGHTS else namespaces:
         try:
             missing = [

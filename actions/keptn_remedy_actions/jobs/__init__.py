@@ -20,10 +20,13 @@ EXECUTION = "keptn-remedy/execution"
 FOLDER = "/keptn"
 """Where the files from Keptn's repository are in the container."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_LIMITS: Object = {
+LEAST_KEPT_SECONDS = 60
+"""How a job ended is looked at while it is there."""
+LIMITS: Mapping[str, Mapping[str, str]] = {
     "limits": {"cpu": "1", "memory": "512Mi"},
     "requests": {"cpu": "50m", "memory": "128Mi"},
 }
+"""What a container gets whose resources aren't written."""
 
 
 class Task(BaseModel):
@@ -70,13 +73,14 @@ def completed(
     spec = manifest["spec"]
     deadline = spec.get("activeDeadlineSeconds") or seconds
     spec["activeDeadlineSeconds"] = int(min(deadline, seconds))
-    spec.setdefault("ttlSecondsAfterFinished", keep_seconds)
+    kept = spec.get("ttlSecondsAfterFinished", keep_seconds)
+    spec["ttlSecondsAfterFinished"] = max(kept, LEAST_KEPT_SECONDS)
     spec.setdefault("backoffLimit", 0)
     pod = spec["template"]["spec"]
     pod.setdefault("restartPolicy", "Never")
     pod.setdefault("automountServiceAccountToken", False)
     for container in containers_of(manifest):
-        container.setdefault("resources", _copied(_LIMITS))
+        container.setdefault("resources", _copied(LIMITS))
     main = pod["containers"][0]
     given = {each["name"] for each in main.get("env") or ()}
     more = [

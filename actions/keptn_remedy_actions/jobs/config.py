@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from keptn_remedy import Context, PermanentError
 from keptn_remedy_actions.http_calls.json_path import NOTHING, value_at
-from keptn_remedy_actions.jobs import Task, checked_file
+from keptn_remedy_actions.jobs import LIMITS, Task, checked_file
 
 URI = "job/config.yaml"
 IGNORED = ("serviceAccount", "silent", "networkPolicy", "onError")
@@ -120,7 +120,10 @@ def _task(task: _Task, event: Any) -> Task:
     if task.pull_policy:
         container["imagePullPolicy"] = task.pull_policy
     if task.resources is not None:
-        container["resources"] = task.resources
+        # As the job-executor does: what isn't written is the default.
+        container["resources"] = {
+            kind: {**usual, **task.resources.get(kind, {})} for kind, usual in LIMITS.items()
+        }
     annotations = task.annotations
     if isinstance(annotations, list):
         annotations = {key: text for each in annotations for key, text in each.items()}

@@ -1,0 +1,132 @@
+"""run-job without a cluster: what it asks the API server for, and what it never does twice."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import yaml
+from aiohttp import web
+
+from keptn_remedy.testing import http_peer
+from keptn_remedy_actions.cluster.rights import RIGHTS
+from keptn_remedy_actions.jobs import Task, completed
+from keptn_remedy_actions.jobs.config import tasks_in
+from keptn_remedy_actions.run_job import RunJob, RunJobSettings
+from tests.actions.driving import Driven, driven
+from tests.actions.objects import _kubeconfig
+from tests.actions.test_cluster_api import kubeconfig
+from tests.actions.test_diagnose import diagnosed
+
+EVENT = {"name": "sh.keptn.event.action.triggered"}
+
+
+def config(*tasks: dict[str, Any]) -> str:
+    return yaml.safe_dump(
+        {"apiVersion": "v2", "actions": [{"name": "a", "events": [EVENT], "tasks": tasks}]}
+    )
+
+
+@dataclass
+class Cluster:
+    """Jobs that end as soon as they are created."""
+
+    jobs: dict[str, Any] = field(default_factory=dict)
+    created: list[str] = field(default_factory=list)
+
+    async def answer(self, request: web.BaseRequest) -> web.Response:
+        if request.path.endswith("/pods"):
+            return web.json_response({"metadata": {}, "items": []})
+        if request.method == "POST":
+            job = orjson.loads(await request.read())
+            if "dryRun" not in request.query:
+                done = {"conditions": [{"type": "Complete", "status": "True"}]}
+                self.created.append(job["metadata"]["name"])
+                self.jobs[job["metadata"]["name"]] = job | {"status": done}
+            return web.json_response(job, status=201)
+        found = self.jobs.get(request.path.rpartition("/")[2])
+        return web.json_response(found or {"message": "gone"}, status=200 if found else 404)
+
+
+@asynccontextmanager
+async def acting(folder: Path, cluster: Cluster, config_yaml: str = "") -> AsyncIterator[Driven]:
+    runner = web.ServerRunner(web.Server(cluster.answer, access_log=None), shutdown_timeout=0.01)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    server = "http://{}:{}".format(*runner.addresses[0])
+    given: Any = {"kubeconfig": _kubeconfig(folder, server), "run_job_images": "*"}
+    action = RunJob(RunJobSettings(namespace_template="shop", **given))
+
+    async def read(*_: Any) -> bytes:
+        return config_yaml.encode()
+
+    try:
+        async with driven(action) as drive:
+            yield replace(drive, context=replace(drive.context, read=read))
+    finally:
+        await action.close()
+        await runner.cleanup()
+
+
+async def test_a_job_that_was_followed_by_another_is_not_run_again(tmp_path: Path) -> None:
+    cluster = Cluster()
+    written = config({"name": "first", "image": "a"}, {"name": "second", "image": "b"})
+    async with acting(tmp_path, cluster, written) as drive:
+        plan = await drive.plan({})
+        await drive.apply(plan)
+        assert (await drive.verify(plan)).result == "pass"
+        first, second = cluster.created
+        del cluster.jobs[first]  # its time to live is over; then the process is restarted
+        await drive.apply(plan)
+        outcome = await drive.verify(plan)
+    assert cluster.created == [first, second]
+    assert outcome.message == f"job {first} succeeded; job {second} succeeded"
+
+
+@pytest.mark.parametrize(
+    ("resources", "limits"),
+    [
+        ({}, {"cpu": "1", "memory": "512Mi"}),
+        ({"limits": {"memory": "1Gi"}}, {"cpu": "1", "memory": "1Gi"}),
+        ({"requests": {"cpu": "10m"}}, {"cpu": "1", "memory": "512Mi"}),
+    ],
+)
+async def test_a_task_of_the_job_executor_always_has_limits(
+    tmp_path: Path, resources: dict[str, Any], limits: dict[str, str]
+) -> None:
+    written = config({"name": "one", "image": "a", "resources": resources})
+    async with acting(tmp_path, Cluster()) as drive:
+        [task] = tasks_in(written.encode(), drive.context)
+        made = completed(task, drive.context, 0, seconds=300, keep_seconds=600)
+    assert made["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"] == limits
+
+
+@pytest.mark.parametrize(("written", "kept"), [({}, 600), (0, 60), (30, 60), (900, 900)])
+async def test_a_job_is_kept_until_its_end_was_seen(
+    tmp_path: Path, written: Any, kept: int
+) -> None:
+    spec: dict[str, Any] = {"template": {"spec": {"containers": [{"image": "a"}]}}}
+    if written != {}:
+        spec["ttlSecondsAfterFinished"] = written
+    task = Task(name="one", namespace="shop", manifest={"spec": spec})
+    async with acting(tmp_path, Cluster()) as drive:
+        made = completed(task, drive.context, 0, seconds=300, keep_seconds=600)
+    assert made["spec"]["ttlSecondsAfterFinished"] == kept
+
+
+@pytest.mark.parametrize("own", ["", "jobs"])
+async def test_doctor_looks_at_the_rights_on_jobs(tmp_path: Path, own: str) -> None:
+    async with http_peer() as peer:
+        peer.answer(201, json={"status": {"allowed": False}})
+        peer.answer(201, json={"status": {"allowed": True}}, times=None)
+        given: Any = {"run_job_images": "*", "run_job_namespace": own}
+        made = RunJobSettings(kubeconfig=kubeconfig(tmp_path, peer.url), **given)
+        found = await diagnosed(RunJob(made), "shop")
+        asked = [orjson.loads(r.body)["spec"]["resourceAttributes"] for r in peer.requests]
+    assert found == [(False, f"run-job lacks in {own or 'shop'}: create jobs")]
+    assert len(asked) == len(RIGHTS["run-job"])
+    log = {"group": "", "resource": "pods", "subresource": "log", "verb": "get"}
+    assert {"namespace": own or "shop", **log} in asked
