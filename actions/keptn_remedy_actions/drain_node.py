@@ -46,6 +46,7 @@ class DrainNode(ClusterAction):
     name = "drain-node"
     aliases = ("drain",)
     deadline = 900.0
+    undo_when_aborted = True
 
     Settings: ClassVar[Any] = NodeSettings
     Value: ClassVar[Any] = DrainValue
@@ -74,6 +75,9 @@ class DrainNode(ClusterAction):
     async def apply(self, context: Context, plan: Plan) -> None:
         memo = _Memo.model_validate(plan.memo)
         if not memo.was:
+            if not is_closed(await self.there(memo.workload)):
+                # Another one may have been closed since the plan, such as while it was approved.
+                await check_enough_stay(self.api, self.settings, memo.workload)
             node = {"spec": {"unschedulable": memo.was}}
             await compare_and_set(self.api, memo.workload, [closing(node)], uid=memo.uid)
         await evict_all(self.api, memo.pods)
