@@ -42,8 +42,9 @@ _SCOPE = ("lane", "action", "context", "project", "stage", "service")
 class SqlExecutions(SqlReports):
     """The part of the journal that keeps executions."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, is_told: bool = True, **options: Any) -> None:
         super().__init__(*args, **options)
+        self._is_told = is_told
         self._claims = Claims[int]()
         self._frontier = Frontier(
             self._claims, partial(rows.claimable, find=self._find), self._list
@@ -177,6 +178,8 @@ class SqlExecutions(SqlReports):
         end = {"now": now, "attempts": attempts, "seq": execution.handle, **_ended_as(ending)}
         owe = [owed(report, now) for report in reports]
         last = _consequences(execution, ending, now)
+        if self._is_told:
+            last += _notes(execution, ending, now)
         is_refused = execution.id in self._refused
         if is_refused:
             last.insert(0, (sql.PARK_AFTER_STARTED, (execution.id,)))
@@ -295,7 +298,12 @@ def _consequences(execution: Execution, ending: Ending, now: float) -> list[Stat
         cause = ABORTED if ending.is_aborted else FAILED_VERIFICATION
         how = {"state": undo.state, "message": undo.message, "cause": cause}
         found.append((sql.UNDO_AT_ONCE, {**of_it, **how}))
-        found.append(note_undone(now, seq=execution.handle))
+    return found
+
+
+def _notes(execution: Execution, ending: Ending, now: float) -> list[Statement]:
+    """What notes that people have to be told of the end."""
+    found = [note_undone(now, seq=execution.handle)] if ending.undo else []
     if ending.is_failure and not ending.is_aborted:
         found.append(note_ended(execution.handle, now))
     return found

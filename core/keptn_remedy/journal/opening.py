@@ -21,19 +21,21 @@ def open_journal(
     *,
     now: Callable[[], float] = time.time,
     on_commit: Callable[[float, int], None] = lambda seconds, changes: None,
+    is_told: bool = True,
 ) -> Journal:
     """Open the journal for serving, making or migrating it; one process at a time may, unless it is
     on PostgreSQL.
 
     `now` is the Unix time in seconds. `on_commit` takes the seconds that a commit took, and how
-    many changes it held.
+    many changes it held. `is_told`: the end of an execution is noted for the people who are to be
+    told of it.
 
     Raises:
         JournalUnusable: it can't be opened, is newer than we are, or is in use.
     """
     if isinstance(place, Path):
-        return SqliteJournal.open(place, now=now, on_commit=on_commit)
-    return _postgres().open(place, now=now, on_commit=on_commit)
+        return SqliteJournal.open(place, now=now, on_commit=on_commit, is_told=is_told)
+    return _postgres().open(place, now=now, on_commit=on_commit, is_told=is_told)
 
 
 def open_beside(place: Place) -> Journal:

@@ -79,7 +79,13 @@ async def opened(
     """The foundation, until the context is left. Raises as `wiring.running`."""
     async with AsyncExitStack() as stack:
         metrics, steady = Metrics(installed_version()), SteadyClock(clock)
-        journal = open_journal(place_of(settings), now=steady.now, on_commit=metrics.note_commit)
+        channels = read_channels(settings)
+        journal = open_journal(
+            place_of(settings),
+            now=steady.now,
+            on_commit=metrics.note_commit,
+            is_told=bool(channels.entries),
+        )
         stack.push_async_callback(journal.close)
         browsing = open_browsing(place_of(settings))
         if browsing:
@@ -88,7 +94,6 @@ async def opened(
         with suppress(JournalError):  # it is tried again before anything acts
             await maintenance.take_over(journal, steady, metrics.note_clock_step)
         stack.push_async_callback(registry.close)
-        channels = read_channels(settings)
         make = partial(_rules, replicas, channels, registry.names)
         policy = PolicyFile(settings.policy, journal, make)
         await policy.begin()

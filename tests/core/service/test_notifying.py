@@ -67,6 +67,12 @@ async def test_a_failure_is_told_with_where_it_was_and_a_link(tmp_path: Path) ->
     assert data["text"].startswith("it broke")
 
 
+async def test_where_nobody_is_told_the_journal_notes_no_ends(tmp_path: Path) -> None:
+    async with provider(tmp_path / "j.db", None, Break, Dial) as service:
+        await is_finished(service.journal, await send(service, "break"))
+        assert await service.journal.notices(9) == []
+
+
 async def test_an_approval_is_told_and_that_it_was_given(tmp_path: Path) -> None:
     rule = {"name": "ask", "mode": "approve", "approve_within": "1h"}
     async with notifying(tmp_path, rule) as (service, peer):
