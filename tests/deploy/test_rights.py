@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from deploy import render
+from keptn_remedy_actions.cluster.rights import CLUSTER_RIGHTS, RIGHTS
 from tests.deploy.charts import (
     ALL,
     CLUSTER_ACTIONS,
@@ -116,6 +117,18 @@ def test_rights_on_nodes_are_the_cluster_s(action: str) -> None:
     nodes = {("", "nodes", verb) for verb in ("get", "list", "patch")}
     pods = {("", "pods", "get"), ("", "pods", "list"), ("", "pods/eviction", "create")}
     assert {*granted(role["rules"])} == nodes | (pods if action == "drain-node" else set())
+
+
+@pytest.mark.parametrize("action", [*RIGHTS])
+def test_doctor_looks_at_what_the_chart_grants(action: str) -> None:
+    looked_at = {(right.group, right.resource, right.verb) for right in RIGHTS[action]}
+    assert looked_at == {*granted(the("Role", values_of((action,)))["rules"])}
+
+
+@pytest.mark.parametrize("action", [*CLUSTER_RIGHTS])
+def test_doctor_looks_at_the_rights_on_nodes(action: str) -> None:
+    looked_at = {(right.group, right.resource, right.verb) for right in CLUSTER_RIGHTS[action]}
+    assert looked_at == {*granted(the("ClusterRole", {"actions": {action: True}})["rules"])}
 
 
 def test_further_scale_targets_are_named_one_by_one() -> None:
