@@ -114,7 +114,7 @@ class RemoteService:
     def _parsed(self, body: bytes) -> Any:
         with suppress(orjson.JSONDecodeError):
             found = orjson.loads(body)
-            if isinstance(found, dict):
+            if is_object(found):
                 return found
         raise ServerError(f"{self.url} is not the ops port of a keptn-remedy")
 

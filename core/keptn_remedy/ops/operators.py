@@ -8,7 +8,7 @@ import os
 import secrets
 import stat
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -157,7 +157,7 @@ def new_token() -> str:
 
 
 @contextmanager
-def changing(path: Path) -> Iterator[None]:
+def changing(path: Path) -> Generator[None]:
     """Read and write the file within this: another command waits until it is left.
 
     Raises:
