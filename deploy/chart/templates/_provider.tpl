@@ -282,7 +282,7 @@ ports:
   {{- end }}
   - {name: ops, containerPort: 8090}
 env: {{- include "keptn-remedy.withExtra" (list (include "keptn-remedy.environment" .) .Values.extraEnv "extraEnv") | nindent 2 }}
-volumeMounts: {{- include "keptn-remedy.mounts" . | nindent 2 }}
+volumeMounts: {{- include "keptn-remedy.mounts" . | trim | nindent 2 }}
 {{- with include "keptn-remedy.lifecycle" . | trim }}
 lifecycle: {{- . | nindent 2 }}
 {{- end }}
