@@ -94,10 +94,10 @@ def about(folder: Path, actions: str) -> str:
 
 
 def test_an_action_that_nobody_has_is_noted(tmp_path: Path) -> None:
-    policy = about(tmp_path, "Scaling, 'purge*', ToggleFeature, Twist")
+    policy = about(tmp_path, "Scaling, 'purge*', ToggleFeature, Purify")
     said = remedy(tmp_path, "policy", "check", policy)
     note = (
-        "rule 'a' names the action 'Twist', which neither an installed package nor"
+        "rule 'a' names the action 'Purify', which neither an installed package nor"
         " REMEDY_ACTIONS_DIR provides: that name matches nothing"
     )
     assert (said.code, said.mistakes) == (0, [f"remedy: note: {note}"])
