@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from keptn_remedy.guardrails.values import DAYS
 from keptn_remedy.support import validation
 from keptn_remedy.support.near_names import near
-from keptn_remedy.support.reading import Document
+from keptn_remedy.support.reading import Document, DocumentError
 
+M = TypeVar("M", bound=BaseModel)
 Place = tuple[str | int, ...]
 Keys = Mapping[tuple[str, ...], frozenset[str]]
 
@@ -28,6 +29,29 @@ _WORDS = {
     "string_too_short": "must not be empty",
     "too_short": "must not be empty",
 }
+
+
+def load(
+    text: str,
+    model: type[M],
+    wrong: Callable[[list[str]], Exception],
+    in_words: Callable[[Document, ValidationError], list[str]],
+) -> M:
+    """Parse the text of a file whose form has a version.
+
+    Raises:
+        Exception: what `wrong` makes of its mistakes, one line each.
+    """
+    try:
+        document = Document(text)
+    except DocumentError as error:
+        raise wrong(error.mistakes) from None
+    if not document.is_map:
+        raise wrong(["it must be a map that begins with `version: 1`"])
+    try:
+        return model.model_validate(document.value)
+    except ValidationError as error:
+        raise wrong(in_words(document, error)) from None
 
 
 def lines(document: Document, error: ValidationError, keys: Keys) -> list[str]:

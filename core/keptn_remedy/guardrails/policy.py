@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import PydanticCustomError
 
@@ -27,7 +27,6 @@ from keptn_remedy.guardrails.values import (
     TimeOfDay,
     Zone,
 )
-from keptn_remedy.support.reading import Document, DocumentError
 
 BUILT_IN = "built-in defaults"
 
@@ -274,16 +273,9 @@ class Policy(_Entry):
         Raises:
             PolicyError: with one line per mistake.
         """
-        try:
-            document = Document(text)
-        except DocumentError as error:
-            raise PolicyError(error.mistakes) from None
-        if not document.is_map:
-            raise PolicyError(["it must be a map that begins with `version: 1`"])
-        try:
-            return cls.model_validate(document.value)
-        except ValidationError as error:
-            raise PolicyError(mistakes.lines(document, error, KEYS)) from None
+        return mistakes.load(
+            text, cls, PolicyError, lambda found, wrong: mistakes.lines(found, wrong, KEYS)
+        )
 
 
 _MODELS: Mapping[tuple[str, ...], type[BaseModel]] = {

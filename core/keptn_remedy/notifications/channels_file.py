@@ -21,7 +21,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from keptn_remedy.events.cloud_event import is_object
 from keptn_remedy.guardrails import mistakes
 from keptn_remedy.guardrails.values import Many
-from keptn_remedy.support.reading import Document, DocumentError
+from keptn_remedy.support.reading import Document
 
 PAGERDUTY = "https://events.pagerduty.com/v2/enqueue"
 _TYPES = ("slack", "teams", "pagerduty", "webhook", "alertmanager")
@@ -140,18 +140,7 @@ class ChannelsFile(BaseModel):
         Raises:
             ChannelsError: with one line per mistake.
         """
-        try:
-            document = Document(text)
-        except DocumentError as error:
-            raise ChannelsError(error.mistakes) from None
-        if not document.is_map:
-            raise ChannelsError(["it must be a map that begins with `version: 1`"])
-        try:
-            return cls.model_validate(document.value)
-        except ValidationError as error:
-            errors = list(map(_in_the_file, error.errors()))
-            keys = _keys(document.value)
-            raise ChannelsError(mistakes.lines_of(document, errors, keys)) from None
+        return mistakes.load(text, cls, ChannelsError, _lines)
 
 
 _BY_TYPE: Mapping[str, type[_ChannelEntry]] = dict(
@@ -161,6 +150,11 @@ _BY_TYPE: Mapping[str, type[_ChannelEntry]] = dict(
         strict=True,
     )
 )
+
+
+def _lines(document: Document, error: ValidationError) -> list[str]:
+    errors = list(map(_in_the_file, error.errors()))
+    return mistakes.lines_of(document, errors, _keys(document.value))
 
 
 def _in_the_file(error: Any) -> Any:

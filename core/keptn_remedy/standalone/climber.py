@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -79,11 +80,10 @@ class Climber:
 
     async def execution_ended(self, execution_id: str) -> None:
         """An execution has ended: the episode that waits for it is looked at."""
-        try:
+        # If this can't be stored, the episode's own look finds the outcome, every 5 s.
+        with suppress(JournalError):
             if await self._journal.look_at_execution(execution_id):
                 self.wake()
-        except JournalError:
-            pass  # it is looked at a little later
 
     async def run(self) -> None:
         """Carry episodes on, until cancelled."""

@@ -13,7 +13,6 @@ from pydantic import (
     ConfigDict,
     Field,
     HttpUrl,
-    ValidationError,
     WithJsonSchema,
     model_validator,
 )
@@ -22,7 +21,6 @@ from pydantic.json_schema import GenerateJsonSchema
 from keptn_remedy.guardrails import mistakes
 from keptn_remedy.guardrails.values import Count, Duration, Globs, Many, Name, Positive
 from keptn_remedy.standalone.rules import LadderRules, OnFailed, OnUnknown
-from keptn_remedy.support.reading import Document, DocumentError
 
 SourceKind = Literal["alertmanager", "grafana", "dynatrace", "cloudevents"]
 DEFAULTS = LadderRules()
@@ -219,16 +217,9 @@ class SourcesFile(_Entry):
         Raises:
             SourcesError: with one line per mistake.
         """
-        try:
-            document = Document(text)
-        except DocumentError as error:
-            raise SourcesError(error.mistakes) from None
-        if not document.is_map:
-            raise SourcesError(["it must be a map that begins with `version: 1`"])
-        try:
-            return cls.model_validate(document.value)
-        except ValidationError as error:
-            raise SourcesError(mistakes.lines(document, error, _Keys(KEYS))) from None
+        return mistakes.load(
+            text, cls, SourcesError, lambda found, wrong: mistakes.lines(found, wrong, _Keys(KEYS))
+        )
 
 
 _MODELS: Mapping[tuple[str, ...], type[BaseModel]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -124,9 +125,6 @@ class Ended:
         return details
 
 
-REAL_SECONDS = 3.0
-
-
 class Rig:
     """What stays when the provider is restarted: journal, policy, time, knobs, log and Keptn."""
 
@@ -137,6 +135,7 @@ class Rig:
         self.keptn = keptn
         self.log = log
         self.clock = MovedClock()
+        self._began = time.monotonic()
         self.knobs = Knobs()
         self._serving: Service | None = None
 
@@ -214,8 +213,15 @@ class Rig:
         expected = {"rail": rail, "rule": rule} | numbers
         assert ended.details.keys() == expected.keys()
         for name, text in ended.details.items():
-            assert _is_about(text, expected[name]), (name, text, expected[name])
+            assert self._is(text, expected[name]), (name, text, expected[name])
         assert ended.told.items() >= ended.details.items()
+
+    def _is(self, text: str, expected: Any) -> bool:
+        """Whether it is that; seconds differ by no more than the real time that has passed."""
+        if "." in text and text.replace(".", "", 1).isdecimal():
+            passed = time.monotonic() - self._began
+            return abs(float(text) - float(expected)) <= passed + 0.5
+        return text == str(expected)
 
     def refusals(self, rail: str, rule: str, action: str = "turn") -> float:
         labels = {"rail": rail, "rule": rule, "action": action}
@@ -254,14 +260,6 @@ class Rig:
     def _lines(self, execution_id: str) -> list[Line]:
         lines = self.log.saying("execution finished")
         return [line for line in lines if line["execution"] == execution_id]
-
-
-def _is_about(text: str, expected: Any) -> bool:
-    """Whether it is that, or about as many seconds: some of them are of real time."""
-    is_of_time = "." in text and text.replace(".", "", 1).isdecimal()
-    return (
-        abs(float(text) - float(expected)) <= REAL_SECONDS if is_of_time else text == str(expected)
-    )
 
 
 @asynccontextmanager
