@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -273,9 +274,7 @@ class Policy(_Entry):
         Raises:
             PolicyError: with one line per mistake.
         """
-        return mistakes.load(
-            text, cls, PolicyError, lambda found, wrong: mistakes.lines(found, wrong, KEYS)
-        )
+        return mistakes.load(text, cls, PolicyError, partial(mistakes.lines, keys=KEYS))
 
 
 _MODELS: Mapping[tuple[str, ...], type[BaseModel]] = {

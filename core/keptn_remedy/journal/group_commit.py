@@ -13,7 +13,7 @@ from time import perf_counter, sleep
 from typing import Any, Protocol, TypeVar
 
 from keptn_remedy.journal.errors import JournalError
-from keptn_remedy.journal.store import Cursor, Statement, Written
+from keptn_remedy.journal.store import Cursor, Statement, Store, Written
 
 T = TypeVar("T")
 MAX_BATCH = 1000
@@ -243,3 +243,24 @@ class GroupCommit:
         self._unreported = self.failure or self._unreported
         if not failed:
             self._on_commit(self._seconds, len(changes))
+
+
+class GroupCommitStore(Store):
+    """A database that is written by one thread, unless it was opened for reading."""
+
+    _writing: GroupCommit | None = None
+
+    @property
+    def _writer(self) -> GroupCommit:
+        if self._writing is None:
+            raise JournalError("the journal was opened for reading")
+        return self._writing
+
+    def _write(self, *statements: Statement) -> asyncio.Future[Written]:
+        return self._writer.write(*statements)
+
+    def _run(self, work: Callable[[Cursor], T]) -> asyncio.Future[T]:
+        return self._writer.run(work)
+
+    def _rehearse(self, *statements: Statement) -> asyncio.Future[Written]:
+        return self._writer.rehearse(*statements)

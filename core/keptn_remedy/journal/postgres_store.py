@@ -15,7 +15,7 @@ from keptn_remedy.journal import rows
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.address import Address
 from keptn_remedy.journal.errors import JournalError, JournalUnusable
-from keptn_remedy.journal.group_commit import GroupCommit
+from keptn_remedy.journal.group_commit import GroupCommit, GroupCommitStore
 from keptn_remedy.journal.postgres_changes import Finish, Tell, commit
 from keptn_remedy.journal.postgres_connection import (
     PostgresConnection,
@@ -25,7 +25,7 @@ from keptn_remedy.journal.postgres_connection import (
     was_sent_away,
 )
 from keptn_remedy.journal.postgres_targets import RELEASE
-from keptn_remedy.journal.store import Bound, Cursor, Reader, Statement, Store, Stored, Written
+from keptn_remedy.journal.store import Bound, Cursor, Reader, Statement, Stored
 from keptn_remedy.journal.values import Execution
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ T = TypeVar("T")
 _OF_ONE_MOMENT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
-class PostgresStore(Store):
+class PostgresStore(GroupCommitStore):
     """One database: a connection for reading, and once it was opened for writing, one for that."""
 
     trouble = (psycopg.Error,)
@@ -92,21 +92,6 @@ class PostgresStore(Store):
 
     def _in_words(self, error: Exception) -> str:
         return in_words(error, self._server.address)
-
-    @property
-    def _writer(self) -> GroupCommit:
-        if self._writing is None:
-            raise JournalError("the journal was opened for reading")
-        return self._writing
-
-    def _write(self, *statements: Statement) -> asyncio.Future[Written]:
-        return self._writer.write(*statements)
-
-    def _run(self, work: Callable[[Cursor], T]) -> asyncio.Future[T]:
-        return self._writer.run(work)
-
-    def _rehearse(self, *statements: Statement) -> asyncio.Future[Written]:
-        return self._writer.rehearse(*statements)
 
     async def _insert(
         self, accepted: Mapping[str, Any], started: Mapping[str, Any] | None

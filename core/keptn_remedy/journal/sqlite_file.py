@@ -16,15 +16,15 @@ import orjson
 from keptn_remedy.journal import rows
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.errors import JournalError, in_words
-from keptn_remedy.journal.group_commit import GroupCommit
+from keptn_remedy.journal.group_commit import GroupCommit, GroupCommitStore
 from keptn_remedy.journal.lock import Lock, connect
-from keptn_remedy.journal.store import Bound, Cursor, Reader, Statement, Store, Stored, Written
+from keptn_remedy.journal.store import Bound, Reader, Statement, Stored
 from keptn_remedy.journal.values import Execution
 
 T = TypeVar("T")
 
 
-class SqliteFile(Store):
+class SqliteFile(GroupCommitStore):
     """One file: a connection for reading, and once it was opened for serving, one for writing."""
 
     trouble = (sqlite3.Error,)
@@ -73,21 +73,6 @@ class SqliteFile(Store):
         """See that the path still names the file that is served."""
         if self._lock:
             self._lock.check()
-
-    @property
-    def _writer(self) -> GroupCommit:
-        if self._writing is None:
-            raise JournalError("the journal was opened for reading")
-        return self._writing
-
-    def _write(self, *statements: Statement) -> asyncio.Future[Written]:
-        return self._writer.write(*statements)
-
-    def _run(self, work: Callable[[Cursor], T]) -> asyncio.Future[T]:
-        return self._writer.run(work)
-
-    def _rehearse(self, *statements: Statement) -> asyncio.Future[Written]:
-        return self._writer.rehearse(*statements)
 
     async def _insert(
         self, accepted: Mapping[str, Any], started: Mapping[str, Any] | None

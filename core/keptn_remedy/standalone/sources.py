@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -217,9 +218,7 @@ class SourcesFile(_Entry):
         Raises:
             SourcesError: with one line per mistake.
         """
-        return mistakes.load(
-            text, cls, SourcesError, lambda found, wrong: mistakes.lines(found, wrong, _Keys(KEYS))
-        )
+        return mistakes.load(text, cls, SourcesError, partial(mistakes.lines, keys=_Keys(KEYS)))
 
 
 _MODELS: Mapping[tuple[str, ...], type[BaseModel]] = {
