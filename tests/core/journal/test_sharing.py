@@ -19,7 +19,7 @@ from tests.core.places import PostgresPlace
 from tests.postgres_server import PostgresServer
 from tests.waiting import until
 
-LEASE_SECONDS = 0.6
+LEASE_SECONDS = 2.0
 WAITS = Alike(action="wait")
 PLAN = Plan((Change("flag", "enabled", True, False),))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,13 @@ from tests.providing import ops_url
 from tests.waiting import until
 
 
-async def opened(person: Person, at: str) -> Any:
-    answer = await person.session.get(
+@asynccontextmanager
+async def opened(person: Person, at: str) -> AsyncIterator[Any]:
+    async with person.session.get(
         ops_url(person.service, "/live"), params={"at": at}, headers=person._given({})
-    )
-    assert answer.status == 200
-    return answer
+    ) as answer:
+        assert answer.status == 200
+        yield answer
 
 
 async def content(answer: Any) -> str:
@@ -39,11 +42,10 @@ def live_of(home: House) -> Any:
 async def test_a_page_is_sent_what_changed(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         anna = await home.visitor("viewer")
-        stream = await opened(anna, "/executions?action=greet")
-        assert "No execution matches" in await content(stream)
-        await home.send("greet", {"name": "moon"})
-        assert "hello moon" in await content(stream)
-        stream.close()
+        async with opened(anna, "/executions?action=greet") as stream:
+            assert "No execution matches" in await content(stream)
+            await home.send("greet", {"name": "moon"})
+            assert "hello moon" in await content(stream)
 
 
 async def test_forms_that_are_sent_later_carry_the_token_of_their_own_session(
@@ -51,14 +53,11 @@ async def test_forms_that_are_sent_later_carry_the_token_of_their_own_session(
 ) -> None:
     async with house(tmp_path) as home:
         one, two = await home.visitor("operator"), await home.visitor("operator")
-        streams = [await opened(it, "/") for it in (one, two)]
-        for person, stream in zip((one, two), streams, strict=True):
-            assert f'value="{await person.form_token()}"' in await content(stream)
-            stream.close()
-        anna = await home.visitor("viewer")
-        stream = await opened(anna, "/")
-        assert "form_token" not in await content(stream)
-        stream.close()
+        async with opened(one, "/") as first, opened(two, "/") as second:
+            assert f'value="{await one.form_token()}"' in await content(first)
+            assert f'value="{await two.form_token()}"' in await content(second)
+        async with opened(await home.visitor("viewer"), "/") as stream:
+            assert "form_token" not in await content(stream)
 
 
 async def test_a_screen_is_made_once_for_all_who_look(tmp_path: Path) -> None:
@@ -72,11 +71,11 @@ async def test_a_screen_is_made_once_for_all_who_look(tmp_path: Path) -> None:
             return await make(address, visitor)
 
         live._screens.part = counted
-        streams = [await opened(home.somebody(), "/inbox") for _ in range(20)]
-        await asyncio.gather(*(content(it) for it in streams))
-        assert len(made) <= 3
-        for stream in streams:
-            stream.close()
+        async with AsyncExitStack() as stack:
+            enter = stack.enter_async_context
+            streams = [await enter(opened(home.somebody(), "/inbox")) for _ in range(20)]
+            await asyncio.gather(*(content(it) for it in streams))
+            assert len(made) <= 3
         await until(lambda: live._task is None)
         assert not live._streams
         assert not live._sent
@@ -88,24 +87,24 @@ async def test_whoever_may_not_look_any_more_is_sent_nothing_any_more(
     monkeypatch.setattr("keptn_remedy.ops.page.live.ANEW_SECONDS", 0.05)
     async with house(tmp_path) as home:
         anna = await home.visitor("viewer")
-        stream = await opened(anna, "/actions")
-        home.file.write_text("operators: []")
-        home.service.ops._page._page.gate._operators._read_at = -1e9  # type: ignore[union-attr]
-        async with asyncio.timeout(20):
-            while await stream.content.readline():
-                pass
+        async with opened(anna, "/actions") as stream:
+            home.file.write_text("operators: []")
+            home.service.ops._page._page.gate._operators._read_at = -1e9  # type: ignore[union-attr]
+            async with asyncio.timeout(20):
+                while await stream.content.readline():
+                    pass
 
 
 async def test_whoever_may_not_look_any_more_is_not_sent_the_news(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         anna = await home.visitor("viewer")
-        stream = await opened(anna, "/executions?action=greet")
-        await content(stream)
-        home.file.write_text("operators: []")
-        home.service.ops._page._page.gate._operators._read_at = -1e9  # type: ignore[union-attr]
-        await home.send("greet", {"name": "moon"})
-        async with asyncio.timeout(20):
-            assert b"moon" not in await stream.content.read()
+        async with opened(anna, "/executions?action=greet") as stream:
+            await content(stream)
+            home.file.write_text("operators: []")
+            home.service.ops._page._page.gate._operators._read_at = -1e9  # type: ignore[union-attr]
+            await home.send("greet", {"name": "moon"})
+            async with asyncio.timeout(20):
+                assert b"moon" not in await stream.content.read()
 
 
 async def test_nothing_is_kept_of_a_screen_that_all_have_left(tmp_path: Path) -> None:
@@ -118,33 +117,30 @@ async def test_nothing_is_kept_of_a_screen_that_all_have_left(tmp_path: Path) ->
 async def test_there_is_an_end_to_how_many_may_look(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("keptn_remedy.ops.page.live.MOST_STREAMS", 2)
     async with house(tmp_path, page_public=True) as home:
-        streams = [await opened(home.somebody(), "/") for _ in range(2)]
-        assert (await home.somebody().get("/live?at=/")).status == 503
-        for stream in streams:
-            stream.close()
+        async with opened(home.somebody(), "/"), opened(home.somebody(), "/"):
+            assert (await home.somebody().get("/live?at=/")).status == 503
     assert MOST_STREAMS < 64
     assert PAUSE_TIMES >= 20
 
 
 async def test_a_provider_leaves_while_pages_are_open_without_a_word(tmp_path: Path) -> None:
     with captured_logs() as log:
-        async with house(tmp_path, page_public=True) as home:
-            stream = await opened(home.somebody(), "/")
-            await content(stream)
+        async with AsyncExitStack() as person:  # who closes the page only after the provider left
+            async with house(tmp_path, page_public=True) as home:
+                await content(await person.enter_async_context(opened(home.somebody(), "/")))
         assert log.at("ERROR", "CRITICAL") == []
 
 
 async def test_a_stream_outlives_the_time_that_an_answer_may_take(tmp_path: Path) -> None:
     async with house(tmp_path, page_public=True) as home:
         listener_limits = Limits(connections=64)
-        stream = await opened(home.somebody(), "/inbox")
-        await content(stream)
-        (connection,) = [it for it in stream_connections(home) if it._current_request is not None]
-        for _ in range(10):
-            connection.look(listener_limits.answer_seconds)
-        await home.service.pauses.pause("somebody", "a reason")
-        assert "a reason" in await content(stream)
-        stream.close()
+        async with opened(home.somebody(), "/inbox") as stream:
+            await content(stream)
+            (connection,) = [it for it in stream_connections(home) if it._current_request]
+            for _ in range(10):
+                connection.look(listener_limits.answer_seconds)
+            await home.service.pauses.pause("somebody", "a reason")
+            assert "a reason" in await content(stream)
 
 
 def stream_connections(home: House) -> list[Any]:
