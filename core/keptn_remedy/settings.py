@@ -174,6 +174,10 @@ class Settings(FromVariables):
     libpq reads it (docs/postgres.md)."""
     journal_password_file: LocalPath | None = None
     """The password of the journal's database. The file is read for each connection."""
+    lease: Annotated[float, Field(ge=2, le=300), BeforeValidator(_seconds)] = 5.0
+    """For how long what a replica has stays its own if it can't renew its lease: seconds, or `10s`,
+    `1m`. What a replica that was killed had is taken up by others after that. For a journal on
+    PostgreSQL; all replicas need the same (docs/postgres.md)."""
     dry_run: bool = False
     """Plan and report without changing anything."""
     intake_host: str = "127.0.0.1"

@@ -440,3 +440,14 @@ def test_errors_are_logged_once_where_a_distributor_logs_them(
 @pytest.mark.parametrize(("written", "seconds"), [("10m", 600), ("90", 90), ("2h", 7200)])
 def test_the_age_of_what_is_stale_is_written_as_in_a_policy(written: str, seconds: float) -> None:
     assert load({"REMEDY_STALE_AFTER": written}).stale_after == seconds
+
+
+@pytest.mark.parametrize(("written", "seconds"), [("10s", 10), ("2", 2), ("5m", 300)])
+def test_the_lease_is_written_alike(written: str, seconds: float) -> None:
+    assert load({"REMEDY_LEASE": written}).lease == seconds
+
+
+@pytest.mark.parametrize("written", ["1s", "301", "soon"])
+def test_a_lease_that_is_too_short_or_too_long_is_refused(written: str) -> None:
+    with pytest.raises(SettingsError, match="REMEDY_LEASE"):
+        load({"REMEDY_LEASE": written})

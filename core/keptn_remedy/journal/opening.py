@@ -22,20 +22,24 @@ def open_journal(
     now: Callable[[], float] = time.time,
     on_commit: Callable[[float, int], None] = lambda seconds, changes: None,
     is_told: bool = True,
+    lease_seconds: float = 5.0,
 ) -> Journal:
     """Open the journal for serving, making or migrating it; one process at a time may, unless it is
     on PostgreSQL.
 
     `now` is the Unix time in seconds. `on_commit` takes the seconds that a commit took, and how
     many changes it held. `is_told`: the end of an execution is noted for the people who are to be
-    told of it.
+    told of it. `lease_seconds` is the length of the lease by which a replica has what it claimed;
+    the only process of a file has no need of one.
 
     Raises:
         JournalUnusable: it can't be opened, is newer than we are, or is in use.
     """
     if isinstance(place, Path):
         return SqliteJournal.open(place, now=now, on_commit=on_commit, is_told=is_told)
-    return _postgres().open(place, now=now, on_commit=on_commit, is_told=is_told)
+    return _postgres().open(
+        place, now=now, on_commit=on_commit, is_told=is_told, lease_seconds=lease_seconds
+    )
 
 
 def open_beside(place: Place) -> Journal:

@@ -54,12 +54,12 @@ WHERE seq IN (
 _LOOK = f"""
 SELECT (SELECT count(*) FROM replicas WHERE ended),
     (SELECT min(until) FROM replicas WHERE NOT ended AND no <> $1) - {_NOW}"""  # noqa: S608
-# One does for all what must not be done twice.
+# One does for all what must not be done twice: until its lease, as a replica, has ended.
 _MAKE_DUTY = """
 INSERT INTO leases (name, until) VALUES ('duties', 0) ON CONFLICT DO NOTHING"""
 _TAKE_DUTY = f"""
 UPDATE leases SET owner = $1, until = {_NOW} + $2 WHERE name IN (
-    SELECT name FROM leases WHERE name = 'duties' AND (owner = $1 OR until < {_NOW}
+    SELECT name FROM leases WHERE name = 'duties' AND (owner = $1 OR owner IS NULL
         OR owner IN (SELECT no FROM replicas WHERE ended))
     FOR UPDATE SKIP LOCKED)
 RETURNING owner"""  # noqa: S608
@@ -167,10 +167,10 @@ class Replica:
             else:  # what runs by the old number must be told before anything acts by the new one
                 self._deadline = 0.0
                 self._tell(partial(self._begin_anew, deadline))
-            if raw.execute(_TAKE_DUTY, (self.no, self._lease_seconds)).fetchone():
-                self._duty_until = deadline
             if began >= self._quiet_until:
                 raw.execute(_END_EXPIRED, (self.no,))
+            if raw.execute(_TAKE_DUTY, (self.no, self._lease_seconds)).fetchone():
+                self._duty_until = deadline
             self._free(connection)
             ended, next_end = raw.execute(_LOOK, (self.no,)).fetchone() or (0, None)
         if ended != self.ended_ones:

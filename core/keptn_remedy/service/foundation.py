@@ -85,6 +85,7 @@ async def opened(
             now=steady.now,
             on_commit=metrics.note_commit,
             is_told=bool(channels.entries),
+            lease_seconds=settings.lease,
         )
         stack.push_async_callback(journal.close)
         browsing = open_browsing(place_of(settings))

@@ -10,7 +10,17 @@ import pytest
 import pytest_asyncio
 
 from keptn_remedy import Change, Plan
-from keptn_remedy.journal import Alike, Counted, Ending, Execution, History, NotOwner, TargetHeld
+from keptn_remedy.journal import (
+    Address,
+    Alike,
+    Counted,
+    Ending,
+    Execution,
+    History,
+    NotOwner,
+    TargetHeld,
+    open_journal,
+)
 from keptn_remedy.journal.foreseen import Foreseen
 from keptn_remedy.journal.postgres import PostgresJournal
 from keptn_remedy.journal.postgres_connection import LOCK_SECONDS
@@ -295,3 +305,10 @@ async def test_an_abort_that_another_has_noted_is_known(two: Two) -> None:
     await accepted(first, "1")
     assert await second.note_abort("1", "Keptn no longer waits for it")
     assert await first.ownership.aborted(["1", "2"]) == {"1": "Keptn no longer waits for it"}
+
+
+async def test_a_lease_is_as_long_as_it_is_set(shared: PostgresPlace) -> None:
+    journal = open_journal(Address(shared.url), lease_seconds=60)
+    replica = shared.look("SELECT until - extract(epoch FROM clock_timestamp()) FROM replicas")
+    assert 30 < replica[0][0] <= 60
+    await journal.close()
