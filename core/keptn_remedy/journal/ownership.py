@@ -34,9 +34,13 @@ class Ownership(Protocol):
         """Whether it is this process that does what one does for all."""
         ...
 
-    def notify(self, lost: Callable[[], None], found: Callable[[], None]) -> None:
-        """Have `lost` called on the event loop when the lease may end before it is renewed, and
-        `found` when another replica has left something.
+    def notify(
+        self, lost: Callable[[], None], found: Callable[[], None], ordered: Callable[[], None]
+    ) -> None:
+        """Have `lost` called on the event loop when the lease may end before it is renewed, `found`
+        when another replica has left something, or is done with what is waited for here, and
+        `ordered` when another one, or a command, has stored an order or an abort. What nobody tells
+        is found by looking each second.
         """
         ...
 
@@ -56,7 +60,9 @@ class Alone:
     def has_duty(self) -> bool:
         return True
 
-    def notify(self, lost: Callable[[], None], found: Callable[[], None]) -> None:
+    def notify(
+        self, lost: Callable[[], None], found: Callable[[], None], ordered: Callable[[], None]
+    ) -> None:
         """Nothing is ever lost, and nobody else leaves anything."""
 
     async def aborted(self, running: Collection[str]) -> dict[str, str]:

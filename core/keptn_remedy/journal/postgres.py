@@ -20,8 +20,8 @@ from keptn_remedy.journal.notified import SqlNotifications
 from keptn_remedy.journal.postgres_connection import IS_SERVED, PostgresConnection
 from keptn_remedy.journal.postgres_replica import LEASE_SECONDS, Replica
 from keptn_remedy.journal.postgres_schema import migrate, require_this_version
-from keptn_remedy.journal.postgres_sharing import SharedJournal
 from keptn_remedy.journal.postgres_store import PostgresStore
+from keptn_remedy.journal.postgres_telling import TellingJournal
 from keptn_remedy.journal.questions import SqlQuestions
 from keptn_remedy.journal.records import SqlRecords
 from keptn_remedy.journal.sql_search import SqlSearch
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class PostgresJournal(
-    SharedJournal,
+    TellingJournal,
     SqlExecutions,
     SqlEffects,
     SqlQuestions,

@@ -38,6 +38,7 @@ SELECT ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bi
 IS_SERVED = """
 SELECT EXISTS (SELECT 1 FROM replicas
     WHERE NOT ended AND until > extract(epoch FROM clock_timestamp()))"""
+OF_ONE_MOMENT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # What the server says about a change, and not about itself: data, constraints, and limits.
 _OF_A_CHANGE = ("22", "23", "54")
 
@@ -145,13 +146,25 @@ class PostgresConnection:
         if not (self.replica and self.is_pooled):
             yield
             return
-        self.raw.execute("BEGIN")
+        self.raw.execute(OF_ONE_MOMENT)
         try:
             self.raw.execute(AS_REPLICA, (str(self.replica), True))
             yield
         finally:
             if not self.raw.closed:
                 self.raw.execute("ROLLBACK")
+
+    @contextmanager
+    def at_one_moment(self) -> Generator[None]:
+        """While several reads are to see the same."""
+        if self.raw.info.transaction_status != IDLE:  # of `as_replica`
+            yield
+            return
+        self.raw.execute(OF_ONE_MOMENT)
+        try:
+            yield
+        finally:
+            self.raw.execute("COMMIT")
 
     def cut_if_frozen(self) -> None:
         since = self._since

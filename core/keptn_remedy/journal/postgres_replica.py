@@ -14,11 +14,16 @@ import psycopg
 from keptn_remedy.journal.errors import JournalUnusable
 from keptn_remedy.journal.postgres_connection import PostgresConnection, Server
 from keptn_remedy.journal.postgres_owner import FREED
+from keptn_remedy.journal.postgres_waking import Waking, Word, listen
 from keptn_remedy.support import logs
 
 LEASE_SECONDS = 5.0
 # Of the lease: between two renewals, and before its end, when nothing new may be begun any more.
 RENEWALS, MARGIN = 5.0, 0.1
+# For so long what is to be said to others is gathered: each time costs the server a commit.
+SAY_SECONDS = 0.02
+# Between two attempts to reach the server.
+MOST_PAUSE_SECONDS = 1.0
 # So long after another's lease has ended, by the server's clock, it is surely over.
 PATIENCE_SECONDS = 0.05
 # For so long reports are left alone that an ended replica may have sent just now.
@@ -94,11 +99,14 @@ class Replica:
         self._quiet_until = 0.0
         self.ended_ones = 0
         self._connection: PostgresConnection | None = None
+        self._waking = Waking()
+        self._has_others = False
         self._closed = Event()
         self._thread: Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lost: Callable[[], None] = _nothing
         self._found: Callable[[], None] = _nothing
+        self._heard: dict[Word, Callable[[], None]] = {}
         self._alarm: asyncio.TimerHandle | None = None
 
     def may_act(self) -> bool:
@@ -119,15 +127,30 @@ class Replica:
         self._thread = Thread(target=self._keep, name="journal-keeper", daemon=True)
         self._thread.start()
 
-    def notify(self, lost: Callable[[], None], found: Callable[[], None]) -> None:
-        """Have these called on the event loop that runs now, as `Ownership.notify` says."""
+    def notify(
+        self,
+        lost: Callable[[], None],
+        found: Callable[[], None],
+        ordered: Callable[[], None],
+        freed: Callable[[], None],
+    ) -> None:
+        """Have these called on the event loop that runs now, as `Ownership.notify` says; `freed`
+        when another replica says that it is done with something.
+        """
         self._loop = asyncio.get_running_loop()
         self._lost, self._found = lost, found
+        self._heard = {"ordered": ordered, "freed": freed}
         self._set_alarm()
+
+    def say(self, word: Word) -> None:
+        """Say it to the other replicas soon, if there are any."""
+        if self._has_others:
+            self._waking.say(word)
 
     def end(self) -> None:
         """Give everything back, for others to take up at once."""
         self._closed.set()
+        self._waking.ring()
         if self._alarm:
             self._alarm.cancel()
         if self._thread is not None:
@@ -138,19 +161,37 @@ class Replica:
             with connection.at_work():
                 for statement in _LEAVE:
                     connection.raw.execute(statement, (self.no,))
+            self._waking.say("left")
+            self._waking.say_all(connection, self.no)
         self._disconnect()
+        self._waking.close()
 
     def _keep(self) -> None:
-        pause = self._lease_seconds / RENEWALS
-        while not self._closed.wait(pause):
+        due_at = self._monotonic() + self._lease_seconds / RENEWALS
+        while not self._closed.is_set():
             try:
-                pause = self._renew()
+                due_at = self._wait_and_renew(due_at)
             except (psycopg.Error, JournalUnusable) as error:
                 if self.may_act():
                     reason = " ".join(str(error).split())
                     logs.logger().warning("the lease can't be renewed", reason=reason)
                 self._disconnect()
-                pause = self._lease_seconds / RENEWALS / 4
+                pause = min(self._lease_seconds / RENEWALS / 4, MOST_PAUSE_SECONDS)
+                due_at = self._monotonic() + pause
+
+    def _wait_and_renew(self, due_at: float) -> float:
+        """Wait until something is to be done, and do it; returns when the lease is due next."""
+        heard = self._waking.wait(self._connection, self.no, due_at - self._monotonic())
+        if self._closed.is_set():
+            return due_at
+        for word, call in self._heard.items():
+            if word in heard:
+                self._tell(call)
+        if "left" in heard or self._monotonic() >= due_at:
+            due_at = self._monotonic() + self._renew()
+        if self._connection and self._waking.say_all(self._connection, self.no):
+            self._closed.wait(SAY_SECONDS)
+        return due_at
 
     def _renew(self) -> float:
         """Renew the lease, and look after those of others; returns the seconds until the next."""
@@ -165,7 +206,6 @@ class Replica:
             if was in (0, self.no) or self._loop is None:
                 self._deadline = deadline
             else:  # what runs by the old number must be told before anything acts by the new one
-                self._deadline = 0.0
                 self._tell(partial(self._begin_anew, deadline))
             if began >= self._quiet_until:
                 raw.execute(_END_EXPIRED, (self.no,))
@@ -176,6 +216,7 @@ class Replica:
         if ended != self.ended_ones:
             self.ended_ones = ended
             self._tell(self._found)
+        self._has_others = next_end is not None
         self._tell(self._set_alarm)
         pause = self._lease_seconds / RENEWALS
         return pause if next_end is None else min(pause, max(next_end, 0.0) + PATIENCE_SECONDS)
@@ -183,7 +224,8 @@ class Replica:
     def _take_number(self, connection: PostgresConnection) -> None:
         connection.raw.execute(_MAKE_DUTY)
         [row] = connection.raw.execute(_BEGIN, (self._lease_seconds, self._name)).fetchall()
-        was, self.no = self.no, int(row[0])
+        was, self._deadline = self.no, 0.0  # nothing acts by the old lease any more
+        self.no = int(row[0])
         if was:
             self._duty_until = 0.0
             logs.logger().warning("the lease was lost", replica=was, now=self.no)
@@ -200,6 +242,10 @@ class Replica:
     def _connected(self) -> PostgresConnection:
         if self._connection is None:
             self._connection = self._server.connect()
+            listen(self._connection)
+            self._tell(self._found)  # whatever was said while nobody listened
+            for call in self._heard.values():
+                self._tell(call)
             self._quiet_until = self._monotonic() + self._lease_seconds
         return self._connection
 

@@ -80,6 +80,7 @@ class SharedJournal(
 
     _replica: Replica | None = None
     _ended_ones = 0
+    _was_held = False
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -125,6 +126,11 @@ class SharedJournal(
             due_at = self._now() + ELSEWHERE_SECONDS
         return Claimed(items, claimed.is_left, due_at)
 
+    def waits_for_others(self) -> bool:
+        """Whether something may go on once another replica lets go of a lane or a target."""
+        was_held, self._was_held = self._was_held, False
+        return was_held or self._frontier.is_elsewhere
+
     async def claim_reports(self, limit: int) -> Claimed[Unsent]:
         self._lease()
         claimed = await super().claim_reports(limit)
@@ -162,6 +168,9 @@ class SharedJournal(
     ) -> T | None:
         try:
             return await super().admit(execution, plan, effects, decide, foreseen)
+        except TargetHeld:
+            self._was_held = True
+            raise
         except LookupError:
             await self._require_ours(execution)
             raise
@@ -278,6 +287,16 @@ class Shared:
     is_shared = True
 
     def __init__(self, journal: SharedJournal, replica: Replica) -> None:
+        self._journal = journal
         self._replica = replica
         self.may_act, self.has_duty = replica.may_act, replica.has_duty
-        self.notify, self.aborted = replica.notify, journal.aborted
+        self.aborted = journal.aborted
+
+    def notify(
+        self, lost: Callable[[], None], found: Callable[[], None], ordered: Callable[[], None]
+    ) -> None:
+        def freed() -> None:
+            if self._journal.waits_for_others():
+                found()
+
+        self._replica.notify(lost, found, ordered, freed)

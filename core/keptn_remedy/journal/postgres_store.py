@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import psycopg
 
@@ -29,8 +29,6 @@ from keptn_remedy.journal.store import Bound, Cursor, Reader, Statement, Stored
 from keptn_remedy.journal.values import Execution
 
 T = TypeVar("T")
-
-_OF_ONE_MOMENT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
 class PostgresStore(GroupCommitStore):
@@ -161,11 +159,8 @@ class PostgresStore(GroupCommitStore):
 
     async def _read_at_once(self, read: Callable[[Reader], T]) -> T:
         def read_in_transaction(reader: Reader) -> T:
-            reader.execute(_OF_ONE_MOMENT)
-            try:
+            with cast("PostgresConnection", reader).at_one_moment():
                 return read(reader)
-            finally:
-                reader.execute("COMMIT")
 
         return await self._read(read_in_transaction)
 

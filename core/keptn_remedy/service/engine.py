@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from keptn_remedy.engine.crew import CANCEL_SECONDS
@@ -49,10 +49,12 @@ class Engine:
     waiting_room: WaitingRoom
     locks: TargetLocks
     overdue: Overdue
+    ordered: asyncio.Event = field(default_factory=asyncio.Event)
 
     def look_again(self) -> None:
-        """Look in the journal for executions that nobody offered."""
+        """Look in the journal for executions that nobody offered, and for targets that are free."""
         self.dispatcher.look_again()
+        self.waiting_room.call_next()
 
     def execution_of(self, task: asyncio.Task[object]) -> Execution | None:
         """The execution that a task carries out or undoes."""
@@ -63,9 +65,10 @@ class Engine:
         self.runner.abort(execution_id, reason)
 
     def look(self) -> None:
-        """Look in the journal now for pauses, verdicts and undos."""
+        """Look in the journal now for pauses, verdicts, undos and aborts."""
         self.orders.look()
         self.undos.look()
+        self.ordered.set()
 
     def lose(self) -> None:
         """Stop acting: what this process has claimed is another replica's, or may be."""
@@ -77,7 +80,8 @@ class Engine:
         """Stop executions that other replicas have noted as aborted, until cancelled."""
         ownership, clock = self.runtime.journal.ownership, self.runtime.clock
         while ownership.is_shared:
-            await clock.sleep(HEED_SECONDS)
+            await clock.wait(self.ordered, HEED_SECONDS)
+            self.ordered.clear()
             running = [execution.id for execution in self.dispatcher.under_way]
             with suppress(JournalError):
                 for execution_id, reason in (await ownership.aborted(running)).items():

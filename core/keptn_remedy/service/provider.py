@@ -184,7 +184,7 @@ class Service:
         await insist(lambda: self.journal.remember(*_LEFT, None), sleep)
         # Before anything starts, which could otherwise take the targets of what was cut off.
         await self.engine.reserve_targets(sleep)
-        ownership.notify(self._lose, self._look_again)
+        ownership.notify(self._lose, self._look_again, self.engine.look)
         self.readiness.note_started()
         prune = partial(maintenance.prune, base.journal, base.clock, base.settings.retention_days)
         await asyncio.gather(

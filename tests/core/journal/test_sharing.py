@@ -18,6 +18,7 @@ from keptn_remedy.journal import (
     Execution,
     History,
     NotOwner,
+    Question,
     TargetHeld,
     open_journal,
 )
@@ -55,6 +56,25 @@ def freeze(journal: PostgresJournal) -> None:
     """As SIGSTOP does: its lease is not renewed any more."""
     assert journal._replica
     journal._replica._closed.set()
+    journal._replica._waking.ring()
+
+
+def nothing() -> None:
+    """Nobody cares."""
+
+
+class Told:
+    """What a replica was told."""
+
+    def __init__(self, journal: PostgresJournal) -> None:
+        self.found = self.ordered = False
+        journal.ownership.notify(nothing, self._find, self._order)
+
+    def _find(self) -> None:
+        self.found = True
+
+    def _order(self) -> None:
+        self.ordered = True
 
 
 async def claimed(journal: PostgresJournal) -> list[str]:
@@ -274,7 +294,7 @@ async def test_nothing_acts_by_a_new_lease_before_it_was_told_that_the_old_one_i
 ) -> None:
     first, _ = two
     could_act: list[bool] = []
-    first.ownership.notify(lambda: could_act.append(first.ownership.may_act()), lambda: None)
+    first.ownership.notify(lambda: could_act.append(first.ownership.may_act()), nothing, nothing)
     replica = first._replica
     assert replica
     number = replica.no
@@ -312,3 +332,102 @@ async def test_a_lease_is_as_long_as_it_is_set(shared: PostgresPlace) -> None:
     replica = shared.look("SELECT until - extract(epoch FROM clock_timestamp()) FROM replicas")
     assert 30 < replica[0][0] <= 60
     await journal.close()
+
+
+# What one tells the others
+
+
+@pytest_asyncio.fixture
+async def hardly_looking(
+    shared: PostgresPlace,
+) -> AsyncIterator[tuple[PostgresJournal, PostgresJournal]]:
+    """Two replicas that look at one another each minute; the first one knows of the second."""
+    second = shared.open(lease_seconds=300)
+    first = shared.open(lease_seconds=300)
+    yield first, second
+    await first.close()
+    await second.close()
+
+
+async def test_what_one_is_done_with_is_told_to_whoever_waits_for_it(hardly_looking: Two) -> None:
+    first, second = hardly_looking
+    told = Told(second)
+    execution, elsewhere = await accepted(first, "1"), await accepted(first, "2", "orders")
+    await accepted(second, "3")
+    await first.finish(elsewhere, Ending(DONE), attempts=1)
+    assert await claimed(second) == []
+    await first.finish(execution, Ending(DONE), attempts=1)
+    await until(lambda: told.found)
+    assert await claimed(second) == ["3"]
+
+
+async def test_that_a_target_is_free_is_told_to_whoever_waits_for_it(hardly_looking: Two) -> None:
+    first, second = hardly_looking
+    told = Told(second)
+    one, other = await accepted(first, "1"), await accepted(second, "2", "orders")
+    assert await first.admit(one, PLAN, [effect(one)], allow) is None
+    with pytest.raises(TargetHeld):
+        await second.admit(other, PLAN, [effect(other)], allow)
+    await first.finish(one, Ending(DONE), attempts=1)
+    await until(lambda: told.found)
+
+
+@pytest.mark.parametrize("order", ["pause", "resume", "abort", "answer", "undo", "resend"])
+async def test_an_order_is_told_to_the_others(
+    hardly_looking: Two, clock: SetClock, order: str
+) -> None:
+    first, second = hardly_looking
+    execution = await accepted(second, "1")
+    await second.admit(execution, PLAN, [effect(execution)], allow)
+    told = Told(second)
+    if order == "pause":
+        await first.pause("somebody", "a test")
+    elif order == "resume":
+        await first.resume()
+    elif order == "abort":
+        await first.note_abort("1", "a test")
+    elif order == "answer":
+        await second.ask(execution, Question(PLAN, "all", clock.time, clock.time + 60))
+        assert await first.answer("1", "denied", "somebody", None) is None
+    elif order == "undo":
+        await second.finish(execution, Ending(DONE), attempts=1)
+        assert await first.want_undo("1", "an order", "somebody") is None
+    else:
+        _, finished = reports_of(execution, clock)
+        (report,) = await second.finish(execution, Ending(DONE), attempts=1, reports=[finished])
+        await second.park(report, "refused")
+        assert await first.resend("1")
+    await until(lambda: told.ordered)
+
+
+async def test_an_order_of_a_command_is_told_to_all(
+    hardly_looking: Two, shared: PostgresPlace
+) -> None:
+    told = [Told(journal) for journal in hardly_looking]
+    command = shared.beside()
+    await command.pause("somebody", "a test")
+    await command.close()
+    await until(lambda: all(each.ordered for each in told))
+
+
+async def test_who_leaves_is_taken_over_without_another_look(
+    hardly_looking: Two, shared: PostgresPlace
+) -> None:
+    _, second = hardly_looking
+    told = Told(second)
+    leaving = shared.open(lease_seconds=300)
+    await accepted(leaving, "1")
+    await leaving.close()
+    await until(lambda: told.found)
+    assert await claimed(second) == ["1"]
+
+
+async def test_what_was_said_while_nobody_could_hear_is_looked_for(
+    hardly_looking: Two, postgres: PostgresServer
+) -> None:
+    told = Told(hardly_looking[1])
+    postgres.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE pid <> pg_backend_pid() AND datname = current_database()"
+    )
+    await until(lambda: told.found and told.ordered)

@@ -13,7 +13,7 @@ from keptn_remedy.cli.doctor.examined import Examined
 from keptn_remedy.cli.running_service import here
 from keptn_remedy.cli.server import ServerError
 from keptn_remedy.guardrails.policy import Policy, PolicyError
-from keptn_remedy.journal import JournalError, JournalUnusable, open_beside, place_of
+from keptn_remedy.journal import Address, JournalError, JournalUnusable, open_beside, place_of
 from keptn_remedy.support.clock import Clock
 
 STEP_SECONDS = 1.0
@@ -44,6 +44,22 @@ async def journal(examined: Examined) -> AsyncIterator[Finding]:
         yield Finding("journal", False, str(error), "restore a backup: remedy journal restore")
     finally:
         await opened.close()
+    if isinstance(place, Address):
+        yield await asyncio.to_thread(_pooler, place)
+
+
+def _pooler(place: Address) -> Finding:
+    # It imports psycopg, which a journal in a file has no need of.
+    from keptn_remedy.journal.postgres_pooler import what_a_pooler_loses
+
+    try:
+        lost = what_a_pooler_loses(place)
+    except JournalUnusable as error:
+        return Finding("pooler", False, str(error), "try again, or read the server's log")
+    if lost:
+        said = f"one in between loses {' and '.join(lost)}: replicas look once a second"
+        return Finding("pooler", False, said, "connect directly, or let it pool by session")
+    return Finding("pooler", True, "none that loses anything: replicas wake one another")
 
 
 def _new_journal(path: Path) -> Finding:
