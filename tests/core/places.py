@@ -24,6 +24,11 @@ AnyJournal = SqliteJournal | PostgresJournal
 class Place(Protocol):
     """One journal, opened in each of the ways."""
 
+    @property
+    def address(self) -> Path | Address:
+        """Where it is."""
+        ...
+
     def open(self, **options: Any) -> AnyJournal: ...
 
     def beside(self, **options: Any) -> AnyJournal: ...
@@ -43,7 +48,7 @@ class SqlitePlace:
     """A file, which is made by the first `open`."""
 
     def __init__(self, path: Path, now: Callable[[], float]) -> None:
-        self.path = path
+        self.path = self.address = path
         self._options = {"now": now}
 
     def open(self, **options: Any) -> SqliteJournal:
@@ -72,6 +77,7 @@ class PostgresPlace:
     def __init__(self, server: PostgresServer, now: Callable[[], float]) -> None:
         self.server = server
         self.url = server.url()
+        self.address = Address(self.url)
         self._options = {"now": now}
         self._empty()
 

@@ -13,9 +13,10 @@ from aiohttp import ClientSession
 
 from keptn_remedy.service import Service
 from keptn_remedy.testing import FakeKeptn, triggered
+from tests.core.ops.page.surfing import ASK, house
 from tests.end_to_end.provider_process import ProviderProcess
 from tests.postgres_server import PostgresServer
-from tests.providing import Greet, event_url, get_json, ops_url, provider
+from tests.providing import Dial, Greet, event_url, get_json, ops_url, provider
 from tests.waiting import until
 
 
@@ -37,6 +38,31 @@ async def test_a_trigger_that_comes_three_times_is_answered_once(database: str) 
         shown = await get_json(ops_url(service, "/api/executions"))
     assert ready["degraded"] == []
     assert [each["id"] for each in shown["executions"]] == [event["id"]]
+
+
+async def test_the_page_is_served_and_orders(database: str, tmp_path: Path) -> None:
+    Dial.state.clear()
+    async with house(tmp_path, policy=ASK, journal=database) as at:
+        event_id = await at.send("dial", 5)
+        await at.asks(event_id)
+        greeted = await at.send("greet", {"name": "Ada"}, service="orders")
+        await at.has_ended(greeted)
+        ben = await at.visitor("approver")
+        screens = {
+            "/": "Now",
+            "/inbox": "dial",
+            "/executions?service=orders&result=pass": "greet",
+            f"/executions/{event_id}": "a person looks first",
+            "/rails": "a person looks first",
+            "/actions": "greet",
+        }
+        for address, shown in screens.items():
+            seen = await ben.get(address)
+            assert (seen.status, shown in seen.text) == (200, True), address
+        asks = await ben.get(f"/executions/{event_id}")
+        form = {"form_token": asks.form_token, "digest": asks.digest}
+        assert (await ben.post(f"/executions/{event_id}/approve", **form)).status == 303
+        await at.has_ended(event_id)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])

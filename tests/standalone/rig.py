@@ -281,8 +281,11 @@ async def standalone(
     policy: str = "",
     clock: MovedClock | None = None,
     world: World | None = None,
+    journal: str | None = None,
 ) -> AsyncIterator[Rig]:
-    """Run a service in standalone mode until the block is left."""
+    """Run a service in standalone mode until the block is left; `journal` is the URL of one in a
+    database.
+    """
     Switch.applied, Switch.undone, Switch.outcomes = [], [], []
     clock = clock or MovedClock()
     world = world or World(clock)
@@ -294,7 +297,7 @@ async def standalone(
         transport="standalone",
         ops_port=0,
         intake_port=0,
-        journal=folder / "journal.db",
+        journal=journal or folder / "journal.db",
         sources=folder / "sources.yaml",
         remediations=folder / "remediations",
         **more,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.postgres_server import PostgresServer
 from tests.standalone.rig import REMEDIATION, Switch, standalone
 from tests.waiting import until
 
@@ -16,10 +18,22 @@ rules:
 """
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """The URL of an empty one; None: the journal is a file."""
+    if request.param == "sqlite":
+        yield None
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    url = server.create_database()
+    yield url
+    server.drop_database(url)
+
+
 async def test_a_remedy_that_helps_ends_the_ladder_and_is_undone_once_the_problem_is_closed(
-    tmp_path: Path,
+    tmp_path: Path, database: str | None
 ) -> None:
-    async with standalone(tmp_path, policy=UNDO) as rig:
+    async with standalone(tmp_path, policy=UNDO, journal=database) as rig:
         assert await rig.send(rig.world.fire("f1")) == 202
         await rig.until_state("settling", step=5)
         assert Switch.applied == ["one"]

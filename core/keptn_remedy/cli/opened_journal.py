@@ -25,7 +25,6 @@ from keptn_remedy.journal import (
     open_read_only,
     place_of,
 )
-from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.support.variables import SettingsError
 
 
@@ -43,13 +42,7 @@ def with_episodes(use: Callable[[Episodes], Awaitable[int]]) -> int:
     """Run a command that reads episodes from the journal, whatever `--server` says; returns its
     exit code, or that of the mistake.
     """
-
-    def opened(place: Place) -> SqliteJournal:
-        if isinstance(place, Path):
-            return SqliteJournal.read_only(place)
-        raise JournalUnusable("episodes are kept in a SQLite journal")
-
-    return _with(use, opened, asks_servers=False)
+    return _with(use, open_read_only, asks_servers=False)
 
 
 def _with(

@@ -51,6 +51,7 @@ from keptn_remedy.journal.notifications import (
     Queued,
     Unnotified,
 )
+from keptn_remedy.journal.opened_browsing import open_browsing
 from keptn_remedy.journal.opening import open_beside, open_journal, open_read_only
 from keptn_remedy.journal.ownership import NotOwner, Ownership, TargetHeld
 from keptn_remedy.journal.protocol import (
@@ -68,7 +69,6 @@ from keptn_remedy.journal.protocol import (
     Undos,
 )
 from keptn_remedy.journal.search import Criteria, Lane, Search, Waiting
-from keptn_remedy.journal.sql_browsing import open_browsing
 from keptn_remedy.journal.timers import Timer, Timers
 from keptn_remedy.journal.values import (
     Alike,

@@ -15,11 +15,6 @@ from keptn_remedy.journal.errors import JournalUnusable, in_words
 from keptn_remedy.journal.lock import Lock, connect, existing
 from keptn_remedy.journal.schema import migrate, require_this_version
 
-# Of the standalone mode, which has its journal in a file alone. Closed ones stay behind.
-_OF_EPISODES = frozenset(
-    {"episodes", "episode_members", "episode_rungs", "episode_notes", "ignored_alerts"}
-)
-_OPEN_EPISODES = "SELECT count(*) FROM episodes WHERE closed_at IS NULL"
 _COUNT = "SELECT count(*), count(CASE WHEN state <> 'finished' THEN 1 END) FROM executions"
 
 
@@ -51,8 +46,8 @@ def copy(source: Place, target: Place) -> Counts:
     """Copy a journal to a place where there is none, whole or not at all.
 
     Raises:
-        JournalUnusable: a service runs from one of them, there is a journal in the target, the
-            source has open episodes, or one of them can't be used.
+        JournalUnusable: a service runs from one of them, there is a journal in the target, or one
+            of them can't be used.
     """
     if source == target:
         raise JournalUnusable(f"{source} is both the source and the target")
@@ -63,8 +58,7 @@ def copy(source: Place, target: Place) -> Counts:
             raise JournalUnusable(f"there is a journal in {target}: name an empty place")
         for table in sorted(old.tables()):
             if table not in new.tables():
-                if table not in _OF_EPISODES:
-                    _require_empty(old, table, target)
+                _require_empty(old, table, target)
                 continue
             wanted = new.columns(table)
             shared = [name for name in old.columns(table) if name in wanted]
@@ -103,22 +97,12 @@ def _file_end(path: Path, *, is_target: bool) -> Generator[End]:
                     migrate(connection)
                 require_this_version(connection)
                 connection.execute("BEGIN IMMEDIATE")
-                _require_no_episodes(connection, path)
                 yield _File(connection)
                 connection.execute("COMMIT")
         finally:
             lock.release()
     except sqlite3.Error as error:
         raise JournalUnusable(in_words(error, path)) from error
-
-
-def _require_no_episodes(connection: sqlite3.Connection, path: Path) -> None:
-    count = connection.execute(_OPEN_EPISODES).fetchone()[0]
-    if count:
-        raise JournalUnusable(
-            f"{path} has {count} open episodes of the standalone mode, which are not copied: "
-            "close them first (remedy episodes list --open)"
-        )
 
 
 class _File:

@@ -47,11 +47,12 @@ _CLIMB_ON = """
 UPDATE episodes SET state = 'waiting', rung = rung + 1, helped_at = NULL, quiet_since = NULL,
     absent_since = NULL, firing_at = :now, due_at = :now, version = version + 1 WHERE seq = :seq"""
 # News has an episode looked at, but a time that has to pass first is not cut short.
-_LOOK_NOW = "CASE WHEN state IN ('open', 'settling') THEN due_at ELSE min(due_at, :now) END"
+_LOOK_NOW = "CASE WHEN state IN ('open', 'settling') OR due_at < :now THEN due_at ELSE :now END"
 # What repeats is no news for the ladder; what fires again after it was quiet is.
 _FIRES = f"""
 UPDATE episodes SET firing_at = :now,
-    version = version + (quiet_since IS NOT NULL OR absent_since IS NOT NULL),
+    version = version
+        + CASE WHEN quiet_since IS NULL AND absent_since IS NULL THEN 0 ELSE 1 END,
     due_at = CASE WHEN quiet_since IS NULL THEN due_at ELSE {_LOOK_NOW} END,
     absent_since = NULL, quiet_since = NULL WHERE seq = :seq"""  # noqa: S608  our words
 _QUIET = f"""
@@ -64,11 +65,11 @@ VALUES (:seq, :fingerprint, :firing, :starts_at, :now, :labels)
 ON CONFLICT (episode, fingerprint) DO UPDATE SET firing = excluded.firing,
     seen_at = excluded.seen_at, starts_at = excluded.starts_at"""
 _RESOLVE = """
-UPDATE episode_members SET firing = 0, seen_at = ? WHERE episode = ? AND fingerprint = ?"""
+UPDATE episode_members SET firing = FALSE, seen_at = ? WHERE episode = ? AND fingerprint = ?"""
 _NOTE = "INSERT INTO episode_notes (episode, at, state, text) VALUES (?, ?, ?, ?)"
 _IGNORE = """
 INSERT INTO ignored_alerts (source, name, reason, times, seen_at) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT (source, name, reason) DO UPDATE SET times = times + excluded.times,
+ON CONFLICT (source, name, reason) DO UPDATE SET times = ignored_alerts.times + excluded.times,
     seen_at = excluded.seen_at"""
 _FORGET_IGNORED = """
 DELETE FROM ignored_alerts WHERE seen_at < (
@@ -79,13 +80,24 @@ ON CONFLICT (episode, number) DO UPDATE SET {rows.RUNG_SET}"""  # noqa: S608  ou
 _WAKE = """
 UPDATE episodes SET due_at = ?, version = version + 1 WHERE closed_at IS NULL AND state = 'acting'
     AND seq = (SELECT episode FROM episode_rungs WHERE execution = ?)"""
-_SCORES = """
-SELECT project, stage, service, action, sum(acted), sum(acted AND verdict = 'helped'),
-    sum(acted AND verdict = 'failed'), sum(acted AND verdict = 'worse'),
-    sum(acted AND verdict = 'unknown'), sum(NOT acted), sum(NOT acted AND verdict = 'helped')
+_COUNTED = ", ".join(
+    f"count(CASE WHEN {counted} THEN 1 END)"
+    for counted in (
+        "acted",
+        "acted AND verdict = 'helped'",
+        "acted AND verdict = 'failed'",
+        "acted AND verdict = 'worse'",
+        "acted AND verdict = 'unknown'",
+        "NOT acted",
+        "NOT acted AND verdict = 'helped'",
+    )
+)
+_SCORES = f"""
+SELECT project, stage, service, action, {_COUNTED}
 FROM episode_rungs JOIN episodes ON episode = seq
 WHERE began_at >= ? AND episode_rungs.status = 'succeeded'
-GROUP BY project, stage, service, action ORDER BY project, stage, service, action"""
+GROUP BY project, stage, service, action
+ORDER BY project, stage, service, action"""  # noqa: S608  our words
 _PRUNABLE = """
 SELECT seq FROM episodes WHERE closed_at IS NOT NULL AND closed_at < ? ORDER BY closed_at LIMIT ?"""
 _PRUNE = (
@@ -94,25 +106,20 @@ _PRUNE = (
     "DELETE FROM episode_rungs WHERE episode IN (SELECT value FROM json_each(?))",
     "DELETE FROM episode_notes WHERE episode IN (SELECT value FROM json_each(?))",
 )
-_EPISODES = f"""
-SELECT {rows.EPISODE} FROM episodes
-WHERE seq < :before AND (:is_open IS NULL OR (closed_at IS NULL) = :is_open)
-ORDER BY seq DESC LIMIT :limit"""  # noqa: S608
-
-
+_WHICH = {None: "", True: "AND closed_at IS NULL", False: "AND closed_at IS NOT NULL"}
+_SINCE = "opened_at", "firing_at", "quiet_since", "absent_since", "due_at", "held_since"
+_AS_NEW = ", ".join(f"{at} = CASE WHEN {at} > :now THEN :now ELSE {at} END" for at in _SINCE)
 _MAKE_NEW = (
-    """
-UPDATE episodes SET opened_at = min(opened_at, :now), firing_at = min(firing_at, :now),
-    quiet_since = min(quiet_since, :now), absent_since = min(absent_since, :now),
-    due_at = min(due_at, :now), held_since = min(held_since, :now), version = version + 1
-WHERE closed_at IS NULL AND firing_at > :now""",
+    f"""
+UPDATE episodes SET {_AS_NEW}, version = version + 1
+WHERE closed_at IS NULL AND firing_at > :now""",  # noqa: S608
 )
 _MOVE_TIMES = (
     """
 UPDATE episodes SET opened_at = opened_at + :by, firing_at = firing_at + :by,
     quiet_since = quiet_since + :by, absent_since = absent_since + :by, due_at = due_at + :by,
     held_since = held_since + :by, helped_at = helped_at + :by, version = version + 1
-WHERE closed_at IS NULL OR closed_at > :now - max(:recent, abs(:by))""",
+WHERE closed_at IS NULL OR closed_at > :now - :recent""",
     """
 UPDATE episode_rungs SET began_at = began_at + :by, ended_at = ended_at + :by,
     settled_at = settled_at + :by, window_ends_at = window_ends_at + :by,
@@ -218,8 +225,9 @@ class SqlEpisodes(Store):
     async def episodes(
         self, *, is_open: bool | None = None, before: int | None = None, limit: int = 100
     ) -> list[Episode]:
-        bound = {"is_open": is_open, "before": before or 2**62, "limit": limit}
-        return [*map(rows.episode, await self._rows(_EPISODES, bound))]
+        look = f"""SELECT {rows.EPISODE} FROM episodes
+            WHERE seq < ? {_WHICH[is_open]} ORDER BY seq DESC LIMIT ?"""  # noqa: S608
+        return [*map(rows.episode, await self._rows(look, (before or 2**62, limit)))]
 
     async def whole_episode(self, episode_id: str) -> WholeEpisode | None:
         def read(reader: Reader) -> WholeEpisode | None:

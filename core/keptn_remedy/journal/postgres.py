@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import psycopg
@@ -12,6 +13,7 @@ import psycopg
 from keptn_remedy.journal.address import Address
 from keptn_remedy.journal.ages import CLOCKS, SqlAges, recalled
 from keptn_remedy.journal.effects import SqlEffects
+from keptn_remedy.journal.episodes import SqlEpisodes
 from keptn_remedy.journal.errors import JournalUnusable
 from keptn_remedy.journal.executions import SqlExecutions
 from keptn_remedy.journal.hearing import SqlHearing
@@ -46,6 +48,7 @@ class PostgresJournal(
     SqlAges,
     SqlNotifications,
     SqlTimers,
+    SqlEpisodes,
     PostgresStore,
 ):
     """The journal in one database: `open` for serving, `beside` for a word to the services that may
@@ -69,7 +72,7 @@ class PostgresJournal(
         """
         journal = cls(address, **options)
         journal._server.note_newest_timeline()
-        journal._use_once(lambda connection: migrate(connection.raw))
+        journal._use_once(lambda connection: migrate(connection.raw), may_take_time=True)
         journal._opened_ahead = journal._server.clock_ahead
         journal._locked_at = journal._now()
         journal._lease_at_once()
@@ -132,11 +135,13 @@ class PostgresJournal(
         found = self._use_once(lambda connection: connection.execute(IS_SERVED).fetchone())
         return bool(found[0])
 
-    def _use_once(self, use: Callable[[PostgresConnection], T]) -> T:
+    def _use_once(
+        self, use: Callable[[PostgresConnection], T], *, may_take_time: bool = False
+    ) -> T:
         try:
             connection = self._connect()
             try:
-                with connection.at_work():
+                with nullcontext() if may_take_time else connection.at_work():
                     return use(connection)
             finally:
                 self._server.close(connection)

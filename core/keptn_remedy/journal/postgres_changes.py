@@ -104,7 +104,11 @@ UPDATE executions SET reported_at = $3 WHERE id = ANY($2::text[])"""
 
 
 MOST_CLASHES = 3
-_CLASHES = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+_CLASHES = (
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.SerializationFailure,
+    psycopg.errors.UniqueViolation,  # stored by another in between: the next look sees it
+)
 
 
 class Finish(NamedTuple):

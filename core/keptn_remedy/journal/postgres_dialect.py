@@ -7,11 +7,16 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
+from keptn_remedy.journal import episode_rows
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.postgres_owner import FREED, IS_MINE, ME, MINE_OR_FREE
 
-# What SQLite reads from JSON has a column.
-_PARTS = {sql.VERDICT: "verdict"}
+# What SQLite reads from JSON has a column, or a function.
+_PARTS = {
+    sql.VERDICT: "verdict",
+    sql.RAIL: "detail(details, 'rail')",
+    sql.RULE: "detail(details, 'rule')",
+}
 _OF_LANE = """SELECT seq FROM executions
         WHERE state <> 'finished' AND lane = asked.value ORDER BY seq LIMIT 1"""
 _OPEN, _UNSENT = "state <> 'finished'", "state = 'unsent'"
@@ -78,6 +83,7 @@ FROM unnest(:1::text[]) AS asked(value)""",  # noqa: S608  our names
 SELECT seq FROM reports
 WHERE state = 'parked' AND (:execution::text IS NULL OR execution = :execution)
 ORDER BY seq""",
+    episode_rows.NOTES: episode_rows.NOTES.replace("rowid", "seq"),
     sql.DOUBT: """
 UPDATE reports SET doubtful = TRUE, due_at = greatest(due_at, :1) WHERE state = 'unsent'""",
 }
@@ -85,7 +91,7 @@ _INDEX = re.compile(r" (?:NOT INDEXED|INDEXED BY \w+)|\nINDEXED BY \w+")
 _IN_LIST = re.compile(r"(NOT )?IN \(SELECT value FROM json_each\((\?|:\w+)\)\)")
 # A place that is named, numbered, or the next one; `::` is a cast.
 _PLACE = re.compile(r"(?<!:):([a-z_]+|\d+)|\?(\d*)")
-_NUMBERED_BY_SEQ = re.compile(r"\s*INSERT INTO (executions|reports) ")
+_NUMBERED_BY_SEQ = re.compile(r"\s*INSERT INTO (executions|reports|episodes) ")
 
 
 class Translated(NamedTuple):

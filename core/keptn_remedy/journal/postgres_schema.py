@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 
 from keptn_remedy.journal.errors import JournalUnusable
+from keptn_remedy.journal.postgres_episode_schema import BROWSING, EPISODES
 
 VERSION_1 = """
 CREATE TABLE executions (
@@ -191,9 +192,11 @@ CREATE TABLE scopes (
 );
 """
 
-MIGRATIONS = (VERSION_1,)
+MIGRATIONS = (VERSION_1, BROWSING, EPISODES)
 """Entry n leads from version n to n + 1. Entries are never edited, only added."""
 
+# Another replica may be at it, and an index of a long history takes its time.
+_TAKE_TIME = "SET LOCAL lock_timeout = '10min'; SET LOCAL statement_timeout = '10min'"
 _LOCK = "SELECT pg_advisory_xact_lock(7165411205)"
 _VERSION_TABLE = "SELECT to_regclass('journal_version') IS NOT NULL"
 _MAKE_VERSION_TABLE = """
@@ -214,6 +217,11 @@ TABLES = (
     "orders",
     "notices",
     "notifications",
+    "episodes",
+    "episode_members",
+    "episode_rungs",
+    "episode_notes",
+    "ignored_alerts",
     "replicas",
     "targets",
     "leases",
@@ -235,6 +243,7 @@ def migrate(connection: Connection) -> None:
         psycopg.Error: the server can't do it.
     """
     connection.execute("BEGIN")
+    connection.execute(_TAKE_TIME, prepare=False)
     connection.execute(_LOCK)
     version = _version(connection)
     if version is None:

@@ -13,6 +13,7 @@ _RECORD = RECORD = ", ".join(("seq", *rows.RECORD[1:-1], _UNDONE))
 # The guard-rail that refused an execution: `executions_other` holds it, in these very words.
 _DETAILS = "CAST(details AS TEXT)"
 RAIL = f"iif(json_valid({_DETAILS}), json_extract({_DETAILS}, '$.rail'), NULL)"
+RULE = f"iif(json_valid({_DETAILS}), json_extract({_DETAILS}, '$.rule'), NULL)"
 
 ACCEPT = """
 INSERT INTO executions (id, lane, action, context, project, stage, service, accepted_at, event)

@@ -56,7 +56,7 @@ class Foundation:
     http: ClientSession
     operator_token: OperatorToken | None
     operators: Operators | None
-    browsing: Browsing | None
+    browsing: Browsing
     clock: SteadyClock
     metrics: Metrics
     mask: Mask
@@ -88,9 +88,8 @@ async def opened(
             lease_seconds=settings.lease,
         )
         stack.push_async_callback(journal.close)
-        browsing = open_browsing(place_of(settings))
-        if browsing:
-            stack.push_async_callback(browsing.close)
+        browsing = open_browsing(place_of(settings), steady.now)
+        stack.push_async_callback(browsing.close)
         steady.go_ahead(journal.clock_ahead)
         with suppress(JournalError):  # it is tried again before anything acts
             await maintenance.take_over(journal, steady, metrics.note_clock_step)

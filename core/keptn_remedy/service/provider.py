@@ -13,7 +13,6 @@ from keptn_remedy.guardrails import watching
 from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.guardrails.stages import StageSizes
 from keptn_remedy.journal import Execution, JournalError, insist, maintenance
-from keptn_remedy.journal.episodes import SqlEpisodes
 from keptn_remedy.keptn import resources
 from keptn_remedy.keptn.aborted_tasks import AbortedTasks
 from keptn_remedy.keptn.intake import Intake
@@ -164,6 +163,8 @@ class Service:
         if self.standalone:
             loops += self.standalone.loops()
         duties: list[Loop] = [self.engine.dispatcher.announce_late_ones]
+        if self.standalone:
+            duties += self.standalone.duties()
         if base.peer.control_plane.exists:
             duties += [self._aborted_tasks.run, self._missed_triggers.run, self._signs_of_life.run]
         loops.append(on_duty(base.journal.ownership, base.clock, duties))
@@ -298,7 +299,7 @@ def _ops_port(base: Foundation, engine: Engine, readiness: Readiness) -> OpsPort
             base.metrics,
         )
     episode_api = None
-    if base.settings.transport == "standalone" and isinstance(base.journal, SqlEpisodes):
+    if base.settings.transport == "standalone":
         episode_api = EpisodeApi(base.journal, base.mask)
     return OpsPort(
         base.settings.ops_host,
@@ -317,9 +318,7 @@ def _ops_port(base: Foundation, engine: Engine, readiness: Readiness) -> OpsPort
     )
 
 
-def _page(base: Foundation, engine: Engine, readiness: Readiness) -> BuiltPage | None:
-    if base.browsing is None:
-        return None
+def _page(base: Foundation, engine: Engine, readiness: Readiness) -> BuiltPage:
     return BuiltPage(
         journal=base.journal,
         browsing=base.browsing,

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any, cast
+from typing import Any
 
 from keptn_remedy.events import Event
-from keptn_remedy.journal import JournalError, JournalUnusable
-from keptn_remedy.journal.episodes import SqlEpisodes
+from keptn_remedy.journal import JournalError
 from keptn_remedy.keptn.transports import Receipt
 from keptn_remedy.keptn.transports.inward import Inward
+from keptn_remedy.service.duties import Loop
 from keptn_remedy.service.engine import Engine
 from keptn_remedy.service.foundation import Foundation
-from keptn_remedy.standalone.climber import Climber, EpisodeJournal, World
+from keptn_remedy.standalone.climber import Climber, World
 from keptn_remedy.standalone.configuration import Configuration
 from keptn_remedy.standalone.escalation import Escalation
 from keptn_remedy.standalone.intake import AlertIntake
@@ -30,10 +30,7 @@ class Standalone:
     def __init__(
         self, base: Foundation, engine: Engine, accept: Callable[[Event], Awaitable[Receipt]]
     ) -> None:
-        if not isinstance(base.journal, SqlEpisodes):
-            raise JournalUnusable("standalone mode keeps its episodes in a SQLite journal")
-        settings, clock = base.settings, base.clock
-        journal = cast("EpisodeJournal", base.journal)
+        settings, clock, journal = base.settings, base.clock, base.journal
         self._journal, self._clock = journal, clock
         self._retention_days = settings.retention_days
         self.configuration = Configuration(settings.sources, base.http, clock)
@@ -98,12 +95,11 @@ class Standalone:
 
     def loops(self) -> list[Coroutine[Any, Any, None]]:
         """What runs for as long as the service lives."""
-        return [
-            self.configuration.watch(),
-            self._reconciling.run(),
-            self.climber.run(),
-            self._prune(),
-        ]
+        return [self.configuration.watch()]
+
+    def duties(self) -> list[Loop]:
+        """What one replica does for all."""
+        return [self._reconciling.run, self.climber.run, self._prune]
 
     async def _prune(self) -> None:
         """Forget closed episodes with the executions of their time, until cancelled."""

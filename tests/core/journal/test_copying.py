@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from keptn_remedy.journal import Address, Arm, Ending, JournalUnusable, copy
+from keptn_remedy.journal import (
+    Address,
+    Arm,
+    Ending,
+    Ignored,
+    JournalUnusable,
+    Move,
+    Rung,
+    Taken,
+    copy,
+)
 from keptn_remedy.journal.postgres import PostgresJournal
 from keptn_remedy.journal.postgres_copy import database_end
 from keptn_remedy.journal.sqlite import SqliteJournal
+from tests.core.journal.test_episodes import alert
 from tests.core.journal.test_questions import QUESTION
 from tests.core.journals import (
     DONE,
@@ -123,21 +132,27 @@ async def test_no_service_starts_while_a_journal_is_copied(
         )
 
 
-async def test_open_episodes_are_not_left_behind(
-    path: Path, clock: SetClock, address: Address
+async def test_episodes_are_copied_whole(
+    path: Path, tmp_path: Path, clock: SetClock, address: Address
 ) -> None:
-    await filled(path, clock)
-    with closing(sqlite3.connect(path)) as connection, connection:
-        columns = connection.execute("SELECT name, type FROM pragma_table_info('episodes')")
-        row = {
-            name: 0 if kind in ("REAL", "INTEGER") else "x"
-            for name, kind in columns
-            if name != "closed_at"
-        }
-        places = ", ".join(f":{name}" for name in row)
-        connection.execute(f"INSERT INTO episodes ({', '.join(row)}) VALUES ({places})", row)  # noqa: S608
-    with pytest.raises(JournalUnusable, match="has 1 open episodes"):
-        copy(path, address)
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE episodes SET closed_at = 1")
-    assert copy(path, address).executions == 3
+    journal = SqliteJournal.open(path, now=clock.now)
+    alerts = [alert("a"), alert("b"), alert("b", fires=False, key="closed")]
+    await journal.take_alerts(
+        alerts, [Ignored("shop", "Slow", "no stage")], first_look_seconds=1, relapse_seconds=9
+    )
+    [opened] = await journal.episodes()
+    rung = Rung(number=0, index=0, execution="e", action="scale", began_at=clock.time, acted=False)
+    await journal.move(opened, Move({"state": "acting"}, rung, "first"))
+    before = await journal.whole_episode(opened.id)
+    await journal.close()
+    copy(path, address)
+    copy(address, tmp_path / "back.db")
+    moved = PostgresJournal.open(address, now=clock.now)
+    back = SqliteJournal.open(tmp_path / "back.db", now=clock.now)
+    for journal_there in (moved, back):
+        assert await journal_there.whole_episode(opened.id) == before
+        assert len(await journal_there.ignored(9)) == 1
+        assert await journal_there.take_alerts(
+            [alert("c", key="new")], first_look_seconds=1, relapse_seconds=9
+        ) == Taken(opened=1)
+        await journal_there.close()

@@ -1,23 +1,16 @@
-"""Alerts folded into episodes, on real SQLite files."""
+"""Alerts folded into episodes."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import asyncio
 from typing import Any
 
 import pytest
 
-from keptn_remedy.journal import Episode, Ignored, Move, SeenAlert, Taken
-from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.journal import Episode, Ignored, Move, Rung, SeenAlert, Taken
 from keptn_remedy.support.clock import Reading
 from tests.core.journals import SetClock
-from tests.core.places import Place, SqlitePlace
-
-
-@pytest.fixture
-def place(path: Path, clock: SetClock) -> Place:
-    """Episodes are kept in SQLite alone."""
-    return SqlitePlace(path, clock.now)
+from tests.core.places import AnyJournal, Place
 
 
 def alert(fingerprint: str = "f", *, fires: bool = True, key: str = "k", **more: Any) -> SeenAlert:
@@ -26,17 +19,17 @@ def alert(fingerprint: str = "f", *, fires: bool = True, key: str = "k", **more:
     return SeenAlert(source="shop", key=key, fingerprint=fingerprint, is_firing=fires, **given)
 
 
-async def take(journal: SqliteJournal, *alerts: SeenAlert) -> Taken:
+async def take(journal: AnyJournal, *alerts: SeenAlert) -> Taken:
     return await journal.take_alerts(alerts, first_look_seconds=10, relapse_seconds=1800)
 
 
-async def only(journal: SqliteJournal) -> Episode:
+async def only(journal: AnyJournal) -> Episode:
     [episode] = await journal.episodes()
     return episode
 
 
 async def test_alerts_of_one_key_are_one_episode_and_repeats_change_nothing_of_its_ladder(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     assert await take(journal, alert("a"), alert("b")) == Taken(opened=1, repeated=1)
     before = await only(journal)
@@ -48,7 +41,7 @@ async def test_alerts_of_one_key_are_one_episode_and_repeats_change_nothing_of_i
 
 
 async def test_an_episode_is_quiet_once_all_of_its_members_are_resolved(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     await take(journal, alert("a"), alert("b"))
     assert await take(journal, alert("a", fires=False)) == Taken(resolved=1)
@@ -60,20 +53,20 @@ async def test_an_episode_is_quiet_once_all_of_its_members_are_resolved(
     assert (await only(journal)).is_firing
 
 
-async def test_in_one_message_firing_wins_over_resolved(journal: SqliteJournal) -> None:
+async def test_in_one_message_firing_wins_over_resolved(journal: AnyJournal) -> None:
     await take(journal, alert("critical"), alert("warning", fires=False))
     await take(journal, alert("critical", fires=False), alert("warning"))
     assert (await only(journal)).is_firing
 
 
-async def test_what_is_resolved_and_was_never_told_opens_nothing(journal: SqliteJournal) -> None:
+async def test_what_is_resolved_and_was_never_told_opens_nothing(journal: AnyJournal) -> None:
     assert await take(journal, alert(fires=False)) == Taken(unknown=1)
     assert await journal.episodes() == []
 
 
 @pytest.mark.parametrize(("after", "episodes"), [(1799, 1), (1801, 2)])
 async def test_a_relapse_goes_on_at_the_next_rung_and_what_comes_later_is_new(
-    journal: SqliteJournal, clock: SetClock, after: float, episodes: int
+    journal: AnyJournal, clock: SetClock, after: float, episodes: int
 ) -> None:
     await take(journal, alert())
     first = await only(journal)
@@ -87,7 +80,7 @@ async def test_a_relapse_goes_on_at_the_next_rung_and_what_comes_later_is_new(
 
 
 async def test_a_change_is_refused_if_the_episode_has_changed_meanwhile(
-    journal: SqliteJournal,
+    journal: AnyJournal,
 ) -> None:
     await take(journal, alert())
     read = await only(journal)
@@ -99,31 +92,103 @@ async def test_a_change_is_refused_if_the_episode_has_changed_meanwhile(
 
 
 async def test_ignored_alerts_are_folded_by_their_reason(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     ignored = [Ignored("shop", "Slow", "no stage")] * 3
     await journal.take_alerts((), ignored, first_look_seconds=0, relapse_seconds=0)
     assert await journal.ignored(9) == [(ignored[0], 3, clock.time)]
 
 
+# The clock of a database's server is believed when it goes ahead.
+@pytest.mark.parametrize(
+    ("place", "step"),
+    [("sqlite", 86_400), ("sqlite", -86_400), ("postgres", -86_400)],
+    indirect=["place"],
+)
 async def test_timers_keep_their_length_when_the_clock_was_set_between_two_processes(
-    path: Path, clock: SetClock
+    place: Place, clock: SetClock, step: float
 ) -> None:
-    opened = SqliteJournal.open(path, now=clock.now)
+    opened = place.open()
     await opened.take_over(Reading("boot", 100.0, clock.time))
     await take(opened, alert())
-    due_at = (await only(opened)).due_at
+    left = (await only(opened)).due_at - clock.time
     await opened.close()
 
-    clock.time += 86_400
-    later = SqliteJournal.open(path, now=clock.now)
+    clock.time += step
+    later = place.open()
     await later.take_over(Reading("boot", 101.0, clock.time))
-    assert (await only(later)).due_at - clock.time == pytest.approx(due_at - (clock.time - 86_399))
+    assert (await only(later)).due_at - clock.time == pytest.approx(left, abs=1.5)
     await later.close()
 
 
+async def test_what_lies_in_the_future_counts_as_new(place: Place, clock: SetClock) -> None:
+    opened = place.open()
+    await opened.take_over(Reading("boot", 100.0, clock.time))
+    await take(opened, alert())
+    await opened.close()
+    place.change("UPDATE episodes SET firing_at = firing_at + 999, due_at = due_at + 999")
+
+    clock.time += 1
+    later = place.open()
+    await later.take_over(Reading("boot", 101.0, clock.time))
+    found = await only(later)
+    assert (found.firing_at, found.due_at) == (clock.time, clock.time)
+    assert (found.opened_at, found.quiet_since) == (clock.time - 1, None)
+    await later.close()
+
+
+async def test_how_rungs_were_judged_is_counted_by_service_and_action(
+    journal: AnyJournal, clock: SetClock
+) -> None:
+    await take(journal, alert())
+    for number, (acted, verdict) in enumerate(
+        [(True, "helped"), (True, "worse"), (True, None), (False, "helped"), (False, "unknown")]
+    ):
+        rung = Rung(
+            number=number,
+            index=0,
+            execution=str(number),
+            action="scale",
+            began_at=clock.time,
+            status="succeeded",
+            acted=acted,
+            verdict=verdict,  # type: ignore[arg-type]  # one of them
+        )
+        assert await journal.move(await only(journal), Move({"tries": number}, rung))
+    [score] = await journal.scores(clock.time)
+    assert (score.service, score.action) == ("v", "scale")
+    assert (score.acted, score.helped, score.failed, score.worse, score.unknown) == (3, 1, 0, 1, 0)
+    assert (score.would_have_acted, score.gone) == (2, 1)
+    assert await journal.scores(clock.time + 1) == []
+
+
+async def test_open_and_closed_episodes_are_told_apart(
+    journal: AnyJournal, clock: SetClock
+) -> None:
+    await take(journal, alert(key="open"), alert(key="closed"))
+    closed = (await journal.episodes())[0]
+    await journal.move(closed, Move({"state": "closed", "closed_at": clock.time}))
+    found = {
+        is_open: [each.key for each in await journal.episodes(is_open=is_open)]
+        for is_open in (True, False, None)
+    }
+    assert found == {True: ["open"], False: ["closed"], None: ["closed", "open"]}
+    assert [each.key for each in await journal.episodes(before=closed.handle)] == ["open"]
+
+
+@pytest.mark.parametrize("place", ["postgres"], indirect=True)
+async def test_an_alert_that_reaches_two_replicas_opens_one_episode(place: Place) -> None:
+    replicas = [place.open() for _ in range(2)]
+    for number in range(20):
+        taken = await asyncio.gather(*(take(one, alert(key=str(number))) for one in replicas))
+        assert sorted(each.opened for each in taken) == [0, 1]
+    assert len(await replicas[0].episodes()) == 20
+    for one in replicas:
+        await one.close()
+
+
 async def test_closed_episodes_are_forgotten_and_open_ones_are_not(
-    journal: SqliteJournal, clock: SetClock
+    journal: AnyJournal, clock: SetClock
 ) -> None:
     await take(journal, alert(key="open"))
     await take(journal, alert(key="closed"))

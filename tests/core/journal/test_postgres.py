@@ -110,7 +110,7 @@ def test_missing_rights_are_named(postgres: PostgresServer, database: str) -> No
         assert "permission denied for schema public (42501)" in refused(guest)
         asyncio.run(opened_once(database))
         postgres.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO guest", database)
-        assert "no right to effects: INSERT, UPDATE, DELETE; executions:" in refused(guest)
+        assert "no right to effects: INSERT, UPDATE, DELETE; episode_members:" in refused(guest)
     finally:
         postgres.execute("DROP OWNED BY guest", database)
         postgres.execute("DROP ROLE guest")

@@ -113,9 +113,17 @@ class House:
 
 @asynccontextmanager
 async def house(
-    folder: Path, *, policy: str | None = None, actions: Any = (Greet, Dial), **settings: Any
+    folder: Path,
+    *,
+    policy: str | None = None,
+    actions: Any = (Greet, Dial),
+    journal: str | None = None,
+    **settings: Any,
 ) -> AsyncIterator[House]:
-    """A provider with one person of each role: anna views, ben approves, cleo operates."""
+    """A provider with one person of each role: anna views, ben approves, cleo operates. `journal`
+    is the URL of one in a database.
+    """
+    place = journal or folder / "journal.db"
     tokens: dict[Role, str] = {}
     people: list[Operator] = []
     for name, role in zip(("anna", "ben", "cleo"), operators.ROLES, strict=True):
@@ -128,7 +136,7 @@ async def house(
         (folder / "policy.yaml").write_text(policy)
         settings["policy"] = folder / "policy.yaml"
     async with (
-        provider(folder / "journal.db", None, *actions, operators_file=file, **settings) as service,
+        provider(place, None, *actions, operators_file=file, **settings) as service,
         ClientSession(cookie_jar=DummyCookieJar()) as session,
     ):
         yield House(service, session, tokens, file)
