@@ -11,6 +11,7 @@ import orjson
 
 from keptn_remedy.action import Change, Plan
 from keptn_remedy.journal import (
+    FailedAttempt,
     OpenReport,
     OwedReport,
     Pause,
@@ -41,6 +42,9 @@ def whole_record(found: Json) -> WholeRecord:
         "question": _question(found["question"]),
         "undo": _of(Undo, undo) if undo else None,
         "undelivered": tuple(_of(OpenReport, report) for report in found["undelivered"]),
+        "failed_attempts": tuple(
+            _of(FailedAttempt, each) for each in found.get("failed_attempts", ())
+        ),
     }
     return _of(WholeRecord, own)
 

@@ -29,6 +29,9 @@ def _moments(record: WholeRecord) -> Iterator[tuple[datetime, str]]:
         yield asked, f"asked for approval, by the rule {question.rule}"
     if record.started_at:
         yield record.started_at, "started"
+    for failed in record.failed_attempts:
+        of_phase = f" ({failed.phase})" if failed.phase != "run" else ""
+        yield failed.failed_at, f"attempt {failed.number} failed{of_phase}: {failed.cause}"
     if record.finished_at:
         yield record.finished_at, f"finished: {record.status}/{record.result}: {record.message}"
     if record.reported_at:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Concatenate, Final, TypeGuard, TypeVar, cast
 
@@ -41,6 +42,7 @@ T = TypeVar("T")
 Phase = Callable[Concatenate[Context, ...], Awaitable[T] | T]
 
 _PASSING = (TimeoutError, ConnectionError, ClientConnectionError, ClientPayloadError, JournalError)
+MAX_CAUSE_CHARACTERS: Final = 500
 CANCELLED_FROM_WITHIN: Final = "the action was cancelled from within"
 
 
@@ -100,7 +102,7 @@ class Attempts:
             if not self._may_heal(error):
                 raise
             first_failure = error
-        async for attempt in self._retrying():
+        async for attempt in self._retrying(str(getattr(phase, "__name__", "attempt"))):
             with attempt:
                 number = attempt.retry_state.attempt_number
                 if number == 1:
@@ -117,14 +119,14 @@ class Attempts:
         with traces.during(self._execution.trigger, name, attempt=number):
             return await self._attempt(phase, given, seconds, number)
 
-    def _retrying(self) -> AsyncRetrying:
+    def _retrying(self, phase: str) -> AsyncRetrying:
         enough = stop_after_attempt(self._declared("retry").attempts)
         return AsyncRetrying(
             retry=retry_if_exception(self._may_heal),
             stop=lambda state: enough(state) or self._is_too_late(state),
             wait=self._pause,
             sleep=self._runtime.clock.sleep,
-            before_sleep=self._note_failed_attempt,
+            before_sleep=partial(self._note_failed_attempt, phase),
             reraise=True,
         )
 
@@ -223,8 +225,9 @@ class Attempts:
         least = retry.first / 10  # full jitter may be no pause at all
         return wait_random_exponential(multiplier=retry.first, max=retry.longest, min=least)(state)
 
-    def _note_failed_attempt(self, state: RetryCallState) -> None:
+    async def _note_failed_attempt(self, phase: str, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
+        cause = self._runtime.text(text_of(error), MAX_CAUSE_CHARACTERS)
         if not isinstance(error, _CutOff):
             self._last_failure = text_of(error)
         self._runtime.metrics.retries(self._execution.action).inc()
@@ -232,8 +235,13 @@ class Attempts:
             "attempt failed",
             attempt=self.count,
             error=self._runtime.text(text_of(error)),
+            phase=phase,
             next_in_seconds=round(state.upcoming_sleep, 3),
         )
+        with suppress(JournalError):  # it is for people alone
+            await self._runtime.journal.note_failed_attempt(
+                self._execution, phase, self.count, cause
+            )
         self.count += 1
 
     def explained(self, error: BaseException) -> Outcome:

@@ -42,6 +42,7 @@ from keptn_remedy.journal.errors import (
     TaskEnded,
     insist,
 )
+from keptn_remedy.journal.failed_attempts import FailedAttempt, FailedAttempts
 from keptn_remedy.journal.foreseen import Count, Counted, Foreseen, Kind
 from keptn_remedy.journal.notifications import (
     ChannelBacklog,
@@ -131,6 +132,8 @@ __all__ = [
     "Episodes",
     "Execution",
     "Executions",
+    "FailedAttempt",
+    "FailedAttempts",
     "Foreseen",
     "Hearing",
     "History",

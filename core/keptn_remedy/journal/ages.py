@@ -60,6 +60,7 @@ FROM (SELECT execution AS of, row_number() OVER (ORDER BY admitted_at DESC) AS n
     "UPDATE forgiven SET at = :now WHERE at > :now",
     "UPDATE notices SET at = :now WHERE at > :now",
     "UPDATE notifications SET at = :now WHERE at > :now",
+    "UPDATE failed_attempts SET failed_at = :now WHERE failed_at > :now",
 )
 _MOVE_TIMES = (
     """
@@ -77,6 +78,9 @@ UPDATE effects SET admitted_at = admitted_at + :by, ended_at = ended_at + :by,
     "UPDATE forgiven SET at = at + :by",
     "UPDATE notices SET at = at + :by",
     "UPDATE notifications SET at = at + :by",
+    """
+UPDATE failed_attempts SET failed_at = failed_at + :by
+WHERE execution IN (SELECT seq FROM executions WHERE state <> 'finished')""",
     "UPDATE undos SET asked_at = asked_at + :by WHERE ended_at IS NULL",
 )
 _MOVE_UNDOS = "UPDATE undos SET due_at = due_at + :by WHERE ended_at IS NULL"

@@ -26,6 +26,7 @@ from keptn_remedy.journal.postgres_store import PostgresStore
 from keptn_remedy.journal.postgres_telling import TellingJournal
 from keptn_remedy.journal.questions import SqlQuestions
 from keptn_remedy.journal.records import SqlRecords
+from keptn_remedy.journal.sql_failed_attempts import SqlFailedAttempts
 from keptn_remedy.journal.sql_search import SqlSearch
 from keptn_remedy.journal.store import Cursor
 from keptn_remedy.journal.timers import SqlTimers
@@ -49,6 +50,7 @@ class PostgresJournal(
     SqlNotifications,
     SqlTimers,
     SqlEpisodes,
+    SqlFailedAttempts,
     PostgresStore,
 ):
     """The journal in one database: `open` for serving, `beside` for a word to the services that may

@@ -12,6 +12,7 @@ from typing import Literal, Protocol, TypeVar
 from keptn_remedy.action import JSON, Outcome, Plan
 from keptn_remedy.events import ActionTriggered, Report
 from keptn_remedy.journal.episode_protocol import Episodes
+from keptn_remedy.journal.failed_attempts import FailedAttempts
 from keptn_remedy.journal.foreseen import NOTHING_FORESEEN, Foreseen
 from keptn_remedy.journal.notifications import Notifications
 from keptn_remedy.journal.ownership import Owned
@@ -586,6 +587,7 @@ class Journal(
     Maintenance,
     Timers,
     Episodes,
+    FailedAttempts,
     Owned,
     Protocol,
 ):

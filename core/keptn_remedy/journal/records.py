@@ -55,7 +55,8 @@ class SqlRecords(Store):
                 return None
             undelivered = reader.execute(sql.UNDELIVERED, (execution_id,)).fetchall()
             undone = reader.execute(sql.UNDO_OF, (execution_id,)).fetchone()
-            return rows.whole_record(row, undelivered, undone)
+            failed = reader.execute(sql.FAILED_ATTEMPTS, (row[0],)).fetchall()
+            return rows.whole_record(row, undelivered, undone, failed)
 
         return await self._read(read)
 

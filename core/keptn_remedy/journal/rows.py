@@ -12,6 +12,7 @@ import orjson
 
 from keptn_remedy.action import Outcome, Plan
 from keptn_remedy.events import NotACloudEvent, Report, Unusable, stored_trigger
+from keptn_remedy.journal.failed_attempts import FailedAttempt
 from keptn_remedy.journal.values import (
     ClosedTask,
     DueUndo,
@@ -189,9 +190,12 @@ def record(row: Sequence[Any]) -> Record:
 
 
 def whole_record(
-    row: Sequence[Any], undelivered: Sequence[Sequence[Any]], undone: Sequence[Any] | None
+    row: Sequence[Any],
+    undelivered: Sequence[Sequence[Any]],
+    undone: Sequence[Any] | None,
+    failed: Sequence[Sequence[Any]],
 ) -> WholeRecord:
-    """An execution, whole, with the reports not yet delivered, and its undo."""
+    """An execution, whole, with the reports not yet delivered, its undo, and failed attempts."""
     details, plan, event, asked, aborted = row[len(RECORD) :]
     return WholeRecord(
         **_short(row),
@@ -204,6 +208,7 @@ def whole_record(
         question=question_of(asked),
         aborted=aborted,
         undo=undo(undone) if undone else None,
+        failed_attempts=tuple(FailedAttempt(_known(at), *said) for at, *said in failed),
     )
 
 

@@ -171,7 +171,20 @@ ALTER TABLE executions ADD COLUMN timer_since REAL;
 ALTER TABLE executions ADD COLUMN timer_due REAL;
 """
 
-MIGRATIONS = (VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, EPISODES)
+VERSION_8 = """
+-- Why attempts failed that were made again: the newest of each execution.
+CREATE TABLE failed_attempts (
+    seq       INTEGER PRIMARY KEY,
+    execution INTEGER NOT NULL,       -- its seq
+    failed_at REAL NOT NULL,
+    phase     TEXT NOT NULL,          -- the method of the action
+    number    INTEGER NOT NULL,
+    cause     TEXT NOT NULL
+);
+CREATE INDEX failed_attempts_of ON failed_attempts (execution, seq);
+"""
+
+MIGRATIONS = (VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, EPISODES, VERSION_8)
 """Entry n leads from version n to n + 1. Entries are never edited, only added."""
 
 INDEXES = """

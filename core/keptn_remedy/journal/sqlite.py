@@ -20,6 +20,7 @@ from keptn_remedy.journal.ownership import ALONE
 from keptn_remedy.journal.questions import SqlQuestions
 from keptn_remedy.journal.records import SqlRecords
 from keptn_remedy.journal.schema import migrate, require_this_version
+from keptn_remedy.journal.sql_failed_attempts import SqlFailedAttempts
 from keptn_remedy.journal.sql_search import SqlSearch
 from keptn_remedy.journal.sqlite_file import SqliteFile
 from keptn_remedy.journal.timers import SqlTimers
@@ -39,6 +40,7 @@ class SqliteJournal(
     SqlNotifications,
     SqlTimers,
     SqlEpisodes,
+    SqlFailedAttempts,
     SqliteFile,
 ):
     """The journal of one service process: `open` for serving, `beside` for a word to a service that

@@ -128,6 +128,7 @@ PRUNE = (
     "DELETE FROM executions WHERE seq IN (SELECT value FROM json_each(?))",
     "DELETE FROM effects WHERE execution IN (SELECT value FROM json_each(?))",
     "DELETE FROM undos WHERE execution IN (SELECT value FROM json_each(?))",
+    "DELETE FROM failed_attempts WHERE execution IN (SELECT value FROM json_each(?))",
 )
 UNDELIVERED = "SELECT kind, state, attempts, due_at, reason FROM reports WHERE execution = ?"
 OWED_REPORTS = """
@@ -193,6 +194,8 @@ SELECT {_RECORD} FROM executions WHERE id IN (SELECT value FROM json_each(?))
     AND (state = 'started' OR reported_at IS NOT NULL) AND aborted IS NULL
     AND NOT EXISTS (SELECT 1 FROM reports WHERE execution = id)"""  # noqa: S608
 KNOWN = "SELECT id FROM executions WHERE id IN (SELECT value FROM json_each(?))"
+FAILED_ATTEMPTS = """
+SELECT failed_at, phase, number, cause FROM failed_attempts WHERE execution = ? ORDER BY seq"""
 TRIGGER = "SELECT event FROM executions WHERE id = ?"
 
 OPEN_TASKS = """

@@ -9,6 +9,7 @@ from typing import Generic, Literal, NamedTuple, NewType, Protocol, TypeVar
 
 from keptn_remedy.action import JSON, Outcome, Plan
 from keptn_remedy.events import ActionTriggered, Report
+from keptn_remedy.journal.failed_attempts import FailedAttempt
 
 State = Literal["accepted", "started", "finished"]
 Verdict = Literal["approved", "denied"]
@@ -249,6 +250,7 @@ class WholeRecord(Record):
     question: Question | None = None
     aborted: str | None = None
     undo: Undo | None = None
+    failed_attempts: tuple[FailedAttempt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,15 @@ class Undo(BaseModel):
     message: str | None
 
 
+class FailedAttempt(BaseModel):
+    """An attempt that failed and was made again."""
+
+    failed_at: datetime
+    phase: str = Field(description="The method of the action, such as `apply`.")
+    number: int
+    cause: str
+
+
 class ExecutionDetail(Execution):
     """One execution with everything that is known of it."""
 
@@ -123,6 +132,7 @@ class ExecutionDetail(Execution):
     undo: Undo | None
     aborted: str | None = Field(description="Why Keptn no longer waits for it.")
     undelivered: list[Report]
+    failed_attempts: list[FailedAttempt] = Field(description="The newest 20.")
     trigger: dict[str, Any] = Field(description="The event as it came in.")
 
     @classmethod
@@ -139,6 +149,7 @@ class ExecutionDetail(Execution):
                 "question": Question.of(question) if question else None,
                 "undo": {**_attributes(undo), "plan": _undoing(record)} if undo else None,
                 "undelivered": [_attributes(report) for report in record.undelivered],
+                "failed_attempts": [_attributes(each) for each in record.failed_attempts],
                 "trigger": trigger,
             }
         )

@@ -94,11 +94,14 @@ async def test_a_service_lists_its_executions_as_the_journal_does(remote: Remote
 async def test_a_service_shows_an_execution_as_the_journal_does(remote: Remote) -> None:
     done, asked = await ended(remote.journal), await asking(remote.journal)
     await remote.journal.want_undo(done.id, "an order", "ann@shop", "too much")
+    await remote.journal.note_failed_attempt(done, "apply", 2, "503 Service Unavailable")
     for execution in (done, asked):
         for options in ((), ("--json",)):
             told = await remote.say("journal", "show", execution.id, *options)
             assert told == await say(remote.folder, "journal", "show", execution.id, *options)
             assert told.code == 0
+    shown = (await remote.say("journal", "show", done.id)).out
+    assert "attempt 2 failed (apply): 503 Service Unavailable" in shown
     assert (await remote.say("journal", "export")).out.count("\n") == 2
 
 

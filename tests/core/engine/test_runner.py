@@ -13,7 +13,16 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from keptn_remedy import Action, Change, Context, Outcome, Plan, PlannedAction, events
+from keptn_remedy import (
+    Action,
+    Change,
+    Context,
+    Outcome,
+    Plan,
+    PlannedAction,
+    TemporaryError,
+    events,
+)
 from keptn_remedy.engine.execution import MAX_RUNS
 from keptn_remedy.engine.overdue import Overdue
 from keptn_remedy.engine.reporting import Reporting
@@ -492,3 +501,21 @@ async def test_a_value_that_comes_from_elsewhere_is_looked_at_before_anything_is
     asking = pings.with_(values=Values(pings.factory.runtime, elsewhere))
     assert "value" in (await pinged(asking, 1)).message
     assert (await pinged(pings, 3)).result == "pass"
+
+
+async def test_why_an_attempt_failed_is_kept(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def apply(lamp: Lamp, context: Context, plan: Plan) -> None:
+        if context.attempt == 1:
+            raise TemporaryError("503 for the token s3cret-of-the-lamp " + "x" * 1000)
+
+    monkeypatch.setattr(Lamp, "apply", apply)
+    execution = await machine.left()
+    await machine.on(mask=Mask(["s3cret-of-the-lamp"])).run(execution)
+    record = await machine.journal.record(execution.id)
+    assert record
+    assert record.result == "pass"
+    [failed] = record.failed_attempts
+    assert (failed.phase, failed.number, len(failed.cause)) == ("apply", 1, 500)
+    assert failed.cause.startswith("503 for the token *** xxx")

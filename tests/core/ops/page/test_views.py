@@ -11,7 +11,15 @@ import orjson
 import pytest
 
 from keptn_remedy import Change, Plan
-from keptn_remedy.journal import Cursor, Hour, OpenReport, Question, Undo, WholeRecord
+from keptn_remedy.journal import (
+    Cursor,
+    FailedAttempt,
+    Hour,
+    OpenReport,
+    Question,
+    Undo,
+    WholeRecord,
+)
 from keptn_remedy.ops.page import address, pictures
 from keptn_remedy.ops.page.links import links
 from keptn_remedy.ops.page.views.actions import example
@@ -112,6 +120,20 @@ def test_the_time_line_tells_the_whole_story_in_order() -> None:
         "Keptn has the outcome",
         "Undo: an order by cleo",
         "Undo done",
+    ]
+
+
+def test_the_time_line_tells_why_attempts_failed() -> None:
+    failed = (
+        FailedAttempt(AT + timedelta(seconds=20), "plan", 1, "503 Service Unavailable"),
+        FailedAttempt(AT + timedelta(seconds=40), "run", 2, "no end within 5 s"),
+    )
+    view = execution_view(replace(RECORD, attempts=3, failed_attempts=failed), [])
+    told = [(step.title, *step.lines) for step in view.steps if "ttempt" in step.title]
+    assert told == [
+        ("Attempt 1 failed (plan)", "503 Service Unavailable"),
+        ("Attempt 2 failed", "no end within 5 s"),
+        ("3 attempts",),
     ]
 
 

@@ -199,6 +199,10 @@ def _question_steps(record: WholeRecord) -> Iterator[Milestone]:
 
 
 def _ended(record: WholeRecord) -> Iterator[Milestone]:
+    for failed in record.failed_attempts:
+        of_phase = f" ({failed.phase})" if failed.phase != "run" else ""
+        said = f"Attempt {failed.number} failed{of_phase}"
+        yield Milestone(failed.failed_at, said, "warn", [failed.cause])
     if record.attempts:
         tone = "good" if record.attempts == 1 else "warn"
         yield Milestone(None, f"{counted(record.attempts, 'attempt')}", tone)
