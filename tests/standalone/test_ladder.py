@@ -176,6 +176,21 @@ def test_no_data_begins_the_time_of_good_values_again() -> None:
     assert move.rung.good_since is None
 
 
+def test_the_numbers_of_a_try_are_kept_and_never_too_many() -> None:
+    rung = replace(RUNG, began_at=NOW)
+    for second in range(1000):
+        seen = Finding(False, "bad", float(second), bound=5.0)
+        found = judged(rung, seen, NOW + second / 100).rung
+        assert found is not None
+        rung = found
+    numbers = rung.numbers or {}
+    curve = numbers["curve"]
+    assert (numbers["bound"], numbers["value"]) == (5.0, 999.0)
+    assert len(curve) <= ladder.MOST_POINTS
+    assert (curve[0], curve[-1]) == ([0.0, 0.0], [10.0, 999.0])
+    assert curve == sorted(curve)
+
+
 def test_a_try_has_the_same_id_whenever_it_is_asked_for_and_no_other_has_it() -> None:
     ids = [ladder.execution_id(EPISODE, number) for number in range(3)]
     assert ids == [ladder.execution_id(EPISODE, number) for number in range(3)]

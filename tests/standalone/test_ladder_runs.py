@@ -91,6 +91,7 @@ async def test_remedies_that_do_not_help_follow_each_other_to_a_person_who_is_to
     tmp_path: Path,
 ) -> None:
     async with standalone(tmp_path) as rig:
+        rig.world.series["errors"] = 9
         await rig.send(rig.world.fire("f1"))
         await rig.until_state("escalated", step=5)
         assert Switch.applied == ["one", "two"]
@@ -99,6 +100,8 @@ async def test_remedies_that_do_not_help_follow_each_other_to_a_person_who_is_to
         told = rig.world.posted[0]
 
     assert (first.verdict, second.verdict) == ("failed", "failed")
+    assert first.numbers
+    assert (first.numbers["bound"], {value for _, value in first.numbers["curve"]}) == (5, {9})
     assert told["labels"]["alertname"] == "RemedyGaveUp"
     assert told["labels"]["remedy_self"] == "true"
     assert (

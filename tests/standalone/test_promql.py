@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from keptn_remedy.standalone.promql import comparison, doubts, measured, selectors
+from keptn_remedy.standalone.promql import compared, comparison, doubts, selectors
 
 
 @pytest.mark.parametrize(
@@ -29,8 +29,21 @@ from keptn_remedy.standalone.promql import comparison, doubts, measured, selecto
 def test_what_a_rule_measures_and_of_which_series(
     expression: str, side: str, series: list[str]
 ) -> None:
-    assert measured(expression) == side
+    assert compared(expression).measured == side
     assert selectors(expression) == series
+
+
+@pytest.mark.parametrize(
+    ("expression", "bound"),
+    [
+        ("errors > 5", 5.0),
+        ("0.05 < rate(errors[1m])", 0.05),
+        ("a > b", None),
+        ("absent(up)", None),
+    ],
+)
+def test_the_number_that_a_rule_compares_with(expression: str, bound: float | None) -> None:
+    assert compared(expression).bound == bound
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,9 @@ def _show_rung(rung: RungInfo) -> None:
     said = rung.message or "under way"
     say_folded(said, "  outcome     ", " " * 14)
     if rung.verdict:
-        numbers = ", ".join(f"{name} {value}" for name, value in rung.numbers.items())
+        numbers = ", ".join(
+            f"{name} {value}" for name, value in rung.numbers.items() if name != "curve"
+        )
         say_folded(f"{rung.verdict}: {rung.reason} ({numbers})", "  verdict     ", " " * 14)
 
 

@@ -81,7 +81,10 @@ class RungInfo(BaseModel):
     start_value: float | None
     verdict: journal.VerdictOfJudge | None
     reason: str | None = Field(description="What the verdict rests on.")
-    numbers: dict[str, Any] = Field(description="How often the judge looked, and what it saw.")
+    numbers: dict[str, Any] = Field(
+        description="How often the judge looked, what it saw last, the bound, and the curve: pairs"
+        " of seconds since the try began and the value."
+    )
     judged_at: datetime | None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from keptn_remedy.standalone.ladder import Finding
 from keptn_remedy.standalone.prometheus import NoAnswer, Prometheus, Sample, is_of
-from keptn_remedy.standalone.promql import Want, comparison, measured, selectors
+from keptn_remedy.standalone.promql import Want, compared, comparison, selectors
 from keptn_remedy.standalone.rules import Criterion
 
 _NOBODY = "no Prometheus is configured to be asked"
@@ -70,9 +70,8 @@ class Judge:
             await self._evidence(prometheus, criterion.evidence, {})
         good = want.holds(value)
         text = f"{value:.6g} is {'' if good else 'not '}{criterion.want}"
-        return Finding(
-            good, text, value, not good and _is_worse(criterion, want, value, start_value)
-        )
+        is_worse = not good and _is_worse(criterion, want, value, start_value)
+        return Finding(good, text, value, is_worse, want.bound)
 
     async def _by_alert(
         self, prometheus: Prometheus, criterion: Criterion, subject: Subject
@@ -82,10 +81,10 @@ class Judge:
         there = [each for each in found if is_of(each.labels, subject.labels)]
         if there:
             state = there[0].labels.get("alertstate", "there")
-            return Finding(False, f"the alert {subject.name} is {state}")
+            text = f"the alert {subject.name} is {state}"
+            return Finding(False, text, *await self._seen(prometheus, criterion, subject))
         rules = await prometheus.alert_rules(subject.name)
-        text = self._sound(rules, subject)
-        evidence = criterion.evidence or measured(text)
+        evidence, bound = _evidence_of(criterion, self._sound(rules, subject))
         if not evidence:
             return Finding(
                 None, f"the rule of {subject.name} compares no number: the remedy needs evidence"
@@ -94,8 +93,22 @@ class Judge:
         if subject.is_listed is None:
             return Finding(None, "no Alertmanager can be asked whether the alert is gone")
         if subject.is_listed:
-            return Finding(False, f"Alertmanager still lists {subject.name}", value)
-        return Finding(True, f"the alert {subject.name} is gone; {value:.6g} is measured", value)
+            return Finding(False, f"Alertmanager still lists {subject.name}", value, bound=bound)
+        text = f"the alert {subject.name} is gone; {value:.6g} is measured"
+        return Finding(True, text, value, bound=bound)
+
+    async def _seen(
+        self, prometheus: Prometheus, criterion: Criterion, subject: Subject
+    ) -> tuple[float | None, bool, float | None]:
+        """What is measured while the alert is there, for people: value, not worse, bound."""
+        try:
+            rules = await prometheus.alert_rules(subject.name)
+            query = str(rules[0].get("query") or "") if rules else ""
+            evidence, bound = _evidence_of(criterion, query)
+            value = await self._evidence(prometheus, evidence, subject.labels) if evidence else None
+        except NoAnswer:
+            return None, False, None
+        return value, False, bound
 
     def _sound(self, rules: Sequence[Mapping[str, Any]], subject: Subject) -> str:
         """The expression of a rule that is healthy and was evaluated since.
@@ -140,6 +153,14 @@ class Judge:
         if not series:
             raise NoAnswer(f"{query[:200]} measures nothing")
         await prometheus.see_that_it_is_fresh(series, self._max_age, labels)
+
+
+def _evidence_of(criterion: Criterion, rule: str) -> tuple[str, float | None]:
+    """What is measured beside an alert, and the number that its rule compares that with."""
+    measured, bound = compared(rule)
+    # A query of the author's may measure something else.
+    own = criterion.evidence
+    return (own, bound if own == measured else None) if own else (measured, bound)
 
 
 def _is_worse(criterion: Criterion, want: Want, value: float, start_value: float | None) -> bool:

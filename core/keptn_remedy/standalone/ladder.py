@@ -19,6 +19,8 @@ LOOK_SECONDS = 5.0
 HELD_SECONDS = 15.0
 TELL_SECONDS = 60.0
 LONGEST_RAIL_PAUSE = 600.0
+# Numbers kept of one try; of more, every second one is dropped.
+MOST_POINTS = 120
 # Rails whose "no" ends by itself.
 FREEING_RAILS = frozenset(
     ("pause", "calendar", "settling", "cooldown", "once-within", "at-most", "storm", "at-once")
@@ -42,12 +44,15 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What the judge found at one look. `good` is None where it can't tell."""
+    """What the judge found at one look. `good` is None where it can't tell. `value` is the number
+    that was measured, `bound` what it is compared with, None where there is none.
+    """
 
     good: bool | None
     text: str
     value: float | None = None
     is_worse: bool = False
+    bound: float | None = None
 
 
 def execution_id(episode: Episode, number: int) -> str:
@@ -210,10 +215,13 @@ def judged(
 
 def _looked(rung: Rung, remedy: Remedy, reading: Finding, now: float, rules: LadderRules) -> Rung:
     kind = {True: "good", False: "bad", None: "unknown"}[reading.good]
-    counts = {"good": 0, "bad": 0, "unknown": 0, **(rung.numbers or {})}
+    counts: dict[str, Any] = {"good": 0, "bad": 0, "unknown": 0, **(rung.numbers or {})}
     counts[kind] += 1
     if reading.value is not None:
         counts["value"] = reading.value
+        counts["curve"] = _curve(counts.get("curve", []), now - rung.began_at, reading.value)
+    if reading.bound is not None:
+        counts["bound"] = reading.bound
     window = rules.window if remedy.window is None else remedy.window
     began = now if rung.window_ends_at is None else None
     return replace(
@@ -222,6 +230,12 @@ def _looked(rung: Rung, remedy: Remedy, reading: Finding, now: float, rules: Lad
         window_ends_at=rung.window_ends_at if began is None else began + window,
         good_since=(rung.good_since or now) if reading.good else None,
     )
+
+
+def _curve(points: list[list[float]], seconds: float, value: float) -> list[list[float]]:
+    """The numbers of a try with one more; each stands behind the seconds since the try began."""
+    kept = points if len(points) < MOST_POINTS else points[::2]
+    return [*kept, [round(seconds, 1), value]]
 
 
 def _hold_for(remedy: Remedy, rules: LadderRules) -> float:

@@ -90,19 +90,29 @@ def _tokens(expression: str) -> Iterator[_Token]:
             depth += 1
 
 
-def measured(expression: str) -> str:
-    """What an alert's rule compares: the left side of its outermost comparison; "" where it has
-    none, as with `absent()`. Of several, the first counts: a rule that joins two has no one number.
+class Compared(NamedTuple):
+    """What an alert's rule compares, and the number it compares that with, if it is one."""
+
+    measured: str
+    bound: float | None
+
+
+def compared(expression: str) -> Compared:
+    """The two sides of a rule's outermost comparison; the first is "" where it has none, as with
+    `absent()`. A rule that joins two has no one number.
     """
     inner = _unwrapped(expression.strip())
     tokens = list(_tokens(inner))
     joined = any(t.depth == 0 and t.text in ("and", "or", "unless") for t in tokens)
     sides = [t for t in tokens if t.depth == 0 and t.text in _COMPARING]
     if joined or len(sides) != 1:
-        return ""
+        return Compared("", None)
     left, right = inner[: sides[0].begin].strip(), inner[sides[0].end :].strip()
     # Written the other way round: 0.05 < rate(…).
-    return right if comparison(f"< {left}") else left
+    if want := comparison(f"< {left}"):
+        return Compared(right, want.bound)
+    want = comparison(f"< {right}")
+    return Compared(left, want.bound if want else None)
 
 
 def _unwrapped(expression: str) -> str:
