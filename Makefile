@@ -84,7 +84,8 @@ monitoring-tools: ## Unpack Debian's Prometheus and Alertmanager, which tests st
 browser: $(BROWSER_INSTALLED) ## Install axe-core for the tests of the page; Chromium comes by Debian.
 
 pictures: install $(BROWSER_INSTALLED) ## Take the pictures of the page in docs/pictures anew.
-	@PICTURES=1 .venv/bin/python -m pytest -n 0 -q tests/browser/test_screens.py
+	@PICTURES=1 .venv/bin/python -m pytest -n 0 -q tests/browser/test_screens.py \
+		tests/browser/test_problems.py
 
 lock: install $(NODE_INSTALLED) ## Write the lock files again (UPGRADE=1 takes newer versions).
 	$(UV_LOCK) pyproject.toml --group dev -o requirements-dev.lock

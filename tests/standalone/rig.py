@@ -6,7 +6,7 @@ The stand-ins answer as the real ones were seen to (docs/standalone.md). The clo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -53,6 +53,20 @@ spec:
       actionsOnOpen:
         - {action: switch, name: first, value: {to: "one"}}
         - {action: switch, name: second}
+"""
+
+PROMQL = """
+apiVersion: spec.keptn.sh/0.1.4
+kind: Remediation
+metadata: {name: carts}
+spec:
+  remediations:
+    - problemType: default
+      actionsOnOpen:
+        - action: switch
+          value: {to: "one"}
+          evaluation: {promql: {query: QUERY, want: "< 5"}, on_unknown: hold}
+        - {action: switch}
 """
 
 
@@ -264,6 +278,16 @@ class Rig:
 
         await until(is_so)
 
+    async def until_true(self, holds: Callable[[], Awaitable[bool]]) -> None:
+        """Move the clock on until this is true."""
+
+        async def is_so() -> bool:
+            self.clock.forward(5)
+            await asyncio.sleep(0.01)
+            return await holds()
+
+        await until(is_so)
+
     async def pass_by(self, seconds: float, step: float = 5.0) -> None:
         """Let so many seconds pass, in steps, each long enough for what is due."""
         for _ in range(int(seconds / step)):
@@ -282,6 +306,7 @@ async def standalone(
     clock: MovedClock | None = None,
     world: World | None = None,
     journal: str | None = None,
+    **more: Any,
 ) -> AsyncIterator[Rig]:
     """Run a service in standalone mode until the block is left; `journal` is the URL of one in a
     database.
@@ -289,7 +314,6 @@ async def standalone(
     Switch.applied, Switch.undone, Switch.outcomes = [], [], []
     clock = clock or MovedClock()
     world = world or World(clock)
-    more: dict[str, Any] = {}
     if policy:
         (folder / "policy.yaml").write_text(policy)
         more["policy"] = folder / "policy.yaml"

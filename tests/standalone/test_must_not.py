@@ -11,22 +11,8 @@ from aiohttp import web
 
 from keptn_remedy.standalone.sources import SourcesFile
 from keptn_remedy.standalone.words import explain
-from tests.standalone.rig import SOURCES, Rig, Switch, standalone
+from tests.standalone.rig import PROMQL, SOURCES, Rig, Switch, standalone
 from tests.waiting import until
-
-PROMQL = """
-apiVersion: spec.keptn.sh/0.1.4
-kind: Remediation
-metadata: {name: carts}
-spec:
-  remediations:
-    - problemType: default
-      actionsOnOpen:
-        - action: switch
-          value: {to: "one"}
-          evaluation: {promql: {query: QUERY, want: "< 5"}, on_unknown: hold}
-        - {action: switch}
-"""
 
 
 def log_in_page() -> web.Response:

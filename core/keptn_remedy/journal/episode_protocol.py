@@ -79,6 +79,10 @@ class Episodes(Protocol):
         """Episodes, the newest first; `before` is the handle of the last one of the page before."""
         ...
 
+    async def escalated_episodes(self, limit: int) -> list[Episode]:
+        """The open episodes that were given to a person, the oldest first."""
+        ...
+
     async def whole_episode(self, episode_id: str) -> WholeEpisode | None:
         """An episode with all that belongs to it, by its id or an unambiguous beginning of it."""
         ...

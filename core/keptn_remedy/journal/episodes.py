@@ -229,6 +229,11 @@ class SqlEpisodes(Store):
             WHERE seq < ? {_WHICH[is_open]} ORDER BY seq DESC LIMIT ?"""  # noqa: S608
         return [*map(rows.episode, await self._rows(look, (before or 2**62, limit)))]
 
+    async def escalated_episodes(self, limit: int) -> list[Episode]:
+        look = f"""SELECT {rows.EPISODE} FROM episodes
+            WHERE closed_at IS NULL AND state = 'escalated' ORDER BY seq LIMIT ?"""  # noqa: S608
+        return [*map(rows.episode, await self._rows(look, (limit,)))]
+
     async def whole_episode(self, episode_id: str) -> WholeEpisode | None:
         def read(reader: Reader) -> WholeEpisode | None:
             look = f"SELECT {rows.EPISODE} FROM episodes WHERE id >= ? AND id < ? LIMIT 2"  # noqa: S608

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from keptn_remedy.engine.runtime import Runtime
 from keptn_remedy.events import ACTION, Replies, event_type
@@ -27,6 +27,7 @@ from keptn_remedy.notifications.sender import Sender
 from keptn_remedy.ops.episode_api import EpisodeApi
 from keptn_remedy.ops.operator_api import OperatorApi
 from keptn_remedy.ops.page.built import BuiltPage
+from keptn_remedy.ops.page.problem_screens import Problems, ReadingOfEpisodes
 from keptn_remedy.ops.port import OpsPort
 from keptn_remedy.remediation.entry import value_of
 from keptn_remedy.service.blocked_loop import BlockedLoop
@@ -111,7 +112,7 @@ class Service:
             lambda: self._notifier.troubles,
             self.standalone.troubles if self.standalone else tuple,
         )
-        self.ops = _ops_port(base, self.engine, self.readiness)
+        self.ops = _ops_port(base, self.engine, self.readiness, self.standalone)
 
     @property
     def event_port(self) -> int | None:
@@ -287,7 +288,9 @@ def _missed_triggers(
     )
 
 
-def _ops_port(base: Foundation, engine: Engine, readiness: Readiness) -> OpsPort:
+def _ops_port(
+    base: Foundation, engine: Engine, readiness: Readiness, standalone: Standalone | None
+) -> OpsPort:
     operator_api = None
     if base.operator_token:
         operator_api = OperatorApi(
@@ -312,13 +315,19 @@ def _ops_port(base: Foundation, engine: Engine, readiness: Readiness) -> OpsPort
         mask=base.mask,
         version=installed_version(),
         operator_api=operator_api,
-        page=_page(base, engine, readiness),
+        page=_page(base, engine, readiness, standalone),
         episode_api=episode_api,
         names=base.settings.host_names,
     )
 
 
-def _page(base: Foundation, engine: Engine, readiness: Readiness) -> BuiltPage:
+def _page(
+    base: Foundation, engine: Engine, readiness: Readiness, standalone: Standalone | None
+) -> BuiltPage:
+    problems = None
+    if standalone:
+        reading = cast("ReadingOfEpisodes", base.browsing)
+        problems = Problems(reading, lambda: standalone.configuration.rules)
     return BuiltPage(
         journal=base.journal,
         browsing=base.browsing,
@@ -335,4 +344,5 @@ def _page(base: Foundation, engine: Engine, readiness: Readiness) -> BuiltPage:
         token=base.operator_token,
         is_public=base.settings.page_public,
         link_templates=base.settings.links,
+        problems=problems,
     )

@@ -13,7 +13,7 @@ from keptn_remedy.journal import RESULTS, Browsed, Cursor
 SCREENS = (
     ("/", "Now"),
     ("/inbox", "Inbox"),
-    # Problems, the screen of remedies without Keptn, will stand here.
+    ("/problems", "Problems"),
     ("/executions", "Executions"),
     ("/rails", "Rails"),
     ("/actions", "Actions"),
@@ -21,6 +21,8 @@ SCREENS = (
 FILTERS = ("project", "stage", "service", "action", "result", "since")
 MOST_CHARACTERS = 200
 MOST_FIELDS = 20
+WITHOUT_KEPTN = "/problems"
+"""The screen that is there in standalone mode only."""
 _AGO = re.compile(r"(\d{1,6})([smhd])")
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 

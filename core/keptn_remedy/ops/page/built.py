@@ -15,6 +15,7 @@ from keptn_remedy.ops.operators import Operators
 from keptn_remedy.ops.page.gate import Gate
 from keptn_remedy.ops.page.live import Live
 from keptn_remedy.ops.page.orders import PageOrders
+from keptn_remedy.ops.page.problem_screens import Problems
 from keptn_remedy.ops.page.render import Templates
 from keptn_remedy.ops.page.routes import PageRoutes
 from keptn_remedy.ops.page.screens import Screens, ScreenSources
@@ -26,7 +27,9 @@ from keptn_remedy.support.metrics import Metrics
 
 
 class BuiltPage:
-    """The page's routes. `browsing` reads for it; `look` has the service heed an order at once."""
+    """The page's routes. `browsing` reads for it; `look` has the service heed an order at once.
+    `problems` reads episodes, in standalone mode.
+    """
 
     def __init__(
         self,
@@ -46,6 +49,7 @@ class BuiltPage:
         token: OperatorToken | None = None,
         is_public: bool = False,
         link_templates: Mapping[str, str] | None = None,
+        problems: Problems | None = None,
     ) -> None:
         sessions = Sessions(journal, clock.now)
         gate = Gate(
@@ -53,7 +57,7 @@ class BuiltPage:
         )
         templates = Templates(mask)
         sources = ScreenSources(
-            browsing, registry, pauses, policy, readiness, clock, link_templates or {}
+            browsing, registry, pauses, policy, readiness, clock, link_templates or {}, problems
         )
         screens = Screens(sources, templates, takes_tokens=gate.takes_tokens)
         self._page = PageRoutes(gate, screens, templates, version)

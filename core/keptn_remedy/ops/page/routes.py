@@ -11,7 +11,7 @@ from aiohttp import web
 from keptn_remedy.journal import JournalError
 from keptn_remedy.ops.answers import HttpError
 from keptn_remedy.ops.page import gate as gates
-from keptn_remedy.ops.page.address import SCREENS, Address, local
+from keptn_remedy.ops.page.address import Address, local
 from keptn_remedy.ops.page.gate import Gate, Visitor
 from keptn_remedy.ops.page.render import STATIC, Templates, static_file
 from keptn_remedy.ops.page.screens import NotThere, ScreenPart, Screens
@@ -47,8 +47,10 @@ class PageRoutes:
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the routes."""
-        for address, _ in SCREENS:
+        for address, _ in self.screens.listed:
             router.add_get(address, self.seen(self._screen))
+        if self.screens.has_problems:
+            router.add_get("/problems/{id:[^/]+}", self.seen(self._screen))
         router.add_get("/executions/{id:[^/]+}", self.seen(self._screen))
         router.add_get("/sign-in", self.caught(self._sign_in))
         router.add_post("/sign-in", self.caught(self._signed_in))
@@ -78,7 +80,7 @@ class PageRoutes:
             except HttpError as error:
                 status, words = error.problem.status, error.problem.title
             except NotThere:
-                status, words = 404, "There is no such execution. It may have been pruned."
+                status, words = 404, "This is not there. It may have been pruned."
             except JournalError:
                 status, words = 503, UNREADABLE
             return await self.failed(request, status, words)
@@ -113,7 +115,7 @@ class PageRoutes:
             "layout.html",
             title=part.title,
             main=Markup(part.html),  # noqa: S704  made by a template that escapes
-            screens=SCREENS,
+            screens=self.screens.listed,
             here=address.path,
             address=str(address),
             visitor=visitor,

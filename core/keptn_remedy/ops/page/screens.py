@@ -14,15 +14,24 @@ from keptn_remedy.guardrails.words import explain
 from keptn_remedy.journal import Browsed, Browsing, History, Hour, Record, WholeRecord
 from keptn_remedy.ops.models import Readiness
 from keptn_remedy.ops.page import pictures
-from keptn_remedy.ops.page.address import FILTERS, Address, WrongFilter, browsed
+from keptn_remedy.ops.page.address import (
+    FILTERS,
+    SCREENS,
+    WITHOUT_KEPTN,
+    Address,
+    WrongFilter,
+    browsed,
+)
 from keptn_remedy.ops.page.gate import Visitor
 from keptn_remedy.ops.page.links import links
+from keptn_remedy.ops.page.problem_screens import Problems
 from keptn_remedy.ops.page.render import Templates
 from keptn_remedy.ops.page.views import actions as action_views
 from keptn_remedy.ops.page.views import rails
 from keptn_remedy.ops.page.views.execution import execution_view
 from keptn_remedy.ops.page.views.inbox import inbox
-from keptn_remedy.ops.page.views.now import now_view, refused_row
+from keptn_remedy.ops.page.views.now import SHOWN, now_view, refused_row
+from keptn_remedy.ops.page.views.problems import ProblemRow
 from keptn_remedy.ops.page.views.shown import row
 from keptn_remedy.registry import Registry
 from keptn_remedy.support.clock import Clock
@@ -72,7 +81,9 @@ class ScreenRequest(NamedTuple):
 
 
 class ScreenSources(NamedTuple):
-    """All that screens read from. `link_templates` are by the words of their links."""
+    """All that screens read from. `link_templates` are by the words of their links; `problems`
+    are there in standalone mode.
+    """
 
     journal: Browsing
     registry: Registry
@@ -81,6 +92,7 @@ class ScreenSources(NamedTuple):
     readiness: Callable[[], Awaitable[Readiness]]
     clock: Clock
     link_templates: Mapping[str, str]
+    problems: Problems | None = None
 
 
 class Screens:
@@ -93,6 +105,17 @@ class Screens:
         self._takes_tokens = takes_tokens
         self._hours: dict[int, Hour] = {}
         self._names: tuple[float, Any] | None = None
+        self._problems = sources.problems
+
+    @property
+    def has_problems(self) -> bool:
+        """Whether problems come without Keptn."""
+        return self._problems is not None
+
+    @property
+    def listed(self) -> list[tuple[str, str]]:
+        """The screens that there are: addresses and names."""
+        return [each for each in SCREENS if self.has_problems or each[0] != WITHOUT_KEPTN]
 
     async def part(self, address: Address, visitor: Visitor, **more: Any) -> ScreenPart:
         """The content at an address, as this visitor may see it.
@@ -105,6 +128,9 @@ class Screens:
         asked = ScreenRequest(address, visitor, waiting)
         if path.startswith("/executions/"):
             return await self._execution(asked, **more)
+        if path.startswith("/problems") and self._problems:
+            show = self._all_problems if path == WITHOUT_KEPTN else self._problem
+            return await show(asked, self._problems)
         make = {
             "/": self._now,
             "/inbox": self._inbox,
@@ -117,8 +143,12 @@ class Screens:
         return await make(asked)
 
     async def _waiting(self) -> int:
-        """How many executions wait for a person; 100 stands for more."""
-        return len(await self._journal.browse(Browsed(result="waiting"), limit=LIST_ROWS))
+        """How many executions and problems wait for a person; 100 of each stand for more."""
+        asking = await self._journal.browse(Browsed(result="waiting"), limit=LIST_ROWS)
+        return len(asking) + len(await self._given_to_people())
+
+    async def _given_to_people(self) -> list[ProblemRow]:
+        return await self._problems.given_to_people(LIST_ROWS) if self._problems else []
 
     async def _now(self, asked: ScreenRequest) -> ScreenPart:
         journal, now = self._journal, self._sources.clock.now()
@@ -129,6 +159,7 @@ class Screens:
         hours, backlog = await self._last_hours(now), await journal.backlog()
         readiness = await self._sources.readiness()
         trouble = [*readiness.reasons, *readiness.degraded]
+        problems = await self._problems.opened(SHOWN) if self._problems else []
 
         def render() -> str:
             pause = self._sources.pauses.current
@@ -138,6 +169,8 @@ class Screens:
                 "now.html",
                 asked,
                 view=view,
+                problems_open=problems,
+                has_problems=self.has_problems,
                 outcomes=pictures.outcomes(hours),
                 times=pictures.times(hours),
             )
@@ -146,9 +179,10 @@ class Screens:
 
     async def _inbox(self, asked: ScreenRequest) -> ScreenPart:
         found = await self._journal.questions(LIST_ROWS)
+        given = await self._given_to_people()
 
         def render() -> str:
-            return self._html("inbox.html", asked, found=inbox(found))
+            return self._html("inbox.html", asked, found=inbox(found), given=given)
 
         return ScreenPart("Inbox", await asyncio.to_thread(render), asked.waiting)
 
@@ -187,14 +221,42 @@ class Screens:
 
         told = told or TOLD.get(asked.address.query.get("told", ""))
         said = await self._said_by_rails(record)
+        problem = await self._problems.row_of(record.context) if self._problems else None
 
         def render() -> str:
             view = execution_view(record, links(self._sources.link_templates, record), said)
-            return self._html("execution.html", asked, view=view, told=told)
+            return self._html("execution.html", asked, view=view, told=told, problem=problem)
 
         return ScreenPart(
             f"{record.action} · {record.service}", await asyncio.to_thread(render), asked.waiting
         )
+
+    async def _all_problems(self, asked: ScreenRequest, problems: Problems) -> ScreenPart:
+        address = asked.address
+        view = await problems.listed(address.query)
+
+        def render() -> str:
+            return self._html(
+                "problems.html",
+                asked,
+                view=view,
+                newest=address.with_(before="") if address.query.get("before") else "",
+                older=address.with_(before=view.older) if view.older else "",
+            )
+
+        return ScreenPart("Problems", await asyncio.to_thread(render), asked.waiting)
+
+    async def _problem(self, asked: ScreenRequest, problems: Problems) -> ScreenPart:
+        episode_id = unquote(asked.address.path.removeprefix(f"{WITHOUT_KEPTN}/"))
+        view = await problems.one(episode_id)
+        if view is None:
+            raise NotThere(episode_id)
+
+        def render() -> str:
+            return self._html("problem.html", asked, view=view)
+
+        title = f"{view.row.name} · {view.row.scope}"
+        return ScreenPart(title, await asyncio.to_thread(render), asked.waiting)
 
     async def _said_by_rails(self, record: WholeRecord) -> list[str]:
         """What each rail found when it was asked about an execution; empty where none was."""

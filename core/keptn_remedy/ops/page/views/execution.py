@@ -148,7 +148,7 @@ def _asked(record: WholeRecord, event: dict[str, Any]) -> OpenQuestion | None:
 def _steps(record: WholeRecord, rails: Sequence[str]) -> Iterator[Milestone]:
     yield Milestone(record.accepted_at, "Received from Keptn, and stored", "good")
     yield from _begun(record)
-    yield from _question_steps(record)
+    yield from question_steps(record)
     if rails:
         yield Milestone(None, "Guard-rails asked, as the rules are now", "good", rails)
     if record.plan:
@@ -157,7 +157,7 @@ def _steps(record: WholeRecord, rails: Sequence[str]) -> Iterator[Milestone]:
             None, f"Plan stored: {what}", "good", [str(it) for it in record.plan.changes]
         )
     yield from _ended(record)
-    yield from _undo_steps(record)
+    yield from undo_steps(record)
 
 
 def _begun(record: WholeRecord) -> Iterator[Milestone]:
@@ -176,7 +176,8 @@ def _begun(record: WholeRecord) -> Iterator[Milestone]:
 _LANE = "Executions of one project, stage and service run one after the other."
 
 
-def _question_steps(record: WholeRecord) -> Iterator[Milestone]:
+def question_steps(record: WholeRecord) -> Iterator[Milestone]:
+    """Who was asked, and what came of it."""
     question, details = record.question, record.details
     if question:
         until = f"{moment(question.expires_at):%H:%M:%S} UTC"
@@ -221,7 +222,8 @@ def _ended(record: WholeRecord) -> Iterator[Milestone]:
         yield Milestone(record.reported_at, "Keptn has the outcome", "good")
 
 
-def _undo_steps(record: WholeRecord) -> Iterator[Milestone]:
+def undo_steps(record: WholeRecord) -> Iterator[Milestone]:
+    """How its undo came, and how that ended."""
     undo = record.undo
     if undo is None:
         return
