@@ -16,6 +16,7 @@ from keptn_remedy_actions.cluster.action import ClusterAction
 from keptn_remedy_actions.cluster.settings import KubernetesSettings
 from keptn_remedy_actions.drain_node import DrainNode
 from keptn_remedy_actions.evict import Evict
+from keptn_remedy_actions.resize import Resize
 from keptn_remedy_actions.run_job import RunJob
 from keptn_remedy_actions.toggle_feature import ToggleFeature
 from keptn_remedy_actions.wait import Wait
@@ -84,6 +85,12 @@ SECTIONS: tuple[tuple[str, str, type[BaseSettings], str], ...] = (
         "See [evict](actions/evict.md). Without `EVICT_MOST_PODS` the action is off.",
         Evict.Settings,
         env_prefix(Evict),
+    ),
+    (
+        "resize",
+        "See [resize](actions/resize.md). `RESIZE_MOST_CPU` and `RESIZE_MOST_MEMORY` switch it on.",
+        Resize.Settings,
+        env_prefix(Resize),
     ),
     (
         "drain-node, uncordon",

@@ -9,7 +9,6 @@ from pydantic import AliasChoices, Field
 
 from keptn_remedy import Change, Context, Denied, Outcome, PermanentError, Plan
 from keptn_remedy_actions.cluster import (
-    POD,
     Object,
     Workload,
     is_ready,
@@ -20,9 +19,10 @@ from keptn_remedy_actions.cluster import (
 )
 from keptn_remedy_actions.cluster.action import ClusterAction, Target, looks
 from keptn_remedy_actions.cluster.eviction import Leaving, evict_all, until_gone
+from keptn_remedy_actions.cluster.pods import pods_of
 from keptn_remedy_actions.cluster.settings import KubernetesSettings
 from keptn_remedy_actions.cluster.targets import TargetValue, resolve
-from keptn_remedy_actions.cluster.trouble import reasons, selector
+from keptn_remedy_actions.cluster.trouble import reasons
 
 
 class EvictSettings(KubernetesSettings):
@@ -62,7 +62,7 @@ class Evict(ClusterAction):
             most = self.settings.most_pods
             raise Denied(f"{value.pods} pods are more than EVICT_MOST_PODS allows, {most}")
         workload = await resolve(self.api, self.settings, context, value)
-        found = _chosen(await self._pods(workload), value)
+        found = _chosen(await pods_of(self.api, workload), value)
         if not found:
             which = "pod that is not ready" if value.unready else "pod"
             raise PermanentError(f"{workload.ref} has no {which}")
@@ -98,21 +98,6 @@ class Evict(ClusterAction):
 
     async def put_back(self, context: Context, plan: Plan, live: Object) -> bool:
         raise Denied("an eviction can't be undone: the old pods are gone")
-
-    async def _pods(self, workload: Workload) -> list[Object]:
-        """The pods that the workload's selector matches and a controller would make anew."""
-        labels = selector(workload.live)
-        if not labels:
-            raise PermanentError(f"{workload.ref} selects no pods")
-        found = await self.api.list(POD, workload.ref.namespace, labels=labels)
-        return [pod for pod in found if _is_controlled(pod)]
-
-
-def _is_controlled(pod: Object) -> bool:
-    owners = meta_of(pod).get("ownerReferences") or ()
-    return any(each.get("controller") for each in owners) and not meta_of(pod).get(
-        "deletionTimestamp"
-    )
 
 
 def _chosen(pods: Sequence[Object], value: EvictValue) -> list[Object]:

@@ -15,6 +15,7 @@ from keptn_remedy.registry import ENTRY_POINTS, Registry, RegistryError, discove
 BUILT_IN = (
     "drain-node",
     "evict",
+    "resize",
     "restart",
     "rollback",
     "run-job",
@@ -284,6 +285,8 @@ def test_every_configured_action_is_on_where_none_is_named(folder: Path) -> None
         "RUN_JOB_IMAGES": "alpine:*",
         "EVICT_MOST_PODS": "1",
         "DRAIN_MOST_NODES": "1",
+        "RESIZE_MOST_CPU": "2",
+        "RESIZE_MOST_MEMORY": "2Gi",
     }
     assert all(entry.action for entry in discover(variables, folder=folder).entries)
 

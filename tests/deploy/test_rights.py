@@ -108,6 +108,18 @@ def test_evict_may_evict_in_the_target_namespaces() -> None:
     }
 
 
+@pytest.mark.parametrize("templates", [False, True])
+def test_resize_may_resize_pods_and_change_templates_where_that_is_allowed(templates: bool) -> None:
+    values = {**values_of(("resize",)), "resize": {"templates": templates}}
+    changing = {("apps", kind, "patch") for kind in KINDS} if templates else set()
+    assert {*granted(the("Role", values)["rules"])} == LOOKING | changing | {
+        *(("apps", "daemonsets", verb) for verb in ("get", "list")),
+        ("", "pods", "get"),
+        ("", "pods/resize", "get"),
+        ("", "pods/resize", "patch"),
+    }
+
+
 @pytest.mark.parametrize("action", ["drain-node", "uncordon"])
 def test_rights_on_nodes_are_the_cluster_s(action: str) -> None:
     values: Json = {"actions": {action: True}}

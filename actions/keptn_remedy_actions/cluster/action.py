@@ -70,8 +70,9 @@ class ClusterAction(PlannedAction, ABC):
             raise
         # Also where it was as before already: a crash may have come between the undo and its Event.
         message = f"undone: {'; '.join(map(str, plan.changes))}" if is_put_back else AS_BEFORE
+        message = is_put_back if isinstance(is_put_back, str) else message
         await kube_events.record(self.api, context, target.workload, live, "RemedyUndone", message)
-        return None if is_put_back else AS_BEFORE
+        return None if is_put_back is True else message
 
     def ownership_notes(self, ref: Ref, live: Object, *pointers: str) -> tuple[str, ...]:
         """A note where somebody's next server-side apply will conflict with what we change."""
@@ -93,8 +94,9 @@ class ClusterAction(PlannedAction, ABC):
             context.log.info("our entry stays in managedFields", of=str(ref), error=str(error))
 
     @abstractmethod
-    async def put_back(self, context: Context, plan: Plan, live: Object) -> bool:
-        """Undo the plan by compare-and-set; False where the workload is as before already.
+    async def put_back(self, context: Context, plan: Plan, live: Object) -> bool | str:
+        """Undo the plan by compare-and-set; False where the workload is as before already, a
+        message where "undone" would not be the whole truth.
 
         Raises:
             Denied: it isn't as the plan left it, so it was left alone.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from keptn_remedy import PermanentError
 from keptn_remedy_actions.cluster import Object, Ref, version_of
@@ -19,8 +19,8 @@ class Field:
     """A field by its JSON pointer (RFC 6901), before and after; None stands for an absent one."""
 
     pointer: str
-    before: int | str | None
-    after: int | str | None
+    before: Any
+    after: Any
     omits_zero: bool = False
     """Whether 0 is written as an absent field, like `replicas` of a Scale."""
 
@@ -36,8 +36,7 @@ class Field:
         """Its value in an object; None if it is absent."""
         value: Any = live
         for part in self.pointer.split("/")[1:]:
-            inside: Object = value or {}
-            value = inside.get(part.replace("~1", "/").replace("~0", "~"))
+            value = _inside(value, part.replace("~1", "/").replace("~0", "~"))
         return 0 if value is None and self.omits_zero else value
 
 
@@ -115,6 +114,15 @@ async def compare_and_set(
                 raise Altered(ref, field, stored)
         return True
     raise Conflict(f"{ref} was changed {_MOST_CONFLICTS} times while we read it")
+
+
+def _inside(value: Any, part: str) -> Any:
+    """What a map has under a name, or a list at an index; None where there is nothing."""
+    if isinstance(value, list):
+        items = cast("Sequence[Any]", value)
+        return items[int(part)] if int(part) < len(items) else None
+    entries: Object = value or {}
+    return entries.get(part)
 
 
 def _operations(fields: Sequence[Field], uid: str) -> list[dict[str, Any]]:

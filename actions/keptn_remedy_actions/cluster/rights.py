@@ -60,6 +60,13 @@ RIGHTS: Mapping[str, tuple[Right, ...]] = {
         *_rights("", ("pods",), ("get",)),
         *_rights("", ("pods/eviction",), ("create",)),
     ),
+    "resize": (
+        *_WORKLOADS,
+        *_LOOKING,
+        *_rights("apps", ("daemonsets",), ("get", "list")),
+        *_rights("", ("pods",), ("get",)),
+        *_rights("", ("pods/resize",), ("get", "patch")),
+    ),
     "run-job": (
         *_rights("batch", ("jobs",), ("create", "get", "delete")),
         *_rights("", ("configmaps",), ("create",)),

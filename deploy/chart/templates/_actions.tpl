@@ -6,7 +6,7 @@
 {{- end -}}
 {{- range .Values.extraActions -}}
 {{- $spelled := lower . | replace "-" "" | replace "_" "" -}}
-{{- if has $spelled (list "togglefeature" "featuretoggle" "scale" "scaling" "scalereplicas" "increment" "rollback" "rolloutundo" "undorollout" "restart" "rolloutrestart" "restartpods" "webhook" "http" "callurl" "generic" "wait" "waitfor" "sleep" "runjob" "job" "jobexecutor" "evict" "evictpods" "drainnode" "drain" "uncordon" "uncordonnode") -}}
+{{- if has $spelled (list "togglefeature" "featuretoggle" "scale" "scaling" "scalereplicas" "increment" "rollback" "rolloutundo" "undorollout" "restart" "rolloutrestart" "restartpods" "webhook" "http" "callurl" "generic" "wait" "waitfor" "sleep" "runjob" "job" "jobexecutor" "evict" "evictpods" "drainnode" "drain" "uncordon" "uncordonnode" "resize" "resizepods" "verticalscale") -}}
 {{- fail (printf "extraActions: %s is built in: switch it on in actions, which also gives it its rights" .) -}}
 {{- end -}}
 {{- $on = append $on . -}}
@@ -18,7 +18,7 @@
 {{- /* Whether a cluster action is enabled. Booleans of helpers are "true" and "". */ -}}
 {{- define "keptn-remedy.clusterActions" -}}
 {{- with .Values.actions -}}
-{{- if or .scale .rollback .restart .evict .uncordon (index . "run-job") (index . "drain-node") -}}true{{- end -}}
+{{- if or .scale .rollback .restart .evict .uncordon .resize (index . "run-job") (index . "drain-node") -}}true{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -30,7 +30,7 @@
 {{- /* Whether an enabled action needs a Role in the target namespaces. */ -}}
 {{- define "keptn-remedy.namespacedAccess" -}}
 {{- with .Values.actions -}}
-{{- if or .scale .rollback .restart .evict (index . "run-job") $.Values.rbac.extraRules -}}true{{- end -}}
+{{- if or .scale .rollback .restart .evict .resize (index . "run-job") $.Values.rbac.extraRules -}}true{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -50,10 +50,11 @@
 {{- define "keptn-remedy.rules" -}}
 {{- $on := .Values.actions -}}
 {{- $rbac := .Values.rbac -}}
-{{- $changesTemplates := or $on.rollback $on.restart -}}
-{{- if or $on.scale $on.rollback $on.restart $on.evict }}
+{{- $changesTemplates := or $on.rollback $on.restart (and $on.resize .Values.resize.templates) -}}
+{{- $looks := or $on.scale $on.rollback $on.restart $on.evict $on.resize -}}
+{{- if $looks }}
 - apiGroups: [apps]
-  resources: [deployments, statefulsets{{ if or $changesTemplates $on.evict }}, daemonsets{{ end }}]
+  resources: [deployments, statefulsets{{ if or $changesTemplates $on.evict $on.resize }}, daemonsets{{ end }}]
   verbs: [get, list{{ if $changesTemplates }}, patch{{ end }}]
 - apiGroups: [""]
   resources: [pods]
@@ -112,13 +113,20 @@
   verbs: [patch]
 {{- end }}
 {{- end }}
-{{- if $on.evict }}
+{{- if or $on.evict $on.resize }}
 - apiGroups: [""]
   resources: [pods]
   verbs: [get]
+{{- end }}
+{{- if $on.evict }}
 - apiGroups: [""]
   resources: [pods/eviction]
   verbs: [create]
+{{- end }}
+{{- if $on.resize }}
+- apiGroups: [""]
+  resources: [pods/resize]
+  verbs: [get, patch]
 {{- end }}
 {{- if index $on "run-job" }}
 - apiGroups: [batch]
@@ -127,7 +135,7 @@
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [create]
-{{- if not (or $on.scale $on.rollback $on.restart $on.evict) }}
+{{- if not $looks }}
 - apiGroups: [""]
   resources: [pods]
   verbs: [list]

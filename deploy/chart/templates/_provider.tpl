@@ -138,6 +138,11 @@ listens on its own loopback only. */ -}}
 {{- if .Values.actions.evict }}
 {{- include "keptn-remedy.variable" (list "EVICT_MOST_PODS" .Values.evict.mostPods) }}
 {{- end }}
+{{- if .Values.actions.resize }}
+{{- include "keptn-remedy.variable" (list "RESIZE_MOST_CPU" .Values.resize.mostCpu) }}
+{{- include "keptn-remedy.variable" (list "RESIZE_MOST_MEMORY" .Values.resize.mostMemory) }}
+{{- include "keptn-remedy.variable" (list "RESIZE_TEMPLATES" .Values.resize.templates) }}
+{{- end }}
 {{- if include "keptn-remedy.nodeAccess" . }}
 {{- include "keptn-remedy.variable" (list "DRAIN_MOST_NODES" .Values.drain.mostNodes) }}
 {{- include "keptn-remedy.variable" (list "DRAIN_MOST_PODS" .Values.drain.mostPods) }}

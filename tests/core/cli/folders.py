@@ -8,7 +8,8 @@ import orjson
 from tests.commands import remedy
 
 BUILT_IN = (
-    "drain-node, evict, restart, rollback, run-job, scale, toggle-feature, uncordon, wait, webhook"
+    "drain-node, evict, resize, restart, rollback, run-job, scale, toggle-feature, uncordon, wait,"
+    " webhook"
 )
 ONE_SECRET = "correct-horse-battery"
 
