@@ -112,6 +112,7 @@ class World:
     alertmanager_is_away: bool = False
     prometheus_answer: Callable[[], web.Response] | None = None
     asked: list[str] = field(default_factory=list)
+    told: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     def fire(self, fingerprint: str, **labels: str) -> dict[str, Any]:
         """An alert as it is listed and sent; Prometheus has it too."""
@@ -145,6 +146,11 @@ class World:
             }
             for alert in self.alerts.values()
         ]
+
+    async def hear(self, request: web.Request) -> web.Response:
+        """What channels are sent."""
+        self.told.append((request.match_info["channel"], await request.json()))
+        return web.Response(status=202)
 
     async def answer(self, request: web.Request) -> web.Response:
         path = request.path
@@ -305,6 +311,7 @@ async def standalone(
     policy: str = "",
     clock: MovedClock | None = None,
     world: World | None = None,
+    channels: str = "",
     journal: str | None = None,
     **more: Any,
 ) -> AsyncIterator[Rig]:
@@ -314,10 +321,12 @@ async def standalone(
     Switch.applied, Switch.undone, Switch.outcomes = [], [], []
     clock = clock or MovedClock()
     world = world or World(clock)
+    if channels:
+        more["channels"] = folder / "channels.yaml"
     if policy:
         (folder / "policy.yaml").write_text(policy)
         more["policy"] = folder / "policy.yaml"
-    settings = Settings(
+    made = Settings(
         transport="standalone",
         ops_port=0,
         intake_port=0,
@@ -328,7 +337,10 @@ async def standalone(
     )
     async with stand_ins(world) as url:
         write_files(folder, url, sources, remediation)
-        async with running(settings, registry_of(Switch), clock=clock) as service:
+        if channels:
+            (folder / "channels.yaml").write_text(channels.format(folder=folder, url=url))
+            (folder / "slack").write_text(f"{url}/told/slack")
+        async with running(made, registry_of(Switch), clock=clock) as service:
             yield Rig(service, world, clock, folder)
 
 
@@ -337,6 +349,7 @@ async def stand_ins(world: World) -> AsyncIterator[str]:
     """Serve what stands for Alertmanager and Prometheus; yields the address of both."""
     world.series.setdefault("errors", 0)
     app = web.Application()
+    app.router.add_post("/told/{channel}", world.hear)
     app.router.add_route("*", "/{tail:.*}", world.answer)
     runner = web.AppRunner(app, shutdown_timeout=0.01)
     await runner.setup()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from keptn_remedy import settings
 from keptn_remedy.action import PermanentError
 from keptn_remedy.cli.terminal import (
     FAILED,
@@ -17,12 +19,14 @@ from keptn_remedy.cli.terminal import (
     say_json,
     show_json,
 )
+from keptn_remedy.notifications.set_up import read_channels
 from keptn_remedy.remediation.file import FILE, MAX_BYTES
 from keptn_remedy.standalone import remedy_files
 from keptn_remedy.standalone.promql import doubts, selectors
 from keptn_remedy.standalone.rules import Remedy
-from keptn_remedy.standalone.sources import SourcesError, SourcesFile, json_schema
-from keptn_remedy.standalone.words import explain
+from keptn_remedy.standalone.sources import SourcesError, SourcesFile, json_schema, unknown_channels
+from keptn_remedy.standalone.words import deaf, explain
+from keptn_remedy.support.variables import SettingsError
 
 
 def schema() -> int:
@@ -43,8 +47,7 @@ def check(path: Path, remediations: Path | None, *, as_json: bool) -> int:
     except SourcesError as error:
         return _bad([f"{path}: {mistake}" for mistake in error.mistakes], as_json=as_json)
     files = sorted(remediations.rglob(FILE)) if remediations else []
-    mistakes: list[str] = []
-    notes: list[str] = []
+    mistakes, notes = _channels(sources), deaf(sources)
     for file in files:
         mistakes += _mistakes(file)
         notes += _notes(file, sources)
@@ -62,6 +65,15 @@ def check(path: Path, remediations: Path | None, *, as_json: bool) -> int:
             say_folded(line, "- ", "  ")
     complain(f"note: {note}" for note in notes)
     return GOOD
+
+
+def _channels(sources: SourcesFile) -> list[str]:
+    """What is wrong with `escalate_to`, as far as the settings of this place name channels."""
+    try:
+        channels = read_channels(settings.load(os.environ)).entries
+    except SettingsError:
+        return []  # `remedy doctor` tells what is wrong with them
+    return unknown_channels(sources, channels) if channels else []
 
 
 def _bad(mistakes: list[str], *, as_json: bool) -> int:

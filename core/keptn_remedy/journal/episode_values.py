@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from keptn_remedy.journal.notifications import Notice
+
 EpisodeState = Literal[
     "open", "waiting", "acting", "settling", "judging", "helped", "held", "escalated", "closed"
 ]
@@ -197,9 +199,10 @@ class Score:
 @dataclass(frozen=True, slots=True)
 class Move:
     """A change of an episode, stored as a whole: fields of `Episode` with their new values, a rung
-    to insert or replace, and the words for its history.
+    to insert or replace, the words for its history, and what people are to be told of it.
     """
 
     fields: Mapping[str, Any]
     rung: Rung | None = None
     text: str = ""
+    notice: Notice | None = None

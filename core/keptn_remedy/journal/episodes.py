@@ -23,6 +23,7 @@ from keptn_remedy.journal.episode_values import (
     Taken,
     WholeEpisode,
 )
+from keptn_remedy.journal.notified import note_whole
 from keptn_remedy.journal.store import Cursor, Reader, Store
 
 # What is ignored may have any name: of each source so many are kept, the newest.
@@ -206,6 +207,8 @@ class SqlEpisodes(Store):
             if move.text:
                 state = move.fields.get("state", episode.state)
                 cursor.execute(_NOTE, (episode.handle, now, state, move.text))
+            if move.notice:
+                cursor.execute(*note_whole(move.notice))
             look = f"SELECT {rows.EPISODE} FROM episodes WHERE seq = ?"  # noqa: S608
             return rows.episode(cursor.execute(look, (episode.handle,)).fetchone())
 

@@ -69,8 +69,19 @@ _EVER = 1e18
 
 def note(key: str, kind: NoticeKind, execution: str | None, at: float) -> Statement:
     """What notes that people may have to be told, in the change that made it so."""
-    bound = {"key": key, "kind": kind, "execution": execution, "at": at, "about": None}
-    return _NOTE, bound
+    return note_whole(Notice(key, kind, execution, at, {}))
+
+
+def note_whole(notice: Notice) -> Statement:
+    """The same, with what it is about."""
+    about = orjson.dumps(notice.about) if notice.about else None
+    return _NOTE, {
+        "key": notice.key,
+        "kind": notice.kind,
+        "execution": notice.execution,
+        "at": notice.at,
+        "about": about,
+    }
 
 
 def note_ended(seq: int, now: float) -> Statement:

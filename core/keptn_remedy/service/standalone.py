@@ -13,12 +13,13 @@ from keptn_remedy.keptn.transports.inward import Inward
 from keptn_remedy.service.duties import Loop
 from keptn_remedy.service.engine import Engine
 from keptn_remedy.service.foundation import Foundation
-from keptn_remedy.standalone.climber import Climber, World
+from keptn_remedy.standalone.climber import Climber
 from keptn_remedy.standalone.configuration import Configuration
 from keptn_remedy.standalone.escalation import Escalation
 from keptn_remedy.standalone.intake import AlertIntake
 from keptn_remedy.standalone.listener import IntakeListener
 from keptn_remedy.standalone.listings import Listings, Reconciling
+from keptn_remedy.standalone.world import World
 
 DAY_SECONDS, PRUNE_SECONDS = 86_400.0, 600.0
 PRUNED_AT_ONCE = 500
@@ -33,7 +34,9 @@ class Standalone:
         settings, clock, journal = base.settings, base.clock, base.journal
         self._journal, self._clock = journal, clock
         self._retention_days = settings.retention_days
-        self.configuration = Configuration(settings.sources, base.http, clock)
+        channels = base.channels.entries
+        self.configuration = Configuration(settings.sources, base.http, clock, channels)
+        page_url = str(settings.page_url) if settings.page_url else None
 
         async def abort(execution_id: str, reason: str) -> None:
             if await base.journal.note_abort(execution_id, reason):
@@ -45,7 +48,7 @@ class Standalone:
                 journal=journal,
                 configuration=self.configuration,
                 listings=listings,
-                escalation=Escalation(self.configuration, clock, base.metrics),
+                escalation=Escalation(self.configuration, clock, base.metrics, page_url),
                 remediations=settings.remediations,
                 clock=clock,
                 metrics=base.metrics,

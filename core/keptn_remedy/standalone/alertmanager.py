@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -13,6 +13,8 @@ from yarl import URL
 
 from keptn_remedy.events.cloud_event import is_object
 from keptn_remedy.http_client import in_words
+from keptn_remedy.notifications.channels.alertmanager import Alertmanager as OwnAlert
+from keptn_remedy.notifications.notification import Notification
 from keptn_remedy.standalone.ladder import Confirmation
 from keptn_remedy.standalone.mapping import Alert
 
@@ -144,14 +146,16 @@ class Alertmanagers:
             asked_at=self._now(),
         )
 
-    async def post(self, alerts: Sequence[Mapping[str, Any]]) -> bool:
-        """Give these alerts to all of them; False where one did not take them."""
+    async def tell(self, told: Notification) -> bool:
+        """Give all of them this as an alert; False where one did not take it."""
+        channel = OwnAlert([URL(url) for url in self._urls], None, self._now)
         is_taken = bool(self._urls)
-        for url in self._urls:
+        for post in await channel.posts(told):
             try:
                 async with self._http.post(
-                    f"{url}/api/v2/alerts",
-                    json=alerts,
+                    post.url,
+                    data=post.body,
+                    headers=post.headers,
                     timeout=ClientTimeout(ASK_SECONDS),
                     raise_for_status=False,
                 ) as answer:

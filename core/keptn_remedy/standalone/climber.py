@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
 
-from keptn_remedy.events import Event
 from keptn_remedy.journal import (
     Episode,
-    Episodes,
     JournalError,
     Move,
-    Records,
     Rung,
-    Undos,
     WholeRecord,
     insist,
 )
-from keptn_remedy.keptn.transports import Receipt
 from keptn_remedy.standalone import ladder, remedy_files
 from keptn_remedy.standalone.alertmanager import Listed
-from keptn_remedy.standalone.configuration import Configuration
-from keptn_remedy.standalone.escalation import Escalation
 from keptn_remedy.standalone.events import trigger_event
 from keptn_remedy.standalone.judge import Subject
 from keptn_remedy.standalone.ladder import Confirmation, Ended, Finding
-from keptn_remedy.standalone.listings import Listings
 from keptn_remedy.standalone.rules import Criterion, LadderRules, remedies
+from keptn_remedy.standalone.world import World
 from keptn_remedy.support import logs
-from keptn_remedy.support.clock import Clock
-from keptn_remedy.support.metrics import Metrics
 
 AT_ONCE = 32
 LOOK_SECONDS = 1.0
@@ -41,28 +31,6 @@ ABORTED = "the alert is gone"
 WORSE = "it made the problem worse"
 DRY_RUN = "dry run"
 TAKEN_OVER = 100
-
-
-class EpisodeJournal(Episodes, Records, Undos, Protocol):
-    """What a climber needs of a journal."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class World:
-    """What a climber acts on: `accept` has a trigger carried out, `abort` ends an
-    execution that has not acted, `undo_due` has undos looked at.
-    """
-
-    journal: EpisodeJournal
-    configuration: Configuration
-    listings: Listings
-    escalation: Escalation
-    remediations: Path
-    clock: Clock
-    metrics: Metrics
-    accept: Callable[[Event], Awaitable[Receipt]]
-    abort: Callable[[str, str], Awaitable[None]]
-    undo_due: Callable[[], None]
 
 
 class Climber:
@@ -148,6 +116,7 @@ class Climber:
         }
         step = steps.get(ladder.need(episode, now, rules))
         move = await step(episode, rules) if step else ladder.rest(episode, now, rules)
+        move = await self._with_notice(episode, move)
         moved = await self._journal.move(episode, move)
         if moved is None:
             self._wake.set()
@@ -157,6 +126,21 @@ class Climber:
         if moved.closing == "confirmed":
             await self._undo_what_is_armed(moved)
         return moved if moved.due_at <= self._world.clock.now() else None
+
+    async def _with_notice(self, episode: Episode, move: Move) -> Move:
+        """The move, with what channels are to be told of it: stored together, it is told once."""
+        state, why = move.fields.get("state"), str(move.fields.get("reason"))
+        if state == "closed" and episode.escalated_at is not None:
+            return replace(move, notice=self._world.escalation.over(episode, why))
+        if state != "escalated":
+            return move
+        rungs = {each.number: each for each in await self._journal.rungs(episode)}
+        if move.rung:
+            rungs[move.rung.number] = move.rung
+        tried = list(rungs.values())
+        is_told = _disturbs(tried)
+        notice = self._world.escalation.notice(episode, tried, why) if is_told else None
+        return replace(move, notice=notice)
 
     async def _find_remedy(self, episode: Episode, rules: LadderRules) -> Move:
         place = episode.project, episode.stage, episode.service
@@ -289,8 +273,7 @@ class Climber:
     async def _tell(self, episode: Episode, rules: LadderRules) -> Move:
         now = self._now()
         rungs = await self._journal.rungs(episode)
-        if rungs and not any(each.acted for each in rungs):
-            # A dry run disturbs nobody.
+        if not _disturbs(rungs):
             return ladder.rest(episode, now, rules)
         is_told = await self._world.escalation.tell(episode, rungs)
         if not is_told:
@@ -324,6 +307,11 @@ class Climber:
             problem=episode.name,
             reason=text,
         )
+
+
+def _disturbs(rungs: Sequence[Rung]) -> bool:
+    """Whether a person is told: a dry run disturbs nobody."""
+    return not rungs or any(each.acted for each in rungs)
 
 
 def _end_of(record: WholeRecord) -> Ended:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,7 +14,13 @@ from keptn_remedy.standalone.alertmanager import Alertmanagers
 from keptn_remedy.standalone.judge import Judge
 from keptn_remedy.standalone.prometheus import Prometheus
 from keptn_remedy.standalone.rules import LadderRules
-from keptn_remedy.standalone.sources import Source, SourcesError, SourcesFile
+from keptn_remedy.standalone.sources import (
+    ALERTMANAGERS,
+    Source,
+    SourcesError,
+    SourcesFile,
+    unknown_channels,
+)
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.mounted_files import MountedFile, why_unreadable
@@ -94,12 +100,17 @@ class OneSource:
 
 class Configuration:
     """What sources.yaml says. `problem` says why the file of now is rejected; None: it is in force.
+    `channels` are those that it may name.
 
     Episodes keep what they began with, except for the numbers of `ladder`.
     """
 
-    def __init__(self, path: Path, http: ClientSession, clock: Clock) -> None:
+    def __init__(
+        self, path: Path, http: ClientSession, clock: Clock, channels: Collection[str] = ()
+    ) -> None:
         self.path = path
+        self.escalate_to: Sequence[str] = (ALERTMANAGERS,)
+        self._channels = channels
         self.problem: str | None = None
         self.sources: Mapping[str, OneSource] = {}
         self.rules = LadderRules()
@@ -154,9 +165,12 @@ class Configuration:
             for name, rules in read.sources.items()
         }
         whys = [(name, await each.secret.why_unusable()) for name, each in sources.items()]
-        if mistakes := [f"sources, {name}, secret_file: {why}" for name, why in whys if why]:
+        mistakes = [f"sources, {name}, secret_file: {why}" for name, why in whys if why]
+        mistakes += unknown_channels(read, self._channels)
+        if mistakes:
             raise SourcesError(mistakes)
         self.sources = sources
+        self.escalate_to = read.escalate_to
         self.rules = read.ladder.rules()
         server = read.prometheus
         self.judge = Judge(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -22,6 +22,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from keptn_remedy.guardrails import mistakes
 from keptn_remedy.guardrails.values import Count, Duration, Globs, Many, Name, Positive
 from keptn_remedy.standalone.rules import LadderRules, OnFailed, OnUnknown
+from keptn_remedy.support.near_names import near
 
 SourceKind = Literal["alertmanager", "grafana", "dynatrace", "cloudevents"]
 DEFAULTS = LadderRules()
@@ -190,6 +191,8 @@ class Ladder(_Entry):
         )
 
 
+ALERTMANAGERS = "alertmanagers"
+"""The word for an alert of our own at the source's Alertmanagers, beside the names of channels."""
 SourceName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 
 
@@ -210,6 +213,11 @@ class SourcesFile(_Entry):
     """Who is asked by criteria of the kinds alert, promql and slo."""
     ladder: Ladder = Ladder()
     """How remedies are tried."""
+    escalate_to: Annotated[tuple[Name, ...], Many, Field(min_length=1, max_length=50)] = (
+        ALERTMANAGERS,
+    )
+    """Who is told when a person is needed: channels of REMEDY_CHANNELS, and `alertmanagers` for an
+    alert RemedyGaveUp at the source's own Alertmanagers."""
 
     @classmethod
     def load(cls, text: str) -> SourcesFile:
@@ -219,6 +227,16 @@ class SourcesFile(_Entry):
             SourcesError: with one line per mistake.
         """
         return mistakes.load(text, cls, SourcesError, partial(mistakes.lines, keys=_Keys(KEYS)))
+
+
+def unknown_channels(sources: SourcesFile, channels: Collection[str]) -> list[str]:
+    """What is wrong with `escalate_to`, where these channels exist: nobody would be told."""
+    known = (ALERTMANAGERS, *channels)
+    return [
+        f"escalate_to: there is no channel {name!r} in REMEDY_CHANNELS{near(name, known)}"
+        for name in sources.escalate_to
+        if name not in known
+    ]
 
 
 _MODELS: Mapping[tuple[str, ...], type[BaseModel]] = {

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from yarl import URL
 
 from keptn_remedy.guardrails.units import in_words
-from keptn_remedy.standalone.sources import Ladder, PlaceRule, Source, SourcesFile
+from keptn_remedy.standalone.sources import ALERTMANAGERS, Ladder, PlaceRule, Source, SourcesFile
 
 
 def explain(sources: SourcesFile) -> list[str]:
-    """One line for each source, one for the judge, one for the ladder."""
+    """One line for each source, one each for the judge, the ladder, and who is told."""
     lines = [_source(name, source) for name, source in sources.sources.items()]
     server = sources.prometheus
     if server is None:
@@ -20,7 +20,29 @@ def explain(sources: SourcesFile) -> list[str]:
         age = in_words(server.max_age)
         url = URL(str(server.url)).with_user(None)
         lines.append(f"The judge asks {url}; what is older than {age} counts as no data.")
-    return [*lines, _ladder(sources.ladder)]
+    return [*lines, _ladder(sources.ladder), _told(sources)]
+
+
+def _told(sources: SourcesFile) -> str:
+    ways = [
+        "an alert RemedyGaveUp at the source's Alertmanagers"
+        if each == ALERTMANAGERS
+        else f"channel {each}"
+        for each in sources.escalate_to
+    ]
+    return f"When a person is needed, it is told by {_list(ways)}."
+
+
+def deaf(sources: SourcesFile) -> list[str]:
+    """What nobody is told of: sources whose problems no channel tells."""
+    if any(each != ALERTMANAGERS for each in sources.escalate_to):
+        return []
+    return [
+        f"nobody is told when a problem of {name} needs a person: it has no alertmanagers, so"
+        " escalate_to must name a channel"
+        for name, source in sources.sources.items()
+        if not source.alertmanagers
+    ]
 
 
 def _source(name: str, source: Source) -> str:
