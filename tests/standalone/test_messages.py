@@ -43,7 +43,7 @@ STRUCTURED = CIMultiDict({"Content-Type": "application/cloudevents+json"})
 
 
 def one(kind: str, body: Any, headers: Mapping[str, str] | None = None) -> Any:
-    [alert], _ = read(kind, headers or {}, orjson.dumps(body))
+    [alert] = read(kind, headers or {}, orjson.dumps(body)).alerts
     return alert
 
 
@@ -154,3 +154,24 @@ async def test_grafana_signs_its_messages_and_a_rule_without_data_opens_nothing(
         async with http.post(url, data=body, headers=headers) as answer:
             assert answer.status == 202
         assert len(await rig.episodes()) == 1
+
+
+async def test_an_alert_that_cannot_be_read_keeps_out_no_other_one(tmp_path: Path) -> None:
+    async with standalone(tmp_path) as rig:
+        sound = rig.world.fire("f1")
+        bad: list[Any] = [
+            {**sound, "fingerprint": 7, "labels": {"alertname": "Odd"}},
+            {**sound, "status": "unheard of"},
+            "no object",
+        ]
+        assert await rig.send(bad[0], sound, *bad[1:]) == 202
+        assert orjson.loads(rig.answer) == {"alerts": 4, "ignored": 3}
+        assert len(await rig.episodes()) == 1
+        ignored = {(each.name, each.reason) for each, _, _ in await rig.journal.ignored(10)}
+        assert await rig.send(*bad) == 400
+
+    assert ignored == {
+        ("Odd", "an alert has no fingerprint"),
+        ("TooManyErrors", "an alert's status must be firing or resolved"),
+        ("", "an alert must be an object"),
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import orjson
 from aiohttp import ClientError, ClientSession, ClientTimeout
@@ -30,11 +30,21 @@ class BadMessage(Exception):
     """The body is none of this kind of source; the message says why."""
 
 
-def alerts_in(body: bytes) -> tuple[list[Alert], int]:
-    """The alerts of a webhook message, and how many it left out.
+class Message(NamedTuple):
+    """What a message says: its alerts, how many it left out, and why others can't be read: with
+    what each is called, as far as that shows.
+    """
+
+    alerts: Sequence[Alert]
+    left_out: int = 0
+    unreadable: Sequence[tuple[str, str]] = ()
+
+
+def alerts_in(body: bytes) -> Message:
+    """The alerts of a webhook message. One that can't be read does not keep out the others.
 
     Raises:
-        BadMessage: it is no message of Alertmanager.
+        BadMessage: it is no message of Alertmanager: not one alert of it can be read.
     """
     try:
         message = orjson.loads(body)
@@ -44,9 +54,22 @@ def alerts_in(body: bytes) -> tuple[list[Alert], int]:
         raise BadMessage(
             "it has no list of alerts; is the body replaced by a template of the receiver?"
         )
+    found: list[Alert] = []
+    unreadable: list[tuple[str, str]] = []
+    for each in cast("Iterable[Any]", message["alerts"]):
+        try:
+            found.append(_alert(each))
+        except BadMessage as error:
+            unreadable.append((_called(each), str(error)))
+    if unreadable and not found:
+        raise BadMessage(unreadable[0][1])
     truncated = message.get("truncatedAlerts")
-    found = [_alert(each) for each in cast("Iterable[Any]", message["alerts"])]
-    return found, truncated if isinstance(truncated, int) else 0
+    return Message(found, truncated if isinstance(truncated, int) else 0, unreadable)
+
+
+def _called(sent: Any) -> str:
+    labels = texts(cast("dict[str, Any]", sent).get("labels")) if isinstance(sent, dict) else {}
+    return labels.get("alertname", "")
 
 
 def _alert(sent: Any) -> Alert:
@@ -60,12 +83,12 @@ def _alert(sent: Any) -> Alert:
     if not isinstance(fingerprint, str) or not 0 < len(fingerprint) <= 200:
         raise BadMessage("an alert has no fingerprint")
     return Alert(
-        fingerprint=fingerprint,
+        fingerprint=_storable(fingerprint),
         is_firing=status == "firing",
         labels=labels,
         annotations=texts(alert.get("annotations")),
-        starts_at=str(alert.get("startsAt") or "")[:64],
-        url=str(alert.get("generatorURL") or "")[:2000],
+        starts_at=_storable(str(alert.get("startsAt") or "")[:64]),
+        url=_storable(str(alert.get("generatorURL") or "")[:2000]),
     )
 
 
@@ -74,7 +97,16 @@ def texts(sent: Any) -> dict[str, str]:
     if not isinstance(sent, dict):
         return {}
     fields = cast("dict[str, Any]", sent)
-    return {name: value for name, value in fields.items() if isinstance(value, str)}
+    return {
+        _storable(name): _storable(value)
+        for name, value in fields.items()
+        if isinstance(value, str)
+    }
+
+
+def _storable(text: str) -> str:
+    """Without what PostgreSQL keeps in no text."""
+    return text.replace("\0", "\ufffd")
 
 
 @dataclass(frozen=True, slots=True)

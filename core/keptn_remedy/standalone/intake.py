@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from keptn_remedy.journal import Episodes, Ignored, SeenAlert, Taken
 from keptn_remedy.standalone.alertmanager import BadMessage
 from keptn_remedy.standalone.configuration import Configuration, OneSource
-from keptn_remedy.standalone.mapping import Alert, placed
+from keptn_remedy.standalone.mapping import MOST_SHOWN, Alert, placed
 from keptn_remedy.standalone.messages import read
 from keptn_remedy.support import logs
 
@@ -53,12 +54,12 @@ class AlertIntake:
             BadMessage: it is no message of this kind. JournalError: it can't be stored.
         """
         if len(body) <= SMALL_BYTES:
-            seen, ignored, left_out = _read(source, headers, body)
+            message = _read(source, headers, body)
         else:
-            seen, ignored, left_out = await asyncio.to_thread(_read, source, headers, body)
-        if left_out:
+            message = await asyncio.to_thread(_read, source, headers, body)
+        if message.left_out:
             self._compare()
-        return await self.store(source, seen, ignored)
+        return await self.store(source, message.seen, message.ignored)
 
     async def store(
         self, source: OneSource, seen: Sequence[SeenAlert], ignored: Sequence[Ignored] = ()
@@ -82,12 +83,19 @@ class AlertIntake:
         return StoredMessage(taken, len(ignored))
 
 
-def _read(
-    source: OneSource, headers: Mapping[str, str], body: bytes
-) -> tuple[list[SeenAlert], list[Ignored], int]:
-    alerts, left_out = read(source.rules.kind, headers, body)
-    seen, ignored = split(source, alerts)
-    return seen, ignored, left_out
+class _Mapped(NamedTuple):
+    """A message whose alerts have found their places, or none."""
+
+    seen: Sequence[SeenAlert]
+    ignored: Sequence[Ignored]
+    left_out: int
+
+
+def _read(source: OneSource, headers: Mapping[str, str], body: bytes) -> _Mapped:
+    message = read(source.rules.kind, headers, body)
+    seen, ignored = split(source, message.alerts)
+    bad = [Ignored(source.name, name[:MOST_SHOWN], why) for name, why in message.unreadable]
+    return _Mapped(seen, [*ignored, *bad], message.left_out)
 
 
 def split(source: OneSource, alerts: Sequence[Alert]) -> tuple[list[SeenAlert], list[Ignored]]:

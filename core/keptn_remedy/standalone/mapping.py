@@ -17,7 +17,7 @@ SELF = "remedy_self"
 """The label of alerts that we send ourselves."""
 _FORM = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 MOST_CHARACTERS = 63
-_SHOWN = 60
+MOST_SHOWN = 60
 # Grafana's own: a rule without data says nothing about the service.
 _NO_DATA = ("DatasourceNoData", "DatasourceError")
 
@@ -44,7 +44,7 @@ class Alert:
 
 def placed(source: str, rules: Source, alert: Alert) -> SeenAlert | Ignored:
     """The alert with its place and key, or why it is ignored."""
-    name = alert.name[:_SHOWN]
+    name = alert.name[:MOST_SHOWN]
     if alert.labels.get(SELF) == "true":
         return Ignored(source, name, "it is an alert of our own")
     if name in _NO_DATA:
@@ -95,7 +95,7 @@ def _found(what: str, where: PlaceRule, labels: Mapping[str, str]) -> tuple[str,
         return "", f"no {what}: it has no label {' or '.join(where.names)}"
     if len(value) > MOST_CHARACTERS or not _FORM.fullmatch(value):
         # It would name a folder and a namespace.
-        return "", f"the {what} {value[:_SHOWN]!r} is no name: lower case, digits and - only"
+        return "", f"the {what} {value[:MOST_SHOWN]!r} is no name: lower case, digits and - only"
     return value, ""
 
 

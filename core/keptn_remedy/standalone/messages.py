@@ -12,7 +12,7 @@ import orjson
 from keptn_remedy import events
 from keptn_remedy.events import PROBLEM, Event, NotACloudEvent, Problem
 from keptn_remedy.events.cloud_event import is_object
-from keptn_remedy.standalone.alertmanager import BadMessage, alerts_in, texts
+from keptn_remedy.standalone.alertmanager import BadMessage, Message, alerts_in, texts
 from keptn_remedy.standalone.mapping import Alert
 
 # An older signature may be one that somebody has recorded.
@@ -21,9 +21,6 @@ _CLOSED = ("CLOSED", "RESOLVED", "MERGED")
 _INCIDENT = "dev.cdevents.incident."
 _PLACES = ("project", "stage", "service")
 _MOST = 200
-
-Message = tuple[list[Alert], int]
-"""The alerts of a message, and how many it left out."""
 
 
 def read(kind: str, headers: Mapping[str, str], body: bytes) -> Message:
@@ -63,7 +60,7 @@ def _dynatrace(_: Mapping[str, str], body: bytes) -> Message:
         raise BadMessage(f"the body is not JSON: {error}") from None
     if not isinstance(sent, dict):
         raise BadMessage("the body is no object; use the template of docs/standalone.md")
-    return [_problem(Problem(cast("object", sent)), {})], 0
+    return Message([_problem(Problem(cast("object", sent)), {})])
 
 
 def _cloudevents(headers: Mapping[str, str], body: bytes) -> Message:
@@ -73,15 +70,15 @@ def _cloudevents(headers: Mapping[str, str], body: bytes) -> Message:
         raise BadMessage(error.reason) from None
     data = event.data
     if not is_object(data):
-        return [], 0
+        return Message([])
     if event.type.startswith(_INCIDENT):
-        return _incident(event, data), 0
+        return Message(_incident(event, data))
     is_trigger = event.type.endswith(".remediation.triggered")
     if event.type != PROBLEM and not is_trigger:
-        return [], 0
+        return Message([])
     place = texts({f"keptn_{name}": data.get(name) for name in _PLACES})
     problem = data.get("problem") if is_trigger else data
-    return [_problem(Problem(problem), {**texts(data.get("labels")), **place}, event)], 0
+    return Message([_problem(Problem(problem), {**texts(data.get("labels")), **place}, event)])
 
 
 def _problem(problem: Problem, labels: Mapping[str, str], event: Event | None = None) -> Alert:
