@@ -393,6 +393,14 @@ def judge(
         str,
         typer.Option("--alert", metavar="NAME", help="The alert, where problemType is no alert."),
     ] = "",
+    place: Annotated[
+        str,
+        typer.Option(
+            "--place",
+            metavar="PROJECT/STAGE/SERVICE",
+            help="Whose slo.yaml counts, where the folders of FILE don't say it.",
+        ),
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Show what the judge says of each action, and why.
@@ -403,7 +411,7 @@ def judge(
     """
     from keptn_remedy.cli import judge_command
 
-    raise typer.Exit(judge_command.judge(file, at, alert, as_json=as_json))
+    raise typer.Exit(judge_command.judge(file, at, alert, place, as_json=as_json))
 
 
 @app.command(cls=Command)

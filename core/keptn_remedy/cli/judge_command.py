@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,20 +23,21 @@ from keptn_remedy.cli.terminal import (
     show_json,
 )
 from keptn_remedy.remediation.file import MAX_BYTES
-from keptn_remedy.standalone.remedy_files import entries
+from keptn_remedy.standalone.remedy_files import entries, slo_of
 from keptn_remedy.standalone.rules import Remedy
 from keptn_remedy.standalone.sources import PrometheusServer, SourcesError, SourcesFile
 from keptn_remedy.support.variables import SettingsError
 
 _SAID = {True: "good", False: "bad", None: "can't tell"}
+PARTS = 3
 Entries = list[tuple[str, list[Remedy]]]
 
 
-def judge(file: Path, at: str, alert: str, *, as_json: bool) -> int:
+def judge(file: Path, at: str, alert: str, place: str, *, as_json: bool) -> int:
     """Show what the judge says; returns the exit code."""
     try:
         asked_at = _time(at)
-        server, found = _read(file)
+        server, found = _read(file, place)
     except (ValueError, PermanentError, OSError) as error:
         complain([reason(error) if isinstance(error, OSError) else f"{error}"])
         return WRONG_USAGE
@@ -66,13 +68,35 @@ def _time(written: str) -> float | None:
     return at
 
 
-def _read(file: Path) -> tuple[PrometheusServer, Entries]:
-    path = settings.load(os.environ).sources
-    server = SourcesFile.load(path.read_text("utf-8")).prometheus
+def _read(file: Path, place: str) -> tuple[PrometheusServer, Entries]:
+    ours = settings.load(os.environ)
+    server = SourcesFile.load(ours.sources.read_text("utf-8")).prometheus
     if server is None:
-        raise ValueError(f"{path} names no prometheus")
+        raise ValueError(f"{ours.sources} names no prometheus")
     with file.open("rb") as content:
-        return server, entries(content.read(MAX_BYTES + 1))
+        found = entries(content.read(MAX_BYTES + 1))
+    whose = _place(file, ours.remediations, place)
+    return server, [(problem, [*_with_objectives(*whose, each)]) for problem, each in found]
+
+
+def _with_objectives(
+    folder: Path, place: Sequence[str], found: Iterable[Remedy]
+) -> Iterator[Remedy]:
+    for remedy in found:
+        criterion = remedy.criterion
+        if criterion.kind == "slo":
+            criterion = replace(criterion, slo=slo_of(folder, place, {}))
+        yield replace(remedy, criterion=criterion)
+
+
+def _place(file: Path, remediations: Path, written: str) -> tuple[Path, Sequence[str]]:
+    """The folder of remediations, and the place in it that the file is for."""
+    if written:
+        return remediations, tuple(filter(None, written.split("/")))[:PARTS]
+    path, root = file.resolve(), remediations.resolve()
+    if path.is_relative_to(root):
+        return root, path.relative_to(root).parts[:-1][:PARTS]
+    return path.parents[min(PARTS, len(path.parents) - 1)], path.parts[:-1][1:][-PARTS:]
 
 
 async def _all(

@@ -72,21 +72,21 @@ def as_text(found: Any) -> str:
     return (found if isinstance(found, str) else orjson.dumps(found).decode()).strip()
 
 
-def parsed(content: bytes) -> JSON:
-    """The whole file, as the JSON that Keptn makes of it.
+def parsed(content: bytes, name: str = FILE) -> JSON:
+    """The whole file, as the JSON that Keptn makes of it. `name` is what errors call it.
 
     Raises:
         PermanentError: the file is too large, is not YAML, or has what JSON can't express.
     """
     if len(content) > MAX_BYTES:
-        raise PermanentError(f"{FILE} has {len(content)} bytes; the limit is {MAX_BYTES}")
+        raise PermanentError(f"{name} has {len(content)} bytes; the limit is {MAX_BYTES}")
     try:
         # The loader in C crashes the process where nesting is too deep.
         node = yaml.compose(content, Loader=yaml.SafeLoader)
         parsed = _Reading().json(node)
         orjson.dumps(parsed)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise PermanentError(f"{FILE} can't be read: {' '.join(str(error).split())}") from None
+        raise PermanentError(f"{name} can't be read: {' '.join(str(error).split())}") from None
     return parsed
 
 

@@ -19,9 +19,9 @@ from keptn_remedy.journal import (
 from keptn_remedy.standalone import ladder, remedy_files
 from keptn_remedy.standalone.alertmanager import Listed
 from keptn_remedy.standalone.events import trigger_event
-from keptn_remedy.standalone.judge import Subject
+from keptn_remedy.standalone.judge import NOTHING, Before, Subject, Window
 from keptn_remedy.standalone.ladder import Confirmation, Ended, Finding
-from keptn_remedy.standalone.rules import Criterion, LadderRules, remedies
+from keptn_remedy.standalone.rules import Criterion, LadderRules, Remedy, remedies
 from keptn_remedy.standalone.world import World
 from keptn_remedy.support import logs
 
@@ -145,7 +145,7 @@ class Climber:
     async def _find_remedy(self, episode: Episode, rules: LadderRules) -> Move:
         place = episode.project, episode.stage, episode.service
         found = await asyncio.to_thread(
-            remedy_files.find, self._world.remediations, place, episode.names
+            remedy_files.find, self._world.remediations, place, episode.names, episode.labels
         )
         return ladder.with_remedy(found.entry, found.digest, found.why, self._now())
 
@@ -160,8 +160,9 @@ class Climber:
         if episode.index >= len(rungs):
             return ladder.escalated("no remedy is left: it fires again after the last one", now)
         remedy = rungs[episode.index]
-        start_value = await self._world.configuration.judge.start_value(remedy.criterion)
-        return ladder.begun(episode, start_value, self._now())
+        window = rules.window if remedy.window is None else remedy.window
+        before = await self._world.configuration.judge.before(remedy.criterion, window)
+        return ladder.begun(episode, before.value, self._now(), before.values)
 
     async def _storm(self, episode: Episode, rules: LadderRules) -> str:
         since = self._now() - rules.storm_within
@@ -218,7 +219,11 @@ class Climber:
     async def _read(self, episode: Episode, rules: LadderRules) -> Move:
         rung = (await self._journal.rungs(episode))[-1]
         remedy = remedies(episode.remedy)[rung.index]
-        reading = await self._reading(episode, remedy.criterion, rung)
+        if remedy.criterion.kind == "slo" and (
+            waits := ladder.measuring(episode, rung, self._now(), rules)
+        ):
+            return waits
+        reading = await self._reading(episode, remedy, rung, rules)
         move, verdict = ladder.judged(episode, rung, reading, self._now(), rules)
         if verdict:
             self._world.metrics.verdicts(verdict).inc()
@@ -228,7 +233,10 @@ class Climber:
             self._world.undo_due()
         return move
 
-    async def _reading(self, episode: Episode, criterion: Criterion, rung: Rung | None) -> Finding:
+    async def _reading(
+        self, episode: Episode, remedy: Remedy | None, rung: Rung | None, rules: LadderRules
+    ) -> Finding:
+        criterion = remedy.criterion if remedy else Criterion()
         source = self._world.configuration.sources.get(episode.source)
         ignored = source.rules.ignore_labels if source else ()
         said: Confirmation = "absent"
@@ -240,8 +248,12 @@ class Climber:
             is_listed=None if said == "unknown" else said != "absent",
             since=(rung.settled_at or rung.began_at) if rung else episode.opened_at,
         )
-        start_value = rung.start_value if rung else None
-        return await self._world.configuration.judge.look(criterion, subject, start_value)
+        own = remedy.window if remedy else None
+        seconds = rules.window if own is None else own
+        ends_at = rung.window_ends_at if rung and episode.state == "judging" else None
+        before = Before(rung.start_value, (rung.numbers or {}).get("before")) if rung else NOTHING
+        judge = self._world.configuration.judge
+        return await judge.look(criterion, subject, before, Window(ends_at, seconds))
 
     async def _close(self, episode: Episode, rules: LadderRules) -> Move:
         now = self._now()
@@ -256,8 +268,8 @@ class Climber:
         rungs = await self._journal.rungs(episode)
         acted = [each for each in rungs if each.acted and each.status == "succeeded"]
         last = acted[-1] if acted else None
-        criterion = remedies(episode.remedy)[last.index].criterion if last else Criterion()
-        reading = await self._reading(episode, criterion, last)
+        remedy = remedies(episode.remedy)[last.index] if last else None
+        reading = await self._reading(episode, remedy, last, rules)
         if episode.told_at is not None:
             await self._world.escalation.end(episode)
         if reading.good:

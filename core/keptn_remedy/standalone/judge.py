@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
+from keptn_remedy.standalone import objectives
 from keptn_remedy.standalone.ladder import Finding
 from keptn_remedy.standalone.prometheus import NoAnswer, Prometheus, Sample, is_of
 from keptn_remedy.standalone.promql import Want, compared, comparison, selectors
@@ -28,6 +29,25 @@ class Subject:
     since: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What was measured before an act: the number, or the score and the values of indicators."""
+
+    value: float | None = None
+    values: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The time that objectives are about: until a Unix time (None: now), for so many seconds."""
+
+    ends_at: float | None = None
+    seconds: float = 600.0
+
+
+NOTHING, NOW = Before(), Window()
+
+
 class Judge:
     """Asks one Prometheus; without one it can't tell anything."""
 
@@ -35,28 +55,56 @@ class Judge:
         self._prometheus = prometheus
         self._max_age = max_age
 
-    async def start_value(self, criterion: Criterion) -> float | None:
-        """The number before an act, which *worse* is compared with; None where there is none."""
-        if self._prometheus is None or criterion.kind != "promql":
-            return None
+    async def before(self, criterion: Criterion, seconds: float) -> Before:
+        """What is measured before an act, which *worse* and relative objectives compare with; for
+        objectives, over so many seconds.
+        """
+        if self._prometheus is None or criterion.kind == "alert":
+            return NOTHING
+        if criterion.kind == "slo":
+            return await self._before(self._prometheus, criterion, seconds)
         try:
-            return await self._prometheus.number(criterion.query)
+            return Before(await self._prometheus.number(criterion.query))
         except NoAnswer:
-            return None
+            return NOTHING
+
+    async def _before(self, prometheus: Prometheus, criterion: Criterion, seconds: float) -> Before:
+        try:
+            found = await objectives.look(prometheus, self._max_age, criterion, seconds, None)
+        except NoAnswer:
+            return Before(values={})
+        return Before(found.value, found.values)
 
     async def look(
-        self, criterion: Criterion, subject: Subject, start_value: float | None = None
+        self,
+        criterion: Criterion,
+        subject: Subject,
+        before: Before = NOTHING,
+        window: Window = NOW,
     ) -> Finding:
-        """What the criterion says now."""
+        """What the criterion says now; of objectives, what they come to in that window."""
         if self._prometheus is None:
             return Finding(None, _NOBODY)
         try:
             await self._prometheus.see_that_it_has_run()
             if criterion.kind == "promql":
-                return await self._by_number(self._prometheus, criterion, start_value)
+                return await self._by_number(self._prometheus, criterion, before.value)
+            if criterion.kind == "slo":
+                return await self._by_objectives(self._prometheus, criterion, before, window)
             return await self._by_alert(self._prometheus, criterion, subject)
         except NoAnswer as error:
             return Finding(None, str(error))
+
+    async def _by_objectives(
+        self, prometheus: Prometheus, criterion: Criterion, before: Before, window: Window
+    ) -> Finding:
+        asked = prometheus if window.ends_at is None else prometheus.at(window.ends_at)
+        found = await objectives.look(
+            asked, self._max_age, criterion, window.seconds, before.values
+        )
+        if found.good is not None and criterion.evidence:
+            await self._evidence(asked, criterion.evidence, {})
+        return found if found.good else _compared(found, criterion, before.value)
 
     async def _by_number(
         self, prometheus: Prometheus, criterion: Criterion, start_value: float | None
@@ -167,6 +215,14 @@ def _is_worse(criterion: Criterion, want: Want, value: float, start_value: float
     if criterion.worse_by is None or start_value is None:
         return False
     return want.distance(value) - want.distance(start_value) >= criterion.worse_by
+
+
+def _compared(found: Finding, criterion: Criterion, score: float | None) -> Finding:
+    """Whether objectives that fail have lost so many percent of the score."""
+    if found.good is None or None in (criterion.worse_by, score, found.value):
+        return found
+    lost = cast("float", score) - cast("float", found.value)
+    return replace(found, is_worse=lost >= cast("float", criterion.worse_by))
 
 
 def _time(written: object) -> float:

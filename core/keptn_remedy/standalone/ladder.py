@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 from uuid import NAMESPACE_URL, uuid5
@@ -18,6 +19,8 @@ Confirmation = Literal["firing", "suppressed", "absent", "unknown"]
 LOOK_SECONDS = 5.0
 HELD_SECONDS = 15.0
 TELL_SECONDS = 60.0
+# A Prometheus that does not answer for a moment is asked again about objectives.
+AGAIN_SECONDS = 15.0
 LONGEST_RAIL_PAUSE = 600.0
 # Numbers kept of one try; of more, every second one is dropped.
 MOST_POINTS = 120
@@ -45,7 +48,8 @@ class Ended:
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What the judge found at one look. `good` is None where it can't tell. `value` is the number
-    that was measured, `bound` what it is compared with, None where there is none.
+    that was measured, `bound` what it is compared with, None where there is none; `values` are
+    those of indicators.
     """
 
     good: bool | None
@@ -53,6 +57,7 @@ class Finding:
     value: float | None = None
     is_worse: bool = False
     bound: float | None = None
+    values: Mapping[str, float] | None = None
 
 
 def execution_id(episode: Episode, number: int) -> str:
@@ -147,8 +152,15 @@ def _absent(episode: Episode, now: float) -> Move:
     return Move(fields)
 
 
-def begun(episode: Episode, start_value: float | None, now: float) -> Move:
-    """The next try: its row, and the id of its execution, before the execution exists."""
+def begun(
+    episode: Episode,
+    start_value: float | None,
+    now: float,
+    before: Mapping[str, float] | None = None,
+) -> Move:
+    """The next try: its row, and the id of its execution, before the execution exists. `before` are
+    the values of indicators.
+    """
     remedy = remedies(episode.remedy)[episode.index]
     rung = Rung(
         number=episode.tries,
@@ -157,6 +169,7 @@ def begun(episode: Episode, start_value: float | None, now: float) -> Move:
         action=remedy.action,
         began_at=now,
         start_value=start_value,
+        numbers=None if before is None else {"before": dict(before)},
     )
     fields = {
         "state": "acting",
@@ -196,6 +209,18 @@ def ended(episode: Episode, rung: Rung, end: Ended, now: float, rules: LadderRul
     return Move(fields, replace(done, settled_at=settled_at), end.message)
 
 
+def measuring(episode: Episode, rung: Rung, now: float, rules: LadderRules) -> Move | None:
+    """Objectives are asked for once, over the whole window. None: it is over."""
+    if rung.window_ends_at is None:
+        remedy = remedies(episode.remedy)[rung.index]
+        window = rules.window if remedy.window is None else remedy.window
+        ends_at = (rung.settled_at or now) + window
+        text = f"the judge looks at {in_words(window)} from now on"
+        measured = replace(rung, window_ends_at=ends_at)
+        return Move({"state": "judging", "due_at": ends_at}, measured, text)
+    return Move({"due_at": rung.window_ends_at}) if now < rung.window_ends_at else None
+
+
 def judged(
     episode: Episode, rung: Rung, reading: Finding, now: float, rules: LadderRules
 ) -> tuple[Move, VerdictOfJudge | None]:
@@ -222,6 +247,8 @@ def _looked(rung: Rung, remedy: Remedy, reading: Finding, now: float, rules: Lad
         counts["curve"] = _curve(counts.get("curve", []), now - rung.began_at, reading.value)
     if reading.bound is not None:
         counts["bound"] = reading.bound
+    if reading.values is not None:
+        counts["values"] = dict(reading.values)
     window = rules.window if remedy.window is None else remedy.window
     began = now if rung.window_ends_at is None else None
     return replace(
@@ -247,6 +274,8 @@ def _verdict(
 ) -> VerdictOfJudge | None:
     if reading.is_worse:
         return "worse"
+    if remedy.criterion.kind == "slo" and rung.window_ends_at is not None:
+        return _of_objectives(reading, now - rung.window_ends_at)
     if rung.good_since is not None:
         # Looked at on after the window, too: a look that came late must not decide against it.
         return "helped" if now - rung.good_since >= _hold_for(remedy, rules) else None
@@ -256,6 +285,12 @@ def _verdict(
         return "unknown"
     was_bad = bool((rung.numbers or {}).get("bad"))
     return "failed" if was_bad else "unknown"
+
+
+def _of_objectives(reading: Finding, late: float) -> VerdictOfJudge | None:
+    if reading.good is None:
+        return "unknown" if late >= AGAIN_SECONDS else None
+    return "helped" if reading.good else "failed"
 
 
 def _by_verdict(

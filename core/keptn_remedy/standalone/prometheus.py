@@ -62,6 +62,10 @@ class Prometheus:
         self._token_file = token_file
         self._at = at
 
+    def at(self, at: float) -> Prometheus:
+        """The same server, asked what it would have answered at that Unix time."""
+        return Prometheus(self._http, self._url, self._now, self._token_file, at)
+
     async def samples(self, query: str) -> Sequence[Sample]:
         """The elements of an instant query, none where there are none. A scalar is one element.
 

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, cast, get_args
 from keptn_remedy.action import PermanentError
 from keptn_remedy.guardrails.units import seconds
 from keptn_remedy.remediation.file import FILE, MAX_BYTES, as_map, as_text, parsed
+from keptn_remedy.standalone import sli, slo
 from keptn_remedy.standalone.promql import comparison
 from keptn_remedy.standalone.rules import Criterion, Kind, OnFailed, OnUnknown, Remedy
 from keptn_remedy.support.near_names import near
@@ -18,6 +19,11 @@ from keptn_remedy.support.near_names import near
 API_VERSION: Final = "spec.keptn.sh/0.1.4"
 DEFAULT: Final = "default"
 _TIMES = {"wait": "wait", "window": "window", "hold_for": "hold_for"}
+_FIELDS: Mapping[Kind, tuple[str, ...]] = {
+    "alert": ("evidence",),
+    "promql": ("query", "want", "evidence", "worse_by"),
+    "slo": ("evidence", "worse_by"),
+}
 _KNOWN = ("alert", "promql", "slo", "window", "hold_for", "on_unknown")
 
 
@@ -29,33 +35,78 @@ class Matched(NamedTuple):
     why: str = ""
 
 
-def find(folder: Path, place: Sequence[str], names: Sequence[str]) -> Matched:
+def find(
+    folder: Path,
+    place: Sequence[str],
+    names: Sequence[str],
+    labels: Mapping[str, str] | None = None,
+) -> Matched:
     """The entry for the first of these names, or for `default`, in the file of the service, or else
-    of its stage or its project. It reads files, so it belongs into a thread.
+    of its stage or its project; with the objectives that its rungs are judged by. `labels` are
+    those of the alert. It reads files, so it belongs into a thread.
     """
-    for path in levels(folder, place):
+    try:
+        found = next(read_levels(folder, place, FILE), None)
+        if found is None:
+            return Matched(None, why=f"there is no {FILE} for {'/'.join(place)}")
+        matched = _in(*found, names)
+    except PermanentError as error:
+        return Matched(None, why=str(error))
+    for rung in (matched.entry or {}).get("rungs", ()):
+        if rung["criterion"]["kind"] == "slo":
+            rung["criterion"]["slo"] = slo_of(folder, place, labels or {})
+    return matched
+
+
+def slo_of(folder: Path, place: Sequence[str], labels: Mapping[str, str]) -> dict[str, Any]:
+    """The nearest slo.yaml of a place with the query of each indicator; or `why` there is none."""
+    try:
+        found = next(read_levels(folder, place, slo.FILE), None)
+        if found is None:
+            return {"why": f"there is no {slo.FILE} for {'/'.join(place)}"}
+        path, content = found
+        document = parsed(content, str(path))
+        read = _objectives(path, document)
+        named: dict[str, str] = {}
+        for path, content in reversed([*read_levels(folder, place, sli.FILE)]):
+            named |= sli.indicators(parsed(content, str(path)))
+    except PermanentError as error:
+        return {"why": str(error)}
+    project, stage, service = (*place, "", "")[:3]
+    about = sli.About(project, stage, service, labels, read.filters)
+    queries = {each.sli: sli.query(each.sli, named, about) for each in read.objectives}
+    return {"document": document, "queries": queries}
+
+
+def read_levels(folder: Path, place: Sequence[str], name: str) -> Iterator[tuple[Path, bytes]]:
+    """The files of that name of a place, the nearest first.
+
+    Raises:
+        PermanentError: one can't be read.
+    """
+    for length in range(len(place), 0, -1):
+        path = folder.joinpath(*place[:length], name)
         try:
             with path.open("rb") as file:
-                content = file.read(MAX_BYTES + 1)
+                yield path, file.read(MAX_BYTES + 1)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
-            return Matched(None, why=f"{path} can't be read: {error.strerror}")
-        try:
-            return _in(path, content, names)
-        except PermanentError as error:
-            return Matched(None, why=f"{path}: {error}")
-    return Matched(None, why=f"there is no {FILE} for {'/'.join(place)}")
+            raise PermanentError(f"{path} can't be read: {error.strerror}") from None
 
 
-def levels(folder: Path, place: Sequence[str]) -> Iterator[Path]:
-    """Where the file of a place may be, the nearest first."""
-    for length in range(len(place), 0, -1):
-        yield folder.joinpath(*place[:length], FILE)
+def _objectives(path: Path, document: Any) -> slo.Objectives:
+    try:
+        return slo.objectives(document)
+    except PermanentError as error:
+        raise PermanentError(f"{path}: {error}") from None
 
 
 def _in(path: Path, content: bytes, names: Sequence[str]) -> Matched:
-    listed = entries(content)
+    try:
+        listed = entries(content)
+    except PermanentError as error:
+        raise PermanentError(f"{path}: {error}") from None
     for name in (*names, DEFAULT):
         for problem_type, rungs in listed:
             if problem_type == name and rungs:
@@ -128,10 +179,8 @@ def _criterion(judged: Mapping[str, Any], where: str) -> Criterion:
     if len(kinds) > 1:
         raise PermanentError(f"{where}: evaluation has {' and '.join(kinds)}; one of them counts")
     kind = cast("Kind", kinds[0] if kinds else "alert")
-    if kind == "slo":
-        raise PermanentError(f"{where}: slo is not built yet; use alert or promql")
     given = as_map(judged.get(kind))
-    known = ("query", "want", "evidence", "worse_by") if kind == "promql" else ("evidence",)
+    known = _FIELDS[kind]
     if unknown := [each for each in given if each not in known]:
         raise PermanentError(
             f"{where}, {kind}: there is no {unknown[0]!r}{near(unknown[0], known)}"

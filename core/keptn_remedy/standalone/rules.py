@@ -40,6 +40,8 @@ class Criterion:
     want: str = ""
     evidence: str = ""
     worse_by: float | None = None
+    slo: Mapping[str, Any] | None = None
+    """For `slo`: the document, and the query of each indicator; or why there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
