@@ -10,6 +10,7 @@ from keptn_remedy.journal.episode_values import (
     Ignored,
     Member,
     Move,
+    PersonsWord,
     Rung,
     Score,
     SeenAlert,
@@ -34,6 +35,12 @@ class Episodes(Protocol):
         """Store what a message says, in one transaction. A firing alert opens an episode unless one
         of its key is open, or helped and closed less than `relapse_seconds` ago: then it goes on. A
         new one is looked at after `first_look_seconds`.
+        """
+        ...
+
+    async def take_word(self, word: PersonsWord, *, by_name: bool) -> int:
+        """Store what a person says of open episodes, unless they have said something later: of that
+        episode, and with `by_name` of those of the place. Returns of how many it was.
         """
         ...
 

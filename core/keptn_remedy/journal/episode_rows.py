@@ -40,7 +40,9 @@ NOTES = "SELECT at, state, text FROM episode_notes WHERE episode = ? ORDER BY at
 
 
 def episode(row: Sequence[Any]) -> Episode:
-    return Episode(**_values(_EPISODE_FIELDS, row))
+    found: dict[str, Any] = dict(_values(_EPISODE_FIELDS, row))
+    found["in_storm"] = bool(found["in_storm"])
+    return Episode(**found)
 
 
 def rung(row: Sequence[Any]) -> Rung:

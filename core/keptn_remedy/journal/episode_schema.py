@@ -91,3 +91,10 @@ CREATE TABLE ignored_alerts (
     PRIMARY KEY (source, name, reason)
 );
 """
+
+# What a person says of an episode, and whether a storm held it.
+EPISODES_2 = """
+ALTER TABLE episodes ADD COLUMN acknowledged TEXT;
+ALTER TABLE episodes ADD COLUMN word_at REAL;
+ALTER TABLE episodes ADD COLUMN in_storm INTEGER NOT NULL DEFAULT 0;
+"""

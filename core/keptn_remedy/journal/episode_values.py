@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from keptn_remedy.journal.notifications import Notice
@@ -41,6 +41,27 @@ class SeenAlert:
     annotations: Mapping[str, str]
     starts_at: str = ""
     url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonsWord:
+    """What somebody says of problems at a Unix time. It is about that episode, or about those of
+    the place whose names are in the title. `holds`: no remedy is to be begun meanwhile.
+    """
+
+    title: str
+    episode: str
+    by: str
+    says: str
+    holds: bool
+    at: float
+    project: str = ""
+    stage: str = ""
+    service: str = ""
+
+    def of(self, project: str, stage: str, service: str) -> PersonsWord:
+        """The same, of this place."""
+        return replace(self, project=project, stage=stage, service=service)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +133,8 @@ class Episode:
     `remedy` is the matched entry as it was when the episode began, and `digest` that of its file.
     `index` is the rung that is next or under way, `tries` how many were begun. `due_at` is when to
     look at it again. `version` grows with each change. `held_from` is the state before `held`,
-    `held_since` since when it can't go on.
+    `held_since` since when it can't go on. `acknowledged` says which person is at work on it, and
+    `word_at` when somebody last said so or not. `in_storm`: it was one of too many at once.
     """
 
     handle: int
@@ -145,6 +167,9 @@ class Episode:
     told_at: float | None
     closed_at: float | None
     closing: Closing | None
+    acknowledged: str | None = None
+    word_at: float | None = None
+    in_storm: bool = False
 
     @property
     def is_firing(self) -> bool:

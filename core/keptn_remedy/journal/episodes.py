@@ -17,6 +17,7 @@ from keptn_remedy.journal.episode_values import (
     Ignored,
     Member,
     Move,
+    PersonsWord,
     Rung,
     Score,
     SeenAlert,
@@ -75,6 +76,14 @@ ON CONFLICT (source, name, reason) DO UPDATE SET times = ignored_alerts.times + 
 _FORGET_IGNORED = """
 DELETE FROM ignored_alerts WHERE seen_at < (
     SELECT seen_at FROM ignored_alerts ORDER BY seen_at DESC LIMIT 1 OFFSET ?)"""
+_SAID_OF = """
+SELECT seq, state, id, names, labels FROM episodes
+WHERE closed_at IS NULL AND project = ? AND stage = ? AND service = ?
+UNION SELECT seq, state, id, names, labels FROM episodes WHERE closed_at IS NULL AND id = ?"""
+# A word that comes late, as it was sent again, is no news.
+_SAID = f"""
+UPDATE episodes SET acknowledged = :acknowledged, word_at = :at, due_at = {_LOOK_NOW},
+    version = version + 1 WHERE seq = :seq AND (word_at IS NULL OR word_at < :at)"""  # noqa: S608
 _PUT_RUNG = f"""
 INSERT INTO episode_rungs ({rows.RUNG}, episode) VALUES ({rows.RUNG_BOUND}, :episode)
 ON CONFLICT (episode, number) DO UPDATE SET {rows.RUNG_SET}"""  # noqa: S608  our names
@@ -161,6 +170,23 @@ class SqlEpisodes(Store):
             if ignored:
                 cursor.execute(_FORGET_IGNORED, (MOST_IGNORED,))
             return Taken(**counts)
+
+        return await self._run(take)
+
+    async def take_word(self, word: PersonsWord, *, by_name: bool) -> int:
+        now = self._now()
+
+        def take(cursor: Cursor) -> int:
+            place = (word.project, word.stage, word.service) if by_name else ("", "", "")
+            found = cursor.execute(_SAID_OF, (*place, word.episode)).fetchall()
+            meant = [each[:2] for each in found if _is_meant(word, *each[2:])]
+            for seq, state in meant:
+                by = word.by if word.holds else None
+                bound = {"acknowledged": by, "at": word.at, "now": now, "seq": seq}
+                cursor.execute(_SAID, bound)
+                if cursor.rowcount:
+                    cursor.execute(_NOTE, (seq, now, state, f"{word.says} by {word.by}"))
+            return len(meant)
 
         return await self._run(take)
 
@@ -274,6 +300,15 @@ class SqlEpisodes(Store):
             ORDER BY seen_at DESC LIMIT ?"""
         found = await self._rows(look, (limit,))
         return [(Ignored(*each[:3]), int(each[3]), float(each[4])) for each in found]
+
+
+def _is_meant(word: PersonsWord, episode: str, names: str, labels: str) -> bool:
+    """Whether somebody speaks of this episode: its id is known, or a name of it is in the title."""
+    if episode == word.episode:
+        return True
+    title = word.title.lower()
+    called = [*orjson.loads(names), orjson.loads(labels).get("alertname", "")]
+    return any(name and name.lower() in title for name in called)
 
 
 def _fire(

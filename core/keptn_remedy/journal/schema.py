@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from keptn_remedy.journal.episode_schema import EPISODES
+from keptn_remedy.journal.episode_schema import EPISODES, EPISODES_2
 from keptn_remedy.journal.errors import JournalUnusable
 
 VERSION_1 = """
@@ -184,7 +184,17 @@ CREATE TABLE failed_attempts (
 CREATE INDEX failed_attempts_of ON failed_attempts (execution, seq);
 """
 
-MIGRATIONS = (VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, EPISODES, VERSION_8)
+MIGRATIONS = (
+    VERSION_1,
+    VERSION_2,
+    VERSION_3,
+    VERSION_4,
+    VERSION_5,
+    VERSION_6,
+    EPISODES,
+    VERSION_8,
+    EPISODES_2,
+)
 """Entry n leads from version n to n + 1. Entries are never edited, only added."""
 
 INDEXES = """

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aiohttp import ClientSession
 
+from keptn_remedy.standalone import pagerduty
 from keptn_remedy.standalone.alertmanager import Alertmanagers
 from keptn_remedy.standalone.judge import Judge
 from keptn_remedy.standalone.prometheus import Prometheus
@@ -91,6 +92,12 @@ class OneSource:
                 rules.receiver,
                 lambda: clock.utc().timestamp(),
             )
+
+    @property
+    def signature_header(self) -> str | None:
+        """The header with the signature of each message; None where it carries the secret."""
+        is_pagerduty = self.rules.kind == "pagerduty"
+        return pagerduty.SIGNATURE if is_pagerduty else self.rules.signature_header
 
     @property
     def is_asked(self) -> bool:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from keptn_remedy.journal import Episodes, Ignored, SeenAlert, Taken
 from keptn_remedy.standalone.alertmanager import BadMessage
 from keptn_remedy.standalone.configuration import Configuration, OneSource
-from keptn_remedy.standalone.mapping import MOST_SHOWN, Alert, placed
+from keptn_remedy.standalone.mapping import MOST_SHOWN, Alert, place_of, placed
 from keptn_remedy.standalone.messages import read
+from keptn_remedy.standalone.pagerduty import word_in
 from keptn_remedy.support import logs
 
 # Up to so many bytes are read on the event loop; more would keep it from other work.
@@ -53,6 +54,8 @@ class AlertIntake:
         Raises:
             BadMessage: it is no message of this kind. JournalError: it can't be stored.
         """
+        if source.rules.kind == "pagerduty":
+            return await self._hear(source, body)
         if len(body) <= SMALL_BYTES:
             message = _read(source, headers, body)
         else:
@@ -60,6 +63,23 @@ class AlertIntake:
         if message.left_out:
             self._compare()
         return await self.store(source, message.seen, message.ignored)
+
+    async def _hear(self, source: OneSource, body: bytes) -> StoredMessage:
+        """Store what a person says of problems."""
+        word, labels = word_in(body)
+        if word is None:
+            return StoredMessage(Taken(), 0)
+        place, why = place_of(source.rules, labels)
+        if source.rules.on_acknowledged == "note":
+            word = replace(word, holds=False)
+        word = word.of(place.get("project", ""), place.get("stage", ""), place.get("service", ""))
+        heard = await self._journal.take_word(word, by_name=not why)
+        if heard:
+            logs.logger().info("a person spoke", source=source.name, by=word.by, says=word.says)
+            self._wake()
+            return StoredMessage(Taken(repeated=heard), 0)
+        reason = why or f"no open problem of {place['service']} has its name in the title"
+        return await self.store(source, (), [Ignored(source.name, word.title[:MOST_SHOWN], reason)])
 
     async def store(
         self, source: OneSource, seen: Sequence[SeenAlert], ignored: Sequence[Ignored] = ()

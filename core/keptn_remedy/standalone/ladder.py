@@ -132,7 +132,8 @@ def held(
 def confirmed(episode: Episode, said: Confirmation, now: float, rules: LadderRules) -> Move | None:
     """What follows from what the Alertmanagers say before an act; None: it may act."""
     if said == "firing":
-        return None
+        by = episode.acknowledged
+        return held(episode, f"acknowledged by {by}", now, rung=None) if by else None
     if said == "suppressed":
         return held(episode, "the alert is silenced or inhibited", now, rung=None)
     if said == "absent":

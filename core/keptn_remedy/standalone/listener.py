@@ -9,10 +9,12 @@ from contextlib import asynccontextmanager
 
 import orjson
 from aiohttp import web
+from multidict import CIMultiDictProxy
 
 from keptn_remedy.http_server import Limits, Refusals, TooSlow, listening, short
 from keptn_remedy.http_server.limits import of_intake
 from keptn_remedy.journal import JournalError
+from keptn_remedy.standalone import pagerduty
 from keptn_remedy.standalone.configuration import Configuration, OneSource
 from keptn_remedy.standalone.intake import AlertIntake, BadMessage
 from keptn_remedy.standalone.messages import is_signed
@@ -97,7 +99,7 @@ class IntakeListener:
 
     async def _body(self, source: OneSource, request: web.BaseRequest) -> bytes:
         """The body of a message that carries the secret, or is signed with it."""
-        signature, headers = source.rules.signature_header, request.headers
+        signature, headers = source.signature_header, request.headers
         if not signature and not await source.secret.is_in(headers.get("Authorization", "")):
             raise _RefusedError(401, f"the secret of source {source.name} is wrong or missing")
         try:
@@ -116,11 +118,14 @@ class IntakeListener:
         return body
 
     async def _is_signed(
-        self, source: OneSource, signature: str, headers: Mapping[str, str], body: bytes
+        self, source: OneSource, signature: str, headers: CIMultiDictProxy[str], body: bytes
     ) -> bool:
         secret, stamp = await source.secret.text(), source.rules.timestamp_header
         if not secret:
             return False
+        if source.rules.kind == "pagerduty":
+            given = ",".join(headers.getall(signature, []))
+            return await asyncio.to_thread(pagerduty.is_signed, secret, body, given)
         sent, at = headers.get(signature, ""), headers.get(stamp, "") if stamp else None
         return await asyncio.to_thread(is_signed, secret, body, sent, at, time.time())
 

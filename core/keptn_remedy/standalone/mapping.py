@@ -59,7 +59,7 @@ def placed(source: str, rules: Source, alert: Alert) -> SeenAlert | Ignored:
             labels=alert.labels,
             annotations=alert.annotations,
         )
-    found, why = _place(rules, alert.labels)
+    found, why = place_of(rules, alert.labels)
     if why:
         return Ignored(source, name, why)
     return SeenAlert(
@@ -76,7 +76,8 @@ def placed(source: str, rules: Source, alert: Alert) -> SeenAlert | Ignored:
     )
 
 
-def _place(rules: Source, labels: Mapping[str, str]) -> tuple[dict[str, str], str]:
+def place_of(rules: Source, labels: Mapping[str, str]) -> tuple[dict[str, str], str]:
+    """Project, stage and service; or why there are none that count."""
     found: dict[str, str] = {}
     for what, where in (
         ("project", rules.project),

@@ -24,7 +24,7 @@ from keptn_remedy.guardrails.values import Count, Duration, Globs, Many, Name, P
 from keptn_remedy.standalone.rules import LadderRules, OnFailed, OnUnknown
 from keptn_remedy.support.near_names import near
 
-SourceKind = Literal["alertmanager", "grafana", "dynatrace", "cloudevents"]
+SourceKind = Literal["alertmanager", "grafana", "dynatrace", "cloudevents", "pagerduty"]
 DEFAULTS = LadderRules()
 
 
@@ -117,6 +117,9 @@ class Source(_Entry):
     confirm: Literal["on", "off"] = "on"
     """`off` where no Alertmanager can be asked. Then silences are not seen, and what ended while
     the service was down is not noticed."""
+    on_acknowledged: Literal["hold", "note"] = "hold"
+    """What follows where somebody acknowledges an incident of PagerDuty: `hold` begins no remedy
+    until it is resolved, or nobody has it any more; `note` only notes it."""
     ignore_labels: Annotated[tuple[Name, ...], Many, Field(max_length=50)] = (
         "replica",
         "prometheus_replica",
@@ -126,6 +129,10 @@ class Source(_Entry):
 
     @model_validator(mode="after")
     def _can_be_asked(self) -> Self:
+        if self.kind == "pagerduty":
+            if self.alertmanagers or self.signature_header or self.timestamp_header:
+                raise ValueError("pagerduty signs with X-PagerDuty-Signature, and lists no alerts")
+            return self
         if self.confirm == "on" and not self.alertmanagers:
             raise ValueError("alertmanagers is missing; confirm: off does without them")
         if self.alertmanagers and self.kind != "alertmanager":

@@ -41,7 +41,7 @@ def deaf(sources: SourcesFile) -> list[str]:
         f"nobody is told when a problem of {name} needs a person: it has no alertmanagers, so"
         " escalate_to must name a channel"
         for name, source in sources.sources.items()
-        if not source.alertmanagers
+        if not source.alertmanagers and source.kind != "pagerduty"
     ]
 
 
@@ -60,12 +60,17 @@ def _source(name: str, source: Source) -> str:
         f" {_list(allow.services)}"
     )
     urls = [str(URL(str(url)).with_user(None)) for url in source.alertmanagers]
-    if source.confirm == "on":
+    if source.kind == "pagerduty":
+        then = "holds the remedies of" if source.on_acknowledged == "hold" else "is noted at"
+        asked = f"Whoever acknowledges an incident {then} the open problems that its title names."
+    elif source.confirm == "on":
         asked = f"Before each act {_list(urls)} is asked."
     else:
         asked = "Nobody is asked before an act: silences are not seen."
+    is_signed = source.signature_header or source.kind == "pagerduty"
+    how = "signed with" if is_signed else "with"
     return (
-        f"{name}: {source.kind} posts to /intake/{name} with the secret in {source.secret_file}."
+        f"{name}: {source.kind} posts to /intake/{name}, {how} the secret in {source.secret_file}."
         f" It reads {place}. It may name {may}. {asked}"
     )
 
