@@ -70,7 +70,9 @@ def _time(written: str) -> float | None:
 
 def _read(file: Path, place: str) -> tuple[PrometheusServer, Entries]:
     ours = settings.load(os.environ)
-    server = SourcesFile.load(ours.sources.read_text("utf-8")).prometheus
+    sources = SourcesFile.load(ours.sources.read_text("utf-8"))
+    named = [sources.prometheus, *(each.prometheus for each in sources.sources.values())]
+    server = next((each for each in named if each), None)
     if server is None:
         raise ValueError(f"{ours.sources} names no prometheus")
     with file.open("rb") as content:
@@ -109,12 +111,11 @@ async def _judged(
     server: PrometheusServer, found: Entries, alert: str, at: float | None
 ) -> AsyncIterator[Mapping[str, Any]]:
     from keptn_remedy.http_client import lent_session
-    from keptn_remedy.standalone.judge import Judge, Subject
-    from keptn_remedy.standalone.prometheus import Prometheus
+    from keptn_remedy.standalone.judge import Subject
+    from keptn_remedy.standalone.judges import judges_of
 
     async with lent_session() as http:
-        prometheus = Prometheus(http, str(server.url), time.time, server.token_file, at)
-        judging = Judge(prometheus, server.max_age)
+        judging = judges_of(server, http, time.time, at)
         for problem, remedies in found:
             # No Alertmanager is asked: this is about the criterion.
             subject = Subject(alert or problem, {"alertname": alert or problem}, is_listed=False)

@@ -106,7 +106,7 @@ def _notes(file: Path, sources: SourcesFile) -> Iterator[str]:
         found = _entries(file)
     except (OSError, PermanentError):
         return
-    if sources.prometheus is None and found:
+    if found and not any(map(sources.asked_by, sources.sources)):
         yield f"{file}: no prometheus is named, so the judge can't tell of any remedy"
     for problem_type, remedies in found:
         if not remedies:

@@ -161,7 +161,8 @@ class Climber:
             return ladder.escalated("no remedy is left: it fires again after the last one", now)
         remedy = rungs[episode.index]
         window = rules.window if remedy.window is None else remedy.window
-        before = await self._world.configuration.judge.before(remedy.criterion, window)
+        judge = self._world.configuration.judge_of(episode.source)
+        before = await judge.before(remedy.criterion, window)
         return ladder.begun(episode, before.value, self._now(), before.values)
 
     async def _storm(self, episode: Episode, rules: LadderRules) -> str:
@@ -252,7 +253,7 @@ class Climber:
         seconds = rules.window if own is None else own
         ends_at = rung.window_ends_at if rung and episode.state == "judging" else None
         before = Before(rung.start_value, (rung.numbers or {}).get("before")) if rung else NOTHING
-        judge = self._world.configuration.judge
+        judge = self._world.configuration.judge_of(episode.source)
         return await judge.look(criterion, subject, before, Window(ends_at, seconds))
 
     async def _close(self, episode: Episode, rules: LadderRules) -> Move:

@@ -12,8 +12,7 @@ from aiohttp import ClientSession
 
 from keptn_remedy.standalone import pagerduty
 from keptn_remedy.standalone.alertmanager import Alertmanagers
-from keptn_remedy.standalone.judge import Judge
-from keptn_remedy.standalone.prometheus import Prometheus
+from keptn_remedy.standalone.judges import Judges, judges_of
 from keptn_remedy.standalone.rules import LadderRules
 from keptn_remedy.standalone.sources import (
     ALERTMANAGERS,
@@ -121,11 +120,19 @@ class Configuration:
         self.problem: str | None = None
         self.sources: Mapping[str, OneSource] = {}
         self.rules = LadderRules()
-        self.judge = Judge(None, 0.0)
+        self._judge = judges_of(None, http, self._unix)
+        self._judges: Mapping[str, Judges] = {}
         self._file = MountedFile(path, MAX_BYTES + 1)
         self._http = http
         self._clock = clock
         self._text: str | None = None
+
+    def judge_of(self, source: str) -> Judges:
+        """Who judges the problems of a source, also of one that is not there any more."""
+        return self._judges.get(source, self._judge)
+
+    def _unix(self) -> float:
+        return self._clock.utc().timestamp()
 
     async def begin(self) -> None:
         """Put the file in force.
@@ -179,16 +186,9 @@ class Configuration:
         self.sources = sources
         self.escalate_to = read.escalate_to
         self.rules = read.ladder.rules()
-        server = read.prometheus
-        self.judge = Judge(
-            Prometheus(
-                self._http,
-                str(server.url),
-                lambda: self._clock.utc().timestamp(),
-                server.token_file,
-            )
-            if server
-            else None,
-            server.max_age if server else 0.0,
-        )
+        now = self._unix
+        self._judges = {
+            name: judges_of(read.asked_by(name), self._http, now) for name in read.sources
+        }
+        self._judge = judges_of(read.prometheus, self._http, now)
         self._text = text

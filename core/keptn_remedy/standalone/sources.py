@@ -88,6 +88,32 @@ class Allow(_Entry):
     """Services, as globs."""
 
 
+class PrometheusServer(_Entry):
+    """The Prometheus that the judge asks, or several: then each is asked, and nothing has helped
+    unless all say so.
+    """
+
+    url: HttpUrl | None = None
+    """Its address, with the path before `/api/v1`, if there is one."""
+    urls: Annotated[tuple[HttpUrl, ...], Many, Field(max_length=10)] = ()
+    """The addresses of several."""
+    token_file: FilePath | None = None
+    """File with a bearer token for it."""
+    max_age: Positive = 60.0
+    """How old the newest sample of what is asked may be."""
+
+    @model_validator(mode="after")
+    def _has_an_address(self) -> Self:
+        if (self.url is None) == (not self.urls):
+            raise ValueError("give either url or urls")
+        return self
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All that are asked."""
+        return tuple(map(str, self.urls or ([self.url] if self.url else ())))
+
+
 class Source(_Entry):
     """Somebody who tells problems: one path of the intake port, with a secret of its own."""
 
@@ -117,6 +143,8 @@ class Source(_Entry):
     confirm: Literal["on", "off"] = "on"
     """`off` where no Alertmanager can be asked. Then silences are not seen, and what ended while
     the service was down is not noticed."""
+    prometheus: PrometheusServer | None = None
+    """Who is asked about problems of this source, instead of the `prometheus` of all."""
     on_acknowledged: Literal["hold", "note"] = "hold"
     """What follows where somebody acknowledges an incident of PagerDuty: `hold` begins no remedy
     until it is resolved, or nobody has it any more; `note` only notes it."""
@@ -140,17 +168,6 @@ class Source(_Entry):
         if self.timestamp_header and not self.signature_header:
             raise ValueError("timestamp_header needs signature_header")
         return self
-
-
-class PrometheusServer(_Entry):
-    """The Prometheus that the judge asks."""
-
-    url: HttpUrl
-    """Its address, with the path before `/api/v1`, if there is one."""
-    token_file: FilePath | None = None
-    """File with a bearer token for it."""
-    max_age: Positive = 60.0
-    """How old the newest sample of what is asked may be."""
 
 
 class EpisodeStorm(_Entry):
@@ -217,7 +234,8 @@ class SourcesFile(_Entry):
     sources: Annotated[dict[SourceName, Source], Field(max_length=100), AfterValidator(_some)]
     """The sources; each name is the last part of its path, `/intake/<name>`."""
     prometheus: PrometheusServer | None = None
-    """Who is asked by criteria of the kinds alert, promql and slo."""
+    """Who is asked by criteria of the kinds alert, promql and slo, but for sources that name
+    another."""
     ladder: Ladder = Ladder()
     """How remedies are tried."""
     escalate_to: Annotated[tuple[Name, ...], Many, Field(min_length=1, max_length=50)] = (
@@ -225,6 +243,11 @@ class SourcesFile(_Entry):
     )
     """Who is told when a person is needed: channels of REMEDY_CHANNELS, and `alertmanagers` for an
     alert RemedyGaveUp at the source's own Alertmanagers."""
+
+    def asked_by(self, source: str) -> PrometheusServer | None:
+        """Who is asked about problems of this source."""
+        own = self.sources.get(source)
+        return own.prometheus if own and own.prometheus else self.prometheus
 
     @classmethod
     def load(cls, text: str) -> SourcesFile:
@@ -253,6 +276,7 @@ _MODELS: Mapping[tuple[str, ...], type[BaseModel]] = {
     ("sources", "*", "stage"): PlaceRule,
     ("sources", "*", "service"): PlaceRule,
     ("sources", "*", "allow"): Allow,
+    ("sources", "*", "prometheus"): PrometheusServer,
     ("prometheus",): PrometheusServer,
     ("ladder",): Ladder,
     ("ladder", "storm"): EpisodeStorm,

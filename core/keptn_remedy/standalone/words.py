@@ -7,20 +7,35 @@ from collections.abc import Sequence
 from yarl import URL
 
 from keptn_remedy.guardrails.units import in_words
-from keptn_remedy.standalone.sources import ALERTMANAGERS, Ladder, PlaceRule, Source, SourcesFile
+from keptn_remedy.standalone.sources import (
+    ALERTMANAGERS,
+    Ladder,
+    PlaceRule,
+    PrometheusServer,
+    Source,
+    SourcesFile,
+)
 
 
 def explain(sources: SourcesFile) -> list[str]:
     """One line for each source, one each for the judge, the ladder, and who is told."""
     lines = [_source(name, source) for name, source in sources.sources.items()]
-    server = sources.prometheus
-    if server is None:
-        lines.append("The judge asks nobody, so it can't tell of any remedy whether it helped.")
-    else:
-        age = in_words(server.max_age)
-        url = URL(str(server.url)).with_user(None)
-        lines.append(f"The judge asks {url}; what is older than {age} counts as no data.")
+    lines += [
+        _judge(f"For {name}, the", source.prometheus)
+        for name, source in sources.sources.items()
+        if source.prometheus
+    ]
+    lines.append(_judge("The", sources.prometheus))
     return [*lines, _ladder(sources.ladder), _told(sources)]
+
+
+def _judge(whose: str, servers: PrometheusServer | None) -> str:
+    if servers is None:
+        return f"{whose} judge asks nobody, so it can't tell of any remedy whether it helped."
+    urls = [str(URL(url).with_user(None)) for url in servers.addresses]
+    several = " Nothing has helped unless all say so." if len(urls) > 1 else ""
+    age = in_words(servers.max_age)
+    return f"{whose} judge asks {_list(urls)}; what is older than {age} counts as no data.{several}"
 
 
 def _told(sources: SourcesFile) -> str:
