@@ -17,13 +17,13 @@ channels:
   room: {{type: slack, url_file: {folder}/slack}}
 """
 EVERYBODY = SOURCES + "escalate_to: [alertmanagers, pager, hook, room]\n"
-PAGE = {"page_url": HttpUrl("https://remedy.example")}
+PAGE = HttpUrl("https://remedy.example")
 
 
 async def test_a_person_is_told_on_every_way_once_with_what_was_tried_and_a_link(
     tmp_path: Path,
 ) -> None:
-    async with standalone(tmp_path, sources=EVERYBODY, channels=CHANNELS, **PAGE) as rig:
+    async with standalone(tmp_path, sources=EVERYBODY, channels=CHANNELS, page_url=PAGE) as rig:
         world = rig.world
         await rig.send(world.fire("f1"))
         episode = await rig.until_state("escalated", step=5)

@@ -95,8 +95,8 @@ async def test_an_alert_of_real_servers_is_remedied_judged_closed_and_undone(
                 await server.start()
                 await until(lambda: Switch.applied == ["one"], within_seconds=40)
                 await until(lambda: Switch.undone == ["one"], within_seconds=60)
-                episodes = await service.journal.episodes()  # type: ignore[attr-defined]
-                rungs = await service.journal.rungs(episodes[-1])  # type: ignore[attr-defined]
+                episodes = await service.journal.episodes()
+                rungs = await service.journal.rungs(episodes[-1])
         finally:
             server.kill()
             alertmanager.kill()

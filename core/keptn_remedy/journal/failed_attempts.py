@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FailedAttempt:
-    """One that was made again. `phase` is the method of the action, such as `apply`; `number` counts
-    from 1 within one process.
+    """One that was made again. `phase` is the method of the action, such as `apply`; `number`
+    counts from 1 within one process.
     """
 
     failed_at: datetime

@@ -116,18 +116,22 @@ async def test_nothing_is_kept_of_a_screen_that_all_have_left(tmp_path: Path) ->
 
 async def test_there_is_an_end_to_how_many_may_look(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("keptn_remedy.ops.page.live.MOST_STREAMS", 2)
-    async with house(tmp_path, page_public=True) as home:
-        async with opened(home.somebody(), "/"), opened(home.somebody(), "/"):
-            assert (await home.somebody().get("/live?at=/")).status == 503
+    async with (
+        house(tmp_path, page_public=True) as home,
+        opened(home.somebody(), "/"),
+        opened(home.somebody(), "/"),
+    ):
+        assert (await home.somebody().get("/live?at=/")).status == 503
     assert MOST_STREAMS < 64
     assert PAUSE_TIMES >= 20
 
 
 async def test_a_provider_leaves_while_pages_are_open_without_a_word(tmp_path: Path) -> None:
+    leave = AsyncExitStack()
     with captured_logs() as log:
-        async with AsyncExitStack() as person:  # who closes the page only after the provider left
-            async with house(tmp_path, page_public=True) as home:
-                await content(await person.enter_async_context(opened(home.somebody(), "/")))
+        # Whoever looks closes the page only after the provider has left.
+        async with leave, house(tmp_path, page_public=True) as home:
+            await content(await leave.enter_async_context(opened(home.somebody(), "/")))
         assert log.at("ERROR", "CRITICAL") == []
 
 
