@@ -182,6 +182,7 @@ async def test_a_rolling_update_refuses_no_event_and_doubles_none(
             sent.append(one["id"])
             ready = [process for process in replicas if process not in leaving]
             await deliver(keptn, ready[:1], one)
+            await asyncio.sleep(0.01)  # the processes that start need the processor, too
 
     leaving: list[ProviderProcess] = []
     sending = asyncio.create_task(send())

@@ -49,3 +49,13 @@ class Bounds:
         for counted in counted_in:
             if known := self._known.get(counted):
                 known.number += 1
+
+
+class NoBounds(Bounds):
+    """Nothing is known beforehand: others add to what is counted, too."""
+
+    def note(self, counted: Counted, since: float, number: int) -> None:
+        """It may be more by now."""
+
+
+NO_BOUNDS = NoBounds()

@@ -13,7 +13,6 @@ from keptn_remedy.journal import rows
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.bounds import Bounds
 from keptn_remedy.journal.foreseen import NOTHING_FORESEEN, Counted, Foreseen
-from keptn_remedy.journal.ownership import TargetHeld
 from keptn_remedy.journal.protocol import History
 from keptn_remedy.journal.store import Cursor, Store
 from keptn_remedy.journal.values import Alike, Effect, Execution, Last, Pause
@@ -38,7 +37,7 @@ TICK_SECONDS = 0.001
 
 
 @dataclass(frozen=True, slots=True)
-class _Raised:
+class Raised:
     """What deciding raised: the fault of one execution, not of the transaction."""
 
     error: Exception
@@ -61,52 +60,43 @@ class SqlEffects(Store):
         decide: Callable[[History], T | None],
         foreseen: Foreseen = NOTHING_FORESEEN,
     ) -> T | None:
-        def admit(cursor: Cursor) -> T | _Raised | None:
+        def admit(cursor: Cursor) -> T | Raised | None:
             found = cursor.execute(sql.IS_ADMITTED, (execution.handle,)).fetchone()
             if found is None:
-                return _Raised(LookupError(f"the execution {execution.id} is not open"))
+                return Raised(LookupError(f"the execution {execution.id} is not open"))
             is_admitted, is_asking, is_paused = found
             if is_admitted:
                 return None
-            if held := self._hold(cursor, execution, plan, foreseen):
-                return _Raised(held)
             self._bounds.begin(foreseen)
             history = SqlHistory(cursor, self._now(), self._bounds, is_paused=is_paused)
-            said = _decided(decide, history, self.trouble)
+            said = decided(decide, history, self.trouble)
             if said is None:
                 self._add(cursor, execution, effects)
                 self._bounds.add(foreseen.counted_in)
                 if plan or is_asking:
                     text = plan.to_json() if plan else None
                     cursor.execute(sql.ADMIT, (text, execution.handle))
-            else:
-                self._let_go(cursor, execution)
             return said
 
         said = await self._run(admit)
-        if isinstance(said, _Raised):
+        if isinstance(said, Raised):
             raise said.error
         return said
 
-    def _hold(
-        self, cursor: Cursor, execution: Execution, plan: Plan | None, foreseen: Foreseen
-    ) -> TargetHeld | None:
-        """Keep others from what is decided about; or why that can't be. Nobody else writes here."""
-        return None
-
-    def _let_go(self, cursor: Cursor, execution: Execution) -> None:
-        """It was not admitted: its targets are free again."""
-
     def _add(self, cursor: Cursor, execution: Execution, effects: Sequence[Effect]) -> None:
-        now = self._admitted_at = _just_after(self._admitted_at, self._now())
+        now = self._stamp()
         for number, effect in enumerate(effects):
             cursor.execute(sql.ADD_EFFECT, (execution.handle, *effect, number == 0, now))
+
+    def _stamp(self) -> float:
+        self._admitted_at = _just_after(self._admitted_at, self._now())
+        return self._admitted_at
 
     async def forgive(self, target: str | None, by: str) -> int:
         # Counted by reading: a long history must not keep the service from writing.
         look, bound = (sql.IS_JUDGED, (target,)) if target is not None else (sql.COUNT_IN_VAIN, ())
         found = await self._rows(look, bound)
-        now = self._admitted_at = _just_after(self._admitted_at, self._now())
+        now = self._stamp()
         await self._write((sql.FORGIVE, (target or "", now, by)))
         return int(found[0][0])
 
@@ -151,8 +141,7 @@ class SqlHistory:
                 return 0
         if limit is not None and self._bounds.is_below(limit, ("executions", alike), since):
             return 0
-        look = f"SELECT count(*) {executions(_names(alike))}"
-        return self._counted(("executions", alike), since, look, _values(alike))
+        return self._counted(("executions", alike), since)
 
     def admitted_at(self, since: float, alike: Alike, place: int) -> float:
         which = executions(_names(alike))
@@ -172,7 +161,7 @@ class SqlHistory:
         counted: Counted = "effects", Alike(None, None, project, stage)
         if limit is not None and self._bounds.is_below(limit, counted, since):
             return 0
-        return self._counted(counted, since, sql.OF_STAGE, (project, stage))
+        return self._counted(counted, since)
 
     def distinct(
         self, what: Literal["target", "service"], since: float, project: str, stage: str
@@ -211,8 +200,8 @@ class SqlHistory:
         self._newest[target] = found
         return found
 
-    def _counted(self, what: Counted, since: float, look: str, bound: Sequence[str]) -> int:
-        found = self._number(look, (*bound, since))
+    def _counted(self, what: Counted, since: float) -> int:
+        found = self._number(*count_of(what, since))
         self._bounds.note(what, since, found)
         return found
 
@@ -233,6 +222,18 @@ def executions(attributes: tuple[str, ...]) -> str:
     # On one target an execution has one effect; elsewhere one of its effects stands for it.
     once = "" if "target" in attributes else " AND leads"
     return f"FROM effects INDEXED BY {index} WHERE {same} AND admitted_at >= ?{once}"
+
+
+def count_of(counted: Counted, since: float) -> tuple[str, tuple[object, ...]]:
+    """What counts these since that time: a statement, and what it binds.
+
+    Raises:
+        TypeError: as `executions`.
+    """
+    what, alike = counted
+    if what == "effects":
+        return sql.OF_STAGE, (alike.project, alike.stage, since)
+    return f"SELECT count(*) {executions(_names(alike))}", (*_values(alike), since)
 
 
 def _names(alike: Alike) -> tuple[str, ...]:
@@ -259,15 +260,15 @@ def _just_after(last: float, now: float) -> float:
     return math.nextafter(last, math.inf) if abs(now - last) < TICK_SECONDS and now <= last else now
 
 
-def _decided(
+def decided(
     decide: Callable[[History], T | None], history: History, trouble: tuple[type[Exception], ...]
-) -> T | _Raised | None:
+) -> T | Raised | None:
     try:
         return decide(history)
     except trouble:
         raise  # the journal's own
     except Exception as error:  # noqa: BLE001  whatever it is, it is raised in the caller
-        return _Raised(error)
+        return Raised(error)
 
 
 def _paused(cursor: Cursor) -> Pause | None:

@@ -262,5 +262,8 @@ class GroupCommitStore(Store):
     def _run(self, work: Callable[[Cursor], T]) -> asyncio.Future[T]:
         return self._writer.run(work)
 
+    def _of_a_kind(self, kind: str, bound: Any) -> asyncio.Future[Any]:
+        return self._writer.of_a_kind(kind, bound)
+
     def _rehearse(self, *statements: Statement) -> asyncio.Future[Written]:
         return self._writer.rehearse(*statements)

@@ -10,6 +10,7 @@ import psycopg
 
 from keptn_remedy.journal.errors import JournalError
 from keptn_remedy.journal.group_commit import Change
+from keptn_remedy.journal.postgres_admissions import Admissions
 from keptn_remedy.journal.postgres_connection import PostgresConnection, execute
 from keptn_remedy.journal.postgres_owner import AS_REPLICA, IS_MINE, ME
 from keptn_remedy.journal.store import Stored
@@ -103,6 +104,7 @@ WITH told AS (DELETE FROM reports WHERE seq = ANY($1::bigint[]))
 UPDATE executions SET reported_at = $3 WHERE id = ANY($2::text[])"""
 
 
+ADMIT = "admit"
 MOST_CLASHES = 3
 _CLASHES = (
     psycopg.errors.DeadlockDetected,
@@ -142,29 +144,51 @@ def commit(connection: PostgresConnection, batch: list[Change]) -> None:
 
 
 def _carry_out(connection: PostgresConnection, batch: list[Change]) -> None:
-    rounds, others = _in_rounds(batch)
+    rounds, admitted, others = _in_rounds(batch)
     with connection.at_work():
         replica = connection.replica if connection.is_pooled else 0
-        if len(rounds) == 1 and not others and not replica:
+        if len(rounds) == 1 and not (admitted or others or replica):
             rounds[0].settle(rounds[0].send(connection))
             return
         raw = connection.raw
+        admissions = Admissions(connection, admitted) if admitted else None
         with raw.pipeline():
             raw.execute("BEGIN")
             if replica:  # the session is another one each time
                 raw.execute(AS_REPLICA, (str(replica), True))
             sent = [(each, each.send(connection)) for each in rounds]
-            if not others:
+            if admissions and not others:
+                admissions.ask()
+            if not (admissions or others):
                 raw.execute("COMMIT")
         for each, answer in sent:
             each.settle(answer)
-        if others:
-            cursor = connection.cursor()
-            for change in others:
-                change.carry_out(cursor)
-            # After an error that was passed over it would roll back, and say so here alone.
-            if raw.execute("COMMIT").statusmessage != "COMMIT":
-                raise JournalError("the database rolled the change back")
+        cursor = connection.cursor()
+        for change in others:
+            change.carry_out(cursor)
+        if admissions:
+            _admit(connection, admissions, is_asked=not others)
+        elif others:
+            _check(raw.execute("COMMIT"))
+
+
+def _admit(connection: PostgresConnection, admissions: Admissions, *, is_asked: bool) -> None:
+    """Last in the transaction: what others count by is locked until it is stored."""
+    if not is_asked:
+        with connection.raw.pipeline():
+            admissions.ask()
+    admissions.decide()
+    with connection.raw.pipeline():
+        admissions.store()
+        committed = connection.raw.execute("COMMIT")
+    _check(committed)
+    admissions.note_stored()
+
+
+def _check(committed: psycopg.Cursor[Any]) -> None:
+    # After an error that was passed over it would roll back, and say so here alone.
+    if committed.statusmessage != "COMMIT":
+        raise JournalError("the database rolled the change back")
 
 
 class _Round:
@@ -192,22 +216,23 @@ class _Kind(NamedTuple):
     settle: Callable[[psycopg.RawCursor[Any], list[Change]], None]
 
 
-def _in_rounds(batch: list[Change]) -> tuple[list[_Round], list[Change]]:
-    """Changes of a kind together, kind by kind; what concerns the same comes one after the other.
-    Nobody has waited for any of them yet: their order is free.
+def _in_rounds(batch: list[Change]) -> tuple[list[_Round], list[Change], list[Change]]:
+    """Changes of a kind together, kind by kind; what concerns the same comes one after the other;
+    then admissions, and the others. Nobody has waited for any of them yet: their order is free.
     """
     rounds: dict[tuple[str, int], list[Change]] = {}
     seen: defaultdict[tuple[str, Any], int] = defaultdict(int)
+    admissions: list[Change] = []
     others: list[Change] = []
     for change in batch:
-        if change.kind is None:
-            others.append(change)
+        if change.kind is None or change.kind == ADMIT:
+            (admissions if change.kind else others).append(change)
             continue
         key = change.kind, _KINDS[change.kind].key(change.bound)
         rounds.setdefault((change.kind, seen[key]), []).append(change)
         seen[key] += 1
     order = sorted(rounds, key=lambda name: ([*_KINDS].index(name[0]), name[1]))
-    return [_Round(kind, rounds[kind, number]) for kind, number in order], others
+    return [_Round(kind, rounds[kind, number]) for kind, number in order], admissions, others
 
 
 def _columns(given: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[list[Any]]:

@@ -187,8 +187,7 @@ CREATE TABLE leases (
 );
 -- Whatever rails count together: its row is locked before they count.
 CREATE TABLE scopes (
-    scope    TEXT PRIMARY KEY,
-    admitted BIGINT NOT NULL DEFAULT 0
+    scope TEXT PRIMARY KEY
 );
 """
 

@@ -10,12 +10,14 @@ from keptn_remedy.events import Report
 from keptn_remedy.journal import rows
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.ages import SqlAges
-from keptn_remedy.journal.effects import SqlEffects
+from keptn_remedy.journal.effects import Raised, SqlEffects
 from keptn_remedy.journal.errors import JournalError
 from keptn_remedy.journal.executions import SqlExecutions
 from keptn_remedy.journal.foreseen import NOTHING_FORESEEN, Foreseen
+from keptn_remedy.journal.group_commit import GroupCommitStore
 from keptn_remedy.journal.hearing import SqlHearing
 from keptn_remedy.journal.ownership import ALONE, NotOwner, Ownership, TargetHeld
+from keptn_remedy.journal.postgres_admissions import Admission
 from keptn_remedy.journal.postgres_owner import FREED, ME, MINE_OR_FREE
 from keptn_remedy.journal.postgres_replica import Replica
 from keptn_remedy.journal.postgres_targets import SharedTargets
@@ -63,8 +65,6 @@ UPDATE reports SET doubtful = TRUE, due_at = greatest(due_at, $1)
 WHERE state = 'unsent' AND {MINE_OR_FREE}"""  # noqa: S608
 _ON_DUTY = f"SELECT 1 FROM leases WHERE owner = {ME} FOR SHARE"  # noqa: S608
 _PLAN = "SELECT seq, plan FROM executions WHERE id = $1"
-# Locked before anything is counted: what was admitted meanwhile is seen by all that is asked later.
-_LOCK_RAILS = "SELECT pg_advisory_xact_lock(7165411206)"
 _ARE_OTHERS = f"""
 SELECT EXISTS (SELECT 1 FROM replicas WHERE NOT ended AND no <> {ME})"""  # noqa: S608
 _HEARD = f"UPDATE replicas SET heard = $1 WHERE no = {ME}"  # noqa: S608
@@ -74,7 +74,14 @@ WHERE NOT ended AND until > extract(epoch FROM clock_timestamp())"""
 
 
 class SharedJournal(
-    SqlExecutions, SqlEffects, SqlQuestions, SqlHearing, SqlUndos, SqlAges, SqlTimers
+    SqlExecutions,
+    SqlEffects,
+    SqlQuestions,
+    SqlHearing,
+    SqlUndos,
+    SqlAges,
+    SqlTimers,
+    GroupCommitStore,
 ):
     """The parts of the journal that look at the other replicas."""
 
@@ -166,14 +173,23 @@ class SharedJournal(
         decide: Callable[[History], T | None],
         foreseen: Foreseen = NOTHING_FORESEEN,
     ) -> T | None:
-        try:
-            return await super().admit(execution, plan, effects, decide, foreseen)
-        except TargetHeld:
-            self._was_held = True
-            raise
-        except LookupError:
+        asked = Admission(
+            execution.handle,
+            plan,
+            effects,
+            decide,
+            foreseen,
+            self._now,
+            self._stamp,
+            self._targets,
+        )
+        said: T | Raised | None = await self._of_a_kind("admit", asked)
+        if not isinstance(said, Raised):
+            return said
+        self._was_held |= isinstance(said.error, TargetHeld)
+        if isinstance(said.error, LookupError):
             await self._require_ours(execution)
-            raise
+        raise said.error
 
     async def ask(self, execution: Execution, question: Question) -> None:
         await super().ask(execution, question)
@@ -182,18 +198,6 @@ class SharedJournal(
     async def set_timer(self, execution: Execution, seconds: float) -> None:
         await super().set_timer(execution, seconds)
         await self._require_ours(execution)
-
-    def _hold(
-        self, cursor: Cursor, execution: Execution, plan: Plan | None, foreseen: Foreseen
-    ) -> TargetHeld | None:
-        if foreseen.counted_in:
-            cursor.execute(_LOCK_RAILS)
-        if plan is None or not plan.targets:
-            return None
-        return self._targets.hold(cursor, execution.handle, plan.targets)
-
-    def _let_go(self, cursor: Cursor, execution: Execution) -> None:
-        self._targets.let_go(cursor, execution.handle)
 
     async def keep_failure(self, execution: Execution, failure: Outcome) -> None:
         await super().keep_failure(execution, failure)
@@ -247,7 +251,7 @@ class SharedJournal(
                 return False
             row = cursor.execute(_PLAN, (execution_id,)).fetchone()
             plan = rows.plan_of(row[1]) if row else None
-            if plan and self._targets.hold(cursor, row[0], plan.targets, is_stale_too=False):
+            if plan and not self._targets.hold_for_undo(cursor, row[0], plan.targets):
                 return False
             if cursor.execute(sql.BEGIN_UNDO, bound).rowcount > 0:
                 return True

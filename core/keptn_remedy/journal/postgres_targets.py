@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
-from keptn_remedy.journal.ownership import TargetHeld
-from keptn_remedy.journal.postgres_owner import ME
+from keptn_remedy.journal.postgres_owner import IS_MINE, ME
 from keptn_remedy.journal.store import Cursor
 
 REMEMBERED = 10_000
 
-# Within this replica, `engine/target_locks` keeps executions apart.
-_HOLD = f"""
+# As far as the executions are this replica's. Within it, `engine/target_locks` keeps them apart.
+HOLD_ALL = f"""
 INSERT INTO targets AS held (target, execution, replica)
-SELECT target, $1, {ME} FROM unnest($2::text[]) AS given(target) ORDER BY target
+SELECT target, execution, {ME} FROM unnest($1::bigint[], $2::text[]) AS given(execution, target)
+    JOIN executions ON seq = execution AND state <> 'finished' AND {IS_MINE}
+ORDER BY target
 ON CONFLICT (target) DO UPDATE SET execution = excluded.execution, replica = excluded.replica
 WHERE held.execution IS NULL OR held.execution = excluded.execution OR held.replica = {ME}
 RETURNING target, releases, released_by"""  # noqa: S608  our names
+LET_GO_ALL = "UPDATE targets SET execution = NULL WHERE execution = ANY($1::bigint[])"
 _LET_GO = "UPDATE targets SET execution = NULL WHERE execution = $1"
 RELEASE = f"""
 UPDATE targets SET execution = NULL, releases = releases + 1, released_by = {ME}
 WHERE execution = $1"""  # noqa: S608  our names
 _RELEASE_MINE = f"{RELEASE} AND replica = {ME}"
-_WHO = f"SELECT {ME}"
+_HOLD = f"""
+INSERT INTO targets AS held (target, execution, replica)
+SELECT target, $1, {ME} FROM unnest($2::text[]) AS given(target) ORDER BY target
+ON CONFLICT (target) DO UPDATE SET execution = excluded.execution, replica = excluded.replica
+WHERE held.execution IS NULL OR held.execution = excluded.execution OR held.replica = {ME}
+RETURNING target, releases"""  # noqa: S608  our names
 
 
 class SharedTargets:
@@ -35,29 +42,28 @@ class SharedTargets:
         # before others changed it is made again, once.
         self._seen: dict[str, int] = {}
 
-    def hold(
-        self,
-        cursor: Cursor,
-        execution: int,
-        targets: Collection[str],
-        *,
-        is_stale_too: bool = True,
-    ) -> TargetHeld | None:
-        """Hold all of them, or none: then why. `is_stale_too`: what another replica has changed
-        since it was looked at here is not held either.
+    def is_stale(self, target: str, held: Mapping[str, tuple[int, int | None]], me: int) -> bool:
+        """Whether another replica than `me` has changed a held target since it was looked at here.
+        `held` has how often each was released, and by whom last.
         """
+        releases, released_by = held.get(target, (0, None))
+        return bool(releases) and released_by != me and self._seen.get(target) != releases
+
+    def note(self, target: str, releases: int) -> None:
+        """It is looked at now: it had been released so often."""
+        if len(self._seen) >= REMEMBERED:
+            self._seen.clear()
+        self._seen[target] = releases
+
+    def hold_for_undo(self, cursor: Cursor, execution: int, targets: Collection[str]) -> bool:
+        """Hold all of them, or none; returns whether it does."""
         held = cursor.execute(_HOLD, (execution, sorted(targets))).fetchall()
-        me = cursor.execute(_WHO).fetchone()[0]
-        stale = [
-            target
-            for target, releases, released_by in held
-            if self._note(target, releases) != releases and releases and released_by != me
-        ]
-        missing = set(targets) - {row[0] for row in held}
-        if missing or (stale and is_stale_too):
+        for target, releases in held:
+            self.note(target, releases)
+        if set(targets) - {row[0] for row in held}:
             self.let_go(cursor, execution)
-            return TargetHeld(", ".join(sorted(missing) or stale))
-        return None
+            return False
+        return True
 
     def let_go(self, cursor: Cursor, execution: int) -> None:
         """Nothing was changed."""
@@ -66,10 +72,3 @@ class SharedTargets:
     def release(self, cursor: Cursor, execution: int) -> None:
         """What this replica holds may have been changed."""
         cursor.execute(_RELEASE_MINE, (execution,))
-
-    def _note(self, target: str, releases: int) -> int | None:
-        if len(self._seen) >= REMEMBERED:
-            self._seen.clear()
-        was = self._seen.get(target)
-        self._seen[target] = releases
-        return was

@@ -13,10 +13,12 @@ from keptn_remedy import Change, Plan
 from keptn_remedy.journal import (
     Address,
     Alike,
+    Count,
     Counted,
     Ending,
     Execution,
     History,
+    Kind,
     NotOwner,
     Question,
     TargetHeld,
@@ -278,6 +280,61 @@ async def test_of_many_that_ask_at_once_no_more_are_admitted_than_there_is_room(
 
     said = await asyncio.gather(*(ask(number) for number in range(20)))
     assert said.count(None) == 1
+
+
+async def test_what_another_replica_has_admitted_counts_at_once(two: Two) -> None:
+    """Also where this one has counted before, and found less than the limit."""
+    counted: Counted = ("executions", WAITS)
+    foreseen = Foreseen(
+        counts=(Count(counted, 3600, 3),),
+        counted_in=(counted,),
+        kinds=frozenset({("executions", ("action",))}),
+    )
+
+    def three_at_most(history: History) -> str | None:
+        return "no" if history.count(history.now - 3600, WAITS, 3) >= 3 else None
+
+    async def ask(journal: PostgresJournal, number: int) -> str | None:
+        execution = await accepted(journal, str(number), f"service {number}")
+        effects = [effect(execution, f"target {number}")]
+        return await journal.admit(execution, None, effects, three_at_most, foreseen)
+
+    first, second = two
+    assert await ask(first, 1) is None
+    assert [await ask(second, number) for number in (2, 3, 4)] == [None, None, "no"]
+    assert await ask(first, 5) == "no"
+
+
+async def test_those_of_one_batch_count_for_one_another(two: Two) -> None:
+    first, _ = two
+    stage = Alike(None, None, "sockshop", "production")
+    kinds: frozenset[Kind] = frozenset(
+        {("executions", ("action",)), ("effects", ("project", "stage"))}
+    )
+    foreseen = Foreseen(
+        counts=(Count(("executions", WAITS), 3600, 99), Count(("effects", stage), 3600, 99)),
+        unsettled=True,
+        counted_in=(("executions", WAITS), ("effects", stage)),
+        kinds=kinds,
+    )
+    seen: list[tuple[int, int, int]] = []
+
+    def count(history: History) -> None:
+        since = history.now - 3600
+        targets = history.effects(since, "sockshop", "production", 99)
+        seen.append((history.count(since, WAITS, 99), targets, history.unsettled(history.now)))
+        # What nobody foresaw is asked all the same, and sees the same.
+        assert len(history.distinct("target", since, "sockshop", "production")) == targets
+
+    async def admit(number: int) -> None:
+        execution = await accepted(first, str(number), f"service {number}")
+        targets = [f"one {number}", f"two {number}"]
+        plan = Plan(tuple(Change(target, "enabled", True, False) for target in targets))
+        effects = [effect(execution, target) for target in targets]
+        await first.admit(execution, plan, effects, count, foreseen)
+
+    await asyncio.gather(*(admit(number) for number in range(8)))
+    assert seen == [(number, 2 * number, number) for number in range(8)]
 
 
 async def test_only_one_has_the_duty_and_another_takes_it(two: Two) -> None:
