@@ -25,7 +25,7 @@ UV_LOCK = .venv/bin/uv pip compile --no-config --quiet --universal --python-vers
 	--generate-hashes --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade)
 
 .PHONY: help install run run-standalone test coverage lint bench soak lock tools unleash browser \
-	pictures test-cluster deploy-tools manifests monitoring-tools docs
+	pictures test-cluster deploy-tools manifests monitoring-tools docs prove-replicas
 
 help: ## Show these lines.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -65,6 +65,9 @@ bench: install ## Measure speed and memory beside the bare floor, write bench/re
 soak: install ## Run a provider under random faults (MINUTES=20; ARGS="--seed N" repeats a run).
 	@.venv/bin/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
+prove-replicas: install ## Run three replicas on PostgreSQL under faults (ARGS="--seconds 60 --events 500").
+	@.venv/bin/python -m tests.soak.replicas $(ARGS)
+
 tools: $(TOOLS_INSTALLED) ## Install pyright, and the Node that runs it.
 
 docs: $(DOCS_INSTALLED) ## Make the documentation as a site, in var/site; a broken link fails.
@@ -78,7 +81,7 @@ manifests: $(DEPLOY_INSTALLED) ## Write the plain manifests of deploy/ from the 
 
 unleash: $(UNLEASH_INSTALLED) ## Install the real Unleash server that the tests drive, and its Node.
 
-monitoring-tools: ## Unpack Debian's Prometheus and Alertmanager, which tests start.
+monitoring-tools: ## Unpack Debian's Prometheus, Alertmanager and PgBouncer, which tests start.
 	@.ci/unpack-monitoring
 
 browser: $(BROWSER_INSTALLED) ## Install axe-core for the tests of the page; Chromium comes by Debian.

@@ -18,7 +18,8 @@ from typing import Any
 import uvloop
 
 from bench import sink
-from bench.scenarios import FULL, QUICK, SCENARIOS, Bench, Effort, Figure
+from bench.measuring import FULL, QUICK, Bench, Effort, Figure
+from bench.scenarios import SCENARIOS
 from bench.servers import LOAD_CORE, SERVER_CORE
 
 BENCH = Path(__file__).resolve().parent

@@ -10,15 +10,12 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import Literal
 
-from bench import bus, history, load, servers
-from bench.load import Rate
-from bench.servers import Server
-from bench.sink import Sink
+from bench import bus, databases, history, load, servers
+from bench.measuring import Bench, Contender, Figure, compared
 
 IN_FLIGHT = 10_000
 BURST = 10_000
@@ -31,69 +28,6 @@ NO_LIMITS = Path(__file__).parent / "no-limits.yaml"
 HEAVY_MODULES = ("aiohttp", "kubernetes")
 
 
-@dataclass(frozen=True)
-class Effort:
-    """How long each figure is measured."""
-
-    rounds: int
-    warm_up: float
-    seconds: float
-    repeats: int
-    past_executions: int
-
-
-FULL = Effort(rounds=7, warm_up=0.7, seconds=2.0, repeats=3, past_executions=1_000_000)
-QUICK = Effort(rounds=3, warm_up=0.5, seconds=1.0, repeats=1, past_executions=100_000)
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What every scenario needs. `folder` is on a real disk."""
-
-    folder: Path
-    sink: Sink
-    effort: Effort
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One measured figure. What is compared with `target` is the ratio, where there is a floor."""
-
-    name: str
-    unit: str
-    ours: float
-    target: float
-    better: Literal["higher", "lower"]
-    floor: float | None = None
-    ratio: float | None = None
-    notes: dict[str, float | int | str] = field(default_factory=dict)
-
-    @property
-    def met(self) -> bool:
-        reached = self.ours if self.ratio is None else self.ratio
-        return reached >= self.target if self.better == "higher" else reached < self.target
-
-
-@dataclass(frozen=True)
-class Contender:
-    """A server, and the sink at which its loops end if they don't end with the answer."""
-
-    server: Server
-    sink: Sink | None = None
-    next_at_started: bool = False
-    over: load.Poster | None = None
-
-    async def rate(self, effort: Effort) -> Rate:
-        return await load.rate(
-            self.server,
-            warm_up=effort.warm_up,
-            seconds=effort.seconds,
-            until_finished_at=self.sink,
-            next_at_started=self.next_at_started,
-            over=self.over,
-        )
-
-
 async def acknowledge(bench: Bench) -> Figure:
     """Events are only stored and acknowledged: the one slot is taken, and never frees."""
     journal = bench.folder / "acknowledge" / "journal.db"
@@ -103,7 +37,7 @@ async def acknowledge(bench: Bench) -> Figure:
     ):
         await load.post_all(ours, 1)
         await bench.sink.until("started", 1)
-        return await _compared(
+        return await compared(
             "acknowledge", bench.effort, Contender(floor), Contender(ours), target=0.45
         )
 
@@ -115,7 +49,7 @@ async def whole_loop(bench: Bench) -> Figure:
         servers.loop_floor(bench.folder, bench.sink) as floor,
         servers.provider(journal, bench.sink) as ours,
     ):
-        return await _compared(
+        return await compared(
             "whole-loop", bench.effort, Contender(floor), Contender(ours, bench.sink), target=0.70
         )
 
@@ -138,7 +72,7 @@ async def _over_nats(bench: Bench, name: str, *, stream: bool) -> Figure:
         bus.running(bench.folder, bench.sink, stream=stream) as way,
         servers.provider(journal, bench.sink, transport=way.environment) as ours,
     ):
-        figure = await _compared(
+        figure = await compared(
             name,
             bench.effort,
             Contender(floor),
@@ -161,7 +95,7 @@ async def held_back(bench: Bench) -> Figure:
     ):
         floor = Contender(at_once, bench.sink, next_at_started=True)
         held = Contender(ours, bench.sink, next_at_started=True)
-        return await _compared("held", effort, floor, held, target=0.9)
+        return await compared("held", effort, floor, held, target=0.9)
 
 
 async def in_flight(bench: Bench) -> Figure:
@@ -270,7 +204,7 @@ async def long_history(bench: Bench) -> Figure:
             servers.provider(empty, bench.sink) as without,
             servers.provider(full, bench.sink) as ours,
         ):
-            return await _compared(
+            return await compared(
                 "history",
                 bench.effort,
                 Contender(without, bench.sink),
@@ -318,7 +252,7 @@ async def _with_rails(
             servers.provider(journals[0], bench.sink, actions=actions, policy=no_limits) as without,
             servers.provider(journals[1], bench.sink, actions=actions, policy=POLICY) as ours,
         ):
-            figure = await _compared(
+            figure = await compared(
                 name,
                 bench.effort,
                 Contender(without, bench.sink),
@@ -381,37 +315,6 @@ def _heavy_imports() -> list[str]:
     return [module for module in HEAVY_MODULES if module in imported]
 
 
-async def _compared(
-    name: str,
-    effort: Effort,
-    floor: Contender,
-    ours: Contender,
-    *,
-    target: float,
-    notes: dict[str, float | int | str] | None = None,
-) -> Figure:
-    """Rounds of both in turn, so that whatever else the machine does hits both alike."""
-    rounds = [(await floor.rate(effort), await ours.rate(effort)) for _ in range(effort.rounds)]
-    ratios = [our.per_second / its.per_second for its, our in rounds]
-    return Figure(
-        name,
-        "events/s",
-        median(our.per_second for _, our in rounds),
-        target,
-        "higher",
-        floor=median(its.per_second for its, _ in rounds),
-        ratio=median(ratios),
-        notes={
-            "ratios": f"{min(ratios):.2f}-{max(ratios):.2f}",
-            "floor CPU us/event": round(median(its.cpu_us for its, _ in rounds)),
-            "our CPU us/event": round(median(our.cpu_us for _, our in rounds)),
-            "CPU ratio": round(median(its.cpu_us / our.cpu_us for its, our in rounds), 3),
-            "load core busy": f"{max(r.load_busy for pair in rounds for r in pair):.0%}",
-            **(notes or {}),
-        },
-    )
-
-
 SCENARIOS: dict[str, Callable[[Bench], Awaitable[Figure]]] = {
     "acknowledge": acknowledge,
     "whole-loop": whole_loop,
@@ -427,4 +330,10 @@ SCENARIOS: dict[str, Callable[[Bench], Awaitable[Figure]]] = {
     "rails-planned": guard_rails_planned,
     "rails-history": guard_rails_history,
     "help": help_command,
+    "postgres-loop": databases.postgres_loop,
+    "postgres-rails": databases.postgres_rails,
+    "postgres-delayed": databases.postgres_delayed,
+    "postgres-delayed-rails": databases.postgres_delayed_rails,
+    "postgres-replicas": databases.postgres_replicas,
+    "postgres-takeover": databases.postgres_takeover,
 }

@@ -79,8 +79,10 @@ async def provider(
     policy: Path | None = None,
     finished_after: float = 0,
     transport: Mapping[str, str] | None = None,
+    database: str = "",
 ) -> AsyncIterator[Server]:
     """`remedy serve` as in a pod: JSON log (to a file beside the journal), metrics, FULL journal.
+    With `database` the journal is there, and `journal` only says where the log is.
 
     Leaving the context is a `kill -9`.
     """
@@ -91,7 +93,7 @@ async def provider(
         "REMEDY_EVENT_URL": sink.url,
         "REMEDY_KEPTN_API": sink.url.removesuffix("/event"),
         **(transport or {}),
-        "REMEDY_JOURNAL": str(journal),
+        "REMEDY_JOURNAL": database or str(journal),
         "REMEDY_ACTIONS_DIR": str(actions),
         "REMEDY_ACTIONS": "bench-noop",
         "REMEDY_LOG_FORMAT": "json",

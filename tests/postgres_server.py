@@ -62,6 +62,11 @@ class PostgresServer:
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
 
     @property
+    def pid(self) -> int | None:
+        """Of its first process, while it runs."""
+        return self._process.pid if self._process else None
+
+    @property
     def log(self) -> str:
         """What it has logged so far."""
         return (self.folder / "log").read_text(errors="replace")

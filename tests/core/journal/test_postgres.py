@@ -62,6 +62,15 @@ def altered(server: PostgresServer, url: str, setting: str) -> Iterator[None]:
         server.execute(f"ALTER DATABASE {name} RESET {setting.split('=', maxsplit=1)[0]}")
 
 
+FULL_DISK = (
+    """
+CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END
+$$""",
+    "CREATE TRIGGER full_disk BEFORE INSERT ON executions FOR EACH ROW EXECUTE FUNCTION fail()",
+)
+
+
 # What is demanded
 
 
@@ -219,6 +228,24 @@ async def test_a_lock_of_somebody_else_is_told(
         other.rollback()
     await journal.rehearse()
     await journal.close()
+
+
+async def test_a_full_disk_of_the_server_is_told_and_heals(
+    postgres: PostgresServer, database: str, journal: PostgresJournal
+) -> None:
+    """Filling a disk needs rights: the server is made to say what it says then."""
+    await accepted(journal)
+    for statement in FULL_DISK:
+        postgres.execute(statement, database)
+    with pytest.raises(JournalError, match="the server's disk is full") as raised:
+        await accepted(journal, "2")
+    assert "\n" not in str(raised.value)
+    with pytest.raises(JournalError):
+        await journal.rehearse()
+    postgres.execute("DROP TRIGGER full_disk ON executions", database)
+    await journal.rehearse()
+    await accepted(journal, "2")
+    assert {record.id for record in await journal.records()} == {"1", "2"}
 
 
 async def test_connections_that_are_used_up_are_told(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from threading import Event
 
@@ -33,6 +34,8 @@ from tests.postgres_server import PostgresServer
 from tests.waiting import until
 
 LEASE_SECONDS = 2.0
+# `LATE_WRITES=1000` makes the same proof a long one.
+LATE = int(os.environ.get("LATE_WRITES", "100"))
 WAITS = Alike(action="wait")
 PLAN = Plan((Change("flag", "enabled", True, False),))
 
@@ -145,6 +148,19 @@ async def test_what_an_ended_replica_had_is_taken_up_and_its_late_writes_are_ref
     # It comes after `started`, which is in doubt.
     assert await second.finish(mine, Ending(FAILED), attempts=1, reports=[finished]) == []
     assert [record.state for record in await second.records()] == ["finished"]
+
+
+async def test_each_late_write_of_an_ended_replica_is_refused(
+    two: Two, shared: PostgresPlace
+) -> None:
+    first, second = two
+    late = [await accepted(first, str(number), f"service {number}") for number in range(LATE)]
+    freeze(first)
+    await taken_over(second)
+    writes = (first.finish(each, Ending(DONE), attempts=1) for each in late)
+    said = await asyncio.gather(*writes, return_exceptions=True)
+    assert [type(each) for each in said] == [NotOwner] * LATE
+    assert shared.look("SELECT count(*) FROM executions WHERE state = 'finished'") == [(0,)]
 
 
 async def test_nobody_takes_over_what_is_being_admitted(
