@@ -177,9 +177,11 @@ async def postgres_replicas(bench: Bench) -> Figure:
 
 async def _sum(bench: Bench, alike: Sequence[Server]) -> float:
     """Events a second of all of them at once."""
-    rates = await asyncio.gather(
-        *(Contender(each, bench.sink).rate(bench.effort) for each in alike)
-    )
+    contenders = [
+        Contender(each, bench.sink, first_service=number * load.CONNECTIONS)
+        for number, each in enumerate(alike)
+    ]
+    rates = await asyncio.gather(*(each.rate(bench.effort) for each in contenders))
     return sum(rate.per_second for rate in rates)
 
 

@@ -38,7 +38,7 @@ class _End(asyncio.Protocol):
             return
         if self.other.transport is None:
             self.other.waiting.append(data)
-        else:
+        elif not self.other.transport.is_closing():
             self.other.transport.write(data)
 
 

@@ -61,6 +61,7 @@ async def rate(
     until_finished_at: Sink | None = None,
     next_at_started: bool = False,
     over: Poster | None = None,
+    first_service: int = 0,
 ) -> Rate:
     """How many loops the server completes when every connection is always busy.
 
@@ -68,6 +69,8 @@ async def rate(
     `finished` at the sink: so a fast answer buys nothing, and no backlog can build up. With
     `next_at_started` a connection begins its next loop at the `started` before: where `finished` is
     held back, it would wait most of the time. `over` posts instead of connections to the server.
+    Servers that share a journal have services of their own, from `first_service` on: executions of
+    one service wait for one another.
     """
     loops = _Loops(until_finished_at, next_at_started=next_at_started)
     async with (
@@ -76,7 +79,7 @@ async def rate(
         asyncio.TaskGroup() as group,
     ):
         for number, poster in enumerate(posters):
-            group.create_task(loops.run(poster, number))
+            group.create_task(loops.run(poster, first_service + number))
         group.create_task(loops.watch(server))
         await asyncio.sleep(warm_up)
         before = _Moment.of(server, loops)

@@ -64,6 +64,7 @@ class Contender:
     sink: Sink | None = None
     next_at_started: bool = False
     over: load.Poster | None = None
+    first_service: int = 0
 
     async def rate(self, effort: Effort) -> Rate:
         return await load.rate(
@@ -73,6 +74,7 @@ class Contender:
             until_finished_at=self.sink,
             next_at_started=self.next_at_started,
             over=self.over,
+            first_service=self.first_service,
         )
 
 

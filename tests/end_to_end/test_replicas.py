@@ -8,6 +8,7 @@ import asyncio
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from itertools import pairwise
@@ -33,14 +34,19 @@ STOPPED_SECONDS = 6.5
 ACTION = """
 import asyncio, os, time
 from pathlib import Path
+from pydantic import BaseModel
 from keptn_remedy import Change, Context, Outcome, Plan, PlannedAction
+
+class Target(BaseModel):
+    target: str
 
 class Turn(PlannedAction):
     name = "turn"
     idempotent = True
+    Value = Target
 
-    async def plan(self, context: Context, value: dict) -> Plan:
-        return Plan((Change(value["target"], "state", "on", context.trigger.id),))
+    async def plan(self, context: Context, value: Target) -> Plan:
+        return Plan((Change(value.target, "state", "on", context.trigger.id),))
 
     async def apply(self, context: Context, plan: Plan) -> None:
         began = time.monotonic()
@@ -130,6 +136,8 @@ async def until_answered(keptn: FakeKeptn, sent: Sequence[str], *, seconds: floa
 
 def assert_answered_once(keptn: FakeKeptn, sent: Sequence[str]) -> None:
     assert [t for t in sent if len(keptn.finished(t)) != 1 or len(keptn.started(t)) != 1] == []
+    answers = Counter(keptn.finished(trigger)[0].data["message"] for trigger in sent)
+    assert set(answers) == {"turned"}
 
 
 @pytest.mark.timeout(120 + 3 * SECONDS)

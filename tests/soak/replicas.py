@@ -35,6 +35,7 @@ from tests.postgres_server import ADMIN, PostgresServer
 LANES, TARGETS = 40, 12
 STOPPED_SECONDS, CUT_OFF_SECONDS = 30.0, 10.0
 MOST_UNDER_WAY = 60
+HTTP_OK = 200
 # What has been applied is not applied again: whoever takes an execution over looks first.
 READS_BACK = ACTION.replace(
     "        began = time.monotonic()\n",
@@ -64,6 +65,22 @@ class Standby(PostgresServer):
             cwd=self.folder,
             **self._identity,
         )
+
+
+class Proven(Replica):
+    """A replica that is started again whenever it has ended, as in a cluster."""
+
+    async def ready(self) -> None:
+        async with asyncio.timeout(self.start_seconds * 2):
+            while await self.readiness() != HTTP_OK:
+                self.revive()
+                await asyncio.sleep(0.1)
+
+    def revive(self) -> None:
+        """Start it if it has ended: it does where the database is away while it starts."""
+        if self._running.poll() is not None:
+            self.kill()
+            self.launch()
 
 
 class Relay:
@@ -118,7 +135,7 @@ class Proof:
     def __init__(
         self,
         keptn: FakeKeptn,
-        replicas: Sequence[Replica],
+        replicas: Sequence[Proven],
         servers: tuple[PostgresServer, PostgresServer],
         relays: Sequence[Relay],
         given: argparse.Namespace,
@@ -133,7 +150,7 @@ class Proof:
         self._given = given
         self._dice = dice
         self._until = time.monotonic() + given.seconds
-        self._stopped: set[Replica] = set()
+        self._stopped: set[Proven] = set()
         self._deliveries: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -175,7 +192,7 @@ class Proof:
         value = {"target": f"target-{self._dice.randrange(TARGETS)}"}
         return triggered("turn", value, service=f"service-{self._dice.randrange(LANES)}")
 
-    async def _deliver(self, to: Sequence[Replica], one: dict[str, Any]) -> None:
+    async def _deliver(self, to: Sequence[Proven], one: dict[str, Any]) -> None:
         """What one of them refuses for long is sent to another one: it may be stopped."""
         while True:
             with suppress(TimeoutError):
@@ -189,6 +206,7 @@ class Proof:
             up = [each for each in self._replicas if each not in self._stopped]
             victim = self._dice.choice(up)
             if await victim.readiness() is None:
+                victim.revive()
                 continue  # it starts: nothing would be learnt
             victim.kill()
             victim.launch()
@@ -262,11 +280,11 @@ async def _prove(
         cut_off = [await relay.begin() for relay in relays]
         for relay in relays:
             stack.push_async_callback(relay.end)
-        replicas: list[Replica] = []
+        replicas: list[Proven] = []
         for number in range(3):
             ports = cut_off if number == 2 else [server.port for server in servers]
             hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
-            replica = Replica(
+            replica = Proven(
                 folder / f"replica-{number}",
                 keptn,
                 {"TRACES": str(folder / "traces")},
@@ -287,7 +305,7 @@ async def _prove(
 
 
 def _judge(
-    proof: Proof, keptn: FakeKeptn, folder: Path, replicas: Sequence[Replica], seed: int
+    proof: Proof, keptn: FakeKeptn, folder: Path, replicas: Sequence[Proven], seed: int
 ) -> int:
     assert_answered_once(keptn, proof.sent)
     found = list(overlaps(folder / "traces"))
