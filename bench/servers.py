@@ -19,7 +19,7 @@ from bench.sink import Sink
 BENCH = Path(__file__).resolve().parent
 PLAIN, PLANNED = BENCH / "actions", BENCH / "planned_actions"
 REMEDY = Path(sys.executable).with_name("remedy")
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 LOOK_SECONDS = 0.01
 _PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
 _PORT = re.compile(r'"event_port": ?(\d+|null)')
