@@ -12,10 +12,12 @@ from keptn_remedy import settings
 from keptn_remedy.registry import env_prefix
 from keptn_remedy.settings import CommandSettings, KeptnSettings, Settings
 from keptn_remedy.support import variables
+from keptn_remedy_actions.argocd import ArgoCd
 from keptn_remedy_actions.cluster.action import ClusterAction
 from keptn_remedy_actions.cluster.settings import KubernetesSettings
 from keptn_remedy_actions.drain_node import DrainNode
 from keptn_remedy_actions.evict import Evict
+from keptn_remedy_actions.pause_rollout import PauseRollout
 from keptn_remedy_actions.resize import Resize
 from keptn_remedy_actions.run_job import RunJob
 from keptn_remedy_actions.toggle_feature import ToggleFeature
@@ -91,6 +93,18 @@ SECTIONS: tuple[tuple[str, str, type[BaseSettings], str], ...] = (
         "See [resize](actions/resize.md). `RESIZE_MOST_CPU` and `RESIZE_MOST_MEMORY` switch it on.",
         Resize.Settings,
         env_prefix(Resize),
+    ),
+    (
+        "pause-rollout",
+        "See [pause-rollout](actions/pause-rollout.md). `PAUSE_ROLLOUT_KINDS` switches it on.",
+        PauseRollout.Settings,
+        env_prefix(PauseRollout),
+    ),
+    (
+        "argocd",
+        "See [argocd](actions/argocd.md). `ARGOCD_NAMESPACE` switches it on.",
+        ArgoCd.Settings,
+        env_prefix(ArgoCd),
     ),
     (
         "drain-node, uncordon",

@@ -55,7 +55,7 @@ async def namespace(cluster: Cluster) -> AsyncIterator[Namespace]:
 
 @pytest_asyncio.fixture
 async def reduced_crds(cluster: Cluster) -> None:
-    """Rollouts and ScaledObjects exist as kinds; no controller acts on them."""
+    """Rollouts, Applications and ScaledObjects exist as kinds; no controller acts on them."""
     await register_reduced_crds(cluster)
 
 

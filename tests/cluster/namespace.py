@@ -30,6 +30,7 @@ KINDS = {  # resource: where the API has it, and its kind
     "rolebindings": ("apis/rbac.authorization.k8s.io/v1", "RoleBinding"),
     "localsubjectaccessreviews": ("apis/authorization.k8s.io/v1", "LocalSubjectAccessReview"),
     "rollouts": ("apis/argoproj.io/v1alpha1", "Rollout"),
+    "applications": ("apis/argoproj.io/v1alpha1", "Application"),
     "scaledobjects": ("apis/keda.sh/v1alpha1", "ScaledObject"),
 }
 

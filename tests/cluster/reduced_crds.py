@@ -1,4 +1,4 @@
-"""The custom resources of Argo Rollouts and KEDA, reduced to what the actions touch."""
+"""The custom resources of Argo Rollouts, Argo CD and KEDA, reduced to what the actions touch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from tests.cluster.namespace import OURS
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 ANYTHING = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-SCHEMA = {"type": "object", "properties": {"spec": ANYTHING, "status": ANYTHING}}
+PARTS = dict.fromkeys(("spec", "status", "operation"), ANYTHING)
+SCHEMA = {"type": "object", "properties": PARTS}
 SCALE = {
     "specReplicasPath": ".spec.replicas",
     "statusReplicasPath": ".status.HPAReplicas",
@@ -16,8 +17,9 @@ SCALE = {
 
 
 async def register_reduced_crds(cluster: Cluster) -> None:
-    """Have both served; several may ask at once, and the real ones stay as they are."""
+    """Have all served; several may ask at once, and the real ones stay as they are."""
     await _register(cluster, _crd("argoproj.io", "Rollout", {"status": {}, "scale": SCALE}))
+    await _register(cluster, _crd("argoproj.io", "Application", {}))
     await _register(cluster, _crd("keda.sh", "ScaledObject", {"status": {}}))
 
 

@@ -54,8 +54,8 @@ class Resizing(Gateway):
         said = _json(answer)
         if request.path == "/api/v1":
             said["resources"].append(RESOURCE)
-        elif "/pods" in request.path:
-            for pod in said.get("items") or [said]:
+        elif "pods" in request.path.split("/")[-2:]:  # a list of them, or one
+            for pod in said["items"] if "items" in said else [said]:
                 self._show(pod)
         return web.json_response(said)
 

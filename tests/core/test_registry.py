@@ -13,8 +13,10 @@ from keptn_remedy import Action, ActionSettings, Context, Outcome
 from keptn_remedy.registry import ENTRY_POINTS, Registry, RegistryError, discover, of
 
 BUILT_IN = (
+    "argocd",
     "drain-node",
     "evict",
+    "pause-rollout",
     "resize",
     "restart",
     "rollback",
@@ -285,6 +287,8 @@ def test_every_configured_action_is_on_where_none_is_named(folder: Path) -> None
         "RUN_JOB_IMAGES": "alpine:*",
         "EVICT_MOST_PODS": "1",
         "DRAIN_MOST_NODES": "1",
+        "PAUSE_ROLLOUT_KINDS": "deployments",
+        "ARGOCD_NAMESPACE": "argocd",
         "RESIZE_MOST_CPU": "2",
         "RESIZE_MOST_MEMORY": "2Gi",
     }

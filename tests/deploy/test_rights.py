@@ -120,6 +120,29 @@ def test_resize_may_resize_pods_and_change_templates_where_that_is_allowed(templ
     }
 
 
+@pytest.mark.parametrize("kinds", [["deployments"], ["rollouts"], ["deployments", "rollouts"]])
+def test_pause_rollout_may_pause_the_kinds_that_are_named(kinds: list[str]) -> None:
+    values = {**values_of(("pause-rollout",)), "pauseRollout": {"kinds": kinds}}
+    groups = {"deployments": "apps", "rollouts": "argoproj.io"}
+    verbs = ("get", "list", "patch")
+    assert {*granted(the("Role", values)["rules"])} == {
+        ("", "events", "create"),
+        *((groups[kind], kind, verb) for kind in kinds for verb in verbs),
+    }
+
+
+def test_argocd_may_change_applications_in_their_namespace_alone() -> None:
+    values = {"actions": {"toggle-feature": False, "argocd": True}, "argocd": {"namespace": "cd"}}
+    role, binding = the("Role", values), the("RoleBinding", values)
+    assert {role["metadata"]["namespace"], binding["metadata"]["namespace"]} == {"cd"}
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert {*granted(role["rules"])} == {
+        ("argoproj.io", "applications", "get"),
+        ("argoproj.io", "applications", "patch"),
+        ("", "events", "create"),
+    }
+
+
 @pytest.mark.parametrize("action", ["drain-node", "uncordon"])
 def test_rights_on_nodes_are_the_cluster_s(action: str) -> None:
     values: Json = {"actions": {action: True}}

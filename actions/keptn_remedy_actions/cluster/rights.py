@@ -67,6 +67,14 @@ RIGHTS: Mapping[str, tuple[Right, ...]] = {
         *_rights("", ("pods",), ("get",)),
         *_rights("", ("pods/resize",), ("get", "patch")),
     ),
+    "pause-rollout": (
+        *_rights("apps", ("deployments",), ("get", "list", "patch")),
+        *_rights("", ("events",), ("create",)),
+    ),
+    "argocd": (
+        *_rights("argoproj.io", ("applications",), ("get", "patch")),
+        *_rights("", ("events",), ("create",)),
+    ),
     "run-job": (
         *_rights("batch", ("jobs",), ("create", "get", "delete")),
         *_rights("", ("configmaps",), ("create",)),

@@ -59,10 +59,7 @@ class KubernetesSettings(ActionSettings):
     @field_validator("namespace_template", "workload_template")
     @classmethod
     def _known_placeholders(cls, template: str) -> str:
-        if unknown := [p for p in PLACEHOLDER.findall(template) if not _KNOWN.fullmatch(p)]:
-            known = "{project}, {stage}, {service} and {labels[x]}"
-            raise ValueError(f"there is no {{{unknown[0]}}}; there are {known}")
-        return template
+        return checked_template(template)
 
     @field_validator("owner_policy")
     @classmethod
@@ -94,6 +91,18 @@ class KubernetesSettings(ActionSettings):
         if self.settle_seconds is not None:
             return self.settle_seconds
         return _CONTESTED_SETTLE_SECONDS if contested else _SETTLE_SECONDS
+
+
+def checked_template(template: str) -> str:
+    """The template itself.
+
+    Raises:
+        ValueError: it has an unknown placeholder.
+    """
+    if unknown := [p for p in PLACEHOLDER.findall(template) if not _KNOWN.fullmatch(p)]:
+        known = "{project}, {stage}, {service} and {labels[x]}"
+        raise ValueError(f"there is no {{{unknown[0]}}}; there are {known}")
+    return template
 
 
 def _policies(text: str) -> dict[str, Policy]:

@@ -137,6 +137,15 @@ def filled(template: str, trigger: Any) -> str:
     return PLACEHOLDER.sub(replaced, template)
 
 
+def check_name(what: str, name: str) -> None:
+    """Refuse what can't be an object's name.
+
+    Raises:
+        PermanentError: it is no subdomain of RFC 1123.
+    """
+    _check(what, name, _SUBDOMAIN)
+
+
 def _check(what: str, name: str, pattern: re.Pattern[str]) -> None:
     if not pattern.fullmatch(name):
         raise PermanentError(f"{name!r} is not a valid name of a {what} (RFC 1123)")

@@ -6,7 +6,7 @@
 {{- end -}}
 {{- range .Values.extraActions -}}
 {{- $spelled := lower . | replace "-" "" | replace "_" "" -}}
-{{- if has $spelled (list "togglefeature" "featuretoggle" "scale" "scaling" "scalereplicas" "increment" "rollback" "rolloutundo" "undorollout" "restart" "rolloutrestart" "restartpods" "webhook" "http" "callurl" "generic" "wait" "waitfor" "sleep" "runjob" "job" "jobexecutor" "evict" "evictpods" "drainnode" "drain" "uncordon" "uncordonnode" "resize" "resizepods" "verticalscale") -}}
+{{- if has $spelled (list "togglefeature" "featuretoggle" "scale" "scaling" "scalereplicas" "increment" "rollback" "rolloutundo" "undorollout" "restart" "rolloutrestart" "restartpods" "webhook" "http" "callurl" "generic" "wait" "waitfor" "sleep" "runjob" "job" "jobexecutor" "evict" "evictpods" "drainnode" "drain" "uncordon" "uncordonnode" "resize" "resizepods" "verticalscale" "pauserollout" "rolloutpause" "pausedeployment" "argocd" "argocdapplication") -}}
 {{- fail (printf "extraActions: %s is built in: switch it on in actions, which also gives it its rights" .) -}}
 {{- end -}}
 {{- $on = append $on . -}}
@@ -18,7 +18,7 @@
 {{- /* Whether a cluster action is enabled. Booleans of helpers are "true" and "". */ -}}
 {{- define "keptn-remedy.clusterActions" -}}
 {{- with .Values.actions -}}
-{{- if or .scale .rollback .restart .evict .uncordon .resize (index . "run-job") (index . "drain-node") -}}true{{- end -}}
+{{- if or .scale .rollback .restart .evict .uncordon .resize .argocd (index . "run-job") (index . "drain-node") (index . "pause-rollout") -}}true{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -30,7 +30,7 @@
 {{- /* Whether an enabled action needs a Role in the target namespaces. */ -}}
 {{- define "keptn-remedy.namespacedAccess" -}}
 {{- with .Values.actions -}}
-{{- if or .scale .rollback .restart .evict .resize (index . "run-job") $.Values.rbac.extraRules -}}true{{- end -}}
+{{- if or .scale .rollback .restart .evict .resize (index . "run-job") (index . "pause-rollout") $.Values.rbac.extraRules -}}true{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -127,6 +127,23 @@
 - apiGroups: [""]
   resources: [pods/resize]
   verbs: [get, patch]
+{{- end }}
+{{- if index $on "pause-rollout" }}
+{{- if has "deployments" .Values.pauseRollout.kinds }}
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, patch]
+{{- end }}
+{{- if has "rollouts" .Values.pauseRollout.kinds }}
+- apiGroups: [argoproj.io]
+  resources: [rollouts]
+  verbs: [get, list, patch]
+{{- end }}
+{{- if not $looks }}
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create]
+{{- end }}
 {{- end }}
 {{- if index $on "run-job" }}
 - apiGroups: [batch]

@@ -143,6 +143,14 @@ listens on its own loopback only. */ -}}
 {{- include "keptn-remedy.variable" (list "RESIZE_MOST_MEMORY" .Values.resize.mostMemory) }}
 {{- include "keptn-remedy.variable" (list "RESIZE_TEMPLATES" .Values.resize.templates) }}
 {{- end }}
+{{- if index .Values.actions "pause-rollout" }}
+{{- include "keptn-remedy.variable" (list "PAUSE_ROLLOUT_KINDS" (join "," .Values.pauseRollout.kinds)) }}
+{{- end }}
+{{- if .Values.actions.argocd }}
+{{- include "keptn-remedy.variable" (list "ARGOCD_NAMESPACE" .Values.argocd.namespace) }}
+{{- include "keptn-remedy.variable" (list "ARGOCD_APPLICATION_TEMPLATE" .Values.argocd.applicationTemplate) }}
+{{- include "keptn-remedy.variable" (list "ARGOCD_PRUNE" .Values.argocd.prune) }}
+{{- end }}
 {{- if include "keptn-remedy.nodeAccess" . }}
 {{- include "keptn-remedy.variable" (list "DRAIN_MOST_NODES" .Values.drain.mostNodes) }}
 {{- include "keptn-remedy.variable" (list "DRAIN_MOST_PODS" .Values.drain.mostPods) }}

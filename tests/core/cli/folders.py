@@ -8,8 +8,8 @@ import orjson
 from tests.commands import remedy
 
 BUILT_IN = (
-    "drain-node, evict, resize, restart, rollback, run-job, scale, toggle-feature, uncordon, wait,"
-    " webhook"
+    "argocd, drain-node, evict, pause-rollout, resize, restart, rollback, run-job, scale,"
+    " toggle-feature, uncordon, wait, webhook"
 )
 ONE_SECRET = "correct-horse-battery"
 
