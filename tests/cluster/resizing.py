@@ -55,7 +55,7 @@ class Resizing(Gateway):
         if request.path == "/api/v1":
             said["resources"].append(RESOURCE)
         elif "pods" in request.path.split("/")[-2:]:  # a list of them, or one
-            for pod in said["items"] if "items" in said else [said]:
+            for pod in said.get("items", [said]):
                 self._show(pod)
         return web.json_response(said)
 
