@@ -43,6 +43,9 @@ class WebhookSettings(ActionSettings):
     """Those of the hosts that may be on this machine, such as a sidecar."""
     secrets_dir: Path | None = None
     """The folder of the secrets: `{{ secret.token }}` is the file `token` in it."""
+    secret_hosts: str = ""
+    """Where secrets may go, as pairs of a name or a glob and a host, separated by commas:
+    `cdn-token=cdn.example.com, hooks/*=*.example.com`. Others may go to every allowed host."""
 
     @field_validator("hosts", "loopback_hosts")
     @classmethod
@@ -50,6 +53,14 @@ class WebhookSettings(ActionSettings):
         from keptn_remedy_actions.http_calls.addresses import Hosts
 
         Hosts.read(text)
+        return text
+
+    @field_validator("secret_hosts")
+    @classmethod
+    def _are_pairs(cls, text: str) -> str:
+        from keptn_remedy_actions.http_calls.secret_hosts import SecretHosts
+
+        SecretHosts.read(text)
         return text
 
 
@@ -117,8 +128,9 @@ class Webhook(PlannedAction):
         variables = variables_of(context)
         checked = [*calls, *filter(None, (value.verify, value.undo))]
         previews = [preview(call, variables) for call in checked]
-        for request in previews:
+        for call, request in zip(checked, previews, strict=True):
             self._http().check(request)
+            self._check_secrets(call, request)
         for call in checked:
             await self._secrets(call)
         memo = _Memo(calls=calls, verify=value.verify, undo=value.undo, idempotent=value.idempotent)
@@ -242,6 +254,7 @@ class Webhook(PlannedAction):
         from keptn_remedy_actions.http_calls.rendering import rendered, variables_of
 
         made = rendered(call, variables_of(context), await self._secrets(call))
+        self._check_secrets(call, made.request)
         if call.is_repeatable:
             return made
         return made.with_header(
@@ -254,6 +267,14 @@ class Webhook(PlannedAction):
         if not (names := secrets_of(call)):
             return {}
         return await asyncio.to_thread(read_secrets, self.settings.secrets_dir, names)
+
+    def _check_secrets(self, call: Call, request: Request) -> None:
+        """Refuse to send a secret to another host than those that it is named for."""
+        if self.settings.secret_hosts:
+            from keptn_remedy_actions.http_calls.rendering import secrets_of
+            from keptn_remedy_actions.http_calls.secret_hosts import SecretHosts
+
+            SecretHosts.read(self.settings.secret_hosts).check(secrets_of(call), request.url)
 
     def _http(self) -> Client:
         """Made when the first request is due: an action that isn't used costs nothing."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from keptn_remedy import Denied, Outcome, PermanentError, TemporaryError
 from keptn_remedy.testing import HttpPeer, http_peer, run_action, triggered
@@ -137,6 +138,55 @@ async def test_a_secret_in_a_path_is_masked(peer: HttpPeer, secrets: Path) -> No
 def test_what_a_template_renders_to_is_bounded(template: str) -> None:
     with pytest.raises(PermanentError, match=r"to more than 1,048,576|ValueError"):
         compiled(template).render({"x": "\\" * 2_000})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"headers": {"Authorization": "Bearer {{ secret.token }}"}},
+        {"body": {"of": ["{{ secret['token'] | b64encode }}"]}},
+        {"hmac": {"secret": "token"}, "body": "x"},
+        {"verify": {"url": "http://127.0.0.1/?key={{ secret.token }}"}},
+        {"undo": {"url": "http://127.0.0.1/", "body": "{{ secret.token }}"}},
+    ],
+)
+async def test_a_secret_that_is_named_for_one_host_goes_to_no_other(
+    peer: HttpPeer, secrets: Path, value: Any
+) -> None:
+    pairs = "token=cdn.example.com, token=*.cdn.example.com, hooks/*=127.0.0.1"
+    given = settings(secrets, secret_hosts=pairs)
+    outcome = await run_action(Webhook, {"url": peer.url, **value}, settings=given)
+    assert outcome.status == "succeeded"
+    assert outcome.result == "fail"
+    assert "the secret token may go to cdn.example.com, *.cdn.example.com only" in outcome.message
+    assert not peer.requests
+
+
+async def test_a_host_gets_the_secrets_that_are_named_for_it_and_those_that_are_for_none(
+    peer: HttpPeer, secrets: Path
+) -> None:
+    given = settings(secrets, secret_hosts="hooks/*=127.0.0.1")
+    value = {"url": peer.url, "body": "{{ secret['hooks/key'] }} {{ secret.token }}"}
+    assert (await run_action(Webhook, value, settings=given)).result == "pass"
+    assert peer.requests[0].body == f"k3y-of-hooks {TOKEN}".encode()
+
+
+async def test_where_a_secret_goes_is_checked_again_when_it_is_sent(
+    peer: HttpPeer, secrets: Path
+) -> None:
+    value = {"url": peer.url, "body": "{{ secret.token }}"}
+    async with driving(secrets) as drive:
+        plan = await drive.plan(value)
+    async with driving(secrets, secret_hosts="token=cdn.example.com") as drive:
+        with pytest.raises(Denied, match=r"may go to cdn\.example\.com only"):
+            await drive.apply(plan)
+    assert not peer.requests
+
+
+@pytest.mark.parametrize("pairs", ["token", "token=", "=a.example.com", "token=http://a", "a=b=*"])
+def test_bad_pairs_of_secrets_and_hosts_turn_it_off(pairs: str) -> None:
+    with pytest.raises(ValidationError):
+        settings(secret_hosts=pairs)
 
 
 async def test_a_body_is_signed(peer: HttpPeer, secrets: Path) -> None:

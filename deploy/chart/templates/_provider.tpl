@@ -170,6 +170,13 @@ listens on its own loopback only. */ -}}
 {{- if .Values.actions.webhook }}
 {{- include "keptn-remedy.variable" (list "WEBHOOK_HOSTS" (join "," .Values.webhook.hosts)) }}
 {{- include "keptn-remedy.variable" (list "WEBHOOK_LOOPBACK_HOSTS" (join "," .Values.webhook.loopbackHosts)) }}
+{{- $pairs := list }}
+{{- range $secret, $hosts := .Values.webhook.secretHosts }}
+{{- range $hosts }}{{ $pairs = append $pairs (printf "%s=%s" $secret .) }}{{ end }}
+{{- end }}
+{{- if $pairs }}
+{{- include "keptn-remedy.variable" (list "WEBHOOK_SECRET_HOSTS" (join "," $pairs)) }}
+{{- end }}
 {{- if .Values.webhook.secrets }}
 {{- include "keptn-remedy.variable" (list "WEBHOOK_SECRETS_DIR" (include "keptn-remedy.webhookFolder" .)) }}
 {{- end }}
