@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from keptn_remedy import Denied, Outcome, PermanentError, TemporaryError
 from keptn_remedy.testing import HttpPeer, http_peer, run_action, triggered
-from keptn_remedy_actions.http_calls.templates import compiled
+from keptn_remedy_actions.http_calls.templates import compiled, variables
 from keptn_remedy_actions.webhook import Webhook, WebhookSettings
 from tests.actions.driving import Driven, driven
 
@@ -137,7 +137,7 @@ async def test_a_secret_in_a_path_is_masked(peer: HttpPeer, secrets: Path) -> No
 @pytest.mark.parametrize("template", ["{{ x }}" * 900, "{{ x" + " | tojson" * 16 + " }}"])
 def test_what_a_template_renders_to_is_bounded(template: str) -> None:
     with pytest.raises(PermanentError, match=r"to more than 1,048,576|ValueError"):
-        compiled(template).render({"x": "\\" * 2_000})
+        compiled(template).render(variables({"x": "\\" * 2_000}))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import orjson
 from yarl import URL
 
 from keptn_remedy import Context, PermanentError
-from keptn_remedy_actions.http_calls import Call
+from keptn_remedy_actions.http_calls import Call, templates
 from keptn_remedy_actions.http_calls.client import Request
 from keptn_remedy_actions.http_calls.templates import SECRET, compiled
 
@@ -119,7 +119,7 @@ def read_secrets(folder: Path | None, names: Iterable[str]) -> dict[str, str]:
 
 
 def _filled(call: Call, variables: Mapping[str, Any], secrets: Mapping[str, str]) -> Request:
-    known = {**variables, SECRET: secrets}
+    known = templates.variables({**variables, SECRET: secrets})
 
     def fill(text: str) -> str:
         return compiled(text).render(known)

@@ -17,6 +17,8 @@ from jinja2 import (
     UndefinedError,
     nodes,
 )
+from jinja2.runtime import Context as Variables
+from jinja2.runtime import new_context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from keptn_remedy import PermanentError
@@ -88,6 +90,13 @@ class _Environment(ImmutableSandboxedEnvironment):
         return self.undefined(obj=obj, name=str(argument))
 
 
+def variables(known: dict[str, Any]) -> Variables:
+    """What the templates of one call read: made once, as most of the time for a text went there.
+    None of them defines anything, so that they can share it.
+    """
+    return new_context(_ENVIRONMENT, None, {}, known, shared=True, globals={})
+
+
 def _shown(value: Any) -> Any:
     """As JSON writes it, except texts; nothing for null."""
     if value is None:
@@ -141,7 +150,7 @@ class Compiled:
     terms: int = 0
     """How many names, filters, numbers and texts its expressions have."""
 
-    def render(self, variables: dict[str, Any]) -> str:
+    def render(self, context: Variables) -> str:
         """The text with its expressions replaced; `secret` is one of the variables.
 
         Raises:
@@ -150,8 +159,6 @@ class Compiled:
         if self.template is None:
             return self.text
         try:
-            # What `Template.render` does, without a copy of the variables for each text.
-            context = self.template.new_context(variables, shared=True)
             return _joined(self.template.root_render_func(context))
         except UndefinedError as error:
             raise PermanentError(f"{_excerpt(self.text)}: {error.message}") from None
