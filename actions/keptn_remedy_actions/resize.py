@@ -39,7 +39,7 @@ from keptn_remedy_actions.cluster.compare_and_set import (
 )
 from keptn_remedy_actions.cluster.compare_and_set import Field as Pointed
 from keptn_remedy_actions.cluster.containers import (
-    Ceiling,
+    Bounds,
     Wanted,
     contrary,
     index_of,
@@ -62,6 +62,10 @@ class ResizeSettings(KubernetesSettings):
     """The most CPU that a container may get, such as `2` or `1500m`. Without it `resize` is off."""
     most_memory: str = Field(min_length=1, validation_alias=AliasChoices("resize_most_memory"))
     """The most memory that a container may get, such as `2Gi`. Without it `resize` is off."""
+    step_cpu: str = Field(default="x2", validation_alias=AliasChoices("resize_step_cpu"))
+    """How far one execution may change the CPU: `x2` doubles or halves it at most."""
+    step_memory: str = Field(default="x2", validation_alias=AliasChoices("resize_step_memory"))
+    """The same of memory, such as `+30%`."""
     templates: bool = Field(default=False, validation_alias=AliasChoices("resize_templates"))
     """Whether a value may ask that the workload's template is changed, too."""
 
@@ -72,11 +76,20 @@ class ResizeSettings(KubernetesSettings):
             raise ValueError("must be more than 0")
         return text
 
+    @field_validator("step_cpu", "step_memory")
+    @classmethod
+    def _is_step(cls, text: str) -> str:
+        step = read_amount(text)
+        if step.how != "multiply" or step.number <= 1:
+            raise ValueError("must be a step that grows: x2 or +30%")
+        return text
+
     @property
-    def ceilings(self) -> dict[Resource, Ceiling]:
+    def bounds(self) -> dict[Resource, Bounds]:
+        """How far each resource may go."""
         return {
-            "cpu": Ceiling(parsed(self.most_cpu), "RESIZE_MOST_CPU"),
-            "memory": Ceiling(parsed(self.most_memory), "RESIZE_MOST_MEMORY"),
+            "cpu": Bounds("cpu", parsed(self.most_cpu), read_amount(self.step_cpu)),
+            "memory": Bounds("memory", parsed(self.most_memory), read_amount(self.step_memory)),
         }
 
 
@@ -236,7 +249,7 @@ class Resize(ClusterAction):
 
     def _wanted(self, spec: Object, container: str, value: ResizeValue) -> Wanted:
         index = index_of(spec, container)
-        return wanted(spec, index, value.asked, self.settings.ceilings)
+        return wanted(spec, index, value.asked, self.settings.bounds)
 
     def _template(self, workload: Workload, container: str, value: ResizeValue) -> list[Pointed]:
         """What changes in the template; relative amounts are of what it has itself."""
@@ -246,9 +259,7 @@ class Resize(ClusterAction):
         if not spec_of(template).get("containers"):
             raise PermanentError(f"{workload.ref} has no template of its own")
         index = index_of(spec_of(template), container)
-        found = wanted(
-            spec_of(template), index, value.asked, self.settings.ceilings, root=_TEMPLATE
-        )
+        found = wanted(spec_of(template), index, value.asked, self.settings.bounds, root=_TEMPLATE)
         return list(found.fields)
 
     async def _check_admitted(self, pods: Sequence[_Sized]) -> None:

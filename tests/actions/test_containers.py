@@ -7,7 +7,7 @@ import pytest
 
 from keptn_remedy import Denied, PermanentError
 from keptn_remedy_actions.cluster.amounts import parsed, read_amount
-from keptn_remedy_actions.cluster.containers import Ceiling, Wanted, wanted
+from keptn_remedy_actions.cluster.containers import Bounds, Wanted, wanted
 
 SIZE = {
     "requests": {"cpu": "100m", "memory": "128Mi"},
@@ -17,15 +17,21 @@ GUARANTEED = {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "1", 
 
 
 def made(
-    size: Any, asked: dict[str, Any], *, most: str = "4Gi", others: Any = (), **container: Any
+    size: Any,
+    asked: dict[str, Any],
+    *,
+    most: str = "4Gi",
+    step: str = "x100",
+    others: Any = (),
+    **container: Any,
 ) -> Wanted:
     spec = {"containers": [{"name": "main", "resources": size, **container}, *others]}
-    ceilings: Any = {
-        "cpu": Ceiling(Fraction(8), "RESIZE_MOST_CPU"),
-        "memory": Ceiling(parsed(most), "RESIZE_MOST_MEMORY"),
+    bounds: Any = {
+        "cpu": Bounds("cpu", Fraction(8), read_amount("x10")),
+        "memory": Bounds("memory", parsed(most), read_amount(step)),
     }
     amounts: Any = {resource: read_amount(amount) for resource, amount in asked.items()}
-    return wanted(spec, 0, amounts, ceilings)
+    return wanted(spec, 0, amounts, bounds)
 
 
 def steps(found: Wanted) -> list[str]:
@@ -79,24 +85,25 @@ def test_all_containers_of_a_pod_make_its_qos_class() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "most", "after", "note"),
+    ("asked", "most", "step", "after", "note"),
     [
-        (
-            "x4",
-            "1536Mi",
-            "1536Mi",
-            "asked for 4Gi of memory, but RESIZE_MOST_MEMORY is 1536Mi: set",
-        ),
-        ("x4", "512Mi", None, "RESIZE_MOST_MEMORY is 512Mi: left at 1Gi"),
-        ("700Mi", "512Mi", "700Mi", ""),
+        ("x4", "1536Mi", "x10", "1536Mi", "asked for 4Gi of memory, but RESIZE_MOST_MEMORY: set"),
+        ("x4", "512Mi", "x10", None, "RESIZE_MOST_MEMORY: left at 1Gi"),
+        ("700Mi", "512Mi", "x10", "700Mi", ""),
+        ("x4", "4Gi", "x2", "2Gi", "RESIZE_STEP_MEMORY: set to 2Gi"),
+        ("x4", "4Gi", "+30%", "1332Mi", "RESIZE_STEP_MEMORY: set to 1332Mi"),
+        ("+30%", "4Gi", "+30%", "1332Mi", ""),
+        ("25%", "4Gi", "x2", "512Mi", "asked for 256Mi of memory, but RESIZE_STEP_MEMORY: set"),
+        ("-50%", "4Gi", "x2", "512Mi", ""),
     ],
 )
-def test_ceilings_bound_what_is_asked_for(
-    asked: str, most: str, after: str | None, note: str
+def test_the_operator_bounds_what_is_asked_for(
+    asked: str, most: str, step: str, after: str | None, note: str
 ) -> None:
-    found = made(GUARANTEED, {"memory": asked}, most=most)
+    found = made(GUARANTEED, {"memory": asked}, most=most, step=step)
     assert {field.after for field in found.fields} == ({after} if after else set())
     assert note in "; ".join(found.notes)
+    assert bool(note) == bool(found.notes)
 
 
 def test_a_container_that_restarts_is_told() -> None:

@@ -32,7 +32,12 @@ Json = dict[str, Any]
 
 
 def settings(kubeconfig: Path, namespace: Namespace, **others: Any) -> ResizeSettings:
-    limits = {"resize_most_cpu": "2", "resize_most_memory": "2Gi", **others}
+    limits = {
+        "resize_most_cpu": "2",
+        "resize_most_memory": "2Gi",
+        "resize_step_cpu": "x10",
+        **others,
+    }
     return ResizeSettings(kubeconfig=str(kubeconfig), namespace_template=namespace.name, **limits)
 
 
@@ -141,7 +146,7 @@ async def test_what_can_not_be_resized_is_refused(gateway: Resizing, namespace: 
             await drive.plan({"cpu": "x2", "name": "gone"})
         plan = await drive.plan({"cpu": "x4", "container": "proxy"})
         assert [change.step for change in plan.changes] == ["1 -> 2"] * 2
-        assert plan.notes == ("asked for 4 of cpu, but RESIZE_MOST_CPU is 2: set to 2",)
+        assert plan.notes == ("asked for 4 of cpu, but RESIZE_MOST_CPU: set to 2",)
         gateway.refuses = "Pod QOS Class may not change as a result of resizing"
         assert "Pod QOS Class may not change" in await drive.refusal(
             {"cpu": "x2", "container": "main"}

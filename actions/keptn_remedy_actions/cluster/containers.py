@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,11 +19,26 @@ _SHOWN = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Ceiling:
-    """The most that a container may get of a resource, and the setting that says so."""
+class Bounds:
+    """The most that a container may get of a resource, and how far one execution may go: `step` is
+    the factor by which it may grow at most, or shrink. The settings that say so are named after it.
+    """
 
+    resource: Resource
     most: Fraction
-    setting: str
+    step: Amount
+
+    def clamped(self, before: Fraction, after: Fraction) -> tuple[Fraction, str]:
+        """The amount within the bounds, and the setting that changed it. What is above the most
+        already may only shrink.
+        """
+        grain = grain_of(self.resource, before)
+        most, least = self.step.of(before, grain), before / self.step.number
+        limit, by = min((most, "STEP"), (max(self.most, before), "MOST"))
+        if after > limit:
+            return limit, f"RESIZE_{by}_{self.resource.upper()}"
+        least = math.floor(least / grain) * grain
+        return (least, f"RESIZE_STEP_{self.resource.upper()}") if after < least else (after, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +70,7 @@ def wanted(
     spec: Object,
     index: int,
     asked: Mapping[Resource, Amount],
-    ceilings: Mapping[Resource, Ceiling],
+    bounds: Mapping[Resource, Bounds],
     root: str = "/spec",
 ) -> Wanted:
     """What the container gets. A relative amount is that of its request and of its limit. Another
@@ -68,7 +84,7 @@ def wanted(
     fields: list[Field] = []
     notes: list[str] = []
     for resource, amount in asked.items():
-        made = _sized(container, resource, amount, ceilings[resource], notes)
+        made = _sized(container, resource, amount, bounds[resource], notes)
         pointer = f"{root}/containers/{index}/resources"
         for part, (before, after) in made.items():
             fields.append(Field(f"{pointer}/{part}/{resource}", before, written(resource, after)))
@@ -108,7 +124,7 @@ def is_infeasible(pod: Object) -> bool:
 
 
 def _sized(
-    container: Object, resource: Resource, asked: Amount, ceiling: Ceiling, notes: list[str]
+    container: Object, resource: Resource, asked: Amount, bounds: Bounds, notes: list[str]
 ) -> dict[str, tuple[str, Fraction]]:
     """What becomes of the request and the limit, each with what was there."""
     resources: Object = container.get("resources") or {}
@@ -126,10 +142,10 @@ def _sized(
     for part, text in there.items():
         before = kept[part]
         after = asked.of(before, grain_of(resource, before))
-        made[part] = text, _bounded(resource, before, after, ceiling, notes)
+        if after <= 0:
+            raise PermanentError(f"container {container['name']} would be left without {resource}")
+        made[part] = text, _bounded(before, after, bounds, notes)
     after_all = kept | {part: after for part, (_, after) in made.items()}
-    if min(after_all.values()) <= 0:
-        raise PermanentError(f"container {container['name']} would be left without {resource}")
     if len(after_all) == 2 and after_all["requests"] > after_all["limits"]:
         request, limit = (written(resource, after_all[part]) for part in _PARTS)
         raise PermanentError(
@@ -148,19 +164,13 @@ def _restarts(container: Object, fields: Sequence[Field]) -> Iterator[str]:
             yield f"container {container['name']} restarts, as its resizePolicy says for {resource}"
 
 
-def _bounded(
-    resource: Resource, before: Fraction, after: Fraction, ceiling: Ceiling, notes: list[str]
-) -> Fraction:
-    """Within the ceiling; what is above it already may only shrink."""
-    if after <= ceiling.most or after <= before:
-        return after
-    within = max(ceiling.most, before)
-    most = written(resource, ceiling.most)
-    left = "left at" if within == before else "set to"
-    notes.append(
-        f"asked for {written(resource, after)} of {resource}, but {ceiling.setting} is {most}:"
-        f" {left} {written(resource, within)}"
-    )
+def _bounded(before: Fraction, after: Fraction, bounds: Bounds, notes: list[str]) -> Fraction:
+    """Within the bounds; a note says where that isn't what was asked for."""
+    within, setting = bounds.clamped(before, after)
+    if setting:
+        asked, made = (written(bounds.resource, amount) for amount in (after, within))
+        left = "left at" if within == before else "set to"
+        notes.append(f"asked for {asked} of {bounds.resource}, but {setting}: {left} {made}")
     return within
 
 

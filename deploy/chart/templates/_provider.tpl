@@ -141,6 +141,8 @@ listens on its own loopback only. */ -}}
 {{- if .Values.actions.resize }}
 {{- include "keptn-remedy.variable" (list "RESIZE_MOST_CPU" .Values.resize.mostCpu) }}
 {{- include "keptn-remedy.variable" (list "RESIZE_MOST_MEMORY" .Values.resize.mostMemory) }}
+{{- include "keptn-remedy.variable" (list "RESIZE_STEP_CPU" .Values.resize.stepCpu) }}
+{{- include "keptn-remedy.variable" (list "RESIZE_STEP_MEMORY" .Values.resize.stepMemory) }}
 {{- include "keptn-remedy.variable" (list "RESIZE_TEMPLATES" .Values.resize.templates) }}
 {{- end }}
 {{- if index .Values.actions "pause-rollout" }}
