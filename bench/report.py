@@ -19,9 +19,11 @@ import uvloop
 
 from bench import sink
 from bench.measuring import FULL, QUICK, Bench, Effort, Figure
-from bench.scenarios import SCENARIOS
+from bench.page_scenarios import PAGE_SCENARIOS
+from bench.scenarios import SCENARIOS as EVENT_SCENARIOS
 from bench.servers import LOAD_CORE, SERVER_CORE
 
+SCENARIOS = {**EVENT_SCENARIOS, **PAGE_SCENARIOS}
 BENCH = Path(__file__).resolve().parent
 RESULTS = BENCH / "results.json"
 SCRATCH = BENCH.parent / "var"  # /tmp may be memory, where fsync costs nothing
