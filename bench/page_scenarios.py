@@ -29,16 +29,16 @@ async def page(bench: Bench) -> Figure:
     """What the most expensive screen takes of the event loop, beside 100,000 executions."""
     taken = await asyncio.to_thread(_taken, bench.folder)
     screen = max(taken, key=lambda name: taken[name][0])
-    notes = {"executions": EXECUTIONS, "screen": screen}
-    return Figure("page", "ms of the loop", taken[screen][0], 100, "lower", notes={**notes})
+    notes: dict[str, float | int | str] = {"executions": EXECUTIONS, "screen": screen}
+    return Figure("page", "ms of the loop", taken[screen][0], 100, "lower", notes=notes)
 
 
 async def page_slice(bench: Bench) -> Figure:
     """The longest time for which any screen keeps the event loop, beside 100,000 executions."""
     taken = await asyncio.to_thread(_taken, bench.folder)
     screen = max(taken, key=lambda name: taken[name][1])
-    notes = {"executions": EXECUTIONS, "screen": screen}
-    return Figure("page-slice", "ms, longest", taken[screen][1], 10, "lower", notes={**notes})
+    notes: dict[str, float | int | str] = {"executions": EXECUTIONS, "screen": screen}
+    return Figure("page-slice", "ms, longest", taken[screen][1], 10, "lower", notes=notes)
 
 
 async def page_open(bench: Bench) -> Figure:
