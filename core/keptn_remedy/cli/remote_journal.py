@@ -51,21 +51,23 @@ class RemoteJournal:
 
     async def ids_from(self, prefix: str, limit: int) -> list[str]:
         found = await self._server.get("/api/ids", prefix=prefix, limit=limit)
-        return list(found["ids"])
+        return self._server.understood(values.ids, found)
 
     async def event_types(self, ids: Collection[str]) -> Mapping[str, str]:
         return {each: self._types[each] for each in ids if each in self._types}
 
     async def waiting(self) -> Waiting:
-        return values.waiting(await self._server.get("/api/waiting"))
+        found = await self._server.get("/api/waiting")
+        return self._server.understood(values.waiting, found)
 
     async def record(self, execution_id: str) -> WholeRecord | None:
         try:
-            return values.whole_record(await self._server.get(of_execution(execution_id)))
+            found = await self._server.get(of_execution(execution_id))
         except ServerError as error:
             if error.status == 404:
                 return None
             raise
+        return self._server.understood(values.whole_record, found)
 
     async def records_after(self, after: Cursor | None, limit: int) -> list[Record]:
         return await self._page("/api/feed", after=after, limit=min(limit, PAGE))
@@ -99,7 +101,7 @@ class RemoteJournal:
 
     async def owed_reports(self, limit: int) -> list[OwedReport]:
         found = await self._server.get("/api/reports", limit=min(limit, PAGE))
-        return list(map(values.owed_report, found["reports"]))
+        return self._server.understood(values.owed_reports, found)
 
     async def answer(
         self,
@@ -120,7 +122,8 @@ class RemoteJournal:
         return await self._refusal(execution_id, "undo", _signed(reason, by))
 
     async def pause(self, by: str, reason: str) -> Pause:
-        found = values.pause(await self._server.order("/api/pause", reason=_signed(reason, by)))
+        said = await self._server.order("/api/pause", reason=_signed(reason, by))
+        found = self._server.understood(values.pause, said)
         if found is None:
             raise ServerError("the service says that it is not paused")
         return found
@@ -131,17 +134,17 @@ class RemoteJournal:
         return ended
 
     async def paused(self) -> Pause | None:
-        return values.pause(await self._server.get("/api/pause"))
+        return self._server.understood(values.pause, await self._server.get("/api/pause"))
 
     async def forgive(self, target: str | None, by: str) -> int:
         found = await self._server.order(
             "/api/targets/resume", target=target, reason=_signed(None, by)
         )
-        return int(found["targets"])
+        return self._server.understood(values.targets, found)
 
     async def resend(self, execution_id: str | None = None) -> list[int]:
         found = await self._server.order("/api/reports/resend", execution=execution_id)
-        return list(found["handles"])
+        return self._server.understood(values.handles, found)
 
     async def all_heard(self) -> bool:
         return True  # the service gave the order to itself
@@ -153,11 +156,12 @@ class RemoteJournal:
         await self._server.close()
 
     async def _page(self, path: str, **query: object) -> list[Record]:
-        found = (await self._server.get(path, **query))["executions"]
+        page = await self._server.get(path, **query)
+        found = self._server.understood(values.executions, page)
         for each in found:
-            if task := each.get("task"):
+            if task := each.task:
                 is_type = task.startswith("sh.keptn.")
-                self._types[each["id"]] = task if is_type else event_type(task, "triggered")
+                self._types[each.id] = task if is_type else event_type(task, "triggered")
         return list(map(values.record, found))
 
     async def _refusal(

@@ -8,9 +8,10 @@ import os
 
 from keptn_remedy import settings
 from keptn_remedy.cli import server
+from keptn_remedy.cli.remote_values import checked
 from keptn_remedy.cli.server import RemoteService, ServerError
 from keptn_remedy.journal import JournalError, JournalUnusable, open_beside, place_of
-from keptn_remedy.ops.models import ActionInfo
+from keptn_remedy.ops.models import ActionInfo, Actions
 from keptn_remedy.settings import Settings
 
 LOCAL_SECONDS = 2.0
@@ -51,7 +52,7 @@ async def _actions(asked: RemoteService) -> list[ActionInfo]:
         found = await asked.get("/api/actions")
     finally:
         await asked.close()
-    return [ActionInfo.model_validate(each) for each in found["actions"]]
+    return asked.understood(lambda answer: checked(Actions, answer).actions, found)
 
 
 async def _is_served(config: Settings) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import orjson
@@ -15,7 +15,13 @@ from keptn_remedy.events.cloud_event import is_object
 from keptn_remedy.settings import PREFIX, CommandSettings
 from keptn_remedy.support import variables
 
+if TYPE_CHECKING:
+    from aiohttp import StreamReader
+
+T = TypeVar("T")
+
 ANSWER_SECONDS = 30.0
+MAX_ANSWER_BYTES = 32 * 1024 * 1024  # a page of 500 executions has 2 MB at most
 SERVER, TOKEN_FILE = "REMEDY_SERVER", "REMEDY_TOKEN_FILE"
 # The options of this command, under the names of their variables.
 _OPTIONS: ContextVar[Mapping[str, str]] = ContextVar("options", default={})  # noqa: B039  never set
@@ -80,6 +86,18 @@ class RemoteService:
             headers["Authorization"] = f"Bearer {self._token}"
         return await self._ask("POST", path, data=orjson.dumps(given), headers=headers)
 
+    def understood(self, read: Callable[[Any], T], found: Any) -> T:
+        """What an answer means.
+
+        Raises:
+            ServerError: `read` raises a ValueError.
+        """
+        try:
+            return read(found)
+        except ValueError as error:
+            why = f"answered what this release can't read ({error})"
+            raise ServerError(f"{self.url} {why}: is it of another release?") from None
+
     async def close(self) -> None:
         if self._session:
             await self._session.close()
@@ -93,7 +111,7 @@ class RemoteService:
                 method, f"{self.url}{path}", allow_redirects=False, **request
             )
             async with asked as answer:
-                body, status = await answer.read(), answer.status
+                body, status = await self._read(answer.content), answer.status
                 leads_to = answer.headers.get("Location", "")
         except (ClientError, TimeoutError) as error:
             raise ServerError(f"can't reach {self.url}: {self._why(error)}") from None
@@ -103,6 +121,14 @@ class RemoteService:
         if status < 300 or path == "/readyz":
             return self._parsed(body)
         raise ServerError(self._refusal(method, path, status, body), status)
+
+    async def _read(self, content: StreamReader) -> bytes:
+        found = bytearray()
+        while chunk := await content.readany():
+            found += chunk
+            if len(found) > MAX_ANSWER_BYTES:
+                raise ServerError(f"{self.url} answered more than {MAX_ANSWER_BYTES:,} bytes")
+        return bytes(found)
 
     def _opened(self) -> Any:
         from aiohttp import ClientSession, ClientTimeout

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from keptn_remedy import Outcome
+from keptn_remedy.cli import server
 from keptn_remedy.cli.execution_ids import completed
 from keptn_remedy.cli.server import RemoteService
 from keptn_remedy.guardrails.pauses import Pauses
@@ -240,8 +242,8 @@ async def test_the_token_is_sent_with_orders_alone() -> None:
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", note)
-    async with TestServer(app) as server:
-        service = RemoteService(str(server.make_url("/")), TOKEN)
+    async with TestServer(app) as noting:
+        service = RemoteService(str(noting.make_url("/")), TOKEN)
         await service.get("/api/pause")
         await service.order("/api/resume")
         await service.close()
@@ -296,3 +298,62 @@ async def test_usage_errors_are_json_where_json_is_asked_for(tmp_path: Path) -> 
     said = await say(tmp_path, "journal", "list", "--json", "--since", "yesterday")
     assert (said.code, said.out) == (2, "")
     assert json.loads(said.err)["error"].startswith("--since takes a duration or a time in UTC")
+
+
+NO_WAITS: dict[str, object] = {"asking": [], "first": []}
+
+
+async def said_to(
+    folder: Path, answer: Callable[[web.Request], Awaitable[web.StreamResponse]], *command: str
+) -> Said:
+    """A command to whatever answers so."""
+    (folder / "token").write_text(TOKEN)
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", answer)
+    async with TestServer(app) as elsewhere:
+        url = str(elsewhere.make_url(""))
+        return await say(folder, *command, REMEDY_SERVER=url, REMEDY_TOKEN_FILE="token")
+
+
+@pytest.mark.parametrize(
+    ("command", "answer", "why"),
+    [
+        ("journal list", NO_WAITS, "executions: Field required"),
+        ("journal list", {**NO_WAITS, "executions": [{"id": 1}]}, "executions.0.id: Input"),
+        ("journal list", {**NO_WAITS, "executions": "no"}, "executions: Input should be"),
+        ("journal show 12345678-1234", {"ids": 7}, "ids: Input should be a valid list"),
+        ("journal list", {"executions": [], "next": None}, "asking: Field required"),
+        ("reports list", {"reports": [{}]}, "reports.0.kind: Field required"),
+        ("pause --reason x", {"paused": "perhaps"}, "paused: Input should be a valid boolean"),
+        ("actions", {"actions": [{}]}, "actions.0.name: Field required"),
+    ],
+)
+async def test_an_answer_that_is_no_answer_is_refused_in_one_line(
+    tmp_path: Path, command: str, answer: object, why: str
+) -> None:
+    async def answered_so(_: web.Request) -> web.Response:
+        return web.json_response(answer)
+
+    said = await said_to(tmp_path, answered_so, *command.split())
+    assert said.code == 1
+    [mistake] = said.mistakes
+    assert "answered what this release can't read" in mistake
+    assert why in mistake
+
+
+async def test_an_answer_without_an_end_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MAX_ANSWER_BYTES", 200_000)
+
+    async def without_end(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        with suppress(ConnectionError):
+            while True:
+                await answer.write(b" " * 50_000)
+        return answer
+
+    said = await said_to(tmp_path, without_end, "journal", "list")
+    assert said.code == 1
+    assert said.mistakes[0].endswith("answered more than 200,000 bytes")
