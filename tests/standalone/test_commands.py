@@ -47,6 +47,71 @@ def test_sources_check_says_what_the_files_mean(tmp_path: Path) -> None:
     assert "It may name projects sockshop, stages production and services *." in said
 
 
+RULES = """
+groups:
+  - name: shop
+    rules:
+      - {alert: TooManyErrors, expr: errors > 5}
+      - {alert: Gone, expr: "absent(up{job='carts'})", annotations: {summary: it is gone}}
+      - {alert: Slow, expr: latency > 1}
+      - {record: total, expr: sum(errors)}
+"""
+REMEDIES = """
+apiVersion: spec.keptn.sh/0.1.4
+kind: Remediation
+metadata: {name: carts}
+spec:
+  remediations:
+    - problemType: TooManyErors
+      actionsOnOpen: [{action: switch}]
+    - problemType: it is gone
+      actionsOnOpen: [{action: switch}]
+    - problemType: TooManyErrors
+      actionsOnOpen: [{action: switch, evaluation: {slo: {}}}]
+"""
+
+
+def test_sources_check_compares_remedies_with_rules_and_objectives(tmp_path: Path) -> None:
+    place = tmp_path / "remediations/sockshop/production/carts"
+    place.mkdir(parents=True)
+    (place / "remediation.yaml").write_text(REMEDIES)
+    (tmp_path / "rules.yaml").write_text(RULES)
+    remediations = str(tmp_path / "remediations")
+    words = ("sources", "check", str(EXAMPLES / "sources.yaml"), "--remediations", remediations)
+    _, _, said = run(*words, "--rules", str(tmp_path / "rules.yaml"))
+    assert "the rule of Gone compares no one number: evaluation needs alert:" in said
+    assert "there is no slo.yaml for sockshop/production/carts" in said
+
+    (place / "slo.yaml").write_text("objectives: [{sli: errs}, {sli: ok}]")
+    (place / "prometheus").mkdir()
+    (place / "prometheus/sli.yaml").write_text("indicators: {ok: sum(x) or vector(0)}")
+    _, _, said = run(*words)
+    assert "no sli.yaml has an indicator errs" in said
+    (place / "slo.yaml").write_text("objectives: [{sli: ok}]")
+    evidence = REMEDIES.replace(
+        "gone\n      actionsOnOpen: [{action: switch}",
+        "gone\n      actionsOnOpen: [{action: switch, evaluation: {alert: {evidence: up}}}",
+    )
+    (place / "remediation.yaml").write_text(evidence)
+    code, _, said = run(*words, "--rules", str(tmp_path))
+    assert code == 0
+    assert "no rule has an alert that is called 'TooManyErors'; did you mean TooManyErrors?" in said
+    assert "this alert has no remedy: Slow" in said
+    assert "ok: or vector(…) turns missing data into a number" in said
+
+
+def test_the_criterion_alert_needs_a_source_with_rules(tmp_path: Path) -> None:
+    (tmp_path / "remediation.yaml").write_text(REMEDIES.replace(", evaluation: {slo: {}}", ""))
+    text = (EXAMPLES / "sources.yaml").read_text()
+    begin, end = text.index("    alertmanagers:"), text.index("prometheus:")
+    grafana = text[:begin].replace("kind: alertmanager", "kind: grafana") + "    confirm: off\n"
+    (tmp_path / "sources.yaml").write_text(grafana + text[end:])
+    words = ("sources", "check", str(tmp_path / "sources.yaml"), "--remediations", str(tmp_path))
+    code, _, said = run(*words)
+    assert code == 1
+    assert "no source has alerts of Prometheus: evaluation needs promql or slo" in said
+
+
 @pytest.mark.parametrize(
     ("old", "new", "mistake"),
     [

@@ -34,6 +34,14 @@ def sources_check(
             help="Check the remedies too: each remediation.yaml below this folder.",
         ),
     ] = None,
+    rules: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--rules",
+            metavar="PATH",
+            help="Compare the remedies with Prometheus' rules: a file or folder; repeatable.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check sources.yaml: list its mistakes, or say in words what it means.
@@ -42,4 +50,4 @@ def sources_check(
     """
     from keptn_remedy.cli import sources_commands
 
-    raise typer.Exit(sources_commands.check(file, remediations, as_json=as_json))
+    raise typer.Exit(sources_commands.check(file, remediations, rules or (), as_json=as_json))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 from keptn_remedy import settings
-from keptn_remedy.action import PermanentError
+from keptn_remedy.cli.check_remedies import RemedyCheck
 from keptn_remedy.cli.terminal import (
     FAILED,
     GOOD,
@@ -20,10 +20,7 @@ from keptn_remedy.cli.terminal import (
     show_json,
 )
 from keptn_remedy.notifications.set_up import read_channels
-from keptn_remedy.remediation.file import FILE, MAX_BYTES
-from keptn_remedy.standalone import remedy_files
-from keptn_remedy.standalone.promql import doubts, selectors
-from keptn_remedy.standalone.rules import Remedy
+from keptn_remedy.standalone.alert_rules import read_rules
 from keptn_remedy.standalone.sources import SourcesError, SourcesFile, json_schema, unknown_channels
 from keptn_remedy.standalone.words import deaf, explain
 from keptn_remedy.support.variables import SettingsError
@@ -35,7 +32,9 @@ def schema() -> int:
     return GOOD
 
 
-def check(path: Path, remediations: Path | None, *, as_json: bool) -> int:
+def check(
+    path: Path, remediations: Path | None, rules: Sequence[Path] = (), *, as_json: bool
+) -> int:
     """Say what is wrong with the files, or what they mean; returns the exit code."""
     try:
         sources = SourcesFile.load(path.read_text("utf-8"))
@@ -46,13 +45,16 @@ def check(path: Path, remediations: Path | None, *, as_json: bool) -> int:
         return _bad([f"{path} is not UTF-8 text"], as_json=as_json)
     except SourcesError as error:
         return _bad([f"{path}: {mistake}" for mistake in error.mistakes], as_json=as_json)
-    files = sorted(remediations.rglob(FILE)) if remediations else []
     mistakes, notes = _channels(sources), deaf(sources)
-    for file in files:
-        mistakes += _mistakes(file)
-        notes += _notes(file, sources)
-    if remediations and not files:
-        notes.append(f"{remediations} has no {FILE}: no problem has a remedy")
+    try:
+        known = [each for path in rules for each in read_rules(path)] if rules else None
+    except (OSError, ValueError) as error:
+        complain([reason(error) if isinstance(error, OSError) else str(error)])
+        return WRONG_USAGE
+    if remediations:
+        found = RemedyCheck(remediations, sources, known)
+        found.run()
+        mistakes, notes = mistakes + found.mistakes, notes + found.notes
     if mistakes:
         return _bad(mistakes, as_json=as_json)
     lines = explain(sources)
@@ -81,38 +83,3 @@ def _bad(mistakes: list[str], *, as_json: bool) -> int:
         say_json({"good": False, "mistakes": mistakes, "notes": [], "explained": []})
     complain(mistakes)
     return FAILED
-
-
-def _mistakes(file: Path) -> Iterator[str]:
-    try:
-        found = _entries(file)
-    except OSError as error:
-        yield reason(error)
-    except PermanentError as error:
-        yield f"{file}: {error}"
-    else:
-        for problem_type, remedies in found:
-            for remedy in remedies:
-                for query in filter(None, (remedy.criterion.query, remedy.criterion.evidence)):
-                    where = f"{file}: {problem_type!r}, {remedy.action}"
-                    yield from (f"{where}: {each}" for each in doubts(query))
-                    if not selectors(query):
-                        yield f"{where}: {query[:100]!r} measures nothing"
-
-
-def _notes(file: Path, sources: SourcesFile) -> Iterator[str]:
-    """What is no mistake but will surprise: criteria that can't be answered here."""
-    try:
-        found = _entries(file)
-    except (OSError, PermanentError):
-        return
-    if found and not any(map(sources.asked_by, sources.sources)):
-        yield f"{file}: no prometheus is named, so the judge can't tell of any remedy"
-    for problem_type, remedies in found:
-        if not remedies:
-            yield f"{file}: {problem_type!r} has no actions"
-
-
-def _entries(file: Path) -> list[tuple[str, list[Remedy]]]:
-    with file.open("rb") as content:
-        return remedy_files.entries(content.read(MAX_BYTES + 1))
