@@ -65,7 +65,9 @@ class Episodes(Protocol):
         ...
 
     async def move(self, episode: Episode, move: Move) -> Episode | None:
-        """Store a change, unless the episode has changed since it was read: then None."""
+        """Store a change, unless the episode has changed since it was read, or another one runs
+        that must not: then None.
+        """
         ...
 
     async def members(self, episode: Episode) -> list[Member]:
@@ -78,6 +80,10 @@ class Episodes(Protocol):
 
     async def opened_since(self, since: float, project: str, stage: str) -> int:
         """How many episodes of a stage were opened since that Unix time."""
+        ...
+
+    async def storm(self, project: str, stage: str) -> tuple[int, int]:
+        """How many episodes of a stage run, and how many wait because of a storm."""
         ...
 
     async def episodes(

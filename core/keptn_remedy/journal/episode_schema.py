@@ -98,3 +98,10 @@ ALTER TABLE episodes ADD COLUMN acknowledged TEXT;
 ALTER TABLE episodes ADD COLUMN word_at REAL;
 ALTER TABLE episodes ADD COLUMN in_storm INTEGER NOT NULL DEFAULT 0;
 """
+
+EPISODE_INDEXES = """
+CREATE INDEX IF NOT EXISTS episodes_running ON episodes (project, stage)
+    WHERE closed_at IS NULL AND state IN ('acting', 'settling', 'judging');
+CREATE INDEX IF NOT EXISTS episodes_in_storm ON episodes (project, stage)
+    WHERE closed_at IS NULL AND in_storm AND tries = 0;
+"""

@@ -224,10 +224,12 @@ class Score:
 @dataclass(frozen=True, slots=True)
 class Move:
     """A change of an episode, stored as a whole: fields of `Episode` with their new values, a rung
-    to insert or replace, the words for its history, and what people are to be told of it.
+    to insert or replace, the words for its history, and what people are to be told of it. `alone`:
+    only while no other episode of its stage runs.
     """
 
     fields: Mapping[str, Any]
     rung: Rung | None = None
     text: str = ""
     notice: Notice | None = None
+    alone: bool = False

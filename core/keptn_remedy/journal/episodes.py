@@ -84,6 +84,16 @@ UNION SELECT seq, state, id, names, labels FROM episodes WHERE closed_at IS NULL
 _SAID = f"""
 UPDATE episodes SET acknowledged = :acknowledged, word_at = :at, due_at = {_LOOK_NOW},
     version = version + 1 WHERE seq = :seq AND (word_at IS NULL OR word_at < :at)"""  # noqa: S608
+_RUNNING = """
+SELECT count(*) FROM episodes WHERE project = ? AND stage = ?
+    AND closed_at IS NULL AND state IN ('acting', 'settling', 'judging')"""
+_IN_STORM = """
+SELECT count(*) FROM episodes WHERE project = ? AND stage = ?
+    AND closed_at IS NULL AND in_storm AND tries = 0"""
+# Decided where it is stored: two that look at once would both find that none runs.
+_NONE_RUNS = """ AND NOT EXISTS (SELECT 1 FROM episodes AS others
+    WHERE others.project = episodes.project AND others.stage = episodes.stage
+    AND others.closed_at IS NULL AND others.state IN ('acting', 'settling', 'judging'))"""
 _PUT_RUNG = f"""
 INSERT INTO episode_rungs ({rows.RUNG}, episode) VALUES ({rows.RUNG_BOUND}, :episode)
 ON CONFLICT (episode, number) DO UPDATE SET {rows.RUNG_SET}"""  # noqa: S608  our names
@@ -220,10 +230,11 @@ class SqlEpisodes(Store):
         now = self._now()
 
         def write(cursor: Cursor) -> Episode | None:
+            alone = _NONE_RUNS if move.alone else ""
             assigned = ", ".join(f"{rows.column(name)} = ?" for name in move.fields)
             cursor.execute(
                 f"UPDATE episodes SET {assigned}, version = version + 1"  # noqa: S608
-                " WHERE seq = ? AND version = ? AND closed_at IS NULL",
+                f" WHERE seq = ? AND version = ? AND closed_at IS NULL{alone}",
                 (*map(rows.stored, move.fields.values()), episode.handle, episode.version),
             )
             if not cursor.rowcount:
@@ -250,6 +261,11 @@ class SqlEpisodes(Store):
         look = """SELECT count(*) FROM episodes
             WHERE project = ? AND stage = ? AND opened_at >= ?"""
         return int((await self._rows(look, (project, stage, since)))[0][0])
+
+    async def storm(self, project: str, stage: str) -> tuple[int, int]:
+        place = (project, stage)
+        running, waiting = await self._rows(_RUNNING, place), await self._rows(_IN_STORM, place)
+        return int(running[0][0]), int(waiting[0][0])
 
     async def episodes(
         self, *, is_open: bool | None = None, before: int | None = None, limit: int = 100

@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 
+from keptn_remedy.journal.episode_schema import EPISODE_INDEXES
 from keptn_remedy.journal.errors import JournalUnusable
 from keptn_remedy.journal.postgres_episode_schema import BROWSING, EPISODES, EPISODES_2
 
@@ -203,7 +204,7 @@ CREATE TABLE failed_attempts (
 CREATE INDEX failed_attempts_of ON failed_attempts (execution, seq);
 """
 
-MIGRATIONS = (VERSION_1, BROWSING, EPISODES, VERSION_4, EPISODES_2)
+MIGRATIONS = (VERSION_1, BROWSING, EPISODES, VERSION_4, EPISODES_2, EPISODE_INDEXES)
 """Entry n leads from version n to n + 1. Entries are never edited, only added."""
 
 # Another replica may be at it, and an index of a long history takes its time.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from keptn_remedy.journal.episode_schema import EPISODES, EPISODES_2
+from keptn_remedy.journal.episode_schema import EPISODE_INDEXES, EPISODES, EPISODES_2
 from keptn_remedy.journal.errors import JournalUnusable
 
 VERSION_1 = """
@@ -229,7 +229,7 @@ def migrate(connection: sqlite3.Connection) -> None:
         )
     for number, step in enumerate(MIGRATIONS[version:], start=version + 1):
         connection.executescript(f"BEGIN IMMEDIATE; {step} PRAGMA user_version={number}; COMMIT;")
-    connection.executescript(INDEXES)
+    connection.executescript(INDEXES + EPISODE_INDEXES)
 
 
 def require_this_version(connection: sqlite3.Connection) -> None:

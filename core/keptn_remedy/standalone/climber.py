@@ -151,8 +151,8 @@ class Climber:
 
     async def _confirm_and_begin(self, episode: Episode, rules: LadderRules) -> Move:
         now = self._now()
-        if episode.tries == 0 and (many := await self._storm(episode, rules)):
-            return ladder.held(episode, many, now, rung=None)
+        if episode.tries == 0 and (waits := await self._storm(episode, rules)):
+            return waits
         said = await self._confirmation(episode)
         if waits := ladder.confirmed(episode, said, now, rules):
             return waits
@@ -163,16 +163,23 @@ class Climber:
         window = rules.window if remedy.window is None else remedy.window
         judge = self._world.configuration.judge_of(episode.source)
         before = await judge.before(remedy.criterion, window)
-        return ladder.begun(episode, before.value, self._now(), before.values)
+        begun = ladder.begun(episode, before.value, self._now(), before.values)
+        return replace(begun, alone=episode.in_storm and episode.tries == 0)
 
-    async def _storm(self, episode: Episode, rules: LadderRules) -> str:
-        since = self._now() - rules.storm_within
-        began = await self._journal.opened_since(since, episode.project, episode.stage)
-        if began <= rules.storm_episodes:
-            return ""
-        return (
-            f"{began} problems of {episode.stage} began at once, more than {rules.storm_episodes}"
-        )
+    async def _storm(self, episode: Episode, rules: LadderRules) -> Move | None:
+        """Hold it while too many begin at once; after that, while another one of them runs."""
+        now, stage = self._now(), episode.stage
+        since = now - rules.storm_within
+        began = await self._journal.opened_since(since, episode.project, stage)
+        if began > rules.storm_episodes:
+            most = rules.storm_episodes
+            why = f"{began} problems of {stage} began at once, more than {most}"
+            return ladder.stormed(episode, why, began, now)
+        if not episode.in_storm:
+            return None
+        running, waiting = await self._journal.storm(episode.project, stage)
+        why = f"problems of {stage} that began at once are remedied one at a time"
+        return ladder.stormed(episode, why, waiting, now) if running else None
 
     async def _confirmation(self, episode: Episode) -> Confirmation:
         source = self._world.configuration.sources.get(episode.source)

@@ -19,6 +19,8 @@ Confirmation = Literal["firing", "suppressed", "absent", "unknown"]
 LOOK_SECONDS = 5.0
 HELD_SECONDS = 15.0
 TELL_SECONDS = 60.0
+# News has an episode looked at at once; this is for what else may happen.
+REST_SECONDS = 900.0
 # A Prometheus that does not answer for a moment is asked again about objectives.
 AGAIN_SECONDS = 15.0
 LONGEST_RAIL_PAUSE = 600.0
@@ -97,13 +99,14 @@ def rest(episode: Episode, now: float, rules: LadderRules) -> Move:
 
 
 def _look_at(episode: Episode, now: float, rules: LadderRules) -> float:
-    times = [now + TELL_SECONDS, episode.opened_at + rules.max_open]
+    pause = TELL_SECONDS if episode.state == "escalated" else REST_SECONDS
+    times = [now + pause, episode.opened_at + rules.max_open]
     times += [
         since + rules.quiet_for
         for since in (episode.quiet_since, episode.absent_since)
         if since is not None
     ]
-    if episode.state in ("settling", "waiting") and episode.due_at > now:
+    if episode.state in ("settling", "waiting", "held") and episode.due_at > now:
         times.append(episode.due_at)
     return max(min(times), now + 1.0)
 
@@ -127,6 +130,14 @@ def held(
     if episode.state != "held":
         fields |= {"held_from": "waiting", "held_since": now}
     return Move(fields, rung, f"held: {reason}" if is_news else "")
+
+
+def stormed(episode: Episode, reason: str, waiting: int, now: float) -> Move:
+    """Too many problems began at once, and `waiting` of them wait, as this one does now."""
+    # One of many looks soon enough, however long each of them rests.
+    pause = min(LONGEST_RAIL_PAUSE, max(HELD_SECONDS, waiting / 10))
+    move = held(episode, reason, now, seconds=pause, rung=None)
+    return replace(move, fields={**move.fields, "in_storm": True})
 
 
 def confirmed(episode: Episode, said: Confirmation, now: float, rules: LadderRules) -> Move | None:
