@@ -11,7 +11,7 @@
 {{- if and (eq .Values.transport "nats") .Values.keptn.apiEndpoint -}}
 {{- fail "keptn.apiEndpoint: with `transport: nats` Keptn is in this cluster; use `transport: polling`" -}}
 {{- end -}}
-{{- if ne .Values.transport "distributor" }}yes{{ end -}}
+{{- if has .Values.transport (list "nats" "polling") }}yes{{ end -}}
 {{- end -}}
 
 {{- define "keptn-remedy.hasSeparateDistributor" -}}

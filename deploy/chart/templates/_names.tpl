@@ -60,7 +60,7 @@ app.kubernetes.io/version: {{ include "keptn-remedy.version" $root | quote }}
 {{- /* The Secret with Keptn's API token, where the provider reads it; with OAuth there may be none. */ -}}
 {{- define "keptn-remedy.keptnSecret" -}}
 {{- $name := .Values.keptn.apiTokenSecret.name -}}
-{{- if not (or $name (eq .Values.transport "polling")) -}}
+{{- if eq .Values.transport "standalone" }}{{ $name = "" }}{{ else if not (or $name (eq .Values.transport "polling")) -}}
 {{- fail "keptn.apiTokenSecret.name: only `transport: polling` does without a token, with OAuth" -}}
 {{- end -}}
 {{- if not (include "keptn-remedy.hasSidecar" .) }}{{ $name }}{{ end -}}

@@ -60,6 +60,7 @@ priorityClassName: {{ . }}
 {{- end }}
 - name: tmp
   emptyDir: {sizeLimit: 64Mi}
+{{- include "keptn-remedy.standaloneVolumes" . }}
 {{- with include "keptn-remedy.policyConfigMap" . }}
 - name: policy
   configMap:

@@ -13,7 +13,7 @@
 {{- $names := list -}}
 {{- range fromYamlArray $ours -}}{{- $names = append $names .name -}}{{- end -}}
 {{- range index . 1 -}}
-{{- if or (has .name $names) (regexMatch "^(REMEDY_(ACTIONS|CHANNELS|DRAIN_SECONDS|EVENT_URL|HOST|JOURNAL|NOTIFY|OPERATORS_FILE|OPERATOR_TOKEN_FILE|OPS_HOST|OPS_PORT|PAGE_URL|PAUSE_FILE|POLICY|PORT|TRANSPORT)|(PROJECT|STAGE|SERVICE)_FILTER)(_FILE)?$" .name) -}}
+{{- if or (has .name $names) (regexMatch "^(REMEDY_(ACTIONS|CHANNELS|DRAIN_SECONDS|EVENT_URL|HOST|INTAKE_HOST|INTAKE_PORT|JOURNAL|NOTIFY|OPERATORS_FILE|OPERATOR_TOKEN_FILE|OPS_HOST|OPS_PORT|PAGE_URL|PAUSE_FILE|POLICY|PORT|REMEDIATIONS|SOURCES|TRANSPORT)|(PROJECT|STAGE|SERVICE)_FILTER)(_FILE)?$" .name) -}}
 {{- fail (printf "%s: %s is set by the chart, or listed twice" $where .name) -}}
 {{- end -}}
 {{- $names = append $names .name -}}
@@ -116,7 +116,11 @@ listens on its own loopback only. */ -}}
 {{- include "keptn-remedy.variable" (list "REMEDY_JOURNAL" (printf "%s/journal.db" (include "keptn-remedy.journalFolder" .))) }}
 {{- end }}
 {{- include "keptn-remedy.variable" (list "REMEDY_DRAIN_SECONDS" .Values.drainSeconds) }}
+{{- if include "keptn-remedy.isStandalone" . }}
+{{- include "keptn-remedy.standaloneVariables" . }}
+{{- else }}
 {{- include "keptn-remedy.keptnVariables" . }}
+{{- end }}
 {{- include "keptn-remedy.filters" . }}
 {{- if include "keptn-remedy.policyConfigMap" . }}
 {{- include "keptn-remedy.variable" (list "REMEDY_POLICY" (printf "%s/policy.yaml" (include "keptn-remedy.policyFolder" .))) }}
@@ -202,6 +206,7 @@ listens on its own loopback only. */ -}}
 {{- end }}
 - name: tmp
   mountPath: /tmp
+{{- include "keptn-remedy.standaloneMounts" . }}
 {{- if include "keptn-remedy.channels" . }}
 - name: channels
   mountPath: {{ include "keptn-remedy.channelsFolder" . }}
@@ -303,6 +308,9 @@ ports:
   - {name: events, containerPort: 8080}
   {{- end }}
   - {name: ops, containerPort: 8090}
+  {{- if include "keptn-remedy.isStandalone" . }}
+  - {name: intake, containerPort: 8070}
+  {{- end }}
 env: {{- include "keptn-remedy.withExtra" (list (include "keptn-remedy.environment" .) .Values.extraEnv "extraEnv") | nindent 2 }}
 volumeMounts: {{- include "keptn-remedy.mounts" . | trim | nindent 2 }}
 {{- with include "keptn-remedy.lifecycle" . | trim }}
