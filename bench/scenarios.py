@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from bench import bus, databases, history, load, servers
+from bench import alerts, bus, databases, history, load, servers
 from bench.measuring import Bench, Contender, Figure, compared
 
 IN_FLIGHT = 10_000
@@ -278,6 +278,28 @@ def _require_passes(journals: Sequence[Path], after: int) -> None:
             raise RuntimeError(f"not all passed: {found}")
 
 
+async def alerts_accepted(bench: Bench) -> Figure:
+    """How long a message of 5 alerts takes until it is stored and accepted, at 200 a second."""
+    p99, peak = await alerts.accepted(bench.folder / "alerts-accepted")
+    return Figure("alerts-accepted", "ms, p99", p99, 50, "lower", notes={"peak MB": round(peak)})
+
+
+async def alerts_large(bench: Bench) -> Figure:
+    """How long one message of 5,000 alerts takes, and what it delays another port by."""
+    took, delay = await alerts.large(bench.folder / "alerts-large")
+    return Figure("alerts-large", "s", took, 1, "lower", notes={"longest delay ms": round(delay)})
+
+
+async def alerts_open(bench: Bench) -> Figure:
+    """What 10,000 open episodes cost of a core while nothing happens."""
+    share, megabytes, delay = await alerts.idle(bench.folder / "alerts-open")
+    notes: dict[str, float | int | str] = {
+        "MB": round(megabytes),
+        "longest delay ms": round(delay),
+    }
+    return Figure("alerts-open", "% of a core", share * 100, 5, "lower", notes=notes)
+
+
 async def help_command(bench: Bench) -> Figure:
     """How long `remedy --help` takes beside importing what draws it, and what it imports."""
     return await asyncio.to_thread(_help, 10 * bench.effort.repeats)
@@ -329,6 +351,9 @@ SCENARIOS: dict[str, Callable[[Bench], Awaitable[Figure]]] = {
     "rails": guard_rails,
     "rails-planned": guard_rails_planned,
     "rails-history": guard_rails_history,
+    "alerts-accepted": alerts_accepted,
+    "alerts-large": alerts_large,
+    "alerts-open": alerts_open,
     "help": help_command,
     "postgres-loop": databases.postgres_loop,
     "postgres-rails": databases.postgres_rails,

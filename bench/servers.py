@@ -110,6 +110,25 @@ async def provider(
 
 
 @asynccontextmanager
+async def standalone(folder: Path, ops_port: int, intake_port: int) -> AsyncIterator[Server]:
+    """`remedy serve --standalone` on the files of the folder. Leaving it is a `kill -9`."""
+    environ = {name: v for name, v in os.environ.items() if not name.startswith("REMEDY_")}
+    environ |= {
+        "REMEDY_OPS_PORT": str(ops_port),
+        "REMEDY_INTAKE_PORT": str(intake_port),
+        "REMEDY_SOURCES": str(folder / "sources.yaml"),
+        "REMEDY_REMEDIATIONS": str(folder / "remediations"),
+        "REMEDY_JOURNAL": str(folder / "journal.db"),
+        "REMEDY_ACTIONS_DIR": str(PLAIN),
+        "REMEDY_ACTIONS": "bench-noop",
+        "REMEDY_LOG_FORMAT": "json",
+    }
+    command = [str(REMEDY), "serve", "--standalone"]
+    async with _started(command, environ, folder / "server.log") as server:
+        yield server
+
+
+@asynccontextmanager
 async def _started(
     command: Sequence[str], environ: Mapping[str, str], log: Path
 ) -> AsyncIterator[Server]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from keptn_remedy.journal.episode_values import (
@@ -10,6 +10,7 @@ from keptn_remedy.journal.episode_values import (
     Ignored,
     Member,
     Move,
+    OpenMember,
     PersonsWord,
     Rung,
     Score,
@@ -56,12 +57,16 @@ class Episodes(Protocol):
         """Have the episode looked at that waits for this execution; False where none does."""
         ...
 
-    async def open_episodes(self, source: str) -> list[Episode]:
-        """The open episodes of a source."""
+    async def open_members(self, source: str) -> list[OpenMember]:
+        """The fingerprints of the open episodes of a source."""
         ...
 
-    async def fingerprints(self, source: str) -> dict[int, frozenset[str]]:
-        """The fingerprints of the open episodes of a source, by the episode's handle."""
+    async def compare_with_listing(
+        self, firing: Collection[int], absent: Collection[int], *, asked_at: float
+    ) -> None:
+        """Note what was listed at that Unix time, and what was not, by the handles of episodes.
+        What fired since was not absent.
+        """
         ...
 
     async def move(self, episode: Episode, move: Move) -> Episode | None:

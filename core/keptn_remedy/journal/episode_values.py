@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from keptn_remedy.journal.notifications import Notice
 
@@ -95,6 +95,17 @@ class Member:
     starts_at: str
     seen_at: float
     labels: Mapping[str, str]
+
+
+class OpenMember(NamedTuple):
+    """A fingerprint of an open episode, by the episode's handle. `is_absent`: the episode is not
+    listed any more.
+    """
+
+    episode: int
+    fingerprint: str
+    is_firing: bool
+    is_absent: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields
 from typing import Any
 from uuid import uuid4
@@ -17,6 +17,7 @@ from keptn_remedy.journal.episode_values import (
     Ignored,
     Member,
     Move,
+    OpenMember,
     PersonsWord,
     Rung,
     Score,
@@ -29,6 +30,8 @@ from keptn_remedy.journal.store import Cursor, Reader, Store
 
 # What is ignored may have any name: of each source so many are kept, the newest.
 MOST_IGNORED = 1000
+# That an alert fires on is news no more often.
+NEWS_SECONDS = 600.0
 
 _OPEN_OF_KEY = """
 SELECT seq, state, quiet_since, helped_at FROM episodes
@@ -68,6 +71,17 @@ ON CONFLICT (episode, fingerprint) DO UPDATE SET firing = excluded.firing,
     seen_at = excluded.seen_at, starts_at = excluded.starts_at"""
 _RESOLVE = """
 UPDATE episode_members SET firing = FALSE, seen_at = ? WHERE episode = ? AND fingerprint = ?"""
+_LISTED = f"""
+UPDATE episodes SET absent_since = NULL, due_at = {_LOOK_NOW}, version = version + 1
+WHERE seq IN (SELECT value FROM json_each(:handles)) AND closed_at IS NULL
+    AND absent_since IS NOT NULL"""  # noqa: S608  our words
+_STILL_FIRES = """
+UPDATE episodes SET firing_at = :now WHERE seq IN (SELECT value FROM json_each(:handles))
+    AND closed_at IS NULL AND firing_at < :before"""
+_NOT_LISTED = f"""
+UPDATE episodes SET absent_since = :now, due_at = {_LOOK_NOW}, version = version + 1
+WHERE seq IN (SELECT value FROM json_each(:handles)) AND closed_at IS NULL
+    AND absent_since IS NULL AND firing_at <= :asked_at"""  # noqa: S608
 _NOTE = "INSERT INTO episode_notes (episode, at, state, text) VALUES (?, ?, ?, ?)"
 _IGNORE = """
 INSERT INTO ignored_alerts (source, name, reason, times, seen_at) VALUES (?, ?, ?, ?, ?)
@@ -214,17 +228,27 @@ class SqlEpisodes(Store):
         written = await self._write((_WAKE, (self._now(), execution_id)))
         return bool(written.rows)
 
-    async def open_episodes(self, source: str) -> list[Episode]:
-        look = f"SELECT {rows.EPISODE} FROM episodes WHERE source = ? AND closed_at IS NULL"  # noqa: S608
-        return [*map(rows.episode, await self._rows(look, (source,)))]
-
-    async def fingerprints(self, source: str) -> dict[int, frozenset[str]]:
-        look = """SELECT episode, fingerprint FROM episode_members JOIN episodes ON episode = seq
+    async def open_members(self, source: str) -> list[OpenMember]:
+        look = """SELECT episode, fingerprint, firing, absent_since IS NOT NULL
+            FROM episode_members JOIN episodes ON episode = seq
             WHERE source = ? AND closed_at IS NULL"""
-        found: dict[int, set[str]] = {}
-        for handle, fingerprint in await self._rows(look, (source,)):
-            found.setdefault(handle, set()).add(fingerprint)
-        return {handle: frozenset(each) for handle, each in found.items()}
+        return [
+            OpenMember(*row[:2], *map(bool, row[2:])) for row in await self._rows(look, (source,))
+        ]
+
+    async def compare_with_listing(
+        self, firing: Collection[int], absent: Collection[int], *, asked_at: float
+    ) -> None:
+        now = self._now()
+
+        def note(cursor: Cursor) -> None:
+            there = {"handles": self._list(firing), "now": now}
+            cursor.execute(_LISTED, there)
+            cursor.execute(_STILL_FIRES, {**there, "before": now - NEWS_SECONDS})
+            gone = {"handles": self._list(absent), "now": now, "asked_at": asked_at}
+            cursor.execute(_NOT_LISTED, gone)
+
+        await self._run(note)
 
     async def move(self, episode: Episode, move: Move) -> Episode | None:
         now = self._now()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -152,29 +153,27 @@ class Alertmanagers:
 
     async def listed(self) -> Listed | None:
         """What they list; None where none can be asked, and `problem` says why."""
-        firing: set[str] = set()
-        suppressed: set[str] = set()
-        alerts: list[Alert] = []
-        answered, began_at, self.problem = 0, 0.0, None
+        found: list[_Listing] = []
+        began_at, self.problem = 0.0, None
         for url in self._urls:
             try:
-                found = await self._get(f"{url}/api/v2/alerts")
-                status = await self._get(f"{url}/api/v2/status")
+                body = await self._get(f"{url}/api/v2/alerts")
+                status = orjson.loads(await self._get(f"{url}/api/v2/status"))
                 # So it is called, but it is the time of its start.
                 began = datetime.fromisoformat(str(status["uptime"])).timestamp()
+                # There may be thousands: the event loop goes on meanwhile.
+                found.append(await asyncio.to_thread(_listing, body, self._receiver))
                 began_at = max(began_at, began)
-                for each in cast("list[dict[str, Any]]", found):
-                    self._note(each, firing, suppressed, alerts)
-                answered += 1
             except (*_NO_LISTING, BadMessage) as error:
                 self.problem = f"{URL(url).with_user(None)}: {in_words(error)}"
-        if not answered:
+        if not found:
             return None
+        firing = frozenset[str]().union(*(each.firing for each in found))
         return Listed(
-            firing=frozenset(firing),
-            suppressed=frozenset(suppressed - firing),
-            alerts=alerts,
-            began_at=began_at if answered == len(self._urls) else None,
+            firing=firing,
+            suppressed=frozenset[str]().union(*(each.suppressed for each in found)) - firing,
+            alerts=[alert for each in found for alert in each.alerts],
+            began_at=began_at if len(found) == len(self._urls) else None,
             asked_at=self._now(),
         )
 
@@ -196,25 +195,30 @@ class Alertmanagers:
                 is_taken = False
         return is_taken
 
-    def _note(
-        self,
-        each: dict[str, Any],
-        firing: set[str],
-        suppressed: set[str],
-        alerts: list[Alert],
-    ) -> None:
-        receivers = {receiver["name"] for receiver in each["receivers"]}
-        if self._receiver not in receivers:
-            return
-        is_suppressed = each["status"]["state"] == "suppressed"
-        (suppressed if is_suppressed else firing).add(each["fingerprint"])
-        if not is_suppressed:
-            alerts.append(_alert({**each, "status": "firing"}))
-
-    async def _get(self, url: str) -> Any:
+    async def _get(self, url: str) -> bytes:
         async with self._http.get(
             url, timeout=ClientTimeout(ASK_SECONDS), raise_for_status=False
         ) as answer:
             if answer.status != 200 or answer.content_type != "application/json":
                 raise ValueError(f"answered {answer.status} {answer.content_type}")
-            return await answer.json()
+            return await answer.read()
+
+
+class _Listing(NamedTuple):
+    """What one Alertmanager lists of ours."""
+
+    firing: set[str]
+    suppressed: set[str]
+    alerts: list[Alert]
+
+
+def _listing(body: bytes, receiver: str) -> _Listing:
+    found = _Listing(set(), set(), [])
+    for each in cast("list[dict[str, Any]]", orjson.loads(body)):
+        if receiver not in {named["name"] for named in each["receivers"]}:
+            continue
+        is_suppressed = each["status"]["state"] == "suppressed"
+        (found.suppressed if is_suppressed else found.firing).add(each["fingerprint"])
+        if not is_suppressed:
+            found.alerts.append(_alert({**each, "status": "firing"}))
+    return found

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from keptn_remedy.journal import Episode, Episodes, JournalError, Move
+from keptn_remedy.journal import Episodes, JournalError, OpenMember
 from keptn_remedy.standalone.alertmanager import Listed
 from keptn_remedy.standalone.configuration import Configuration, OneSource
 from keptn_remedy.standalone.intake import AlertIntake, split
@@ -70,6 +70,8 @@ class Reconciling:
             await self._clock.wait(self._at_once, EVERY_SECONDS)
 
     async def _compare(self, source: OneSource) -> None:
+        # An answer may be shared.
+        asked_at = self._clock.now() - SHARED_SECONDS
         listed = await self._listings.of(source)
         if listed is None:
             problem = source.alertmanagers.problem if source.alertmanagers else ""
@@ -78,25 +80,25 @@ class Reconciling:
             )
             return
         try:
-            seen, _ = split(source, listed.alerts)
+            members = await self._journal.open_members(source.name)
+            # What fires on as it is known costs nothing: there may be thousands.
+            known = {each.fingerprint for each in members if each.is_firing}
+            new = [each for each in listed.alerts if each.fingerprint not in known]
+            seen, _ = await asyncio.to_thread(split, source, new)
             if seen:
                 await self._intake.store(source, seen)
-            await self._note_absent(source, listed)
+            await self._note(listed, members, asked_at)
         except JournalError as error:
             logs.logger().error("can't compare episodes", source=source.name, reason=str(error))
 
-    async def _note_absent(self, source: OneSource, listed: Listed) -> None:
-        members = await self._journal.fingerprints(source.name)
-        for episode in await self._journal.open_episodes(source.name):
-            said = listed.says(members.get(episode.handle, frozenset()))
-            if said == "absent" and episode.absent_since is None:
-                await self._note(episode, self._clock.now())
-            elif said in ("firing", "suppressed") and episode.absent_since is not None:
-                await self._note(episode, None)
-
-    async def _note(self, episode: Episode, since: float | None) -> None:
-        # A time that has to pass first is not cut short.
-        waits = episode.state in ("open", "settling")
-        due_at = episode.due_at if waits else min(episode.due_at, self._clock.now())
-        await self._journal.move(episode, Move({"absent_since": since, "due_at": due_at}))
-        self._wake()
+    async def _note(self, listed: Listed, members: Sequence[OpenMember], asked_at: float) -> None:
+        prints: dict[int, set[str]] = {}
+        for each in members:
+            prints.setdefault(each.episode, set()).add(each.fingerprint)
+        said = {handle: listed.says(frozenset(each)) for handle, each in prints.items()}
+        firing = [handle for handle, each in said.items() if each in ("firing", "suppressed")]
+        gone = [handle for handle, each in said.items() if each == "absent"]
+        await self._journal.compare_with_listing(firing, gone, asked_at=asked_at)
+        was_absent = {each.episode: each.is_absent for each in members}
+        if any(was_absent[each] for each in firing) or not all(was_absent[each] for each in gone):
+            self._wake()

@@ -198,4 +198,5 @@ async def test_closed_episodes_are_forgotten_and_open_ones_are_not(
     assert await journal.prune_episodes(clock.time - 11, 9) == 0
     assert await journal.prune_episodes(clock.time, 9) == 1
     assert [each.key for each in await journal.episodes()] == ["open"]
-    assert await journal.fingerprints("shop") == {(await only(journal)).handle: frozenset("f")}
+    [member] = await journal.open_members("shop")
+    assert member == ((await only(journal)).handle, "f", True, False)
