@@ -110,6 +110,7 @@ class World:
     alertmanager_began: str = ALWAYS_OLD
     prometheus_began: str = ALWAYS_OLD
     alertmanager_is_away: bool = False
+    alertmanager_answer: Callable[[], web.Response] | None = None
     prometheus_answer: Callable[[], web.Response] | None = None
     asked: list[str] = field(default_factory=list)
     told: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -155,7 +156,7 @@ class World:
     async def answer(self, request: web.Request) -> web.Response:
         path = request.path
         if path.startswith("/am") and self.alertmanager_is_away:
-            return web.Response(status=502)
+            return (self.alertmanager_answer or _away)()
         if path == "/am/api/v2/alerts" and request.method == "POST":
             self.posted += await request.json()
             return web.Response()
@@ -186,6 +187,10 @@ class World:
             inner = asked.removeprefix("time() - timestamp(").removesuffix(")")
             return _vector(1 if inner in self.series else None)
         return _vector(self.series.get(asked))
+
+
+def _away() -> web.Response:
+    return web.Response(status=502)
 
 
 def _vector(value: Any) -> web.Response:

@@ -296,18 +296,22 @@ def doctor(
             help="A namespace in which actions are to act; may be given several times.",
         ),
     ] = None,
+    standalone: Annotated[
+        bool,
+        typer.Option("--standalone", help="Look at what `remedy serve --standalone` needs."),
+    ] = False,
     as_json: JsonLines = False,
 ) -> None:
     """Look for what keeps the provider from working.
 
-    It looks at the running service, journal, policy, clock, the way to Keptn, and the peers and
-    rights of the actions that are on. It changes nothing.
+    It looks at the running service, journal, policy, clock, the way to Keptn or the sources of
+    standalone mode, and the peers and rights of the actions that are on. It changes nothing.
 
     Exit code: 0 if nothing is wrong, 1 if something is, 2 for wrong settings.
     """
     from keptn_remedy.cli.doctor import command
 
-    raise typer.Exit(command.examine(namespace or (), as_json=as_json))
+    raise typer.Exit(command.examine(namespace or (), as_json=as_json, is_standalone=standalone))
 
 
 @app.command(cls=Command)
@@ -315,7 +319,9 @@ def lint(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...", help="remediation.yaml files, and shipyard.yaml files if you like."
+            metavar="FILE...",
+            help="remediation.yaml files, and shipyard.yaml files and Prometheus' "
+            "rule files if you like.",
         ),
     ],
     policy: Annotated[

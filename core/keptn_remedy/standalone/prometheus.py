@@ -146,8 +146,8 @@ class Prometheus:
                 f" {DISTRUST_SECONDS:g} s"
             )
 
-    async def alert_rules(self, name: str) -> Sequence[Mapping[str, Any]]:
-        """The alerting rules of that name.
+    async def alert_rules(self, name: str | None = None) -> Sequence[Mapping[str, Any]]:
+        """The alerting rules of that name, or all.
 
         Raises:
             NoAnswer: it can't be asked.
@@ -158,7 +158,7 @@ class Prometheus:
                 rule
                 for group in data["groups"]
                 for rule in group["rules"]
-                if rule.get("name") == name
+                if name is None or rule.get("name") == name
             ]
         except (KeyError, TypeError, AttributeError):
             raise NoAnswer("the answer of Prometheus can't be read") from None

@@ -115,6 +115,11 @@ def compared(expression: str) -> Compared:
     return Compared(left, want.bound if want else None)
 
 
+def measured(expression: str) -> str:
+    """What a rule compares with something; "" where it compares nothing."""
+    return compared(expression).measured
+
+
 def _unwrapped(expression: str) -> str:
     tokens = list(_tokens(expression))
     while (

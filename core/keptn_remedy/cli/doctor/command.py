@@ -11,7 +11,7 @@ from rich.text import Text
 
 from keptn_remedy import settings
 from keptn_remedy.action import Finding
-from keptn_remedy.cli.doctor import channels, keptn, own, peers
+from keptn_remedy.cli.doctor import channels, keptn, own, peers, standalone
 from keptn_remedy.cli.doctor.examined import Check, Examined
 from keptn_remedy.cli.found_actions import discover
 from keptn_remedy.cli.terminal import (
@@ -37,6 +37,7 @@ CHECKS: tuple[Check, ...] = (
     own.policy,
     own.clock,
     keptn.way,
+    standalone.sources,
     own.actions,
     peers.of_actions,
     channels.channels,
@@ -46,16 +47,18 @@ _MARKS = {True: "ok", False: "WRONG", None: "-"}
 _COLOURS = {True: "green", False: "bold red", None: "yellow"}
 
 
-def examine(namespaces: Sequence[str], *, as_json: bool) -> int:
+def examine(namespaces: Sequence[str], *, as_json: bool, is_standalone: bool = False) -> int:
     """Carry out all checks; returns the exit code: 1 if something is wrong."""
     from keptn_remedy.service.foundation import secrets_in  # imports the network libraries
 
     try:
-        found = variables.read(os.environ)
-        registry, keptn_settings = discover(os.environ), variables.build(KeptnSettings, "", found)
+        alone = {"REMEDY_TRANSPORT": "standalone"} if is_standalone else {}
+        given = {**os.environ, **alone}
+        found = variables.read(given)
+        registry, keptn_settings = discover(given), variables.build(KeptnSettings, "", found)
         examined = Examined(
             variables=found,
-            settings=settings.load(os.environ),
+            settings=settings.load(given),
             keptn=keptn_settings,
             registry=registry,
             mask=Mask(secrets_in(registry, keptn_settings)),

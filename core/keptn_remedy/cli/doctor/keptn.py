@@ -25,8 +25,8 @@ _SEQUENCES = "controlPlane/v1/sequence-execution"
 async def way(examined: Examined) -> AsyncIterator[Finding]:
     """Whether Keptn can be asked, and what answers."""
     transport = examined.settings.transport
-    if transport == "local":
-        yield Finding("keptn", None, "REMEDY_TRANSPORT=local: there is none")
+    if transport in ("local", "standalone"):
+        yield Finding("keptn", None, f"REMEDY_TRANSPORT={transport}: there is none")
         return
     if transport == "nats":
         yield await _nats(examined)

@@ -1,0 +1,146 @@
+"""What `remedy doctor` says of standalone mode: sources, Alertmanagers, and who judges."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yarl import URL
+
+from keptn_remedy.action import Finding
+from keptn_remedy.cli.doctor.examined import Examined
+from keptn_remedy.guardrails.units import counted
+from keptn_remedy.standalone.coverage import (
+    all_entries,
+    rule_of,
+    unanswered,
+    without_evidence,
+)
+from keptn_remedy.standalone.sources import Source, SourcesError, SourcesFile
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+    from keptn_remedy.standalone.prometheus import Prometheus
+
+ASK_SECONDS = 5.0
+SHOWN = 12
+
+
+async def sources(examined: Examined) -> AsyncIterator[Finding]:
+    """Whether problems can come in, and somebody can be asked of them."""
+    from keptn_remedy.http_client import lent_session  # imports the network libraries
+
+    config = examined.settings
+    if config.transport != "standalone":
+        return
+    try:
+        text = await asyncio.to_thread(config.sources.read_text, "utf-8")
+        read = SourcesFile.load(text)
+    except (OSError, UnicodeDecodeError) as error:
+        to_do = "set REMEDY_SOURCES, or begin with examples/sources.yaml"
+        yield Finding("sources", False, f"{config.sources} can't be read: {error}", to_do)
+        return
+    except SourcesError as error:
+        to_do = f"remedy sources check {config.sources}"
+        yield Finding("sources", False, error.mistakes[0], to_do)
+        return
+    yield Finding("sources", True, f"{config.sources}: {', '.join(read.sources)}")
+    async with lent_session() as http:
+        for name, source in read.sources.items():
+            yield await _secret(name, source)
+            for url in map(str, source.alertmanagers):
+                yield await _alertmanager(http, url)
+            if source.confirm == "off":
+                yield Finding(f"source {name}", None, _UNCONFIRMED)
+        for finding in await _judge(http, read, config.remediations):
+            yield finding
+
+
+_UNCONFIRMED = "confirm: off: silences are not seen, nor what ended while the service was down"
+
+
+async def _secret(name: str, source: Source) -> Finding:
+    from keptn_remedy.standalone.configuration import SourceSecret
+
+    why = await SourceSecret(source.secret_file).why_unusable()
+    if why:
+        return Finding(f"source {name}", False, why, "write that file: openssl rand -hex 24")
+    return Finding(f"source {name}", True, f"{source.kind} posts to /intake/{name} with its secret")
+
+
+async def _alertmanager(http: ClientSession, url: str) -> Finding:
+    shown = URL(url).with_user(None)
+    why, body = await _get(http, f"{url.rstrip('/')}/api/v2/status")
+    if why:
+        to_do = "check its address and the proxy; without it nothing is tried"
+        return Finding("alertmanager", False, f"{shown}: {why}", to_do)
+    version = body.get("versionInfo", {}).get("version", "of unknown version")
+    return Finding("alertmanager", True, f"{shown} answers: {version}")
+
+
+async def _get(http: ClientSession, url: str) -> tuple[str, Any]:
+    """Why there is no answer, or the answer."""
+    from aiohttp import ClientError, ClientTimeout
+
+    from keptn_remedy.http_client import in_words
+
+    try:
+        async with http.get(
+            url,
+            timeout=ClientTimeout(ASK_SECONDS),
+            allow_redirects=False,
+            raise_for_status=False,
+        ) as answer:
+            if 300 <= answer.status < 400:
+                return f"it redirects ({answer.status}): an alert sent that way is lost", None
+            if answer.status != 200 or answer.content_type != "application/json":
+                said = f"{answer.status} {answer.content_type}"
+                return f"{said}, which is no answer of its API", None
+            return "", await answer.json()
+    except (ClientError, TimeoutError, ValueError, OSError) as error:
+        return in_words(error), None
+
+
+async def _judge(http: ClientSession, read: SourcesFile, folder: Path) -> list[Finding]:
+    from keptn_remedy.standalone.prometheus import NoAnswer, Prometheus
+
+    found: list[Finding] = []
+    entries = await asyncio.to_thread(all_entries, folder)
+    if not entries:
+        to_do = "write remediation.yaml for a project, or set REMEDY_REMEDIATIONS"
+        found.append(Finding("remediations", False, f"{folder} has no remediation.yaml", to_do))
+    server = read.prometheus
+    if server is None:
+        to_do = "add it: without it the judge can't tell of any remedy whether it helped"
+        return [*found, Finding("prometheus", False, "sources.yaml names none", to_do)]
+    shown = URL(str(server.url)).with_user(None)
+    try:
+        rules = await _rules(Prometheus(http, str(server.url), time.time, server.token_file))
+    except (NoAnswer, OSError) as error:
+        to_do = "check its address, its token and the proxy"
+        return [*found, Finding("prometheus", False, f"{shown}: {error}", to_do)]
+    said = f"{shown} answers, with {counted(len(rules), 'alerting rule')}"
+    found.append(Finding("prometheus", True, said))
+    return [*found, *_covered(rules, [each for _, listed in entries for each in listed])]
+
+
+async def _rules(prometheus: Prometheus) -> list[Any]:
+    return [rule_of(each) for each in await prometheus.alert_rules()]
+
+
+def _covered(rules: Sequence[Any], entries: Sequence[Any]) -> Iterator[Finding]:
+    left = sorted({rule.name for rule in unanswered(rules, entries)})
+    if left:
+        more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
+        message = f"no remedy answers {', '.join(left[:SHOWN])}{more}"
+        yield Finding("remedies", None, message, "people are told by your own routes")
+    elif rules:
+        yield Finding("remedies", True, "every alerting rule has a remedy in some file")
+    for problem_type, number, rule in without_evidence(rules, entries):
+        message = f"{problem_type}, action {number}: the rule {rule.name} compares no number"
+        to_do = "add `evaluation: {alert: {evidence: QUERY}}`, or promql"
+        yield Finding("evidence", False, message, to_do)
