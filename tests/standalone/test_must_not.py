@@ -6,9 +6,12 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from aiohttp import web
 
+from keptn_remedy.journal import JournalError, Taken
+from keptn_remedy.journal.episodes import SqlEpisodes
 from keptn_remedy.standalone.sources import SourcesFile
 from keptn_remedy.standalone.words import explain
 from tests.standalone.rig import PROMQL, SOURCES, Rig, Switch, standalone
@@ -271,6 +274,42 @@ async def test_what_concerns_nobody_is_accepted(tmp_path: Path) -> None:
         assert await rig.send({**rig.world.fire("f2"), "status": "resolved"}) == 202
         assert await rig.send() == 202
         assert await rig.episodes() == []
+
+
+async def test_what_the_journal_could_not_store_is_found_by_asking_within_a_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: Any, **__: Any) -> Taken:
+        raise JournalError("the disk is full")
+
+    async with standalone(tmp_path) as rig:
+        known = rig.world.fire("f1", service="known")
+        assert await rig.send(known) == 202
+        with monkeypatch.context() as broken:
+            broken.setattr(SqlEpisodes, "take_alerts", full)
+            assert await rig.send(rig.world.resolve("f1")) == 503
+            assert await rig.send(rig.world.fire("f2", service="new")) == 503
+        # Both fire again, and Alertmanager tells neither until its repeat_interval is over.
+        rig.world.alerts["f1"] = known
+        rig.clock.forward(60)
+
+        async def both_are_known() -> bool:
+            return {each.service for each in await rig.episodes()} == {"known", "new"}
+
+        await until(both_are_known)
+        assert all(each.is_firing for each in await rig.episodes())
+
+
+async def test_a_rung_without_a_value_has_none_of_the_rung_before(tmp_path: Path) -> None:
+    async with standalone(tmp_path) as rig:
+        await acted(rig)
+        await rig.until_acts(2)
+        first, second = await rig.rungs()
+        events = [
+            orjson.loads((await rig.journal.record(each.execution)).event)
+            for each in (first, second)
+        ]
+    assert [each["data"]["action"].get("value") for each in events] == [{"to": "one"}, None]
 
 
 async def test_an_edited_file_counts_for_the_next_episode_alone(tmp_path: Path) -> None:

@@ -56,10 +56,8 @@ def all_entries(folder: Path) -> list[tuple[Path, Entries]]:
 
 def unanswered(rules: Iterable[AlertingRule], entries: Entries) -> list[AlertingRule]:
     """The rules for whose alerts no entry has an action."""
-    answered = {problem_type for problem_type, remedies in entries if remedies}
-    if remedy_files.DEFAULT in answered:
-        return []
-    return [rule for rule in rules if not answered.intersection(rule.names)]
+    found = ((rule, remedy_files.hit(entries, rule.names)) for rule in rules)
+    return [rule for rule, entry in found if entry is None or not entry[1]]
 
 
 def without_evidence(

@@ -107,14 +107,28 @@ def _in(path: Path, content: bytes, names: Sequence[str]) -> Matched:
         listed = entries(content)
     except PermanentError as error:
         raise PermanentError(f"{path}: {error}") from None
-    for name in (*names, DEFAULT):
-        for problem_type, rungs in listed:
-            if problem_type == name and rungs:
-                entry = {"problem_type": problem_type, "rungs": [asdict(each) for each in rungs]}
-                return Matched(entry, sha256(content).hexdigest()[:12])
+    if found := hit(listed, names):
+        problem_type, rungs = found
+        if not rungs:
+            return Matched(None, why=f"{path}: {problem_type!r} has no actions")
+        entry = {"problem_type": problem_type, "rungs": [asdict(each) for each in rungs]}
+        return Matched(entry, sha256(content).hexdigest()[:12])
     said = ", ".join(repr(each) for each in names)
     near_one = near(next(iter(names), ""), [each for each, _ in listed])
     return Matched(None, why=f"{path} has no entry for {said}, and none for {DEFAULT}{near_one}")
+
+
+def hit(
+    listed: Sequence[tuple[str, Sequence[Remedy]]], names: Sequence[str]
+) -> tuple[str, Sequence[Remedy]] | None:
+    """The entry that answers these names, as Keptn picks it: the first of the first name that has
+    one, else of `default`; also if it has no actions.
+    """
+    for name in (*names, DEFAULT):
+        for entry in listed:
+            if entry[0] == name:
+                return entry
+    return None
 
 
 def entries(content: bytes) -> list[tuple[str, list[Remedy]]]:
@@ -129,7 +143,9 @@ def entries(content: bytes) -> list[tuple[str, list[Remedy]]]:
     listed = as_map(document.get("spec")).get("remediations")
     found: list[tuple[str, list[Remedy]]] = []
     for each in map(as_map, _list(listed, "spec.remediations")):
-        problem_type = as_text(each.get("problemType"))
+        written = each.get("problemType")
+        # Keptn compares it letter by letter, spaces too.
+        problem_type = written if isinstance(written, str) else as_text(written)
         actions = _list(each.get("actionsOnOpen"), f"actionsOnOpen of {problem_type!r}")
         where = f"{problem_type!r}, action"
         found.append(

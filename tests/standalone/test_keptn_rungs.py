@@ -1,0 +1,127 @@
+"""Which actions a remediation.yaml asks for, beside a table of Keptn's rules.
+
+The table is written from what the remediation-service of Keptn 1.4.5 does. `apiVersion` must be
+exactly `spec.keptn.sh/0.1.4`. Problem types are compared letter by letter, first with the root
+cause, then with the title, then with `default`. The first hit counts, also without an action. Its
+actions follow by their index, each with its own value. It knows nothing of the code that is tested.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from keptn_remedy.standalone import remedy_files
+
+CASES = 200
+NAMES = ("Slow", "slow", "Slow ", "Slow down", "CPU", "Errors", "default", "Default")
+VERSIONS = (*["spec.keptn.sh/0.1.4"] * 9, "spec.keptn.sh/0.2.0", "0.1.4", "")
+# As they are written, and as Keptn's YAML reads them.
+VALUES: tuple[tuple[str, Any], ...] = (
+    ('"2"', "2"),
+    ('{"Flag": "off"}', {"Flag": "off"}),
+    ('{"a": {"b": ["1", "2"]}}', {"a": {"b": ["1", "2"]}}),
+    ("2", 2),
+    ("true", True),
+    ("null", None),
+    ("", None),
+)
+Rungs = list[tuple[str, Any]]
+
+
+class Case(NamedTuple):
+    """A file, and the names of a problem. `listed` is what the file says."""
+
+    text: str
+    names: tuple[str, ...]
+    version: str
+    listed: list[tuple[str, Rungs]]
+
+
+def generated(seed: int) -> Case:
+    chance = random.Random(seed)  # noqa: S311
+    version = chance.choice(VERSIONS)
+    lines = [f"apiVersion: {json.dumps(version)}", *_head(chance), "spec:", "  remediations:"]
+    listed: list[tuple[str, Rungs]] = []
+    for _ in range(chance.randint(1, 6)):
+        problem, rungs = chance.choice(NAMES), Rungs()
+        lines.append(f"    - problemType: {json.dumps(problem)}")
+        number = chance.choice((0, 1, 1, 2, 3))
+        lines.append("      actionsOnOpen:" if number else "      actionsOnOpen: []")
+        for place in range(number):
+            written, value = chance.choice(VALUES)
+            action = chance.choice(("scale", "toggle-feature", "Scale", "my action"))
+            lines.append(f"        - action: {json.dumps(action)}")
+            lines += [f"          name: try {place}"] if chance.random() < 0.5 else []
+            lines += [f"          value: {written}"] if written else []
+            rungs.append((action, value))
+        listed.append((problem, rungs))
+    names = tuple(chance.sample([*NAMES[:6], "Unknown"], chance.choice((1, 2, 3))))
+    return Case("\n".join(lines) + "\n", names, version, listed)
+
+
+def _head(chance: random.Random) -> list[str]:
+    heads: tuple[list[str], ...] = (
+        [],
+        ["kind: Remediation"],
+        ["kind: Remediation", "metadata: {name: carts}"],
+    )
+    return chance.choice(heads)
+
+
+def by_keptns_rules(case: Case) -> Rungs | None:
+    """The actions in their order; None where Keptn's get-action fails."""
+    if case.version != "spec.keptn.sh/0.1.4":
+        return None
+    for wanted in (*case.names, "default"):
+        hits = [rungs for problem, rungs in case.listed if problem == wanted]
+        if hits:
+            return hits[0] or None
+    return None
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("remediations")
+    (folder / "shop/prod/carts").mkdir(parents=True)
+    return folder
+
+
+def test_200_generated_files_ask_for_the_actions_that_keptn_asks_for(place: Path) -> None:
+    answers = 0
+    for seed in range(CASES):
+        case = generated(seed)
+        (place / "shop/prod/carts/remediation.yaml").write_text(case.text)
+        found = remedy_files.find(place, ("shop", "prod", "carts"), case.names)
+        rungs = found.entry and [(it["action"], it["value"]) for it in found.entry["rungs"]]
+        expected = by_keptns_rules(case)
+        assert rungs == expected, f"seed {seed}\n{case.names}\n{case.text}\n{found.why}"
+        assert bool(found.why) == (expected is None)
+        answers += expected is not None
+    # The generator reaches both sides of the table.
+    assert 60 < answers < 160
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (("shop/prod/carts", "shop/prod", "shop"), "shop/prod/carts"),
+        (("shop/prod", "shop"), "shop/prod"),
+        (("shop",), "shop"),
+        (("shop/test", "bank"), None),
+    ],
+)
+def test_the_file_of_the_service_counts_before_that_of_its_stage_and_its_project(
+    tmp_path: Path, files: tuple[str, ...], expected: str | None
+) -> None:
+    for folder in files:
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        text = f"""apiVersion: spec.keptn.sh/0.1.4
+spec: {{remediations: [{{problemType: Slow, actionsOnOpen: [{{action: "{folder}"}}]}}]}}"""
+        (tmp_path / folder / "remediation.yaml").write_text(text)
+    found = remedy_files.find(tmp_path, ("shop", "prod", "carts"), ("Slow",))
+    assert (found.entry and found.entry["rungs"][0]["action"]) == expected
