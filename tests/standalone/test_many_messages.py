@@ -20,7 +20,9 @@ SERVICES = 8
 # A group has so many alerts at most; most of them are of other teams.
 GROUP = 500
 # The rails are tried elsewhere.
-FREE = "version: 1\nrules: [{name: free, at_most: [{executions: 1000, within: 1h, per: [target]}]}]\n"
+FREE = (
+    "version: 1\nrules: [{name: free, at_most: [{executions: 1000, within: 1h, per: [target]}]}]\n"
+)
 CALM = SOURCES.replace("quiet_for: 5m", "quiet_for: 5m, storm: {{episodes: 1000}}")
 
 
