@@ -14,17 +14,22 @@ from keptn_remedy.action import Finding
 from keptn_remedy.cli.doctor.examined import Examined
 from keptn_remedy.guardrails.units import counted
 from keptn_remedy.standalone.coverage import (
+    AlertingRule,
+    Entries,
     all_entries,
     rule_of,
     unanswered,
     without_evidence,
 )
-from keptn_remedy.standalone.sources import Source, SourcesError, SourcesFile
+from keptn_remedy.standalone.sources import (
+    PrometheusServer,
+    Source,
+    SourcesError,
+    SourcesFile,
+)
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
-
-    from keptn_remedy.standalone.prometheus import Prometheus
 
 ASK_SECONDS = 5.0
 SHOWN = 12
@@ -106,33 +111,41 @@ async def _get(http: ClientSession, url: str) -> tuple[str, Any]:
 
 
 async def _judge(http: ClientSession, read: SourcesFile, folder: Path) -> list[Finding]:
-    from keptn_remedy.standalone.prometheus import NoAnswer, Prometheus
-
     found: list[Finding] = []
     entries = await asyncio.to_thread(all_entries, folder)
     if not entries:
         to_do = "write remediation.yaml for a project, or set REMEDY_REMEDIATIONS"
         found.append(Finding("remediations", False, f"{folder} has no remediation.yaml", to_do))
-    server = read.prometheus
-    if server is None:
+    named = (read.prometheus, *(source.prometheus for source in read.sources.values()))
+    servers = {url: server for server in named if server for url in server.addresses}
+    if not servers:
         to_do = "add it: without it the judge can't tell of any remedy whether it helped"
         return [*found, Finding("prometheus", False, "sources.yaml names none", to_do)]
-    shown = URL(str(server.url)).with_user(None)
-    try:
-        rules = await _rules(Prometheus(http, str(server.url), time.time, server.token_file))
-    except (NoAnswer, OSError) as error:
-        to_do = "check its address, its token and the proxy"
-        return [*found, Finding("prometheus", False, f"{shown}: {error}", to_do)]
-    said = f"{shown} answers, with {counted(len(rules), 'alerting rule')}"
-    found.append(Finding("prometheus", True, said))
+    rules: list[AlertingRule] = []
+    for url, server in servers.items():
+        finding, listed = await _rules(http, url, server)
+        found.append(finding)
+        rules += listed
     return [*found, *_covered(rules, [each for _, listed in entries for each in listed])]
 
 
-async def _rules(prometheus: Prometheus) -> list[Any]:
-    return [rule_of(each) for each in await prometheus.alert_rules()]
+async def _rules(
+    http: ClientSession, url: str, server: PrometheusServer
+) -> tuple[Finding, list[AlertingRule]]:
+    """Whether one Prometheus can be asked, and its alerting rules."""
+    from keptn_remedy.standalone.prometheus import NoAnswer, Prometheus
+
+    shown = URL(url).with_user(None)
+    try:
+        listed = await Prometheus(http, url, time.time, server.token_file).alert_rules()
+    except (NoAnswer, OSError) as error:
+        to_do = "check its address, its token and the proxy"
+        return Finding("prometheus", False, f"{shown}: {error}", to_do), []
+    said = f"{shown} answers, with {counted(len(listed), 'alerting rule')}"
+    return Finding("prometheus", True, said), [*map(rule_of, listed)]
 
 
-def _covered(rules: Sequence[Any], entries: Sequence[Any]) -> Iterator[Finding]:
+def _covered(rules: Sequence[AlertingRule], entries: Entries) -> Iterator[Finding]:
     left = sorted({rule.name for rule in unanswered(rules, entries)})
     if left:
         more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""

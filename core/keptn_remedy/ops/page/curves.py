@@ -77,6 +77,8 @@ def curves(episode: Episode, rungs: Sequence[Rung]) -> list[Curve]:
 def _title(episode: Episode, criterion: dict[str, Any]) -> str:
     if criterion.get("kind") == "promql":
         return f"{criterion.get('query', '')} wanted {criterion.get('want', '')}"
+    if criterion.get("kind") == "slo":
+        return "The score of slo.yaml"
     return str(criterion.get("evidence") or f"What the alert {episode.name} compares")
 
 
