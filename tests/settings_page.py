@@ -54,7 +54,7 @@ SECTIONS: tuple[tuple[str, str, type[BaseSettings], str], ...] = (
     ),
     (
         "toggle-feature",
-        "Set `UNLEASH_URL` and `UNLEASH_API_TOKEN`, or `FLAGD_FILE`; of both, Unleash wins.",
+        "See [toggle-feature](actions/toggle-feature.md). Without a store of flags it is off.",
         ToggleFeature.Settings,
         env_prefix(ToggleFeature),
     ),

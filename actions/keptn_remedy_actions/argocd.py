@@ -27,7 +27,7 @@ from keptn_remedy_actions.cluster.api import JSON_PATCH, Conflict, Unprocessable
 from keptn_remedy_actions.cluster.argocd import APPLICATION, AUTOMATED
 from keptn_remedy_actions.cluster.rehearsal import rehearse
 from keptn_remedy_actions.cluster.settings import KubernetesSettings, checked_template
-from keptn_remedy_actions.cluster.targets import check_name, filled
+from keptn_remedy_actions.cluster.targets import SUBDOMAIN, check_name, filled
 
 _MOST_CONFLICTS = 10
 
@@ -189,7 +189,7 @@ class ArgoCd(ClusterAction):
     async def _found(self, context: Context, value: ArgoCdValue) -> tuple[Ref, Object]:
         template = self.settings.application_template
         name = value.application or filled(template, context.trigger)
-        check_name("Application", name)
+        check_name("Application", name, SUBDOMAIN)
         ref = Ref(APPLICATION, self.settings.namespace, name)
         return ref, await self.api.get(ref)
 

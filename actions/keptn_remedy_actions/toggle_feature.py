@@ -1,26 +1,14 @@
-"""toggle-feature: switch feature flags on or off, in Unleash or in a flagd file."""
+"""toggle-feature: switch feature flags on or off, in whatever store they are."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeGuard
+from typing import Annotated, Any, ClassVar, TypeGuard
 
 from aiohttp import ClientSession
-from pydantic import (
-    AliasChoices,
-    BaseModel,
-    BeforeValidator,
-    Field,
-    HttpUrl,
-    SecretStr,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator
 
 from keptn_remedy import (
-    ActionSettings,
     Change,
     Context,
     Denied,
@@ -30,10 +18,11 @@ from keptn_remedy import (
     Plan,
     PlannedAction,
 )
-from keptn_remedy_actions.flag_backends import Flag, FlagStore, Switch, Wish, unleash_rights
-from keptn_remedy_actions.flag_backends.flagd import FlagdFile
-from keptn_remedy_actions.flag_backends.unleash import OnWithoutStrategy, Unleash
-from keptn_remedy_actions.flag_backends.unleash_api import UnleashApi
+from keptn_remedy_actions.flag_backends import Flag, FlagStore, Switch, Wish
+from keptn_remedy_actions.flag_backends.settings import ToggleFeatureSettings
+from keptn_remedy_actions.flag_backends.stores import Memo, Stores
+
+__all__ = ["ToggleFeature", "ToggleFeatureSettings"]
 
 _ON = ("on", "true", "yes", "enabled", "1")
 _OFF = ("off", "false", "no", "disabled", "0")
@@ -44,96 +33,6 @@ _FOREIGN = "if another action left it there, set REMEDY_VALUE_SOURCE=remediation
 _REPORT_SECONDS = 2.0
 
 Pairs = Mapping[Any, Any]
-
-
-class ToggleFeatureSettings(ActionSettings):
-    """Where the flags are. Unleash is used where both are set."""
-
-    unleash_url: HttpUrl | None = Field(
-        default=None, validation_alias=AliasChoices("unleash_url", "unleash_server_url")
-    )
-    """The address of Unleash, with or without `/api` at its end."""
-    unleash_api_token: SecretStr | None = Field(
-        default=None, validation_alias=AliasChoices("unleash_api_token", "unleash_token")
-    )
-    """The token of a service account. To switch off, UPDATE_FEATURE_ENVIRONMENT is enough."""
-    unleash_project: str = "default"
-    """The Unleash project that holds the flags."""
-    unleash_environment: str = ""
-    """One for all stages, or `stage=environment` pairs; other stages use their own name."""
-    unleash_client_token: SecretStr | None = None
-    """Applications' tokens, one for each environment: `verify` then looks at what they see, too."""
-    unleash_timeout_seconds: float = Field(default=10.0, gt=0, le=30)
-    """Seconds until a request times out."""
-    unleash_verify_seconds: float = Field(default=20.0, gt=0, le=240)
-    """Seconds that applications may take to see a change; by default they poll every 15 s."""
-    unleash_on_without_strategy: OnWithoutStrategy = "refuse"
-    """Whether a flag whose strategies are all disabled may go on. Unleash then adds one that gives
-    it to everybody; undo removes that one."""
-    flagd_file: Path | None = None
-    """flagd's JSON file of flags, used where no Unleash is set; its folder must be writable."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty_is_unset(cls, given: Any) -> Any:
-        # Manifests render an unset value as an empty one.
-        return {name: value for name, value in given.items() if value not in ("", None)}
-
-    @field_validator("unleash_url")
-    @classmethod
-    def _without_account(cls, url: HttpUrl | None) -> HttpUrl | None:
-        if url and (url.username or url.password):
-            raise ValueError("must not hold a user or password; the token is UNLEASH_API_TOKEN")
-        return url
-
-    @field_validator("unleash_api_token", "unleash_client_token")
-    @classmethod
-    def _one_line(cls, token: SecretStr | None) -> SecretStr | None:
-        text = token.get_secret_value().strip() if token else ""
-        if not text.isprintable():
-            raise ValueError("must be one line of text")
-        return SecretStr(text) if text else None
-
-    @field_validator("unleash_environment")
-    @classmethod
-    def _pairs(cls, text: str) -> str:
-        _environments(text)
-        return text
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if self.unleash_url and not self.unleash_api_token:
-            raise ValueError("UNLEASH_URL is set, but UNLEASH_API_TOKEN is not: set it too")
-        if self.unleash_api_token and not self.unleash_url:
-            raise ValueError("UNLEASH_API_TOKEN is set, but UNLEASH_URL is not: set it too")
-        if not self.unleash_url and not self.flagd_file:
-            raise ValueError("set UNLEASH_URL and UNLEASH_API_TOKEN, or FLAGD_FILE")
-        return self
-
-    @property
-    def unleash(self) -> str:
-        """The address without the `/api` that old clients need at its end."""
-        return str(self.unleash_url).rstrip("/").removesuffix("/api")
-
-    @property
-    def client_tokens(self) -> Sequence[str]:
-        token = self.unleash_client_token
-        return token.get_secret_value().replace(",", " ").split() if token else ()
-
-    def environment(self, stage: str) -> str:
-        """The Unleash environment of a Keptn stage."""
-        environments = _environments(self.unleash_environment)
-        return environments.get(stage) or environments.get("", stage)
-
-
-def _environments(text: str) -> Mapping[str, str]:
-    """Environments by stage; the one for all stages is under ""."""
-    if not text or "=" not in text:
-        return {"": text.strip()} if text.strip() else {}
-    pairs = [pair.partition("=") for pair in text.split(",")]
-    if not all(stage.strip() and environment.strip() for stage, _, environment in pairs):
-        raise ValueError("write one environment, or pairs such as prod=production,dev=development")
-    return {stage.strip(): environment.strip() for stage, _, environment in pairs}
 
 
 def _read_wish(sent: Any) -> Any:
@@ -180,16 +79,6 @@ def _read_switches(value: Any) -> Any:
 Wished = Annotated[Wish, BeforeValidator(_read_wish, json_schema_input_type=bool | str | int)]
 
 
-class _Memo(BaseModel):
-    """The plan's memo: where the flags are, and how they were."""
-
-    store: Literal["unleash", "flagd"]
-    project: str = ""
-    environment: str = ""
-    file: Path = Path()
-    switches: list[Switch] = []
-
-
 class ToggleFeature(PlannedAction):
     """Switch feature flags on or off; all of them, or none."""
 
@@ -205,9 +94,16 @@ class ToggleFeature(PlannedAction):
 
     settings: ToggleFeatureSettings
 
+    def __init__(self, settings: ToggleFeatureSettings) -> None:
+        super().__init__(settings)
+        self._stores = Stores(settings)
+
+    async def close(self) -> None:
+        await self._stores.close()
+
     async def plan(self, context: Context, value: Mapping[str, Wish]) -> Plan:
-        memo = self._memo(context)
-        store = self._store(context, memo)
+        memo = self._stores.memo(context)
+        store = self._stores.store(context, memo)
         # All are read before the first is changed: one that can't be switched stops them all.
         memo.switches = [
             Switch.of(await _found(store, name, wish), wish) for name, wish in value.items()
@@ -219,12 +115,12 @@ class ToggleFeature(PlannedAction):
         )
 
     async def apply(self, context: Context, plan: Plan) -> None:
-        memo = _Memo.model_validate(plan.memo)
-        await self._store(context, memo).switch([s for s in memo.switches if s.changes])
+        memo = Memo.model_validate(plan.memo)
+        await self._stores.store(context, memo).switch([s for s in memo.switches if s.changes])
 
     async def verify(self, context: Context, plan: Plan) -> Outcome:
-        memo = _Memo.model_validate(plan.memo)
-        store = self._store(context, memo)
+        memo = Memo.model_validate(plan.memo)
+        store = self._stores.store(context, memo)
         remaining = context.seconds_left - _REPORT_SECONDS
         seconds = max(0.0, min(self.settings.unleash_verify_seconds, remaining))
         evaluation = await store.verify(memo.switches, seconds=seconds)
@@ -241,12 +137,12 @@ class ToggleFeature(PlannedAction):
         return Outcome.passed(done, **details)
 
     async def undo(self, context: Context, plan: Plan) -> str | None:
-        memo = _Memo.model_validate(plan.memo)
+        memo = Memo.model_validate(plan.memo)
         switches = [switch for switch in memo.switches if switch.changes]
         if not switches:
             return "there was nothing to undo"
         left = {switch.flag.name: await _left(context, switch) for switch in switches}
-        restored = await self._store(context, memo).restore(switches, left)
+        restored = await self._stores.store(context, memo).restore(switches, left)
         if len(restored.left_alone) == len(switches):
             raise Denied("; ".join(restored.left_alone))
         done = "undone" if restored.put_back else "it is as it was before"
@@ -255,53 +151,7 @@ class ToggleFeature(PlannedAction):
         return None if restored.put_back else done
 
     async def diagnose(self, http: ClientSession, namespaces: Sequence[str]) -> Sequence[Finding]:
-        settings = self.settings
-        if not settings.unleash_url or not settings.unleash_api_token:
-            return [_flag_file(settings.flagd_file or Path())]
-        found = unleash_rights.diagnose(
-            http,
-            settings.unleash,
-            settings.unleash_api_token.get_secret_value(),
-            settings.unleash_project,
-            sorted(set(_environments(settings.unleash_environment).values())),
-            settings.unleash_timeout_seconds,
-        )
-        return [finding async for finding in found]
-
-    def _memo(self, context: Context) -> _Memo:
-        settings = self.settings
-        if settings.unleash_url:
-            environment = settings.environment(context.trigger.stage)
-            project = settings.unleash_project
-            return _Memo(store="unleash", project=project, environment=environment)
-        return _Memo(store="flagd", file=settings.flagd_file or Path())
-
-    def _store(self, context: Context, memo: _Memo) -> FlagStore:
-        """The store that the plan was made for, whatever the settings say now."""
-        if memo.store == "flagd":
-            return FlagdFile(memo.file)
-        settings = self.settings
-        if not settings.unleash_url or not settings.unleash_api_token:
-            raise PermanentError(
-                "this was planned for Unleash, which is no longer configured: set UNLEASH_URL"
-            )
-        api = UnleashApi(
-            http=context.http,
-            url=settings.unleash,
-            token=settings.unleash_api_token.get_secret_value(),
-            project=memo.project,
-            environment=memo.environment,
-            timeout_seconds=settings.unleash_timeout_seconds,
-        )
-        return Unleash(api, settings.client_tokens, settings.unleash_on_without_strategy)
-
-
-def _flag_file(path: Path) -> Finding:
-    if not path.is_file():
-        return Finding("flagd", False, f"{path} is not there", "check FLAGD_FILE")
-    if not os.access(path.parent, os.W_OK):
-        return Finding("flagd", False, f"{path.parent} can't be written", "grant it to our user")
-    return Finding("flagd", True, f"{path} can be written")
+        return await self._stores.diagnose(http, namespaces)
 
 
 async def _found(store: FlagStore, name: str, wish: Wish) -> Flag:

@@ -698,6 +698,23 @@ async def test_a_variant_is_chosen_by_its_name_and_undone(tmp_path: Path) -> Non
     assert path.read_bytes() == original
 
 
+async def test_a_percentage_of_callers_is_a_rule_by_their_keys_and_undone(tmp_path: Path) -> None:
+    path = written(tmp_path, {"hero": flag(), "other": flag()})
+    original = path.read_bytes()
+    async with driven(toggler(path)) as drive:
+        plan = await drive.plan({"hero": "10%"})
+        assert str(plan) == f"flagd:{path}#hero enabled: true -> 10%"
+        await drive.apply(plan)
+        with flagd_provider(path) as provider:
+            callers = [EvaluationContext(f"user-{number}") for number in range(1000)]
+            reached = [provider.resolve_boolean_details("hero", True, c).value for c in callers]
+            assert 60 < sum(reached) < 140
+        assert (await drive.verify(plan)).result == "pass"
+        assert not (await drive.plan({"hero": "10 %"})).changes
+        assert await drive.undo(plan) == "undone"
+    assert path.read_bytes() == original
+
+
 async def test_an_unknown_variant_is_refused_naming_similar_ones(tmp_path: Path) -> None:
     path = written(tmp_path, {"hero": flag(variants=SHARES, defaultVariant="0%")})
     async with driven(toggler(path)) as drive:

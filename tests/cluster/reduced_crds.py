@@ -1,4 +1,4 @@
-"""The custom resources of Argo Rollouts, Argo CD and KEDA, reduced to what the actions touch."""
+"""The custom resources of Argo Rollouts, Argo CD, KEDA and OpenFeature, reduced to what is used."""
 
 from __future__ import annotations
 
@@ -23,6 +23,32 @@ async def register_reduced_crds(cluster: Cluster) -> None:
     await _register(cluster, _crd("keda.sh", "ScaledObject", {"status": {}}))
 
 
+async def register_feature_flags(cluster: Cluster) -> None:
+    """Have FeatureFlag resources served, with the fields that the real ones require."""
+    text = {"type": "string"}
+    state = {**text, "enum": ["ENABLED", "DISABLED"]}
+    flag = {
+        "type": "object",
+        "required": ["state", "variants", "defaultVariant"],
+        "properties": {
+            "state": state,
+            "variants": ANYTHING,
+            "defaultVariant": text,
+            "targeting": ANYTHING,
+            "metadata": ANYTHING,
+        },
+    }
+    flags = {"type": "object", "additionalProperties": flag}
+    inside = {"flags": flags, "$evaluators": ANYTHING, "metadata": ANYTHING}
+    spec = {"type": "object", "properties": {"flagSpec": {"type": "object", "properties": inside}}}
+    crd = _crd("core.openfeature.dev", "FeatureFlag", {"status": {}})
+    [version] = crd["spec"]["versions"]
+    version["name"] = "v1beta1"
+    properties = {"spec": spec, "status": ANYTHING}
+    version["schema"] = {"openAPIV3Schema": {"type": "object", "properties": properties}}
+    await _register(cluster, crd)
+
+
 async def _register(cluster: Cluster, crd: Json) -> None:
     name, spec = crd["metadata"]["name"], crd["spec"]
     if await cluster.find(f"{CRDS}/{name}") is None:
@@ -32,7 +58,8 @@ async def _register(cluster: Cluster, crd: Json) -> None:
             if error.status != 409:  # another worker was faster
                 raise
     await cluster.until(f"{CRDS}/{name}", _is_established)
-    served = f"/apis/{spec['group']}/v1alpha1/{spec['names']['plural']}"
+    version = spec["versions"][0]["name"]
+    served = f"/apis/{spec['group']}/{version}/{spec['names']['plural']}"
     await cluster.until(served, lambda listed: "items" in listed)
 
 

@@ -477,6 +477,34 @@ def test_a_flag_without_an_active_strategy_goes_on_where_the_values_say_so() -> 
     assert "UNLEASH_ON_WITHOUT_STRATEGY" not in environment(provider({"unleash": UNLEASH}))
 
 
+def test_another_store_of_flags_gets_its_settings_and_its_secrets_as_files() -> None:
+    store: Json = {
+        "settings": {"LAUNCHDARKLY_PROJECT": "shop"},
+        "secret": {"name": "flags", "keys": {"LAUNCHDARKLY_API_TOKEN": "token"}},
+    }
+    told = environment(provider({"flags": store}))
+    folder = "/etc/keptn-remedy/flags"
+    assert told["LAUNCHDARKLY_PROJECT"] == "shop"
+    assert told["LAUNCHDARKLY_API_TOKEN_FILE"] == f"{folder}/LAUNCHDARKLY_API_TOKEN"
+    (secret,) = (v["secret"] for v in pod({"flags": store})["volumes"] if v["name"] == "flags")
+    assert secret["items"] == [{"key": "token", "path": "LAUNCHDARKLY_API_TOKEN"}]
+    assert "API_TOKEN" in refusal({"flags": {"settings": {"LAUNCHDARKLY_API_TOKEN": "secret"}}})
+    assert of_kind("Role", {"flags": store}) == []
+
+
+def test_feature_flag_resources_may_be_read_and_patched_where_flags_are_there() -> None:
+    values: Json = {"flags": {"settings": {"OPENFEATURE_FLAGS": "shop/flags"}}}
+    values = {**values, "rbac": {"targetNamespaces": ["shop"]}}
+    assert the("Role", values)["rules"] == [
+        {
+            "apiGroups": ["core.openfeature.dev"],
+            "resources": ["featureflags"],
+            "verbs": ["get", "patch"],
+        }
+    ]
+    assert "api-server" in {volume["name"] for volume in pod(values)["volumes"]}
+
+
 def test_what_toggle_feature_alone_needs_is_mounted_for_it_alone() -> None:
     values: Json = {**ALL, "unleash": UNLEASH}
     assert "unleash" in {volume["name"] for volume in pod(values)["volumes"]}

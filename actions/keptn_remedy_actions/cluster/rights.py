@@ -75,6 +75,7 @@ RIGHTS: Mapping[str, tuple[Right, ...]] = {
         *_rights("argoproj.io", ("applications",), ("get", "patch")),
         *_rights("", ("events",), ("create",)),
     ),
+    "toggle-feature": _rights("core.openfeature.dev", ("featureflags",), ("get", "patch")),
     "run-job": (
         *_rights("batch", ("jobs",), ("create", "get", "delete")),
         *_rights("", ("configmaps",), ("create",)),

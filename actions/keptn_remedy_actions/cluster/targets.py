@@ -32,8 +32,8 @@ KINDS = (DEPLOYMENT, STATEFUL_SET, DAEMON_SET, ROLLOUT)
 _SHORT = {"deploy": DEPLOYMENT, "sts": STATEFUL_SET, "ds": DAEMON_SET, "ro": ROLLOUT}
 _BY_NAME = {name: kind for kind in KINDS for name in (kind.name.lower(), kind.plural)} | _SHORT
 # RFC 1123: namespaces are labels, workloads are subdomains.
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_SUBDOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
+LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+SUBDOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
 _API_VERSION = re.compile(r"([a-z0-9]([-.a-z0-9]*[a-z0-9])?/)?v[0-9][a-z0-9]*")
 _MOST_SIMILAR = 5
 _LONGEST_SHOWN = 40
@@ -101,8 +101,8 @@ async def resolve(
     trigger = context.trigger
     namespace = asked.namespace or filled(settings.namespace_template, trigger)
     name = asked.name or filled(settings.workload_template, trigger)
-    _check("namespace", namespace, _LABEL)
-    _check("workload", name, _SUBDOMAIN)
+    check_name("namespace", namespace, LABEL)
+    check_name("workload", name, SUBDOMAIN)
     if asked.kind or asked.api_version:
         kinds = [await _kind(api, asked, kinds, or_any_scalable=or_any_scalable)]
     found, unseen = await _found(api, [Ref(kind, namespace, name) for kind in kinds])
@@ -137,16 +137,8 @@ def filled(template: str, trigger: Any) -> str:
     return PLACEHOLDER.sub(replaced, template)
 
 
-def check_name(what: str, name: str) -> None:
-    """Refuse what can't be an object's name.
-
-    Raises:
-        PermanentError: it is no subdomain of RFC 1123.
-    """
-    _check(what, name, _SUBDOMAIN)
-
-
-def _check(what: str, name: str, pattern: re.Pattern[str]) -> None:
+def check_name(what: str, name: str, pattern: re.Pattern[str]) -> None:
+    """Raises PermanentError where the API server can't have something of this name."""
     if not pattern.fullmatch(name):
         raise PermanentError(f"{name!r} is not a valid name of a {what} (RFC 1123)")
 

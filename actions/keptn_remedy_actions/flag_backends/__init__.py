@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from keptn_remedy import PermanentError
+
 Wish = bool | str
-"""What a flag is to be: on, off, or the variant of this name."""
+"""What a flag is to be: on, off, on for a percentage of callers, or the variant of this name."""
+
+_PERCENTAGE = re.compile(r"([0-9]+) ?%")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +23,7 @@ class Flag:
     `enabled` is True or False where that is so for every caller, else text that says what decides.
     `image` is JSON that only its store reads: enough to restore the flag. `adds` says what its
     store adds to it when it is switched, and `warnings` what else a person should know before.
+    `share` is what `enabled` says once it is on for the percentage that is wished.
     """
 
     name: str
@@ -26,6 +32,7 @@ class Flag:
     image: Any
     adds: str = ""
     warnings: Sequence[str] = ()
+    share: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,7 @@ class Switch:
     @property
     def wanted(self) -> bool | str:
         """What `Flag.enabled` is when it is as wished."""
-        return variant(self.variant) if self.variant else self.on
+        return self.flag.share or (variant(self.variant) if self.variant else self.on)
 
     @property
     def changes(self) -> bool:
@@ -125,6 +132,25 @@ class FlagStore(Protocol):
 
 def on_or_off(on: bool) -> str:
     return "on" if on else "off"
+
+
+def percentage(wish: Wish) -> int | None:
+    """The percentage that is wished; None where on, off or a name is.
+
+    Raises:
+        PermanentError: it is more than 100.
+    """
+    found = _PERCENTAGE.fullmatch(wish) if isinstance(wish, str) else None
+    if found is None:
+        return None
+    if len(found[1]) > 3 or int(found[1]) > 100:
+        raise PermanentError(f"{wish} is no percentage: write a whole number from 0% to 100%")
+    return int(found[1])
+
+
+def share(percent: int) -> str:
+    """How a percentage of callers is told."""
+    return f"{percent}%"
 
 
 def variant(name: str) -> str:

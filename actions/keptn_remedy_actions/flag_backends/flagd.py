@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from keptn_remedy_actions.flag_backends import (
     flagd_definition,
     near,
     on_or_off,
+    variant,
 )
 from keptn_remedy_actions.flag_backends.flagd_definition import Definition
 from keptn_remedy_actions.flag_backends.flagd_document import Document
@@ -93,10 +93,13 @@ class FlagdFile:
         document = self._file.document()
         definition = self._definition(document.flags, name)
         self._check(document)
-        self._variant(name, definition, wish)
+        after = self._wished(name, flagd_definition.fields(definition), definition, wish)
+        goal = flagd_definition.enabled({**definition, **after}, wish)
         image = flagd_definition.image(definition, document.written(name))
         enabled = flagd_definition.enabled(definition, wish)
-        return Flag(name, f"flagd:{self.path}#{name}", enabled, image)
+        is_share = isinstance(wish, str) and goal != variant(wish)
+        shared = str(goal) if is_share else ""
+        return Flag(name, f"flagd:{self.path}#{name}", enabled, image, share=shared)
 
     def _check(self, document: Document) -> None:
         """Refuse a file that applications refuse: they would not see the change."""
@@ -123,8 +126,7 @@ class FlagdFile:
         name = switch.flag.name
         definition = self._definition(document.flags, name)
         before = flagd_definition.fields_of(switch.flag.image)
-        as_found = {"variants": definition["variants"], **before}
-        after = flagd_definition.switched(before, self._variant(name, as_found, switch.wish))
+        after = self._wished(name, before, definition, switch.wish)
         now = flagd_definition.fields(definition)
         if now not in (before, after):
             raise PermanentError(
@@ -133,6 +135,15 @@ class FlagdFile:
             )
         return document.with_fields(name, after, {})
 
+    def _wished(
+        self, name: str, before: Definition, definition: Definition, wish: Wish
+    ) -> Definition:
+        variants: Definition = definition["variants"]
+        after = flagd_definition.wished(before, variants, wish)
+        if after is None:
+            raise flagd_definition.lack(self.place, name, variants, wish)
+        return after
+
     def _definition(self, flags: Definition, name: str) -> Definition:
         definition = flags.get(name)
         if definition is None:
@@ -140,22 +151,6 @@ class FlagdFile:
         if not flagd_definition.has_map(definition, "variants"):
             raise PermanentError(f"flag {name} in {self.place} has no map of variants")
         return definition
-
-    def _variant(self, name: str, definition: Definition, wish: Wish) -> str:
-        choice = flagd_definition.choice(definition, wish)
-        if choice is not None:
-            return choice
-        known = ", ".join(definition["variants"])
-        if isinstance(wish, str):
-            hint = near(wish, definition["variants"])
-            raise PermanentError(
-                f"flag {name} in {self.place} has no variant {wish}: it has {known}{hint}"
-            )
-        raise PermanentError(
-            f"flag {name} in {self.place} has no variant that is {on_or_off(wish)}: it has"
-            f" {known or 'none'}; add one with the value {json.dumps(wish)},"
-            f" or one named {on_or_off(wish)}, or ask for one by its name"
-        )
 
 
 def _said(enabled: bool | str) -> str:

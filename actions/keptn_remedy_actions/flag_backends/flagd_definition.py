@@ -6,7 +6,17 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeGuard, cast
 
-from keptn_remedy_actions.flag_backends import LeftAlone, Switch, Wish, on_or_off, variant
+from keptn_remedy import PermanentError
+from keptn_remedy_actions.flag_backends import (
+    LeftAlone,
+    Switch,
+    Wish,
+    near,
+    on_or_off,
+    percentage,
+    share,
+    variant,
+)
 
 FIELDS = ("state", "defaultVariant", "targeting")
 """What decides how a flag evaluates: only these fields are written and restored."""
@@ -61,10 +71,13 @@ def enabled(definition: Definition, wish: Wish) -> bool | str:
     if definition.get("state") != "ENABLED":
         return "state DISABLED, left to the callers' defaults"
     if definition.get("targeting"):
-        return "decided by targeting"
+        percent = _percent(definition)
+        return "decided by targeting" if percent is None else share(percent)
     default = _default_variant(definition)
     if default is None:
         return "no default variant, left to the callers' defaults"
+    if isinstance(wish, str) and choice(definition, wish) is None and percentage(wish) is not None:
+        wish = True
     for each in (wish, not wish) if isinstance(wish, bool) else ():
         if default == choice(definition, each):
             return each
@@ -82,6 +95,32 @@ def switched(before: Definition, chosen: str) -> Definition:
     if before.get("targeting"):
         after["targeting"] = {}
     return after
+
+
+def wished(before: Definition, variants: Definition, wish: Wish) -> Definition | None:
+    """The fields that make it so; None where the flag has no variants for that."""
+    definition = {"variants": variants, **before}
+    chosen = choice(definition, wish)
+    if chosen is not None:
+        return switched(before, chosen)
+    percent = percentage(wish)
+    on, off = choice(definition, True), choice(definition, False)
+    if percent is None or on is None or off is None:
+        return None
+    return {**switched(before, off), "targeting": _split(on, off, percent)}
+
+
+def lack(place: str, name: str, variants: Definition, wish: Wish) -> PermanentError:
+    """The error where a flag has no variants for a wish: what it has, and what to do."""
+    known = ", ".join(variants)
+    if isinstance(wish, str):
+        hint = near(wish, variants)
+        return PermanentError(f"flag {name} in {place} has no variant {wish}: it has {known}{hint}")
+    return PermanentError(
+        f"flag {name} in {place} has no variant that is {on_or_off(wish)}: it has"
+        f" {known or 'none'}; add one with the value {json.dumps(wish)},"
+        f" or one named {on_or_off(wish)}, or ask for one by its name"
+    )
 
 
 def image(definition: Definition, written: Mapping[str, str]) -> str:
@@ -115,12 +154,31 @@ def restored(flags: Definition, switch: Switch) -> Definition | None:
     before, now = fields_of(switch.flag.image), fields(definition)
     if now == before:
         return None
-    chosen = choice({"variants": definition["variants"], **before}, switch.wish)
-    if chosen is None or _lacks_default(definition, switch.flag.image):
+    expected = wished(before, definition["variants"], switch.wish)
+    if expected is None or _lacks_default(definition, switch.flag.image):
         raise LeftAlone("was given other variants since, so it is left alone")
-    if differences := _differences(now, switched(before, chosen)):
+    if differences := _differences(now, expected):
         raise LeftAlone(f"was changed since ({differences}), so it is left alone")
     return before
+
+
+def _split(on: str, off: str, percent: int) -> Definition:
+    """The rule of flagd that gives one variant to a percentage of callers, by their keys."""
+    return {"fractional": [[on, percent], [off, 100 - percent]]}
+
+
+def _percent(definition: Definition) -> int | None:
+    """The percentage of callers that get the variant that is on; None by any other rule."""
+    on, off = choice(definition, True), choice(definition, False)
+    if on is None or off is None:
+        return None
+    match definition["targeting"]:
+        case {"fractional": [[_, int(percent)], [_, int()]]} if 0 <= percent <= 100 and definition[
+            "targeting"
+        ] == _split(on, off, percent):
+            return percent
+        case _:
+            return None
 
 
 def _default_variant(definition: Definition) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from keptn_remedy import Denied, PermanentError, TemporaryError
 from keptn_remedy_actions.flag_backends import (
@@ -17,10 +17,10 @@ from keptn_remedy_actions.flag_backends import (
     Wish,
     on_or_off,
 )
+from keptn_remedy_actions.flag_backends.settings import OnWithoutStrategy
 from keptn_remedy_actions.flag_backends.unleash_api import Gone, UnleashApi
 from keptn_remedy_actions.flag_backends.unleash_feature import FlagState, Parent, Strategy
 
-OnWithoutStrategy = Literal["refuse", "warn"]
 # The time after which applications are given a change, and some to spare.
 _SEEN_SECONDS = 2.0
 _ADDED = "the default one, for everybody unless the project says otherwise"

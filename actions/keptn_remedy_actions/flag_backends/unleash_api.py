@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import email.utils
 import re
-import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -16,6 +14,7 @@ from yarl import URL
 
 from keptn_remedy import PermanentError, TemporaryError, proxy_for
 from keptn_remedy_actions.flag_backends import near
+from keptn_remedy_actions.flag_backends.http_api import retry_after
 from keptn_remedy_actions.flag_backends.unleash_feature import (
     Feature,
     FlagState,
@@ -158,7 +157,7 @@ class UnleashApi:
 
     def _failure(self, flag: str, answer: _Answer) -> PermanentError | TemporaryError:
         if answer.status >= 500 or answer.status in _TEMPORARY:
-            return TemporaryError(self._not_now(answer), _retry_after(answer.headers))
+            return TemporaryError(self._not_now(answer), retry_after(answer.headers))
         if answer.status == 404:
             return self._unknown(flag, answer)
         if answer.refusal.name == "ArchivedFeatureError":
@@ -233,16 +232,3 @@ def _segment(name: str) -> str:
             " those have up to 100 letters, digits and -_.~!*'()"
         )
     return name
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    text = headers.get("Retry-After", "").strip()
-    if text.isascii() and text.isdigit():
-        return float(text)
-    try:
-        # By the server's own clock: ours may differ.
-        sent_at = headers.get("Date")
-        now = email.utils.parsedate_to_datetime(sent_at).timestamp() if sent_at else time.time()
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)
-    except ValueError:
-        return None

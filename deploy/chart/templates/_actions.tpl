@@ -22,15 +22,20 @@
 {{- end -}}
 {{- end -}}
 
+{{- /* Whether flags are in FeatureFlag resources of the cluster. */ -}}
+{{- define "keptn-remedy.featureFlags" -}}
+{{- if and (index .Values.actions "toggle-feature") (hasKey .Values.flags.settings "OPENFEATURE_FLAGS") -}}true{{- end -}}
+{{- end -}}
+
 {{- /* Whether anything in the pod talks to the API server. */ -}}
 {{- define "keptn-remedy.clusterAccess" -}}
-{{- if or (include "keptn-remedy.clusterActions" .) .Values.rbac.extraRules -}}true{{- end -}}
+{{- if or (include "keptn-remedy.clusterActions" .) (include "keptn-remedy.featureFlags" .) .Values.rbac.extraRules -}}true{{- end -}}
 {{- end -}}
 
 {{- /* Whether an enabled action needs a Role in the target namespaces. */ -}}
 {{- define "keptn-remedy.namespacedAccess" -}}
 {{- with .Values.actions -}}
-{{- if or .scale .rollback .restart .evict .resize (index . "run-job") (index . "pause-rollout") $.Values.rbac.extraRules -}}true{{- end -}}
+{{- if or .scale .rollback .restart .evict .resize (index . "run-job") (index . "pause-rollout") (include "keptn-remedy.featureFlags" $) $.Values.rbac.extraRules -}}true{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -44,6 +49,11 @@
 {{- /* Whether an action uses the Unleash Secret. */ -}}
 {{- define "keptn-remedy.unleashSecret" -}}
 {{- if and (index .Values.actions "toggle-feature") .Values.unleash.secret.name -}}true{{- end -}}
+{{- end -}}
+
+{{- /* Whether an action uses the Secret of another store of flags. */ -}}
+{{- define "keptn-remedy.flagsSecret" -}}
+{{- if and (index .Values.actions "toggle-feature") .Values.flags.secret.name -}}true{{- end -}}
 {{- end -}}
 
 {{- /* The rights that the enabled actions need in a namespace, and no more. */ -}}
@@ -144,6 +154,11 @@
   resources: [events]
   verbs: [create]
 {{- end }}
+{{- end }}
+{{- if include "keptn-remedy.featureFlags" . }}
+- apiGroups: [core.openfeature.dev]
+  resources: [featureflags]
+  verbs: [get, patch]
 {{- end }}
 {{- if index $on "run-job" }}
 - apiGroups: [batch]

@@ -73,6 +73,7 @@ app.kubernetes.io/version: {{ include "keptn-remedy.version" $root | quote }}
 
 {{- /* Where the pod mounts its volumes. */ -}}
 {{- define "keptn-remedy.unleashFolder" -}}/etc/keptn-remedy/unleash{{- end -}}
+{{- define "keptn-remedy.flagsFolder" -}}/etc/keptn-remedy/flags{{- end -}}
 {{- define "keptn-remedy.webhookFolder" -}}/etc/keptn-remedy/webhook{{- end -}}
 {{- define "keptn-remedy.jobsFolder" -}}/etc/keptn-remedy/jobs{{- end -}}
 {{- define "keptn-remedy.keptnFolder" -}}/etc/keptn-remedy/keptn{{- end -}}

@@ -114,6 +114,16 @@ priorityClassName: {{ . }}
       - downwardAPI:
           items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]
 {{- end }}
+{{- if include "keptn-remedy.flagsSecret" . }}
+- name: flags
+  secret:
+    secretName: {{ .Values.flags.secret.name }}
+    defaultMode: 0440
+    items:
+      {{- range $name, $key := .Values.flags.secret.keys }}
+      - {key: {{ $key }}, path: {{ $name }}}
+      {{- end }}
+{{- end }}
 {{- if include "keptn-remedy.unleashSecret" . }}
 {{- with .Values.unleash.secret }}
 - name: unleash

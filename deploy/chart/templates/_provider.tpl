@@ -43,6 +43,17 @@
 {{- end }}
 {{- end -}}
 
+{{- define "keptn-remedy.flagsVariables" -}}
+{{- range $name, $value := .Values.flags.settings }}
+{{- include "keptn-remedy.variable" (list $name $value) }}
+{{- end }}
+{{- if include "keptn-remedy.flagsSecret" . }}
+{{- range $name, $key := .Values.flags.secret.keys }}
+{{- include "keptn-remedy.variable" (list (printf "%s_FILE" $name) (printf "%s/%s" (include "keptn-remedy.flagsFolder" $) $name)) }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{- define "keptn-remedy.kubernetesVariables" -}}
 {{- with .Values.kubernetes }}
 {{- include "keptn-remedy.variable" (list "KUBERNETES_NAMESPACE_TEMPLATE" .namespaceTemplate) }}
@@ -138,6 +149,7 @@ listens on its own loopback only. */ -}}
 {{- end }}
 {{- if index .Values.actions "toggle-feature" }}
 {{- include "keptn-remedy.unleashVariables" . }}
+{{- include "keptn-remedy.flagsVariables" . }}
 {{- end }}
 {{- if .Values.actions.evict }}
 {{- include "keptn-remedy.variable" (list "EVICT_MOST_PODS" .Values.evict.mostPods) }}
@@ -238,6 +250,11 @@ listens on its own loopback only. */ -}}
 {{- if include "keptn-remedy.clusterAccess" . }}
 - name: api-server
   mountPath: /var/run/secrets/kubernetes.io/serviceaccount
+  readOnly: true
+{{- end }}
+{{- if include "keptn-remedy.flagsSecret" . }}
+- name: flags
+  mountPath: {{ include "keptn-remedy.flagsFolder" . }}
   readOnly: true
 {{- end }}
 {{- if include "keptn-remedy.unleashSecret" . }}

@@ -1,0 +1,202 @@
+"""Flags that are set from the values that a plan recorded, and from no others."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from keptn_remedy import PermanentError, TemporaryError
+from keptn_remedy_actions.flag_backends import (
+    Evaluation,
+    Flag,
+    LeftAlone,
+    Restored,
+    Switch,
+    Wish,
+    on_or_off,
+    variant,
+)
+
+_MOST_CONFLICTS = 5
+
+
+class Gone(PermanentError):
+    """The flag doesn't exist, or no longer."""
+
+
+class Raced(TemporaryError):
+    """The flag was changed while it was set, so nothing was set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A flag as it was read.
+
+    `fields` is JSON: all of it that is ever set, and restored. `facts` is what setting it needs.
+    """
+
+    fields: Any
+    facts: Any = None
+    warnings: Sequence[str] = ()
+
+
+class Backend(Protocol):
+    """Flags in one place of one kind of store.
+
+    Methods raise TemporaryError or PermanentError; `Gone` where there is no such flag.
+    """
+
+    @property
+    def place(self) -> str:
+        """The place in words: `production (LaunchDarkly project shop)`."""
+        ...
+
+    def target(self, name: str) -> str:
+        """The flag as a target: `launchdarkly:shop/production/hero`."""
+        ...
+
+    async def read(self, name: str) -> Found: ...
+
+    def enabled(self, found: Found, wish: Wish) -> bool | str:
+        """As `Flag.enabled`: a bool, a percentage as `share` tells it, a variant, or other text."""
+        ...
+
+    def wished(self, name: str, found: Found, wish: Wish) -> Any:
+        """The fields that make it so. Raises PermanentError where none do."""
+        ...
+
+    async def write(self, name: str, found: Found, fields: Any) -> None:
+        """Set the fields of a flag that was found so. Raises `Raced` where the store says that it
+        was changed meanwhile.
+        """
+        ...
+
+    async def examine(self) -> str:
+        """What is good about the connection, for `remedy doctor`; it changes nothing."""
+        ...
+
+    async def seen(self, name: str) -> bool | None:
+        """Whether applications see it on; None where that can't be looked at."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedFlags:
+    """A `FlagStore` of any back end. The image of a flag has its fields before and after."""
+
+    backend: Backend
+
+    POLL_SECONDS: ClassVar[float] = 0.5
+    SETTLE_SECONDS: ClassVar[float] = 10.0
+    """How long the store and its applications may take to show what was set."""
+
+    @property
+    def place(self) -> str:
+        return self.backend.place
+
+    async def find(self, name: str, wish: Wish) -> Flag:
+        found = await self.backend.read(name)
+        after = Found(self.backend.wished(name, found, wish), found.facts)
+        enabled, goal = (self.backend.enabled(each, wish) for each in (found, after))
+        is_share = isinstance(wish, str) and goal != variant(wish)
+        return Flag(
+            name,
+            self.backend.target(name),
+            enabled,
+            {"before": found.fields, "after": found.fields if enabled == goal else after.fields},
+            warnings=found.warnings,
+            share=str(goal) if is_share else "",
+        )
+
+    async def switch(self, switches: Sequence[Switch]) -> None:
+        for switch in switches:
+            try:
+                await self._set(switch.flag.name, *_before_and_after(switch))
+            except LeftAlone:
+                raise PermanentError(
+                    f"{switch.flag.name} was changed by somebody else in {self.place}"
+                    " after this was planned; nothing was overwritten"
+                ) from None
+
+    async def _set(self, name: str, before: Any, after: Any) -> bool:
+        """Set the fields from `before` to `after`; False where they are so already.
+
+        Raises:
+            LeftAlone: they are neither.
+        """
+        raced: Raced | None = None
+        for _ in range(_MOST_CONFLICTS):
+            found = await self.backend.read(name)
+            if found.fields == after:
+                return False
+            if found.fields != before:
+                raise LeftAlone("was changed since, so it is left alone")
+            try:
+                await self.backend.write(name, found, after)
+            except Raced as error:
+                raced = error
+            else:
+                return True
+        raise TemporaryError(f"{name} in {self.place} kept changing: {raced}")
+
+    async def verify(self, switches: Sequence[Switch], *, seconds: float) -> Evaluation:
+        """Look until the flags are as they were set, and applications see them so."""
+        end = time.monotonic() + min(seconds, self.SETTLE_SECONDS)
+        while True:
+            looks = [(switch, await self._look(switch)) for switch in switches]
+            contrary = [why for _, (_, why) in looks if why]
+            if not contrary or time.monotonic() >= end:
+                break
+            await asyncio.sleep(self.POLL_SECONDS)
+        said = {switch.flag.name: seen for switch, (seen, _) in looks}
+        return Evaluation(f"{', '.join(contrary)} in {self.place}" if contrary else "", seen=said)
+
+    async def _look(self, switch: Switch) -> tuple[str, str]:
+        """How the flag evaluates, and what is contrary about that."""
+        name = switch.flag.name
+        found = await self.backend.read(name)
+        said = _said(self.backend.enabled(found, switch.wish))
+        _, after = _before_and_after(switch)
+        if found.fields != after:
+            return said, f"{name} is no longer {switch.said}: it was changed to {said}"
+        seen = await self.backend.seen(name) if isinstance(switch.wish, bool) else None
+        if seen is not None and seen is not switch.on:
+            return on_or_off(seen), f"{switch}, but applications still see it {on_or_off(seen)}"
+        return said, ""
+
+    async def restore(self, switches: Sequence[Switch], left: Mapping[str, Any]) -> Restored:
+        put_back, left_alone = list[str](), list[str]()
+        failures: list[PermanentError | TemporaryError] = []
+        for switch in reversed(switches):
+            name, (before, after) = switch.flag.name, _before_and_after(switch)
+            try:
+                if await self._set(name, after, before):
+                    await self._check_restored(switch)
+                    put_back.append(name)
+            except LeftAlone as error:
+                left_alone.append(f"{name} in {self.place} {error}")
+            except Gone as error:
+                left_alone.append(f"{name} is gone: {error}")
+            except (PermanentError, TemporaryError) as error:
+                # Go on: one flag that can't be restored must not keep the others from it.
+                failures.append(error)
+        if failures:
+            # A temporary error first: another attempt may restore the flag.
+            raise min(failures, key=lambda failure: isinstance(failure, PermanentError))
+        return Restored(put_back, left_alone)
+
+    async def _check_restored(self, switch: Switch) -> None:
+        before, _ = _before_and_after(switch)
+        if (await self.backend.read(switch.flag.name)).fields != before:
+            raise TemporaryError(f"{switch} in {self.place} was not undone: changed meanwhile")
+
+
+def _before_and_after(switch: Switch) -> tuple[Any, Any]:
+    return switch.flag.image["before"], switch.flag.image["after"]
+
+
+def _said(enabled: bool | str) -> str:
+    return enabled if isinstance(enabled, str) else on_or_off(enabled)
