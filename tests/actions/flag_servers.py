@@ -542,10 +542,11 @@ class UnleashServer(StandIn):
     """Unleash's admin API; test_toggle_feature_unleash.py has a real server."""
 
     store = "unleash"
-    has_percentages = False
 
     def made(self, *, on: bool) -> Any:
-        return {"enabled": on, "strategies": [{"id": "1", "name": "default", "disabled": False}]}
+        parameters = {"rollout": "100", "stickiness": "default", "groupId": "x"}
+        strategy = {"id": "1", "name": "flexibleRollout", "parameters": parameters}
+        return {"enabled": on, "strategies": [{**strategy, "disabled": False}]}
 
     def settings(self, folder: Path) -> ToggleFeatureSettings:
         return settings(unleash_url=self.url, unleash_api_token=SECRET)
@@ -563,6 +564,7 @@ class UnleashServer(StandIn):
             web.get("/api/admin/user", self.user),
             web.get(f"{flags}/{{flag}}", self.read),
             web.post(f"{flags}/{{flag}}/environments/production/{{what}}", self.turn),
+            web.patch(f"{flags}/{{flag}}/environments/production/strategies/1", self.patch),
         ]
 
     async def listed(self, request: web.Request) -> web.Response:
@@ -574,6 +576,15 @@ class UnleashServer(StandIn):
     async def read(self, request: web.Request) -> web.Response:
         environment = {"name": "production", **self.flag(request.match_info["flag"])}
         return web.json_response({"environments": [environment]})
+
+    async def patch(self, request: web.Request) -> web.Response:
+        name, [operation] = request.match_info["flag"], await request.json()
+        if (operation["op"], operation["path"]) != ("replace", "/parameters/rollout"):
+            raise Refusal(400, {"name": "BadDataError", "message": "no such path"})
+        flag = copy.deepcopy(self.flag(name))
+        flag["strategies"][0]["parameters"]["rollout"] = operation["value"]
+        self.wrote(name, flag)
+        return web.json_response(flag["strategies"][0])
 
     async def turn(self, request: web.Request) -> web.Response:
         name = request.match_info["flag"]

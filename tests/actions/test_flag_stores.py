@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -234,6 +235,7 @@ async def test_a_percentage_is_set_and_undone(
     async with acting(server, tmp_path) as drive:
         plan = await drive.plan({"hero": percent})
         assert f" -> {said}" in str(plan)
+        assert server.writes == 0
         await drive.apply(plan)
         outcome = await drive.verify(plan)
         assert (outcome.result, outcome.details["seen"]) == ("pass", {"hero": said})
@@ -302,6 +304,37 @@ async def test_what_is_refused_for_good(
     assert len(hosted.requests) == 1
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"variations": [1, 2], "environments": {"production": {"on": True, "fallthrough": "x"}}},
+        {
+            "variations": [],
+            "environments": {"production": {"on": True, "fallthrough": {"rollout": 1}}},
+        },
+        {"active": True, "strategies": [7]},
+        {"active": True, "strategies": [{"scopes": [{}]}]},
+        {"results": [{"enabled": True}], "next": None},
+        {"results": [3], "next": None},
+        {"defaultValue": {"boolValue": True}, "targetingRules": [1]},
+        {"defaultValue": {"boolValue": True}, "targetingRules": [{"percentageOptions": [{}]}]},
+    ],
+    ids=str,
+)
+async def test_json_of_another_shape_is_no_flag(
+    hosted: StandIn, tmp_path: Path, answer: Any
+) -> None:
+    error = await planned_with(hosted, tmp_path, Fault(200, body=json.dumps(answer).encode()))
+    assert isinstance(error, PermanentError)
+    assert re.search("is not understood|does not answer as|has no|is no boolean", str(error))
+
+
+async def test_a_delay_without_end_is_cut(hosted: StandIn, tmp_path: Path) -> None:
+    error = await planned_with(hosted, tmp_path, Fault(429, {"Retry-After": "9" * 400}))
+    assert isinstance(error, TemporaryError)
+    assert error.delay == 3600
+
+
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
 async def test_what_may_succeed_later_is_temporary_and_says_when(
     hosted: StandIn, tmp_path: Path, status: int
@@ -363,6 +396,31 @@ async def test_no_server_at_all_is_temporary(tmp_path: Path) -> None:
 
 
 # --- one store -----------------------------------------------------------------------------------
+
+
+async def test_a_percentage_and_a_switch_go_side_by_side_in_unleash(tmp_path: Path) -> None:
+    async with UnleashServer().served() as server, acting(server, tmp_path) as drive:
+        before = server.snapshot()
+        plan = await drive.plan({"hero": "10%", "promo": "off"})
+        assert "hero enabled: 100% -> 10%" in str(plan)
+        await drive.apply(plan)
+        outcome = await drive.verify(plan)
+        assert outcome.result == "pass"
+        assert outcome.details["seen"]["hero"] == "10%"
+        server.flags["hero"]["strategies"][0]["parameters"]["rollout"] = "20"
+        assert "undone, but: hero in" in await drive.undo(plan)
+        assert server.flags["promo"] == before["promo"]
+        assert server.flags["hero"]["strategies"][0]["parameters"]["rollout"] == "20"
+
+
+async def test_a_percentage_without_one_rollout_to_set_is_refused_in_unleash(
+    tmp_path: Path,
+) -> None:
+    async with UnleashServer().served() as server, acting(server, tmp_path) as drive:
+        assert "dark is off in production" in await drive.refusal({"dark": "10%"})
+        server.flags["hero"]["strategies"].append({"id": "2", "name": "userWithId"})
+        assert "it has flexibleRollout, userWithId" in await drive.refusal({"hero": "10%"})
+    assert server.writes == 0
 
 
 async def test_launchdarkly_needs_an_approval(tmp_path: Path) -> None:

@@ -124,6 +124,30 @@ async def test_a_flag_goes_off_and_on_in_its_environment(
     assert not await flag.unleash.is_enabled(flag.name, "development")
 
 
+async def test_a_percentage_is_the_rollout_of_its_strategy_and_undone(
+    flag: OneFlag, toggling: Callable[..., Any]
+) -> None:
+    await flag.add(FULL)
+    await flag.turn(on=True)
+    path = f"projects/default/features/{flag.name}/environments/production"
+
+    async def parameters() -> Any:
+        [strategy] = (await admin(flag.unleash, "GET", path))["strategies"]
+        return strategy["parameters"]
+
+    before = await parameters()
+    async with toggling() as drive:
+        plan = await drive.plan({flag.name: "10%"})
+        assert str(plan).endswith("enabled: 100% -> 10%")
+        for _ in range(2):
+            await drive.apply(plan)
+        assert await parameters() == {**before, "rollout": "10"}
+        assert (await drive.verify(plan)).result == "pass"
+        assert await drive.undo(plan) == "undone"
+    assert await parameters() == before
+    assert await flag.is_on()
+
+
 @pytest.mark.parametrize(
     ("stage", "setting"), [("production", ""), ("prod", "prod=production"), ("x", "production")]
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -98,9 +99,10 @@ class ComparedFlags:
         return self.backend.place
 
     async def find(self, name: str, wish: Wish) -> Flag:
-        found = await self.backend.read(name)
-        after = Found(self.backend.wished(name, found, wish), found.facts)
-        enabled, goal = (self.backend.enabled(each, wish) for each in (found, after))
+        with self._understood():
+            found = await self.backend.read(name)
+            after = Found(self.backend.wished(name, found, wish), found.facts)
+            enabled, goal = (self.backend.enabled(each, wish) for each in (found, after))
         is_share = isinstance(wish, str) and goal != variant(wish)
         return Flag(
             name,
@@ -129,7 +131,7 @@ class ComparedFlags:
         """
         raced: Raced | None = None
         for _ in range(_MOST_CONFLICTS):
-            found = await self.backend.read(name)
+            found = await self._read(name)
             if found.fields == after:
                 return False
             if found.fields != before:
@@ -157,8 +159,9 @@ class ComparedFlags:
     async def _look(self, switch: Switch) -> tuple[str, str]:
         """How the flag evaluates, and what is contrary about that."""
         name = switch.flag.name
-        found = await self.backend.read(name)
-        said = _said(self.backend.enabled(found, switch.wish))
+        with self._understood():
+            found = await self.backend.read(name)
+            said = _said(self.backend.enabled(found, switch.wish))
         _, after = _before_and_after(switch)
         if found.fields != after:
             return said, f"{name} is no longer {switch.said}: it was changed to {said}"
@@ -190,8 +193,22 @@ class ComparedFlags:
 
     async def _check_restored(self, switch: Switch) -> None:
         before, _ = _before_and_after(switch)
-        if (await self.backend.read(switch.flag.name)).fields != before:
+        if (await self._read(switch.flag.name)).fields != before:
             raise TemporaryError(f"{switch} in {self.place} was not undone: changed meanwhile")
+
+    async def _read(self, name: str) -> Found:
+        with self._understood():
+            return await self.backend.read(name)
+
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        """Any JSON may come from a server that isn't the store."""
+        try:
+            yield
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+            raise PermanentError(
+                f"what {self.place} answers is not understood: check its address"
+            ) from None
 
 
 def _before_and_after(switch: Switch) -> tuple[Any, Any]:

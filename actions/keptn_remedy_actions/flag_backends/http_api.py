@@ -29,6 +29,8 @@ from keptn_remedy_actions.flag_backends.compared import Gone, Raced
 _TEMPORARY: Final = (408, 425, 429)
 _RACED: Final = (409, 412)
 _LONGEST_QUOTE: Final = 300
+_LONGEST_DELAY: Final = 3600.0
+_SHORTEST_SECRET: Final = 6  # a shorter one can't be recognised in other text
 _QUOTED: Final = ("message", "detail", "error", "errorMessage", "title")
 # Names that the stores give; "." and ".." would be parts of the path.
 _NAME: Final = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._~-]{1,256}")
@@ -176,7 +178,7 @@ class HttpApi:
 
     def _shown(self, text: str) -> str:
         for secret in self.secrets:
-            text = text.replace(secret, "***") if secret else text
+            text = text.replace(secret, "***") if len(secret) >= _SHORTEST_SECRET else text
         return "".join(filter(str.isprintable, " ".join(text.split())))[:_LONGEST_QUOTE]
 
 
@@ -213,7 +215,8 @@ def _delay(headers: Mapping[str, str]) -> float | None:
         return delay
     reset = headers.get("X-Ratelimit-Reset", "")
     if reset.isascii() and reset.isdigit():  # milliseconds since 1970
-        return max(0.0, int(reset[:16]) / 1000 - _server_time(headers))
+        seconds = int(reset[:16]) / 1000 - _server_time(headers)
+        return min(max(0.0, seconds), _LONGEST_DELAY)
     return None
 
 
@@ -221,7 +224,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """The seconds of a Retry-After header (RFC 9110 §10.2.3); None where it has none."""
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
-        return float(text)
+        return min(float(text), _LONGEST_DELAY)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - _server_time(headers))
     except ValueError:

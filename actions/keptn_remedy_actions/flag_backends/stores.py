@@ -155,6 +155,7 @@ class Stores:
 def _unleash(settings: ToggleFeatureSettings, http: ClientSession, memo: Memo) -> FlagStore:
     from keptn_remedy_actions.flag_backends.unleash import Unleash
     from keptn_remedy_actions.flag_backends.unleash_api import UnleashApi
+    from keptn_remedy_actions.flag_backends.unleash_rollout import ByWish, Rollout
 
     api = UnleashApi(
         http=http,
@@ -164,7 +165,8 @@ def _unleash(settings: ToggleFeatureSettings, http: ClientSession, memo: Memo) -
         environment=memo.environment,
         timeout_seconds=settings.unleash_timeout_seconds,
     )
-    return Unleash(api, settings.client_tokens, settings.unleash_on_without_strategy)
+    switches = Unleash(api, settings.client_tokens, settings.unleash_on_without_strategy)
+    return ByWish(switches, ComparedFlags(Rollout(api)))
 
 
 async def _unleash_findings(

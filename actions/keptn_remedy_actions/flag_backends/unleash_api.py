@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 from pydantic import ValidationError
@@ -107,6 +107,12 @@ class UnleashApi:
         where = ("environments", self.environment, "strategies", strategy)
         await self._send("DELETE", flag, *where, or_missing=True)
 
+    async def set_rollout(self, flag: str, strategy: str, percent: str) -> None:
+        """Set the percentage of a strategy, which stays as it is otherwise (JSON Patch)."""
+        where = ("environments", self.environment, "strategies", strategy)
+        change = {"op": "replace", "path": "/parameters/rollout", "value": percent}
+        await self._send("PATCH", flag, *where, body=[change])
+
     async def _missing(self, flag: str, answer: _Answer) -> PermanentError:
         # An archived flag answers 404, but its environments still answer 200.
         where = ("environments", self.environment)
@@ -122,9 +128,12 @@ class UnleashApi:
         except (ClientError, TimeoutError, ValidationError):
             return ()
 
-    async def _send(self, method: str, flag: str, *path: str, or_missing: bool = False) -> _Answer:
+    async def _send(
+        self, method: str, flag: str, *path: str, or_missing: bool = False, body: Any = None
+    ) -> _Answer:
+        where = ("projects", self.project, "features", flag, *path)
         try:
-            answer = await self._answer(method, ("projects", self.project, "features", flag, *path))
+            answer = await self._answer(method, where, body)
         except TimeoutError:
             raise TemporaryError(
                 f"Unleash at {self.url}{self._way} did not answer within {self.timeout_seconds:g} s"
@@ -142,12 +151,13 @@ class UnleashApi:
         proxy = proxy_for(URL(self.url))
         return f" through the proxy {proxy.host}:{proxy.port}" if proxy else ""
 
-    async def _answer(self, method: str, path: Collection[str]) -> _Answer:
+    async def _answer(self, method: str, path: Collection[str], body: Any = None) -> _Answer:
         url = URL(f"{self.url}/api/admin/{'/'.join(map(_segment, path))}", encoded=True)
         async with self.http.request(
             method,
             url,
             headers={"Authorization": self.token},
+            json=body,
             proxy=proxy_for(url),
             timeout=ClientTimeout(self.timeout_seconds),
             allow_redirects=False,  # a redirected POST arrives as a GET
