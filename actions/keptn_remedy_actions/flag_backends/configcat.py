@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -44,9 +45,10 @@ class ConfigCat:
         default: Any = found.get("defaultValue")
         if not isinstance(default, dict) or not isinstance(found.get("targetingRules"), list):
             raise self.api.stranger()
-        if not isinstance(default.get("boolValue"), bool):
+        is_on = cast("Mapping[str, Any]", default).get("boolValue")
+        if not isinstance(is_on, bool):
             raise PermanentError(f"{name} is no boolean flag in {self.place}")
-        value = {"boolValue": default["boolValue"]}
+        value = {"boolValue": is_on}
         rules = _without_nulls(found["targetingRules"])
         return Found({"defaultValue": value, "targetingRules": rules})
 
@@ -105,9 +107,10 @@ def _rule(percent: int) -> Any:
 def _without_nulls(value: Any) -> Any:
     """ConfigCat answers with every field that there could be."""
     if isinstance(value, list):
-        return [_without_nulls(each) for each in value]
+        items = cast("Sequence[Any]", value)
+        return [_without_nulls(each) for each in items]
     if isinstance(value, dict):
-        fields = cast("dict[str, Any]", value)
+        fields = cast("Mapping[str, Any]", value)
         return {name: _without_nulls(each) for name, each in fields.items() if each is not None}
     return value
 

@@ -103,5 +103,5 @@ class Flagsmith:
             found: Any = (await self._as_an_application()).body
         except (PermanentError, TemporaryError):
             return ""
-        flags = found if isinstance(found, list) else []
+        flags = cast("list[dict[str, Any]]", found if isinstance(found, list) else [])
         return near(name, [str(f["feature"]["name"]) for f in flags if "feature" in f])

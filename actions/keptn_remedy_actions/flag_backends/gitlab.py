@@ -105,7 +105,8 @@ class GitLab:
     async def examine(self) -> str:
         project = (await self.api.call("GET", f"api/v4/projects/{self._project}")).map
         held: Any = project.get("permissions") or {}
-        levels = [(held.get(f"{of}_access") or {}).get("access_level", 0) for of in _LEVELS]
+        access: list[Any] = [held.get(f"{of}_access") or {} for of in _LEVELS]
+        levels: list[int] = [each.get("access_level", 0) for each in access]
         if max(levels) < _DEVELOPER:
             raise PermanentError(f"the token has no role Developer in {self.project}")
         return f"{self.api.url}: the token may change the flags of {self.project}"
@@ -202,7 +203,7 @@ def _image(strategy: Strategy, environment: str) -> Strategy:
 
 def _content(strategy: Strategy) -> Mapping[str, Any]:
     users: Mapping[str, Any] = strategy.get("user_list") or {}
-    parameters = strategy.get("parameters") or {}
+    parameters: Mapping[str, Any] = strategy.get("parameters") or {}
     return {"name": strategy["name"], "parameters": parameters, "list": users.get("id")}
 
 
@@ -214,5 +215,6 @@ def _percent(strategy: Strategy) -> int | None:
     """The percentage of users that a strategy is for; None where it is for others."""
     if strategy["name"] == "default":
         return 100
-    said = str((strategy.get("parameters") or {}).get(_ROLLOUTS.get(strategy["name"], ""), ""))
+    parameters: Mapping[str, Any] = strategy.get("parameters") or {}
+    said = str(parameters.get(_ROLLOUTS.get(strategy["name"], ""), ""))
     return int(said) if said.isascii() and said.isdigit() else None

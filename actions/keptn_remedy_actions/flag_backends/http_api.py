@@ -55,7 +55,8 @@ class Answer:
     @property
     def map(self) -> dict[str, Any]:
         """The JSON object; an empty one where it is something else."""
-        return cast("dict[str, Any]", self.body) if isinstance(self.body, dict) else {}
+        body: Any = self.body
+        return cast("dict[str, Any]", body) if isinstance(body, dict) else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,12 +51,12 @@ class LaunchDarkly:
         if not isinstance(environments, dict) or not isinstance(flag.get("variations"), list):
             raise self.api.stranger()
         state = cast("dict[str, Any]", environments).get(self.environment)
-        if not isinstance(state, dict) or not isinstance(state.get("on"), bool):
+        settings = cast("dict[str, Any]", state if isinstance(state, dict) else {})
+        if not isinstance(settings.get("on"), bool):
             raise PermanentError(
                 f"LaunchDarkly project {self.project} has no environment {self.environment}:"
                 " LAUNCHDARKLY_ENVIRONMENT maps Keptn's stages to them"
             )
-        settings = cast("dict[str, Any]", state)
         fallthrough = _normal(settings.get("fallthrough") or {})
         fields = {"on": settings["on"], "fallthrough": fallthrough}
         return Found(fields, flag["variations"], _warnings(name, settings))
@@ -147,7 +147,9 @@ def _falling_through(wanted: Any, variations: Sequence[Mapping[str, Any]]) -> Ma
     kind = "updateFallthroughVariationOrRollout"
     if not (rollout := _rollout(wanted)):
         return {"kind": kind, "variationId": variations[wanted["variation"]]["_id"]}
-    weights = {variations[w["variation"]]["_id"]: w["weight"] for w in rollout["variations"]}
+    weights: dict[str, int] = {
+        variations[each["variation"]]["_id"]: each["weight"] for each in rollout["variations"]
+    }
     kept = {name: rollout[its] for name, its in _KEPT.items() if its in rollout}
     return {"kind": kind, "rolloutWeights": weights, **kept}
 
@@ -176,7 +178,9 @@ def _percent(fallthrough: Any, on: int | None) -> int | None:
     """The percentage that gets the variation `true` by default; None where it isn't a whole one."""
     if "variation" in fallthrough:
         return 100 if fallthrough["variation"] == on else 0
-    weights = {w["variation"]: w["weight"] for w in _rollout(fallthrough).get("variations", ())}
+    rollout = _rollout(fallthrough)
+    weighed: list[Any] = rollout["variations"] if rollout else []
+    weights: dict[Any, int] = {each["variation"]: each["weight"] for each in weighed}
     weight = weights.get(on, 0)
     return weight * 100 // _WHOLE if on is not None and not weight * 100 % _WHOLE else None
 

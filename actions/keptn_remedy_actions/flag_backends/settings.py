@@ -239,7 +239,7 @@ class ToggleFeatureSettings(ActionSettings):
     def sdk_key(self, stage: str) -> str:
         """ConfigCat's SDK key of a Keptn stage; empty where there is none."""
         key = self.configcat_sdk_key
-        keys = by_stage(key.get_secret_value()) if key else {}
+        keys = by_stage(key.get_secret_value() if key else "")
         return keys.get(stage) or keys.get("", "")
 
 
