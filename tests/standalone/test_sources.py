@@ -11,7 +11,8 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # i
 
 from keptn_remedy.http_client import lent_session
 from keptn_remedy.standalone.configuration import Configuration
-from keptn_remedy.standalone.sources import SourcesError, SourcesFile, json_schema
+from keptn_remedy.standalone.errors import SourcesError
+from keptn_remedy.standalone.sources import SourcesFile, json_schema
 from keptn_remedy.support.clock import Clock
 
 ROOT = Path(__file__).parents[2]

@@ -23,9 +23,10 @@ from keptn_remedy.cli.terminal import (
     show_json,
 )
 from keptn_remedy.remediation.file import MAX_BYTES
+from keptn_remedy.standalone.errors import SourcesError
 from keptn_remedy.standalone.remedy_files import entries, slo_of
 from keptn_remedy.standalone.rules import Remedy
-from keptn_remedy.standalone.sources import PrometheusServer, SourcesError, SourcesFile
+from keptn_remedy.standalone.sources import PrometheusServer, SourcesFile
 from keptn_remedy.support.variables import SettingsError
 
 _SAID = {True: "good", False: "bad", None: "can't tell"}

@@ -14,8 +14,6 @@ import orjson
 from rich.text import Text
 
 from keptn_remedy import service, settings
-from keptn_remedy.cli import demo as demonstration
-from keptn_remedy.cli import story
 from keptn_remedy.cli.terminal import (
     FAILED,
     GOOD,
@@ -35,7 +33,7 @@ from keptn_remedy.guardrails.policy import PolicyError
 from keptn_remedy.journal import JournalError, JournalUnusable, place_of
 from keptn_remedy.registry import RegistryError
 from keptn_remedy.settings import Settings
-from keptn_remedy.standalone.sources import SourcesError
+from keptn_remedy.standalone.errors import SourcesError
 from keptn_remedy.support import event_loop, logs, variables
 from keptn_remedy.support.variables import SettingsError
 
@@ -99,6 +97,8 @@ def _serve_with(
     flags = Path(found.get("FLAGD_FILE", ""))
     try:
         if local and flags.name:
+            from keptn_remedy.cli import demo as demonstration
+
             demonstration.seed_flags(flags)
     except OSError as error:
         complain([f"FLAGD_FILE: can't create {flags}: {error.strerror}; name a file elsewhere"])
@@ -168,6 +168,9 @@ def _explained(error: OSError, config: Settings) -> str:
 
 
 async def _play(provider: service.Service, flags: Path, tell: Tell, *, tour: bool) -> None:
+    from keptn_remedy.cli import demo as demonstration
+    from keptn_remedy.cli import story
+
     events = _urls(provider)["events"]
     try:
         played = await demonstration.play(provider, events, flags)

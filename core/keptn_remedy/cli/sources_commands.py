@@ -21,7 +21,8 @@ from keptn_remedy.cli.terminal import (
 )
 from keptn_remedy.notifications.set_up import read_channels
 from keptn_remedy.standalone.alert_rules import read_rules
-from keptn_remedy.standalone.sources import SourcesError, SourcesFile, json_schema, unknown_channels
+from keptn_remedy.standalone.errors import SourcesError
+from keptn_remedy.standalone.sources import SourcesFile, json_schema, unknown_channels
 from keptn_remedy.standalone.words import deaf, explain
 from keptn_remedy.support.variables import SettingsError
 

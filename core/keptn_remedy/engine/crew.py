@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
@@ -75,6 +76,9 @@ class Crew(Generic[T]):
     def __init__(self, noun: str, ended: Callable[[T, BaseException | None], None]) -> None:
         self._noun = noun
         self._ended = ended
+        # The same for each task: thousands of them run at once.
+        self._task_ended = self._note_end
+        self._context = contextvars.copy_context()
         self._at_work: dict[Work, T] = {}
         # Those that ignored their cancellation: nobody waits for them twice.
         self._stuck: dict[Work, T] = {}
@@ -97,7 +101,7 @@ class Crew(Generic[T]):
         """Begin to work on a thing."""
         task = Work(work, loop=asyncio.get_running_loop())
         self._at_work[task] = thing
-        task.add_done_callback(self._note_end)
+        task.add_done_callback(self._task_ended, context=self._context)
 
     def cancel(self, which: Callable[[T], bool]) -> None:
         """Cancel the work on these things."""

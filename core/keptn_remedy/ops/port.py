@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
+from functools import cache, partial
+from typing import TYPE_CHECKING
 
 import orjson
 from aiohttp import web
@@ -14,15 +16,17 @@ from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.http_server import Limits, Refusals, listening
 from keptn_remedy.http_server.limits import of_ops
 from keptn_remedy.journal import JournalError, Records
-from keptn_remedy.ops import models, openapi
+from keptn_remedy.ops import models
 from keptn_remedy.ops.answers import json_answer, problem, problems
-from keptn_remedy.ops.episode_api import EpisodeApi
 from keptn_remedy.ops.executions_api import ExecutionsApi, sent
 from keptn_remedy.ops.operator_api import MAX_BODY_BYTES, OperatorApi
 from keptn_remedy.ops.page.built import BuiltPage
 from keptn_remedy.registry import Registry
 from keptn_remedy.support.masking import Mask
 from keptn_remedy.support.metrics import Metrics
+
+if TYPE_CHECKING:
+    from keptn_remedy.ops.episode_api import EpisodeApi
 
 # So many large answers are made and sent at a time, away from the event loop: whoever asks for
 # many, or does not read them, costs neither memory nor the time of events.
@@ -67,8 +71,8 @@ class OpsPort:
         self._page = page
         self._episode_api = episode_api
         self._large = asyncio.Semaphore(LARGE_ANSWERS)
-        offered = {"orders": operator_api is not None, "episodes": episode_api is not None}
-        self._openapi = orjson.dumps(openapi.document(version, **offered))
+        orders, episodes = operator_api is not None, episode_api is not None
+        self._openapi = partial(_openapi, version, orders=orders, episodes=episodes)
 
     @asynccontextmanager
     async def serve(self) -> AsyncGenerator[None]:
@@ -141,4 +145,16 @@ class OpsPort:
         return json_answer(models.Pause.of(pause), self._mask)
 
     async def _get_openapi(self, _: web.Request) -> web.Response:
-        return web.Response(body=self._openapi, content_type="application/json")
+        async with self._large:
+            body = await asyncio.to_thread(self._openapi)
+        return web.Response(body=body, content_type="application/json")
+
+
+@cache
+def _openapi(version: str, *, orders: bool, episodes: bool) -> bytes:
+    """Made when first asked for: hardly any service is, and it takes memory and a tenth of a
+    second.
+    """
+    from keptn_remedy.ops import openapi
+
+    return orjson.dumps(openapi.document(version, orders=orders, episodes=episodes))

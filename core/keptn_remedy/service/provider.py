@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from keptn_remedy.engine.runtime import Runtime
 from keptn_remedy.events import ACTION, Replies, event_type
@@ -24,7 +24,6 @@ from keptn_remedy.keptn.signs_of_life import SignsOfLife
 from keptn_remedy.keptn.subscriptions import Filters
 from keptn_remedy.keptn.task_ends import TaskEnds
 from keptn_remedy.notifications.sender import Sender
-from keptn_remedy.ops.episode_api import EpisodeApi
 from keptn_remedy.ops.operator_api import OperatorApi
 from keptn_remedy.ops.page.built import BuiltPage
 from keptn_remedy.ops.page.problem_screens import Problems, ReadingOfEpisodes
@@ -36,9 +35,12 @@ from keptn_remedy.service.engine import Engine, build_engine
 from keptn_remedy.service.foundation import Foundation, installed_version
 from keptn_remedy.service.notifying import build_notifier
 from keptn_remedy.service.readiness import Readiness
-from keptn_remedy.service.standalone import Standalone
 from keptn_remedy.service.tracing import sending
 from keptn_remedy.support import logs
+
+if TYPE_CHECKING:
+    from keptn_remedy.ops.episode_api import EpisodeApi
+    from keptn_remedy.service.standalone import Standalone
 
 # What the journal remembers of a process that left in an orderly way.
 _LEFT = ("", "left")
@@ -93,9 +95,7 @@ class Service:
             self._aborted_tasks.abort_by_event,
             self.uniform,
         )
-        self.standalone: Standalone | None = None
-        if base.settings.transport == "standalone":
-            self.standalone = Standalone(base, self.engine, self.intake.accept)
+        self.standalone = _standalone(base, self.engine, self.intake)
         self._signs_of_life = SignsOfLife(
             base.journal, base.peer.transport.send, self._replies, base.clock, base.metrics
         )
@@ -301,9 +301,6 @@ def _ops_port(
             base.mask,
             base.metrics,
         )
-    episode_api = None
-    if base.settings.transport == "standalone":
-        episode_api = EpisodeApi(base.journal, base.mask)
     return OpsPort(
         base.settings.ops_host,
         base.settings.ops_port,
@@ -316,9 +313,25 @@ def _ops_port(
         version=installed_version(),
         operator_api=operator_api,
         page=_page(base, engine, readiness, standalone),
-        episode_api=episode_api,
+        episode_api=_episode_api(base),
         names=base.settings.host_names,
     )
+
+
+def _standalone(base: Foundation, engine: Engine, intake: Intake) -> Standalone | None:
+    if base.settings.transport != "standalone":
+        return None
+    from keptn_remedy.service.standalone import Standalone
+
+    return Standalone(base, engine, intake.accept)
+
+
+def _episode_api(base: Foundation) -> EpisodeApi | None:
+    if base.settings.transport != "standalone":
+        return None
+    from keptn_remedy.ops.episode_api import EpisodeApi
+
+    return EpisodeApi(base.journal, base.mask)
 
 
 def _page(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import linecache
 import os
 import signal
 from collections.abc import Callable, Coroutine, Mapping
@@ -107,6 +108,7 @@ def _spare_the_collector() -> None:
     """Keep objects of the start out of collections, and make those rarer: executions that run are
     many objects, and none of them garbage.
     """
+    linecache.clearcache()  # holds the sources of which fields' descriptions were read
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)

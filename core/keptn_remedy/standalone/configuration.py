@@ -12,12 +12,12 @@ from aiohttp import ClientSession
 
 from keptn_remedy.standalone import pagerduty
 from keptn_remedy.standalone.alertmanager import Alertmanagers
+from keptn_remedy.standalone.errors import SourcesError
 from keptn_remedy.standalone.judges import Judges, judges_of
 from keptn_remedy.standalone.rules import LadderRules
 from keptn_remedy.standalone.sources import (
     ALERTMANAGERS,
     Source,
-    SourcesError,
     SourcesFile,
     unknown_channels,
 )

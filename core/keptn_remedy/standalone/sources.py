@@ -21,19 +21,12 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from keptn_remedy.guardrails import mistakes
 from keptn_remedy.guardrails.values import Count, Duration, Globs, Many, Name, Positive
+from keptn_remedy.standalone.errors import SourcesError
 from keptn_remedy.standalone.rules import LadderRules, OnFailed, OnUnknown
 from keptn_remedy.support.near_names import near
 
 SourceKind = Literal["alertmanager", "grafana", "dynatrace", "cloudevents", "pagerduty"]
 DEFAULTS = LadderRules()
-
-
-class SourcesError(Exception):
-    """The file is invalid. `mistakes` has one line for each mistake."""
-
-    def __init__(self, mistakes: list[str]) -> None:
-        super().__init__("; ".join(mistakes))
-        self.mistakes = mistakes
 
 
 def _path(written: Any) -> Any:

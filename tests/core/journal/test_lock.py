@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from keptn_remedy.journal import Ending, JournalError, JournalUnusable
+from keptn_remedy.journal.lock import READER_KIB, connect
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.support.clock import Clock
 from tests.core.journals import DONE, SetClock, accepted, damage, reports_of, trigger
@@ -227,6 +228,12 @@ async def test_commands_beside_the_service_leave_its_side_files_alone(
 
 
 # Who serves
+
+
+async def test_a_reader_keeps_few_pages_in_memory(path: Path) -> None:
+    await SqliteJournal.open(path).close()
+    with closing(connect(path, "ro")) as reader:
+        assert reader.execute("PRAGMA cache_size").fetchone() == (-READER_KIB,)
 
 
 async def test_whether_a_service_runs_is_told_by_the_lock_of_the_file(path: Path) -> None:
