@@ -199,8 +199,8 @@ class Memory(Protocol):
         """Store the value, on disk once this returns; None deletes the key.
 
         Raises:
-            PermanentError: the value takes over 64 KiB as JSON, or the key has over 1,024
-                characters.
+            PermanentError: the value takes over 64 KiB as JSON, the key has over 1,024 characters,
+                or it is new and the action has 10,000 keys.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -162,7 +163,7 @@ async def test_one_that_waits_for_its_turn_is_not_announced(tmp_path: Path) -> N
         waiting = await service.journal.accept(events.for_subscriber(event, "notice"), "notice")
         assert waiting
         assert await service.engine.runner.announce(waiting)
-        assert await service.journal.begun() == [waiting.id]
+        assert await service.journal.begun(math.inf) == [waiting.id]
         assert not await service.journal.owed_reports(1)
 
 

@@ -12,6 +12,7 @@ from keptn_remedy.journal import Memories
 
 MAX_KEY_CHARACTERS: Final = 1_024
 MAX_VALUE_KIB: Final = 64
+MAX_KEYS: Final = 10_000
 
 
 class ActionMemory(NamedTuple):
@@ -34,4 +35,10 @@ class ActionMemory(NamedTuple):
                 f"the memory of {shortened(key, 100)} takes {size:,.0f} KiB as JSON, and may take "
                 f"{MAX_VALUE_KIB}"
             )
-        await self.journal.remember(self.action, key, value)
+        if value is None:
+            await self.journal.remember(self.action, key, None)
+        elif not await self.journal.remember_within(MAX_KEYS, self.action, key, value):
+            raise PermanentError(
+                f"the memory of the action holds {MAX_KEYS:,} keys, and may hold no other: it must "
+                f"delete some by None before {shortened(key, 100)}"
+            )

@@ -101,6 +101,7 @@ from keptn_remedy.journal.values import (
     Verdict,
     WholeRecord,
     lane,
+    lane_of,
 )
 
 __all__ = [
@@ -201,6 +202,7 @@ __all__ = [
     "copy",
     "insist",
     "lane",
+    "lane_of",
     "open_beside",
     "open_browsing",
     "open_journal",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -36,6 +36,7 @@ from keptn_remedy.support import logs
 
 # The events of one commit, at most.
 MOST_NEVER_BEGUN = 1000
+TASKS_AT_ONCE = 1000
 _SCOPE = ("lane", "action", "context", "project", "stage", "service")
 
 
@@ -220,11 +221,28 @@ class SqlExecutions(SqlReports):
     async def unannounced(self, before: float, limit: int) -> list[Execution]:
         return await self._executions(sql.UNANNOUNCED, (before, limit))
 
-    async def begun(self) -> list[str]:
-        return [row[0] for row in await self._rows(sql.BEGUN, ())]
+    async def begun(self, before: float) -> list[str]:
+        return [row[0] for row in await self._rows(sql.BEGUN, (before,))]
 
     async def open_tasks(self, before: float) -> list[OpenTask]:
-        return [rows.open_task(row) for row in await self._rows(sql.OPEN_TASKS, (before,))]
+        return await self._tasks(
+            lambda seq: self._rows(sql.OPEN_TASKS, (seq, before, TASKS_AT_ONCE))
+        )
+
+    async def open_tasks_of(self, lane: str) -> list[OpenTask]:
+        return await self._tasks(
+            lambda seq: self._rows(sql.OPEN_TASKS_OF, (lane, seq, TASKS_AT_ONCE))
+        )
+
+    @staticmethod
+    async def _tasks(read: Callable[[int], Awaitable[list[Any]]]) -> list[OpenTask]:
+        """All of them, by steps that are short whatever the backlog."""
+        found: list[OpenTask] = []
+        last = 0
+        while page := await read(last):
+            found += map(rows.open_task, page)
+            last = page[-1][0]
+        return found
 
     async def closed_as_aborted(self, ids: Collection[str]) -> list[ClosedTask]:
         return rows.closed_tasks(await self._rows(sql.CLOSED_AS_ABORTED, (self._list(ids),)))

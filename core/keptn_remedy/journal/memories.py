@@ -21,3 +21,7 @@ class SqlMemories(Store):
             await self._write((sql.FORGET_MEMORY, (action, key)))
         else:
             await self._write((sql.REMEMBER, (action, key, orjson.dumps(value))))
+
+    async def remember_within(self, most: int, action: str, key: str, value: JSON) -> bool:
+        new = {"action": action, "key": key, "value": orjson.dumps(value), "most": most}
+        return (await self._write((sql.REMEMBER_WITHIN, new))).rows > 0

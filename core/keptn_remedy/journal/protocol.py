@@ -147,6 +147,10 @@ class Triggers(Protocol):
         """Open executions that were accepted before that Unix time."""
         ...
 
+    async def open_tasks_of(self, lane: str) -> list[OpenTask]:
+        """Open executions of that lane."""
+        ...
+
     async def closed_as_aborted(self, ids: Collection[str]) -> list[ClosedTask]:
         """Those of the ids that were closed as aborted, and of which no report is unsent."""
         ...
@@ -207,8 +211,10 @@ class Executions(Protocol):
         """
         ...
 
-    async def begun(self) -> list[str]:
-        """Ids of open executions whose `started` Keptn has acknowledged; none that were aborted."""
+    async def begun(self, before: float) -> list[str]:
+        """Ids of open executions that were started until that Unix time, and whose `started` Keptn
+        has acknowledged; none that were aborted.
+        """
         ...
 
     async def keep_failure(self, execution: Execution, failure: Outcome) -> None:
@@ -433,6 +439,10 @@ class Memories(Protocol):
 
     async def remember(self, action: str, key: str, value: JSON) -> None:
         """Keep a value for an action; None forgets the key."""
+        ...
+
+    async def remember_within(self, most: int, action: str, key: str, value: JSON) -> bool:
+        """The same, unless the key is new and the action has so many keys; then False."""
         ...
 
 

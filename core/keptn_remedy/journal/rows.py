@@ -122,7 +122,7 @@ def _question(text: bytes) -> Question:
 
 def open_task(row: Sequence[Any]) -> OpenTask:
     """An open execution in short."""
-    execution_id, project, stage, context, state, listed, aborted, action = row
+    _, execution_id, project, stage, context, state, listed, aborted, action = row
     return OpenTask(execution_id, project, stage, context, state, bool(listed), aborted, action)
 
 

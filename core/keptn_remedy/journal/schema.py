@@ -203,6 +203,8 @@ CREATE INDEX IF NOT EXISTS executions_planned ON executions (seq, lane)
     WHERE state <> 'finished' AND plan IS NOT NULL;
 CREATE INDEX IF NOT EXISTS executions_accepted ON executions (accepted_at)
     WHERE state = 'accepted' AND aborted IS NULL;
+CREATE INDEX IF NOT EXISTS executions_begun ON executions (started_at)
+    WHERE state = 'started' AND aborted IS NULL;
 -- All that executions are browsed by, so that no look reads their events. What passed is left out
 -- of the second one: there is most of it, and nobody looks for it by its result.
 CREATE INDEX IF NOT EXISTS executions_browsed ON executions

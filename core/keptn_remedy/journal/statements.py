@@ -87,8 +87,8 @@ PLANNED = f"""
 SELECT {_EXECUTION} FROM executions INDEXED BY executions_planned
 WHERE state <> 'finished' AND plan IS NOT NULL ORDER BY seq"""  # noqa: S608
 BEGUN = """
-SELECT id FROM executions INDEXED BY executions_open
-WHERE state <> 'finished' AND state = 'started' AND aborted IS NULL
+SELECT id FROM executions INDEXED BY executions_begun
+WHERE state <> 'finished' AND state = 'started' AND aborted IS NULL AND started_at <= ?
     AND NOT EXISTS (SELECT 1 FROM reports WHERE execution = id AND kind = 'started')"""
 UNANNOUNCED = f"""
 SELECT {_EXECUTION} FROM executions INDEXED BY executions_accepted
@@ -162,6 +162,11 @@ FORGET_MEMORY = "DELETE FROM memory WHERE action = ? AND key = ?"
 REMEMBER = """
 INSERT INTO memory (action, key, value) VALUES (?, ?, ?)
 ON CONFLICT (action, key) DO UPDATE SET value = excluded.value"""
+REMEMBER_WITHIN = """
+INSERT INTO memory (action, key, value) SELECT :action, :key, :value
+WHERE (SELECT count(*) FROM memory WHERE action = :action) < :most
+    OR EXISTS (SELECT 1 FROM memory WHERE action = :action AND key = :key)
+ON CONFLICT (action, key) DO UPDATE SET value = excluded.value"""
 RECORDS = f"""
 SELECT {_RECORD} FROM executions
 WHERE seq < ? AND state = coalesce(?, state) ORDER BY seq DESC LIMIT ?"""  # noqa: S608  our names
@@ -198,9 +203,13 @@ FAILED_ATTEMPTS = """
 SELECT failed_at, phase, number, cause FROM failed_attempts WHERE execution = ? ORDER BY seq"""
 TRIGGER = "SELECT event FROM executions WHERE id = ?"
 
-OPEN_TASKS = """
-SELECT id, project, stage, context, state, listed, aborted, action FROM executions
-INDEXED BY executions_open WHERE state <> 'finished' AND accepted_at < ? ORDER BY seq"""
+_OPEN_TASK = "seq, id, project, stage, context, state, listed, aborted, action"
+OPEN_TASKS = f"""
+SELECT {_OPEN_TASK} FROM executions INDEXED BY executions_open
+WHERE state <> 'finished' AND seq > ? AND accepted_at < ? ORDER BY seq LIMIT ?"""  # noqa: S608
+OPEN_TASKS_OF = f"""
+SELECT {_OPEN_TASK} FROM executions INDEXED BY executions_lanes
+WHERE state <> 'finished' AND lane = ? AND seq > ? ORDER BY seq LIMIT ?"""  # noqa: S608
 CLOSED_AS_ABORTED = """
 SELECT event, action, message, started_at FROM executions
 WHERE id IN (SELECT value FROM json_each(?)) AND state = 'finished' AND status = 'aborted'

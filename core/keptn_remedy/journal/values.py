@@ -356,3 +356,8 @@ def lane(trigger: ActionTriggered) -> str:
     """
     apart = "" if trigger.task else f"\n{trigger.action}"
     return f"{trigger.project}\n{trigger.stage}\n{trigger.service}{apart}"
+
+
+def lane_of(project: str, stage: str, service: str) -> str:
+    """The lane of what Keptn waits for. `lane` says the same of an event, in one call."""
+    return f"{project}\n{stage}\n{service}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
@@ -11,7 +10,7 @@ from typing import Final
 
 from keptn_remedy.events import Event
 from keptn_remedy.events.cloud_event import is_object
-from keptn_remedy.journal import JournalError, OpenTask, Triggers
+from keptn_remedy.journal import JournalError, OpenTask, Triggers, lane_of
 from keptn_remedy.keptn.task_ends import TaskEnds
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
@@ -62,7 +61,7 @@ class AbortedTasks:
             JournalError: the journal can't be used.
         """
         accepted_before = self._clock.now() - self._period_seconds
-        tasks = await self._open_tasks(accepted_before)
+        tasks = self._awaited(await self._journal.open_tasks(accepted_before))
         self._task_ends.forget_all_but({task.id for task in tasks})
         by_project: defaultdict[str, list[OpenTask]] = defaultdict(list)
         for task in tasks:
@@ -84,11 +83,14 @@ class AbortedTasks:
         stage = _ended_stage(event)
         if stage is None:
             return []
-        place = (event.data.get("project"), stage, event.text("shkeptncontext"))
+        project, service = event.data.get("project"), event.data.get("service")
+        if not (isinstance(project, str) and isinstance(service, str)):
+            return []  # `compare` finds it later
+        lane, context = lane_of(project, stage, service), event.text("shkeptncontext")
         concerned = [
             task
-            for task in await self._open_tasks(math.inf)
-            if (task.project, task.stage, task.context) == place
+            for task in self._awaited(await self._journal.open_tasks_of(lane))
+            if task.context == context
         ]
         return [
             task.id
@@ -96,12 +98,10 @@ class AbortedTasks:
             if await self._abort_execution(task, "Keptn ended the sequence")
         ]
 
-    async def _open_tasks(self, accepted_before: float) -> list[OpenTask]:
+    def _awaited(self, tasks: Sequence[OpenTask]) -> list[OpenTask]:
         """Those that Keptn waits for, as far as is known here."""
         return [
-            task
-            for task in await self._journal.open_tasks(accepted_before)
-            if task.aborted is None and task.action not in self._subscribers
+            task for task in tasks if task.aborted is None and task.action not in self._subscribers
         ]
 
     async def _ended_among(

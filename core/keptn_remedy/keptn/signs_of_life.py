@@ -38,10 +38,8 @@ class SignsOfLife:
         self._replies = replies
         self._clock = clock
         self._metrics = metrics
-        # By execution, when its next one is due, by the monotonic clock. What is found at the first
-        # look is due at once: an earlier process may have told nothing of it.
+        # By execution, when its next one is due, by the monotonic clock.
         self._due: dict[str, float] = {}
-        self._first_after = 0.0
         self._is_refused = False
 
     async def run(self) -> None:
@@ -59,10 +57,9 @@ class SignsOfLife:
             JournalError: the journal can't be read.
         """
         now = self._clock.monotonic()
-        first = now + self._first_after
-        under_way = await self._journal.begun()
-        self._due = {id_: self._due.get(id_, first) for id_ in under_way}
-        self._first_after = PERIOD_SECONDS
+        # Most end before they are asked for. What is found for the first time is due at once.
+        under_way = await self._journal.begun(self._clock.now() - PERIOD_SECONDS)
+        self._due = {id_: self._due.get(id_, now) for id_ in under_way}
         for execution_id, due in list(self._due.items()):
             if due <= now:
                 if not await self._tell(execution_id):

@@ -26,6 +26,7 @@ from keptn_remedy import (
     TemporaryError,
 )
 from keptn_remedy.action import AnyAction
+from keptn_remedy.engine import memory
 from keptn_remedy.engine.plans import checked_plan
 from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.guardrails.rails import Refusal
@@ -786,6 +787,27 @@ async def test_memory_that_is_too_large_is_not_stored(key: str, value: Any, why:
             return Outcome.passed("done")
 
     assert await run_action(Remember) == Outcome.errored(why)
+
+
+async def test_an_action_has_only_so_many_keys_and_may_make_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memory, "MAX_KEYS", 2)
+
+    class Remember(Action):
+        name = "remember"
+
+        async def run(self, context: Context, value: Any) -> Outcome:
+            for key in ("first", "second", "first"):  # one that is there may be put again
+                await context.memory.put(key, 1)
+            with pytest.raises(PermanentError, match="holds 2 keys, and may hold no other"):
+                await context.memory.put("third", 1)
+            assert await context.memory.get("third") is None
+            await context.memory.put("second", None)
+            await context.memory.put("third", 1)
+            return Outcome.passed("done")
+
+    assert (await run_action(Remember)).message == "done"
 
 
 @pytest.mark.parametrize("returned", [None, "a plan", Outcome.passed("done")])

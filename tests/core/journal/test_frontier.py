@@ -65,6 +65,9 @@ async def test_each_look_goes_by_an_index_and_begins_where_the_last_one_ended(pa
         sql.PLANNED_LANES: "INDEX executions_planned",
         sql.CLAIMABLE: "INTEGER PRIMARY KEY (rowid=?)",
         sql.UNANNOUNCED: "INDEX executions_accepted (accepted_at<?)",
+        sql.OPEN_TASKS: "INDEX executions_open (seq>?)",
+        sql.OPEN_TASKS_OF: "INDEX executions_lanes (lane=? AND seq>?)",
+        sql.BEGUN: "INDEX executions_begun (started_at<?)",
     }
     with closing(sqlite3.connect(path)) as connection:
         for look, index in expected.items():

@@ -183,6 +183,18 @@ async def test_a_finished_never_follows_a_refused_started(
     assert (await journal.backlog()).parked == 4
 
 
+async def test_an_action_remembers_only_so_many_keys(journal: AnyJournal) -> None:
+    async def kept(action: str, key: str, value: int) -> bool:
+        return await journal.remember_within(2, action, key, value)
+
+    assert [await kept("a", key, 1) for key in "xyz"] == [True, True, False]
+    assert await kept("a", "y", 2)
+    assert await kept("b", "z", 3)
+    await journal.remember("a", "x", None)
+    assert await kept("a", "z", 4)
+    assert [await journal.recall("a", key) for key in "xyz"] == [None, 2, 4]
+
+
 async def test_what_an_action_remembers_is_its_own(journal: AnyJournal) -> None:
     await journal.remember("a", "bad revisions", [1, 2])
     await journal.remember("a", "bad revisions", [1, 2, 3])
