@@ -75,6 +75,7 @@ class Restart(ClusterAction):
         notes = (
             *notes,
             *rollout.partition_notes(workload),
+            *rollout.restart_notes(workload),
             *await budgets.notes(self.api, workload),
         )
         return Plan((change,), (*notes, *value.notes), memo.model_dump(mode="json"))
@@ -99,12 +100,13 @@ class Restart(ClusterAction):
                 who = who_set(workload.live, "/spec/template", memo.at)
                 return Outcome.failed(f"overridden: {who} reverted the restart of {memo.workload}")
             how = _progress(workload)
-            if how.state != "waiting" or await standstill.will_last(workload, memo.available):
+            before = None if how is _NOT_BEGUN else memo.available  # it is as before, and no more
+            if how.state != "waiting" or await standstill.will_last(workload, before):
                 break
         if how.state == "complete":
             return Outcome.passed(f"{memo.workload} restarted, all pods are available")
         why = await self._reasons(memo, workload) if workload.live else ""
-        if kept := rollout.as_before(workload, memo.available, why):
+        if how is not _NOT_BEGUN and (kept := rollout.as_before(workload, memo.available, why)):
             return Outcome.warned(f"{memo.workload} restarted, {kept}")
         why = how.because(why)
         return Outcome.failed(f"{memo.workload} is not available after its restart: {why}")
@@ -151,6 +153,9 @@ class Restart(ClusterAction):
         return "; ".join(filter(None, (pod, why)))
 
 
+_NOT_BEGUN = Progress("waiting", rollout.RESTARTED_WHEN_AVAILABLE)
+
+
 def restarted_at(workload: Workload) -> str | None:
     """The time of the last order to restart it."""
     spec = spec_of(workload.live)
@@ -192,10 +197,7 @@ def _progress(workload: Workload) -> Progress:
         return rollout.progress(workload)
     done = status_of(workload.live).get("restartedAt")
     if done != spec_of(workload.live).get("restartAt"):
-        return Progress(
-            "waiting",
-            "its controller restarts pods only while all of its ReplicaSets are available",
-        )
+        return _NOT_BEGUN
     if argo.is_held(workload.live):  # by an update, which the restart doesn't wait for
         return rollout.availability(workload.live, workload.live)
     return rollout.progress(workload)

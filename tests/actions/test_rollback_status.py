@@ -19,9 +19,11 @@ from keptn_remedy_actions.cluster.rollout import (
     Progress,
     State,
     abort_progress,
+    as_before,
     check_follows_its_template,
     is_empty,
     progress,
+    restart_notes,
 )
 
 DEADLINE = "ProgressDeadlineExceeded"
@@ -138,6 +140,49 @@ def test_an_aborted_update_ends_with_all_stable_pods() -> None:
 def test_an_abort_is_not_over_before_its_controller_acted(status: Any) -> None:
     live = workload(ROLLOUT, **{**ABORTED, **status}).live
     assert abort_progress(live, live, ALL_STABLE).state == "waiting"
+
+
+MISSED_ONE: dict[Kind, Any] = {
+    DEPLOYMENT: {**ALL_THERE, "availableReplicas": 2},
+    STATEFUL_SET: {**ALL_THERE, "readyReplicas": 2},
+    DAEMON_SET: {
+        "desiredNumberScheduled": 3,
+        "currentNumberScheduled": 3,
+        "updatedNumberScheduled": 3,
+        "numberAvailable": 2,
+    },
+    ROLLOUT: {**ALL_THERE, "availableReplicas": 2, "phase": "Progressing"},
+}
+
+
+@pytest.mark.parametrize("kind", MISSED_ONE)
+def test_a_pod_that_was_missing_before_is_not_missed_after_a_change(kind: Kind) -> None:
+    seen = workload(kind, **MISSED_ONE[kind])
+    assert progress(seen).state == "waiting"
+    assert as_before(seen, 2, "") == "2 of 3 available, 2 were before"
+    assert as_before(seen, 3, "") == ""
+    unseen = workload(kind, generation=3, **MISSED_ONE[kind])
+    assert as_before(unseen, 2, "") == ""
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"updatedReplicas": 1},
+        {"abort": True},
+        {"stableRS": "a", "currentPodHash": "b"},
+        {"pauseConditions": [{"reason": "InconclusiveAnalysisRun"}]},
+    ],
+)
+def test_a_rollout_that_is_not_over_is_not_as_before(status: Any) -> None:
+    assert as_before(workload(ROLLOUT, **{**MISSED_ONE[ROLLOUT], **status}), 2, "") == ""
+
+
+def test_a_rollout_whose_restart_would_wait_is_told_at_planning() -> None:
+    assert restart_notes(workload(ROLLOUT, **ALL_THERE)) == ()
+    [note] = restart_notes(workload(ROLLOUT, **MISSED_ONE[ROLLOUT]))
+    assert note.endswith("all of its ReplicaSets are available: 2 of 3 pods are")
+    assert restart_notes(workload(DEPLOYMENT, **MISSED_ONE[DEPLOYMENT])) == ()
 
 
 def canary(pause: Any) -> Any:

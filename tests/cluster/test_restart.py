@@ -184,6 +184,25 @@ async def test_a_rollouts_controller_is_told_the_time(drive: Driven, namespace: 
 
 
 @pytest.mark.usefixtures("reduced_crds")
+async def test_a_pod_that_a_rollout_missed_before_is_not_missed_after_its_restart(
+    namespace: Namespace,
+) -> None:
+    carts = await namespace.rollout(replicas=3)
+    sick = {"observedGeneration": "2", "phase": "Progressing", "message": "more replicas needed"}
+    pods = {"replicas": 3, "updatedReplicas": 3, "availableReplicas": 2}
+    await carts.set_status({**sick, **pods})
+    async with acting(Restart, namespace, seconds=1) as drive:
+        plan = await drive.plan({})
+        await drive.apply(plan)
+        not_begun = await drive.verify(plan)
+        await carts.set_status({**sick, **pods, "restartedAt": plan.changes[0].after})
+        kept = await drive.verify(plan)
+    assert (not_begun.result, kept.result) == ("fail", "warning")
+    assert "its controller restarts pods only while all" in not_begun.message
+    assert "2 of 3 available, 2 were before" in kept.message
+
+
+@pytest.mark.usefixtures("reduced_crds")
 async def test_a_rollouts_restart_does_not_wait_for_the_promotion_of_an_update(
     drive: Driven, namespace: Namespace
 ) -> None:

@@ -38,6 +38,9 @@ class Progress:
 
 
 COMPLETE = Progress("complete")
+RESTARTED_WHEN_AVAILABLE = (
+    "its controller restarts pods only while all of its ReplicaSets are available"
+)
 _NOT_OBSERVED = Progress("waiting", "its controller has not seen the change yet")
 
 
@@ -130,6 +133,15 @@ def takes_pods_down(workload: Workload) -> bool:
     return strategy.get("type") == "Recreate" or share >= 100
 
 
+def restart_notes(workload: Workload) -> tuple[str, ...]:
+    """A note where the controller of a Rollout doesn't restart it yet."""
+    ref, live = workload.ref, workload.live
+    available, ordered = available_of(workload), _ordered(live)
+    if ref.kind != ROLLOUT or not argo.is_observed(live, live) or available >= ordered:
+        return ()
+    return (f"{RESTARTED_WHEN_AVAILABLE}: {_share(available, ordered, 'are')}",)
+
+
 def available_of(workload: Workload) -> int:
     """How many of its pods are available, or ready in a StatefulSet."""
     names = {DAEMON_SET: "numberAvailable", STATEFUL_SET: "readyReplicas"}
@@ -154,7 +166,14 @@ def as_before(workload: Workload, before: int | None, why: str) -> str:
 def _are_all_updated(workload: Workload) -> bool:
     """Whether all pods that are there have the template, as far as its partition allows."""
     live, kind = workload.live, workload.ref.kind
-    if kind == ROLLOUT or not is_observed(live):  # a Rollout's phase says all
+    if kind == ROLLOUT:
+        is_settled = argo.is_observed(live, live) and not argo.is_updating(live)
+        return (
+            is_settled
+            and not (argo.is_held(live) or argo.is_aborted(live))
+            and _count(live, "updatedReplicas") >= _count(live, "replicas")
+        )
+    if not is_observed(live):
         return False
     if kind == DAEMON_SET:
         return _count(live, "updatedNumberScheduled") >= _count(live, "currentNumberScheduled")
