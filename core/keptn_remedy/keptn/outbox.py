@@ -21,6 +21,7 @@ from keptn_remedy.keptn.transports import Blocked, Rejected, Undelivered
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.metrics import Metrics
+from keptn_remedy.support.workers import Workers
 
 IN_FLIGHT = 256
 # More that are held back would cost memory; they wait in the journal.
@@ -68,8 +69,8 @@ class Outbox:
         # What is being delivered, or held back, by chain: one after the other, so that a later one
         # queues up.
         self._chains: dict[str, deque[Unsent]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._held = HeldBack(held_seconds, self._go_on, clock) if held_seconds else None
+        self._workers = Workers("a report", self._deliver_all, IN_FLIGHT)
+        self._held = HeldBack(held_seconds, self._workers.put, clock) if held_seconds else None
         # What Keptn has, and the journal still has to forget; claimed until then.
         self._delivered: list[Unsent] = []
         self._forgetting: asyncio.Task[None] | None = None
@@ -110,16 +111,15 @@ class Outbox:
     async def flush(self) -> None:
         """Wait until every report is delivered."""
         self.look_again()
-        while self._chains or self._tasks or self._delivered or self._feed.is_left:
+        while self._chains or self._delivered or self._feed.is_left:
             await self._clock.sleep(FLUSH_LOOK_SECONDS)
 
     async def close(self) -> None:
         """Stop sending. What was cut off is in doubt, and the next process asks."""
+        await self._workers.cancel()
         if self._forgetting:
-            self._tasks.add(self._forgetting)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._forgetting.cancel()
+            await asyncio.gather(self._forgetting, return_exceptions=True)
         with suppress(JournalError):  # the next process asks Keptn
             await self._forget_delivered()
 
@@ -134,17 +134,13 @@ class Outbox:
             return
         self._chains[unsent.chain] = deque((unsent,))
         if not self._hold(unsent):
-            self._go_on(unsent.chain)
+            self._workers.put(unsent.chain)
 
     def _hold(self, unsent: Unsent) -> bool:
         return self._held is not None and self._held.hold(unsent)
 
-    def _go_on(self, key: str) -> None:
-        task = asyncio.create_task(self._deliver_all(key, self._chains[key]))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _deliver_all(self, key: str, chain: deque[Unsent]) -> None:
+    async def _deliver_all(self, key: str) -> None:
+        chain = self._chains[key]
         is_held = False
         try:
             while chain and not is_held and await self._deliver(chain[0]):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from uuid import uuid4
 
 from nats.aio.client import Client
+from nats.errors import ConnectionClosedError, MaxPayloadError
 from nats.errors import Error as NatsError
-from nats.errors import MaxPayloadError
 from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 
 from keptn_remedy.events import LOG_ERROR, Report, report_id
@@ -49,7 +49,8 @@ class DirectNats:
         self._error_log = error_log
         self._stream = stream
         self._stored: dict[str, bool] = {}
-        self._flush: asyncio.Task[None] | None = None
+        self._unconfirmed: list[asyncio.Future[None]] = []
+        self._flushes: set[asyncio.Task[None]] = set()
 
     @property
     def port(self) -> None:
@@ -67,22 +68,23 @@ class DirectNats:
             yield
             await self._intake.drain()
         finally:
-            await self._intake.stop_reading()
+            await self._intake.close()
             await end(running)
 
     async def send(self, report: Report) -> None:
-        if report.type == LOG_ERROR:
+        subject = report.type
+        if subject == LOG_ERROR:
             await self._error_log.add(report)
             return
         client = self._connection.client
         if client is None:
             raise Undelivered(f"NATS: {self._connection.trouble}", doubtful=False)
-        denials = self._connection.denials(report.type)
+        denials = self._connection.denials(subject)
         try:
-            if report.execution and await self._is_stored(client, report.type):
-                await _store(client, report, report.execution)
+            if report.execution and await self._is_stored(client, subject):
+                await _store(client, subject, report, report.execution)
             else:
-                await client.publish(report.type, report.body)
+                await client.publish(subject, report.body)
                 await self._confirmed(client)
         except MaxPayloadError as error:
             raise Rejected(str(error)) from None
@@ -92,12 +94,12 @@ class DirectNats:
             doubtful = not isinstance(error, NoStreamResponseError)
             raise Undelivered(f"the stream: {error}", doubtful=doubtful) from None
         except (NatsError, TimeoutError, OSError) as error:
-            self._raise_if_denied(report, denials)
+            self._raise_if_denied(subject, denials)
             if isinstance(error, TimeoutError):
                 # It must not arrive when the server continues, after Keptn was asked for it.
                 self._connection.drop(client)
             raise Undelivered(f"not confirmed: {error!r}", doubtful=True) from None
-        self._raise_if_denied(report, denials)
+        self._raise_if_denied(subject, denials)
 
     def leave(self) -> None:
         """Nothing to do: what arrives until the end is stored."""
@@ -109,9 +111,9 @@ class DirectNats:
         self._stored.clear()
         await self._intake.subscribe(client, accept)
 
-    def _raise_if_denied(self, report: Report, denials: int) -> None:
+    def _raise_if_denied(self, subject: str, denials: int) -> None:
         """The server told so before it confirmed what was published then."""
-        if denial := self._connection.denial(report.type, denials):
+        if denial := self._connection.denial(subject, denials):
             raise Blocked(denial)
 
     async def _is_stored(self, client: Client, subject: str) -> bool:
@@ -134,24 +136,42 @@ class DirectNats:
 
     async def _confirmed(self, client: Client) -> None:
         """Wait until the server has taken all that was published so far."""
-        if self._flush is None:
-            self._flush = asyncio.create_task(self._flush_soon(client))
-            self._flush.add_done_callback(_forget_error)
-        await asyncio.shield(self._flush)
+        # A future for each: who is cancelled must not take the others along.
+        confirmed = asyncio.get_running_loop().create_future()
+        self._unconfirmed.append(confirmed)
+        if len(self._unconfirmed) == 1:
+            flush = asyncio.create_task(self._flush_soon(client))
+            self._flushes.add(flush)
+            flush.add_done_callback(self._flushes.discard)
+        await confirmed
 
     async def _flush_soon(self, client: Client) -> None:
-        await asyncio.sleep(GATHER_SECONDS)
-        self._flush = None  # what is published from here on needs the next one
-        await client.flush(CONFIRM_SECONDS)  # type: ignore[arg-type]
+        waiting = self._unconfirmed
+        failure: Exception | None = ConnectionClosedError()  # if this is cut off
+        try:
+            await asyncio.sleep(GATHER_SECONDS)
+            self._unconfirmed = []  # what is published from here on needs the next one
+            await client.flush(CONFIRM_SECONDS)  # type: ignore[arg-type]
+            failure = None
+        except Exception as error:  # noqa: BLE001  whoever waits for it explains it
+            failure = error
+        finally:
+            if self._unconfirmed is waiting:
+                self._unconfirmed = []
+            _settle(waiting, failure)
 
 
-def _forget_error(flush: asyncio.Task[None]) -> None:
-    """Nobody may be left to hear it: who waited was cancelled."""
-    if not flush.cancelled():
-        flush.exception()
+def _settle(waiting: Iterable[asyncio.Future[None]], failure: Exception | None) -> None:
+    for confirmed in waiting:
+        if confirmed.done():  # whoever waited was cancelled
+            continue
+        if failure is None:
+            confirmed.set_result(None)
+        else:
+            confirmed.set_exception(failure)
 
 
-async def _store(client: Client, report: Report, execution: str) -> None:
+async def _store(client: Client, subject: str, report: Report, execution: str) -> None:
     if len(report.body) + HEADER_BYTES > client.max_payload:
         raise MaxPayloadError
     # A fresh dict each time: nats-py writes into it.
@@ -159,5 +179,5 @@ async def _store(client: Client, report: Report, execution: str) -> None:
     if report.kind == "status.changed":  # each of them is a sign of life
         headers["Nats-Msg-Id"] += f" {uuid4()}"
     await jetstream_of(client).publish(
-        report.type, report.body, timeout=CONFIRM_SECONDS, headers=headers
+        subject, report.body, timeout=CONFIRM_SECONDS, headers=headers
     )

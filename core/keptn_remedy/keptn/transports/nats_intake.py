@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import cast
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -19,6 +17,7 @@ from keptn_remedy.keptn.transports.nats_stream import StreamReader, is_of_stream
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.metrics import Metrics
+from keptn_remedy.support.workers import Workers
 
 # The ends of problems, and of sequences with the usual name (docs/keptn.md#k41).
 ENDINGS = (events.PROBLEM, "sh.keptn.event.*.remediation.finished")
@@ -60,10 +59,9 @@ class NatsIntake:
         self._accept: Accept = _nobody
         wanted = (*ENDINGS, *others) if stream else (*types, *ENDINGS, *others)
         self._subjects = tuple(dict.fromkeys(wanted))
-        self._waiting: deque[Msg] = deque()
+        self._workers = Workers("an event", self._store_waiting, AT_ONCE)
         self._waiting_bytes = 0
         self._has_room = asyncio.Event()
-        self._workers: set[asyncio.Task[None]] = set()
         self._subscriptions: list[Subscription] = []
 
     @property
@@ -91,37 +89,31 @@ class NatsIntake:
             async with asyncio.timeout(DRAIN_SECONDS):
                 drains = (_drained(each) for each in self._subscriptions)
                 await asyncio.gather(*drains, return_exceptions=True)
-                await asyncio.gather(*self._workers)
+                await self._workers.until_done()
 
     async def stop_reading(self) -> None:
         """Take no more from the stream."""
         for each in self._readers:
             await each.stop()
 
+    async def close(self) -> None:
+        """Take no more, and leave what is not stored."""
+        await self.stop_reading()
+        await self._workers.cancel()
+
     async def _take(self, message: Msg) -> None:
         while self._waiting_bytes > MOST_WAITING_BYTES:
             self._has_room.clear()
             await self._has_room.wait()
-        self._waiting.append(message)
         self._waiting_bytes += _size(message)
-        if len(self._workers) < AT_ONCE:
-            worker = asyncio.create_task(self._store_waiting())
-            self._workers.add(worker)
-            worker.add_done_callback(self._workers.discard)
+        self._workers.put(message)
 
-    async def _store_waiting(self) -> None:
+    async def _store_waiting(self, message: Msg) -> None:
         try:
-            while self._waiting:
-                message = self._waiting.popleft()
-                try:
-                    await self._store(message)
-                finally:
-                    self._waiting_bytes -= _size(message)
-                    self._has_room.set()
+            await self._store(message)
         finally:
-            # Race: not only once the task is done. What `_take` adds until then would find a worker
-            # that looks no more, and wait for room with nobody left who makes any.
-            self._workers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+            self._waiting_bytes -= _size(message)
+            self._has_room.set()
 
     async def _store(self, message: Msg) -> None:
         """Store one event. While the journal fails it stays in our hands, as nobody sends it again;
