@@ -5,6 +5,7 @@ Where the distributor isn't our sidecar, reports go to `/v1/event` of Keptn's AP
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 
@@ -24,6 +25,7 @@ from keptn_remedy.keptn.api.credentials import Credentials
 from keptn_remedy.keptn.transports import Accept, Undelivered
 from keptn_remedy.keptn.transports.answers import failure
 from keptn_remedy.keptn.transports.http_receiver import HttpReceiver
+from keptn_remedy.support.clock import TimeLimits
 
 ANSWER_SECONDS = 10.0
 CONNECT_SECONDS = 3.0
@@ -43,6 +45,8 @@ class Distributor:
         self._url = URL(event_url)
         self._credentials = credentials
         self._session: ClientSession | None = None
+        self._free = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._limits = TimeLimits()
 
     @property
     def port(self) -> int:
@@ -75,26 +79,28 @@ class Distributor:
     async def _post(
         self, report: Report, given: Mapping[str, str]
     ) -> tuple[int, Mapping[str, str]]:
-        headers = {"Content-Type": STRUCTURED, **given}
         session = self._open_session()
         try:
-            async with session.post(
-                self._url, data=report.body, headers=headers, allow_redirects=False
-            ) as answer:
-                return answer.status, answer.headers
+            # For one of our connections it waits here, so that each has all its time for an answer.
+            async with self._free:
+                with self._limits.of(ANSWER_SECONDS):
+                    answer = await session.post(
+                        self._url, data=report.body, headers=given or None, allow_redirects=False
+                    )
         except ClientConnectorError as error:
             raise Undelivered(str(error), doubtful=False) from None
         except (ClientError, TimeoutError, OSError) as error:
             raise Undelivered(f"no answer: {in_words(error)}", doubtful=True) from None
+        answer.release()
+        return answer.status, answer.headers
 
     def _open_session(self) -> ClientSession:
         if self._session is None:
             self._session = ClientSession(
                 connector=TCPConnector(limit=MAX_CONNECTIONS),
-                # A total time-out would cost a timer for each report.
-                timeout=ClientTimeout(
-                    total=None, sock_connect=CONNECT_SECONDS, sock_read=ANSWER_SECONDS
-                ),
+                headers={"Content-Type": STRUCTURED},
+                # Others would cost a timer for each report.
+                timeout=ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
                 cookie_jar=DummyCookieJar(),
                 auto_decompress=False,
                 skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),

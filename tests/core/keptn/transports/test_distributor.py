@@ -141,6 +141,15 @@ async def test_a_connection_closed_without_an_answer_leaves_doubt(
     assert caught.value.doubtful
 
 
+async def test_no_answer_in_time_leaves_doubt(
+    peer: HttpPeer, distributor: Distributor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keptn_remedy.keptn.transports.distributor.ANSWER_SECONDS", 0.1)
+    with peer.hold(), pytest.raises(Undelivered, match="TimeoutError") as caught:
+        await distributor.send(REPORT)
+    assert caught.value.doubtful
+
+
 async def test_no_header_is_told_where_the_answer_is_no_http() -> None:
     async with babbling() as url:
         receiver = HttpReceiver("127.0.0.1", 0, Metrics("test"))
