@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from keptn_remedy import events
-from keptn_remedy.events import NotACloudEvent, Replies, cloud_event
+from keptn_remedy.events import NotACloudEvent, Replies, cloud_event, trigger
 from keptn_remedy.testing import triggered
 
 STRUCTURED = {"content-type": events.STRUCTURED}
@@ -73,6 +73,40 @@ def binary(attributes: dict[str, Any], media_type: str | None) -> dict[str, str]
 def test_a_structured_event_is_read_as_the_sdk_reads_it(changes: dict[str, Any]) -> None:
     body = orjson.dumps(changed(PLAIN, changes))
     assert read(STRUCTURED, body) == read_by_the_sdk(STRUCTURED, body)
+
+
+DATA: dict[str, Any] = PLAIN["data"]
+IN_DATA = st.dictionaries(
+    st.sampled_from(["project", "stage", "service", "labels", "action"]),
+    ODD | st.just("x" * 1025) | st.just(...),
+    max_size=2,
+)
+IN_ACTION = st.dictionaries(
+    st.sampled_from(["action", "value", "values", "name"]),
+    ODD | st.sampled_from(["x" * 1025, " scaling ", ...]),
+    max_size=2,
+)
+
+
+def trigger_of(event: events.Event) -> object:
+    """The trigger, or why it is none."""
+    try:
+        return events.trigger_of(event)
+    except events.Unusable as error:
+        return str(error)
+
+
+@examples
+@given(IN_DATA, IN_ACTION)
+def test_a_plain_trigger_is_read_as_pydantic_reads_it(
+    in_data: dict[str, Any], in_action: dict[str, Any]
+) -> None:
+    data = changed({**DATA, "action": changed(DATA["action"], in_action)}, in_data)
+    event = events.read(STRUCTURED, orjson.dumps({**PLAIN, "data": data}))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(trigger, "_plainly", lambda data: None)
+        by_pydantic = trigger_of(event)
+    assert trigger_of(event) == by_pydantic
 
 
 @examples

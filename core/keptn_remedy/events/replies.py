@@ -111,27 +111,29 @@ class Replies:
         now: datetime,
         data: dict[str, Any],
     ) -> Report:
+        event_id = report_id(trigger.id if trigger else f"{now.isoformat()} {data}", kind)
         attributes: dict[str, Any] = {
             "specversion": "1.0",
-            "id": report_id(trigger.id if trigger else f"{now.isoformat()} {data}", kind),
+            "id": event_id,
             "source": self.source,
             "type": LOG_ERROR,
             "datacontenttype": "application/json",
             "time": now,
         }
+        is_legacy = self.is_legacy
         if trigger is not None:
             if kind != "log.error":
                 attributes["type"] = f"sh.keptn.event.{trigger.task}.{kind}"
             attributes["shkeptncontext"] = trigger.context
             attributes["triggeredid"] = trigger.id
             attributes["shkeptnspecversion"] = trigger.keptn_spec_version
-            optional = {
-                "gitcommitid": trigger.git_commit_id,
-                "traceparent": trigger.traceparent,
-                "tracestate": trigger.tracestate,
-            }
-            attributes.update({name: value for name, value in optional.items() if value})
-        is_legacy = self.is_legacy or (trigger is not None and trigger.specversion == "0.2")
+            if trigger.git_commit_id:
+                attributes["gitcommitid"] = trigger.git_commit_id
+            if trigger.traceparent:
+                attributes["traceparent"] = trigger.traceparent
+            if trigger.tracestate:
+                attributes["tracestate"] = trigger.tracestate
+            is_legacy = is_legacy or trigger.specversion == "0.2"
         body = _written(attributes, data, is_legacy=is_legacy)
         while len(body) > MAX_REPORT_BYTES and _shrink(data):
             body = _written(attributes, data, is_legacy=is_legacy)
@@ -144,8 +146,9 @@ def _written(attributes: dict[str, Any], data: dict[str, Any], *, is_legacy: boo
     """
     if is_legacy or not all(attributes.values()):
         return write_structured(attributes, data, legacy=is_legacy)
-    time: datetime = attributes["time"]
-    text = time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    moment: datetime = attributes["time"]
+    moment = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    text = moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
     return orjson.dumps({**attributes, "time": text, "data": data})
 
 

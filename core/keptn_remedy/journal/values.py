@@ -69,7 +69,7 @@ class Question:
     heeded: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Execution:
     """Our handling of one trigger, while it is open.
 
@@ -219,7 +219,7 @@ class UndoAtOnce(NamedTuple):
     message: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ending:
     """How an execution ended.
 
@@ -253,7 +253,7 @@ class WholeRecord(Record):
     failed_attempts: tuple[FailedAttempt, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Unsent:
     """A report in the outbox, and the action it is about. `doubtful`: it may have reached Keptn
     already. `handle` is the journal's own, and nobody else reads it. `is_claimed`: it is this
