@@ -108,8 +108,7 @@ class Calls:
         try:
             yield noted
         finally:
-            self._noted = None
-            self._started.clear()
+            self._noted = None  # what has started stays: it may go on within the next event
 
     def _profile(self, frame: FrameType, event: str, _: object) -> None:
         noted = self._noted

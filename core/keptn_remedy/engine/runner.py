@@ -113,23 +113,24 @@ class Runner:
         began, has_begun = self._runtime.clock.monotonic(), execution.has_begun
         try:
             running, aborted = await self._begun(execution)
-            has_begun, ending, is_in_time = True, None, True
+            has_begun, ending, is_in_time, attempts = True, None, True, 0
             while ending is None:
                 self._running[execution.id] = running
-                ended = _bounded(await running.run(aborted))
+                ended = await running.run(aborted)
+                attempts, ended = running.attempts, _bounded(ended)
                 # From here on nothing interrupts it. One that was abandoned is finished already.
                 is_in_time = self._running.pop(execution.id, None) is not None
                 try:
-                    await self._finish(execution, ended, running.attempts)
+                    await self._finish(execution, ended, attempts)
                 except TaskEnded as noted:  # in the very moment in which it ended
                     aborted = noted.reason
                     if is_in_time:
                         continue
                 ending = ended
-            self._make_way(execution)
             if is_in_time:
                 seconds = self._runtime.clock.monotonic() - began
-                self._sum_up(execution, ending, running.attempts, seconds)
+                self._sum_up(execution, ending, attempts, seconds)
+            self._make_way(execution)
         except Rest as rest:
             # Here and now: an abort that comes next has to find it. What rests before it begins has
             # its run yet to be counted.
@@ -140,7 +141,7 @@ class Runner:
             return ending.outcome
         finally:
             self._running.pop(execution.id, None)
-            if self._is_suspect(execution):  # then it went on alone
+            if self._is_culprit_sought and self._is_suspect(execution):  # then it went on alone
                 self._factory.waiting_room.make_way(execution.id)
             if execution.lane in self._factory.overdue.lanes:
                 self._factory.overdue.discard(execution.id)

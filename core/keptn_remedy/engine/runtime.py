@@ -62,6 +62,8 @@ class Runtime:
             if details:
                 details = as_text(details) if task in (ACTION, "") else task_data(details)
                 details = bounded(self.mask.value(details))
+            elif message == outcome.message and type(outcome) is Outcome:
+                return outcome  # it is, as it stands
             return Outcome(outcome.status, outcome.result, message, details)
         except BaseException as error:  # noqa: BLE001  whatever it was, Keptn needs an outcome
             return Outcome.errored(self.text(f"unusable outcome: {text_of(error)}"))

@@ -91,7 +91,8 @@ class Intake:
         if self._uniform and not self._uniform.lets_pass(trigger):
             return _ignored(trigger.id, "no subscription of ours in Keptn's uniform matches it")
         action = entry.name
-        if leaver := self._leaves(entry, action, trigger):
+        may_leave = self._policy.rules.may_ignore or entry.cls.accepts is not BaseAction.accepts
+        if may_leave and (leaver := self._leaves(entry, action, trigger)):
             return _ignored(trigger.id, f"{leaver} leaves it to other providers")
         is_new = await self._accept(trigger, action)
         return Receipt("accepted" if is_new else "duplicate", trigger.id)
