@@ -80,6 +80,7 @@ async def provider(
     finished_after: float = 0,
     transport: Mapping[str, str] | None = None,
     database: str = "",
+    command: Sequence[str] = (str(REMEDY), "serve"),
 ) -> AsyncIterator[Server]:
     """`remedy serve` as in a pod: JSON log (to a file beside the journal), metrics, FULL journal.
     With `database` the journal is there, and `journal` only says where the log is.
@@ -105,7 +106,7 @@ async def provider(
     if max_concurrent is not None:
         environ["REMEDY_MAX_CONCURRENT"] = str(max_concurrent)
     journal.parent.mkdir(parents=True, exist_ok=True)
-    async with _started([str(REMEDY), "serve"], environ, journal.with_suffix(".log")) as server:
+    async with _started(command, environ, journal.with_suffix(".log")) as server:
         yield server
 
 
