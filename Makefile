@@ -92,7 +92,7 @@ pictures: install $(BROWSER_INSTALLED) ## Take the pictures of the page in docs/
 
 lock: install $(NODE_INSTALLED) ## Write the lock files again (UPGRADE=1 takes newer versions).
 	$(UV_LOCK) pyproject.toml --group dev -o requirements-dev.lock
-	$(UV_LOCK) pyproject.toml --extra postgres --extra otel -c requirements-dev.lock -o requirements.lock
+	$(UV_LOCK) pyproject.toml --extra postgres --extra otel --extra mcp -c requirements-dev.lock -o requirements.lock
 	$(UV_LOCK) --group build -c requirements-dev.lock -o requirements-build.lock
 	$(UV_LOCK) --group server --no-deps -o requirements-server.lock
 	$(UV_LOCK) --group node -o requirements-node.lock

@@ -98,6 +98,9 @@ class Settings(FromVariables):
     """File with the bearer token that orders on the ops port must carry, at least 16 characters.
     It is read for each order, so it can be replaced at any time. Default: the ops port takes no
     orders."""
+    agent_token_file: LocalPath | None = None
+    """File with the bearer token of agents, who ask on the ops port's path `/mcp`
+    (docs/agents.md). It must not be the operators' token. Default: no agent may ask."""
     operators_file: LocalPath | None = None
     """File with the people who may sign in on the page, as `remedy operators add` writes it: name,
     role (`viewer`, `approver`, `operator`) and the hash of a token. It is read again when it

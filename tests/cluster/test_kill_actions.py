@@ -233,5 +233,5 @@ async def test_a_kill_between_plan_apply_and_verify_doubles_no_effect_and_loses_
 ) -> None:
     async with ordeal(namespace, tmp_path) as killed:
         for number, moment in enumerate(AT):
-            await killed.round(number, moment)  # type: ignore[arg-type]
+            await killed.round(number, moment)
         assert killed.provider.is_intact()

@@ -57,6 +57,7 @@ EVERYTHING: Json = {
     "operator": {
         "tokenSecret": {"name": "remedy-operator"},
         "operatorsSecret": {"name": "remedy-operators"},
+        "agentTokenSecret": {"name": "remedy-agents"},
     },
     "extraEnv": [{"name": "PURGE_CACHE_CDN_URL", "value": "https://cdn.example/"}],
     "extraVolumes": [{"name": "flags", "emptyDir": {}}],

@@ -54,6 +54,7 @@ SEPARATE: Json = {"distributor": {"separate": True}}
 DECIDED = {
     "REMEDY_ACTIONS",
     "REMEDY_ACTIONS_DIR",
+    "REMEDY_AGENT_TOKEN_FILE",
     "REMEDY_CHANNELS",
     "REMEDY_DRAIN_SECONDS",
     "REMEDY_EVENT_URL",

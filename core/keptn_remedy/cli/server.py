@@ -49,11 +49,20 @@ def chosen() -> RemoteService | None:
     Raises:
         SettingsError: they hold a mistake.
     """
-    found = {**variables.read(os.environ), **_OPTIONS.get()}
-    given = variables.build(CommandSettings, PREFIX, found)
+    given = named()
     if given.server is None:
         return None
     return RemoteService(str(given.server), given.token.get_secret_value() if given.token else None)
+
+
+def named() -> CommandSettings:
+    """What options or variables say of a running service.
+
+    Raises:
+        SettingsError: they hold a mistake.
+    """
+    found = {**variables.read(os.environ), **_OPTIONS.get()}
+    return variables.build(CommandSettings, PREFIX, found)
 
 
 class RemoteService:

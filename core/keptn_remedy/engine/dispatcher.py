@@ -89,7 +89,7 @@ class Dispatcher:
         Raises:
             JournalError: it could not be stored.
         """
-        if self._feed.is_open and trigger.task:
+        if self._feed.is_open and trigger.is_answered:
             return await self._accept_and_begin(trigger, action)
         execution = await self._journal.accept(trigger, action)
         if execution:

@@ -28,14 +28,14 @@ class Reporting:
     answers_aborted: bool = False
 
     def started(self, trigger: ActionTriggered) -> Report | None:
-        """The `started` of an execution that begins now; a subscriber answers nothing."""
-        return self.replies.started(trigger, self.clock.utc()) if trigger.task else None
+        """The `started` of an execution that begins now, where Keptn is told."""
+        return self.replies.started(trigger, self.clock.utc()) if trigger.is_answered else None
 
     def of_end(self, execution: Execution, ending: Ending, attempts: int) -> list[Report]:
         """The `finished` of an execution, and the `log.error` that follows where one is due."""
         if ending.is_aborted and not self.answers_aborted:
             return []
-        if not execution.trigger.task:  # a subscriber answers nothing
+        if not execution.trigger.is_answered:
             return []
         trigger, now, outcome = execution.trigger, self.clock.utc(), ending.outcome
         is_logged = self._is_logged(ending)

@@ -49,7 +49,8 @@ class Values:
     async def _sent(
         self, trigger: ActionTriggered, entry: Entry, attempts: Attempts
     ) -> tuple[JSON, tuple[str, ...]]:
-        if elsewhere := self.elsewhere:
+        # A request brings its value.
+        if (elsewhere := self.elsewhere) and not trigger.is_request:
 
             async def fetched(_: Context) -> tuple[JSON, tuple[str, ...]]:
                 return await elsewhere(trigger)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from sys import intern
 from typing import Any, Final, NamedTuple, cast
-from uuid import NAMESPACE_OID, uuid5
+from uuid import NAMESPACE_OID, uuid4, uuid5
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -21,6 +21,8 @@ _OF_A_TASK: Final = re.compile(r"sh\.keptn\.event\.([A-Za-z0-9_-]{1,100})\.trigg
 _CONTROLLER: Final = "shipyard-controller"
 # The extension attribute of an event as it is stored for a subscriber, whose name is its value.
 _SUBSCRIBER: Final = "remedysubscriber"
+REQUEST: Final = "request-"
+"""How the ids of executions begin that somebody asked for here. No event may bring such an id."""
 _OURS: Final = f"attribute {_SUBSCRIBER} is set here only"
 # Reports repeat these attributes, so longer ones would not fit into MAX_REPORT_BYTES.
 MAX_ATTRIBUTE_CHARACTERS: Final = 1_024
@@ -89,7 +91,21 @@ class ActionTriggered:
         """Whether Keptn's controller triggered it, and so can tell whether it is still open. Others
         trigger tasks too (docs/keptn.md#k50).
         """
+        if self.is_request:
+            return False
         return self.task == ACTION or (bool(self.task) and self.source == _CONTROLLER)
+
+    @property
+    def is_request(self) -> bool:
+        """Whether somebody asked for it here. Keptn knows nothing of it, and a person must approve
+        it.
+        """
+        return self.id.startswith(REQUEST)
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether Keptn is told of its start and its end."""
+        return bool(self.task) and not self.is_request
 
     @property
     def problem(self) -> Problem:
@@ -262,6 +278,25 @@ def for_subscriber(event: Event, name: str) -> ActionTriggered:
         raise Unusable(_OURS)
     whole = orjson.loads(event.body)
     return stored_trigger(orjson.dumps({**whole, "id": _copy_id(event, name), _SUBSCRIBER: name}))
+
+
+def requested_trigger(data: Mapping[str, Any], source: str, now: str) -> ActionTriggered:
+    """A trigger that nobody sent: its `data` were asked for here, at that RFC 3339 time.
+
+    Raises:
+        Unusable: the data lack what every trigger holds.
+    """
+    event = {
+        "specversion": "1.0",
+        "id": f"{REQUEST}{uuid4()}",
+        "type": TRIGGERED,
+        "source": source,
+        "time": now,
+        "datacontenttype": "application/json",
+        "shkeptncontext": str(uuid4()),
+        "data": data,
+    }
+    return stored_trigger(orjson.dumps(event))
 
 
 def _copy_id(event: Event, name: str) -> str:

@@ -25,6 +25,8 @@ from keptn_remedy.support.clock import Clock
 
 _STRICTNESS = ("act", "approve", "dry-run")
 HELD_UP_SECONDS = 1.0
+REQUESTED = "requests"
+"""What stands for a rule where a request must be approved whatever the rules say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,13 @@ class Touched(NamedTuple):
     changes: tuple[Change, ...]
 
 
+Past = Callable[
+    [Callable[[History], Objection | PolicyExchanged | None]],
+    Awaitable[Objection | PolicyExchanged | None],
+]
+"""Calls a function with the history as it is, and returns what that returns."""
+
+
 class KnowsPause(Protocol):
     """Knows the pause in force. It may change at any time."""
 
@@ -112,7 +121,8 @@ class Guard:
         `plan` is None for a plain action. The journal counts earlier effects and stores the new
         ones in one transaction, so two executions can't both take the last free place.
         """
-        if plan is None and self.policy.rules.is_default:
+        is_free = self.policy.rules.is_default and not execution.trigger.is_request
+        if plan is None and is_free:
             return self.paused()  # no rail counts plain actions without a policy
 
         async def ask() -> Objection | PolicyExchanged | None:
@@ -154,9 +164,11 @@ class Guard:
             if dry_run or strictest.mode == "dry-run":
                 rule = "REMEDY_DRY_RUN" if dry_run else strictest.rule("mode")
                 return DryRun(rule, refusal)
-            if refusal or approved or changes_nothing or strictest.mode == "act":
+            if refusal or approved or changes_nothing:
                 return refusal
-            return _approval_needed(strictest)
+            if execution.trigger.is_request:
+                return ApprovalNeeded(REQUESTED, strictest.approve_within, "deny")
+            return None if strictest.mode == "act" else _approval_needed(strictest)
 
         def refusal_by(history: History) -> Refusal | None:
             # Another process may have paused since this one last looked.
@@ -185,6 +197,16 @@ class Guard:
         effects = [_effect(each, context) for each in touched]
         asked = foreseen([(each.scope, each.rules) for each in touched], rules.kinds)
         return AdmissionRequest(effects, decide, asked)
+
+    async def preview(self, execution: Execution, plan: Plan | None, ask: Past) -> Objection | None:
+        """What `try_admit` would say now, without storing anything. `ask` reads the past."""
+        services = await self._services(execution, plan)
+        rules = self.policy.rules
+        request = self._request(execution, plan, rules, services, approved=False, dry_run=False)
+        if not isinstance(request, AdmissionRequest):
+            return request
+        said = await ask(request.decide)
+        return None if isinstance(said, PolicyExchanged) else said
 
     def _is_long_ago(self, asked_at: float) -> bool:
         """Whether the calendar may say something else than then: the journal was held up."""

@@ -65,6 +65,10 @@ class Notifications(Protocol):
         """What was noted and not yet turned into notifications, the oldest first."""
         ...
 
+    async def note_ready(self, key: str, execution: str, about: Mapping[str, JSON]) -> None:
+        """Note a whole notification, with its channels, unless that key is noted already."""
+        ...
+
     async def notify(self, queued: Sequence[Queued], done: Collection[str]) -> int:
         """Queue notifications, and forget the notices with these keys, in one change. Returns how
         many were new to their channel.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import orjson
 
+from keptn_remedy.action import JSON
 from keptn_remedy.journal.notifications import (
     ChannelBacklog,
     Notice,
@@ -103,6 +104,10 @@ class SqlNotifications(Store):
             Notice(key, kind, execution, at, orjson.loads(about or b"{}"))
             for key, kind, execution, at, about in found
         ]
+
+    async def note_ready(self, key: str, execution: str, about: Mapping[str, JSON]) -> None:
+        bound = {"key": key, "kind": "ready", "execution": execution, "at": self._now()}
+        await self._write((_NOTE, {**bound, "about": orjson.dumps(about).decode()}))
 
     async def notify(self, queued: Sequence[Queued], done: Collection[str]) -> int:
         def notify(cursor: Cursor) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Final
 
-from keptn_remedy.events import Event
+from keptn_remedy.events import REQUEST, Event
 from keptn_remedy.events.cloud_event import is_object
 from keptn_remedy.journal import JournalError, OpenTask, Triggers, lane_of
 from keptn_remedy.keptn.task_ends import TaskEnds
@@ -22,8 +22,8 @@ ASK_SECONDS: Final = 2.0
 class AbortedTasks:
     """Finds executions that Keptn no longer waits for, and calls `abort` once for each, with its id
     and the reason. `task_ends` says which these are. Where Keptn can't be asked, nothing changes.
-    For `subscribers` Keptn doesn't wait at all. `other_tasks` are the actions for other tasks than
-    `action`: Keptn may know nothing of those (docs/keptn.md#k50).
+    For `subscribers` and requests Keptn doesn't wait at all. `other_tasks` are the actions for
+    other tasks than `action`: Keptn may know nothing of those (docs/keptn.md#k50).
     """
 
     def __init__(
@@ -101,7 +101,11 @@ class AbortedTasks:
     def _awaited(self, tasks: Sequence[OpenTask]) -> list[OpenTask]:
         """Those that Keptn waits for, as far as is known here."""
         return [
-            task for task in tasks if task.aborted is None and task.action not in self._subscribers
+            task
+            for task in tasks
+            if task.aborted is None
+            and task.action not in self._subscribers
+            and not task.id.startswith(REQUEST)
         ]
 
     async def _ended_among(

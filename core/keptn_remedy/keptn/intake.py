@@ -47,6 +47,8 @@ class Intake:
         """Store an event that concerns us. Never raises, and never waits for an action."""
         received: Receipt | None = None
         try:
+            if event.id.startswith(events.REQUEST):
+                return _ignored(event.id, f"ids that begin with {events.REQUEST} are given here")
             if self._registry.subscribers:
                 received = await self._pass_on(event)
             if event.type.endswith(".triggered"):
@@ -62,6 +64,20 @@ class Intake:
             logs.logger().error("event not stored", event_id=event.id, reason=str(error))
             return Receipt("unavailable", "the journal can't be written")
         return received if received and receipt.kind == "ignored" else receipt
+
+    async def request(self, trigger: ActionTriggered) -> str | None:
+        """Store a trigger that somebody asked for here; why not, where it isn't ours.
+
+        Raises:
+            JournalError: it could not be stored.
+        """
+        entry = self._registry.serving(trigger)
+        if entry is None:
+            return self._why_not_ours(trigger)
+        if leaver := self._leaves(entry, entry.name, trigger):
+            return f"{leaver} leaves it to other providers"
+        await self._accept(trigger, entry.name)
+        return None
 
     async def _pass_on(self, event: Event) -> Receipt | None:
         """Store the event for each of its subscribers that can use it; None if there is none."""

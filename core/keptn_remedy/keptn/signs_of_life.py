@@ -69,7 +69,7 @@ class SignsOfLife:
     async def _tell(self, execution_id: str) -> bool:
         """Whether Keptn takes such events now."""
         trigger = await self._journal.trigger(execution_id)
-        if trigger is None or not trigger.task:
+        if trigger is None or not trigger.is_answered:
             return True
         report = self._replies.status_changed(trigger, self._clock.utc())
         try:

@@ -20,6 +20,21 @@ _SEVERITIES: dict[str, Severity] = {
 }
 
 
+def undo_asked(record: WholeRecord, reason: str, now: float, page_url: str | None) -> Notification:
+    """That somebody asks people to undo an execution."""
+    return Notification(
+        key=f"undo asked {record.id}",
+        kind="approval",
+        severity="warning",
+        title=f"An agent asks to undo {record.action}: {reason}",
+        text="Nothing is undone unless somebody orders it.",
+        facts=_facts(record),
+        at=now,
+        link=Composer(page_url).link(record.id),
+        command=f"remedy undo {record.id}",
+    )
+
+
 class Composer:
     """Words what happened. `page_url` is where the ops port is reached; without it there are no
     links.

@@ -50,7 +50,11 @@ class Notification:
 
     def to_json(self) -> bytes:
         """As the journal keeps it."""
-        return orjson.dumps(asdict(self))
+        return orjson.dumps(self.as_json())
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as a JSON object."""
+        return asdict(self)
 
     @classmethod
     def from_json(cls, text: bytes) -> Notification:

@@ -4,7 +4,6 @@ every refused one.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -21,18 +20,17 @@ from keptn_remedy.http_server import TooSlow
 from keptn_remedy.journal import Journal, JournalError, Verdict, WholeRecord
 from keptn_remedy.ops import models, open_models
 from keptn_remedy.ops.answers import Handler, HttpError, json_answer
-from keptn_remedy.ops.guesses import Guesses, RateLimit
-from keptn_remedy.ops.operator_token import OperatorToken, are_same
+from keptn_remedy.ops.guesses import RateLimit
+from keptn_remedy.ops.operator_token import OperatorToken
+from keptn_remedy.ops.token_check import TokenCheck, Unauthorized
 from keptn_remedy.support import logs, validation
 from keptn_remedy.support.masking import Mask
 from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.support.near_names import near
-from keptn_remedy.support.variables import SettingsError
 
 MAX_BODY_BYTES = 16 * 1024
 MAX_LOGGED_CHARACTERS = 200
 EXECUTION = "/api/executions/{id:[^/]+}"
-_CHALLENGE = {"WWW-Authenticate": "Bearer"}
 _STORED = "the order was stored, but the execution can't be read now; read it again later"
 
 
@@ -72,14 +70,11 @@ class OperatorApi:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._journal = journal
-        self._token = token
         self._pauses = pauses
         self._look = look
         self._mask = mask
-        self._metrics = metrics
-        for answer in ("wrong", "limited"):
-            metrics.refused_tokens(answer)  # counts from 0 on, so that an alert sees the first one
-        self._wrong_tokens, self._lines = Guesses(monotonic), RateLimit(monotonic)
+        self._check = TokenCheck(token, "operator token", metrics, monotonic)
+        self._lines = RateLimit(monotonic)
         self._unlogged = 0
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -112,7 +107,7 @@ class OperatorApi:
                 name, request.match_info.get("id", ""), request.remote or "unknown"
             )
             try:
-                await self._authorize(request)
+                await self._check.authorize(request)
                 body = await _read(request, model)
                 order = replace(
                     order,
@@ -129,39 +124,6 @@ class OperatorApi:
 
         return handle
 
-    async def _authorize(self, request: web.Request) -> None:
-        given = _bearer(request)
-        if not given:
-            raise _Unauthorized(401, "send the operator token as a bearer token", _CHALLENGE)
-        guesses = self._wrong_tokens.of(request.remote or "")
-        self._refuse_guessing(guesses)
-        token = await self._current_token()
-        # Again, since others may have guessed meanwhile; from here on nothing is waited for.
-        self._refuse_guessing(guesses)
-        if not are_same(given, token):
-            guesses.note()
-            self._metrics.refused_tokens("wrong").inc()
-            raise _Unauthorized(401, "the operator token is wrong", _CHALLENGE)
-
-    def _refuse_guessing(self, guesses: RateLimit) -> None:
-        """Nothing is compared for an address that has guessed too often: not even the right token
-        tells it that it is right.
-        """
-        if seconds := guesses.pause_seconds():
-            self._metrics.refused_tokens("limited").inc()
-            retry = {"Retry-After": str(math.ceil(seconds))}
-            raise _Unauthorized(
-                429, "too many wrong operator tokens; wait as Retry-After says", retry
-            )
-
-    async def _current_token(self) -> str:
-        try:
-            return await self._token.read()
-        except SettingsError as error:
-            if not self._lines.pause_seconds():
-                logs.logger().error("orders can't be authorized", reason=str(error))
-            raise _Unauthorized(503, "the provider's operator token can't be read") from None
-
     async def _carry_out(self, order: OrderRequest, carry_out: CarryOut) -> BaseModel | None:
         try:
             return await carry_out(order)
@@ -171,7 +133,7 @@ class OperatorApi:
             self._look()
 
     def _log_refused(self, order: OrderRequest, error: HttpError) -> None:
-        if isinstance(error, _Unauthorized):  # requests without the token must not flood the log
+        if isinstance(error, Unauthorized):  # requests without the token must not flood the log
             if self._lines.pause_seconds():
                 self._unlogged += 1
                 return
@@ -245,10 +207,6 @@ class OperatorApi:
         return json_answer(models.Pause.of(self._pauses.current), self._mask)
 
 
-class _Unauthorized(HttpError):
-    """The sender could not be authorized."""
-
-
 async def _no_content(_: OrderRequest) -> web.Response:
     return web.Response(status=204)
 
@@ -261,11 +219,6 @@ def _subject(body: models.AnyOrder) -> str:
             return body.target or ""
         case _:
             return ""
-
-
-def _bearer(request: web.Request) -> str:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 async def _read(request: web.Request, model: type[models.AnyOrder]) -> models.AnyOrder:

@@ -1,4 +1,4 @@
-"""The operators' bearer token: a file, read for each order because Kubernetes replaces it."""
+"""A bearer token: a file, read for each request because Kubernetes replaces it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from keptn_remedy.support.mounted_files import MountedFile
 from keptn_remedy.support.variables import SettingsError
 
 VARIABLE = "REMEDY_OPERATOR_TOKEN_FILE"
+OF_AGENTS = "REMEDY_AGENT_TOKEN_FILE"
 FEWEST_CHARACTERS, MOST_CHARACTERS = 16, 4096
 # Of a random token even 16 hexadecimal digits have more.
 FEWEST_DIFFERENT = FEWEST_ORIGINAL = 6
@@ -24,11 +25,14 @@ _ROWS = ("abcdefghijklmnopqrstuvwxyz", "01234567890", "qwertyuiop", "asdfghjkl",
 
 
 class OperatorToken:
-    """The token in the file. `mask` hides every token that the file has held."""
+    """The token in the file that the setting `variable` names. `mask` hides every token that the
+    file has held.
+    """
 
-    def __init__(self, path: Path, mask: Mask) -> None:
+    def __init__(self, path: Path, mask: Mask, variable: str = VARIABLE) -> None:
         self._file = MountedFile(path, MOST_CHARACTERS + 1)
         self._mask = mask
+        self._variable = variable
         self._hidden: str | None = None
 
     async def begin(self) -> None:
@@ -59,13 +63,15 @@ class OperatorToken:
         except (OSError, UnicodeDecodeError) as error:
             strerror = error.strerror if isinstance(error, OSError) else "it is not text"
             why = strerror or error
-            raise SettingsError([f"{VARIABLE}: can't read {self._file.path}: {why}"]) from None
+            raise SettingsError(
+                [f"{self._variable}: can't read {self._file.path}: {why}"]
+            ) from None
         if len(text) > MOST_CHARACTERS:
             raise self._no_token(f"has over {MOST_CHARACTERS} characters")
         return text.strip()
 
     def _no_token(self, why: str) -> SettingsError:
-        return SettingsError([f"{VARIABLE}: the token in {self._file.path} {why}"])
+        return SettingsError([f"{self._variable}: the token in {self._file.path} {why}"])
 
 
 def are_same(given: str, token: str) -> bool:

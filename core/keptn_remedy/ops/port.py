@@ -26,6 +26,7 @@ from keptn_remedy.support.masking import Mask
 from keptn_remedy.support.metrics import Metrics
 
 if TYPE_CHECKING:
+    from keptn_remedy.ops.agents.door import Door
     from keptn_remedy.ops.episode_api import EpisodeApi
 
 # So many large answers are made and sent at a time, away from the event loop: whoever asks for
@@ -54,6 +55,7 @@ class OpsPort:
         operator_api: OperatorApi | None = None,
         page: BuiltPage | None = None,
         episode_api: EpisodeApi | None = None,
+        door: Door | None = None,
         names: Collection[str] = (),
         limits: Limits | None = None,
     ) -> None:
@@ -70,6 +72,7 @@ class OpsPort:
         self._operator_api = operator_api
         self._page = page
         self._episode_api = episode_api
+        self._door = door
         self._large = asyncio.Semaphore(LARGE_ANSWERS)
         orders, episodes = operator_api is not None, episode_api is not None
         self._openapi = partial(_openapi, version, orders=orders, episodes=episodes)
@@ -95,6 +98,8 @@ class OpsPort:
             self._page.add_to(app.router)
         if self._episode_api:
             self._episode_api.add_to(app.router)
+        if self._door:
+            self._door.add_to(app.router)
         async with listening(
             app,
             self._host,

@@ -40,6 +40,7 @@ class Engine:
     """Carries out executions and undos."""
 
     runtime: Runtime
+    guard: Guard
     dispatcher: Dispatcher
     runner: Runner
     undoer: Undoer
@@ -164,6 +165,7 @@ def build_engine(
     undos = UndoScheduler(journal, undoer, clock)
     return Engine(
         runtime=runtime,
+        guard=guard,
         dispatcher=dispatcher,
         runner=runner,
         undoer=undoer,

@@ -29,7 +29,7 @@ from keptn_remedy.journal import (
 )
 from keptn_remedy.keptn.peer import Peer, peer_of
 from keptn_remedy.notifications.set_up import SetUp, read_channels
-from keptn_remedy.ops.operator_token import OperatorToken
+from keptn_remedy.ops.operator_token import OF_AGENTS, OperatorToken
 from keptn_remedy.ops.operators import Operators
 from keptn_remedy.registry import Registry
 from keptn_remedy.service.otlp import otlp_traces
@@ -39,6 +39,7 @@ from keptn_remedy.support.clock import Clock, SteadyClock
 from keptn_remedy.support.masking import Mask, secrets_of
 from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.support.traces import Traces
+from keptn_remedy.support.variables import SettingsError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,7 @@ class Foundation:
     peer: Peer
     http: ClientSession
     operator_token: OperatorToken | None
+    agent_token: OperatorToken | None
     operators: Operators | None
     browsing: Browsing
     clock: SteadyClock
@@ -115,6 +117,7 @@ async def opened(
             peer=peer,
             http=await stack.enter_async_context(lent_session()),
             operator_token=await _operator_token(settings, mask),
+            agent_token=await _agent_token(settings, mask),
             operators=await _operators(settings, steady),
             browsing=browsing,
             clock=steady,
@@ -142,6 +145,18 @@ async def _operator_token(settings: Settings, mask: Mask) -> OperatorToken | Non
     if settings.operator_token_file is None:
         return None
     token = OperatorToken(settings.operator_token_file, mask)
+    await token.begin()
+    return token
+
+
+async def _agent_token(settings: Settings, mask: Mask) -> OperatorToken | None:
+    if settings.agent_token_file is None:
+        return None
+    token = OperatorToken(settings.agent_token_file, mask, OF_AGENTS)
+    if settings.operator_token_file:
+        operators = OperatorToken(settings.operator_token_file, mask)
+        if await token.read() == await operators.read():
+            raise SettingsError([f"{OF_AGENTS}: agents must not have the operators' token"])
     await token.begin()
     return token
 

@@ -39,6 +39,7 @@ from keptn_remedy.service.tracing import sending
 from keptn_remedy.support import logs
 
 if TYPE_CHECKING:
+    from keptn_remedy.ops.agents.door import Door
     from keptn_remedy.ops.episode_api import EpisodeApi
     from keptn_remedy.service.standalone import Standalone
 
@@ -112,7 +113,8 @@ class Service:
             lambda: self._notifier.troubles,
             self.standalone.troubles if self.standalone else tuple,
         )
-        self.ops = _ops_port(base, self.engine, self.readiness, self.standalone)
+        door = _door(base, self.engine, self.intake)
+        self.ops = _ops_port(base, self.engine, self.readiness, self.standalone, door)
 
     @property
     def event_port(self) -> int | None:
@@ -289,7 +291,11 @@ def _missed_triggers(
 
 
 def _ops_port(
-    base: Foundation, engine: Engine, readiness: Readiness, standalone: Standalone | None
+    base: Foundation,
+    engine: Engine,
+    readiness: Readiness,
+    standalone: Standalone | None,
+    door: Door | None,
 ) -> OpsPort:
     operator_api = None
     if base.operator_token:
@@ -314,6 +320,7 @@ def _ops_port(
         operator_api=operator_api,
         page=_page(base, engine, readiness, standalone),
         episode_api=_episode_api(base),
+        door=door,
         names=base.settings.host_names,
     )
 
@@ -324,6 +331,14 @@ def _standalone(base: Foundation, engine: Engine, intake: Intake) -> Standalone 
     from keptn_remedy.service.standalone import Standalone
 
     return Standalone(base, engine, intake.accept)
+
+
+def _door(base: Foundation, engine: Engine, intake: Intake) -> Door | None:
+    if base.agent_token is None:
+        return None
+    from keptn_remedy.service.agents import build_door
+
+    return build_door(base, base.agent_token, engine, intake)
 
 
 def _episode_api(base: Foundation) -> EpisodeApi | None:

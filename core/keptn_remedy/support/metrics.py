@@ -73,7 +73,7 @@ _TABLE = (
         "refused_tokens",
         Counter,
         "remedy_operator_tokens_refused_total",
-        "Orders with a wrong operator token, and those not looked at after too many wrong ones.",
+        "Requests with a wrong token, of operators or agents, and those refused after too many.",
         ("answer",),
     ),
     _Row("undos", Counter, "remedy_undos_total", "Undos, by how they ended.", ("action", "state")),

@@ -83,6 +83,7 @@ app.kubernetes.io/version: {{ include "keptn-remedy.version" $root | quote }}
 {{- define "keptn-remedy.pauseFolder" -}}/etc/keptn-remedy/pause{{- end -}}
 {{- define "keptn-remedy.operatorFolder" -}}/etc/keptn-remedy/operator{{- end -}}
 {{- define "keptn-remedy.operatorsFolder" -}}/etc/keptn-remedy/operators{{- end -}}
+{{- define "keptn-remedy.agentsFolder" -}}/etc/keptn-remedy/agents{{- end -}}
 {{- define "keptn-remedy.hasPostgres" -}}{{- if .Values.postgres.secret.name }}true{{- end }}{{- end -}}
 
 {{- define "keptn-remedy.postgresFolder" -}}/etc/keptn-remedy/postgres{{- end -}}

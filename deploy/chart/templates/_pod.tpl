@@ -102,6 +102,15 @@ priorityClassName: {{ . }}
     items: [{key: {{ .key }}, path: operators.yaml}]
 {{- end }}
 {{- end }}
+{{- with .Values.operator.agentTokenSecret }}
+{{- if .name }}
+- name: agents
+  secret:
+    secretName: {{ .name }}
+    defaultMode: 0400
+    items: [{key: {{ .key }}, path: token}]
+{{- end }}
+{{- end }}
 {{- if include "keptn-remedy.clusterAccess" . }}
 # Access to the API server, as Kubernetes itself would mount it, but for the provider alone.
 - name: api-server

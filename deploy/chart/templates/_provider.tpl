@@ -144,6 +144,9 @@ listens on its own loopback only. */ -}}
 {{- if .Values.operator.operatorsSecret.name }}
 {{- include "keptn-remedy.variable" (list "REMEDY_OPERATORS_FILE" (printf "%s/operators.yaml" (include "keptn-remedy.operatorsFolder" .))) }}
 {{- end }}
+{{- if .Values.operator.agentTokenSecret.name }}
+{{- include "keptn-remedy.variable" (list "REMEDY_AGENT_TOKEN_FILE" (printf "%s/token" (include "keptn-remedy.agentsFolder" .))) }}
+{{- end }}
 {{- if .Values.dropIns.configMap }}
 {{- include "keptn-remedy.variable" (list "REMEDY_ACTIONS_DIR" (include "keptn-remedy.dropInsFolder" .)) }}
 {{- end }}
@@ -245,6 +248,11 @@ listens on its own loopback only. */ -}}
 {{- if .Values.operator.operatorsSecret.name }}
 - name: operators
   mountPath: {{ include "keptn-remedy.operatorsFolder" . }}
+  readOnly: true
+{{- end }}
+{{- if .Values.operator.agentTokenSecret.name }}
+- name: agents
+  mountPath: {{ include "keptn-remedy.agentsFolder" . }}
   readOnly: true
 {{- end }}
 {{- if include "keptn-remedy.clusterAccess" . }}

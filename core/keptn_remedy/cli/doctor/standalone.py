@@ -21,6 +21,7 @@ from keptn_remedy.standalone.coverage import (
     unanswered,
     without_evidence,
 )
+from keptn_remedy.standalone.errors import SourcesError
 from keptn_remedy.standalone.sources import (
     PrometheusServer,
     Source,

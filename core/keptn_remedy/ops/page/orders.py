@@ -14,6 +14,7 @@ from aiohttp import web
 from keptn_remedy.guardrails.pauses import Pauses, still_paused_words, unapprovable_words
 from keptn_remedy.journal import Journal, JournalError, Verdict, WholeRecord
 from keptn_remedy.ops.answers import HttpError
+from keptn_remedy.ops.digests import digest
 from keptn_remedy.ops.guesses import RateLimit
 from keptn_remedy.ops.models import MAX_REASON_CHARACTERS, one_line
 from keptn_remedy.ops.operators import Role
@@ -22,7 +23,6 @@ from keptn_remedy.ops.page.gate import FORM_TOKEN, Visitor, require_form
 from keptn_remedy.ops.page.links import address as address_of
 from keptn_remedy.ops.page.routes import PageRoutes, read_form, see
 from keptn_remedy.ops.page.screens import Told
-from keptn_remedy.ops.page.views.inbox import digest
 from keptn_remedy.support import logs
 from keptn_remedy.support.masking import Mask
 

@@ -20,11 +20,11 @@ from keptn_remedy.journal import (
     Undo,
     WholeRecord,
 )
+from keptn_remedy.ops.digests import digest
 from keptn_remedy.ops.page import address, pictures
 from keptn_remedy.ops.page.links import links
 from keptn_remedy.ops.page.views.actions import example
 from keptn_remedy.ops.page.views.execution import execution_view
-from keptn_remedy.ops.page.views.inbox import digest
 from keptn_remedy.ops.page.views.shown import diffs, lasted
 from keptn_remedy.ops.page.views.why_not import why_not
 from keptn_remedy.support.link_templates import mistake

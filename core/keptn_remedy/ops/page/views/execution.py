@@ -12,8 +12,9 @@ import orjson
 from keptn_remedy.events.cloud_event import is_object
 from keptn_remedy.guardrails.units import counted
 from keptn_remedy.journal import WholeRecord
+from keptn_remedy.ops.digests import digest
 from keptn_remedy.ops.page.links import Link, address
-from keptn_remedy.ops.page.views.inbox import OpenQuestion, digest, problem_of
+from keptn_remedy.ops.page.views.inbox import OpenQuestion, problem_of
 from keptn_remedy.ops.page.views.shown import (
     Badge,
     Diff,

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 from typing import Any
 
-from keptn_remedy.action import Plan
 from keptn_remedy.events import ActionTriggered
 from keptn_remedy.events.cloud_event import is_object
 from keptn_remedy.journal import Execution, Question
+from keptn_remedy.ops.digests import digest
 from keptn_remedy.ops.page.links import address
 from keptn_remedy.ops.page.views.shown import Diff, diffs, moment
 
@@ -61,11 +60,6 @@ def asked(trigger: ActionTriggered, action: str, question: Question) -> OpenQues
 def inbox(executions: Sequence[Execution]) -> list[OpenQuestion]:
     """The questions of these executions."""
     return [asked(it.trigger, it.action, it.question) for it in executions if it.question]
-
-
-def digest(plan: Plan | None) -> str:
-    """What an approval is bound to: it changes with anything in the plan."""
-    return sha256(plan.to_json() if plan else b"no plan").hexdigest()
 
 
 def problem_of(data: Any) -> str:

@@ -1,0 +1,74 @@
+"""A preview: what an execution would change, and what the rules say of it. Nothing is stored."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import Final
+
+from keptn_remedy.action import Outcome, Plan, PlannedAction
+from keptn_remedy.engine.attempts import Attempts
+from keptn_remedy.engine.plans import checked_plan
+from keptn_remedy.engine.runtime import Runtime
+from keptn_remedy.engine.value import validated
+from keptn_remedy.events import ActionTriggered
+from keptn_remedy.guardrails.guard import Guard, Objection, Past
+from keptn_remedy.journal import Execution
+from keptn_remedy.registry import Registry
+
+LONGEST_SECONDS: Final = 20.0
+# Each one may ask a cluster or a flag server.
+MOST_AT_ONCE: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Previewed:
+    """What would be done: the action's name, its plan if it plans, and why that is not admitted,
+    or not yet. `failure` says why there is no plan where one was wanted.
+    """
+
+    action: str
+    plan: Plan | None = None
+    objection: Objection | None = None
+    failure: Outcome | None = None
+
+
+class Preview:
+    """Plans without acting. `past` reads the history for the rails that count."""
+
+    def __init__(self, runtime: Runtime, registry: Registry, guard: Guard, past: Past) -> None:
+        self._runtime = replace(runtime, dry_run=True, traces=None)
+        self._registry = registry
+        self._guard = guard
+        self._past = past
+        self._at_once = asyncio.Semaphore(MOST_AT_ONCE)
+
+    async def of(self, trigger: ActionTriggered) -> Previewed:
+        """What an execution of this trigger would do now.
+
+        Raises:
+            LookupError: no action of that name is switched on.
+        """
+        entry = self._registry.serving(trigger)
+        if entry is None or entry.action is None:
+            raise LookupError(f"no action {trigger.action!r} is switched on")
+        execution = Execution(0, trigger, entry.name)
+        plan = None
+        attempts = Attempts(self._runtime, execution, entry.action)
+        try:
+            async with self._at_once, asyncio.timeout(LONGEST_SECONDS):
+                value = validated(entry, trigger.value)
+                if isinstance(entry.action, PlannedAction):
+                    plan = checked_plan(await attempts.until_done(entry.action.plan, value))
+                objection = await self._guard.preview(execution, plan, self._past)
+        except TimeoutError:
+            return Previewed(
+                entry.name,
+                failure=Outcome.errored(f"there is no plan after {LONGEST_SECONDS:g} s"),
+            )
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001  an author's code may fail in any way
+            failure = self._runtime.presentable(attempts.explained(error))
+            return Previewed(entry.name, failure=failure)
+        return Previewed(entry.name, plan, objection)

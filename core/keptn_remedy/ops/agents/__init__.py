@@ -1,0 +1,1 @@
+"""The door for agents: they ask, and people decide."""
