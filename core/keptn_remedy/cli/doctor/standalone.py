@@ -25,7 +25,6 @@ from keptn_remedy.standalone.errors import SourcesError
 from keptn_remedy.standalone.sources import (
     PrometheusServer,
     Source,
-    SourcesError,
     SourcesFile,
 )
 
