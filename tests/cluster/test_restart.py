@@ -1,6 +1,8 @@
 """`restart` on a real API server with its controllers."""
 
+import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -191,9 +193,10 @@ async def test_a_pod_that_a_rollout_missed_before_is_not_missed_after_its_restar
     sick = {"observedGeneration": "2", "phase": "Progressing", "message": "more replicas needed"}
     pods = {"replicas": 3, "updatedReplicas": 3, "availableReplicas": 2}
     await carts.set_status({**sick, **pods})
-    async with acting(Restart, namespace, seconds=1) as drive:
+    async with acting(Restart, namespace) as drive:
         plan = await drive.plan({})
         await drive.apply(plan)
+        drive.context = replace(drive.context, deadline=time.time())  # one look each
         not_begun = await drive.verify(plan)
         await carts.set_status({**sick, **pods, "restartedAt": plan.changes[0].after})
         kept = await drive.verify(plan)
