@@ -244,6 +244,7 @@ async def sidecar_hangs(soak: Soak) -> None:
 
 
 async def sidecar_is_away(soak: Soak) -> None:
+    await soak.sure()  # its proxy to the API is away, too
     await soak.keptn.stop_listening()
     await soak.last()
     await soak.keptn.listen()
