@@ -35,15 +35,13 @@ class Connection(Protocol):
 @dataclass(slots=True)
 class Change:
     """What is carried out whole or not at all: statements, or work, or one of a kind that the
-    database carries out many at once. `is_conditional`: the other statements follow only if the
-    first one changes something.
+    database carries out many at once.
     """
 
     statements: tuple[Statement, ...]
     done: asyncio.Future[Any]
     work: Callable[[Cursor], Any] | None = None
     is_rehearsal: bool = False
-    is_conditional: bool = False
     kind: str | None = None
     bound: Any = None
     result: Any = _NOTHING
@@ -61,8 +59,6 @@ class Change:
             cursor.execute(sql, bound)
             if rows is None:
                 rows, first_row = cursor.rowcount, cursor.lastrowid
-                if self.is_conditional and not rows:
-                    break
         self.result = Written(rows or 0, first_row or 0, cursor.lastrowid or 0)
         if self.is_rehearsal:
             cursor.execute("ROLLBACK TO rehearsal")
@@ -126,11 +122,6 @@ class GroupCommit:
         """Ask for a change; the future is done when it is on disk, or fails with JournalError."""
         done: asyncio.Future[Written] = self._loop.create_future()
         return self._ask(Change(statements, done))
-
-    def write_if(self, first: Statement, *others: Statement) -> asyncio.Future[Written]:
-        """Ask for a change of which the `others` follow only if the `first` changes something."""
-        done: asyncio.Future[Written] = self._loop.create_future()
-        return self._ask(Change((first, *others), done, is_conditional=True))
 
     def of_a_kind(self, kind: str, bound: Any) -> asyncio.Future[Any]:
         """Ask for a change of which the database may carry out many at once."""

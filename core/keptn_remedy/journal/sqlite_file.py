@@ -80,7 +80,8 @@ class SqliteFile(GroupCommitStore):
         if started is None:
             written = await self._write((sql.ACCEPT, accepted))
         else:
-            written = await self._writer.write_if((sql.ACCEPT_BEGUN, accepted), (sql.OWE, started))
+            owe = sql.OWE_IF_CHANGED, started
+            written = await self._write((sql.ACCEPT_BEGUN, accepted), owe)
         return Stored(written.first_row, written.last_row) if written.rows else Stored()
 
     async def _mark_begun(self, begin: Mapping[str, Any], started: Mapping[str, Any] | None) -> int:
@@ -97,8 +98,8 @@ class SqliteFile(GroupCommitStore):
         reports: Sequence[Mapping[str, Any]],
         consequences: Sequence[Statement],
     ) -> list[int] | None:
-        owe = [(sql.OWE, report) for report in reports]
-        written = await self._writer.write_if((sql.FINISH, end), *owe, *consequences)
+        owe = [(sql.OWE_IF_CHANGED, report) for report in reports]
+        written = await self._write((sql.FINISH, end), *owe, *consequences)
         last = written.last_row
         return [*range(last - len(reports) + 1, last + 1)] if written.rows else None
 

@@ -49,6 +49,8 @@ INSERT INTO executions (id, lane, action, context, project, stage, service, acce
     state, finished_at, status, result, message, details)
 VALUES (:id, :lane, :action, :context, :project, :stage, :service, :now, :event, 'finished', :now,
     :status, :result, :message, :details) ON CONFLICT (id) DO NOTHING"""
+# changes() is 1 after the update, and after each report that it let in.
+OWE_IF_CHANGED = f"{_REPORT} SELECT {_OWED} WHERE changes() > 0"
 PARK_AFTER_STARTED = """
 UPDATE reports SET state = 'parked', reason = 'its started was refused'
 WHERE execution = ? AND kind = 'finished' AND EXISTS (SELECT 1 FROM reports AS earlier
