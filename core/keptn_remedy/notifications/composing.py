@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from urllib.parse import quote
 
 from keptn_remedy.guardrails.values import NotifyKind
 from keptn_remedy.journal import Notice, Pause, Question, WholeRecord
 from keptn_remedy.notifications.notification import Notification, Severity
+from keptn_remedy.support.page_paths import path_of
 
 MAX_CHANGES = 10
 _SEVERITIES: dict[str, Severity] = {
@@ -85,7 +85,7 @@ class Composer:
         """The page of an execution."""
         if self._page_url is None:
             return None
-        return f"{self._page_url}/executions/{quote(execution_id, safe='')}"
+        return f"{self._page_url}{path_of(execution_id)}"
 
     def _approval(self, notice: Notice, record: WholeRecord) -> Notification | None:
         question = record.question

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import NamedTuple
-from urllib.parse import quote
 
 from keptn_remedy.journal import Record
 from keptn_remedy.support.link_templates import FIELDS, filled
@@ -21,8 +20,3 @@ def links(templates: Mapping[str, str], record: Record) -> list[Link]:
     """The links of an execution; `templates` are by their words."""
     values = {name: str(getattr(record, name)) for name in FIELDS}
     return [Link(words, filled(template, values)) for words, template in templates.items()]
-
-
-def address(execution_id: str) -> str:
-    """The page of an execution."""
-    return f"/executions/{quote(execution_id, safe='')}"

@@ -20,11 +20,11 @@ from keptn_remedy.ops.models import MAX_REASON_CHARACTERS, one_line
 from keptn_remedy.ops.operators import Role
 from keptn_remedy.ops.page.address import Address, local
 from keptn_remedy.ops.page.gate import FORM_TOKEN, Visitor, require_form
-from keptn_remedy.ops.page.links import address as address_of
 from keptn_remedy.ops.page.routes import PageRoutes, read_form, see
 from keptn_remedy.ops.page.screens import Told
 from keptn_remedy.support import logs
 from keptn_remedy.support.masking import Mask
+from keptn_remedy.support.page_paths import id_of, path_of
 
 _EXECUTION = "/executions/{id:[^/]+}"
 _CHANGED = (
@@ -88,7 +88,11 @@ class PageOrders:
         async def handle(request: web.Request, visitor: Visitor) -> web.StreamResponse:
             form = await read_form(request)
             order = PageOrder(
-                name, request.match_info.get("id", ""), visitor.name, self._reason(form), form
+                name,
+                id_of(request.match_info.get("id", "")),
+                visitor.name,
+                self._reason(form),
+                form,
             )
             try:
                 require_form(request, visitor, form.get(FORM_TOKEN, ""))
@@ -117,7 +121,7 @@ class PageOrders:
 
     async def _refused(self, order: PageOrder, visitor: Visitor, words: str) -> web.Response:
         if order.execution:
-            address = Address(address_of(order.execution), {})
+            address = Address(path_of(order.execution), {})
             return await self._page.shown(address, visitor, status=409, told=Told(words, "bad"))
         raise HttpError(409, words)
 
@@ -226,7 +230,7 @@ async def _to_now(_: web.Request) -> web.StreamResponse:
 def _after(order: PageOrder) -> str:
     """Where the browser goes once an order is carried out."""
     if order.execution:
-        return f"{address_of(order.execution)}?told={order.name}"
+        return f"{path_of(order.execution)}?told={order.name}"
     return local(order.form.get("next", "/"))
 
 

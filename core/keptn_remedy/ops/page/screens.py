@@ -35,6 +35,7 @@ from keptn_remedy.ops.page.views.problems import ProblemRow
 from keptn_remedy.ops.page.views.shown import row
 from keptn_remedy.registry import Registry
 from keptn_remedy.support.clock import Clock
+from keptn_remedy.support.page_paths import PREFIX, id_in
 
 PAGE_ROWS = 50
 LIST_ROWS = 100
@@ -126,7 +127,7 @@ class Screens:
         """
         path, waiting = address.path, await self._waiting()
         asked = ScreenRequest(address, visitor, waiting)
-        if path.startswith("/executions/"):
+        if path.startswith(PREFIX):
             return await self._execution(asked, **more)
         if path.startswith("/problems") and self._problems:
             show = self._all_problems if path == WITHOUT_KEPTN else self._problem
@@ -214,7 +215,7 @@ class Screens:
         return ScreenPart("Executions", await asyncio.to_thread(render), asked.waiting)
 
     async def _execution(self, asked: ScreenRequest, told: Told | None = None) -> ScreenPart:
-        execution_id = unquote(asked.address.path.removeprefix("/executions/"))
+        execution_id = id_in(asked.address.path)
         record = await self._journal.record(execution_id)
         if record is None:
             raise NotThere(execution_id)

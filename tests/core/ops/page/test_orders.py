@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from yarl import URL
 
 from keptn_remedy import Change, Context, Plan
 from keptn_remedy.ops.guesses import MOST
 from keptn_remedy.ops.operators import Role
+from keptn_remedy.support import page_paths
 from tests.core.ops.page.surfing import ASK, House, Person, house
 from tests.log_lines import captured_logs
 from tests.providing import Dial
@@ -50,6 +52,27 @@ async def test_an_approver_approves_the_plan_that_was_shown(tmp_path: Path) -> N
             assert "You approved it" in shown
             (line,) = log.saying("operator order")
             assert (line["by"], line["order"], line["reason"]) == ("ben", "approve", "seen")
+
+
+async def test_an_execution_has_an_address_that_browsers_leave_alone(tmp_path: Path) -> None:
+    async with house(tmp_path, policy=ASK) as home:
+        event_id = await home.send("dial", 5, id="..")
+        await home.asks(event_id)
+        ben = await home.visitor("approver")
+        inbox = (await ben.get("/inbox")).text
+        assert 'href="/executions/~.."' in inbox
+        page = await ben.get("/executions/~..")
+        given = {"form_token": page.form_token, "digest": page.digest, "reason": "seen"}
+        seen = await ben.post("/executions/~../approve", **given)
+        assert seen.headers["Location"] == "/executions/~..?told=approve"
+        await home.has_ended(event_id)
+
+
+@pytest.mark.parametrize("event_id", [".", "..", "~", "~..", "a/b", "../../etc", "%2e", "x"])
+def test_an_id_is_found_again_in_its_address(event_id: str) -> None:
+    path = page_paths.path_of(event_id)
+    assert str(URL(path)) == path
+    assert page_paths.id_in(path) == event_id
 
 
 async def test_an_approval_is_refused_when_the_plan_has_changed(tmp_path: Path) -> None:

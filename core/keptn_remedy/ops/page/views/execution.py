@@ -13,7 +13,7 @@ from keptn_remedy.events.cloud_event import is_object
 from keptn_remedy.guardrails.units import counted
 from keptn_remedy.journal import WholeRecord
 from keptn_remedy.ops.digests import digest
-from keptn_remedy.ops.page.links import Link, address
+from keptn_remedy.ops.page.links import Link
 from keptn_remedy.ops.page.views.inbox import OpenQuestion, problem_of
 from keptn_remedy.ops.page.views.shown import (
     Badge,
@@ -26,6 +26,7 @@ from keptn_remedy.ops.page.views.shown import (
     took,
 )
 from keptn_remedy.ops.page.views.why_not import WhyNot, why_not
+from keptn_remedy.support.page_paths import path_of
 
 WAITED_SECONDS = 1.0
 """A shorter wait is none."""
@@ -87,7 +88,7 @@ def execution_view(
     plan = record.plan or (record.question.plan if record.question else None)
     return ExecutionView(
         id=record.id,
-        address=address(record.id),
+        address=path_of(record.id),
         badge=badge(record, is_asking=question is not None),
         action=record.action,
         scope=scope(record),
@@ -132,7 +133,7 @@ def _asked(record: WholeRecord, event: dict[str, Any]) -> OpenQuestion | None:
         return None
     return OpenQuestion(
         id=record.id,
-        address=address(record.id),
+        address=path_of(record.id),
         action=record.action,
         scope=scope(record),
         problem=problem_of(event.get("data")),

@@ -11,8 +11,8 @@ from keptn_remedy.events import ActionTriggered
 from keptn_remedy.events.cloud_event import is_object
 from keptn_remedy.journal import Execution, Question
 from keptn_remedy.ops.digests import digest
-from keptn_remedy.ops.page.links import address
 from keptn_remedy.ops.page.views.shown import Diff, diffs, moment
+from keptn_remedy.support.page_paths import path_of
 
 _SHOWN_OF_DIGEST = 12
 
@@ -43,7 +43,7 @@ def asked(trigger: ActionTriggered, action: str, question: Question) -> OpenQues
     """A question that waits for its answer."""
     return OpenQuestion(
         id=trigger.id,
-        address=address(trigger.id),
+        address=path_of(trigger.id),
         action=action,
         scope=f"{trigger.project} / {trigger.stage} / {trigger.service}",
         problem=problem_of(trigger.data),

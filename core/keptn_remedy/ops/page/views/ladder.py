@@ -10,8 +10,8 @@ from typing import Any, Protocol, cast
 from keptn_remedy.guardrails.units import counted
 from keptn_remedy.journal import Closing, Episode, EpisodeState, Rung, VerdictOfJudge
 from keptn_remedy.journal.episode_values import RUNNING
-from keptn_remedy.ops.page.links import address
 from keptn_remedy.ops.page.views.shown import Badge, moment
+from keptn_remedy.support.page_paths import path_of
 
 STATES: Mapping[EpisodeState, Badge] = {
     "open": Badge("begins", "…", "wait"),
@@ -105,7 +105,7 @@ def _step(
         name,
         _tried(episode, last, is_now),
         is_now,
-        address=address(last.execution),
+        address=path_of(last.execution),
         verdict=_in_numbers(last),
         message=last.message or "",
     )

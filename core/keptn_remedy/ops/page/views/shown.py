@@ -11,7 +11,7 @@ from typing import Any
 from keptn_remedy.action import Plan
 from keptn_remedy.guardrails.units import in_words
 from keptn_remedy.journal import Record, UndoState
-from keptn_remedy.ops.page.links import address
+from keptn_remedy.support.page_paths import path_of
 
 _REFUSED = re.compile(r"refused by guard-rail (\S+) \(")
 _UNDO_WORDS: Mapping[UndoState, str] = {
@@ -67,7 +67,7 @@ def row(record: Record, *, is_asking: bool = False) -> Row:
     """An execution in a list."""
     return Row(
         id=record.id,
-        address=address(record.id),
+        address=path_of(record.id),
         badge=badge(record, is_asking=is_asking),
         action=record.action,
         scope=scope(record),
