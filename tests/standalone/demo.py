@@ -151,6 +151,7 @@ def _serve(
     settings = {
         "REMEDY_INTAKE_PORT": intake,
         "REMEDY_OPS_PORT": ops,
+        "REMEDY_PAGE_PUBLIC": "true",
         "REMEDY_JOURNAL": folder / "journal.db",
         "REMEDY_SOURCES": folder / "sources.yaml",
         "REMEDY_REMEDIATIONS": folder / "remediations",
@@ -169,6 +170,7 @@ def _serve(
 
 
 async def _play(folder: Path, shop: Shop, ops: str, prometheus: Prometheus) -> None:
+    print(f"Watch it on the page: {ops}/problems")
     print(f"Prometheus {prometheus.url}, episodes {ops}/api/episodes, files in {folder}")
     print(f"Prometheus must run for {TRUSTED_SECONDS:.0f} s before the judge trusts it.")
     await asyncio.sleep(TRUSTED_SECONDS)
@@ -182,6 +184,8 @@ async def _play(folder: Path, shop: Shop, ops: str, prometheus: Prometheus) -> N
                 shop.is_busy = False  # so that the problem does not return with the campaign
             if state == "closed" and shop.is_on:
                 print(f"{time.monotonic() - began:3.0f} s  the flag is on again")
+                if sys.stdin.isatty():
+                    await asyncio.to_thread(input, "Look at the page; Enter ends it. ")
                 return
             await asyncio.sleep(0.3)
     print(f"It was not closed within 2 minutes; {folder}/service.log tells why.")
