@@ -22,7 +22,9 @@ from tests.cluster.namespace import IMAGES, Namespace
 from tests.end_to_end.provider_process import ProviderProcess
 
 KILLS = max(int(os.environ.get("KILLS", "0")), 2)
-AT = ("planned", "landed") if KILLS == 2 else tuple(MOMENTS[n % 3] for n in range(KILLS))
+AT: tuple[Moment, ...] = (
+    ("planned", "landed") if KILLS == 2 else tuple(MOMENTS[n % 3] for n in range(KILLS))
+)
 SECONDS = 120
 SIZE = {"requests": {"cpu": "100m"}, "limits": {"cpu": "200m"}}
 TEMPLATE = """\

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 from keptn_remedy import Denied, PermanentError
 from keptn_remedy_actions.cluster import Object, condition_of, status_of
@@ -110,7 +109,8 @@ def contrary(pod: Object, container: str, fields: Sequence[Field]) -> str:
     actual: Object = (named[0].get("resources") or {}) if named else {}
     for field in fields:
         *_, part, resource = field.pointer.split("/")
-        seen = (actual.get(part) or {}).get(resource)
+        sizes: Object = actual.get(part) or {}
+        seen = sizes.get(resource)
         if seen is None or parsed(seen) != parsed(field.after):
             under_way = condition_of(pod, "PodResizeInProgress").get("message")
             return under_way or f"its {words_of(field)} is still {seen or 'unknown'}"
@@ -195,13 +195,12 @@ def _containers(spec: Object) -> list[Object]:
 
 
 def _resources(container: Object) -> dict[tuple[str, str], Fraction]:
-    resources: Mapping[str, Any] = container.get("resources") or {}
-    found = {
-        (part, name): parsed(text)
-        for part in _PARTS
-        for name, text in (resources.get(part) or {}).items()
-        if name in RESOURCES
-    }
+    """Its requests and limits of what makes its QoS class, without those of 0."""
+    resources: Object = container.get("resources") or {}
+    found = dict[tuple[str, str], Fraction]()
+    for part in _PARTS:
+        sizes: Object = resources.get(part) or {}
+        found |= {(part, name): parsed(sizes[name]) for name in RESOURCES if name in sizes}
     return {key: amount for key, amount in found.items() if amount}
 
 
