@@ -45,7 +45,7 @@ unix_socket_dir =
 auth_type = any
 pool_mode = {mode}
 """
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[Any] | None = None
 
     def url(self, database: str) -> str:
         """The URL of a database of the server, by way of this one."""
@@ -62,7 +62,7 @@ pool_mode = {mode}
         nobody: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
         self._folder.chmod(0o755)
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: ASYNC220  done in a moment
+            process = self._process = subprocess.Popen(  # noqa: ASYNC220  done in a moment
                 [ours, str(self._folder / "config.ini")],
                 stdout=log,
                 stderr=log,
@@ -73,7 +73,7 @@ pool_mode = {mode}
             )
         async with asyncio.timeout(START_SECONDS):
             while not self._answers():
-                assert self._process.poll() is None, (self._folder / "log").read_text()
+                assert process.poll() is None, (self._folder / "log").read_text()
                 await asyncio.sleep(0.02)
         return self
 

@@ -21,7 +21,7 @@ LEASE_SECONDS = 5.0
 # Of the lease: between two renewals, and before its end, when nothing new may be begun any more.
 RENEWALS, MARGIN = 5.0, 0.1
 # For so long what is to be said to others is gathered: each time costs the server a commit.
-SAY_SECONDS = 0.02
+SAY_SECONDS = 0.05
 # Between two attempts to reach the server.
 MOST_PAUSE_SECONDS = 1.0
 # So long after another's lease has ended, by the server's clock, it is surely over.

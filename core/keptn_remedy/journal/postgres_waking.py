@@ -18,6 +18,8 @@ Word = Literal["freed", "ordered", "left"]
 CHANNEL = "keptn_remedy"
 LISTEN = f"LISTEN {CHANNEL}"
 SAY = f"SELECT pg_notify('{CHANNEL}', $1)"
+# Nothing is to be kept of it: nobody waits for a disk or a standby.
+_SAY_SOON = f"BEGIN; SET LOCAL synchronous_commit = off; NOTIFY {CHANNEL}, '{{}}'; COMMIT"
 
 
 class Waking:
@@ -65,9 +67,12 @@ class Waking:
         while self._to_say:
             words.add(self._to_say.popleft())
         for word in sorted(words):
-            # Where the queue of the server is full, it is not said.
-            with suppress(psycopg.Error), connection.at_work():
-                connection.raw.execute(SAY, (f"{no} {word}",))
+            try:
+                with connection.at_work():
+                    said = _SAY_SOON.format(f"{no:d} {word}")
+                    connection.raw.execute(said.encode(), prepare=False)
+            except psycopg.Error:  # as where the queue of the server is full: it is not said
+                connection.rollback()
         return bool(words)
 
     def close(self) -> None:
