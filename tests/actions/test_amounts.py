@@ -86,11 +86,11 @@ def test_something_must_be_asked_for() -> None:
 def test_bad_ceilings_turn_it_off(most: str) -> None:
     given: Any = {"service_host": "h", "service_port": "1", "resize_most_memory": "1Gi"}
     with pytest.raises(ValidationError):
-        ResizeSettings(**given, resize_most_cpu=most)
+        ResizeSettings(**{**given, "resize_most_cpu": most})
 
 
 @pytest.mark.parametrize("step", ["", "x1", "x0.5", "-30%", "50%", "2", "+100m"])
 def test_bad_steps_turn_it_off(step: str) -> None:
     given: Any = {"service_host": "h", "service_port": "1", "resize_most_memory": "1Gi"}
     with pytest.raises(ValidationError):
-        ResizeSettings(**given, resize_most_cpu="1", resize_step_cpu=step)
+        ResizeSettings(**{**given, "resize_most_cpu": "1", "resize_step_cpu": step})

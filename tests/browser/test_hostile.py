@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Browser
 
 from keptn_remedy import Change, Context, Outcome, Plan, PlannedAction
-from keptn_remedy.ops.page.links import address
+from keptn_remedy.support.page_paths import path_of
 from tests.browser.pages import window
 from tests.core.ops.page.surfing import ASK, house
 from tests.providing import ops_url
@@ -67,7 +67,7 @@ async def test_nothing_that_an_event_or_an_action_says_is_executed(
         url = ops_url(home.service, "")
         async with window(browser, url) as opened:
             await opened.sign_in(home.tokens["operator"])
-            addresses = [address(asking), address(denied), "/executions?service=" + "%3Cscript%3E"]
+            addresses = [path_of(asking), path_of(denied), "/executions?service=" + "%3Cscript%3E"]
             for path in ("/", "/inbox", "/executions", "/rails", "/actions", *addresses):
                 await opened.open(path)
                 await opened.is_live()

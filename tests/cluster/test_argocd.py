@@ -27,9 +27,9 @@ on_a_cluster = pytest.mark.usefixtures("reduced_crds")
 
 
 def settings(namespace: Namespace, **others: Any) -> ArgoCdSettings:
-    given = {"kubeconfig": str(namespace.cluster.kubeconfig), **others}
-    given = {"argocd_application_template": "{service}", **given}
-    return ArgoCdSettings(argocd_namespace=namespace.name, **given)
+    given: Any = {"kubeconfig": str(namespace.cluster.kubeconfig), **others}
+    given = {"argocd_application_template": "{service}", "argocd_namespace": namespace.name} | given
+    return ArgoCdSettings(**given)
 
 
 @asynccontextmanager

@@ -115,7 +115,7 @@ async def test_what_can_not_be_paused_is_told(namespace: Namespace, reduced_crds
 def test_bad_kinds_turn_it_off(kinds: str) -> None:
     given: Any = {"service_host": "h", "service_port": "1"}
     with pytest.raises(ValidationError):
-        PauseRolloutSettings(**given, pause_rollout_kinds=kinds)
+        PauseRolloutSettings(**{**given, "pause_rollout_kinds": kinds})
 
 
 @needs_helm

@@ -331,11 +331,11 @@ async def standalone(
     if policy:
         (folder / "policy.yaml").write_text(policy)
         more["policy"] = folder / "policy.yaml"
+    more["journal"] = journal or folder / "journal.db"
     made = Settings(
         transport="standalone",
         ops_port=0,
         intake_port=0,
-        journal=journal or folder / "journal.db",
         sources=folder / "sources.yaml",
         remediations=folder / "remediations",
         **more,

@@ -21,7 +21,7 @@ from tests.providing import ops_url
 from tests.standalone.rig import PROMQL, Rig, Switch, standalone
 from tests.standalone.test_ladder import EPISODE, NOW, RUNG
 
-TIMES = SimpleNamespace(hold_for=30.0, quiet_for=300.0)
+TIMES: Any = SimpleNamespace(hold_for=30.0, quiet_for=300.0)
 ASK = "version: 1\nrules: [{name: ask, mode: approve, approve_within: 1d}]\n"
 
 

@@ -48,16 +48,11 @@ async def _serve(url: str, token: str) -> int:
             headers={"Authorization": f"Bearer {token}"}, timeout=ANSWER_SECONDS
         )
         await stack.enter_async_context(http)
-        try:
-            why = await _why_not(http, url)
-            if why is None:
-                transport = streamable_http_client(url, http_client=http)
-                remote = await stack.enter_async_context(Client(transport))
-        except Exception as error:  # noqa: BLE001  the library raises many kinds, in groups too
-            why = f"can't reach {url}: {type(error).__name__}"
-        if why:
+        if why := await _why_not(http, url):
             complain([why])
             return FAILED
+        transport = streamable_http_client(url, http_client=http)
+        remote = await stack.enter_async_context(Client(transport))
         reading, writing = await stack.enter_async_context(stdio_server())
         relay = _relay(remote)
         await relay.run(reading, writing, relay.create_initialization_options())
@@ -92,7 +87,7 @@ def _relay(remote: Client) -> Any:
     ) -> mcp_types.CallToolResult:
         try:
             return await remote.call_tool(params.name, params.arguments)
-        except Exception as error:  # noqa: BLE001  as above; the agent may ask again
+        except Exception as error:  # noqa: BLE001  the library raises many kinds; it may ask again
             complain([f"the service can't be asked: {error}"])
             text = mcp_types.TextContent(type="text", text="the service can't be asked now")
             return mcp_types.CallToolResult(content=[text], is_error=True)

@@ -44,6 +44,9 @@ class ActionTriggered:
     Any event may stand here for a subscriber, which answers none: then there is no `task`, `action`
     is the subscriber's name, `value` is all of `data`, and project, stage and service may be empty.
     `may_hold_answers`: it may be of a later round, into which Keptn merges what we answered.
+
+    `is_request`: somebody asked for it here, so that Keptn knows nothing of it, and a person must
+    approve it. `is_answered`: Keptn is told of its start and its end.
     """
 
     id: str
@@ -63,6 +66,8 @@ class ActionTriggered:
     traceparent: str
     tracestate: str
     may_hold_answers: bool
+    is_request: bool
+    is_answered: bool
     _text: bytes = field(repr=False, compare=False)
     _find: Callable[[str], bytes] | None = field(default=None, repr=False, compare=False)
 
@@ -94,18 +99,6 @@ class ActionTriggered:
         if self.is_request:
             return False
         return self.task == ACTION or (bool(self.task) and self.source == _CONTROLLER)
-
-    @property
-    def is_request(self) -> bool:
-        """Whether somebody asked for it here. Keptn knows nothing of it, and a person must approve
-        it.
-        """
-        return self.id.startswith(REQUEST)
-
-    @property
-    def is_answered(self) -> bool:
-        """Whether Keptn is told of its start and its end."""
-        return bool(self.task) and not self.is_request
 
     @property
     def problem(self) -> Problem:
@@ -207,6 +200,7 @@ def trigger_of(event: Event, subscriber: str = "") -> ActionTriggered:
     git_commit_id = _text(attributes, "gitcommitid")[:MAX_ATTRIBUTE_CHARACTERS]
     traceparent = _text(attributes, "traceparent")[:MAX_ATTRIBUTE_CHARACTERS]
     tracestate = _text(attributes, "tracestate")[:MAX_ATTRIBUTE_CHARACTERS]
+    is_request = event.id.startswith(REQUEST)
     # The same few names occur in thousands of executions: one copy of each saves memory.
     return ActionTriggered(
         id=event.id,
@@ -226,6 +220,8 @@ def trigger_of(event: Event, subscriber: str = "") -> ActionTriggered:
         traceparent=traceparent,
         tracestate=tracestate,
         may_hold_answers=task == ACTION and b'"remedy"' in event.body,
+        is_request=is_request,
+        is_answered=bool(task) and not is_request,
         _text=event.body,
     )
 
@@ -253,9 +249,10 @@ def _plainly(data: Mapping[str, Any]) -> tuple[_PlainPlace, str, Any] | None:
     """The same of what is plainly well-formed; pydantic, at three times the cost, has the last word
     on the rest.
     """
-    block = data.get("action")
-    if type(block) is not dict:
+    sent = data.get("action")
+    if type(sent) is not dict:
         return None
+    block = cast("dict[str, Any]", sent)
     texts = data.get("project"), data.get("stage"), data.get("service"), block.get("action")
     for text in texts:
         if type(text) is not str or not 0 < len(text) <= MAX_ATTRIBUTE_CHARACTERS:

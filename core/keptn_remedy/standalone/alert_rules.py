@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from keptn_remedy.events.cloud_event import is_array
 from keptn_remedy.remediation.file import as_map, as_text
 
 MOST_BYTES = 4_000_000
@@ -58,4 +59,4 @@ def _rule(written: Any) -> AlertRule | None:
 
 
 def _list(found: Any) -> list[Any]:
-    return found if isinstance(found, list) else []
+    return found if is_array(found) else []

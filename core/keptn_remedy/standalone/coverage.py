@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keptn_remedy.action import PermanentError
+from keptn_remedy.events.cloud_event import is_object
 from keptn_remedy.remediation.file import FILE, MAX_BYTES
 from keptn_remedy.standalone import remedy_files
 from keptn_remedy.standalone.promql import measured
@@ -34,11 +35,11 @@ class AlertingRule:
 
 def rule_of(found: Mapping[str, Any], name: str = "name", query: str = "query") -> AlertingRule:
     """A rule as Prometheus lists it; files say `alert` and `expr`."""
-    annotations: Any = found.get("annotations")
+    annotations = found.get("annotations")
     return AlertingRule(
         name=str(found.get(name) or ""),
         query=str(found.get(query) or ""),
-        annotations=annotations if isinstance(annotations, dict) else {},
+        annotations=annotations if is_object(annotations) else {},
     )
 
 

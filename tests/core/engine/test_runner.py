@@ -518,4 +518,4 @@ async def test_why_an_attempt_failed_is_kept(
     assert record.result == "pass"
     [failed] = record.failed_attempts
     assert (failed.phase, failed.number, len(failed.cause)) == ("apply", 1, 500)
-    assert failed.cause.startswith("503 for the token *** xxx")
+    assert failed.cause.startswith("503 for the token ********** xxx")
