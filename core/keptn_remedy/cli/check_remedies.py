@@ -12,8 +12,8 @@ from keptn_remedy.action import PermanentError
 from keptn_remedy.cli.terminal import reason
 from keptn_remedy.remediation.file import FILE, MAX_BYTES
 from keptn_remedy.standalone import remedy_files
-from keptn_remedy.standalone.alert_rules import AlertRule
-from keptn_remedy.standalone.promql import compared, doubts, selectors
+from keptn_remedy.standalone.alert_rules import AlertingRule
+from keptn_remedy.standalone.promql import doubts, measured, selectors
 from keptn_remedy.standalone.rules import Criterion, Remedy
 from keptn_remedy.standalone.sources import SourcesFile
 from keptn_remedy.support.near_names import near
@@ -30,7 +30,7 @@ class RemedyCheck:
 
     folder: Path
     sources: SourcesFile
-    rules: Sequence[AlertRule] | None
+    rules: Sequence[AlertingRule] | None
     mistakes: list[str] = field(default_factory=list[str])
     notes: list[str] = field(default_factory=list[str])
 
@@ -77,7 +77,7 @@ class RemedyCheck:
         if not any(each.kind == "alertmanager" for each in self.sources.sources.values()):
             yield "no source has alerts of Prometheus: evaluation needs promql or slo"
         for rule in self._by_name.get(problem_type, ()):
-            if not criterion.evidence and not compared(rule.expression)[0]:
+            if not criterion.evidence and not measured(rule.query):
                 yield (
                     f"the rule of {rule.name} compares no one number: evaluation needs"
                     " alert: {evidence: QUERY}, or promql or slo"
@@ -97,8 +97,8 @@ class RemedyCheck:
                 self.notes += [f"{where}, {sli}: {each}" for each in doubts(query)]
 
     @cached_property
-    def _by_name(self) -> Mapping[str, Sequence[AlertRule]]:
-        found: dict[str, list[AlertRule]] = {}
+    def _by_name(self) -> Mapping[str, Sequence[AlertingRule]]:
+        found: dict[str, list[AlertingRule]] = {}
         for rule in self.rules or ():
             for name in rule.names:
                 found.setdefault(name, []).append(rule)
@@ -114,7 +114,7 @@ class RemedyCheck:
         """Alerts that no remedy answers."""
         if self.rules is None or remedy_files.DEFAULT in known:
             return
-        lacking = sorted({rule.name for rule in self.rules if not rule.names & known})
+        lacking = sorted({rule.name for rule in self.rules if known.isdisjoint(rule.names)})
         if lacking:
             more = f" and {len(lacking) - _SHOWN} more" if len(lacking) > _SHOWN else ""
             self.notes.append(f"{_of(len(lacking))} no remedy: {', '.join(lacking[:_SHOWN])}{more}")

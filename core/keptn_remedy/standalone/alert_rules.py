@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
-from keptn_remedy.events.cloud_event import is_array
-from keptn_remedy.remediation.file import as_map, as_text
+from keptn_remedy.events.cloud_event import is_array, is_object
+from keptn_remedy.remediation.file import as_map
 
 MOST_BYTES = 4_000_000
 _SUFFIXES = (".yaml", ".yml", ".rules")
 
 
-class AlertRule(NamedTuple):
-    """A rule: the alert's name, what it may be called in remediation.yaml, and its expression."""
+@dataclass(frozen=True, slots=True)
+class AlertingRule:
+    """A rule of Prometheus as far as a remedy depends on it."""
 
     name: str
-    names: frozenset[str]
-    expression: str
+    query: str
+    annotations: Mapping[str, str]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What its alerts may be called in remediation.yaml, as far as no template decides that."""
+        given = (self.annotations.get(name, "") for name in ("keptn_problem", "summary"))
+        return tuple(each for each in (*given, self.name) if each and "{{" not in each)
 
 
-def read_rules(path: Path) -> list[AlertRule]:
+def rule_of(found: Mapping[str, Any], name: str = "name", query: str = "query") -> AlertingRule:
+    """A rule as Prometheus lists it; files say `alert` and `expr`."""
+    annotations = found.get("annotations")
+    return AlertingRule(
+        name=str(found.get(name) or ""),
+        query=str(found.get(query) or ""),
+        annotations=annotations if is_object(annotations) else {},
+    )
+
+
+def read_rules(path: Path) -> list[AlertingRule]:
     """The rules of a file, or of all files below a folder.
 
     Raises:
@@ -33,7 +51,7 @@ def read_rules(path: Path) -> list[AlertRule]:
     return [rule for file in (files if path.is_dir() else [path]) for rule in _rules(file)]
 
 
-def _rules(file: Path) -> Iterator[AlertRule]:
+def _rules(file: Path) -> Iterator[AlertingRule]:
     with file.open("rb") as content:
         text = content.read(MOST_BYTES + 1)
     if len(text) > MOST_BYTES:
@@ -45,17 +63,9 @@ def _rules(file: Path) -> Iterator[AlertRule]:
     for document in map(as_map, documents):
         listed = document.get("groups", as_map(document.get("spec")).get("groups"))
         for group in map(as_map, _list(listed)):
-            yield from filter(None, map(_rule, _list(group.get("rules"))))
-
-
-def _rule(written: Any) -> AlertRule | None:
-    rule = as_map(written)
-    name = as_text(rule.get("alert"))
-    if not name:
-        return None
-    annotations = as_map(rule.get("annotations"))
-    called = {as_text(annotations.get(each)) for each in ("keptn_problem", "summary")}
-    return AlertRule(name, frozenset({name, *called} - {""}), as_text(rule.get("expr")))
+            for rule in map(as_map, _list(group.get("rules"))):
+                if rule.get("alert"):
+                    yield rule_of(rule, "alert", "expr")
 
 
 def _list(found: Any) -> list[Any]:

@@ -2,45 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from keptn_remedy.action import PermanentError
-from keptn_remedy.events.cloud_event import is_object
 from keptn_remedy.remediation.file import FILE, MAX_BYTES
 from keptn_remedy.standalone import remedy_files
+from keptn_remedy.standalone.alert_rules import AlertingRule
 from keptn_remedy.standalone.promql import measured
 from keptn_remedy.standalone.rules import Remedy
 
 Entries = Sequence[tuple[str, Sequence[Remedy]]]
 """Problem types with their actions."""
-
-
-@dataclass(frozen=True, slots=True)
-class AlertingRule:
-    """A rule of Prometheus as far as a remedy depends on it."""
-
-    name: str
-    query: str
-    annotations: Mapping[str, str]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What its alerts may be called in remediation.yaml, as far as no template decides that."""
-        given = (self.annotations.get(name, "") for name in ("keptn_problem", "summary"))
-        return tuple(each for each in (*given, self.name) if each and "{{" not in each)
-
-
-def rule_of(found: Mapping[str, Any], name: str = "name", query: str = "query") -> AlertingRule:
-    """A rule as Prometheus lists it; files say `alert` and `expr`."""
-    annotations = found.get("annotations")
-    return AlertingRule(
-        name=str(found.get(name) or ""),
-        query=str(found.get(query) or ""),
-        annotations=annotations if is_object(annotations) else {},
-    )
 
 
 def all_entries(folder: Path) -> list[tuple[Path, Entries]]:

@@ -13,14 +13,8 @@ from yarl import URL
 from keptn_remedy.action import Finding
 from keptn_remedy.cli.doctor.examined import Examined
 from keptn_remedy.guardrails.units import counted
-from keptn_remedy.standalone.coverage import (
-    AlertingRule,
-    Entries,
-    all_entries,
-    rule_of,
-    unanswered,
-    without_evidence,
-)
+from keptn_remedy.standalone.alert_rules import AlertingRule, rule_of
+from keptn_remedy.standalone.coverage import Entries, all_entries, unanswered, without_evidence
 from keptn_remedy.standalone.errors import SourcesError
 from keptn_remedy.standalone.sources import (
     PrometheusServer,

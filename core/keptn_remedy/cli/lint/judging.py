@@ -10,12 +10,8 @@ import yaml
 from keptn_remedy.action import PermanentError
 from keptn_remedy.cli.lint.nodes import File, below, items, pairs, text
 from keptn_remedy.cli.lint.remarks import Remark
-from keptn_remedy.standalone.coverage import (
-    AlertingRule,
-    Entries,
-    unanswered,
-    without_evidence,
-)
+from keptn_remedy.standalone.alert_rules import AlertingRule
+from keptn_remedy.standalone.coverage import Entries, unanswered, without_evidence
 from keptn_remedy.standalone.promql import doubts
 from keptn_remedy.standalone.remedy_files import entries
 
