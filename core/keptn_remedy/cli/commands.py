@@ -118,21 +118,6 @@ def serve(
 
 
 @app.command(cls=ServedCommand)
-def mcp() -> None:
-    """Let an agent ask a running service, by the Model Context Protocol.
-
-    An agent starts this command and speaks to it on standard input and output. The service is named
-    by --server; --token-file names the agents' token (REMEDY_AGENT_TOKEN_FILE of the service).
-
-    Exit code: 0 once the agent leaves; 1 if the service can't be reached; 2 if a setting or the
-    library is missing.
-    """
-    from keptn_remedy.cli import mcp_command
-
-    raise typer.Exit(mcp_command.mcp())
-
-
-@app.command(cls=ServedCommand)
 def send(
     event: Annotated[
         Path,
@@ -300,6 +285,22 @@ def undo(execution: ExecutionId, reason: Reason = "", as_json: Json = False) -> 
     from keptn_remedy.cli import undo_command
 
     raise typer.Exit(undo_command.undo(execution, reason, as_json=as_json))
+
+
+@app.command(cls=ServedCommand)
+def mcp() -> None:
+    """Let an agent ask a running service.
+
+    An agent starts this command, and speaks the Model Context Protocol to it on standard input and
+    output. The service is named by --server; --token-file names the agents' token
+    (REMEDY_AGENT_TOKEN_FILE of the service).
+
+    Exit code: 0 once the agent leaves; 1 if the service can't be reached; 2 if a setting or the
+    library is missing.
+    """
+    from keptn_remedy.cli import mcp_command
+
+    raise typer.Exit(mcp_command.mcp())
 
 
 @app.command(cls=Command)

@@ -75,6 +75,7 @@ def test_the_help_lists_every_command() -> None:
         "operators",
         "sources",
         "episodes",
+        "mcp",
         "pause",
         "resume",
         "approve",
