@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 from keptn_remedy.journal import rows
 from keptn_remedy.journal import statements as sql
@@ -55,10 +56,13 @@ class SqlRecords(Store):
                 return None
             undelivered = reader.execute(sql.UNDELIVERED, (execution_id,)).fetchall()
             undone = reader.execute(sql.UNDO_OF, (execution_id,)).fetchone()
-            failed = reader.execute(sql.FAILED_ATTEMPTS, (row[0],)).fetchall()
+            failed = self._failed_attempts(reader, row[0])
             return rows.whole_record(row, undelivered, undone, failed)
 
         return await self._read(read)
+
+    def _failed_attempts(self, reader: Reader, seq: int) -> Sequence[Any]:
+        return reader.execute(sql.FAILED_ATTEMPTS, (seq,)).fetchall()
 
     async def changes(
         self, after: Since | None, limit: int, *, from_start: bool = False

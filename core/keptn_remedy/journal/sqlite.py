@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,11 @@ from keptn_remedy.journal.schema import migrate, require_this_version
 from keptn_remedy.journal.sql_failed_attempts import SqlFailedAttempts
 from keptn_remedy.journal.sql_search import SqlSearch
 from keptn_remedy.journal.sqlite_file import SqliteFile
+from keptn_remedy.journal.store import Reader
 from keptn_remedy.journal.timers import SqlTimers
 from keptn_remedy.journal.undos import SqlUndos
+
+_IS_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
 
 
 class SqliteJournal(
@@ -100,6 +104,11 @@ class SqliteJournal(
             JournalUnusable: there is no such file.
         """
         return cls(existing(path))
+
+    def _failed_attempts(self, reader: Reader, seq: int) -> Sequence[Any]:
+        # A file may be read that no service of this release has migrated yet.
+        is_known = reader.execute(_IS_TABLE, ("failed_attempts",)).fetchone()
+        return super()._failed_attempts(reader, seq) if is_known else ()
 
     def is_served(self) -> bool:
         return self._lock is not None and self._lock.is_served()
