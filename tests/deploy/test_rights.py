@@ -157,7 +157,9 @@ def test_rights_on_nodes_are_the_cluster_s(action: str) -> None:
 @pytest.mark.parametrize("action", [*RIGHTS])
 def test_doctor_looks_at_what_the_chart_grants(action: str) -> None:
     looked_at = {(right.group, right.resource, right.verb) for right in RIGHTS[action]}
-    assert looked_at == {*granted(the("Role", values_of((action,)))["rules"])}
+    # Of the stores of flags, one is in the cluster.
+    flags: Json = {"flags": {"settings": {"OPENFEATURE_FLAGS": "{project}-{stage}/flags"}}}
+    assert looked_at == {*granted(the("Role", {**values_of((action,)), **flags})["rules"])}
 
 
 @pytest.mark.parametrize("action", [*CLUSTER_RIGHTS])
