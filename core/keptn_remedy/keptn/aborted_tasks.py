@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
@@ -84,13 +85,15 @@ class AbortedTasks:
         if stage is None:
             return []
         project, service = event.data.get("project"), event.data.get("service")
-        if not (isinstance(project, str) and isinstance(service, str)):
-            return []  # `compare` finds it later
-        lane, context = lane_of(project, stage, service), event.text("shkeptncontext")
+        if isinstance(project, str) and isinstance(service, str):
+            found = await self._journal.open_tasks_of(lane_of(project, stage, service))
+        else:
+            found = await self._journal.open_tasks(math.inf)
+        place = project, stage, event.text("shkeptncontext")
         concerned = [
             task
-            for task in self._awaited(await self._journal.open_tasks_of(lane))
-            if task.context == context
+            for task in self._awaited(found)
+            if (task.project, task.stage, task.context) == place
         ]
         return [
             task.id
