@@ -352,9 +352,12 @@ def chain(execution: str | None, handle: int) -> str:
 
 def lane(trigger: ActionTriggered) -> str:
     """What runs in turn: executions of one project, stage and service; those of a subscriber apart
-    from all others, so that no action waits for it.
+    from all others, so that no action waits for it. A request is alone: it may wait for a person
+    for hours, and must not keep back what Keptn triggers meanwhile.
     """
     apart = "" if trigger.task else f"\n{trigger.action}"
+    if trigger.is_request:
+        apart = f"\n{trigger.id}"
     return f"{trigger.project}\n{trigger.stage}\n{trigger.service}{apart}"
 
 

@@ -12,8 +12,7 @@ from aiohttp import web
 from keptn_remedy.http_server import TooSlow
 from keptn_remedy.ops.answers import HttpError
 from keptn_remedy.ops.operator_token import OperatorToken
-from keptn_remedy.ops.token_check import TokenCheck, Unauthorized
-from keptn_remedy.support import logs
+from keptn_remedy.ops.token_check import TokenCheck
 from keptn_remedy.support.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -43,11 +42,7 @@ class Door:
         router.add_post(PATH, self._handle)
 
     async def _handle(self, request: web.Request) -> web.Response:
-        try:
-            await self._check.authorize(request)
-        except Unauthorized as error:
-            logs.logger().info("agent refused", peer=request.remote or "unknown", reason=str(error))
-            raise
+        await self._check.authorize(request)
         try:
             body = await request.read()
         except TooSlow as error:

@@ -137,6 +137,18 @@ async def test_a_plain_action_waits_for_a_person_too(tmp_path: Path) -> None:
         assert (record.result, Greet.greeted) == ("fail", [])
 
 
+async def test_what_waits_for_a_person_keeps_no_execution_of_the_service_waiting(
+    tmp_path: Path,
+) -> None:
+    async with agent(tmp_path) as asking:
+        requests = [await asking.request() for _ in range(2)]
+        for request in requests:
+            await asking.asks(request)
+        event = triggered("greet", {}, **PLACE)
+        assert await sent(asking.service, event) == 202
+        assert (await asking.has_ended(event["id"])).result == "pass"
+
+
 async def test_the_plan_that_is_asked_for_must_be_the_one_that_was_shown(tmp_path: Path) -> None:
     async with agent(tmp_path) as asking:
         digest = (await asking.call("plan", **ON_DIAL))["digest"]
