@@ -20,12 +20,9 @@ from keptn_remedy_actions.flag_backends import (
     on_or_off,
     variant,
 )
+from keptn_remedy_actions.flag_backends.restoring import restored
 
 _MOST_CONFLICTS = 5
-
-
-class Gone(PermanentError):
-    """The flag doesn't exist, or no longer."""
 
 
 class Raced(TemporaryError):
@@ -171,25 +168,14 @@ class ComparedFlags:
         return said, ""
 
     async def restore(self, switches: Sequence[Switch], left: Mapping[str, Any]) -> Restored:
-        put_back, left_alone = list[str](), list[str]()
-        failures: list[PermanentError | TemporaryError] = []
-        for switch in reversed(switches):
-            name, (before, after) = switch.flag.name, _before_and_after(switch)
-            try:
-                if await self._set(name, after, before):
-                    await self._check_restored(switch)
-                    put_back.append(name)
-            except LeftAlone as error:
-                left_alone.append(f"{name} in {self.place} {error}")
-            except Gone as error:
-                left_alone.append(f"{name} is gone: {error}")
-            except (PermanentError, TemporaryError) as error:
-                # Go on: one flag that can't be restored must not keep the others from it.
-                failures.append(error)
-        if failures:
-            # A temporary error first: another attempt may restore the flag.
-            raise min(failures, key=lambda failure: isinstance(failure, PermanentError))
-        return Restored(put_back, left_alone)
+        async def restore(switch: Switch) -> Sequence[str] | None:
+            before, after = _before_and_after(switch)
+            if not await self._set(switch.flag.name, after, before):
+                return None
+            await self._check_restored(switch)
+            return ()
+
+        return await restored(switches, self.place, restore)
 
     async def _check_restored(self, switch: Switch) -> None:
         before, _ = _before_and_after(switch)

@@ -8,8 +8,9 @@ from typing import Any, Final, cast
 
 from keptn_remedy import PermanentError
 from keptn_remedy_actions.flag_backends import Wish, percentage, share
-from keptn_remedy_actions.flag_backends.compared import Found, Gone
+from keptn_remedy_actions.flag_backends.compared import Found
 from keptn_remedy_actions.flag_backends.http_api import HttpApi, segment
+from keptn_remedy_actions.flag_backends.restoring import Gone
 
 _FIELDS: Final = ("defaultValue", "targetingRules")
 

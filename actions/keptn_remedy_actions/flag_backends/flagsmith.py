@@ -8,8 +8,9 @@ from typing import Any, ClassVar, cast
 
 from keptn_remedy import PermanentError, TemporaryError
 from keptn_remedy_actions.flag_backends import Wish, near
-from keptn_remedy_actions.flag_backends.compared import Found, Gone
+from keptn_remedy_actions.flag_backends.compared import Found
 from keptn_remedy_actions.flag_backends.http_api import HttpApi, Refused, segment
+from keptn_remedy_actions.flag_backends.restoring import Gone
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Final, cast
 
 from keptn_remedy import Denied, PermanentError, TemporaryError
 from keptn_remedy_actions.flag_backends import Wish, near, percentage, share
-from keptn_remedy_actions.flag_backends.compared import Found, Gone
+from keptn_remedy_actions.flag_backends.compared import Found
 from keptn_remedy_actions.flag_backends.http_api import HttpApi, segment
+from keptn_remedy_actions.flag_backends.restoring import Gone
 
 EVERYWHERE: Final = "*"
 """As the environment: the whole flag is switched, for all environments at once."""

@@ -24,7 +24,8 @@ from aiohttp import (
 from yarl import URL
 
 from keptn_remedy import PermanentError, TemporaryError, proxy_for
-from keptn_remedy_actions.flag_backends.compared import Gone, Raced
+from keptn_remedy_actions.flag_backends.compared import Raced
+from keptn_remedy_actions.flag_backends.restoring import Gone
 
 _TEMPORARY: Final = (408, 425, 429)
 _RACED: Final = (409, 412)

@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Final, cast
 
 from keptn_remedy import Denied, PermanentError, TemporaryError
 from keptn_remedy_actions.flag_backends import Wish, near, percentage, share
-from keptn_remedy_actions.flag_backends.compared import Found, Gone
+from keptn_remedy_actions.flag_backends.compared import Found
 from keptn_remedy_actions.flag_backends.http_api import HttpApi, Refused, segment
+from keptn_remedy_actions.flag_backends.restoring import Gone
 
 _SEMANTIC: Final = "application/json; domain-model=launchdarkly.semanticpatch"
 _WHOLE: Final = 100_000

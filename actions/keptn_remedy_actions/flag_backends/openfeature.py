@@ -20,8 +20,9 @@ from keptn_remedy_actions.cluster.api import (
 )
 from keptn_remedy_actions.cluster.targets import LABEL, SUBDOMAIN, check_name
 from keptn_remedy_actions.flag_backends import Wish, flagd_definition, near
-from keptn_remedy_actions.flag_backends.compared import Found, Gone, Raced
+from keptn_remedy_actions.flag_backends.compared import Found, Raced
 from keptn_remedy_actions.flag_backends.flagd_definition import FIELDS, Definition
+from keptn_remedy_actions.flag_backends.restoring import Gone
 
 FEATURE_FLAG = Kind("FeatureFlag", "core.openfeature.dev", "v1beta1", "featureflags")
 

@@ -17,8 +17,9 @@ from keptn_remedy_actions.flag_backends import (
     Wish,
     on_or_off,
 )
+from keptn_remedy_actions.flag_backends.restoring import restored
 from keptn_remedy_actions.flag_backends.settings import OnWithoutStrategy
-from keptn_remedy_actions.flag_backends.unleash_api import Gone, UnleashApi
+from keptn_remedy_actions.flag_backends.unleash_api import UnleashApi
 from keptn_remedy_actions.flag_backends.unleash_feature import FlagState, Parent, Strategy
 
 # The time after which applications are given a change, and some to spare.
@@ -150,27 +151,14 @@ class Unleash:
         ]
 
     async def restore(self, switches: Sequence[Switch], left: Mapping[str, Any]) -> Restored:
-        put_back, left_alone, remarks = list[str](), list[str](), list[str]()
-        failures: list[PermanentError | TemporaryError] = []
-        for switch in reversed(switches):
+        async def restore(switch: Switch) -> Sequence[str] | None:
             name = switch.flag.name
-            try:
-                state = await self.api.read(name)
-                if state.enabled is not switch.on:
-                    continue  # never switched, or switched back already, by us or by somebody else
-                remarks += await self._restore(switch, state, left.get(name))
-                put_back.append(name)
-            except LeftAlone as error:
-                left_alone.append(f"{name} in {self.place} {error}")
-            except Gone as error:
-                left_alone.append(f"{name} is gone: {error}")
-            except (PermanentError, TemporaryError) as error:
-                # Go on: one flag that can't be restored must not keep the others from it.
-                failures.append(error)
-        if failures:
-            # A temporary error first: another attempt may restore the flag.
-            raise min(failures, key=lambda failure: isinstance(failure, PermanentError))
-        return Restored(put_back, left_alone, remarks)
+            state = await self.api.read(name)
+            if state.enabled is not switch.on:
+                return None  # never switched, or switched back already, by us or by somebody else
+            return await self._restore(switch, state, left.get(name))
+
+        return await restored(switches, self.place, restore)
 
     async def _restore(self, switch: Switch, state: FlagState, left: Any) -> Sequence[str]:
         """Switch the flag back, and say what stays of what Unleash added to it."""

@@ -15,6 +15,7 @@ from yarl import URL
 from keptn_remedy import PermanentError, TemporaryError, proxy_for
 from keptn_remedy_actions.flag_backends import near
 from keptn_remedy_actions.flag_backends.http_api import retry_after
+from keptn_remedy_actions.flag_backends.restoring import Gone
 from keptn_remedy_actions.flag_backends.unleash_feature import (
     Feature,
     FlagState,
@@ -27,10 +28,6 @@ _TEMPORARY: Final = (408, 425, 429)
 _LONGEST_QUOTE: Final = 300
 # What encodeURIComponent leaves as it is (Unleash's `nameType`).
 _NAME: Final = re.compile(r"[A-Za-z0-9\-_.~!*'()]{1,100}")
-
-
-class Gone(PermanentError):
-    """The flag doesn't exist, or no longer."""
 
 
 @dataclass(frozen=True, slots=True)
