@@ -21,7 +21,7 @@ from mcp.client.streamable_http import streamable_http_client
 from keptn_remedy.ops.agents.tools import MOST_ASKING
 from keptn_remedy.service import Service
 from keptn_remedy.support.variables import SettingsError
-from keptn_remedy.testing import FakeKeptn, triggered
+from keptn_remedy.testing import FakeKeptn, http_peer, triggered
 from tests.providing import Dial, Greet, event_url, ops_url, provider
 from tests.waiting import until
 
@@ -201,6 +201,29 @@ async def test_people_are_asked_for_an_undo_and_nothing_is_undone_without_them(
         assert told["people"] == "no channel is set up: it is logged"
         assert await asking.service.journal.undo_of(execution) is None
         assert Dial.state == {"dial": 3}
+
+
+async def test_people_are_told_on_their_channels_of_the_undo_that_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    channels = tmp_path / "channels.yaml"
+    async with http_peer() as peer:
+        entry = {"type": "webhook", "url": f"{peer.url}/hook"}
+        channels.write_text(json.dumps({"version": 1, "channels": {"hook": entry}}))
+        async with agent(tmp_path, channels=channels) as asking:
+            execution = await asking.request()
+            await asking.asks(execution)
+            await asking.service.journal.answer(execution, "approved", "anna", "")
+            asking.service.engine.look()
+            await asking.has_ended(execution)
+            told = await asking.call("ask_undo", execution=execution, reason="it did not help")
+            assert told["people"] == "told on: hook"
+            await until(
+                lambda: any("undo dial" in each.json["data"]["title"] for each in peer.requests)
+            )
+            (asked,) = [each for each in peer.requests if "undo dial" in each.json["data"]["title"]]
+            assert "it did not help" in asked.json["data"]["title"]
+            assert asked.json["data"]["command"] == f"remedy undo {execution}"
 
 
 async def test_a_misspelt_argument_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
