@@ -108,7 +108,7 @@ async def test_any_other_answer_is_about_the_way_and_redirects_are_not_followed(
 
 @pytest.mark.parametrize(
     ("status", "doubtful"),
-    [(408, True), (425, False), (429, False), (500, True), (502, True), (503, False), (504, True)],
+    [(408, True), (425, False), (429, False), (500, True), (502, True), (503, True), (504, True)],
 )
 async def test_what_may_be_taken_later_says_whether_it_may_have_been_taken_already(
     status: int, doubtful: bool, peer: HttpPeer, distributor: Distributor
