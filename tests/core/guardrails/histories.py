@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import count
-from pathlib import Path
 from typing import Any, Literal
 
 from hypothesis import strategies as st
@@ -16,10 +16,10 @@ from keptn_remedy.guardrails.guard import Guard, NoPause, Objection
 from keptn_remedy.guardrails.matching import Fixed, Rules
 from keptn_remedy.guardrails.policy import Policy
 from keptn_remedy.guardrails.rails import Refusal
-from keptn_remedy.journal import Ending, Execution
-from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.journal import Ending, Execution, TargetHeld
 from tests.core.guardrails.caps import Act, Ask, Judged, Limits, Past, Rate, Storm
 from tests.core.journals import DONE, FAILED, SetClock, trigger
+from tests.core.places import AnyJournal
 
 ACTIONS = ("scale", "restart")
 SERVICES_OF_A_STAGE = 5
@@ -149,40 +149,64 @@ def rules_of(policy: tuple[Limits, Limits] | None) -> Rules:
 # Where it happens
 
 
-class World:
-    """The real rails on a real journal, and the oracle beside them; each step is checked."""
+Open = Callable[[Callable[[], float]], AnyJournal]
+"""Opens a journal that goes by the clock."""
 
-    def __init__(self, path: Path, policy: tuple[Limits, Limits] | None) -> None:
+
+class World:
+    """The real rails on a real journal, and the oracle beside them; each step is checked.
+
+    Several replicas, each opened by one of `open_journals`, take the steps in turn, but for what
+    has begun on one of them: that is ended there.
+    """
+
+    def __init__(self, open_journals: Sequence[Open], policy: tuple[Limits, Limits] | None) -> None:
         limits = policy or (BY_DEFAULT, BY_DEFAULT)
         self.past = Past(dict(zip(ACTIONS, limits, strict=True)), SERVICES_OF_A_STAGE)
         self.refusals: list[str] = []
-        self._path = path
+        self._open_journals = open_journals
         self._clock = SetClock()
         self._rules = rules_of(policy)
         self._asked: list[tuple[Ask, Execution, Act | None]] = []
-        self._open_journal()
+        self._replicas: dict[str, int] = {}
+        self._turn = 0
+        self._open()
 
-    def _open_journal(self) -> None:
-        self._journal = SqliteJournal.open(self._path, now=self._clock.now)
-        self._guard = Guard(
-            journal=self._journal,
-            clock=self._clock,
-            policy=Fixed(self._rules),
-            pauses=NoPause(),  # heard of too late: the transaction itself must see it
-            services=_services,
-        )
+    def _open(self) -> None:
+        self._journals = [open_one(self._clock.now) for open_one in self._open_journals]
+        self._guards = [
+            Guard(
+                journal=journal,
+                clock=self._clock,
+                policy=Fixed(self._rules),
+                pauses=NoPause(),  # heard of too late: the transaction itself must see it
+                services=_services,
+            )
+            for journal in self._journals
+        ]
 
     async def close(self) -> None:
-        await self._journal.close()
+        for journal in self._journals:
+            await journal.close()
+
+    @property
+    def _journal(self) -> AnyJournal:
+        return self._journals[self._turn]
+
+    def _let_the_next_one(self) -> None:
+        if len(self._journals) > 1:
+            self._turn = (self._turn + 1) % len(self._journals)
+            self._clock.time += 0.01  # or effects of two processes could have one time
 
     async def take(self, step: Step) -> None:
+        self._let_the_next_one()
         match step:
             case Burst(asks):
                 await self._burst(asks)
             case AskAgain(which) if self._asked:
                 await self._ask_again(which % len(self._asked))
-            case End(which, how) if self._open:
-                await self._end(*self._open[which % len(self._open)], how)
+            case End(which, how) if self._running:
+                await self._end(*self._running[which % len(self._running)], how)
             case Pass(seconds):
                 self._clock.time += seconds
             case Forgive(target):
@@ -194,9 +218,9 @@ class World:
                 await self._journal.prune(self._clock.time - older_than, 1000)
                 self.past.prune(self._clock.time - older_than)
             case "restart":
-                await self._journal.close()
+                await self.close()
                 self._clock.time += 0.01  # or effects of two processes could have one time
-                self._open_journal()
+                self._open()
             case "pause":
                 await self._journal.pause("ann", "release")
                 self.past.is_paused = True
@@ -207,7 +231,7 @@ class World:
                 pass
 
     @property
-    def _open(self) -> list[tuple[Execution, Act]]:
+    def _running(self) -> list[tuple[Execution, Act]]:
         return [(e, act) for _, e, act in self._asked if act and act.ended is None]
 
     async def _burst(self, asks: tuple[Ask, ...]) -> None:
@@ -217,6 +241,9 @@ class World:
         verdicts = await asyncio.gather(*map(self._verdict, asks, executions))
         for ask, execution, verdict in zip(asks, executions, verdicts, strict=True):
             self._asked.append((ask, execution, self._checked(ask, verdict)))
+        for back, verdict in enumerate(reversed(verdicts), start=1):
+            if isinstance(verdict, TargetHeld):  # the plan is made anew
+                await self._ask_again(len(self._asked) - back)
 
     async def _ask_again(self, index: int) -> None:
         ask, execution, act = self._asked[index]
@@ -238,16 +265,23 @@ class World:
         )
         execution = await self._journal.accept(trigger, ask.action)
         assert execution
+        self._replicas[execution.id] = self._turn
         return execution
 
-    async def _verdict(self, ask: Ask, execution: Execution) -> Objection | None:
+    async def _verdict(self, ask: Ask, execution: Execution) -> Objection | TargetHeld | None:
         plan = Plan(tuple(Change(target, "number", 0, 1) for target in ask.names))
-        return await self._guard.try_admit(
-            execution, plan if ask.planned else None, approved=False, dry_run=False
-        )
+        try:
+            return await self._guards[self._replicas[execution.id]].try_admit(
+                execution, plan if ask.planned else None, approved=False, dry_run=False
+            )
+        except TargetHeld as error:
+            return error
 
-    def _checked(self, ask: Ask, verdict: Objection | None) -> Act | None:
+    def _checked(self, ask: Ask, verdict: Objection | TargetHeld | None) -> Act | None:
         """No cap is exceeded, and a refusal names the one that would have been."""
+        if isinstance(verdict, TargetHeld):
+            assert len(self._journals) > 1
+            return None
         now = self._clock.time
         reached = self.past.reached(ask, now)
         if verdict is None:
@@ -260,7 +294,8 @@ class World:
 
     async def _end(self, execution: Execution, act: Act, how: Judged) -> None:
         act.end(self._clock.time, how)
-        await self._journal.finish(execution, ENDINGS[how], attempts=1)
+        journal = self._journals[self._replicas[execution.id]]
+        await journal.finish(execution, ENDINGS[how], attempts=1)
 
 
 async def _services(project: str, stage: str) -> int:
