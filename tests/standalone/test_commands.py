@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from keptn_remedy.cli.commands import app
+from keptn_remedy.cli.episode_commands import completed
 from tests.standalone.rig import Switch, standalone
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -33,6 +34,12 @@ def run(*words: str, **variables: str) -> tuple[int, str, str]:
 async def later(*words: str, **variables: str) -> tuple[int, str, str]:
     """The same in a thread, as a command has an event loop of its own."""
     return await asyncio.to_thread(run, *words, **variables)
+
+
+def offered(incomplete: str, variables: dict[str, str]) -> list[str]:
+    """The ids that a shell offers, with these variables."""
+    with CliRunner(env=variables).isolation():
+        return completed(incomplete)
 
 
 def test_sources_check_says_what_the_files_mean(tmp_path: Path) -> None:
@@ -154,6 +161,37 @@ async def test_people_see_episodes_their_tries_and_what_was_ignored(tmp_path: Pa
     assert (await later("episodes", "show", "nobody", REMEDY_JOURNAL=journal))[0] == 1
     _, ignored, _ = await later("episodes", "list", "--ignored", REMEDY_JOURNAL=journal)
     assert "project bank is not among those that this source may name" in ignored
+
+
+async def test_a_service_tells_of_episodes_what_its_journal_does(tmp_path: Path) -> None:
+    async with standalone(tmp_path) as rig:
+        await rig.send(rig.world.fire("f1"), rig.world.fire("f2", team="bank"))
+        await rig.until_state("escalated", step=5)
+        asked = {
+            "REMEDY_SERVER": f"http://127.0.0.1:{rig.service.ops_port}",
+            "REMEDY_JOURNAL": str(tmp_path / "nowhere.db"),
+        }
+        journal = {"REMEDY_JOURNAL": str(tmp_path / "journal.db")}
+        _, listed, _ = await later("episodes", "list", **asked)
+        [episode_id] = {word for word in listed.split() if word.count("-") == 4}
+        for words in (
+            ("list", "--open"),
+            ("list", "--json"),
+            ("list", "--ignored"),
+            ("show", episode_id[:8]),
+            ("show", episode_id, "--json"),
+        ):
+            told = await later("episodes", *words, **asked)
+            assert told == await later("episodes", *words, **journal)
+            assert (told[0], told[2]) == (0, "")
+            assert told[1]
+        assert await later("score", "--json", "--days", "3650", **asked) == await later(
+            "score", "--json", "--days", "3650", **journal
+        )
+        assert await asyncio.to_thread(offered, episode_id[:4], asked) == [episode_id]
+        for name in ("nobody", "..", "a/b"):
+            code, _, told_of = await later("episodes", "show", name, **asked)
+            assert (code, f"there is no one episode {name}" in told_of) == (1, True)
 
 
 async def test_a_dry_run_climbs_on_paper_and_is_counted_apart(tmp_path: Path) -> None:

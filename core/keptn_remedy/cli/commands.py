@@ -381,7 +381,7 @@ def init(
     raise typer.Exit(init_command.init(name, into))
 
 
-@app.command(cls=Command)
+@app.command(cls=ServedCommand)
 def score(
     days: Annotated[
         int,

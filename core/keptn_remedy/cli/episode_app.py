@@ -6,14 +6,20 @@ from typing import Annotated
 
 import typer
 
-from keptn_remedy.cli.usage import Command, Json, JsonLines, Limit
+from keptn_remedy.cli.usage import Json, JsonLines, Limit, ServedCommand
 
 episode_app = typer.Typer(
     help="Show the problems that came without Keptn, and what was tried.", no_args_is_help=True
 )
 
 
-@episode_app.command(name="list", cls=Command)
+def _complete(incomplete: str) -> list[str]:
+    from keptn_remedy.cli.episode_commands import completed
+
+    return completed(incomplete)
+
+
+@episode_app.command(name="list", cls=ServedCommand)
 def episodes_list(
     is_open: Annotated[bool, typer.Option("--open", help="Only those that are open.")] = False,
     ignored: Annotated[
@@ -30,11 +36,15 @@ def episodes_list(
     raise typer.Exit(episode_commands.list_episodes(limit, is_open=is_open, as_json=as_json))
 
 
-@episode_app.command(name="show", cls=Command)
+@episode_app.command(name="show", cls=ServedCommand)
 def episodes_show(
     episode: Annotated[
         str,
-        typer.Argument(metavar="ID", help="The episode's id, or the beginning of it."),
+        typer.Argument(
+            metavar="ID",
+            help="The episode's id, or the beginning of it.",
+            autocompletion=_complete,
+        ),
     ],
     as_json: Json = False,
 ) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import redirect_stderr, suppress
 from datetime import datetime
+from io import StringIO
 
+from keptn_remedy.cli.episode_desk import EpisodeDesk
 from keptn_remedy.cli.opened_journal import with_episodes
 from keptn_remedy.cli.terminal import (
     FAILED,
@@ -18,23 +21,33 @@ from keptn_remedy.cli.terminal import (
     table,
     when,
 )
-from keptn_remedy.journal import Episodes
-from keptn_remedy.ops.episode_models import (
-    EpisodeDetail,
-    EpisodeInfo,
-    RungInfo,
-    ignored_info,
-)
+from keptn_remedy.ops.episode_models import EpisodeDetail, EpisodeInfo, RungInfo
 
 _COLUMNS = ("OPENED", "STATE", "PROBLEM", "PROJECT/STAGE/SERVICE", "RUNG", "EPISODE", "REASON")
+
+
+MOST_COMPLETED = 50
+
+
+def completed(incomplete: str) -> list[str]:
+    """What a shell offers while an id is typed: the newest episodes that begin like this."""
+    found = list[str]()
+
+    async def look(desk: EpisodeDesk) -> int:
+        newest = await desk.episodes(is_open=False, limit=MOST_COMPLETED)
+        found.extend(each.id for each in newest if each.id.startswith(incomplete))
+        return GOOD
+
+    with redirect_stderr(StringIO()), suppress(Exception):
+        with_episodes(look)
+    return found
 
 
 def list_episodes(limit: int, *, is_open: bool, as_json: bool) -> int:
     """Show the newest episodes; returns the exit code."""
 
-    async def show(journal: Episodes) -> int:
-        found = await journal.episodes(is_open=is_open or None, limit=limit)
-        shown = [EpisodeInfo.of(each) for each in found]
+    async def show(desk: EpisodeDesk) -> int:
+        shown = await desk.episodes(is_open=is_open, limit=limit)
         if as_json:
             for each in shown:
                 say_json(each.model_dump(mode="json"))
@@ -50,8 +63,8 @@ def list_episodes(limit: int, *, is_open: bool, as_json: bool) -> int:
 def list_ignored(limit: int, *, as_json: bool) -> int:
     """Show alerts that opened no episode; returns the exit code."""
 
-    async def show(journal: Episodes) -> int:
-        shown = [ignored_info(each) for each in await journal.ignored(limit)]
+    async def show(desk: EpisodeDesk) -> int:
+        shown = await desk.ignored(limit)
         if as_json:
             for each in shown:
                 say_json(each.model_dump(mode="json"))
@@ -71,12 +84,11 @@ def list_ignored(limit: int, *, as_json: bool) -> int:
 def show_episode(episode_id: str, *, as_json: bool) -> int:
     """Show one episode, whole; returns the exit code."""
 
-    async def show(journal: Episodes) -> int:
-        found = await journal.whole_episode(episode_id)
-        if found is None:
+    async def show(desk: EpisodeDesk) -> int:
+        detail = await desk.episode(episode_id)
+        if detail is None:
             complain([f"there is no one episode {episode_id}; remedy episodes list shows them"])
             return FAILED
-        detail = EpisodeDetail.of_whole(found)
         if as_json:
             show_json(detail.model_dump(mode="json"))
         else:

@@ -59,11 +59,11 @@ def completed(incomplete: str) -> list[str]:
 
 
 async def _ids(incomplete: str) -> list[str]:
-    from keptn_remedy.cli.opened_journal import journal_path
+    from keptn_remedy.cli.opened_journal import journal_place
     from keptn_remedy.cli.remote_journal import RemoteJournal
 
     asked = server.chosen()
-    desk: Desk = RemoteJournal(asked) if asked else open_read_only(journal_path())
+    desk: Desk = RemoteJournal(asked) if asked else open_read_only(journal_place())
     try:
         if not incomplete:
             return [record.id for record in await desk.search(Criteria(), limit=MOST_COMPLETED)]

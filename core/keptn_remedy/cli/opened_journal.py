@@ -8,13 +8,14 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 from keptn_remedy import settings
 from keptn_remedy.cli import server
 from keptn_remedy.cli.desk import Desk, OrderDesk
+from keptn_remedy.cli.episode_desk import EpisodeDesk, JournalEpisodes, RemoteEpisodes
 from keptn_remedy.cli.remote_journal import RemoteJournal
-from keptn_remedy.cli.server import ServerError
+from keptn_remedy.cli.server import RemoteService, ServerError
 from keptn_remedy.cli.terminal import FAILED, WRONG_USAGE, complain
 from keptn_remedy.journal import (
     Episodes,
@@ -28,38 +29,44 @@ from keptn_remedy.journal import (
 from keptn_remedy.support.variables import SettingsError
 
 
+class _Closable(Protocol):
+    async def close(self) -> None: ...
+
+
 def with_desk(use: Callable[[Desk], Awaitable[int]]) -> int:
     """Run a command that reads; returns the command's exit code, or that of the mistake."""
-    return _with(use, open_read_only)
+    return _with(use, open_read_only, RemoteJournal)
 
 
 def with_order_desk(use: Callable[[OrderDesk], Awaitable[int]]) -> int:
     """Run a command that orders; returns the command's exit code, or that of the mistake."""
-    return _with(use, open_beside)
+    return _with(use, open_beside, RemoteJournal)
 
 
-def with_episodes(use: Callable[[Episodes], Awaitable[int]]) -> int:
-    """Run a command that reads episodes from the journal, whatever `--server` says; returns its
-    exit code, or that of the mistake.
-    """
-    return _with(use, open_read_only, asks_servers=False)
+def with_episodes(use: Callable[[EpisodeDesk], Awaitable[int]]) -> int:
+    """Run a command that reads episodes; returns its exit code, or that of the mistake."""
+    return _with(use, _episodes_at, RemoteEpisodes)
+
+
+def _episodes_at(place: Place) -> JournalEpisodes:
+    journal = open_read_only(place)
+    return JournalEpisodes(cast("Episodes", journal), journal.close)
 
 
 def _with(
     use: Callable[[Any], Awaitable[int]],
-    open_at: Callable[[Place], Desk],
-    *,
-    asks_servers: bool = True,
+    open_at: Callable[[Place], _Closable],
+    ask: Callable[[RemoteService], _Closable],
 ) -> int:
     try:
-        asked = server.chosen() if asks_servers else None
+        asked = server.chosen()
         place = journal_place()
     except SettingsError as error:
         complain(error.mistakes)
         return WRONG_USAGE
 
     async def opened() -> int:
-        desk: Desk = RemoteJournal(asked) if asked else open_at(place)
+        desk = ask(asked) if asked else open_at(place)
         try:
             return await use(desk)
         finally:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict
-
+from keptn_remedy.cli.episode_desk import EpisodeDesk
 from keptn_remedy.cli.opened_journal import with_episodes
 from keptn_remedy.cli.terminal import GOOD, is_terminal, say, show_json, table
-from keptn_remedy.journal import Episodes
+from keptn_remedy.ops.episode_models import ScoreInfo
 
-DAY_SECONDS = 86_400.0
 _COLUMNS = (
     "PROJECT/STAGE/SERVICE",
     "ACTION",
@@ -26,33 +23,27 @@ _COLUMNS = (
 def score(days: int, *, as_json: bool) -> int:
     """Show the scores of the last days; returns the exit code."""
 
-    async def show(journal: Episodes) -> int:
-        found = await journal.scores(time.time() - days * DAY_SECONDS)
+    async def show(desk: EpisodeDesk) -> int:
+        found = await desk.scores(days)
         if as_json:
-            show_json([asdict(each) for each in found])
+            show_json([each.model_dump() for each in found])
         elif found:
-            rows = [
-                (
-                    f"{each.project}/{each.stage}/{each.service}",
-                    each.action,
-                    *map(
-                        str,
-                        (
-                            each.acted,
-                            each.helped,
-                            each.failed,
-                            each.worse,
-                            each.unknown,
-                            each.would_have_acted,
-                            each.gone,
-                        ),
-                    ),
-                )
-                for each in found
-            ]
-            table(_COLUMNS, rows)
+            table(_COLUMNS, map(_row, found))
         elif is_terminal():
             say(f"Nothing was tried without Keptn in the last {days} days.")
         return GOOD
 
     return with_episodes(show)
+
+
+def _row(each: ScoreInfo) -> tuple[str, ...]:
+    counts = (
+        each.acted,
+        each.helped,
+        each.failed,
+        each.worse,
+        each.unknown,
+        each.would_have_acted,
+        each.gone,
+    )
+    return (f"{each.project}/{each.stage}/{each.service}", each.action, *map(str, counts))

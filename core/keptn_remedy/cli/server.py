@@ -113,11 +113,12 @@ class RemoteService:
 
     async def _ask(self, method: str, path: str, **request: Any) -> Any:
         from aiohttp import ClientError
+        from yarl import URL
 
         try:
             # Followed, an order would become a GET, which some answer as if it were done.
             asked = self._opened().request(
-                method, f"{self.url}{path}", allow_redirects=False, **request
+                method, URL(f"{self.url}{path}", encoded=True), allow_redirects=False, **request
             )
             async with asked as answer:
                 body, status = await self._read(answer.content), answer.status
@@ -181,4 +182,9 @@ class RemoteService:
 
 def of_execution(execution_id: str) -> str:
     """The path of an execution."""
-    return f"/api/executions/{quote(execution_id, safe='')}"
+    return f"/api/executions/{segment(execution_id)}"
+
+
+def segment(name: str) -> str:
+    """A name as one segment of a path, also if it is `.` or `..`, which paths take out."""
+    return quote(name, safe="").replace(".", "%2E")

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from aiohttp import web
 
 from keptn_remedy.journal import Episodes
 from keptn_remedy.ops.answers import HttpError, json_answer
-from keptn_remedy.ops.episode_models import EpisodeDetail, EpisodeInfo, EpisodesPage
+from keptn_remedy.ops.episode_models import (
+    EpisodeDetail,
+    EpisodeInfo,
+    EpisodesPage,
+    IgnoredInfo,
+    IgnoredPage,
+    ScoreInfo,
+    Scores,
+)
 from keptn_remedy.support.masking import Mask
 
 MOST, USUAL = 500, 100
+MOST_DAYS, USUAL_DAYS, DAY_SECONDS = 3650, 30, 86_400.0
 
 
 class EpisodeApi:
-    """Answers `/api/episodes` and `/api/episodes/{id}`."""
+    """Answers `/api/episodes`, `/api/episodes/{id}`, `/api/ignored-alerts` and `/api/scores`."""
 
     def __init__(self, journal: Episodes, mask: Mask) -> None:
         self._journal = journal
@@ -25,6 +35,8 @@ class EpisodeApi:
         """Add the routes."""
         router.add_get("/api/episodes", self._episodes)
         router.add_get("/api/episodes/{id:[^/]+}", self._episode)
+        router.add_get("/api/ignored-alerts", self._ignored)
+        router.add_get("/api/scores", self._scores)
 
     async def _episodes(self, request: web.Request) -> web.Response:
         state = request.query.get("state")
@@ -49,6 +61,17 @@ class EpisodeApi:
         return await asyncio.to_thread(
             lambda: json_answer(EpisodeDetail.of_whole(found), self._mask)
         )
+
+    async def _ignored(self, request: web.Request) -> web.Response:
+        found = await self._journal.ignored(_number(request, "limit", MOST) or USUAL)
+        page = IgnoredPage(ignored=list(map(IgnoredInfo.of, found)))
+        return await asyncio.to_thread(lambda: json_answer(page, self._mask))
+
+    async def _scores(self, request: web.Request) -> web.Response:
+        days = _number(request, "days", MOST_DAYS) or USUAL_DAYS
+        found = await self._journal.scores(time.time() - days * DAY_SECONDS)
+        scores = Scores(scores=list(map(ScoreInfo.of, found)))
+        return await asyncio.to_thread(lambda: json_answer(scores, self._mask))
 
 
 def _number(request: web.Request, name: str, most: int) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -155,6 +156,49 @@ class IgnoredInfo(BaseModel):
     times: int
     seen_at: datetime
 
+    @classmethod
+    def of(cls, found: tuple[journal.Ignored, int, float]) -> IgnoredInfo:
+        what, times, seen_at = found
+        return cls(
+            source=what.source,
+            alert=what.name,
+            reason=what.reason,
+            times=times,
+            seen_at=_moment(seen_at),
+        )
+
+
+class IgnoredPage(BaseModel):
+    """The alerts that opened no episode, the newest first."""
+
+    ignored: list[IgnoredInfo]
+
+
+class ScoreInfo(BaseModel):
+    """What became of the tries of one action for one service."""
+
+    project: str
+    stage: str
+    service: str
+    action: str
+    acted: int = Field(description="How often it acted.")
+    helped: int
+    failed: int
+    worse: int
+    unknown: int = Field(description="How often the judge could not tell.")
+    would_have_acted: int = Field(description="How often it ran dry.")
+    gone: int = Field(description="Dry runs whose problem went away by itself.")
+
+    @classmethod
+    def of(cls, score: journal.Score) -> ScoreInfo:
+        return cls.model_validate(asdict(score))
+
+
+class Scores(BaseModel):
+    """What remedies were worth, by service and action."""
+
+    scores: list[ScoreInfo]
+
 
 def _rung(rung: journal.Rung) -> RungInfo:
     return RungInfo(
@@ -175,18 +219,6 @@ def _rung(rung: journal.Rung) -> RungInfo:
         reason=rung.reason,
         numbers=dict(rung.numbers or {}),
         judged_at=_moment(rung.judged_at),
-    )
-
-
-def ignored_info(found: tuple[journal.Ignored, int, float]) -> IgnoredInfo:
-    """Ignored alerts as JSON."""
-    what, times, seen_at = found
-    return IgnoredInfo(
-        source=what.source,
-        alert=what.name,
-        reason=what.reason,
-        times=times,
-        seen_at=_moment(seen_at),
     )
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from keptn_remedy.ops import models, open_models
-from keptn_remedy.ops.episode_models import EpisodeDetail, EpisodesPage
+from keptn_remedy.ops.episode_models import EpisodeDetail, EpisodesPage, IgnoredPage, Scores
 
 REF = "#/components/schemas/{model}"
 
@@ -148,6 +148,22 @@ EPISODE_OPERATIONS = {
         "One such problem, with what was tried and the judge's verdicts.",
         {200: EpisodeDetail, 404: models.ProblemDetails, 503: models.ProblemDetails},
         (_ID,),
+    ),
+    ("get", "/api/ignored-alerts"): Operation(
+        "Alerts that opened no episode, and why, newest first.",
+        {200: IgnoredPage, 400: models.ProblemDetails, 503: models.ProblemDetails},
+        (_LIMIT,),
+    ),
+    ("get", "/api/scores"): Operation(
+        "What remedies were worth, by service and action.",
+        {200: Scores, 400: models.ProblemDetails, 503: models.ProblemDetails},
+        (
+            _query(
+                "days",
+                {"type": "integer", "minimum": 1, "maximum": 3650, "default": 30},
+                "Of the tries of so many days.",
+            ),
+        ),
     ),
 }
 """Offered in standalone mode alone."""

@@ -107,6 +107,26 @@ async def test_a_service_shows_an_execution_as_the_journal_does(remote: Remote) 
     assert (await remote.say("journal", "export")).out.count("\n") == 2
 
 
+@pytest.mark.parametrize("name", [".", "..", "~.", "a/../b", "%2E"])
+async def test_an_id_that_a_path_would_take_out_is_found_at_a_service(
+    remote: Remote, name: str
+) -> None:
+    await ended(remote.journal, id=name)
+    told = await remote.say("journal", "show", name)
+    assert (told.code, told.err) == (0, "")
+    assert told == await say(remote.folder, "journal", "show", name)
+    assert f"{name!r} is not denied" in (await remote.say("deny", name)).err
+
+
+@pytest.mark.parametrize("words", [("episodes", "list"), ("episodes", "show", "e1"), ("score",)])
+async def test_a_service_beside_keptn_says_that_it_has_no_episodes(
+    remote: Remote, words: tuple[str, ...]
+) -> None:
+    told = await remote.say(*words, "--json")
+    assert told.code == 1
+    assert "has no episodes: it does not run with --standalone" in json.loads(told.err)["error"]
+
+
 async def test_the_option_wins_over_the_variable(remote: Remote) -> None:
     done = await ended(remote.journal)
     told = await remote.say(
