@@ -37,7 +37,7 @@ def list_reports(limit: int, *, as_json: bool) -> int:
         elif owed or not is_terminal():
             table(_COLUMNS, [_row(report) for report in owed])
         else:
-            say("Keptn has acknowledged every report")
+            say("Every report is acknowledged.")
         return GOOD
 
     return with_desk(show)

@@ -27,7 +27,7 @@ def refused(record: WholeRecord) -> list[str]:
     """How a refusal looks."""
     return [
         *_folded("Refused", record.message or ""),
-        *_folded("", "Keptn got started and finished all the same, with this reason."),
+        *_folded("", "It is answered all the same: started, then finished with this reason."),
     ]
 
 

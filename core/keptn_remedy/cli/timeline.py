@@ -35,7 +35,7 @@ def _moments(record: WholeRecord) -> Iterator[tuple[datetime, str]]:
     if record.finished_at:
         yield record.finished_at, f"finished: {record.status}/{record.result}: {record.message}"
     if record.reported_at:
-        yield record.reported_at, "acknowledged by Keptn"
+        yield record.reported_at, "the outcome is acknowledged"
     if record.undo:
         yield from _undo(record.undo)
 

@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from keptn_remedy import Change, Plan
+from keptn_remedy.events import REQUEST
 from keptn_remedy.journal import (
     Cursor,
     FailedAttempt,
@@ -27,7 +28,9 @@ from keptn_remedy.ops.page.views.actions import example
 from keptn_remedy.ops.page.views.execution import execution_view
 from keptn_remedy.ops.page.views.shown import diffs, lasted
 from keptn_remedy.ops.page.views.why_not import why_not
+from keptn_remedy.standalone import events as standalone_events
 from keptn_remedy.support.link_templates import mistake
+from keptn_remedy.testing import triggered
 
 AT = datetime(2026, 3, 2, 3, 0, tzinfo=UTC)
 PLAN = Plan((Change("deployments.apps/shop/carts", "replicas", 3, 5),))
@@ -110,17 +113,48 @@ def test_the_time_line_tells_the_whole_story_in_order() -> None:
     told = {"approved_by": "ben", "approved_because": "seen"}
     record = replace(RECORD, undo=undone, details=told, attempts=3)
     assert titles(record) == [
-        "Received from Keptn, and stored",
+        "Received, and stored",
         "Waited 5.0 s for its turn",
         "Begun",
         "Approved by ben",
         "Plan stored: 1 change",
         "3 attempts",
         "Ended: succeeded / pass",
-        "Keptn has the outcome",
+        "The outcome is acknowledged",
         "Undo: an order by cleo",
         "Undo done",
     ]
+
+
+@pytest.mark.parametrize(
+    ("event", "received", "lines", "peer"),
+    [
+        (triggered("scale"), "Received, and stored", ["from the source shipyard-controller"], True),
+        (
+            {**triggered("scale"), "source": standalone_events.SOURCE},
+            "Asked for by the ladder, and stored",
+            [],
+            True,
+        ),
+        (
+            {**triggered("scale"), "id": f"{REQUEST}1"},
+            "Requested by an agent, and stored",
+            [],
+            False,
+        ),
+    ],
+    ids=["an event", "the ladder", "an agent"],
+)
+def test_the_time_line_names_who_asked_and_who_is_told(
+    event: dict[str, Any], received: str, lines: list[str], *, peer: bool
+) -> None:
+    record = replace(RECORD, event=orjson.dumps(event))
+    view = execution_view(record, [])
+    assert (view.steps[0].title, view.steps[0].lines) == (received, lines)
+    told = [line for step in view.steps for line in (step.title, *step.lines)]
+    assert ("The outcome is acknowledged" in told) is peer
+    assert ("started is acknowledged" in told) is peer
+    assert not [line for line in told if "Keptn" in line]
 
 
 def test_the_time_line_tells_why_attempts_failed() -> None:

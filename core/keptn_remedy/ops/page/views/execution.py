@@ -13,6 +13,7 @@ from keptn_remedy.events.cloud_event import is_object
 from keptn_remedy.guardrails.units import counted
 from keptn_remedy.journal import WholeRecord
 from keptn_remedy.ops.digests import digest
+from keptn_remedy.ops.origins import Origin, origin
 from keptn_remedy.ops.page.links import Link
 from keptn_remedy.ops.page.views.inbox import OpenQuestion, problem_of
 from keptn_remedy.ops.page.views.shown import (
@@ -62,6 +63,7 @@ class ExecutionView:
     scope: str
     problem: str
     context: str
+    context_is: str
     took: str
     message: str
     why_not: WhyNot | None
@@ -84,6 +86,7 @@ def execution_view(
 ) -> ExecutionView:
     """What the screen shows. `rails` says what each rail found; `moments` are further steps."""
     event = _event(record)
+    came = origin(event)
     question = _asked(record, event)
     plan = record.plan or (record.question.plan if record.question else None)
     return ExecutionView(
@@ -94,11 +97,12 @@ def execution_view(
         scope=scope(record),
         problem=problem_of(event.get("data")),
         context=record.context,
+        context_is=came.context,
         took=took(record),
         message=record.message or "",
-        why_not=why_not(record),
+        why_not=why_not(record, came.peer),
         question=question,
-        steps=sorted_steps([*_steps(record, rails), *moments]),
+        steps=sorted_steps([*_steps(record, came, rails), *moments]),
         diffs=diffs(plan),
         notes=plan.notes if plan else (),
         was_applied=record.plan is not None,
@@ -147,9 +151,10 @@ def _asked(record: WholeRecord, event: dict[str, Any]) -> OpenQuestion | None:
     )
 
 
-def _steps(record: WholeRecord, rails: Sequence[str]) -> Iterator[Milestone]:
-    yield Milestone(record.accepted_at, "Received from Keptn, and stored", "good")
-    yield from _begun(record)
+def _steps(record: WholeRecord, came: Origin, rails: Sequence[str]) -> Iterator[Milestone]:
+    source = f"from the source {came.source}" if came.source else ""
+    yield Milestone(record.accepted_at, came.received, "good", _lines(source))
+    yield from _begun(record, came)
     yield from question_steps(record)
     if rails:
         yield Milestone(None, "Guard-rails asked, as the rules are now", "good", rails)
@@ -158,11 +163,11 @@ def _steps(record: WholeRecord, rails: Sequence[str]) -> Iterator[Milestone]:
         yield Milestone(
             None, f"Plan stored: {what}", "good", [str(it) for it in record.plan.changes]
         )
-    yield from _ended(record)
+    yield from _ended(record, came)
     yield from undo_steps(record)
 
 
-def _begun(record: WholeRecord) -> Iterator[Milestone]:
+def _begun(record: WholeRecord, came: Origin) -> Iterator[Milestone]:
     if record.started_at is None:
         if record.state == "accepted":
             yield Milestone(None, "Waits for its turn", "wait", [_LANE])
@@ -171,8 +176,8 @@ def _begun(record: WholeRecord) -> Iterator[Milestone]:
     if waited >= WAITED_SECONDS:
         yield Milestone(record.started_at, f"Waited {lasted(waited)} for its turn", "wait", [_LANE])
     kinds = {report.kind for report in record.undelivered}
-    told = "started is still owed to Keptn" if "started" in kinds else "Keptn has its started"
-    yield Milestone(record.started_at, "Begun", "good", [told])
+    told = "started is not acknowledged yet" if "started" in kinds else "started is acknowledged"
+    yield Milestone(record.started_at, "Begun", "good", [told] if came.peer else [])
 
 
 _LANE = "Executions of one project, stage and service run one after the other."
@@ -201,7 +206,7 @@ def question_steps(record: WholeRecord) -> Iterator[Milestone]:
         yield Milestone(None, f"Approved by {by}", "good", _lines(because))
 
 
-def _ended(record: WholeRecord) -> Iterator[Milestone]:
+def _ended(record: WholeRecord, came: Origin) -> Iterator[Milestone]:
     for failed in record.failed_attempts:
         of_phase = f" ({failed.phase})" if failed.phase != "run" else ""
         said = f"Attempt {failed.number} failed{of_phase}"
@@ -220,8 +225,8 @@ def _ended(record: WholeRecord) -> Iterator[Milestone]:
         yield Milestone(
             None, words, "bad" if report.state == "parked" else "wait", _lines(report.reason)
         )
-    if record.reported_at:
-        yield Milestone(record.reported_at, "Keptn has the outcome", "good")
+    if record.reported_at and came.peer:
+        yield Milestone(record.reported_at, "The outcome is acknowledged", "good")
 
 
 def undo_steps(record: WholeRecord) -> Iterator[Milestone]:

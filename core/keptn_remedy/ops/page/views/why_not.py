@@ -45,8 +45,8 @@ class WhyNot:
     until: str
 
 
-def why_not(record: WholeRecord) -> WhyNot | None:
-    """Why it did not act; None if it did, or may still."""
+def why_not(record: WholeRecord, peer: str = "Keptn") -> WhyNot | None:
+    """Why it did not act; None if it did, or may still. `peer` had asked for it."""
     if record.state != "finished":
         return None
     details = record.details
@@ -54,8 +54,8 @@ def why_not(record: WholeRecord) -> WhyNot | None:
     if isinstance(rail, str) and (rail_in(record.message) or rail == "action"):
         return _refused(record, rail, details)
     if record.status == "aborted":
-        why = record.aborted or record.message or "Keptn ended its task"
-        return WhyNot(f"Keptn no longer waited for it: {why}", "", "", None, "")
+        why = record.aborted or record.message or "its task was ended"
+        return WhyNot(f"{peer or 'Nobody'} waits for it any more: {why}", "", "", None, "")
     message = record.message or ""
     if message.startswith("dry run"):
         return WhyNot(message, "", "", None, "acts where neither a rule nor REMEDY_DRY_RUN says so")
