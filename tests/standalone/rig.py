@@ -110,6 +110,8 @@ class World:
     alertmanager_began: str = ALWAYS_OLD
     prometheus_began: str = ALWAYS_OLD
     alertmanager_is_away: bool = False
+    takes_alerts: bool = True
+    refused: int = 0
     alertmanager_answer: Callable[[], web.Response] | None = None
     prometheus_answer: Callable[[], web.Response] | None = None
     asked: list[str] = field(default_factory=list)
@@ -158,8 +160,7 @@ class World:
         if path.startswith("/am") and self.alertmanager_is_away:
             return (self.alertmanager_answer or _away)()
         if path == "/am/api/v2/alerts" and request.method == "POST":
-            self.posted += await request.json()
-            return web.Response()
+            return self._take(await request.json())
         if path == "/am/api/v2/alerts":
             return web.json_response(self.listed())
         if path == "/am/api/v2/status":
@@ -167,6 +168,13 @@ class World:
         if self.prometheus_answer:
             return self.prometheus_answer()
         return self._prometheus(path, request.query)
+
+    def _take(self, alerts: list[dict[str, Any]]) -> web.Response:
+        if not self.takes_alerts:
+            self.refused += 1
+            return web.Response(status=500)
+        self.posted += alerts
+        return web.Response()
 
     def _prometheus(self, path: str, query: Mapping[str, str]) -> web.Response:
         if path.endswith("runtimeinfo"):
@@ -225,10 +233,13 @@ class Rig:
         body = {"version": "4", "alerts": list(alerts), "truncatedAlerts": 0, **more}
         return await self.post(orjson.dumps(body), source=source, secret=secret)
 
-    async def post(self, body: bytes, *, source: str = "shop", secret: str = SECRET) -> int:
+    async def post(
+        self, body: bytes, *, source: str = "shop", secret: str = SECRET, **more: str
+    ) -> int:
+        """The status that a body is answered with; `more` are headers."""
         assert self.service.standalone
         url = f"http://127.0.0.1:{self.service.standalone.listener.port}/intake/{source}"
-        headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json"}
+        headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json", **more}
         async with (
             ClientSession() as session,
             session.post(url, data=BytesIO(body), headers=headers) as a,

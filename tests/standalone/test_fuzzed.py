@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hmac
 import random
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from tests.standalone.rig import SOURCES, Rig, standalone
+from keptn_remedy.standalone.pagerduty import SIGNATURE
+from tests.standalone.rig import SECRET, SOURCES, Rig, standalone
 
 BODIES = 120
 MESSAGES: dict[str, Any] = {
@@ -51,6 +54,16 @@ MESSAGES: dict[str, Any] = {
     },
 }
 MESSAGES["grafana"] = {**MESSAGES["alertmanager"], "version": "1", "orgId": 1, "state": "alerting"}
+MESSAGES["pagerduty"] = {
+    "event": {
+        "id": "1",
+        "event_type": "incident.acknowledged",
+        "resource_type": "incident",
+        "occurred_at": "2026-03-02T12:00:00.000Z",
+        "agent": {"summary": "Ada", "type": "user_reference"},
+        "data": {"title": "A of s", "service": {"summary": "S"}, "incident_key": "k"},
+    }
+}
 STRANGE: tuple[Any, ...] = (
     None,
     True,
@@ -102,7 +115,9 @@ def broken(chance: random.Random, message: Any) -> bytes:
 @pytest.mark.parametrize("kind", sorted(MESSAGES))
 async def test_no_body_makes_an_error_of_ours(tmp_path: Path, kind: str) -> None:
     sources = SOURCES.replace("kind: alertmanager", f"kind: {kind}")
-    if kind != "alertmanager":
+    if kind == "pagerduty":
+        sources = sources.replace('    alertmanagers: ["{url}/am"]\n', "")
+    elif kind != "alertmanager":
         sources = sources.replace('alertmanagers: ["{url}/am"]', "confirm: off")
     chance = random.Random(kind)  # noqa: S311
     async with standalone(tmp_path, sources=sources) as rig:
@@ -112,6 +127,7 @@ async def test_no_body_makes_an_error_of_ours(tmp_path: Path, kind: str) -> None
 
 
 async def answered(rig: Rig, body: bytes) -> int:
-    status = await rig.post(body)
+    signed = "v1=" + hmac.new(SECRET.encode(), body, sha256).hexdigest()
+    status = await rig.post(body, **{SIGNATURE: signed})
     assert status < 500, body[:500]
     return status
