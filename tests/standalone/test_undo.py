@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from keptn_remedy import Context, Denied, Plan
-from tests.standalone.rig import REMEDIATION, Switch, standalone
+from tests.standalone.rig import REMEDIATION, SOURCES, Switch, standalone
 from tests.standalone.test_ladder_runs import UNDO
 from tests.waiting import until
 
@@ -15,6 +15,11 @@ WORSE = REMEDIATION.replace(
     'value: {to: "one"}',
     'value: {to: "one"}, evaluation: {promql: {query: errors, want: "< 5", worse_by: 3}}',
 )
+
+HOOK = """
+version: 1
+channels: {{hook: {{type: webhook, url: "{url}/told/hook"}}}}
+"""
 
 
 async def test_what_made_it_worse_is_undone_before_the_next_remedy_is_judged(
@@ -40,11 +45,7 @@ async def test_what_somebody_changed_since_is_left_alone_and_told(
         raise Denied("the switch was changed since: it is at three")
 
     monkeypatch.setattr(Switch, "undo", undo)
-    channels = """
-version: 1
-channels: {{hook: {{type: webhook, url: "{url}/told/hook"}}}}
-"""
-    async with standalone(tmp_path, policy=UNDO, channels=channels) as rig:
+    async with standalone(tmp_path, policy=UNDO, channels=HOOK) as rig:
         await rig.send(rig.world.fire("f1"))
         await rig.until_state("settling", step=5)
         await rig.send(rig.world.resolve("f1"))
@@ -60,15 +61,48 @@ channels: {{hook: {{type: webhook, url: "{url}/told/hook"}}}}
     assert "changed since: it is at three" in event["data"]["text"]
 
 
-async def test_what_was_closed_unverified_is_not_undone(tmp_path: Path) -> None:
-    async with standalone(tmp_path, policy=UNDO) as rig:
+@pytest.mark.parametrize("to", ["alertmanagers", "hook"])
+async def test_of_what_was_closed_unverified_a_person_is_told_in_place_of_an_undo(
+    tmp_path: Path, to: str
+) -> None:
+    sources = SOURCES + f"escalate_to: [{to}]\n"
+    async with standalone(tmp_path, policy=UNDO, sources=sources, channels=HOOK) as rig:
         await rig.send(rig.world.fire("f1"))
         await rig.until_state("settling", step=5)
         await rig.send(rig.world.resolve("f1"))
         await rig.until_state("helped", step=5)
         rig.world.series["errors"] = None
         episode = await rig.until_state("closed", step=10)
-        await rig.pass_by(30)
+        [rung] = await rig.rungs()
+        told = rig.world.posted if to == "alertmanagers" else rig.world.told
+        await rig.until_holds(lambda: bool(told))
+        await rig.pass_by(90)
 
-    assert episode.closing == "unverified"
-    assert Switch.undone == []
+    assert (episode.closing, Switch.undone) == ("unverified", [])
+    why = (
+        "switch is not undone, as it is unverified that it helped:"
+        " no evidence: errors answers nothing"
+    )
+    assert episode.reason == why
+    assert len(told) == 1
+    assert why in str(told[0])
+    assert f"remedy undo {rung.execution}" in str(told[0])
+    if to == "alertmanagers":
+        assert rig.world.posted[0]["endsAt"] > rig.world.posted[0]["startsAt"]
+        assert rig.world.told == []
+
+
+async def test_what_cannot_be_told_of_an_unverified_end_is_tried_again(tmp_path: Path) -> None:
+    async with standalone(tmp_path, policy=UNDO) as rig:
+        await rig.send(rig.world.fire("f1"))
+        await rig.until_state("settling", step=5)
+        await rig.send(rig.world.resolve("f1"))
+        await rig.until_state("helped", step=5)
+        rig.world.series["errors"] = None
+        rig.world.takes_alerts = False
+        await rig.until_holds(lambda: rig.world.refused > 1)
+        [episode] = await rig.episodes()
+        assert episode.closed_at is None
+        rig.world.takes_alerts = True
+        await rig.until_told()
+        await rig.until_state("closed", step=5)

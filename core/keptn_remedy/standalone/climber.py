@@ -8,20 +8,13 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from keptn_remedy.journal import (
-    Episode,
-    JournalError,
-    Move,
-    Rung,
-    WholeRecord,
-    insist,
-)
+from keptn_remedy.journal import Episode, JournalError, Move, Rung, WholeRecord, insist
 from keptn_remedy.standalone import ladder, remedy_files
-from keptn_remedy.standalone.alertmanager import Listed
+from keptn_remedy.standalone.ending import Ending
 from keptn_remedy.standalone.events import trigger_event
-from keptn_remedy.standalone.judge import NOTHING, Before, Subject, Window
-from keptn_remedy.standalone.ladder import Confirmation, Ended, Finding
-from keptn_remedy.standalone.rules import Criterion, LadderRules, Remedy, remedies
+from keptn_remedy.standalone.facts import Facts
+from keptn_remedy.standalone.ladder import Ended
+from keptn_remedy.standalone.rules import LadderRules, remedies
 from keptn_remedy.standalone.world import World
 from keptn_remedy.support import logs
 
@@ -39,6 +32,8 @@ class Climber:
     def __init__(self, world: World) -> None:
         self._world = world
         self._journal = world.journal
+        self._facts = Facts(world)
+        self._ending = Ending(world, self._facts)
         self._wake = asyncio.Event()
         self._under_way: dict[int, asyncio.Task[None]] = {}
 
@@ -111,7 +106,7 @@ class Climber:
             "confirmation": self._confirm_and_begin,
             "outcome": self._look_at_outcome,
             "reading": self._read,
-            "closing": self._close,
+            "closing": self._ending.close,
             "telling": self._tell,
         }
         step = steps.get(ladder.need(episode, now, rules))
@@ -130,8 +125,9 @@ class Climber:
     async def _with_notice(self, episode: Episode, move: Move) -> Move:
         """The move, with what channels are to be told of it: stored together, it is told once."""
         state, why = move.fields.get("state"), str(move.fields.get("reason"))
-        if state == "closed" and episode.escalated_at is not None:
-            return replace(move, notice=self._world.escalation.over(episode, why))
+        if state == "closed":
+            closing = str(move.fields.get("closing"))
+            return replace(move, notice=await self._ending.notice(episode, closing, why))
         if state != "escalated":
             return move
         rungs = {each.number: each for each in await self._journal.rungs(episode)}
@@ -153,7 +149,7 @@ class Climber:
         now = self._now()
         if episode.tries == 0 and (waits := await self._storm(episode, rules)):
             return waits
-        said = await self._confirmation(episode)
+        said = await self._facts.confirmation(episode)
         if waits := ladder.confirmed(episode, said, now, rules):
             return waits
         rungs = remedies(episode.remedy)
@@ -181,20 +177,6 @@ class Climber:
         why = f"problems of {stage} that began at once are remedied one at a time"
         return ladder.stormed(episode, why, waiting, now) if running else None
 
-    async def _confirmation(self, episode: Episode) -> Confirmation:
-        source = self._world.configuration.sources.get(episode.source)
-        if source is None:
-            return "unknown"
-        if not source.is_asked:
-            return "firing" if episode.is_firing else "absent"
-        listed: Listed | None = await self._world.listings.of(source)
-        if listed is None:
-            return "unknown"
-        members = await self._journal.members(episode)
-        quiet = episode.quiet_since
-        ago = None if quiet is None else self._now() - quiet
-        return listed.says(frozenset(each.fingerprint for each in members), ago)
-
     async def _look_at_outcome(self, episode: Episode, rules: LadderRules) -> Move:
         rung = (await self._journal.rungs(episode))[-1]
         record = await self._journal.record(rung.execution)
@@ -211,7 +193,7 @@ class Climber:
         """Have the rung carried out. After a restart, what was confirmed may not hold any more."""
         now = self._now()
         if now - rung.began_at > ladder.LOOK_SECONDS:
-            said = await self._confirmation(episode)
+            said = await self._facts.confirmation(episode)
             if said != "firing":
                 text = "it was never begun"
                 never = Ended("errored", "fail", text, is_aborted=True)
@@ -231,7 +213,7 @@ class Climber:
             waits := ladder.measuring(episode, rung, self._now(), rules)
         ):
             return waits
-        reading = await self._reading(episode, remedy, rung, rules)
+        reading = await self._facts.reading(episode, remedy, rung, rules)
         move, verdict = ladder.judged(episode, rung, reading, self._now(), rules)
         if verdict:
             self._world.metrics.verdicts(verdict).inc()
@@ -240,55 +222,6 @@ class Climber:
             await self._journal.want_undo(rung.execution, WORSE)
             self._world.undo_due()
         return move
-
-    async def _reading(
-        self, episode: Episode, remedy: Remedy | None, rung: Rung | None, rules: LadderRules
-    ) -> Finding:
-        criterion = remedy.criterion if remedy else Criterion()
-        source = self._world.configuration.sources.get(episode.source)
-        ignored = source.rules.ignore_labels if source else ()
-        said: Confirmation = "absent"
-        if criterion.kind == "alert" and (source is None or source.is_asked):
-            said = await self._confirmation(episode)
-        subject = Subject(
-            name=episode.labels.get("alertname", ""),
-            labels={k: v for k, v in episode.labels.items() if k not in ignored},
-            is_listed=None if said == "unknown" else said != "absent",
-            since=(rung.settled_at or rung.began_at) if rung else episode.opened_at,
-        )
-        own = remedy.window if remedy else None
-        seconds = rules.window if own is None else own
-        ends_at = rung.window_ends_at if rung and episode.state == "judging" else None
-        before = Before(rung.start_value, (rung.numbers or {}).get("before")) if rung else NOTHING
-        judge = self._world.configuration.judge_of(episode.source)
-        return await judge.look(criterion, subject, before, Window(ends_at, seconds))
-
-    async def _close(self, episode: Episode, rules: LadderRules) -> Move:
-        now = self._now()
-        if not ladder.is_quiet(episode, now, rules):
-            return self._give_up(episode, rules)
-        said = await self._confirmation(episode)
-        if said == "firing":
-            fields: dict[str, Any] = {"quiet_since": None, "absent_since": None}
-            return Move({**fields, "due_at": now + ladder.LOOK_SECONDS})
-        if said != "absent":
-            return Move({"due_at": now + ladder.HELD_SECONDS})
-        rungs = await self._journal.rungs(episode)
-        acted = [each for each in rungs if each.acted and each.status == "succeeded"]
-        last = acted[-1] if acted else None
-        remedy = remedies(episode.remedy)[last.index] if last else None
-        reading = await self._reading(episode, remedy, last, rules)
-        if episode.told_at is not None:
-            await self._world.escalation.end(episode)
-        if reading.good:
-            return ladder.closed("confirmed", f"closed: {reading.text}", now)
-        return ladder.closed("unverified", f"closed, unverified: {reading.text}", now)
-
-    def _give_up(self, episode: Episode, rules: LadderRules) -> Move:
-        now, why = self._now(), "there was no news of it for too long"
-        if episode.escalated_at is None:
-            return ladder.escalated(why, now)
-        return ladder.closed("unknown", f"closed: {why}", now)
 
     async def _tell(self, episode: Episode, rules: LadderRules) -> Move:
         now = self._now()

@@ -65,6 +65,27 @@ class Escalation:
         told = self._worded(episode, (), episode.reason or "", at)
         await self._post(episode, replace(told, stands=False, is_over=True))
 
+    def left(self, episode: Episode, rungs: Sequence[Rung], why: str) -> Notice | None:
+        """What tells channels of tries that were not undone; None where there are none."""
+        return _notice(
+            f"unverified {episode.id}", self._of_left(episode, rungs, why), self._channels
+        )
+
+    async def tell_left(self, episode: Episode, rungs: Sequence[Rung], why: str) -> bool:
+        """Post an alert of the same, which ends by itself; False where nobody took it."""
+        return await self._post(episode, self._of_left(episode, rungs, why))
+
+    def _of_left(self, episode: Episode, rungs: Sequence[Rung], why: str) -> Notification:
+        told = self._worded(episode, rungs, why, self._clock.now())
+        execution = rungs[-1].execution
+        return replace(
+            told,
+            key=f"unverified {episode.id}",
+            severity="warning",
+            stands=False,
+            command=f"remedy undo {execution}",
+        )
+
     async def _post(self, episode: Episode, told: Notification) -> bool:
         """True where it is told, or brought by channels alone."""
         source = self._configuration.sources.get(episode.source)
