@@ -102,3 +102,70 @@ spec: {{remediations: [{{problemType: Slow, actionsOnOpen: [{{action: "{folder}"
         (tmp_path / folder / "remediation.yaml").write_text(text)
     found = remedy_files.find(tmp_path, ("shop", "prod", "carts"), ("Slow",))
     assert (found.entry and found.entry["rungs"][0]["action"]) == expected
+
+
+SHIPYARD = """
+apiVersion: spec.keptn.sh/0.2.3
+kind: Shipyard
+metadata: {name: shipyard-shop}
+spec:
+  stages:
+    - name: dev
+    - name: prod
+      sequences:
+        - name: delivery
+          tasks: [{name: evaluation, triggeredAfter: 1m}]
+        - name: remediation
+          triggeredOn:
+            - event: prod.remediation.finished
+              selector: {match: {evaluation.result: fail}}
+          tasks:
+            - name: get-action
+            - name: action
+            - {name: evaluation, triggeredAfter: 15m, properties: {timeframe: 1h30m}}
+"""
+TIMES = ", triggeredAfter: 15m, properties: {timeframe: 1h30m}"
+NO_TIME = (
+    "triggeredAfter of evaluation must be a duration: 90s, 15m, 1h30m, 2d, or a number of seconds"
+)
+FIRST, SECOND = ("scale", 5.0, 5400.0, "escalate"), ("restart", 900.0, 7.0, "next")
+WITHOUT = ("restart", None, 7.0, "next")
+TWO = """apiVersion: spec.keptn.sh/0.1.4
+spec:
+  remediations:
+    - problemType: Slow
+      actionsOnOpen:
+        - {action: scale, wait: 5s}
+        - {action: restart, evaluation: {window: 7s}, on_action_failed: next}
+"""
+
+
+def rungs_by(root: Path, written: str) -> list[tuple[Any, ...]]:
+    """Action, wait, window, and what follows a failure, with this shipyard.yaml."""
+    (root / "shop").mkdir(exist_ok=True)
+    (root / "shop/remediation.yaml").write_text(TWO)
+    (root / "shop/shipyard.yaml").write_text(written)
+    found = remedy_files.find(root, ("shop", "prod", "carts"), ("Slow",))
+    if found.entry is None:
+        return [(found.why.replace(f"{root}/", ""),)]
+    fields = ("action", "wait", "window", "on_action_failed")
+    return [tuple(each[name] for name in fields) for each in found.entry["rungs"]]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("", "", [FIRST, SECOND]),
+        ("evaluation.result", "result", [("scale", 5.0, 5400.0, "next"), SECOND]),
+        # Keptn starts no second round then.
+        ("evaluation.result: fail", "evaluation.result: pass", [FIRST]),
+        ("event: prod.", "event: dev.", [FIRST]),
+        ("name: prod", "name: other", [("scale", 5.0, None, None), WITHOUT]),
+        (TIMES, "", [("scale", 5.0, None, "escalate"), WITHOUT]),
+        ("15m", "soon", [(f"shop/shipyard.yaml: {NO_TIME}",)]),
+    ],
+)
+def test_times_and_rounds_of_shipyard_yaml_count(
+    tmp_path: Path, old: str, new: str, expected: list[tuple[Any, ...]]
+) -> None:
+    assert rungs_by(tmp_path, SHIPYARD.replace(old, new) if old else SHIPYARD) == expected

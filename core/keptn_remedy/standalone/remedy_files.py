@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, cast, get_args
 from keptn_remedy.action import PermanentError
 from keptn_remedy.guardrails.units import seconds
 from keptn_remedy.remediation.file import FILE, MAX_BYTES, as_map, as_text, parsed
-from keptn_remedy.standalone import sli, slo
+from keptn_remedy.standalone import shipyard, sli, slo
 from keptn_remedy.standalone.promql import comparison
 from keptn_remedy.standalone.rules import Criterion, Kind, OnFailed, OnUnknown, Remedy
 from keptn_remedy.support.near_names import near
@@ -50,12 +50,34 @@ def find(
         if found is None:
             return Matched(None, why=f"there is no {FILE} for {'/'.join(place)}")
         matched = _in(*found, names)
+        rounds = _rounds(folder, place)
     except PermanentError as error:
         return Matched(None, why=str(error))
+    if matched.entry and rounds:
+        matched.entry["rungs"] = [*_in_rounds(matched.entry["rungs"], rounds)]
     for rung in (matched.entry or {}).get("rungs", ()):
         if rung["criterion"]["kind"] == "slo":
             rung["criterion"]["slo"] = slo_of(folder, place, labels or {})
     return matched
+
+
+def _rounds(folder: Path, place: Sequence[str]) -> shipyard.Rounds | None:
+    """What the shipyard.yaml of the project says of the stage."""
+    found = next(read_levels(folder, place[:1], shipyard.FILE), None)
+    if found is None or len(place) < 2:
+        return None
+    path, content = found
+    try:
+        return shipyard.rounds(parsed(content, str(path)), place[1])
+    except PermanentError as error:
+        raise PermanentError(f"{path}: {error}") from None
+
+
+def _in_rounds(rungs: Sequence[dict[str, Any]], it: shipyard.Rounds) -> Iterator[dict[str, Any]]:
+    """The rungs that are reached, with the times of the shipyard where they have none."""
+    given = {"wait": it.wait, "window": it.window, "on_action_failed": it.on_action_failed}
+    for rung in rungs if it.climbs else rungs[:1]:
+        yield rung | {name: value for name, value in given.items() if rung[name] is None}
 
 
 def slo_of(folder: Path, place: Sequence[str], labels: Mapping[str, str]) -> dict[str, Any]:
