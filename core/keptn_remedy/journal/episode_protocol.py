@@ -45,8 +45,12 @@ class Episodes(Protocol):
         """
         ...
 
-    async def due_episodes(self, now: float, limit: int) -> list[Episode]:
-        """Open episodes to be looked at by that Unix time, the longest overdue first."""
+    async def due_episodes(
+        self, now: float, limit: int, *, but: Collection[int] = ()
+    ) -> list[Episode]:
+        """Open episodes to be looked at by that Unix time, the longest overdue first; but for those
+        with these handles.
+        """
         ...
 
     async def next_due(self) -> float | None:

@@ -12,6 +12,7 @@ from keptn_remedy.journal.episode_values import Episode, Member, Note, Rung
 
 _COLUMNS = {"handle": "seq", "key": "alert_key", "index": "rung"}
 _IN_JSON = {"names", "labels", "annotations", "remedy", "numbers"}
+NOTE = "INSERT INTO episode_notes (episode, at, state, text) VALUES (?, ?, ?, ?)"
 
 
 def column(field: str) -> str:

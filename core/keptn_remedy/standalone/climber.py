@@ -70,8 +70,9 @@ class Climber:
     async def _begin_due(self) -> float | None:
         now = self._world.clock.now()
         room = AT_ONCE - len(self._under_way)
-        for episode in await self._journal.due_episodes(now, AT_ONCE * 2) if room > 0 else ():
-            if episode.handle not in self._under_way and len(self._under_way) < AT_ONCE:
+        if room > 0:
+            # Read are those alone that can be begun: of thousands that are due, it may be one.
+            for episode in await self._journal.due_episodes(now, room, but=[*self._under_way]):
                 self._begin(episode)
         return await self._journal.next_due() if not self._under_way else None
 

@@ -25,6 +25,8 @@ async def test_open_episodes_are_due_in_their_order_and_an_outcome_makes_its_own
         "second",
     ]
     assert [each.key for each in await journal.due_episodes(second.due_at, 1)] == ["first"]
+    others = await journal.due_episodes(second.due_at, 9, but=[first.handle])
+    assert [each.key for each in others] == ["second"]
 
     rung = Rung(number=0, index=0, execution="x", action="scale", began_at=clock.time)
     later = {"state": "acting", "due_at": clock.time + 99}
