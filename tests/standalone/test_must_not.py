@@ -14,7 +14,7 @@ from keptn_remedy.journal import JournalError, Taken
 from keptn_remedy.journal.episodes import SqlEpisodes
 from keptn_remedy.standalone.sources import SourcesFile
 from keptn_remedy.standalone.words import explain
-from tests.standalone.rig import PROMQL, SOURCES, Rig, Switch, standalone
+from tests.standalone.rig import PROMQL, SECRET, SOURCES, Rig, Switch, standalone
 from tests.waiting import until
 
 
@@ -414,6 +414,21 @@ async def test_a_wrong_secret_or_source_or_body_stores_nothing(tmp_path: Path) -
         assert "is the body replaced by a template" in rig.answer
         assert await rig.post(b"x" * (16 * 1024**2 + 1)) == 413
         assert await rig.episodes() == []
+
+
+async def test_a_secret_that_was_replaced_counts_at_once_and_the_old_one_for_a_second_at_most(
+    tmp_path: Path,
+) -> None:
+    async with standalone(tmp_path) as rig:
+        alert, new = rig.world.fire("f1"), "another secret of 16 and more"
+        assert await rig.send(alert) == 202
+        (tmp_path / "secret").write_text(new)
+        assert await rig.send(alert, secret=new) == 202
+        assert await rig.send(alert) == 401
+        (tmp_path / "secret").write_text(SECRET)
+        rig.clock.forward(1)
+        assert await rig.send(alert, secret=new) == 401
+        assert await rig.send(alert) == 202
 
 
 SIGNED = SOURCES.replace("    project:", "    signature_header: X-Signature\n    project:")

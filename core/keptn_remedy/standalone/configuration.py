@@ -28,13 +28,17 @@ from keptn_remedy.support.reading import MAX_BYTES
 
 LOOK_SECONDS = 5.0
 LEAST_SECRET, MOST_SECRET = 16, 4096
+# For so long a secret that was right is not read again.
+FRESH_SECONDS = 1.0
 
 
 class SourceSecret:
-    """The secret of a source, read from its file for each message."""
+    """The secret of a source, read from its file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Clock) -> None:
         self._file = MountedFile(path, MOST_SECRET + 1)
+        self._clock = clock
+        self._lately = "", 0.0
 
     async def why_unusable(self) -> str:
         """Why no message can carry it; empty if one can."""
@@ -61,19 +65,28 @@ class SourceSecret:
 
     async def is_in(self, authorization: str) -> bool:
         """Whether the header carries it."""
+        secret, read_at = self._lately
+        # What is wrong may be a new one: the file is read again before it is refused.
+        if self._clock.monotonic() - read_at < FRESH_SECONDS and _carries(authorization, secret):
+            return True
         secret = await self.text()
-        if not secret:
-            return False
-        scheme, _, given = authorization.partition(" ")
-        # Hashed, so that neither length nor content shows in the time it takes. A header may hold
-        # bytes that are no UTF-8.
-        same = hmac.compare_digest(
-            *(
-                sha256(each.encode(errors="surrogateescape")).digest()
-                for each in (given.strip(), secret)
-            )
+        self._lately = secret, self._clock.monotonic()
+        return _carries(authorization, secret)
+
+
+def _carries(authorization: str, secret: str) -> bool:
+    if not secret:
+        return False
+    scheme, _, given = authorization.partition(" ")
+    # Hashed, so that neither length nor content shows in the time it takes. A header may hold
+    # bytes that are no UTF-8.
+    same = hmac.compare_digest(
+        *(
+            sha256(each.encode(errors="surrogateescape")).digest()
+            for each in (given.strip(), secret)
         )
-        return same and scheme.lower() == "bearer"
+    )
+    return same and scheme.lower() == "bearer"
 
 
 class OneSource:
@@ -82,7 +95,7 @@ class OneSource:
     def __init__(self, name: str, rules: Source, http: ClientSession, clock: Clock) -> None:
         self.name = name
         self.rules = rules
-        self.secret = SourceSecret(rules.secret_file)
+        self.secret = SourceSecret(rules.secret_file, clock)
         self.alertmanagers: Alertmanagers | None = None
         if rules.alertmanagers:
             self.alertmanagers = Alertmanagers(

@@ -99,7 +99,9 @@ class AlertIntake:
             logs.logger().info(
                 "problems began", source=source.name, new=taken.opened, again=taken.reopened
             )
-        self._wake()
+        # What repeats makes nothing due that would not be looked at within a second.
+        if taken.opened or taken.reopened or taken.resolved:
+            self._wake()
         return StoredMessage(taken, len(ignored))
 
 

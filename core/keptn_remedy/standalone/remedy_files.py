@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast, get_args
@@ -153,8 +154,10 @@ def hit(
     return None
 
 
+@lru_cache(maxsize=64)
 def entries(content: bytes) -> list[tuple[str, list[Remedy]]]:
-    """The problem types of a file with their actions, in its order.
+    """The problem types of a file with their actions, in its order. Many problems at once read the
+    same file: what it says is kept.
 
     Raises:
         PermanentError: the file can't be used; the message says why.

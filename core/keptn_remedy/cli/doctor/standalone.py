@@ -21,6 +21,7 @@ from keptn_remedy.standalone.sources import (
     Source,
     SourcesFile,
 )
+from keptn_remedy.support.clock import Clock
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -65,7 +66,7 @@ _UNCONFIRMED = "confirm: off: silences are not seen, nor what ended while the se
 async def _secret(name: str, source: Source) -> Finding:
     from keptn_remedy.standalone.configuration import SourceSecret
 
-    why = await SourceSecret(source.secret_file).why_unusable()
+    why = await SourceSecret(source.secret_file, Clock()).why_unusable()
     if why:
         return Finding(f"source {name}", False, why, "write that file: openssl rand -hex 24")
     return Finding(f"source {name}", True, f"{source.kind} posts to /intake/{name} with its secret")
