@@ -1,4 +1,4 @@
-"""`kill -9` of the real process while eight actions act at once: each has one effect, and one end.
+"""`kill -9` of the real process while nine actions act at once: each has one effect, and one end.
 
 Each round gives every action a target of its own, and hits all of them with one kill. `KILLS`
 raises the number of rounds: 20 are 20 kills of each action.
@@ -58,11 +58,11 @@ async def workload(place: Place, name: str, replicas: int = 1) -> None:
     await place.namespace.deployment(name, replicas=replicas, template=template)
 
 
-async def node(place: Place) -> None:
-    meta = {"name": place.name("drain"), "labels": {"of": place.namespace.name}}
+async def node(place: Place, action: str, **spec: Any) -> None:
+    meta = {"name": place.name(action), "labels": {"of": place.namespace.name}}
     taints = [{"key": "test", "effect": "NoSchedule"}]
     await place.namespace.cluster.create(
-        "/api/v1/nodes", {"metadata": meta, "spec": {"taints": taints}}
+        "/api/v1/nodes", {"metadata": meta, "spec": {"taints": taints, **spec}}
     )
 
 
@@ -121,7 +121,14 @@ CASES: Mapping[str, Case] = {
     "resize": on_workload("resize", cpu="x2"),
     "pause-rollout": on_workload("pause-rollout"),
     "drain-node": Case(
-        lambda place: place.name("drain"), node, urls=lambda place: (place.name("drain"),)
+        lambda place: place.name("drain"),
+        lambda place: node(place, "drain"),
+        urls=lambda place: (place.name("drain"),),
+    ),
+    "uncordon": Case(
+        lambda place: place.name("uncordon"),
+        lambda place: node(place, "uncordon", unschedulable=True),
+        urls=lambda place: (place.name("uncordon"),),
     ),
     "argocd": Case(
         lambda place: {"operation": "sync", "application": place.name("argocd")},
