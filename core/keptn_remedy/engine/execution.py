@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from operator import eq
 from typing import Generic, TypeVar
@@ -28,7 +28,7 @@ from keptn_remedy.engine.threads import NotBegun
 from keptn_remedy.engine.undo.compensation import Compensation
 from keptn_remedy.engine.value import Values
 from keptn_remedy.engine.waiting_room import Rest, WaitingRoom
-from keptn_remedy.guardrails.guard import Guard
+from keptn_remedy.guardrails.guard import Guard, targets_of
 from keptn_remedy.journal import Ending, Execution, NotOwner, TaskEnded
 from keptn_remedy.registry import Entry
 
@@ -123,9 +123,11 @@ class _Taken(RunningExecution, Generic[A]):
         "_cancellation",
         "_entry",
         "_guard",
+        "_locks",
         "_may_have_acted",
         "_notes",
         "_values",
+        "_waits_for",
     )
 
     def __init__(
@@ -139,6 +141,7 @@ class _Taken(RunningExecution, Generic[A]):
         values: Values,
         waiting_room: WaitingRoom,
         still_wanted: StillWanted,
+        locks: TargetLocks,
     ) -> None:
         super().__init__(execution, runtime)
         self._entry = entry
@@ -157,10 +160,16 @@ class _Taken(RunningExecution, Generic[A]):
             still_wanted=still_wanted,
         )
         self._notes: tuple[str, ...] = ()
+        self._locks = locks
+        self._waits_for: Collection[str] = ()
 
     @property
     def attempts(self) -> int:
         return self._attempts.count
+
+    @property
+    def waits_for(self) -> Collection[str]:
+        return self._waits_for
 
     @property
     def overdue_seconds(self) -> float:
@@ -310,14 +319,24 @@ class PlainExecution(_Taken[Action]):
             await self._admission.until_answered()
         while objection := await self._admission.try_admit(None):
             await self._admission.wait_out(objection, None)
-        self._attempts.start_deadline()
-        self._may_have_acted = True
         run, may_begin = self._action.run, self._ask_pause
-        try:
-            done = checked(await self._attempts.until_done(run, value, may_begin=may_begin))
-        except Later as later:
-            raise await self._rest(later.seconds) from None
+        async with self._service() if self.execution.trigger.is_request else nullcontext():
+            self._attempts.start_deadline()
+            self._may_have_acted = True
+            try:
+                done = checked(await self._attempts.until_done(run, value, may_begin=may_begin))
+            except Later as later:
+                raise await self._rest(later.seconds) from None
         return self._runtime.presentable(_with_notes(done, notes), self.execution.trigger.task)
+
+    @asynccontextmanager
+    async def _service(self) -> AsyncGenerator[None]:
+        """Hold the service: each request has a lane of its own, and they would act side by side."""
+        target = frozenset(targets_of(self.execution, None))
+        self._waits_for = target
+        async with self._locks.hold(target, self.execution.id, self._locks.moment):
+            self._waits_for = ()
+            yield
 
     async def _until_due(self) -> None:
         """Raises Rest while a timer of the execution runs."""
@@ -344,7 +363,7 @@ class PlannedExecution(_Taken[PlannedAction]):
     be, while its targets are locked.
     """
 
-    __slots__ = ("_admitted_plan", "_compensation", "_failure", "_locks", "_waits_for")
+    __slots__ = ("_admitted_plan", "_compensation", "_failure")
 
     def __init__(
         self,
@@ -368,16 +387,11 @@ class PlannedExecution(_Taken[PlannedAction]):
             values=values,
             waiting_room=waiting_room,
             still_wanted=still_wanted,
+            locks=locks,
         )
-        self._locks = locks
         self._admitted_plan = execution.plan
         self._failure = execution.failure
-        self._waits_for: Collection[str] = ()
         self._compensation: Compensation | None = None
-
-    @property
-    def waits_for(self) -> Collection[str]:
-        return self._waits_for
 
     @property
     def _plan(self) -> Plan | None:

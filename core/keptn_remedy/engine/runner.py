@@ -84,6 +84,7 @@ class ExecutionFactory:
             values=self.values,
             waiting_room=self.waiting_room,
             still_wanted=self.still_wanted,
+            locks=self.locks,
         )
 
 

@@ -18,11 +18,13 @@ from aiohttp import ClientSession
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
+from keptn_remedy import Action, Context, Outcome
+from keptn_remedy.action import AnyAction, NoValue
 from keptn_remedy.ops.agents.tools import MOST_ASKING
 from keptn_remedy.service import Service
 from keptn_remedy.support.variables import SettingsError
 from keptn_remedy.testing import FakeKeptn, http_peer, triggered
-from tests.providing import Dial, Greet, event_url, ops_url, provider
+from tests.providing import Dial, Gate, Greet, event_url, ops_url, provider
 from tests.waiting import until
 
 TOKEN = "3b1f9c07d25e4a68"
@@ -71,14 +73,21 @@ class Agent:
 
 
 @asynccontextmanager
-async def agent(folder: Path, keptn: FakeKeptn | None = None, **more: Any) -> AsyncIterator[Agent]:
+async def agent(
+    folder: Path,
+    keptn: FakeKeptn | None = None,
+    others: tuple[type[AnyAction], ...] = (),
+    **more: Any,
+) -> AsyncIterator[Agent]:
     file = folder / "agents-token"
     file.write_text(TOKEN)
     settings = {"agent_token_file": file, **more}
     Dial.state, Dial.log = {}, []
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        service = await enter(provider(folder / "journal.db", keptn, Greet, Dial, **settings))
+        service = await enter(
+            provider(folder / "journal.db", keptn, Greet, Dial, *others, **settings)
+        )
         headers = {"Authorization": f"Bearer {TOKEN}"}
         http = await enter(httpx2.AsyncClient(headers=headers, timeout=60))
         transport = streamable_http_client(ops_url(service, "/mcp"), http_client=http)
@@ -135,6 +144,43 @@ async def test_a_plain_action_waits_for_a_person_too(tmp_path: Path) -> None:
         asking.service.engine.look()
         record = await asking.has_ended(execution)
         assert (record.result, Greet.greeted) == ("fail", [])
+
+
+async def test_approved_requests_of_plain_actions_act_on_a_service_one_at_a_time(
+    tmp_path: Path,
+) -> None:
+    begun, gates = list[str](), [Gate(), Gate(), Gate()]
+
+    class Knock(Action):
+        name = "knock"
+
+        async def run(self, context: Context, value: NoValue) -> Outcome:
+            begun.append(context.trigger.id)
+            await gates[len(begun) - 1].passage(context.trigger.id)
+            return Outcome.passed("knocked")
+
+    async with agent(tmp_path, others=(Knock,)) as asking:
+        journal, knock = asking.service.journal, {"action": "knock", "value": None}
+        elsewhere = {**knock, "service": "orders"}
+        requests = [await asking.request(**each) for each in (knock, knock, elsewhere)]
+        for request in requests:
+            await asking.asks(request)
+            assert await journal.answer(request, "approved", "anna", "") is None
+        asking.service.engine.look()
+        await until(lambda: len(begun) == 2)
+        first, second = requests[:2]
+        if first not in begun:
+            first, second = second, first
+        # Time enough for what nothing holds.
+        event = triggered("greet", {}, **PLACE)
+        assert await sent(asking.service, event) == 202
+        assert (await asking.has_ended(event["id"])).result == "pass"
+        assert (second in begun, requests[2] in begun) == (False, True)
+        for gate in gates:
+            gate.open()
+        for request in requests:
+            assert (await asking.has_ended(request)).result == "pass"
+        assert begun[2:] == [second]
 
 
 async def test_what_waits_for_a_person_keeps_no_execution_of_the_service_waiting(
