@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from keptn_remedy import Denied, PermanentError
+from keptn_remedy import Denied, PermanentError, Plan
+from keptn_remedy.guardrails.container_sizes import broken_limit
+from keptn_remedy.guardrails.matching import Rules, Scope
+from keptn_remedy.guardrails.policy import Policy
 from keptn_remedy.testing import run_action, triggered
 from keptn_remedy_actions.cluster import POD
 from keptn_remedy_actions.resize import Resize, ResizeSettings
@@ -65,6 +68,14 @@ async def gateway(namespace: Namespace, tmp_path: Path) -> AsyncIterator[Resizin
         yield gateway
 
 
+def refused_by(settings: str, plan: Plan) -> str:
+    """The setting of a rule that refuses the plan; empty if none does."""
+    rules = Rules(Policy.load(f"version: 1\nrules: [{{name: sizes, {settings}}}]"))
+    scope = Scope("sockshop", "production", "carts", "resize")
+    broken = broken_limit(rules.resolve(scope), plan.changes)
+    return broken.setting if broken else ""
+
+
 @asynccontextmanager
 async def acting(
     gateway: Resizing, namespace: Namespace, *, seconds: float = 60, **others: Any
@@ -98,6 +109,9 @@ async def test_pods_are_resized_in_place_once_and_back_exactly(
             "256Mi -> 333Mi",
         ]
         assert gateway.resized == 0
+        assert refused_by('memory_step: "+30%", cpu_step: x2', plan) == ""
+        assert refused_by('memory_step: "+29%"', plan) == "memory_step"
+        assert refused_by("cpu_at_most: 399m", plan) == "cpu_at_most"
         for _ in range(3):  # as after crashes
             await drive.apply(plan)
         assert gateway.resized == 2

@@ -57,6 +57,14 @@ def policy_test(
         str | None,
         typer.Option(metavar="BEFORE:AFTER", help="The replicas that it would change."),
     ] = None,
+    cpu: Annotated[
+        str | None,
+        typer.Option(metavar="BEFORE:AFTER", help="The CPU of a container, such as 500m:1."),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(metavar="BEFORE:AFTER", help="Its memory, such as 256Mi:512Mi."),
+    ] = None,
     at: Annotated[
         str,
         typer.Option(
@@ -89,6 +97,8 @@ def policy_test(
         "labels": {name: value for name, _, value in (each.partition("=") for each in label or ())},
         "targets": target or [],
         "replicas": replicas.split(":") if replicas else None,
+        "cpu": cpu.split(":") if cpu else None,
+        "memory": memory.split(":") if memory else None,
         "at": at,
     }
     raise typer.Exit(command.test(file, given, as_json=as_json))

@@ -30,6 +30,7 @@ from keptn_remedy.guardrails.defaults import replica_settings
 from keptn_remedy.guardrails.forecast import Forecast, forecast
 from keptn_remedy.guardrails.matching import Rules, Scope
 from keptn_remedy.guardrails.policy import Policy, PolicyError
+from keptn_remedy.guardrails.values import Amount
 from keptn_remedy.registry import Registry, RegistryError
 from keptn_remedy.support import validation, variables
 from keptn_remedy.support.reading import Document, DocumentError
@@ -44,7 +45,9 @@ _Count = Annotated[int, Field(ge=0)]
 class Imagined(BaseModel):
     """One execution that is imagined. A time without a zone is in that of the policy."""
 
-    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+    model_config = ConfigDict(
+        extra="forbid", coerce_numbers_to_str=True, arbitrary_types_allowed=True
+    )
 
     action: str
     project: str = "project"
@@ -53,7 +56,16 @@ class Imagined(BaseModel):
     labels: dict[str, str] = {}
     targets: list[str] = []
     replicas: tuple[_Count, _Count] | None = None
+    cpu: tuple[Amount, Amount] | None = None
+    memory: tuple[Amount, Amount] | None = None
     at: Annotated[str, Field(pattern=f"^({_AT.pattern})?$")] = ""
+
+    @property
+    def fields(self) -> dict[str, tuple[Any, Any]]:
+        """What it would change, with the values before and after."""
+        sizes = {"cpu": self.cpu, "memory": self.memory}
+        found = {name: (str(size[0]), str(size[1])) for name, size in sizes.items() if size}
+        return {**({"replicas": self.replicas} if self.replicas else {}), **found}
 
 
 class ExpectedCase(Imagined):
@@ -92,7 +104,7 @@ class _Under:
             planned=issubclass(entry.cls, PlannedAction) if entry else True,
         )
         now, targets = self._moment(asked.at), tuple(asked.targets)
-        return forecast(self.rules, scope, now, targets, asked.replicas)
+        return forecast(self.rules, scope, now, targets, asked.fields)
 
     def _moment(self, text: str) -> float:
         if not text:

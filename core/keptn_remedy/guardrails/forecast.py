@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from keptn_remedy.action import Change
 from keptn_remedy.guardrails.matching import Resolved, Rules, Scope
@@ -31,13 +32,13 @@ def forecast(
     scope: Scope,
     now: float,
     targets: tuple[str, ...] = (),
-    replicas: tuple[int, int] | None = None,
+    fields: Mapping[str, tuple[Any, Any]] | None = None,
 ) -> Forecast:
     """What would happen at that Unix time. `targets` are those of the plan; without any, the
-    service counts. `replicas` are the desired ones before and after.
+    service counts. `fields` are what it changes of each, with the values before and after.
     """
     named = targets or (f"service {scope.project}/{scope.stage}/{scope.service}",)
-    cases = [_case(rules, scope, now, target, named, replicas) for target in named]
+    cases = [_case(rules, scope, now, target, named, fields or {}) for target in named]
     ignoring = next((case.rules for case in cases if case.rules.decision == "ignore"), None)
     if ignoring:
         return Forecast("ignored", ignoring.set_by.get("decision", ""), "its events get no reply")
@@ -64,19 +65,17 @@ def _case(
     now: float,
     target: str,
     targets: tuple[str, ...],
-    replicas: tuple[int, int] | None,
+    fields: Mapping[str, tuple[Any, Any]],
 ) -> Case:
     of_target = scope._replace(target=target)
-    changes = (Change(target, "replicas", *replicas),) if replicas else ()
     return Case(
         of_target,
         rules.resolve(of_target),
         target,
         context="",
         now=now,
-        changes=changes,
+        changes=tuple(Change(target, field, *values) for field, values in fields.items()),
         targets=frozenset(targets),
-        replicas=replicas,
     )
 
 

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from keptn_remedy import registry
 from keptn_remedy.guardrails.calendar import Blackout, Window
 from keptn_remedy.guardrails.policy import BUILT_IN, Match, Policy, Rule, Storm, UndoRule
-from keptn_remedy.guardrails.units import Step
+from keptn_remedy.guardrails.units import Amount, Step
 from keptn_remedy.guardrails.values import NotifyKind
 from keptn_remedy.journal import Alike, Kind
 
@@ -82,6 +82,10 @@ class Resolved:
     replicas_at_least: int | None
     zero_replicas: bool
     replicas_step: Step | None
+    cpu_at_most: Amount | None
+    memory_at_most: Amount | None
+    cpu_step: Step | None
+    memory_step: Step | None
     targets_at_most: int | None
     windows: tuple[Window, ...]
     blackouts: tuple[Blackout, ...]

@@ -14,6 +14,7 @@ from keptn_remedy.guardrails import mistakes
 from keptn_remedy.guardrails.units import MINUTES_OF_DAY
 from keptn_remedy.guardrails.values import (
     DAYS,
+    Amount,
     Channels,
     Count,
     Days,
@@ -24,6 +25,7 @@ from keptn_remedy.guardrails.values import (
     Name,
     Per,
     Positive,
+    SizeStep,
     Step,
     TimeOfDay,
     Zone,
@@ -193,6 +195,14 @@ class Rule(_Entry):
     """Whether scaling to 0 is allowed."""
     replicas_step: Step | None = None
     """How far one execution may scale, up or down: `x2`, `50%`, or a number of replicas."""
+    cpu_at_most: Amount | None = None
+    """No container gets more CPU than this: `2`, `1500m`."""
+    memory_at_most: Amount | None = None
+    """No container gets more memory than this: `2Gi`."""
+    cpu_step: SizeStep | None = None
+    """How far one execution may change the CPU of a container, up or down: `x2`, `+30%`."""
+    memory_step: SizeStep | None = None
+    """How far one execution may change the memory of a container, up or down: `x2`, `+30%`."""
     targets_at_most: Count | None = None
     """The number of targets (flags, workloads) that one execution may change."""
     windows: Annotated[tuple[Window, ...], Field(min_length=1, max_length=100), Many] | None = None

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from keptn_remedy.action import Change, Denied
-from keptn_remedy.guardrails import calendar
+from keptn_remedy.guardrails import calendar, container_sizes
 from keptn_remedy.guardrails.matching import REMEMBERED, Rate, Resolved, Scope, alike_in
 from keptn_remedy.guardrails.replica_sizes import broken_limit, sizes
 from keptn_remedy.guardrails.units import counted, in_words
@@ -138,6 +138,14 @@ def _replicas(case: Case, _: object) -> No | None:
     return None
 
 
+def _resources(case: Case, _: object) -> No | None:
+    broken = container_sizes.broken_limit(case.rules, case.changes)
+    if broken is None:
+        return None
+    why = f"{broken.change} breaks {broken.setting}: {broken.limit}"
+    return No(why, {"limit": broken.limit}, case.rules.rule(broken.setting))
+
+
 def _suspended(case: Case, history: History) -> No | None:
     most = case.rules.suspend_after
     if most is None:
@@ -243,6 +251,7 @@ RAILS: Sequence[Rail] = (
     ),
     Rail("targets", "targets_at_most", _targets, False, _sets("targets_at_most")),
     Rail("replicas", "replicas_at_most", _replicas, False, lambda _, planned: planned),
+    Rail("resources", "cpu_at_most", _resources, False, container_sizes.is_limited),
     Rail("suspended", "suspend_after", _suspended, is_set=_sets("suspend_after")),
     # It is the earlier execution's rule that has a target settle.
     Rail("settling", "settle", _settling),

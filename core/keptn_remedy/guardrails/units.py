@@ -1,4 +1,4 @@
-"""The notations of a policy for durations, steps, times of day and dates."""
+"""The notations of a policy: durations, steps, amounts, times of day and dates."""
 
 from __future__ import annotations
 
@@ -6,31 +6,42 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from fractions import Fraction
 from typing import Any, Literal
 
 MINUTES_OF_DAY = 24 * 60
 LONGEST_SECONDS = 366 * 86_400.0
 DURATION = r"^(?=[0-9])([0-9]{1,9}d)?([0-9]{1,9}h)?([0-9]{1,9}m)?([0-9]{1,9}s)?$"
 POSITIVE = DURATION.replace("^", "^(?=.*[1-9])")
-STEP = r"^(x[0-9]{1,6}(\.[0-9]{1,3})?|[0-9]{1,6}(\.[0-9]{1,3})?%)$"
+STEP = r"^(x[0-9]{1,6}(\.[0-9]{1,3})?|\+?[0-9]{1,6}(\.[0-9]{1,3})?%)$"
+# https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+AMOUNT = r"^(?=.*[1-9])[0-9]{1,15}(\.[0-9]{1,9})?([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,2})?$"
 TIME_OF_DAY = r"^(([01]?[0-9]|2[0-3]):[0-5][0-9]|24:00)$"
 MOMENT = r"^2[01][0-9]{2}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?)?$"
 
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_SIZES = {
+    "": Fraction(1),
+    **{suffix: Fraction(1, 1000**n) for n, suffix in enumerate("mun", 1)},
+    **{suffix: Fraction(1000**n) for n, suffix in enumerate("kMGTPE", 1)},
+    **{f"{suffix}i": Fraction(1024**n) for n, suffix in enumerate("KMGTPE", 1)},
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How far one execution may change the number of replicas, up or down.
-
-    One replica is always allowed, or a small workload could never be scaled.
+    """How far one execution may change the number of replicas, or the size of a container, up or
+    down.
     """
 
     kind: Literal["times", "percent", "replicas"]
     amount: float
 
     def bounds(self, before: int) -> tuple[int, int]:
-        """The fewest and the most replicas allowed after `before`."""
+        """The fewest and the most replicas allowed after `before`.
+
+        One replica is always allowed, or a small workload could never be scaled.
+        """
         if self.kind == "times":
             least, most = before / self.amount, before * self.amount
         else:
@@ -38,10 +49,31 @@ class Step:
             least, most = before - share, before + share
         return max(0, min(math.ceil(least), before - 1)), max(math.floor(most), before + 1)
 
+    def amounts(self, before: Fraction, grain: Fraction) -> tuple[Fraction, Fraction]:
+        """The least and the most CPU or memory allowed after `before`, by whole grains."""
+        by = Fraction(str(self.amount))
+        least, most = (
+            (before / by, before * by)
+            if self.kind == "times"
+            else (before * (1 - by / 100), before * (1 + by / 100))
+        )
+        return math.floor(least / grain) * grain, math.ceil(most / grain) * grain
+
     def __str__(self) -> str:
         if self.kind == "times":
             return f"x{self.amount:g}"
         return f"{self.amount:g}%" if self.kind == "percent" else f"{self.amount:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """An amount of CPU or memory, and how it was written."""
+
+    number: Fraction
+    written: str
+
+    def __str__(self) -> str:
+        return self.written
 
 
 def seconds(written: Any) -> float:
@@ -88,8 +120,34 @@ def more_than_zero(length: float) -> float:
     return length
 
 
+def amount(written: Any) -> Amount:
+    """An amount of CPU or memory, from `500m`, `1.5`, `2Gi`, or a number.
+
+    Raises:
+        ValueError: it is not an amount.
+    """
+    text = str(written)
+    if isinstance(written, bool) or not re.fullmatch(AMOUNT, text):
+        raise ValueError("must be an amount of more than 0, as Kubernetes writes it: 500m, 2, 1Gi")
+    number, suffix = re.fullmatch(r"([0-9.]+)(.*)", text).groups()  # type: ignore[union-attr]
+    if suffix[:1] in ("e", "E") and suffix[1:]:
+        return Amount(Fraction(text), text)
+    return Amount(Fraction(number) * _SIZES[suffix], text)
+
+
+def size_step(written: Any) -> Step:
+    """A step of CPU or memory, from `x2` or `+30%`.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    if not isinstance(written, str) or not re.fullmatch(STEP, written):
+        raise ValueError('must be a step: x2, "+30%" or 30%')
+    return step(written)
+
+
 def step(written: Any) -> Step:
-    """A step, from `x2`, `50%`, or a number of replicas.
+    """A step, from `x2`, `50%`, `+50%`, or a number of replicas.
 
     Raises:
         ValueError: it is not a step.

@@ -114,6 +114,23 @@ Step = Annotated[
         {"anyOf": [{"type": "string", "pattern": units.STEP}, {"type": "integer", "minimum": 1}]}
     ),
 ]
+SizeStep = Annotated[
+    units.Step,
+    BeforeValidator(units.size_step),
+    WithJsonSchema({"type": "string", "pattern": units.STEP}),
+]
+Amount = Annotated[
+    units.Amount,
+    BeforeValidator(units.amount),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": units.AMOUNT},
+                {"type": "number", "exclusiveMinimum": 0},
+            ]
+        }
+    ),
+]
 TimeOfDay = Annotated[
     int,
     BeforeValidator(units.minute_of_day),

@@ -194,6 +194,12 @@ _WITH: Mapping[str, Callable[[Any], str]] = {
     "replicas_at_least": lambda n: f"it never scales down below {_replicas(n)}",
     "zero_replicas": _zero,
     "replicas_step": lambda step: f"it scales by at most {step} in one execution",
+    "cpu_at_most": lambda amount: f"no container gets more CPU than {amount}",
+    "memory_at_most": lambda amount: f"no container gets more memory than {amount}",
+    "cpu_step": lambda step: f"it changes a container's CPU by at most {step} in one execution",
+    "memory_step": lambda step: (
+        f"it changes a container's memory by at most {step} in one execution"
+    ),
     "targets_at_most": lambda n: f"at most {counted(n, 'target')} in one execution",
     "at_once": lambda n: f"it waits while {planned_now(n)}",
     "settle": lambda length: f"it counts as running for {in_words(length)} after its end",
@@ -219,6 +225,10 @@ _WITHOUT: Mapping[str, str] = {
     "replicas_at_most": "no limit to scaling up but KUBERNETES_MAX_REPLICAS",
     "replicas_at_least": "no limit to scaling down",
     "replicas_step": "no limit to the step by which it scales",
+    "cpu_at_most": "no limit to a container's CPU but RESIZE_MOST_CPU",
+    "memory_at_most": "no limit to a container's memory but RESIZE_MOST_MEMORY",
+    "cpu_step": "no limit to the step of a container's CPU but RESIZE_STEP_CPU",
+    "memory_step": "no limit to the step of a container's memory but RESIZE_STEP_MEMORY",
     "targets_at_most": "no limit to the targets of one execution",
     "at_once": "it does not wait for other executions",
     "settle": "it counts as running until its end",

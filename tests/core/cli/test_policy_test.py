@@ -48,6 +48,30 @@ async def test_a_policy_says_what_would_happen(
     assert (said.code, found["verdict"], found["rule"]) == (0, verdict, rule)
 
 
+@pytest.mark.parametrize(
+    ("options", "verdict"),
+    [
+        (("--memory", "256Mi:332Mi"), "acts"),
+        (("--memory", "256Mi:512Mi"), "refused"),
+        (("--cpu", "500m:1"), "acts"),
+        (("--cpu", "500m:2"), "refused"),
+    ],
+)
+async def test_a_size_is_part_of_the_plan(
+    tmp_path: Path, options: tuple[str, ...], verdict: str
+) -> None:
+    rule = 'name: sizes, match: {action: resize}, memory_step: "+30%", cpu_step: x2'
+    (tmp_path / "policy.yaml").write_text(f"version: 1\nrules:\n- {{{rule}}}\n")
+    asked = ("policy", "test", "policy.yaml", "--action", "resize", "--json")
+    found = json.loads((await say(tmp_path, *asked, *options)).out)
+    assert (found["verdict"], found["rule"]) == (verdict, "sizes" if verdict == "refused" else "")
+    case = {"name": "x", "action": "resize", options[0][2:]: options[1].split(":")}
+    cases = {"cases": [{**case, "expect": verdict}]}
+    (tmp_path / "cases.yaml").write_text(yaml.safe_dump(cases))
+    said = await say(tmp_path, "policy", "test", "policy.yaml", "--cases", "cases.yaml")
+    assert said.out == "1 of 1 cases are as expected\n"
+
+
 async def test_limits_that_count_are_listed(tmp_path: Path) -> None:
     said = await say(tmp_path, "policy", "test", POLICY, "--action", "scale", "--at", WORKDAY)
     first, *others = said.out.splitlines()

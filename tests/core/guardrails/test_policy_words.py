@@ -69,6 +69,10 @@ def test_it_says_for_whom_a_rule_is(match: str, whom: str) -> None:
             "at most 5 targets of a stage, or 33 % of its services, are touched within 10m",
         ),
         ("replicas_step: 50%", "it scales by at most 50% in one execution"),
+        ("cpu_at_most: 1500m", "no container gets more CPU than 1500m"),
+        ("memory_at_most: 2Gi", "no container gets more memory than 2Gi"),
+        ("cpu_step: x2", "it changes a container's CPU by at most x2 in one execution"),
+        ("memory_step: +30%", "it changes a container's memory by at most 30% in one execution"),
         ("at_once: 1", "it waits while 1 planned execution is running or settling"),
         (
             "replicas_at_most: 80",

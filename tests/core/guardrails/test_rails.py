@@ -128,6 +128,14 @@ CASES = (
         says="from 4 to 9",
     ),
     Case(
+        "resources",
+        "memory_at_most: 2",
+        Ask(to=3, what="memory limit of main"),
+        instead=Ask(to=2, what="memory limit of main"),
+        numbers={"limit": "at most 2"},
+        says="a memory limit of main: 1 -> 3 breaks memory_at_most: at most 2",
+    ),
+    Case(
         "suspended",
         "suspend_after: 2",
         earlier=(VAIN, VAIN),

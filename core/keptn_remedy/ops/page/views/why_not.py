@@ -25,6 +25,7 @@ _UNTIL: Mapping[str, str] = {
     " cause that they share",
     "calendar": "free again inside the next window",
     "replicas": "free again for a plan within the limits",
+    "resources": "free again for a plan within the limits",
     "targets": "free again for a plan with fewer targets",
     "target": "free again once the action names its targets",
     "action": "the action itself refused",
