@@ -24,10 +24,12 @@ OLDEST_VERSION = 15
 LOCK_SECONDS, STATEMENT_SECONDS = 5, 10
 # Longer than any statement may take: the server, or the way to it, is frozen.
 FROZEN_SECONDS, LOOK_SECONDS = 15.0, 1.0
+# A plan that is made while a table is short is kept when it has become long: none walks through it.
 _SETTINGS = f"""
 SET statement_timeout = '{STATEMENT_SECONDS}s'; SET lock_timeout = '{LOCK_SECONDS}s';
 SET idle_in_transaction_session_timeout = '{STATEMENT_SECONDS}s';
-SET default_transaction_isolation = 'read committed'; SET jit = off"""
+SET default_transaction_isolation = 'read committed'; SET jit = off;
+SET enable_seqscan = off"""
 _PROMISES = """
 SELECT current_setting('server_version_num')::int / 10000, current_setting('synchronous_commit'),
     current_setting('synchronous_standby_names') <> '',

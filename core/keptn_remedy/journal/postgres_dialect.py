@@ -88,6 +88,8 @@ ORDER BY seq""",
 UPDATE reports SET doubtful = TRUE, due_at = greatest(due_at, :1) WHERE state = 'unsent'""",
 }
 _INDEX = re.compile(r" (?:NOT INDEXED|INDEXED BY \w+)|\nINDEXED BY \w+")
+# What the index of all that are open asks for.
+_BY_OPEN = re.compile(r"( INDEXED BY executions_open\b.*?state <> 'finished')", re.DOTALL)
 _IN_LIST = re.compile(r"(NOT )?IN \(SELECT value FROM json_each\((\?|:\w+)\)\)")
 # A place that is named, numbered, or the next one; `::` is a cast.
 _PLACE = re.compile(r"(?<!:):([a-z_]+|\d+)|\?(\d*)")
@@ -116,6 +118,7 @@ def translated(statement: str) -> Translated:
     text = _DIFFERENT.get(statement, statement)
     for part, other in _PARTS.items():
         text = text.replace(part, other)
+    text = _BY_OPEN.sub(r"\1 AND executions.seq > 0", text)
     text = _IN_LIST.sub(_any_or_all, _INDEX.sub("", text))
     names: dict[str, None] = {}
     places = 0
