@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sqlite3
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 from aiohttp import ClientSession, web
 
-from bench.servers import Server, standalone
+from bench.load import CONNECTIONS, SERVICES_OF_EACH, Sending
+from bench.measuring import Contender, Effort, Figure, compared
+from bench.servers import Server, acknowledge_floor, standalone
 
 SECRET = "a secret of the bench"  # noqa: S105  opens nothing
 MESSAGES, ALERTS, PER_SECOND = 2_000, 5, 200
@@ -30,13 +34,20 @@ sources:
     service: {{label: service}}
     allow: {{projects: shop}}
     alertmanagers: [{url}]
-ladder: {{act_after: 1s}}
+prometheus: {{url: "{url}/prom"}}
+ladder: {{act_after: 1s, wait: 1s, window: 2s, hold_for: 1s}}
 """
+STEPS = 20
+SETTLE_SECONDS = 10.0
+ACT_AFTER = 1.0
 REMEDY = """
 apiVersion: spec.keptn.sh/0.1.4
 kind: Remediation
 metadata: {name: all}
-spec: {remediations: [{problemType: default, actionsOnOpen: [{action: bench-noop}]}]}
+spec:
+  remediations:
+    - problemType: default
+      actionsOnOpen: [{action: bench-noop, evaluation: {promql: {query: errors, want: "< 5"}}}]
 """
 
 
@@ -88,7 +99,14 @@ class Place:
             await answer.read()
         return time.perf_counter() - began
 
+    @property
+    def intake(self) -> Server:
+        """The same server, by its intake port."""
+        return replace(self.server, port=self._intake)
+
     async def answer(self, request: web.Request) -> web.Response:
+        if request.path.startswith("/prom"):
+            return web.json_response({"status": "success", "data": _measured(request)})
         if request.path.endswith("status"):
             return web.json_response({"uptime": "2020-01-01T00:00:00Z"})
         state = {"state": "active", "silencedBy": [], "inhibitedBy": []}
@@ -97,6 +115,14 @@ class Place:
             body=orjson.dumps([{**each, **more} for each in self.listed]),
             content_type="application/json",
         )
+
+
+def _measured(request: web.Request) -> dict[str, Any]:
+    """What Prometheus answers: errors, and that they were measured a second ago."""
+    if request.path.endswith("runtimeinfo"):
+        return {"startTime": "2020-01-01T00:00:00Z"}
+    value = "9" if request.query["query"] == "errors" else "1"
+    return {"resultType": "vector", "result": [{"metric": {}, "value": [0, value]}]}
 
 
 def _write(folder: Path, url: str) -> None:
@@ -153,6 +179,49 @@ async def accepted(folder: Path) -> tuple[float, float]:
             took.append(asyncio.create_task(it.send(alerts)))
         found = sorted(await asyncio.gather(*took))
         return found[int(len(found) * 0.99)] * 1e3, it.server.peak_megabytes
+
+
+async def one_alert(folder: Path, effort: Effort) -> Figure:
+    """Messages of one alert a second, beside the bare floor. They repeat what is known, as nearly
+    all of Alertmanager's do.
+    """
+    common = b"HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    secret = b"Authorization: Bearer " + SECRET.encode() + b"\r\n"
+
+    def message(number: int) -> tuple[str, bytes]:
+        body = {"version": "4", "truncatedAlerts": 0, "alerts": [alert(number)]}
+        return "", orjson.dumps(body)
+
+    async with place(folder) as it, acknowledge_floor(folder) as floor:
+        await it.send([alert(each) for each in range(CONNECTIONS * SERVICES_OF_EACH)])
+        await asyncio.sleep(SETTLE_SECONDS)
+        return await compared(
+            "alerts-one",
+            effort,
+            Contender(floor, sending=Sending(b"POST / " + common + secret, message)),
+            Contender(it.intake, sending=Sending(b"POST /intake/shop " + common + secret, message)),
+            target=0.5,
+        )
+
+
+async def steps(folder: Path) -> tuple[float, float, float]:
+    """How late the latest of 20 episodes is, in seconds: its first act after its waiting time, and
+    its verdict after its window. Last, the memory in MB.
+    """
+    async with place(folder) as it:
+        alerts = [alert(each) for each in range(STEPS)]
+        it.listed = alerts
+        await it.send(alerts)
+        look = """SELECT began_at - opened_at - ?, judged_at - window_ends_at
+            FROM episode_rungs JOIN episodes ON episode = seq WHERE judged_at IS NOT NULL"""
+        async with asyncio.timeout(60):
+            while True:
+                await asyncio.sleep(1)
+                with closing(sqlite3.connect(folder / "journal.db")) as journal:
+                    late = journal.execute(look, (ACT_AFTER,)).fetchall()
+                if len(late) == STEPS:
+                    acts, verdicts = zip(*late, strict=True)
+                    return max(acts), max(verdicts), it.server.peak_megabytes
 
 
 async def large(folder: Path) -> tuple[float, float]:

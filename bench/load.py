@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +21,7 @@ ROUND_SECONDS = 60.0
 WATCH_SECONDS = 0.05
 
 _EVENT = (Path(__file__).parent / "event.json").read_bytes()
-_HEAD = (
-    b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/cloudevents+json\r\n"
-    b"Content-Length: %d\r\n\r\n"
-)
+_HEAD = b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/cloudevents+json\r\n"
 
 
 @dataclass(frozen=True)
@@ -53,6 +50,17 @@ def new_event(number: int) -> tuple[str, bytes]:
     return event_id, body
 
 
+@dataclass(frozen=True)
+class Sending:
+    """What is posted: the head without its length, and a new message with its id by number."""
+
+    head: bytes = _HEAD
+    new: Callable[[int], tuple[str, bytes]] = new_event
+
+
+EVENTS = Sending()
+
+
 async def rate(
     server: Server,
     *,
@@ -62,6 +70,7 @@ async def rate(
     next_at_started: bool = False,
     over: Poster | None = None,
     first_service: int = 0,
+    sending: Sending = EVENTS,
 ) -> Rate:
     """How many loops the server completes when every connection is always busy.
 
@@ -72,10 +81,10 @@ async def rate(
     Servers that share a journal have services of their own, from `first_service` on: executions of
     one service wait for one another.
     """
-    loops = _Loops(until_finished_at, next_at_started=next_at_started)
+    loops = _Loops(until_finished_at, sending, next_at_started=next_at_started)
     async with (
         asyncio.timeout(ROUND_SECONDS + seconds),
-        _posters(server, over) as posters,
+        _posters(server, over, sending) as posters,
         asyncio.TaskGroup() as group,
     ):
         for number, poster in enumerate(posters):
@@ -114,14 +123,15 @@ async def post_all(server: Server, events: int, listed_by: Sink | None = None) -
 
 
 class _Connection(Messages):
-    def __init__(self) -> None:
+    def __init__(self, head: bytes = _HEAD) -> None:
         super().__init__()
+        self._head = head
         self._answer: asyncio.Future[None] | None = None
 
     def post(self, event: bytes) -> asyncio.Future[None]:
         """Post an event; done when it is answered with 202, fails with any other answer."""
         self._answer = asyncio.get_running_loop().create_future()
-        self.send(_HEAD % len(event) + event)
+        self.send(b"%bContent-Length: %d\r\n\r\n%b" % (self._head, len(event), event))
         return self._answer
 
     def received(self, head: bytes, body: bytes) -> None:
@@ -140,8 +150,9 @@ class _Connection(Messages):
 class _Loops:
     """The loops that the connections have under way and have completed."""
 
-    def __init__(self, sink: Sink | None, *, next_at_started: bool) -> None:
+    def __init__(self, sink: Sink | None, sending: Sending, *, next_at_started: bool) -> None:
         self.begun = self.done = 0
+        self._new = sending.new
         self.stopped = False
         self._sink = sink
         self._next_at_started = next_at_started
@@ -149,7 +160,7 @@ class _Loops:
     async def run(self, poster: Poster, number: int) -> None:
         service = number * SERVICES_OF_EACH
         while not self.stopped:
-            event_id, body = new_event(service + self.done % SERVICES_OF_EACH)
+            event_id, body = self._new(service + self.done % SERVICES_OF_EACH)
             self.begun += 1
             if self._sink is None:
                 await poster.post(body)
@@ -193,20 +204,22 @@ class _Moment:
 
 
 @asynccontextmanager
-async def _posters(server: Server, over: Poster | None) -> AsyncIterator[Sequence[Poster]]:
+async def _posters(
+    server: Server, over: Poster | None, sending: Sending
+) -> AsyncIterator[Sequence[Poster]]:
     """What each of the 64 loops posts with: a connection of its own, or all the same."""
     if over is not None:
         yield [over] * CONNECTIONS
         return
-    async with _connections(server.port) as connections:
+    async with _connections(server.port, sending.head) as connections:
         yield connections
 
 
 @asynccontextmanager
-async def _connections(port: int) -> AsyncIterator[list[_Connection]]:
+async def _connections(port: int, head: bytes = _HEAD) -> AsyncIterator[list[_Connection]]:
     loop = asyncio.get_running_loop()
     connections = [
-        (await loop.create_connection(_Connection, "127.0.0.1", port))[1]
+        (await loop.create_connection(lambda: _Connection(head), "127.0.0.1", port))[1]
         for _ in range(CONNECTIONS)
     ]
     try:

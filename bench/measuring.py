@@ -65,6 +65,7 @@ class Contender:
     next_at_started: bool = False
     over: load.Poster | None = None
     first_service: int = 0
+    sending: load.Sending = load.EVENTS
 
     async def rate(self, effort: Effort) -> Rate:
         return await load.rate(
@@ -75,6 +76,7 @@ class Contender:
             next_at_started=self.next_at_started,
             over=self.over,
             first_service=self.first_service,
+            sending=self.sending,
         )
 
 

@@ -290,6 +290,22 @@ async def alerts_accepted(bench: Bench) -> Figure:
     return Figure("alerts-accepted", "ms, p99", p99, 50, "lower", notes={"peak MB": round(peak)})
 
 
+async def alerts_one(bench: Bench) -> Figure:
+    """How many messages of one alert are stored and accepted, beside the bare floor."""
+    return await alerts.one_alert(bench.folder / "alerts-one", bench.effort)
+
+
+async def alerts_steps(bench: Bench) -> Figure:
+    """How late an act comes after its waiting time, or a verdict after its window."""
+    act, verdict, peak = await alerts.steps(bench.folder / "alerts-steps")
+    notes: dict[str, float | int | str] = {
+        "first act s": round(act, 2),
+        "verdict s": round(verdict, 2),
+        "peak MB": round(peak),
+    }
+    return Figure("alerts-steps", "s, latest", max(act, verdict), 1, "lower", notes=notes)
+
+
 async def alerts_large(bench: Bench) -> Figure:
     """How long one message of 5,000 alerts takes, and what it delays another port by."""
     took, delay = await alerts.large(bench.folder / "alerts-large")
@@ -358,7 +374,9 @@ SCENARIOS: dict[str, Callable[[Bench], Awaitable[Figure]]] = {
     "rails-planned": guard_rails_planned,
     "rails-history": guard_rails_history,
     "alerts-accepted": alerts_accepted,
+    "alerts-one": alerts_one,
     "alerts-large": alerts_large,
+    "alerts-steps": alerts_steps,
     "alerts-open": alerts_open,
     "help": help_command,
     "postgres-loop": databases.postgres_loop,
