@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from keptn_remedy.support.near_names import near
 from keptn_remedy.support.trust import why_not_trusted
 from keptn_remedy.support.variables import SettingsError, build
 
-REMEDY_ACTIONS = "REMEDY_ACTIONS"
+REMEDY_ACTIONS, REMEDY_ALIASES = "REMEDY_ACTIONS", "REMEDY_ALIASES"
 CLOSE_SECONDS = 0.3
 
 
@@ -39,17 +39,30 @@ class RegistryError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A known action. Where it is off, `action` is None and `off` says why."""
+    """A known action. Where it is off, `action` is None and `off` says why. `given` are the names
+    that the operator gives it besides its own.
+    """
 
     cls: type[AnyAction]
     origin: str
     action: AnyAction | None
     off: str | None
     value: TypeAdapter[Any]
+    given: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         return self.cls.name
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Its further names."""
+        return (*self.cls.aliases, *self.given)
+
+    @property
+    def keys(self) -> set[str]:
+        """All of its names, in the form that names are compared in."""
+        return _keys(self.cls) | {key(name) for name in self.given}
 
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of the value; empty where its type has none."""
@@ -60,7 +73,7 @@ class Entry:
 
     def goes_by(self, name: str) -> bool:
         """Whether `name` is its name or an alias, in any spelling."""
-        return key(name) in _keys(self.cls)
+        return key(name) in self.keys
 
 
 class Registry:
@@ -72,22 +85,20 @@ class Registry:
     def __init__(self, entries: Iterable[Entry], broken: tuple[Broken, ...] = ()) -> None:
         self.broken = broken
         self.entries = sorted(entries, key=lambda entry: entry.name)
-        self._by_name = {
-            key: entry for entry in self.entries for key in _keys(entry.cls) if entry.action
-        }
+        self._by_name = {key: entry for entry in self.entries for key in entry.keys if entry.action}
         # Nearly every trigger spells the name as the class does.
         self._as_declared = {
-            meaning: entry for entry in self.entries for meaning in _meanings(entry.cls)
+            meaning: entry for entry in self.entries for meaning in _meanings(entry)
         }
         self.subscribers = [
             entry for entry in self.entries if entry.action and entry.cls.subscriptions
         ]
-        self._by_key = {key: entry for entry in self.entries for key in _keys(entry.cls)}
+        self._by_key = {key: entry for entry in self.entries for key in entry.keys}
 
     @property
     def names(self) -> dict[str, tuple[str, ...]]:
         """The name and the aliases of each action, by its name."""
-        return {entry.name: (entry.name, *entry.cls.aliases) for entry in self.entries}
+        return {entry.name: (entry.name, *entry.aliases) for entry in self.entries}
 
     @property
     def triggers(self) -> tuple[str, ...]:
@@ -143,18 +154,21 @@ def discover(
     variables: Mapping[str, str],
     *,
     switched_on: tuple[str, ...] = (),
+    aliases: tuple[str, ...] = (),
     folder: Path | None = None,
     trusts_others: bool = False,
     is_strict: bool = False,
 ) -> Registry:
     """The actions of installed packages and of `folder`, with their settings from `variables`.
 
-    With `switched_on`, all others are off. What can't be used is left out, and `Registry.broken`
-    says why. `trusts_others`: load the folder's files even if others may write them.
+    With `switched_on`, all others are off. `aliases` are further names, as `NAME=ACTION`. What
+    can't be used is left out, and `Registry.broken` says why. `trusts_others`: load the folder's
+    files even if others may write them.
 
     Raises:
         RegistryError: the folder is none, or others may write it; two classes claim the same name;
-            `switched_on` has an unknown name. If it `is_strict`: something can't be used.
+            `switched_on` has an unknown name, or `aliases` one that is unknown or taken. If it
+            `is_strict`: something can't be used.
     """
     found = ActionClasses()
     found.add_installed()
@@ -163,14 +177,17 @@ def discover(
         found.add_folder(folder, trusts_others=trusts_others)
     mistakes = [str(broken) for broken in found.broken] if is_strict else []
     mistakes += _claimed_twice(found.origins)
-    missing = _missing(found.origins, switched_on)
+    given, wrong = _given(found.origins, aliases)
+    unknown = [(REMEDY_ACTIONS, mistake) for mistake in _missing(found.origins, switched_on)]
+    unknown += [(REMEDY_ALIASES, mistake) for mistake in wrong]
     if found.broken:  # perhaps it is in one of these
-        found.broken += [Broken(REMEDY_ACTIONS, REMEDY_ACTIONS, mistake) for mistake in missing]
+        found.broken += [Broken(setting, setting, mistake) for setting, mistake in unknown]
     else:
-        mistakes += [f"{REMEDY_ACTIONS}: {mistake}" for mistake in missing]
+        mistakes += [f"{setting}: {mistake}" for setting, mistake in unknown]
     if mistakes:
         raise RegistryError(mistakes)
-    return of(found.origins, variables, switched_on=switched_on, broken=tuple(found.broken))
+    broken = tuple(found.broken)
+    return of(found.origins, variables, switched_on=switched_on, given=given, broken=broken)
 
 
 def configured(variables: Mapping[str, str], settings: Settings) -> Registry:
@@ -178,6 +195,7 @@ def configured(variables: Mapping[str, str], settings: Settings) -> Registry:
     return discover(
         variables,
         switched_on=settings.actions,
+        aliases=settings.aliases,
         folder=settings.actions_dir,
         trusts_others=settings.trust_actions_dir,
         is_strict=settings.strict_actions,
@@ -189,12 +207,16 @@ def of(
     variables: Mapping[str, str],
     *,
     switched_on: tuple[str, ...] = (),
+    given: Mapping[type[AnyAction], tuple[str, ...]] | None = None,
     broken: tuple[Broken, ...] = (),
 ) -> Registry:
-    """A registry of classes; the map's values say where each comes from."""
+    """A registry of classes; the map's values say where each comes from. `given` are further names
+    for them.
+    """
     wanted = {key(name) for name in switched_on}
+    names = given or {}
     entries = (_entry(cls, origin, variables, wanted) for cls, origin in classes.items())
-    return Registry(entries, broken)
+    return Registry((replace(each, given=names.get(each.cls, ())) for each in entries), broken)
 
 
 async def _closed(name: str, action: AnyAction) -> None:
@@ -225,15 +247,16 @@ def _covers(pattern: list[str], parts: list[str]) -> bool:
     )
 
 
-def _meanings(cls: type[AnyAction]) -> Iterator[tuple[str, str]]:
-    """Task and action name of the triggers that mean the class."""
+def _meanings(entry: Entry) -> Iterator[tuple[str, str]]:
+    """Task and action name of the triggers that mean the action."""
+    cls = entry.cls
     if cls.subscriptions:
         yield "", cls.name
         return
     if cls.task != ACTION:
         yield cls.task, ""
         return
-    for name in (cls.name, *cls.aliases):
+    for name in (cls.name, *entry.aliases):
         yield ACTION, name
 
 
@@ -296,6 +319,28 @@ def _claimed_twice(found: Mapping[type[AnyAction], str]) -> list[str]:
                 f" both claim the task {cls.task!r}"
             )
     return mistakes
+
+
+def _given(
+    found: Mapping[type[AnyAction], str], aliases: tuple[str, ...]
+) -> tuple[dict[type[AnyAction], tuple[str, ...]], list[str]]:
+    """The names that the operator gives each class, and the mistakes in them."""
+    taken = {name: cls for cls in found for name in _keys(cls)}
+    given: dict[type[AnyAction], tuple[str, ...]] = {}
+    mistakes = list[str]()
+    for text in aliases:
+        name, equals, meant = (part.strip() for part in text.partition("="))
+        cls = taken.get(key(meant))
+        if not (equals and key(name) and meant):
+            mistakes.append(f"{text!r} is not NAME=ACTION, such as restart-cache=webhook")
+        elif cls is None:
+            mistakes += _missing(found, (meant,))
+        elif key(name) in taken:
+            mistakes.append(f"{name!r} means {taken[key(name)].name} already")
+        else:
+            taken[key(name)] = cls
+            given[cls] = (*given.get(cls, ()), name)
+    return given, mistakes
 
 
 def _missing(found: Mapping[type[AnyAction], str], switched_on: tuple[str, ...]) -> list[str]:

@@ -233,6 +233,9 @@ class Settings(FromVariables):
     """Days to keep finished executions. A trigger that is delivered again after that runs again."""
     actions: Names = ()
     """Names of the actions to switch on, separated by commas. Default: every configured action."""
+    aliases: Names = ()
+    """Further names of actions, as `NAME=ACTION`, separated by commas: `hello=run-job`. So files of
+    the job-executor and the generic-executor keep the names that their `remediation.yaml` has."""
     actions_dir: LocalPath | None = None
     """Folder with actions of your own: its `*.py` files except `test_*.py` and `conftest.py`. They
     are refused if users other than root and the service's own may write them."""

@@ -107,9 +107,13 @@ def registry(**variables: str) -> Registry:
     return of({Tweak: "here", Prefixed: "here"}, variables)
 
 
-def mistakes(folder: Path | None = None, switched_on: tuple[str, ...] = ()) -> list[str]:
+def mistakes(
+    folder: Path | None = None,
+    switched_on: tuple[str, ...] = (),
+    aliases: tuple[str, ...] = (),
+) -> list[str]:
     with pytest.raises(RegistryError) as error:
-        discover({}, folder=folder, switched_on=switched_on, is_strict=True)
+        discover({}, folder=folder, switched_on=switched_on, aliases=aliases, is_strict=True)
     return error.value.mistakes
 
 
@@ -305,6 +309,42 @@ def test_a_name_near_that_of_an_action_is_proposed() -> None:
     assert mistakes(switched_on=("Scale_replica",)) == [
         "REMEDY_ACTIONS: there is no action 'Scale_replica'; did you mean scale-replicas?"
     ]
+
+
+# Further names
+
+
+def test_an_action_goes_by_the_names_that_the_operator_gives_it() -> None:
+    found = discover(
+        {"WEBHOOK_HOSTS": "x.example.com"}, aliases=("Purge_CDN=http", "hello=run-job")
+    )
+    entry = found.find("purge-cdn")
+    assert entry
+    assert (entry.name, entry.goes_by("purgecdn")) == ("webhook", True)
+    assert found.names["webhook"] == ("webhook", "http", "call-url", "generic", "Purge_CDN")
+    off = found.entry("hello")
+    assert off
+    assert (off.name, found.find("hello")) == ("run-job", None)
+
+
+@pytest.mark.parametrize(
+    ("alias", "mistake"),
+    [
+        ("hello", "'hello' is not NAME=ACTION, such as restart-cache=webhook"),
+        ("=webhook", "'=webhook' is not NAME=ACTION, such as restart-cache=webhook"),
+        ("hello=", "'hello=' is not NAME=ACTION, such as restart-cache=webhook"),
+        ("hello=webhok", "there is no action 'webhok'; did you mean webhook?"),
+        ("Job=webhook", "'Job' means run-job already"),
+        ("scale=webhook", "'scale' means scale already"),
+    ],
+)
+def test_a_name_that_can_not_be_given_is_told(alias: str, mistake: str) -> None:
+    assert mistakes(aliases=("purge=webhook", alias)) == [f"REMEDY_ALIASES: {mistake}"]
+
+
+def test_a_name_is_given_once() -> None:
+    taken = mistakes(aliases=("purge=webhook", "Purge=run-job"))
+    assert taken == ["REMEDY_ALIASES: 'Purge' means webhook already"]
 
 
 # What can't be used

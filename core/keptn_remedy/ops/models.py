@@ -184,7 +184,7 @@ class ActionInfo(BaseModel):
     def of(cls, entry: Entry, *, planned: bool) -> ActionInfo:
         return cls(
             name=entry.name,
-            aliases=list(entry.cls.aliases),
+            aliases=list(entry.aliases),
             kind="planned" if planned else "plain",
             task=None if entry.cls.subscriptions else entry.cls.task,
             subscriptions=list(entry.cls.subscriptions),

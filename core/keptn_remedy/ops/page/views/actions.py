@@ -44,7 +44,7 @@ def _view(entry: Entry) -> ActionView:
         kind = "listens only" if entry.cls.subscriptions else "plain: runs, can't be undone"
     return ActionView(
         name=entry.name,
-        aliases=entry.cls.aliases,
+        aliases=entry.aliases,
         kind=kind,
         is_on=entry.action is not None,
         why_off=entry.off or "",
