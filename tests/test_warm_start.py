@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from signal import SIGKILL
+
+import pytest
+
+from tests import warm_start
+from tests.commands import clean, remedy
+
+WRONG = {"REMEDY_PORT": "many", "TZ": "Asia/Tokyo"}
+
+
+def test_a_warm_start_says_and_returns_what_the_command_does(tmp_path: Path) -> None:
+    environment = clean(tmp_path, WRONG)
+    path = tmp_path / "said"
+    with path.open("wb") as said:
+        process = warm_start.start("serve", cwd=tmp_path, env=environment, output=said.fileno())
+    code = process.wait()
+    command = remedy(tmp_path, "serve", **WRONG)
+    assert code == command.code == 2
+    assert path.read_text() == command.err
+
+
+def test_what_is_killed_is_seen_to_have_ended(tmp_path: Path) -> None:
+    with Path(os.devnull).open("w") as nowhere:
+        process = warm_start.start(
+            "serve", "--local", cwd=tmp_path, env=clean(tmp_path, {}), output=nowhere.fileno()
+        )
+    process.kill()
+    assert process.wait() == -SIGKILL
+    assert process.poll() == -SIGKILL
+    process.kill()  # nothing is there any more
+
+
+@pytest.mark.parametrize("name", ["PYTHONDEVMODE", "SSL_CERT_FILE"])
+def test_what_is_read_before_a_fork_needs_a_process_of_its_own(name: str) -> None:
+    assert not warm_start.can_start({name: "1"})
