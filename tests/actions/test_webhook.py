@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from keptn_remedy import Denied, Outcome, PermanentError, TemporaryError
 from keptn_remedy.testing import HttpPeer, http_peer, run_action, triggered
-from keptn_remedy_actions.http_calls.templates import Variables, compiled
+from keptn_remedy_actions.http_calls.templates import compiled, variables
 from keptn_remedy_actions.webhook import Webhook, WebhookSettings
 from tests.actions.driving import Driven, driven
 
@@ -134,31 +134,10 @@ async def test_a_secret_in_a_path_is_masked(peer: HttpPeer, secrets: Path) -> No
     assert f"POST {peer.url}/******** answered 404" in outcome.message
 
 
-NAMED = Variables(
-    {"s": "a\n'b'", "n": 3, "f": 1.5, "no": None, "yes": True, "l": [1, "x"], "m": {"k": None}}
-)
-
-
-@pytest.mark.parametrize(
-    "names",
-    ["{{ s }}", " {{ n }}-{{f}}\n", "{{ no }}|{{ yes }}", "{{l}}{{ m }}\n", "x {{- s -}} y"],
-)
-def test_names_alone_render_as_among_other_expressions(names: str) -> None:
-    plain, others = compiled(names), compiled(f"{names}{{{{ s | lower }}}}")
-    assert plain.plain
-    assert not others.plain
-    assert plain.render(NAMED) == others.render(NAMED).removesuffix("a\n'b'")
-
-
-def test_a_name_that_the_event_lacks_is_named() -> None:
-    with pytest.raises(PermanentError, match="'gone' is undefined"):
-        compiled("{{ s }} {{ gone }}").render(NAMED)
-
-
 @pytest.mark.parametrize("template", ["{{ x }}" * 900, "{{ x" + " | tojson" * 16 + " }}"])
 def test_what_a_template_renders_to_is_bounded(template: str) -> None:
     with pytest.raises(PermanentError, match=r"to more than 1,048,576|ValueError"):
-        compiled(template).render(Variables({"x": "\\" * 2_000}))
+        compiled(template).render(variables({"x": "\\" * 2_000}))
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def read_secrets(folder: Path | None, names: Iterable[str]) -> dict[str, str]:
 
 
 def _filled(call: Call, variables: Mapping[str, Any], secrets: Mapping[str, str]) -> Request:
-    known = templates.Variables({**variables, SECRET: secrets})
+    known = templates.variables({**variables, SECRET: secrets})
 
     def fill(text: str) -> str:
         return compiled(text).render(known)

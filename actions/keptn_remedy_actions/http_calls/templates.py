@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
@@ -18,7 +17,8 @@ from jinja2 import (
     UndefinedError,
     nodes,
 )
-from jinja2.runtime import Context, new_context
+from jinja2.runtime import Context as Variables
+from jinja2.runtime import new_context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from keptn_remedy import PermanentError
@@ -49,7 +49,6 @@ _NODES: tuple[type[nodes.Node], ...] = (
     nodes.TemplateData,
     nodes.Test,
 )
-_TOO_LONG = f"a template renders to more than {MOST_RENDERED:,} characters"
 _TOO_MANY = f"the expressions have more than {MOST_TERMS:,} names, filters and texts"
 _TESTS = frozenset({"defined", "undefined", "none", "string", "number", "mapping"})
 _FILTERS = frozenset(
@@ -91,21 +90,11 @@ class _Environment(ImmutableSandboxedEnvironment):
         return self.undefined(obj=obj, name=str(argument))
 
 
-class Variables:
-    """What the templates of one call read. None of them defines anything, so that they share it."""
-
-    __slots__ = ("_context", "known")
-
-    def __init__(self, known: dict[str, Any]) -> None:
-        self.known = known
-        self._context: Context | None = None
-
-    @property
-    def context(self) -> Context:
-        """The same for Jinja2, made once: it takes a part of the time of a request."""
-        if self._context is None:
-            self._context = new_context(_ENVIRONMENT, None, {}, self.known, shared=True, globals={})
-        return self._context
+def variables(known: dict[str, Any]) -> Variables:
+    """What the templates of one call read: made once, as most of the time for a text went there.
+    None of them defines anything, so that they can share it.
+    """
+    return new_context(_ENVIRONMENT, None, {}, known, shared=True, globals={})
 
 
 def _shown(value: Any) -> Any:
@@ -160,11 +149,8 @@ class Compiled:
     """None where nothing is to be replaced."""
     terms: int = 0
     """How many names, filters, numbers and texts its expressions have."""
-    plain: Sequence[tuple[str, bool]] = ()
-    """The parts of a template whose expressions are names alone, with whether each is a name: those
-    need no Jinja2, which takes a tenth of the time of a request."""
 
-    def render(self, variables: Variables) -> str:
+    def render(self, context: Variables) -> str:
         """The text with its expressions replaced; `secret` is one of the variables.
 
         Raises:
@@ -172,11 +158,8 @@ class Compiled:
         """
         if self.template is None:
             return self.text
-        if self.plain:
-            with suppress(KeyError):  # Jinja2 tells what the event lacks
-                return _filled(self.plain, variables.known)
         try:
-            return _joined(self.template.root_render_func(variables.context))
+            return _joined(self.template.root_render_func(context))
         except UndefinedError as error:
             raise PermanentError(f"{_excerpt(self.text)}: {error.message}") from None
         except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
@@ -198,8 +181,8 @@ def compiled(text: str) -> Compiled:
         tree = _ENVIRONMENT.parse(text)
         _check_nesting(tree, MOST_NESTED + 3)  # the template, its output, and what is read
         secrets = _checked(tree)
-        terms, plain = _terms(tree), _plain(tree)
-        return Compiled(text, secrets, _ENVIRONMENT.from_string(tree), terms, plain)
+        terms = _terms(tree)
+        return Compiled(text, secrets, _ENVIRONMENT.from_string(tree), terms)
     except TemplateSyntaxError as error:
         raise ValueError(f"{_excerpt(text)} is not a template: {error.message}") from None
     except RecursionError:
@@ -232,33 +215,14 @@ def entry(path: str) -> str:
     return "{{ " + first + "".join(f"[{_as_json(part)}]" for part in rest) + " }}"
 
 
-def _filled(parts: Iterable[tuple[str, bool]], known: Mapping[str, Any]) -> str:
-    """The text of a template of names; KeyError where one of them is not known."""
-    made = ""
-    for part, is_name in parts:
-        value = known[part] if is_name else part
-        made += value if isinstance(value, str) else str(_shown(value))
-        if len(made) > MOST_RENDERED:
-            raise PermanentError(_TOO_LONG)
-    return made
-
-
 def _joined(parts: Iterable[str]) -> str:
     found, length = list[str](), 0
     for part in parts:
         found.append(part)
         length += len(part)
         if length > MOST_RENDERED:
-            raise PermanentError(_TOO_LONG)
+            raise PermanentError(f"a template renders to more than {MOST_RENDERED:,} characters")
     return "".join(found)
-
-
-def _plain(tree: nodes.Template) -> Sequence[tuple[str, bool]]:
-    """The parts of a template of names and text; none if it has other expressions."""
-    parts = [part for output in tree.body for part in output.iter_child_nodes()]
-    if not all(isinstance(part, nodes.Name | nodes.TemplateData) for part in parts):
-        return ()
-    return tuple((p.name, True) if isinstance(p, nodes.Name) else (p.data, False) for p in parts)  # type: ignore[attr-defined]
 
 
 def _check_nesting(node: nodes.Node, left: int) -> None:
