@@ -1,13 +1,23 @@
-"""`kill -9` of the real process in each state of an episode: no rung twice, none skipped.
+"""`kill -9` of the real service in each state of an episode: the right next state, no rung twice,
+none skipped.
 
 `STANDALONE_KILLS` raises the number of kills.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
+import select
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import pytest
@@ -15,15 +25,16 @@ from aiohttp import ClientSession
 
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing import FakeKeptn
-from tests.end_to_end.provider_process import ProviderProcess, eventually
+from tests.end_to_end.provider_process import LOOK_SECONDS, ProviderProcess, eventually
+from tests.processes import die_with_parent
 from tests.standalone.rig import SECRET, SOURCES, World, stand_ins, write_files
 
-STATES = ("open", "waiting", "acting", "settling", "judging", "escalated")
-# What is held is looked at after 15 seconds, so only the long form has it.
-WITH_HELD = ("open", "waiting", "held", "acting", "settling", "judging", "escalated")
-KILLS = max(int(os.environ.get("STANDALONE_KILLS", "0")), 6)
-QUICK = "ladder: {{act_after: 1s, wait: 1s, window: 1s, hold_for: 1s, quiet_for: 1h}}"
+SHORT = 40
+KILLS = max(int(os.environ.get("STANDALONE_KILLS", "0")), SHORT)
+ROOT = Path(__file__).parents[2]
+SIDE_BY_SIDE = 2
 GATE = "gate"
+QUICK = "ladder: {{act_after: 1s, wait: 1s, window: 1s, hold_for: 1s, quiet_for: QUIET}}"
 REMEDIATION = """
 apiVersion: spec.keptn.sh/0.1.4
 kind: Remediation
@@ -33,14 +44,116 @@ spec:
     - problemType: TooManyErrors
       actionsOnOpen:
         - {action: set-file, value: {gate: gate}}
-        - {action: set-file}
+        - {action: set-file, value: {gate: gate}}
 """
+UNDO = "version: 1\nrules: [{name: all, undo: {on_closed: true}}]\n"
+
+
+class Step(NamedTuple):
+    """A state in which it is killed, and the rung that it is about."""
+
+    rung: int
+    state: str
+
+
+class Story(NamedTuple):
+    """What an episode goes through, and the verdicts of its rungs."""
+
+    steps: tuple[Step, ...]
+    verdicts: tuple[str, ...]
+    quiet_for: str
+
+
+TRIED = ("acting", "settling", "judging")
+GIVEN_UP = Story(
+    (
+        *(Step(0, state) for state in ("open", "waiting", "held", *TRIED)),
+        *(Step(1, state) for state in (*TRIED, "escalated")),
+    ),
+    ("failed", "failed"),
+    "1h",
+)
+REMEDIED = Story(
+    (
+        *(Step(0, state) for state in ("open", *TRIED)),
+        *(Step(1, state) for state in (*TRIED, "helped", "closed")),
+    ),
+    ("failed", "helped"),
+    "2s",
+)
+
+
+class Forks:
+    """Starts services by forks of one process."""
+
+    def __init__(self) -> None:
+        self._parent = subprocess.Popen(
+            [sys.executable, "-m", "tests.standalone.forking"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, nothing that locks
+        )
+        assert self._line() == "ready"
+
+    def _line(self) -> str:
+        assert self._parent.stdout
+        return self._parent.stdout.readline().decode().strip()
+
+    def fork(self, **order: Any) -> int:
+        """Start one; returns the descriptor of its process."""
+        assert self._parent.stdin
+        self._parent.stdin.write(orjson.dumps(order) + b"\n")
+        self._parent.stdin.flush()
+        return os.pidfd_open(int(self._line()))
+
+    def end(self) -> None:
+        self._parent.kill()
+        self._parent.communicate()
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    started = Forks()
+    try:
+        yield started
+    finally:
+        started.end()
 
 
 class StandaloneProcess(ProviderProcess):
-    """The real `remedy serve` in standalone mode; its event port is the intake port."""
+    """The real `remedy serve` in standalone mode, in a fork; its event port is the intake port."""
 
     start_seconds = 90.0
+
+    def __init__(self, folder: Path, keptn: FakeKeptn, forks: Forks) -> None:
+        super().__init__(folder, keptn)
+        self._forks = forks
+        self._forked: int | None = None
+
+    def launch(self) -> None:
+        assert self._forked is None
+        self._forked = self._forks.fork(
+            folder=str(self.folder), environment=self._environment(), log=str(self.log)
+        )
+
+    async def ready(self) -> None:
+        async with asyncio.timeout(self.start_seconds):
+            while await self.readiness() != 200:
+                assert not self._has_ended(0), "the service ended"
+                await asyncio.sleep(LOOK_SECONDS)
+
+    def kill(self) -> None:
+        if self._forked is not None:
+            signal.pidfd_send_signal(self._forked, signal.SIGKILL)
+            assert self._has_ended(20)
+            os.close(self._forked)
+            self._forked = None
+
+    def _has_ended(self, within_seconds: float) -> bool:
+        """Whether the process ends in that time: its descriptor is readable then."""
+        assert self._forked is not None
+        return bool(select.select([self._forked], [], [], within_seconds)[0])
 
     def _environment(self) -> dict[str, str]:
         given = super()._environment()
@@ -49,6 +162,7 @@ class StandaloneProcess(ProviderProcess):
             "REMEDY_INTAKE_PORT": given["REMEDY_PORT"],
             "REMEDY_SOURCES": str(self.folder / "sources.yaml"),
             "REMEDY_REMEDIATIONS": str(self.folder / "remediations"),
+            "REMEDY_POLICY": str(self.folder / "policy.yaml"),
         }
         return {**given, **ours}
 
@@ -60,51 +174,108 @@ class StandaloneProcess(ProviderProcess):
             async with http.post(url, data=body, headers=headers) as answer:
                 assert answer.status == 202
 
-    def episode_state(self) -> str:
-        found = self.rows("SELECT state FROM episodes")
-        return str(found[0][0]) if found else ""
+    def step(self) -> Step | None:
+        found = self.rows("SELECT rung, state FROM episodes")
+        return Step(*found[0]) if found else None
 
 
-@pytest.mark.timeout(300)
-async def test_a_kill_in_any_state_neither_repeats_nor_skips_a_rung(tmp_path: Path) -> None:
-    world = World(Clock())
-    write_at = SOURCES[: SOURCES.index("ladder:")] + QUICK
-    for lap in range(-(-KILLS // len(STATES))):
-        folder = tmp_path / str(lap)
+@asynccontextmanager
+async def served(
+    folder: Path, story: Story, world: World, forks: Forks
+) -> AsyncIterator[StandaloneProcess]:
+    ladder = QUICK.replace("QUIET", story.quiet_for)
+    async with FakeKeptn() as keptn, stand_ins(world) as url:
+        write_files(folder, url, SOURCES[: SOURCES.index("ladder:")] + ladder, REMEDIATION)
+        (folder / "policy.yaml").write_text(UNDO)
+        async with StandaloneProcess(folder, keptn, forks) as process:
+            await process.start()
+            yield process
+
+
+@pytest.mark.timeout(3600)
+async def test_a_kill_in_any_state_neither_repeats_nor_skips_a_rung(
+    tmp_path: Path, forks: Forks
+) -> None:
+    stories: list[Story] = []
+    while sum(len(each.steps) for each in stories) < KILLS:
+        stories.append((GIVEN_UP, REMEDIED)[len(stories) % 2])
+    room = asyncio.Semaphore(SIDE_BY_SIDE)
+
+    async def told(number: int, story: Story) -> list[Step | None]:
+        folder = tmp_path / str(number)
         folder.mkdir()
-        world.alerts.clear()
-        async with FakeKeptn() as keptn, stand_ins(world) as url:
-            write_files(folder, url, write_at, REMEDIATION)
-            async with StandaloneProcess(folder, keptn) as process:
-                await killed_in_each_state(process, world, STATES if lap % 2 == 0 else WITH_HELD)
+        world = World(Clock())
+        async with room, served(folder, story, world, forks) as process:
+            return await killed_in_each_state(process, world, story)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(told(*each)) for each in enumerate(stories)]
+    killed = [step for task in tasks for step in task.result()]
+    assert len(killed) >= KILLS
+    if KILLS > SHORT:
+        met = Counter(f"{step.state} {step.rung + 1}" for step in killed if step)
+        sys.stdout.write(f"{len(killed)} kills: {dict(met)}\n")
 
 
 async def killed_in_each_state(
-    process: StandaloneProcess, world: World, states: tuple[str, ...]
-) -> None:
-    await process.start()
+    process: StandaloneProcess, world: World, story: Story
+) -> list[Step | None]:
+    """The states in which it was killed, in fact."""
     process.shut(GATE)
     alert = world.fire("f1")
-    alert["silenced"] = "held" in states
+    if Step(0, "waiting") in story.steps:
+        world.alerts.clear()  # not listed yet: it is waited for
     await process.tell(alert)
-    for state in states:
-        if state == "settling":
-            process.open(GATE)
-        if state == "acting":
-            alert["silenced"] = False
-        later = states[states.index(state) :]  # what is passed quickly may be over
-        await eventually(lambda: process.episode_state() in later, state)  # noqa: B023
+    killed: list[Step | None] = []
+    for step in story.steps:
+        await prepare(process, world, story, step, alert)
+        later = story.steps[story.steps.index(step) :]  # what is passed quickly may be over
+        await eventually(lambda: process.step() in later, f"{step}", seconds=60)  # noqa: B023
         process.kill()
+        killed.append(process.step())
         await process.start()
+    await went_as_ever(process, story)
+    if story is GIVEN_UP:
+        await eventually(lambda: bool(world.posted), "a person told", seconds=60)
+    return killed
+
+
+async def prepare(
+    process: StandaloneProcess, world: World, story: Story, step: Step, alert: dict[str, Any]
+) -> None:
+    """Let the episode come to a state, and not beyond it where that can be."""
+    if step.state == "held":
+        world.alerts["f1"], world.alertmanager_is_away = alert, True
+    if step == Step(0, "acting"):
+        world.alertmanager_is_away = False
+    if step.state == "settling":
+        process.open(GATE)
+    if step == Step(0, "judging"):
+        process.shut(GATE)
+    if step == Step(1, "settling") and story is REMEDIED:
+        await process.tell(world.resolve("f1"))
+
+
+def rungs_of(process: StandaloneProcess) -> list[tuple[Any, ...]]:
     look = "SELECT rung, number, execution, verdict FROM episode_rungs ORDER BY number"
-    rungs = process.rows(look)
+    return process.rows(look)
+
+
+async def went_as_ever(process: StandaloneProcess, story: Story) -> None:
+    """One execution of each rung, one effect of each, and the states as they follow each other."""
+    rungs = rungs_of(process)
     assert [(rung, number, verdict) for rung, number, _, verdict in rungs] == [
-        (0, 0, "failed"),
-        (1, 1, "failed"),
+        (number, number, verdict) for number, verdict in enumerate(story.verdicts)
     ]
     assert len(process.rows("SELECT 1 FROM executions")) == 2
     for _, _, execution, _ in rungs:
         # What was applied again after a kill was the same plan.
         assert len(set(process.traces("ran", execution))) == 1
-        assert process.effect(execution) == process.traces("ran", execution)[0]
-    await eventually(lambda: bool(world.posted), "a person told")
+        left = process.traces("ran", execution)[0] if story is GIVEN_UP else None  # or undone
+        await eventually(lambda: process.effect(execution) == left, "its effect", seconds=60)  # noqa: B023
+    noted = process.rows("SELECT state FROM episode_notes ORDER BY rowid")
+    passed = [state for state, _ in groupby(state for (state,) in noted)]
+    ended = [step.state for step in story.steps if step.rung == 1]
+    begun = [step.state for step in story.steps if step.rung == 0]
+    begun = begun if "waiting" in begun else ["open", "waiting", *begun[1:]]
+    assert passed == [*begun, "waiting", *ended]
