@@ -329,6 +329,7 @@ async def standalone(
     world: World | None = None,
     channels: str = "",
     journal: str | None = None,
+    intake_port: int = 0,
     **more: Any,
 ) -> AsyncIterator[Rig]:
     """Run a service in standalone mode until the block is left; `journal` is the URL of one in a
@@ -346,7 +347,7 @@ async def standalone(
     made = Settings(
         transport="standalone",
         ops_port=0,
-        intake_port=0,
+        intake_port=intake_port,
         sources=folder / "sources.yaml",
         remediations=folder / "remediations",
         **more,
