@@ -15,7 +15,7 @@ DURATION = r"^(?=[0-9])([0-9]{1,9}d)?([0-9]{1,9}h)?([0-9]{1,9}m)?([0-9]{1,9}s)?$
 POSITIVE = DURATION.replace("^", "^(?=.*[1-9])")
 STEP = r"^(x[0-9]{1,6}(\.[0-9]{1,3})?|\+?[0-9]{1,6}(\.[0-9]{1,3})?%)$"
 # https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
-AMOUNT = r"^(?=.*[1-9])[0-9]{1,15}(\.[0-9]{1,9})?([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,2})?$"
+AMOUNT = r"^(?=[0-9.]*[1-9])[0-9]{1,15}(\.[0-9]{1,9})?([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,2})?$"
 TIME_OF_DAY = r"^(([01]?[0-9]|2[0-3]):[0-5][0-9]|24:00)$"
 MOMENT = r"^2[01][0-9]{2}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?)?$"
 
@@ -127,12 +127,13 @@ def amount(written: Any) -> Amount:
         ValueError: it is not an amount.
     """
     text = str(written)
-    if isinstance(written, bool) or not re.fullmatch(AMOUNT, text):
+    match = None if isinstance(written, bool) else re.fullmatch(AMOUNT, text)
+    if match is None:
         raise ValueError("must be an amount of more than 0, as Kubernetes writes it: 500m, 2, 1Gi")
-    number, suffix = re.fullmatch(r"([0-9.]+)(.*)", text).groups()  # type: ignore[union-attr]
-    if suffix[:1] in ("e", "E") and suffix[1:]:
+    suffix = match[2] or ""
+    if suffix[1:].lstrip("+-").isdecimal():  # a power of ten, such as 1e3
         return Amount(Fraction(text), text)
-    return Amount(Fraction(number) * _SIZES[suffix], text)
+    return Amount(Fraction(text.removesuffix(suffix)) * _SIZES[suffix], text)
 
 
 def size_step(written: Any) -> Step:

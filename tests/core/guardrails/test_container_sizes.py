@@ -77,6 +77,7 @@ def test_a_number_is_an_amount() -> None:
     [
         ("memory_at_most: 2GB", "must be an amount of more than 0, as Kubernetes writes it: 500m,"),
         ("cpu_at_most: 0", "must be an amount of more than 0"),
+        ("cpu_at_most: 0e3", "must be an amount of more than 0"),
         ("cpu_at_most: true", "must be an amount of more than 0"),
         ("cpu_at_most: -1", "must be an amount of more than 0"),
         ("memory_step: 512Mi", "must be a step: x2, \"+30%\" or 30%; it says '512Mi'"),

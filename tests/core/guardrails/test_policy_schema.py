@@ -114,6 +114,7 @@ def test_file_and_schema_accept(settings: str) -> None:
         "replicas_step: 1.5",
         "cpu_at_most: 0",
         "cpu_at_most: '0'",
+        "cpu_at_most: '0e3'",
         "cpu_at_most: true",
         "cpu_at_most: -1",
         "memory_at_most: 2GB",
