@@ -13,7 +13,7 @@ from keptn_remedy_actions.cluster.amounts import (
     read_amount,
     written,
 )
-from keptn_remedy_actions.resize import ResizeSettings, ResizeValue
+from keptn_remedy_actions.cluster.resize_value import ResizeSettings, ResizeValue
 
 
 @pytest.mark.parametrize(

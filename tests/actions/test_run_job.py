@@ -15,7 +15,8 @@ from keptn_remedy.testing import http_peer
 from keptn_remedy_actions.cluster.rights import RIGHTS
 from keptn_remedy_actions.jobs import Task, completed
 from keptn_remedy_actions.jobs.config import tasks_in
-from keptn_remedy_actions.run_job import RunJob, RunJobSettings
+from keptn_remedy_actions.jobs.value import RunJobSettings
+from keptn_remedy_actions.run_job import RunJob
 from tests.actions.driving import Driven, driven
 from tests.actions.objects import _kubeconfig
 from tests.actions.test_cluster_api import kubeconfig

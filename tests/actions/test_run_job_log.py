@@ -8,7 +8,8 @@ from aiohttp import web
 
 from keptn_remedy_actions.cluster import Ref
 from keptn_remedy_actions.jobs import JOB
-from keptn_remedy_actions.run_job import RunJob, RunJobSettings
+from keptn_remedy_actions.jobs.value import RunJobSettings
+from keptn_remedy_actions.run_job import RunJob
 from tests.actions.driving import driven
 from tests.actions.objects import _kubeconfig
 

@@ -16,7 +16,8 @@ from keptn_remedy.guardrails.matching import Rules, Scope
 from keptn_remedy.guardrails.policy import Policy
 from keptn_remedy.testing import run_action, triggered
 from keptn_remedy_actions.cluster import POD
-from keptn_remedy_actions.resize import Resize, ResizeSettings
+from keptn_remedy_actions.cluster.resize_value import ResizeSettings
+from keptn_remedy_actions.resize import Resize
 from tests.actions.driving import driven
 from tests.cluster.access import kubeconfig_of, service_account
 from tests.cluster.driving import Patient

@@ -14,7 +14,8 @@ import yaml
 
 from keptn_remedy import Denied, Outcome, PermanentError
 from keptn_remedy.testing import run_action, triggered
-from keptn_remedy_actions.run_job import RunJob, RunJobSettings
+from keptn_remedy_actions.jobs.value import RunJobSettings
+from keptn_remedy_actions.run_job import RunJob
 from tests.actions.driving import Driven, driven
 from tests.cluster.access import kubeconfig_of, service_account
 from tests.cluster.client import Json
