@@ -18,6 +18,7 @@ from keptn_remedy import (
     PermanentError,
     Plan,
     PlannedAction,
+    ResourceNotFound,
     Retry,
 )
 from keptn_remedy_actions.cluster import (
@@ -220,7 +221,10 @@ class RunJob(PlannedAction):
             return  # given before a crash
 
     async def _contents(self, context: Context, files: Sequence[str]) -> dict[str, bytes]:
-        found = {uri: await context.keptn.resource(uri) for uri in dict.fromkeys(files)}
+        try:
+            found = {uri: await context.keptn.resource(uri) for uri in dict.fromkeys(files)}
+        except ResourceNotFound as error:
+            raise PermanentError(f"{error}; if it is a folder, list its files") from None
         if (size := sum(map(len, found.values()))) > _MOST_FILE_BYTES:
             raise PermanentError(
                 f"the files take {size:,} bytes, and may take {_MOST_FILE_BYTES:,}"

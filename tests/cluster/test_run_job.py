@@ -263,6 +263,8 @@ async def test_the_config_of_the_job_executor_runs_as_it_is(namespace: Namespace
         ("workingDir: /bin", "securityContext: {privileged: true}", "securityContext.privileged"),
         ("/locust/basic.py", "../../etc/passwd", "is not a file of Keptn's repository"),
         ("/locust/basic.py", "/locust/", "folders can't be given"),
+        ("/locust/basic.py", "/charts", "there is no charts for "),
+        ("/locust/basic.py", "/charts", "; if it is a folder, list its files"),
         ("$.data.labels.host", "$.data.gone", "the event has nothing at $.data.gone"),
         ("$.data.labels.host", "$..host", "is not a path"),
         ("apiVersion: v2", "apiVersion: v1", "apiVersion"),
