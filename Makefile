@@ -24,8 +24,9 @@ NPM = PATH="$(NODE_HOME)/bin:$$PATH" $(NODE) $(NODE_HOME)/lib/node_modules/npm/b
 UV_LOCK = .venv/bin/uv pip compile --no-config --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade)
 
-.PHONY: help install run run-standalone test coverage lint bench soak lock tools unleash browser \
-	pictures test-cluster deploy-tools manifests monitoring-tools docs prove-replicas
+.PHONY: help install run run-standalone test coverage lint lint-style lint-mypy lint-pyright bench \
+	soak lock tools unleash browser pictures test-cluster deploy-tools manifests monitoring-tools docs \
+	prove-replicas
 
 help: ## Show these lines.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -51,13 +52,19 @@ test-cluster: install ## Run the tests on a cluster on the one that KUBECONFIG n
 	@CLUSTER_KUBECONFIG="$$KUBECONFIG" \
 		.venv/bin/python -m pytest -n $(WORKERS) --dist loadgroup tests/cluster $(ARGS)
 
-lint: install $(TOOLS_INSTALLED) ## Check style, types, layers and the Dockerfile.
+lint: lint-style lint-mypy lint-pyright ## Check style, types, layers and the Dockerfile (-j2: two at once).
+
+lint-style: install
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
-	.venv/bin/mypy
-	$(NODE) tests/tools/node_modules/pyright/index.js
 	.venv/bin/lint-imports --no-logo
 	.venv/bin/hadolint Dockerfile
+
+lint-mypy: install
+	.venv/bin/mypy
+
+lint-pyright: $(TOOLS_INSTALLED)
+	$(NODE) tests/tools/node_modules/pyright/index.js
 
 bench: install ## Measure speed and memory beside the bare floor, write bench/results.json.
 	@.venv/bin/python bench/run.py
