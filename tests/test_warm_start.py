@@ -1,32 +1,44 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 from signal import SIGKILL
 
 import pytest
 
 from tests import warm_start
-from tests.commands import clean, remedy
+from tests.commands import REMEDY, clean
 
 WRONG = {"REMEDY_PORT": "many", "TZ": "Asia/Tokyo"}
 
 
 def test_a_warm_start_says_and_returns_what_the_command_does(tmp_path: Path) -> None:
     environment = clean(tmp_path, WRONG)
-    path = tmp_path / "said"
-    with path.open("wb") as said:
-        process = warm_start.start("serve", cwd=tmp_path, env=environment, output=said.fileno())
+    out, err = tmp_path / "out", tmp_path / "err"
+    with out.open("wb") as output, err.open("wb") as errors:
+        process = warm_start.start(
+            "serve", cwd=tmp_path, env=environment, output=output.fileno(), errors=errors.fileno()
+        )
     code = process.wait()
-    command = remedy(tmp_path, "serve", **WRONG)
-    assert code == command.code == 2
-    assert path.read_text() == command.err
+    command = subprocess.run(
+        [REMEDY, "serve"], cwd=tmp_path, env=environment, capture_output=True, check=False
+    )
+    assert code == command.returncode == 2
+    assert out.read_bytes() == command.stdout == b""
+    assert err.read_bytes() == command.stderr
 
 
 def test_what_is_killed_is_seen_to_have_ended(tmp_path: Path) -> None:
     with Path(os.devnull).open("w") as nowhere:
+        output = nowhere.fileno()
         process = warm_start.start(
-            "serve", "--local", cwd=tmp_path, env=clean(tmp_path, {}), output=nowhere.fileno()
+            "serve",
+            "--local",
+            cwd=tmp_path,
+            env=clean(tmp_path, {}),
+            output=output,
+            errors=output,
         )
     process.kill()
     assert process.wait() == -SIGKILL

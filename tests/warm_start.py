@@ -46,8 +46,9 @@ class WarmProcess:
             self._ended(0)
         return self.returncode
 
-    def wait(self) -> int:
-        return self._ended(None)
+    def wait(self, seconds: float | None = None) -> int:
+        """Its exit code; TimeoutError if it has none in time."""
+        return self._ended(seconds)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
@@ -57,7 +58,7 @@ class WarmProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
-    def _ended(self, seconds: int | None) -> int:
+    def _ended(self, seconds: float | None) -> int:
         if self.returncode is None:
             self._ending.settimeout(seconds)
             self.returncode = int(self._ending.recv(16))
@@ -70,12 +71,14 @@ def can_start(environment: Mapping[str, str]) -> bool:
     return sys.platform == "linux" and not any(name.startswith(READ_EARLY) for name in environment)
 
 
-def start(*arguments: str, cwd: Path, env: Mapping[str, str], output: int) -> WarmProcess:
-    """Start `remedy` with that descriptor for stdout and stderr; it ends with the test process."""
+def start(
+    *arguments: str, cwd: Path, env: Mapping[str, str], output: int, errors: int
+) -> WarmProcess:
+    """Start `remedy` with these descriptors as its outputs; it ends with the test process."""
     request = {"arguments": arguments, "cwd": str(cwd), "env": dict(env)}
     ending, told = socket.socketpair()
     with told:
-        socket.send_fds(_forking(), [orjson.dumps(request)], [output, told.fileno()])
+        socket.send_fds(_forking(), [orjson.dumps(request)], [output, errors, told.fileno()])
     return WarmProcess(int(ending.recv(16).split()[0]), ending)
 
 
@@ -116,10 +119,10 @@ def _fork_on_request(requests: socket.socket) -> dict[str, Any]:
                 poll.unregister(descriptor)
                 _tell_the_end(descriptor, *endings.pop(descriptor))
                 continue
-            message, descriptors, _, _ = socket.recv_fds(requests, MOST_BYTES, 2)
+            message, descriptors, _, _ = socket.recv_fds(requests, MOST_BYTES, 3)
             if not message:
                 sys.exit()
-            output, told = descriptors
+            *outputs, told = descriptors
             ending = socket.socket(fileno=told)
             if (pid := os.fork()) == 0:
                 for other, (_, unrelated) in endings.items():
@@ -127,9 +130,10 @@ def _fork_on_request(requests: socket.socket) -> dict[str, Any]:
                     unrelated.close()
                 ending.close()
                 requests.close()
-                _write_to(output)
+                _write_to(*outputs)
                 return dict(orjson.loads(message))
-            os.close(output)
+            for output in outputs:
+                os.close(output)
             ending.send(b"%-16d" % pid)
             watched = os.pidfd_open(pid)
             endings[watched] = pid, ending
@@ -143,10 +147,11 @@ def _tell_the_end(descriptor: int, pid: int, ending: socket.socket) -> None:
         ending.send(b"%d" % os.waitstatus_to_exitcode(status))
 
 
-def _write_to(output: int) -> None:
+def _write_to(output: int, errors: int) -> None:
     os.dup2(output, 1)
-    os.dup2(output, 2)
+    os.dup2(errors, 2)
     os.close(output)
+    os.close(errors)
 
 
 def _import_all() -> None:

@@ -120,7 +120,7 @@ class ProviderProcess:
             output = log.fileno() if self._output is None else self._output
             if self._is_known and warm_start.can_start(environment):
                 self._process = warm_start.start(
-                    "serve", cwd=self.folder, env=environment, output=output
+                    "serve", cwd=self.folder, env=environment, output=output, errors=output
                 )
             else:
                 self._process = subprocess.Popen(
