@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import ExitStack, suppress
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Concatenate, Final, TypeGuard, TypeVar, cast
 
@@ -34,7 +34,7 @@ from keptn_remedy.http_client import Uncertain, is_temporary
 from keptn_remedy.journal import Execution, JournalError, NotOwner
 from keptn_remedy.support import authored, logs
 from keptn_remedy.support.authored import Misbehaved, deed
-from keptn_remedy.support.clock import Clock
+from keptn_remedy.support.clock import Clock, TimeLimit
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -43,6 +43,8 @@ T = TypeVar("T")
 Phase = Callable[Concatenate[Context, ...], Awaitable[T] | T]
 
 _PASSING = (TimeoutError, ConnectionError, ClientConnectionError, ClientPayloadError, JournalError)
+# What cuts an attempt off: it says nothing about the author's code.
+_CUT = (asyncio.CancelledError, TimeoutError)
 MAX_CAUSE_CHARACTERS: Final = 500
 CANCELLED_FROM_WITHIN: Final = "the action was cancelled from within"
 
@@ -75,6 +77,7 @@ class Attempts:
         "_execution",
         "_last_failure",
         "_may_begin",
+        "_may_take",
         "_memory",
         "_runtime",
         "_waited",
@@ -87,55 +90,68 @@ class Attempts:
         self._deadline: float | None = None
         self._last_failure = ""
         self._may_begin: Callable[[], None] = _always
+        self._may_take = 0.0
         self._runtime = runtime
         self._execution = execution
         self._action = action
         self._memory = ActionMemory(runtime.journal, execution.action)
         self._waited = 0.0
 
-    async def until_done(
+    def until_done(
         self,
         phase: Phase[T],
         *given: Any,
         seconds: float | None = None,
         may_begin: Callable[[], None] | None = None,
-    ) -> T:
+    ) -> Coroutine[Any, Any, T]:
         """Call the phase with a context and what is given, and try again while that may help. One
         attempt may take so many seconds, by default the `timeout` of the action's class.
 
         A phase that had to wait for a thread begins only if `may_begin` raises nothing then. Once
         an attempt has begun, the others are not asked for.
         """
-        limit: float = seconds or self._declared("timeout")
         self._last_failure = ""
-        self._may_begin = may_begin or _always
+        self._may_begin = (None if _is_async(phase) else may_begin) or _always
+        # No coroutine of its own: thousands run at once, and each level of them takes memory.
+        return self._attempt(phase, given, seconds or self._declared("timeout"), 1)
+
+    async def _attempt(
+        self, phase: Phase[T], given: tuple[Any, ...], seconds: float, number: int
+    ) -> T:
         try:
+            task, limit = asyncio.current_task(), self._begun(seconds)
+            try:
+                with limit if self._runtime.traces is None else self._traced(limit, phase, number):
+                    if _is_async(phase):
+                        returned: T = await phase(self._context(number), *given)
+                        return returned
+                    return await self._in_thread(phase, self._context(number), *given)
+            except BaseException as error:
+                if self._is_meant(error, limit, task):
+                    raise
+                raise self._instead_of(error) from (None if isinstance(error, _CUT) else error)
+            finally:
+                self._cut_off_at = None
+                work = cancelled_from_within() if task and task.cancelling() else None
+                if work and await work.shake_off():
+                    raise Misbehaved(CANCELLED_FROM_WITHIN)
+        except Exception as failure:
             # A first success, which is nearly every one, costs no retry machinery.
-            if self._runtime.traces:
-                return await self._traced(phase, given, limit, 1)
-            return await self._attempt(phase, given, limit, 1)
-        except Exception as error:
-            if not self._may_heal(error):
+            if number > 1 or not self._may_heal(failure):
                 raise
-            first_failure = error
-        async for attempt in self._retrying(str(getattr(phase, "__name__", "attempt"))):
+            first_failure = failure
+        return await self._attempt_again(phase, given, seconds, first_failure)
+
+    async def _attempt_again(
+        self, phase: Phase[T], given: tuple[Any, ...], seconds: float, first_failure: Exception
+    ) -> T:
+        async for attempt in self._retrying(_name_of(phase)):
             with attempt:
                 number = attempt.retry_state.attempt_number
                 if number == 1:
                     raise first_failure
-                if self._runtime.traces:
-                    return await self._traced(phase, given, limit, number)
-                return await self._attempt(phase, given, limit, number)
+                return await self._attempt(phase, given, seconds, number)
         raise AssertionError("tenacity raises the last failure")
-
-    async def _traced(
-        self, phase: Phase[T], given: tuple[Any, ...], seconds: float, number: int
-    ) -> T:
-        traces = self._runtime.traces
-        assert traces  # noqa: S101  it is called only then
-        name = str(getattr(phase, "__name__", "attempt"))
-        with traces.during(self._execution.trigger, name, attempt=number):
-            return await self._attempt(phase, given, seconds, number)
 
     def _retrying(self, phase: str) -> AsyncRetrying:
         enough = stop_after_attempt(self._declared("retry").attempts)
@@ -148,50 +164,45 @@ class Attempts:
             reraise=True,
         )
 
-    async def _attempt(
-        self,
-        phase: Phase[T],
-        given: tuple[Any, ...],
-        seconds: float,
-        number: int,
-    ) -> T:
+    def _begun(self, seconds: float) -> TimeLimit:
+        """The limit of an attempt that begins now, and may take so many seconds."""
         self.count = max(self.count, 1)
         if not self._runtime.journal.ownership.may_act():
             raise NotOwner
-        task = asyncio.current_task()
         now = self._runtime.clock.monotonic()
-        left = self._last_moment() - now
-        seconds = max(min(seconds, left), 0.0)
-        limit = self._runtime.limits.of(seconds)
-        self._cut_off_at = now + seconds
-        try:
-            with limit:
-                if _is_async(phase):
-                    returned: T = await phase(self._context(number, left), *given)
-                    return returned
-                return await self._in_thread(phase, self._context(number, left), *given)
-        except asyncio.CancelledError:
-            if _is_being_cancelled():
-                raise
-            raise Misbehaved(CANCELLED_FROM_WITHIN) from None
-        except TimeoutError:
-            if limit.has_expired:
-                raise _CutOff(f"no end within {seconds:.3g} s{self._before}") from None
-            raise
-        except Exception:
-            raise
-        except (NotBegun, NotOwner):
-            raise
-        except BaseException as error:
-            if asyncio.current_task() is not task:  # the loop closes, and this coroutine with it
-                raise
-            # SystemExit and its like would end the process, and every other execution with it.
-            raise Misbehaved(f"the action {deed(error)}") from error
-        finally:
-            self._cut_off_at = None
-            work = cancelled_from_within() if task and task.cancelling() else None
-            if work and await work.shake_off():
-                raise Misbehaved(CANCELLED_FROM_WITHIN)
+        self._may_take = max(min(seconds, self._last_moment() - now), 0.0)
+        self._cut_off_at = now + self._may_take
+        return self._runtime.limits.of(self._may_take)
+
+    def _traced(self, limit: TimeLimit, phase: Phase[Any], number: int) -> ExitStack:
+        """The limit within a span of the attempt."""
+        traces, both = self._runtime.traces, ExitStack()
+        assert traces  # noqa: S101  it is called only then
+        span = traces.during(self._execution.trigger, _name_of(phase), attempt=number)
+        both.enter_context(span)
+        both.enter_context(limit)
+        return both
+
+    def _is_meant(
+        self, error: BaseException, limit: TimeLimit, task: asyncio.Task[Any] | None
+    ) -> bool:
+        """Whether an attempt's error is to go on as it is."""
+        if isinstance(error, asyncio.CancelledError):
+            return _is_being_cancelled()
+        if isinstance(error, TimeoutError):
+            return not limit.has_expired
+        if isinstance(error, (Exception, NotBegun, NotOwner)):
+            return True
+        # SystemExit and its like would end the process, and every other execution with it. Where
+        # the loop closes, this coroutine is closed with it.
+        return asyncio.current_task() is not task
+
+    def _instead_of(self, error: BaseException) -> Exception:
+        if isinstance(error, asyncio.CancelledError):
+            return Misbehaved(CANCELLED_FROM_WITHIN)
+        if isinstance(error, TimeoutError):
+            return _CutOff(f"no end within {self._may_take:.3g} s{self._before}")
+        return Misbehaved(f"the action {deed(error)}")
 
     async def _in_thread(self, phase: Phase[T], *given: Any) -> T:
         called = partial(phase, *given)
@@ -302,13 +313,13 @@ class Attempts:
         except BaseException as error:
             raise Misbehaved(f"{name} of the action {deed(error)}") from error
 
-    def _context(self, number: int, left: float) -> Context:
-        clock = self._runtime.clock
+    def _context(self, number: int) -> Context:
+        clock, until = self._runtime.clock, self._last_moment()
         return Context(
             trigger=self._execution.trigger,
             attempt=number,
-            deadline=clock.now() + clock.wall_ahead + left,
-            left=_Left(clock, clock.monotonic() + left),
+            deadline=clock.now() + clock.wall_ahead + until - clock.monotonic(),
+            left=_Left(clock, until),
             dry_run=self._runtime.dry_run,
             http=self._runtime.http,
             memory=self._memory,
@@ -355,6 +366,10 @@ def _is_async(phase: Phase[T]) -> TypeGuard[Callable[..., Awaitable[T]]]:
 def _is_async_method(function: Callable[..., object]) -> bool:
     """Asked once for each method of a class, not at each attempt."""
     return authored.is_async(function)
+
+
+def _name_of(phase: Phase[Any]) -> str:
+    return str(getattr(phase, "__name__", "attempt"))
 
 
 def _is_being_cancelled() -> bool:

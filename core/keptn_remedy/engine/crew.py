@@ -99,7 +99,8 @@ class Crew(Generic[T]):
 
     def start(self, thing: T, work: Coroutine[Any, Any, object]) -> None:
         """Begin to work on a thing."""
-        task = Work(work, loop=asyncio.get_running_loop())
+        # With one name for all: each task would make its own.
+        task = Work(work, loop=asyncio.get_running_loop(), name=self._noun)
         self._at_work[task] = thing
         task.add_done_callback(self._task_ended, context=self._context)
 

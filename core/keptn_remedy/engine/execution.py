@@ -319,15 +319,20 @@ class PlainExecution(_Taken[Action]):
             await self._admission.until_answered()
         while objection := await self._admission.try_admit(None):
             await self._admission.wait_out(objection, None)
-        run, may_begin = self._action.run, self._ask_pause
         async with self._service() if self.execution.trigger.is_request else nullcontext():
             self._attempts.start_deadline()
             self._may_have_acted = True
             try:
-                done = checked(await self._attempts.until_done(run, value, may_begin=may_begin))
+                outcome = checked(
+                    # No names for what only the call needs: they would hold memory while it runs.
+                    await self._attempts.until_done(
+                        self._action.run, value, may_begin=self._ask_pause
+                    )
+                )
             except Later as later:
                 raise await self._rest(later.seconds) from None
-        return self._runtime.presentable(_with_notes(done, notes), self.execution.trigger.task)
+        outcome = _with_notes(outcome, notes)
+        return self._runtime.presentable(outcome, self.execution.trigger.task)
 
     @asynccontextmanager
     async def _service(self) -> AsyncGenerator[None]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
 from datetime import UTC, datetime
+from sys import intern
 from typing import Any, TypeVar
 
 import orjson
@@ -90,7 +91,7 @@ def _execution(row: Sequence[Any], *, is_claimed: bool) -> Execution:
         return Execution(
             seq,
             trigger,
-            action,
+            intern(action),
             runs,
             Plan.from_json(plan) if plan else None,
             Outcome(**orjson.loads(failure)) if failure else None,

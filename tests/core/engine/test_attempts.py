@@ -7,6 +7,7 @@ import math
 import sys
 import threading
 import time
+import traceback
 from typing import Annotated, Any, ClassVar
 
 import pytest
@@ -26,7 +27,7 @@ from keptn_remedy import (
     TemporaryError,
 )
 from keptn_remedy.action import AnyAction
-from keptn_remedy.engine import memory
+from keptn_remedy.engine import attempts, memory
 from keptn_remedy.engine.plans import checked_plan
 from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.guardrails.rails import Refusal
@@ -168,6 +169,23 @@ async def test_the_context_tells_the_deadline_in_unix_time() -> None:
 
     outcome = await run_action(Look)
     assert 45 < float(outcome.details["left"]) <= 50
+
+
+async def test_an_attempt_that_runs_is_held_by_one_coroutine_of_ours() -> None:
+    names = list[str]()
+
+    class Looks(Action):
+        """Notes which coroutines await it. Thousands run at once, and each level takes memory."""
+
+        name = "looks"
+
+        async def run(self, context: Context, value: Any) -> Outcome:
+            stack = traceback.extract_stack()
+            names.extend(frame.name for frame in stack if frame.filename == attempts.__file__)
+            return Outcome.passed("")
+
+    assert (await run_action(Looks)).result == "pass"
+    assert len(names) == 1
 
 
 class Bounded(BaseModel):

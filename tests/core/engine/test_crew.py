@@ -45,6 +45,20 @@ async def test_the_end_of_each_is_noted_with_what_it_raised() -> None:
     assert len(work.crew) == 0
 
 
+async def test_all_its_tasks_share_one_name() -> None:
+    work = Work()
+    tasks = set[str]()
+
+    async def note_name() -> None:
+        task = asyncio.current_task()
+        tasks.add(task.get_name() if task else "")
+
+    work.crew.start("a", note_name())
+    work.crew.start("b", note_name())
+    await until(lambda: len(work.ended) == 2)
+    assert tasks == {"jobs"}
+
+
 async def test_a_drain_waits_and_then_cancels() -> None:
     work = Work()
     work.crew.start("a", work.wait())
