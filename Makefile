@@ -26,7 +26,7 @@ UV_LOCK = .venv/bin/uv pip compile --no-config --quiet --universal --python-vers
 
 .PHONY: help install run run-standalone test coverage lint lint-style lint-mypy lint-pyright bench \
 	soak lock tools unleash browser pictures test-cluster deploy-tools manifests monitoring-tools docs \
-	prove-replicas
+	prove-replicas prove-database
 
 help: ## Show these lines.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -74,6 +74,9 @@ soak: install ## Run a provider under random faults (MINUTES=20; ARGS="--seed N"
 
 prove-replicas: install ## Run three replicas on PostgreSQL under faults (ARGS="--seconds 60 --events 500").
 	@.venv/bin/python -m tests.soak.replicas $(ARGS)
+
+prove-database: install ## Run two replicas on a PostgreSQL in trouble (ARGS="--away 60 --only disk").
+	@.venv/bin/python -m tests.soak.database $(ARGS)
 
 tools: $(TOOLS_INSTALLED) ## Install pyright, and the Node that runs it.
 

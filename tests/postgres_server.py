@@ -29,6 +29,8 @@ PROGRAMS = os.environ.get("POSTGRES_PROGRAMS", "")
 class PostgresServer:
     """One server, always on the same port, with a database for each test that asks for one."""
 
+    initdb_options: tuple[str, ...] = ()
+
     def __init__(self, **config: Any) -> None:
         self.port = _free_port()
         # Short, as the path of a socket must be; and below no folder that others may not enter.
@@ -67,6 +69,11 @@ class PostgresServer:
         return self._process.pid if self._process else None
 
     @property
+    def lives(self) -> bool:
+        """Whether it still runs."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def log(self) -> str:
         """What it has logged so far."""
         return (self.folder / "log").read_text(errors="replace")
@@ -83,7 +90,11 @@ class PostgresServer:
         """SIGINT ends all connections and leaves the data in order; SIGKILL does neither."""
         if self._process is None:
             return
-        self.thaw()
+        if self.lives:
+            self.thaw()
+        if not self.lives:  # it has given up
+            self._process = None
+            return
         if number == signal.SIGKILL:  # its children would go on for a while
             os.killpg(self._process.pid, number)
         else:
@@ -142,7 +153,7 @@ class PostgresServer:
         data = str(self.folder / "data")
         given = ["-U", ADMIN, "-A", "trust", "--encoding=UTF8", "--no-locale", "--no-sync"]
         subprocess.run(
-            [str(self._programs / "initdb"), "-D", data, *given],
+            [str(self._programs / "initdb"), "-D", data, *given, *self.initdb_options],
             check=True,
             capture_output=True,
             cwd=self.folder,

@@ -14,8 +14,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -218,25 +218,33 @@ class Proof:
 
     async def _stop_one(self) -> None:
         victim = self._replicas[0]
-        self._stopped.add(victim)
-        await victim.ready()
-        victim.send(signal.SIGSTOP)
-        await asyncio.sleep(min(STOPPED_SECONDS, self._given.seconds / 10))
-        victim.send(signal.SIGCONT)
-        self._stopped.discard(victim)
+        async with self._spared(victim):
+            victim.send(signal.SIGSTOP)
+            await asyncio.sleep(min(STOPPED_SECONDS, self._given.seconds / 10))
+            victim.send(signal.SIGCONT)
         self.told["stopped"] += 1
 
     async def _cut_one_off(self) -> None:
         victim = self._replicas[-1]
-        self._stopped.add(victim)
-        await victim.ready()
-        for relay in self._relays:
-            relay.cut()
-        await asyncio.sleep(min(CUT_OFF_SECONDS, self._given.seconds / 10))
-        for relay in self._relays:
-            relay.mend()
-        self._stopped.discard(victim)
+        async with self._spared(victim):
+            for relay in self._relays:
+                relay.cut()
+            await asyncio.sleep(min(CUT_OFF_SECONDS, self._given.seconds / 10))
+            for relay in self._relays:
+                relay.mend()
         self.told["cut off"] += 1
+
+    @asynccontextmanager
+    async def _spared(self, victim: Proven) -> AsyncIterator[None]:
+        """While neither it is killed, nor one that takes over what it has: whoever has just started
+        ends nobody's lease yet.
+        """
+        spared = {victim, self._replicas[1]}
+        self._stopped |= spared
+        for replica in spared:
+            await replica.ready()
+        yield
+        self._stopped -= spared
 
     async def _restart(self, number: signal.Signals) -> None:
         self._primary.stop(number)
