@@ -7,7 +7,7 @@ WORKERS ?= 2
 MINUTES ?= 20
 
 INSTALLED := .venv/.installed
-# What `make run` needs, and no tools for tests.
+# What `make run` needs: no tools for tests, and no extras, whose commands say what they lack.
 RUN_INSTALLED := .venv/.run
 NODE_INSTALLED := .venv/.node
 DOCS_INSTALLED := .venv/.docs
@@ -103,6 +103,7 @@ pictures: install $(BROWSER_INSTALLED) ## Take the pictures of the page in docs/
 lock: install $(NODE_INSTALLED) ## Write the lock files again (UPGRADE=1 takes newer versions).
 	$(UV_LOCK) pyproject.toml --group dev -o requirements-dev.lock
 	$(UV_LOCK) pyproject.toml --extra postgres --extra otel --extra mcp -c requirements-dev.lock -o requirements.lock
+	$(UV_LOCK) pyproject.toml -c requirements-dev.lock -o requirements-run.lock
 	$(UV_LOCK) --group build -c requirements-dev.lock -o requirements-build.lock
 	$(UV_LOCK) --group server --no-deps -o requirements-server.lock
 	$(UV_LOCK) --group node -o requirements-node.lock
@@ -124,13 +125,13 @@ $(INSTALLED): requirements-dev.lock requirements-server.lock pyproject.toml
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(RUN_INSTALLED): requirements.lock requirements-build.lock pyproject.toml
+$(RUN_INSTALLED): requirements-run.lock requirements-build.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "keptn-remedy needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V 2>&1)." \
 			"Name another one: make run PYTHON=python3.13" >&2; exit 1; }
 	@echo "Installing what it needs into .venv with $$($(PYTHON) -V); this takes half a minute"
 	@$(PYTHON) -m venv .venv
-	@$(PIP) install --no-compile --require-hashes -r requirements.lock -r requirements-build.lock
+	@$(PIP) install --no-compile --require-hashes -r requirements-run.lock -r requirements-build.lock
 	@$(PIP) install --no-compile --no-deps --no-build-isolation -e .
 	@touch $@
 
