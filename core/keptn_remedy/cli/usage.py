@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -60,7 +60,15 @@ class WrongUsage(typer.BadParameter):
 
 
 class Command(TyperCommand):
-    """A command whose help shows an argument as `ID`, not as `{ID}` and `ID <str> [required]`."""
+    """A command whose help shows an argument as `ID`, not as `{ID}` and `ID <str> [required]`. Each
+    takes `--json`, if only for its mistakes.
+    """
+
+    def __init__(self, *args: Any, params: list[Any] | None = None, **options: Any) -> None:
+        params = list(params or [])
+        if not any("--json" in each.opts for each in params):
+            params += _options_of(_with_json_mistakes)
+        super().__init__(*args, params=params, **options)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
@@ -79,7 +87,7 @@ class ServedCommand(Command):
     """A command that reads or orders: from a journal, or from the service that `--server` names."""
 
     def __init__(self, *args: Any, params: list[Any] | None = None, **options: Any) -> None:
-        super().__init__(*args, params=[*(params or []), *_server_options()], **options)
+        super().__init__(*args, params=[*(params or []), *_options_of(_with_a_server)], **options)
 
 
 class Group(TyperGroup):
@@ -128,9 +136,19 @@ def _with_a_server(server: _Server = None, token_file: _TokenFile = None) -> Non
     """What typer makes the two options of."""
 
 
-def _server_options() -> list[Any]:
+_JsonMistakes = Annotated[
+    bool,
+    typer.Option("--json", help="Print mistakes as JSON.", callback=_note_json, expose_value=False),
+]
+
+
+def _with_json_mistakes(as_json: _JsonMistakes = False) -> None:
+    """What typer makes the option of."""
+
+
+def _options_of(declaring: Callable[..., None]) -> list[Any]:
     declared = typer.Typer(add_completion=False)
-    declared.command()(_with_a_server)
+    declared.command()(declaring)
     return list(typer.main.get_command(declared).params)
 
 

@@ -4,9 +4,12 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from keptn_remedy.cli.commands import app
@@ -52,6 +55,25 @@ def test_each_command_has_help(command: list[str]) -> None:
     said = CliRunner().invoke(app, [*command, "--help"])
     assert said.exit_code == 0
     assert said.output.startswith(f"Usage: remedy {' '.join(command)}")
+
+
+def test_every_command_tells_its_mistakes_as_json(tmp_path: Path) -> None:
+    def leaves(command: Any) -> Iterator[Any]:
+        below = getattr(command, "commands", None)
+        yield from (each for one in below.values() for each in leaves(one)) if below else [command]
+
+    found = list(leaves(typer.main.get_command(app)))
+    lacking = [each.name for each in found if not any("--json" in p.opts for p in each.params)]
+    assert (lacking, len(found) > 30) == ([], True)
+    for words, code in (
+        (["init", "Bad_Name"], 2),
+        (["journal", "backup", str(tmp_path / "copy")], 1),
+        (["policy", "schema", "--nope"], 2),
+    ):
+        environ = {"REMEDY_JOURNAL": str(tmp_path / "none.db")}
+        said = CliRunner().invoke(app, [*words, "--json"], env=environ)
+        assert (said.exit_code, said.stdout) == (code, "")
+        assert list(json.loads(said.stderr)) == ["error"]
 
 
 def test_the_help_lists_every_command() -> None:

@@ -37,8 +37,9 @@ async def way(examined: Examined) -> AsyncIterator[Finding]:
         return
     try:
         about = "sidecar" if transport == "distributor" else "keptn's API"
-        yield await _api(api, about)
-        yield await _version(api)
+        answers = await _api(api, about)
+        yield answers
+        yield await _version(api, about, is_reached=bool(answers.is_good))
     finally:
         await api.close()
 
@@ -55,18 +56,24 @@ async def _api(api: ApiClient, about: str) -> Finding:
     return Finding(about, False, f"{api.address}: {why}", f"{to_do} (REMEDY_KEPTN_API)")
 
 
-async def _version(api: ApiClient) -> Finding:
+async def _version(api: ApiClient, about: str, *, is_reached: bool) -> Finding:
+    """Keptn's API gateway tells it; what is behind the gateway, or a distributor, does not."""
+    if not is_reached:
+        return Finding("keptn", None, "its version can't be told", "see the line above")
     for path in ("v1/metadata", "metadata"):
         found = _json((await api.get(path, {})).body)
         if is_object(found) and isinstance(found.get("keptnversion"), str):
             return Finding("keptn", True, f"version {found['keptnversion']}")
     sequences = await api.get(_SEQUENCES, {"project": "keptn-remedy-doctor", "pageSize": "1"})
-    if sequences.status in (200, 400) and _json(sequences.body) is not None:
-        return Finding("keptn", True, "0.18 or newer: it shows which reports it counted")
+    # A release that has the path answers 404 in JSON, as it doesn't know that project.
+    if sequences.status in (200, 400, 404) and _json(sequences.body) is not None:
+        more = f"the {about} doesn't tell more" if about == "sidecar" else f"{about} tells no more"
+        return Finding("keptn", True, f"0.18 or newer: it shows which reports it counted; {more}")
     if sequences.status == 404:
         to_do = "reports in doubt are sent again; missed triggers are not taken up"
         return Finding("keptn", None, "older than 0.18: it doesn't show what it counted", to_do)
-    return Finding("keptn", None, "its version can't be told", "see the line above")
+    why = f"its version can't be told: {sequences.reason}"
+    return Finding("keptn", None, why, "it is 0.17 or older, or a proxy is in between")
 
 
 async def _nats(examined: Examined) -> Finding:

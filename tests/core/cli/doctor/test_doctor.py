@@ -39,6 +39,10 @@ async def test_a_healthy_installation_is_all_ok(tmp_path: Path, flags: Path) -> 
     )
     assert found["policy"] == ("ok", "policy.yaml: 1 rule")
     assert found["clock"][0] == found["sidecar"][0] == found["flagd"][0] == "ok"
+    assert found["keptn"] == (
+        "ok",
+        "0.18 or newer: it shows which reports it counted; the sidecar doesn't tell more",
+    )
     assert found["actions"] == ("ok", "on: toggle-feature")
     assert said.code == 1
 
@@ -59,6 +63,13 @@ async def test_what_is_wrong_is_told_with_what_to_do(tmp_path: Path) -> None:
         assert found[about]["to_do"], about
     assert found["service"]["is_good"] is None
     assert said.code == 1
+
+
+async def test_a_keptn_that_shows_no_sequences_is_called_older(tmp_path: Path) -> None:
+    async with FakeKeptn("0.14") as keptn:
+        said = await say(tmp_path, "doctor", **keptn.environment)
+    mark, text = lines(said)["keptn"]
+    assert (mark, text.startswith("older than 0.18")) == ("-", True)
 
 
 async def test_without_keptn_nothing_is_wrong(tmp_path: Path, flags: Path) -> None:
