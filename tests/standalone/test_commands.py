@@ -52,6 +52,7 @@ def test_sources_check_says_what_the_files_mean(tmp_path: Path) -> None:
     assert code == 0
     assert "alerts: alertmanager posts to /intake/alerts" in said
     assert "It may name projects sockshop, stages production and services *." in said
+    assert "//alertmanager-1.alertmanager:9093/ are asked." in said.replace("\n", " ")
 
 
 RULES = """

@@ -79,7 +79,7 @@ def _source(name: str, source: Source) -> str:
         then = "holds the remedies of" if source.on_acknowledged == "hold" else "is noted at"
         asked = f"Whoever acknowledges an incident {then} the open problems that its title names."
     elif source.confirm == "on":
-        asked = f"Before each act {_list(urls)} is asked."
+        asked = f"Before each act {_list(urls)} {'is' if len(urls) == 1 else 'are'} asked."
     else:
         asked = "Nobody is asked before an act: silences are not seen."
     is_signed = source.signature_header or source.kind == "pagerduty"
