@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
-import signal
-import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import groupby
 from pathlib import Path
@@ -25,13 +22,11 @@ from aiohttp import ClientSession
 
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing import FakeKeptn
-from tests.end_to_end.provider_process import LOOK_SECONDS, ProviderProcess, eventually
-from tests.processes import die_with_parent
+from tests.end_to_end.provider_process import ProviderProcess, eventually
 from tests.standalone.rig import SECRET, SOURCES, World, stand_ins, write_files
 
 SHORT = 40
 KILLS = max(int(os.environ.get("STANDALONE_KILLS", "0")), SHORT)
-ROOT = Path(__file__).parents[2]
 SIDE_BY_SIDE = 2
 GATE = "gate"
 QUICK = "ladder: {{act_after: 1s, wait: 1s, window: 1s, hold_for: 1s, quiet_for: QUIET}}"
@@ -45,6 +40,11 @@ spec:
       actionsOnOpen:
         - {action: set-file, value: {gate: gate}}
         - {action: set-file, value: {gate: gate}}
+"""
+TOLD = "\nescalate_to: [alertmanagers, hook]\n"
+CHANNELS = """
+version: 1
+channels: {{hook: {{type: webhook, url: "{url}/told/hook"}}}}
 """
 UNDO = "version: 1\nrules: [{name: all, undo: {on_closed: true}}]\n"
 
@@ -83,77 +83,10 @@ REMEDIED = Story(
 )
 
 
-class Forks:
-    """Starts services by forks of one process."""
-
-    def __init__(self) -> None:
-        self._parent = subprocess.Popen(
-            [sys.executable, "-m", "tests.standalone.forking"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=ROOT,
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, nothing that locks
-        )
-        assert self._line() == "ready"
-
-    def _line(self) -> str:
-        assert self._parent.stdout
-        return self._parent.stdout.readline().decode().strip()
-
-    def fork(self, **order: Any) -> int:
-        """Start one; returns the descriptor of its process."""
-        assert self._parent.stdin
-        self._parent.stdin.write(orjson.dumps(order) + b"\n")
-        self._parent.stdin.flush()
-        return os.pidfd_open(int(self._line()))
-
-    def end(self) -> None:
-        self._parent.kill()
-        self._parent.communicate()
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    started = Forks()
-    try:
-        yield started
-    finally:
-        started.end()
-
-
 class StandaloneProcess(ProviderProcess):
-    """The real `remedy serve` in standalone mode, in a fork; its event port is the intake port."""
+    """The real `remedy serve` in standalone mode; its event port is the intake port."""
 
     start_seconds = 90.0
-
-    def __init__(self, folder: Path, keptn: FakeKeptn, forks: Forks) -> None:
-        super().__init__(folder, keptn)
-        self._forks = forks
-        self._forked: int | None = None
-
-    def launch(self) -> None:
-        assert self._forked is None
-        self._forked = self._forks.fork(
-            folder=str(self.folder), environment=self._environment(), log=str(self.log)
-        )
-
-    async def ready(self) -> None:
-        async with asyncio.timeout(self.start_seconds):
-            while await self.readiness() != 200:
-                assert not self._has_ended(0), "the service ended"
-                await asyncio.sleep(LOOK_SECONDS)
-
-    def kill(self) -> None:
-        if self._forked is not None:
-            signal.pidfd_send_signal(self._forked, signal.SIGKILL)
-            assert self._has_ended(20)
-            os.close(self._forked)
-            self._forked = None
-
-    def _has_ended(self, within_seconds: float) -> bool:
-        """Whether the process ends in that time: its descriptor is readable then."""
-        assert self._forked is not None
-        return bool(select.select([self._forked], [], [], within_seconds)[0])
 
     def _environment(self) -> dict[str, str]:
         given = super()._environment()
@@ -163,6 +96,7 @@ class StandaloneProcess(ProviderProcess):
             "REMEDY_SOURCES": str(self.folder / "sources.yaml"),
             "REMEDY_REMEDIATIONS": str(self.folder / "remediations"),
             "REMEDY_POLICY": str(self.folder / "policy.yaml"),
+            "REMEDY_CHANNELS": str(self.folder / "channels.yaml"),
         }
         return {**given, **ours}
 
@@ -180,22 +114,19 @@ class StandaloneProcess(ProviderProcess):
 
 
 @asynccontextmanager
-async def served(
-    folder: Path, story: Story, world: World, forks: Forks
-) -> AsyncIterator[StandaloneProcess]:
+async def served(folder: Path, story: Story, world: World) -> AsyncIterator[StandaloneProcess]:
     ladder = QUICK.replace("QUIET", story.quiet_for)
     async with FakeKeptn() as keptn, stand_ins(world) as url:
-        write_files(folder, url, SOURCES[: SOURCES.index("ladder:")] + ladder, REMEDIATION)
+        write_files(folder, url, SOURCES[: SOURCES.index("ladder:")] + ladder + TOLD, REMEDIATION)
         (folder / "policy.yaml").write_text(UNDO)
-        async with StandaloneProcess(folder, keptn, forks) as process:
+        (folder / "channels.yaml").write_text(CHANNELS.format(url=url))
+        async with StandaloneProcess(folder, keptn) as process:
             await process.start()
             yield process
 
 
-@pytest.mark.timeout(3600)
-async def test_a_kill_in_any_state_neither_repeats_nor_skips_a_rung(
-    tmp_path: Path, forks: Forks
-) -> None:
+@pytest.mark.timeout(600 + 10 * KILLS)
+async def test_a_kill_in_any_state_neither_repeats_nor_skips_a_rung(tmp_path: Path) -> None:
     stories: list[Story] = []
     while sum(len(each.steps) for each in stories) < KILLS:
         stories.append((GIVEN_UP, REMEDIED)[len(stories) % 2])
@@ -205,7 +136,7 @@ async def test_a_kill_in_any_state_neither_repeats_nor_skips_a_rung(
         folder = tmp_path / str(number)
         folder.mkdir()
         world = World(Clock())
-        async with room, served(folder, story, world, forks) as process:
+        async with room, served(folder, story, world) as process:
             return await killed_in_each_state(process, world, story)
 
     async with asyncio.TaskGroup() as group:
@@ -236,7 +167,12 @@ async def killed_in_each_state(
         await process.start()
     await went_as_ever(process, story)
     if story is GIVEN_UP:
-        await eventually(lambda: bool(world.posted), "a person told", seconds=60)
+        await eventually(
+            lambda: bool(world.posted) and bool(world.told), "a person told", seconds=60
+        )
+        # What is sent again after a kill is the same.
+        told = [event for _, event in world.told if event["type"].endswith(".escalation")]
+        assert len({event["id"] for event in told}) == 1
     return killed
 
 
