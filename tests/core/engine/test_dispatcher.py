@@ -97,7 +97,9 @@ class Yard:
         return await self.dispatcher.accept(trigger, "wait")
 
     async def until_ran(self, count: int) -> None:
-        await until(lambda: len(self.ran) >= count)
+        """However long all of them take; TimeoutError once none runs any more."""
+        while (ran := len(self.ran)) < count:
+            await until(lambda: len(self.ran) > ran)
 
     async def until_idle(self) -> None:
         await until(lambda: self.dispatcher._feed.is_open and not self.dispatcher.running)
