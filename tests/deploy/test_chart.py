@@ -55,6 +55,7 @@ DECIDED = {
     "REMEDY_ACTIONS",
     "REMEDY_ACTIONS_DIR",
     "REMEDY_AGENT_TOKEN_FILE",
+    "REMEDY_ALIASES",
     "REMEDY_CHANNELS",
     "REMEDY_DRAIN_SECONDS",
     "REMEDY_EVENT_URL",
@@ -173,6 +174,13 @@ def test_nothing_switched_on_is_refused_as_it_would_mean_everything() -> None:
 )
 def test_what_is_switched_on_is_listed_and_nothing_else(values: Json, actions: list[str]) -> None:
     assert sorted(environment(provider(values))["REMEDY_ACTIONS"].split(",")) == actions
+
+
+def test_aliases_are_pairs_of_names() -> None:
+    told = environment(provider({"aliases": {"notify": "toggle-feature", "hello": "scale"}}))
+    assert told["REMEDY_ALIASES"] == "hello=scale,notify=toggle-feature"
+    assert "REMEDY_ALIASES" not in environment(provider({}))
+    assert "schema" in refusal({"aliases": {"hello": "scale,restart"}})
 
 
 @pytest.mark.parametrize(

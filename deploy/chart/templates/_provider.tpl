@@ -117,6 +117,9 @@ listens on its own loopback only. */ -}}
 
 {{- define "keptn-remedy.environment" -}}
 {{- include "keptn-remedy.variable" (list "REMEDY_ACTIONS" (include "keptn-remedy.actions" .)) }}
+{{- $aliases := list -}}
+{{- range $name, $action := .Values.aliases -}}{{- $aliases = append $aliases (printf "%s=%s" $name $action) -}}{{- end -}}
+{{- include "keptn-remedy.variable" (list "REMEDY_ALIASES" (join "," $aliases)) }}
 {{- include "keptn-remedy.variable" (list "REMEDY_OPS_HOST" "0.0.0.0") }}
 {{- if include "keptn-remedy.hasPostgres" . }}
 {{- include "keptn-remedy.variable" (list "REMEDY_JOURNAL_FILE" (printf "%s/url" (include "keptn-remedy.postgresFolder" .))) }}
