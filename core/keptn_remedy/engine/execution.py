@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Collection, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncGenerator, Collection, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from operator import eq
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from keptn_remedy.action import Action, AnyAction, Denied, Later, Outcome, Plan, PlannedAction
 from keptn_remedy.engine.admission import Admission, NotAdmitted
@@ -319,20 +319,24 @@ class PlainExecution(_Taken[Action]):
             await self._admission.until_answered()
         while objection := await self._admission.try_admit(None):
             await self._admission.wait_out(objection, None)
-        async with self._service() if self.execution.trigger.is_request else nullcontext():
-            self._attempts.start_deadline()
-            self._may_have_acted = True
-            try:
-                outcome = checked(
-                    # No names for what only the call needs: they would hold memory while it runs.
-                    await self._attempts.until_done(
-                        self._action.run, value, may_begin=self._ask_pause
-                    )
-                )
-            except Later as later:
-                raise await self._rest(later.seconds) from None
+        try:
+            if self.execution.trigger.is_request:
+                async with self._service():
+                    outcome = checked(await self._run_action(value))
+            else:  # no context that does nothing: thousands would hold one
+                outcome = checked(await self._run_action(value))
+        except Later as later:
+            raise await self._rest(later.seconds) from None
         outcome = _with_notes(outcome, notes)
         return self._runtime.presentable(outcome, self.execution.trigger.task)
+
+    def _run_action(self, value: Any) -> Coroutine[Any, Any, Outcome]:
+        """The run of the action, which begins once it is awaited."""
+        self._attempts.start_deadline()
+        self._may_have_acted = True
+        # A coroutine of its own, or names for what only the call needs, would hold memory.
+        run, may_begin = self._action.run, self._ask_pause
+        return self._attempts.until_done(run, value, may_begin=may_begin)
 
     @asynccontextmanager
     async def _service(self) -> AsyncGenerator[None]:
