@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import orjson
-from rich.text import Text
 
 from keptn_remedy import service, settings
 from keptn_remedy.cli.terminal import (
@@ -194,6 +193,8 @@ def _tell_nobody(title: str, lines: Sequence[str]) -> None:
 
 
 def _show_report(report: Report) -> None:
+    from rich.text import Text
+
     event = orjson.loads(report.body)
     data = event["data"]
     scope = "/".join(data[name] for name in ("project", "stage", "service") if name in data)

@@ -12,16 +12,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
-import structlog
 import typer
-from rich.console import Console
-from rich.highlighter import JSONHighlighter
-from rich.table import Table
-from rich.text import Text
 
 from keptn_remedy.cli.usage import AS_JSON
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
     from structlog.typing import EventDict, WrappedLogger
 
 GOOD, FAILED, WRONG_USAGE = 0, 1, 2
@@ -36,6 +33,8 @@ def is_terminal() -> bool:
 
 def console() -> Console:
     """Standard output, for colours and tables."""
+    from rich.console import Console  # a service that logs JSON does without
+
     return Console(highlight=False)
 
 
@@ -45,6 +44,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     if not is_terminal():
         _print_aligned([columns, *cells] if any(columns) else cells)
         return
+    from rich.table import Table
+
     made = Table(*columns, box=None, pad_edge=False, header_style="bold", show_header=any(columns))
     for row in cells:
         made.add_row(*map(coloured, row))
@@ -60,6 +61,8 @@ def _print_aligned(rows: Sequence[Sequence[str]]) -> None:
 
 def coloured(text: str, word: str = "") -> Text:
     """The text in the colour of an outcome or a state; the text's first word if none is given."""
+    from rich.text import Text
+
     return Text(
         printable(text), style=_COLOURS.get(word or text.partition(":")[0], ""), overflow="fold"
     )
@@ -124,6 +127,8 @@ def show_json(value: Any) -> None:
     lines = _json(value, orjson.OPT_INDENT_2).split("\n")
     text = "\n".join(map(_escaped, lines))
     if is_terminal():
+        from rich.highlighter import JSONHighlighter
+
         console().print(JSONHighlighter()(text), soft_wrap=True)
     else:
         say(text)
@@ -144,6 +149,7 @@ def complain(lines: Iterable[str]) -> None:
 
 def leave_summaries_out() -> None:
     """Drop the log lines that repeat outcomes, where the outcomes themselves are shown."""
+    import structlog
 
     def drop(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
         if line["event"] == "execution finished":

@@ -8,12 +8,23 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, Literal, TextIO, cast
 
 import orjson
-import structlog
 
 from keptn_remedy.events.bounds import shortened
 
+# structlog loads rich and pygments where it finds them: 3 MB, for tracebacks that we print plainly.
+_FOUND = sys.modules.get("rich")
+sys.modules["rich"] = cast("ModuleType", None)
+try:
+    import structlog
+finally:
+    if _FOUND is None:
+        del sys.modules["rich"]
+    else:
+        sys.modules["rich"] = _FOUND
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from types import ModuleType
 
     from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 

@@ -10,6 +10,8 @@ UNUSED = {
     "nats",
     "opentelemetry",
     "psycopg",
+    "pygments",
+    "rich",
     "keptn_remedy.cli.demo",
     "keptn_remedy.ops.episode_api",
     "keptn_remedy.ops.openapi",
