@@ -299,6 +299,8 @@ class Server:
     def _watch(self) -> None:
         while not self._closed.wait(LOOK_SECONDS):
             with self._lock:
+                # A writer closes its connection itself when it makes a new one.
+                self._connections = {each for each in self._connections if not each.raw.closed}
                 for connection in self._connections:
                     connection.cut_if_frozen()
 

@@ -21,6 +21,7 @@ from keptn_remedy.journal.postgres_schema import MIGRATIONS
 from keptn_remedy.support.clock import Gap
 from tests.core.journals import SetClock, accepted, trigger
 from tests.postgres_server import PostgresServer
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -214,6 +215,20 @@ async def test_a_connection_that_was_lost_at_rest_is_replaced_without_a_word(
     await accepted(journal, "2")
     assert len(await journal.records()) == 2
     assert journal.take_failure() is None
+
+
+async def test_connections_that_were_lost_are_not_kept(
+    postgres: PostgresServer, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "LOOK_SECONDS", 0.05)
+    journal = PostgresJournal.open(Address(database))
+    for number in range(4):
+        await accepted(journal, str(number))
+        throw_out_all(postgres, database)
+    await accepted(journal, "last")
+    # At most one for each: the writer, the reader, the keeper of the lease.
+    await until(lambda: len(journal._server._connections) <= 3)
+    await journal.close()
 
 
 async def test_a_lock_of_somebody_else_is_told(
