@@ -56,7 +56,6 @@ MAY_FAIL = {
 }
 """What may exit with 1, and why."""
 PLAIN = ("mkdir", "cp", "head", "base64", "openssl", "grep")
-OF_THE_POD = {"keptn", "distributor"}
 
 
 def environment_of(page: Path) -> dict[str, Any]:
@@ -223,20 +222,23 @@ def is_in(table: dict[str, str], words: list[str]) -> bool:
     return any(" ".join(words).startswith(name) for name in table)
 
 
+@cache
+def deployed() -> tuple[frozenset[str], frozenset[str]]:
+    """The objects of the manifests, such as `deployment/keptn-remedy`, and their containers."""
+    names, containers = set[str](), set[str]()
+    for path in sorted((ROOT / "deploy").glob("**/*.yaml")):
+        if "chart" in path.parts or "values" in path.parts:
+            continue
+        for each in filter(None, yaml.load_all(path.read_text("utf-8"), yaml.CSafeLoader)):
+            names.add(f"{each['kind'].lower()}/{each['metadata']['name']}")
+            of_pod = each.get("spec", {}).get("template", {}).get("spec", each.get("spec", {}))
+            containers |= {one["name"] for one in of_pod.get("containers", [])}
+    return frozenset(names), frozenset(containers)
+
+
 def look_at_kubectl(words: list[str]) -> None:
     """What a command names is there: its files, and in the manifests objects and containers."""
-    deployed = [
-        each
-        for path in sorted((ROOT / "deploy").glob("**/*.yaml"))
-        if "chart" not in path.parts and "values" not in path.parts
-        for each in yaml.safe_load_all(path.read_text("utf-8"))
-        if each
-    ]
-    names = {f"{each['kind'].lower()}/{each['metadata']['name']}" for each in deployed}
-    containers = set[str]()
-    for each in deployed:
-        of_pod = each.get("spec", {}).get("template", {}).get("spec", each.get("spec", {}))
-        containers |= {one["name"] for one in of_pod.get("containers", [])}
+    names, containers = deployed()
     for flag, word in pairwise(words):
         if flag == "-f" and word != "-":
             assert (ROOT / word).exists(), word
