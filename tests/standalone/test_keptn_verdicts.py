@@ -104,7 +104,7 @@ def generated(seed: int, tries: int) -> Case:
     passing = chance.choice((50, 75, 90, 90, 90)) if found and chance.random() < 0.95 else None
     passing = 90 if not found else passing
     total = (passing, chance.choice((None, 25, 50)))
-    before = None if chance.random() < 0.2 else dict.fromkeys(INDICATORS, BEFORE)
+    before: Values | None = None if chance.random() < 0.2 else dict.fromkeys(INDICATORS, BEFORE)
     after: list[Values] = [
         {sli: chance.choice(VALUES) for sli in INDICATORS if chance.random() < 0.97}
         for _ in range(tries)

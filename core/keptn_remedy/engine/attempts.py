@@ -118,6 +118,7 @@ class Attempts:
     async def _attempt(
         self, phase: Phase[T], given: tuple[Any, ...], seconds: float, number: int
     ) -> T:
+        first_failure: Exception | None = None
         try:
             task, limit = asyncio.current_task(), self._begun(seconds)
             try:
@@ -140,6 +141,7 @@ class Attempts:
             if number > 1 or not self._may_heal(failure):
                 raise
             first_failure = failure
+        assert first_failure is not None  # what succeeds has returned
         return await self._attempt_again(phase, given, seconds, first_failure)
 
     async def _attempt_again(

@@ -44,7 +44,7 @@ def rounds(document: Any, stage: str) -> Rounds | None:
     evaluations = (
         e for e in _maps(sequence.get("tasks")) if as_text(e.get("name")) == "evaluation"
     )
-    evaluation = next(evaluations, {})
+    evaluation = as_map(next(evaluations, None))
     # A trigger without a selector follows what passed: it leads to no other remedy.
     matches = [
         as_map(as_map(each.get("selector")).get("match"))
