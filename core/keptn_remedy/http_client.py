@@ -25,8 +25,6 @@ from keptn_remedy.action import PermanentError, TemporaryError
 REQUEST_SECONDS = 30.0
 CONNECT_SECONDS = 5.0
 LONGEST_RETRY_AFTER_SECONDS = 300.0
-# The server did nothing; after any other error the request may have had its effect.
-NOT_TAKEN = frozenset({425, 429, 503})
 _TEMPORARY = frozenset({408, 425, 429})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # What another host needs of a request. Any other header may be a secret: X-Api-Key, X-Vault-Token.
@@ -121,6 +119,13 @@ def is_temporary(status: int) -> bool:
     return status >= 500 or status in _TEMPORARY
 
 
+def was_not_taken(status: int, retry_after: float | None) -> bool:
+    """Whether the server did nothing. After any other error the request may have had its effect: a
+    proxy answers 503, too, when what is behind it breaks off, and tells no time to come back.
+    """
+    return status in {425, 429} or (status == 503 and retry_after is not None)
+
+
 def retry_after(
     headers: Mapping[str, str], now: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> float | None:
@@ -152,8 +157,9 @@ async def _raise_for_status(answer: ClientResponse) -> None:
     if answer.status < 400:
         return
     if is_temporary(answer.status):
-        kind = TemporaryError if answer.status in NOT_TAKEN else Uncertain
-        raise kind(said, retry_after(answer.headers))
+        delay = retry_after(answer.headers)
+        kind = TemporaryError if was_not_taken(answer.status, delay) else Uncertain
+        raise kind(said, delay)
     raise PermanentError(said)
 
 

@@ -324,11 +324,11 @@ async def test_what_was_not_taken_is_sent_again(peer: HttpPeer) -> None:
     assert len(keys) == 1
 
 
-@pytest.mark.parametrize("trouble", ["drop", "500", "hold"])
+@pytest.mark.parametrize("trouble", ["drop", "500", "503", "hold"])
 async def test_a_request_that_may_have_had_its_effect_is_not_repeated(
     peer: HttpPeer, trouble: str
 ) -> None:
-    peer.drop_next() if trouble == "drop" else peer.answer(500)
+    peer.drop_next() if trouble == "drop" else peer.answer(503 if trouble == "503" else 500)
     value = {"url": peer.url, "timeout": 0.2}
     if trouble == "hold":
         with peer.hold():
@@ -400,7 +400,7 @@ async def test_a_call_that_was_made_is_not_made_again_with_those_after_it(peer: 
                 - {url: "URL/2", method: POST, payload: b}
     """.replace("URL", peer.url)
     peer.answer()
-    peer.answer(503)
+    peer.answer(503, headers={"Retry-After": "0"})
     files = {"webhook/webhook.yaml": config}
     outcome = await run_action(Webhook, {}, settings=settings(), resources=files)
     assert outcome.result == "pass", outcome

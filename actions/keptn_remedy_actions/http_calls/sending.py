@@ -15,8 +15,6 @@ from keptn_remedy_actions.http_calls.client import Answer, Client
 from keptn_remedy_actions.http_calls.json_path import value_at
 from keptn_remedy_actions.http_calls.rendering import Rendered
 
-# The server did nothing; after any other failure the request may have had its effect.
-_NOT_TAKEN = frozenset({425, 429, 503})
 _LONGEST_QUOTE = 200
 _LONGEST_DELAY_SECONDS = 300.0
 
@@ -93,7 +91,9 @@ def _failure(said: str, answer: Answer) -> Exception:
     delay = None
     if answer.retry_after.isascii() and answer.retry_after.isdigit():
         delay = min(float(answer.retry_after), _LONGEST_DELAY_SECONDS)
-    if answer.status in _NOT_TAKEN:
+    # After any other failure the request may have had its effect. A proxy answers 503, too, when
+    # what is behind it breaks off, and tells no time to come back.
+    if answer.status in {425, 429} or (answer.status == 503 and answer.retry_after):
         return NotTaken(said, delay)
     if answer.status >= 500 or answer.status == 408:
         return Uncertain(said, delay)

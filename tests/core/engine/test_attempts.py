@@ -257,10 +257,18 @@ async def test_the_lent_session_sorts_error_statuses() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answers", "attempts"), [((503,), 2), ((429,), 2), ((504,), 1), ((500,), 1), ((), 1)]
+    ("answers", "headers", "attempts"),
+    [
+        ((503,), {"Retry-After": "0"}, 2),
+        ((503,), {}, 1),
+        ((429,), {}, 2),
+        ((504,), {}, 1),
+        ((500,), {}, 1),
+        ((), {}, 1),
+    ],
 )
 async def test_what_is_not_safe_to_repeat_is_repeated_only_if_it_cannot_have_had_its_effect(
-    answers: tuple[int, ...], attempts: int
+    answers: tuple[int, ...], headers: dict[str, str], attempts: int
 ) -> None:
     async with http_peer() as peer:
 
@@ -275,7 +283,7 @@ async def test_what_is_not_safe_to_repeat_is_repeated_only_if_it_cannot_have_had
         if not answers:
             peer.drop_next()
         for status in answers:
-            peer.answer(status)
+            peer.answer(status, headers=headers)
         outcome = await run_action(Pay)
         assert len(peer.requests) == attempts
         assert outcome.is_failure == (attempts == 1)

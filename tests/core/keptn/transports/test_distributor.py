@@ -108,7 +108,7 @@ async def test_any_other_answer_is_about_the_way_and_redirects_are_not_followed(
 
 @pytest.mark.parametrize(
     ("status", "doubtful"),
-    [(408, True), (425, False), (429, False), (500, True), (502, True), (503, True), (504, True)],
+    [(408, True), (425, False), (429, False), (500, True), (502, True), (503, False), (504, True)],
 )
 async def test_what_may_be_taken_later_says_whether_it_may_have_been_taken_already(
     status: int, doubtful: bool, peer: HttpPeer, distributor: Distributor
@@ -117,6 +117,15 @@ async def test_what_may_be_taken_later_says_whether_it_may_have_been_taken_alrea
     with pytest.raises(Undelivered) as caught:
         await distributor.send(REPORT)
     assert (caught.value.doubtful, caught.value.retry_after) == (doubtful, 3)
+
+
+async def test_a_503_that_names_no_time_may_be_a_proxys_after_the_report_was_taken(
+    peer: HttpPeer, distributor: Distributor
+) -> None:
+    peer.answer(503)
+    with pytest.raises(Undelivered) as caught:
+        await distributor.send(REPORT)
+    assert (caught.value.doubtful, caught.value.retry_after) == (True, None)
 
 
 async def test_the_peers_clock_tells_when_to_come_back(

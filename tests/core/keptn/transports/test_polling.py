@@ -457,7 +457,7 @@ async def test_an_answer_of_the_error_log_means_the_same(
             await remote.transport.send(REPLIES.error_log(None, datetime.now(UTC), "x"))
     assert type(caught.value) is kind
     if kind is Undelivered:
-        assert getattr(caught.value, "doubtful", None) is True
+        assert getattr(caught.value, "doubtful", None) is False
         assert getattr(caught.value, "retry_after", None) == 3
 
 
