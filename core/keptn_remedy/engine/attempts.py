@@ -141,7 +141,7 @@ class Attempts:
             if number > 1 or not self._may_heal(failure):
                 raise
             first_failure = failure
-        assert first_failure is not None  # what succeeds has returned
+        assert first_failure is not None  # noqa: S101  what succeeds has returned
         return await self._attempt_again(phase, given, seconds, first_failure)
 
     async def _attempt_again(

@@ -311,10 +311,8 @@ class PlainExecution(_Taken[Action]):
         if self.execution.runs or self.execution.has_begun:
             await self._until_due()
         value, notes = await self._values.of(self.execution.trigger, self._entry, self._attempts)
-        if self.execution.runs and (
-            refusal := await self._guard.still_allowed(self.execution, None)
-        ):
-            raise self._admission.refused(refusal, None)
+        if self.execution.runs:
+            await self._ask_again()
         if self.execution.question:
             await self._admission.until_answered()
         while objection := await self._admission.try_admit(None):
@@ -322,6 +320,7 @@ class PlainExecution(_Taken[Action]):
         try:
             if self.execution.trigger.is_request:
                 async with self._service():
+                    await self._ask_again()  # it may have waited long for the service
                     outcome = checked(await self._run_action(value))
             else:  # no context that does nothing: thousands would hold one
                 outcome = checked(await self._run_action(value))
@@ -329,6 +328,11 @@ class PlainExecution(_Taken[Action]):
             raise await self._rest(later.seconds) from None
         outcome = _with_notes(outcome, notes)
         return self._runtime.presentable(outcome, self.execution.trigger.task)
+
+    async def _ask_again(self) -> None:
+        """Raises NotAdmitted if what was admitted is not allowed any more."""
+        if refusal := await self._guard.still_allowed(self.execution, None):
+            raise self._admission.refused(refusal, None)
 
     def _run_action(self, value: Any) -> Coroutine[Any, Any, Outcome]:
         """The run of the action, which begins once it is awaited."""

@@ -1,4 +1,4 @@
-"""Locks that let one planned execution or undo at a time hold a target."""
+"""Locks that let one execution or undo at a time hold a target."""
 
 from __future__ import annotations
 

@@ -183,6 +183,37 @@ async def test_approved_requests_of_plain_actions_act_on_a_service_one_at_a_time
         assert begun[2:] == [second]
 
 
+async def test_a_pause_holds_for_a_request_that_waits_for_its_service(tmp_path: Path) -> None:
+    begun, gate = list[str](), Gate()
+
+    class Knock(Action):
+        name = "knock"
+
+        async def run(self, context: Context, value: NoValue) -> Outcome:
+            begun.append(context.trigger.id)
+            await gate.passage(context.trigger.id)
+            return Outcome.passed("knocked")
+
+    async with agent(tmp_path, others=(Knock,)) as asking:
+        journal, knock = asking.service.journal, {"action": "knock", "value": None}
+        requests = [await asking.request(**knock) for _ in range(2)]
+        for request in requests:
+            await asking.asks(request)
+            assert await journal.answer(request, "approved", "anna", "") is None
+        asking.service.engine.look()
+        await until(lambda: len(begun) == 1)
+        # Time enough for the other one to be admitted, and to wait for the service.
+        event = triggered("greet", {}, **PLACE)
+        assert await sent(asking.service, event) == 202
+        assert (await asking.has_ended(event["id"])).result == "pass"
+        await journal.pause("anna", "stop")
+        gate.open()
+        (second,) = {*requests} - {*begun}
+        refused = await asking.has_ended(second)
+        assert (refused.result, refused.details["rail"]) == ("fail", "pause")
+        assert len(begun) == 1
+
+
 async def test_what_waits_for_a_person_keeps_no_execution_of_the_service_waiting(
     tmp_path: Path,
 ) -> None:
