@@ -79,7 +79,9 @@ def start(
     ending, told = socket.socketpair()
     with told:
         socket.send_fds(_forking(), [orjson.dumps(request)], [output, errors, told.fileno()])
-    return WarmProcess(int(ending.recv(16).split()[0]), ending)
+    if not (pid := ending.recv(16)):
+        raise RuntimeError("the process that forks has ended")
+    return WarmProcess(int(pid.split()[0]), ending)
 
 
 @cache

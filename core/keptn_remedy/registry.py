@@ -178,6 +178,8 @@ def discover(
     mistakes = [str(broken) for broken in found.broken] if is_strict else []
     mistakes += _claimed_twice(found.origins)
     given, wrong = _given(found.origins, aliases)
+    meant = {key(name): cls.name for cls, names in given.items() for name in names}
+    switched_on = tuple(meant.get(key(name), name) for name in switched_on)
     unknown = [(REMEDY_ACTIONS, mistake) for mistake in _missing(found.origins, switched_on)]
     unknown += [(REMEDY_ALIASES, mistake) for mistake in wrong]
     if found.broken:  # perhaps it is in one of these

@@ -322,6 +322,9 @@ def test_an_action_goes_by_the_names_that_the_operator_gives_it() -> None:
     assert entry
     assert (entry.name, entry.goes_by("purgecdn")) == ("webhook", True)
     assert found.names["webhook"] == ("webhook", "http", "call-url", "generic", "Purge_CDN")
+    on = discover({}, aliases=("hello=run-job",), switched_on=("Hello",))
+    left = [each.name for each in on.entries if "not named in" not in (each.off or "")]
+    assert left == ["run-job"]
     off = found.entry("hello")
     assert off
     assert (off.name, found.find("hello")) == ("run-job", None)

@@ -108,6 +108,18 @@ def test_sources_check_compares_remedies_with_rules_and_objectives(tmp_path: Pat
     assert "ok: or vector(…) turns missing data into a number" in said
 
 
+def test_sources_check_reads_the_times_of_shipyard_yaml(tmp_path: Path) -> None:
+    (tmp_path / "sockshop").mkdir()
+    (tmp_path / "sockshop/shipyard.yaml").write_text(
+        "spec: {stages: [{name: dev, sequences: [{name: remediation, tasks:"
+        " [{name: evaluation, triggeredAfter: soon}]}]}]}"
+    )
+    words = ("sources", "check", str(EXAMPLES / "sources.yaml"), "--remediations", str(tmp_path))
+    code, _, said = run(*words)
+    assert code == 1
+    assert "sockshop/shipyard.yaml: triggeredAfter of evaluation must be a duration" in said
+
+
 def test_the_criterion_alert_needs_a_source_with_rules(tmp_path: Path) -> None:
     (tmp_path / "remediation.yaml").write_text(REMEDIES.replace(", evaluation: {slo: {}}", ""))
     text = (EXAMPLES / "sources.yaml").read_text()

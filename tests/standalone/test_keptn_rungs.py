@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from keptn_remedy.standalone import remedy_files
+from keptn_remedy.standalone import ladder, remedy_files
 
 NAMES = ("Slow", "slow", "Slow ", "Slow down", "CPU", "Errors", "default", "Default")
 VERSIONS = (*["spec.keptn.sh/0.1.4"] * 9, "spec.keptn.sh/0.2.0", "0.1.4", "")
@@ -125,9 +125,7 @@ spec:
             - {name: evaluation, triggeredAfter: 15m, properties: {timeframe: 1h30m}}
 """
 TIMES = ", triggeredAfter: 15m, properties: {timeframe: 1h30m}"
-NO_TIME = (
-    "triggeredAfter of evaluation must be a duration: 90s, 15m, 1h30m, 2d, or a number of seconds"
-)
+NO_TIME = "triggeredAfter of evaluation must be a duration, such as 90s, 15m or 1.5h, not 'soon'"
 FIRST, SECOND = ("scale", 5.0, 5400.0, "escalate"), ("restart", 900.0, 7.0, "next")
 WITHOUT = ("restart", None, 7.0, "next")
 TWO = """apiVersion: spec.keptn.sh/0.1.4
@@ -162,6 +160,9 @@ def rungs_by(root: Path, written: str) -> list[tuple[Any, ...]]:
         ("event: prod.", "event: dev.", [FIRST]),
         ("name: prod", "name: other", [("scale", 5.0, None, None), WITHOUT]),
         (TIMES, "", [("scale", 5.0, None, "escalate"), WITHOUT]),
+        ("1h30m", "1.5h", [FIRST, SECOND]),
+        ("15m", "1000ms", [FIRST, ("restart", 1.0, 7.0, "next")]),
+        ("15m", "-15m", [(f"shop/shipyard.yaml: {NO_TIME.replace('soon', '-15m')}",)]),
         ("15m", "soon", [(f"shop/shipyard.yaml: {NO_TIME}",)]),
     ],
 )
@@ -169,3 +170,12 @@ def test_times_and_rounds_of_shipyard_yaml_count(
     tmp_path: Path, old: str, new: str, expected: list[tuple[Any, ...]]
 ) -> None:
     assert rungs_by(tmp_path, SHIPYARD.replace(old, new) if old else SHIPYARD) == expected
+
+
+def test_what_the_shipyard_leaves_out_is_noted(tmp_path: Path) -> None:
+    rungs_by(tmp_path, SHIPYARD.replace("evaluation.result: fail", "evaluation.result: pass"))
+    found = remedy_files.find(tmp_path, ("shop", "prod", "carts"), ("Slow",))
+    move = ladder.with_remedy(found.entry, found.digest, found.why, 0.0)
+    assert move.text == (
+        "Slow of remediation.yaml: scale; shipyard.yaml leads to no action after the first"
+    )

@@ -24,7 +24,7 @@ from keptn_remedy.standalone.rules import Criterion
 from tests import monitoring
 from tests.waiting import until
 
-MAX_AGE = 3.0
+MAX_AGE = 10.0
 RULES = """groups: [{name: g, rules: [
   {alert: TooManyErrors, expr: errors > 5}, {alert: Gone, expr: gone > 5},
   {alert: NotANumber, expr: broken > 5}, {alert: Misspelt, expr: erors > 5},
@@ -198,11 +198,11 @@ WHY = {
     "silence": "the alert Fires is firing",
     "silence, gone": "Alertmanager still lists TooManyErrors",
     "login page": "which is no answer of its API",
-    "future time": "s old, more than 3 s",
+    "future time": f"s old, more than {MAX_AGE:g} s",
     "several Prometheus": "Prometheus can't be asked",
     "just started": "Prometheus has just started",
-    "stale after a restart": "s old, more than 3 s",
-    "target dead, counted": "s old, more than 3 s",
+    "stale after a restart": f"s old, more than {MAX_AGE:g} s",
+    "target dead, counted": f"s old, more than {MAX_AGE:g} s",
     "judge away": "Prometheus can't be asked",
 }
 

@@ -88,7 +88,9 @@ async def test_of_what_was_closed_unverified_a_person_is_told_in_place_of_an_und
     assert why in str(told[0])
     assert f"remedy undo {rung.execution}" in str(told[0])
     if to == "alertmanagers":
-        assert rig.world.posted[0]["endsAt"] > rig.world.posted[0]["startsAt"]
+        alert = rig.world.posted[0]
+        assert alert["endsAt"] > alert["startsAt"]
+        assert alert["labels"]["alertname"] == "RemedyNotUndone"
         assert rig.world.told == []
 
 

@@ -53,6 +53,11 @@ class RemedyCheck:
             else:
                 known |= {problem_type for problem_type, remedies in found if remedies}
                 self._look(file, found)
+        for project in sorted(each.name for each in self.folder.glob("*/")):
+            try:
+                remedy_files.check_shipyard(self.folder, project)
+            except PermanentError as error:
+                self.mistakes.append(str(error))
         self._compare(known)
 
     def _look(self, file: Path, found: Sequence[tuple[str, Sequence[Remedy]]]) -> None:

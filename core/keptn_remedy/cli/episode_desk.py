@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from keptn_remedy.cli.remote_values import checked
 from keptn_remedy.cli.server import RemoteService, ServerError, segment
-from keptn_remedy.journal import Episodes
+from keptn_remedy.journal import MOST_IGNORED, Episodes
 from keptn_remedy.ops.episode_models import (
     EpisodeDetail,
     EpisodeInfo,
@@ -101,7 +101,7 @@ class RemoteEpisodes:
         return self._server.understood(lambda answer: checked(EpisodeDetail, answer), said)
 
     async def ignored(self, limit: int) -> list[IgnoredInfo]:
-        said = await self._get("/api/ignored-alerts", limit=min(limit, PAGE))
+        said = await self._get("/api/ignored-alerts", limit=min(limit, MOST_IGNORED))
         return self._server.understood(lambda answer: checked(IgnoredPage, answer), said).ignored
 
     async def scores(self, days: int) -> list[ScoreInfo]:

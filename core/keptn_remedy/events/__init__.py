@@ -22,6 +22,7 @@ from keptn_remedy.events.replies import (
 )
 from keptn_remedy.events.trigger import (
     ACTION,
+    LADDER,
     MAX_ATTRIBUTE_CHARACTERS,
     REQUEST,
     TRIGGERED,
@@ -39,6 +40,7 @@ from keptn_remedy.events.trigger import (
 __all__ = [
     "ACTION",
     "FINISHED",
+    "LADDER",
     "LOG_ERROR",
     "MAX_ATTRIBUTE_CHARACTERS",
     "MAX_REPORT_BYTES",

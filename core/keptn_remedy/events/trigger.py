@@ -23,6 +23,8 @@ _CONTROLLER: Final = "shipyard-controller"
 _SUBSCRIBER: Final = "remedysubscriber"
 REQUEST: Final = "request-"
 """How the ids of executions begin that somebody asked for here. No event may bring such an id."""
+LADDER: Final = "keptn-remedy/standalone"
+"""The source of what the ladder triggers, in standalone mode."""
 _OURS: Final = f"attribute {_SUBSCRIBER} is set here only"
 # Reports repeat these attributes, so longer ones would not fit into MAX_REPORT_BYTES.
 MAX_ATTRIBUTE_CHARACTERS: Final = 1_024

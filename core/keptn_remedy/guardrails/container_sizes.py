@@ -39,10 +39,13 @@ def broken_limit(rules: Resolved, changes: Sequence[Change]) -> BrokenSize | Non
     }
     for change in changes:
         resource = change.field.partition(" ")[0]
-        after = _amount(change.after)
-        if resource not in limits or after is None:
+        most, step = limits.get(resource, (None, None))
+        if change.after is None or not (most or step):
             continue
-        most, step = limits[resource]
+        after = _amount(change.after)
+        if after is None:
+            setting = f"{resource}_at_most" if most else f"{resource}_step"
+            return BrokenSize(change, setting, "an amount that can be read")
         before = _amount(change.before)
         if most and after > most.number and (before is None or after > before):
             return BrokenSize(change, f"{resource}_at_most", f"at most {most}")

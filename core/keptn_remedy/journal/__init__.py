@@ -20,6 +20,7 @@ from keptn_remedy.journal.browsing import (
 from keptn_remedy.journal.copying import copy
 from keptn_remedy.journal.episode_protocol import Episodes
 from keptn_remedy.journal.episode_values import (
+    MOST_IGNORED,
     RUNNING,
     Closing,
     Episode,
@@ -105,6 +106,7 @@ from keptn_remedy.journal.values import (
 )
 
 __all__ = [
+    "MOST_IGNORED",
     "PAUSE_SECONDS",
     "RESULTS",
     "RUNNING",

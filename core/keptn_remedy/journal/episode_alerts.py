@@ -12,6 +12,7 @@ import orjson
 from keptn_remedy.journal import episode_rows as rows
 from keptn_remedy.journal.episode_rows import NOTE
 from keptn_remedy.journal.episode_values import (
+    MOST_IGNORED,
     Ignored,
     OpenMember,
     PersonsWord,
@@ -20,8 +21,6 @@ from keptn_remedy.journal.episode_values import (
 )
 from keptn_remedy.journal.store import Cursor, Store
 
-# What is ignored may have any name: of each source so many are kept, the newest.
-MOST_IGNORED = 1000
 # That an alert fires on is news no more often.
 NEWS_SECONDS = 600.0
 

@@ -19,6 +19,8 @@ Closing = Literal["confirmed", "unverified", "unknown"]
 more, which proves nothing; there was no news of it for too long.
 """
 RUNNING: Final = ("acting", "settling", "judging")
+MOST_IGNORED: Final = 1000
+"""The newest alerts that opened no episode, of all sources together; others are forgotten."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ import orjson
 from keptn_remedy.events.bounds import shortened
 from keptn_remedy.guardrails.values import NotifyKind
 
-Kind = NotifyKind | Literal["summary", "trial", "escalation"]
+Kind = NotifyKind | Literal["summary", "trial", "escalation", "unverified"]
 Severity = Literal["info", "warning", "error", "critical"]
 
 MAX_TITLE, MAX_TEXT, MAX_FACT = 200, 2_000, 300

@@ -7,7 +7,7 @@ import time
 
 from aiohttp import web
 
-from keptn_remedy.journal import Episodes
+from keptn_remedy.journal import MOST_IGNORED, Episodes
 from keptn_remedy.ops.answers import HttpError, json_answer
 from keptn_remedy.ops.episode_models import (
     EpisodeDetail,
@@ -63,7 +63,7 @@ class EpisodeApi:
         )
 
     async def _ignored(self, request: web.Request) -> web.Response:
-        found = await self._journal.ignored(_number(request, "limit", MOST) or USUAL)
+        found = await self._journal.ignored(_number(request, "limit", MOST_IGNORED) or USUAL)
         page = IgnoredPage(ignored=list(map(IgnoredInfo.of, found)))
         return await asyncio.to_thread(lambda: json_answer(page, self._mask))
 

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from keptn_remedy.journal import MOST_IGNORED
 from keptn_remedy.ops import models, open_models
 from keptn_remedy.ops.episode_models import EpisodeDetail, EpisodesPage, IgnoredPage, Scores
 
@@ -152,7 +153,7 @@ EPISODE_OPERATIONS = {
     ("get", "/api/ignored-alerts"): Operation(
         "Alerts that opened no episode, and why, newest first.",
         {200: IgnoredPage, 400: models.ProblemDetails, 503: models.ProblemDetails},
-        (_LIMIT,),
+        (_LIMIT | {"schema": _LIMIT["schema"] | {"maximum": MOST_IGNORED}},),
     ),
     ("get", "/api/scores"): Operation(
         "What remedies were worth, by service and action.",

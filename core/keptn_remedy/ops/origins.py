@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-from keptn_remedy.events import REQUEST
-
-# As `standalone.events.SOURCE`: what the ladder triggers carries it.
-LADDER: Final = "keptn-remedy/standalone"
+from keptn_remedy.events import LADDER, REQUEST
 
 
 class Origin(NamedTuple):
@@ -29,5 +26,5 @@ def origin(event: dict[str, Any]) -> Origin:
     if str(event.get("id", "")).startswith(REQUEST):
         return Origin("Requested by an agent, and stored", "", "", "Context")
     if source == LADDER:
-        return Origin("Asked for by the ladder, and stored", "", "The ladder", "Problem")
+        return Origin("Asked for by the ladder, and stored", "", "The ladder", "Episode")
     return Origin("Received, and stored", source, "Keptn")

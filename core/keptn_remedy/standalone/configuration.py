@@ -69,8 +69,9 @@ class SourceSecret:
         # What is wrong may be a new one: the file is read again before it is refused.
         if self._clock.monotonic() - read_at < FRESH_SECONDS and _carries(authorization, secret):
             return True
+        asked_at = self._clock.monotonic()  # it counts from then on, however long the reading takes
         secret = await self.text()
-        self._lately = secret, self._clock.monotonic()
+        self._lately = secret, asked_at
         return _carries(authorization, secret)
 
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from keptn_remedy.action import JSON
 from keptn_remedy.journal import Episode, Notice, Rung
 from keptn_remedy.notifications.notification import Notification
+from keptn_remedy.standalone.alertmanager import Alertmanagers
 from keptn_remedy.standalone.configuration import Configuration
 from keptn_remedy.standalone.sources import ALERTMANAGERS
 from keptn_remedy.support import logs
@@ -52,12 +53,7 @@ class Escalation:
     async def tell(self, episode: Episode, rungs: Sequence[Rung]) -> bool:
         """Post the alert; False where nobody took it, and it must be tried again."""
         at = episode.escalated_at or self._clock.now()
-        told = self._worded(episode, rungs, episode.reason or "", at)
-        is_told = await self._post(episode, told)
-        self._metrics.escalations("told" if is_told else "failed").inc()
-        if not is_told:
-            logs.logger().error("nobody could be told", episode=episode.id, reason=episode.reason)
-        return is_told
+        return await self._tell(episode, self._worded(episode, rungs, episode.reason or "", at))
 
     async def end(self, episode: Episode) -> None:
         """End the alert, as the episode is closed."""
@@ -72,27 +68,42 @@ class Escalation:
         )
 
     async def tell_left(self, episode: Episode, rungs: Sequence[Rung], why: str) -> bool:
-        """Post an alert of the same, which ends by itself; False where nobody took it."""
-        return await self._post(episode, self._of_left(episode, rungs, why))
+        """Post an alert of the same, which ends by itself; False where nobody took it, and it must
+        be tried again.
+        """
+        is_told = await self._tell(episode, self._of_left(episode, rungs, why))
+        return is_told or self._alertmanagers(episode) is None
 
     def _of_left(self, episode: Episode, rungs: Sequence[Rung], why: str) -> Notification:
         told = self._worded(episode, rungs, why, self._clock.now())
-        execution = rungs[-1].execution
+        commands = [f"remedy undo {each.execution}" for each in rungs]
         return replace(
             told,
             key=f"unverified {episode.id}",
+            kind="unverified",
             severity="warning",
+            text="\n".join([told.text, *commands]) if len(commands) > 1 else told.text,
             stands=False,
-            command=f"remedy undo {execution}",
+            command=commands[-1],
         )
+
+    async def _tell(self, episode: Episode, told: Notification) -> bool:
+        is_told = await self._post(episode, told)
+        self._metrics.escalations("told" if is_told else "failed").inc()
+        if not is_told:
+            logs.logger().error("nobody could be told", episode=episode.id, reason=told.title)
+        return is_told
 
     async def _post(self, episode: Episode, told: Notification) -> bool:
         """True where it is told, or brought by channels alone."""
+        alertmanagers = self._alertmanagers(episode)
+        return bool(self._channels) if alertmanagers is None else await alertmanagers.tell(told)
+
+    def _alertmanagers(self, episode: Episode) -> Alertmanagers | None:
+        """Those of its source, where they are told."""
         source = self._configuration.sources.get(episode.source)
-        alertmanagers = source.alertmanagers if source else None
-        if ALERTMANAGERS not in self._configuration.escalate_to or alertmanagers is None:
-            return bool(self._channels)
-        return await alertmanagers.tell(told)
+        is_told = source and ALERTMANAGERS in self._configuration.escalate_to
+        return source.alertmanagers if source and is_told else None
 
     @property
     def _channels(self) -> list[str]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
-from keptn_remedy.events import TRIGGERED, Event, read_structured
+from keptn_remedy.events import LADDER, TRIGGERED, Event, read_structured
 from keptn_remedy.events.cloud_event import write_structured
 from keptn_remedy.journal import Episode, Rung
 from keptn_remedy.standalone.rules import Remedy
 
-SOURCE: Final = "keptn-remedy/standalone"
 _MOST_LABELS = 50
 _MOST_CHARACTERS = 1_000
 
@@ -47,7 +46,7 @@ def trigger_event(episode: Episode, rung: Rung, remedy: Remedy, now: datetime) -
     attributes = {
         "specversion": "1.0",
         "id": rung.execution,
-        "source": SOURCE,
+        "source": LADDER,
         "type": TRIGGERED,
         "datacontenttype": "application/json",
         "time": now,

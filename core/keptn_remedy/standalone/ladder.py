@@ -118,6 +118,8 @@ def with_remedy(stored: dict[str, Any] | None, digest: str, why: str, now: float
         return Move({**fields, "due_at": now + TELL_SECONDS}, text=why)
     fields = {"state": "waiting", "remedy": stored, "digest": digest, "due_at": now}
     words = ", then ".join(each.action for each in remedies(stored))
+    if stored.get("unreached"):
+        words += "; shipyard.yaml leads to no action after the first"
     return Move(fields, text=f"{stored['problem_type']} of remediation.yaml: {words}")
 
 

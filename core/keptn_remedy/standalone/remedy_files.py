@@ -55,7 +55,9 @@ def find(
     except PermanentError as error:
         return Matched(None, why=str(error))
     if matched.entry and rounds:
-        matched.entry["rungs"] = [*_in_rounds(matched.entry["rungs"], rounds)]
+        listed = matched.entry["rungs"]
+        matched.entry["rungs"] = [*_in_rounds(listed, rounds)]
+        matched.entry["unreached"] = len(listed) - len(matched.entry["rungs"])
     for rung in (matched.entry or {}).get("rungs", ()):
         if rung["criterion"]["kind"] == "slo":
             rung["criterion"]["slo"] = slo_of(folder, place, labels or {})
@@ -72,6 +74,16 @@ def _rounds(folder: Path, place: Sequence[str]) -> shipyard.Rounds | None:
         return shipyard.rounds(parsed(content, str(path)), place[1])
     except PermanentError as error:
         raise PermanentError(f"{path}: {error}") from None
+
+
+def check_shipyard(folder: Path, project: str) -> None:
+    """Raises PermanentError if the project's shipyard.yaml can't be used; the message says why."""
+    for path, content in read_levels(folder, (project,), shipyard.FILE):
+        document = parsed(content, str(path))
+        try:
+            shipyard.check(document)
+        except PermanentError as error:
+            raise PermanentError(f"{path}: {error}") from None
 
 
 def _in_rounds(rungs: Sequence[dict[str, Any]], it: shipyard.Rounds) -> Iterator[dict[str, Any]]:

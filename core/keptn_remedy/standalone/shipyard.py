@@ -6,11 +6,13 @@ As shipyard-controller of Keptn 1.4.5 reads it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
+
+import durationpy
 
 from keptn_remedy.action import PermanentError
 from keptn_remedy.events.cloud_event import is_array
-from keptn_remedy.guardrails.units import seconds
 from keptn_remedy.remediation.file import as_map, as_text
 from keptn_remedy.standalone.rules import OnFailed
 
@@ -61,6 +63,16 @@ def rounds(document: Any, stage: str) -> Rounds | None:
     )
 
 
+def check(document: Any) -> None:
+    """Read what it says of each stage.
+
+    Raises:
+        PermanentError: a stage's remediations can't be used; the message says why.
+    """
+    for stage in _maps(as_map(as_map(document).get("spec")).get("stages")):
+        rounds(document, as_text(stage.get("name")))
+
+
 def _fails(match: Mapping[str, Any], name: str) -> bool:
     """Whether it matches a failed result of that task, which is the last one."""
     return "fail" in (match.get(name), match.get("result"))
@@ -71,9 +83,14 @@ def _maps(found: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _seconds(written: Any, what: str) -> float | None:
+    """Of a duration as Go writes it."""
     if written is None:
         return None
-    try:
-        return seconds(written)
-    except ValueError as error:
-        raise PermanentError(f"{what} of evaluation {error}") from None
+    found = -1.0
+    if isinstance(written, str):
+        with suppress(durationpy.DurationError):
+            found = durationpy.from_str(written).total_seconds()
+    if found < 0:
+        example = "such as 90s, 15m or 1.5h"
+        raise PermanentError(f"{what} of evaluation must be a duration, {example}, not {written!r}")
+    return found

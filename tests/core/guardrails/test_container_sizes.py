@@ -48,7 +48,16 @@ def limit(settings: str, field: str, before: Any, after: Any) -> str | None:
         ("memory_step: 30%", "memory limit of main", "1000", "1300", None),
         ("memory_step: 30%", "memory limit of main", "1000", "1301", "memory_step: "),
         ("memory_step: x2", "memory limit of main", "unknown", "9Gi", None),
-        ("memory_step: x2", "memory limit of main", "1Gi", "no amount", None),
+        (
+            "memory_step: x2",
+            "memory limit of main",
+            "1Gi",
+            "no amount",
+            "memory_step: an amount that",
+        ),
+        ("memory_at_most: 2Gi", "memory limit of main", "1Gi", ".5Gi", "memory_at_most: an amount"),
+        ("memory_at_most: 2Gi", "memory limit of main", "1Gi", "9" * 17, "memory_at_most: at most"),
+        ("memory_at_most: 2Gi", "memory limit of main", "1Gi", None, None),
         ("memory_at_most: null, cpu_step: null", "memory limit of main", "1Gi", "9Gi", None),
     ],
 )

@@ -222,13 +222,15 @@ async def test_connections_that_were_lost_are_not_kept(
 ) -> None:
     monkeypatch.setattr(connections, "LOOK_SECONDS", 0.05)
     journal = PostgresJournal.open(Address(database))
-    for number in range(4):
-        await accepted(journal, str(number))
-        throw_out_all(postgres, database)
-    await accepted(journal, "last")
-    # At most one for each: the writer, the reader, the keeper of the lease.
-    await until(lambda: len(journal._server._connections) <= 3)
-    await journal.close()
+    try:
+        for number in range(4):
+            await accepted(journal, str(number))
+            throw_out_all(postgres, database)
+        await accepted(journal, "last")
+        # At most one for each: the writer, the reader, the keeper of the lease.
+        await until(lambda: len(journal._server._connections) <= 3)
+    finally:
+        await journal.close()
 
 
 async def test_a_lock_of_somebody_else_is_told(

@@ -67,8 +67,8 @@ async def _version(api: ApiClient, about: str, *, is_reached: bool) -> Finding:
     sequences = await api.get(_SEQUENCES, {"project": "keptn-remedy-doctor", "pageSize": "1"})
     # A release that has the path answers 404 in JSON, as it doesn't know that project.
     if sequences.status in (200, 400, 404) and _json(sequences.body) is not None:
-        more = f"the {about} doesn't tell more" if about == "sidecar" else f"{about} tells no more"
-        return Finding("keptn", True, f"0.18 or newer: it shows which reports it counted; {more}")
+        shown = "it shows which reports it counted, and not which release it is"
+        return Finding("keptn", True, f"0.18 or newer: {shown}")
     if sequences.status == 404:
         to_do = "reports in doubt are sent again; missed triggers are not taken up"
         return Finding("keptn", None, "older than 0.18: it doesn't show what it counted", to_do)

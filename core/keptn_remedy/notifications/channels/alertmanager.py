@@ -27,6 +27,7 @@ NAMES = {
     "summary": "RemedyManyNotifications",
     "trial": "RemedyTrial",
     "escalation": "RemedyGaveUp",
+    "unverified": "RemedyNotUndone",
 }
 _LABELS = ("project", "stage", "service", "action", "execution", "episode")
 

@@ -41,7 +41,7 @@ async def test_a_healthy_installation_is_all_ok(tmp_path: Path, flags: Path) -> 
     assert found["clock"][0] == found["sidecar"][0] == found["flagd"][0] == "ok"
     assert found["keptn"] == (
         "ok",
-        "0.18 or newer: it shows which reports it counted; the sidecar doesn't tell more",
+        "0.18 or newer: it shows which reports it counted, and not which release it is",
     )
     assert found["actions"] == ("ok", "on: toggle-feature")
     assert said.code == 1

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from keptn_remedy import Change, Plan
-from keptn_remedy.events import REQUEST
+from keptn_remedy.events import LADDER, REQUEST
 from keptn_remedy.journal import (
     Cursor,
     FailedAttempt,
@@ -27,8 +27,7 @@ from keptn_remedy.ops.page.links import links
 from keptn_remedy.ops.page.views.actions import example
 from keptn_remedy.ops.page.views.execution import execution_view
 from keptn_remedy.ops.page.views.shown import diffs, lasted
-from keptn_remedy.ops.page.views.why_not import why_not
-from keptn_remedy.standalone import events as standalone_events
+from keptn_remedy.ops.page.views.why_not import WhyNot, why_not
 from keptn_remedy.support.link_templates import mistake
 from keptn_remedy.testing import triggered
 
@@ -89,18 +88,25 @@ def refused(rail: str, message: str, **details: Any) -> WholeRecord:
 def test_why_it_did_not_act_says_when_it_could(
     record: WholeRecord, free_at: datetime | None, until: str
 ) -> None:
-    why = why_not(record)
+    why = why_not(record, "Keptn")
     assert why
     assert (why.rail, why.rule) == (record.details["rail"], "calm")
     assert (why.free_at, why.until) == (free_at, until)
 
 
 def test_what_acted_has_no_reason_why_not() -> None:
-    assert why_not(RECORD) is None
-    assert why_not(replace(RECORD, state="started", status=None)) is None
+    assert why_not(RECORD, "Keptn") is None
+    assert why_not(replace(RECORD, state="started", status=None), "Keptn") is None
     dry = replace(RECORD, result="warning", message="dry run: 3 -> 5")
     aborted = replace(RECORD, status="aborted", aborted="the sequence was aborted")
-    assert [bool(why_not(it)) for it in (dry, aborted)] == [True, True]
+    said = [why_not(it, "") or WhyNot("", "", "", None, "") for it in (dry, aborted)]
+    assert [each.sentence for each in said] == [
+        "dry run: 3 -> 5",
+        "Nobody waits for it: the sequence was aborted",
+    ]
+    why = why_not(aborted, "The ladder")
+    assert why
+    assert why.sentence == "The ladder no longer waits for it: the sequence was aborted"
 
 
 def titles(record: WholeRecord) -> list[str]:
@@ -131,7 +137,7 @@ def test_the_time_line_tells_the_whole_story_in_order() -> None:
     [
         (triggered("scale"), "Received, and stored", ["from the source shipyard-controller"], True),
         (
-            {**triggered("scale"), "source": standalone_events.SOURCE},
+            {**triggered("scale"), "source": LADDER},
             "Asked for by the ladder, and stored",
             [],
             True,

@@ -46,7 +46,7 @@ class WhyNot:
     until: str
 
 
-def why_not(record: WholeRecord, peer: str = "Keptn") -> WhyNot | None:
+def why_not(record: WholeRecord, peer: str) -> WhyNot | None:
     """Why it did not act; None if it did, or may still. `peer` had asked for it."""
     if record.state != "finished":
         return None
@@ -56,7 +56,8 @@ def why_not(record: WholeRecord, peer: str = "Keptn") -> WhyNot | None:
         return _refused(record, rail, details)
     if record.status == "aborted":
         why = record.aborted or record.message or "its task was ended"
-        return WhyNot(f"{peer or 'Nobody'} waits for it any more: {why}", "", "", None, "")
+        who = f"{peer} no longer waits" if peer else "Nobody waits"
+        return WhyNot(f"{who} for it: {why}", "", "", None, "")
     message = record.message or ""
     if message.startswith("dry run"):
         return WhyNot(message, "", "", None, "acts where neither a rule nor REMEDY_DRY_RUN says so")
