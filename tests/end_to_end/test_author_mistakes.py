@@ -7,11 +7,12 @@ from pathlib import Path
 from signal import SIGTERM
 from typing import Any, ClassVar
 
+import orjson
 import pytest
 
 from keptn_remedy import Action, Change, Context, Outcome, Plan, PlannedAction
 from keptn_remedy.testing import FakeKeptn, triggered
-from tests.end_to_end.provider_process import ProviderProcess
+from tests.end_to_end.provider_process import ProviderProcess, eventually
 from tests.providing import event_url, get_json, provider
 from tests.waiting import until
 
@@ -41,13 +42,22 @@ async def test_an_action_that_exits_and_a_broken_file_harm_no_neighbour(tmp_path
         await provider.quiet()
 
 
-async def test_a_second_signal_ends_a_process_whose_loop_is_blocked(tmp_path: Path) -> None:
+async def test_a_blocked_loop_is_told_and_a_second_signal_ends_its_process(tmp_path: Path) -> None:
     async with FakeKeptn() as keptn, ProviderProcess(tmp_path, keptn) as provider:
         await provider.start()
         provider.shut("gate")
         event = triggered("block-loop", {"gate": "gate"})
         await keptn.deliver(event, to=provider.url)
         await provider.runs(event["id"])
+
+        await eventually(
+            lambda: told_of_the_loop(provider), "the line that names the action", seconds=60
+        )
+        (told,) = told_of_the_loop(provider)
+        assert (told["action"], told["execution"]) == ("block-loop", event["id"])
+        assert Path(told["file"]).name == "crash_actions.py"
+        assert told["line"]
+        assert told["seconds"] == 2
 
         provider.send(SIGTERM)
         # The kernel merges signals that are pending: the first must have been heard.
@@ -59,6 +69,15 @@ async def test_a_second_signal_ends_a_process_whose_loop_is_blocked(tmp_path: Pa
         await provider.start()
         assert (await keptn.task_finished(event["id"])).result == "pass"
         await provider.quiet()
+
+
+def told_of_the_loop(provider: ProviderProcess) -> list[Any]:
+    lines = provider.log.read_bytes().splitlines(keepends=True)
+    return [
+        orjson.loads(line)
+        for line in lines
+        if b"the event loop is blocked" in line and line.endswith(b"\n")
+    ]
 
 
 def cancel_this_task() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import resource
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,9 @@ from aiohttp import web
 
 from keptn_remedy.http_server import Limits, Refusals, TooSlow, listening
 from keptn_remedy.http_server.limits import max_descriptors, of_events, of_ops, raise_descriptors
+from keptn_remedy.service import serve
 from keptn_remedy.support.metrics import Metrics
+from keptn_remedy.support.variables import SettingsError
 from tests.log_lines import LogLines, captured_logs
 from tests.waiting import until
 
@@ -248,9 +250,29 @@ def test_the_ports_share_the_open_files_that_there_may_be(monkeypatch: pytest.Mo
         assert 0 < ops.per_address < ops.connections
 
 
+@pytest.mark.parametrize("limits", [of_events, of_ops])
+def test_a_request_and_its_body_have_5_seconds_and_32_kib_of_headers(
+    limits: Callable[[], Limits],
+) -> None:
+    found = limits()
+    assert (found.head_seconds, found.body_seconds) == (5, 5)
+    assert (found.header_fields, found.header_bytes) == (100, 32 * 1024)
+
+
 def test_the_soft_limit_of_open_files_becomes_the_hard_one(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     monkeypatch.setattr(resource, "getrlimit", lambda which: (1024, 4096))
     monkeypatch.setattr(resource, "setrlimit", lambda which, limits: asked.append(limits))
     raise_descriptors()
+    assert asked == [(4096, 4096)]
+
+
+async def test_a_service_raises_the_limit_before_anything_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (1024, 4096))
+    monkeypatch.setattr(resource, "setrlimit", lambda which, limits: asked.append(limits))
+    with pytest.raises(SettingsError):
+        await serve({"REMEDY_PORT": "no number"})
     assert asked == [(4096, 4096)]

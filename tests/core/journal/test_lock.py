@@ -171,6 +171,15 @@ async def test_nothing_is_stored_in_a_file_that_is_no_longer_the_journal(
     await journal.close()
 
 
+@pytest.mark.parametrize("lose", [delete, replace], ids=lambda lose: lose.__name__)
+async def test_a_second_service_is_refused_though_the_file_was_deleted_or_replaced(
+    journal: SqliteJournal, path: Path, lose: Callable[[Path], None]
+) -> None:
+    lose(path)
+    with pytest.raises(JournalUnusable, match="another process serves from the journal"):
+        SqliteJournal.open(path)
+
+
 async def test_a_file_that_is_put_back_is_the_journal_again(
     journal: SqliteJournal, path: Path
 ) -> None:
