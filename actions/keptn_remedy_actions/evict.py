@@ -11,6 +11,7 @@ from keptn_remedy import Change, Context, Denied, Outcome, PermanentError, Plan
 from keptn_remedy_actions.cluster import (
     Object,
     Workload,
+    counted,
     is_ready,
     meta_of,
     name_of,
@@ -92,7 +93,7 @@ class Evict(ClusterAction):
         why = await reasons(self.api, workload)
         available = rollout.available_of(workload)
         return Outcome.failed(
-            f"evicted, but {memo.workload} has {available} available pods, and had"
+            f"evicted, but {memo.workload} has {counted(available, 'available pod')}, and had"
             f" {memo.available}{why and ': '}{why}"
         )
 

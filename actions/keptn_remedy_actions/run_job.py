@@ -26,6 +26,7 @@ from keptn_remedy_actions.cluster import (
     Object,
     Ref,
     condition_of,
+    counted,
     meta_of,
     name_of,
     rights,
@@ -271,7 +272,7 @@ class RunJob(PlannedAction):
             for each in status_of(pod).get("containerStatuses") or ()
             if "waiting" in (each.get("state") or {})
         ]
-        return "; ".join(states) or f"{len(pods)} pods, none of which waits"
+        return "; ".join(states) or f"{counted(len(pods), 'pod')}, none of which waits"
 
     async def _log(self, context: Context, ref: Ref) -> str:
         """The end of the last pod's log, in one line; empty where it can't be read."""

@@ -202,10 +202,11 @@ class Scale(ClusterAction):
         if not is_on_the_way or len(fields) > 1:
             shown = ", ".join(f"{f.name} {_shown(v)}" for f, v in zip(fields, seen, strict=True))
             raise Denied(
-                f"the cluster's admission would not set {wanted} replicas, but leave {shown} in"
-                f" {lever.ref}"
+                f"the cluster's admission would not set {counted(wanted, 'replica')}, but leave"
+                f" {shown} in {lever.ref}"
             )
-        return got, (f"asked for {wanted} replicas, but the cluster's admission makes it {got}",)
+        asked = counted(wanted, "replica")
+        return got, (f"asked for {asked}, but the cluster's admission makes it {got}",)
 
     def _sized(
         self, context: Context, value: ScaleValue, ordered: int

@@ -87,7 +87,7 @@ async def test_a_budget_that_allows_nothing_is_honoured_and_told(namespace: Name
         await drive.apply(plan)
         outcome = await drive.verify(plan)
     assert outcome.result == "fail"
-    assert "1 of 1 pods have not left in time" in outcome.message
+    assert "1 of 1 pod has not left in time" in outcome.message
     assert "disruption budget" in outcome.message
     assert await pod_names(namespace) == before
 

@@ -9,6 +9,7 @@ from keptn_remedy_actions.cluster import (
     Kind,
     Object,
     Workload,
+    counted,
     labels_of,
     name_of,
     spec_of,
@@ -34,7 +35,7 @@ async def check_leaves_enough(api: ClusterApi, workload: Workload, wanted: int) 
         least = spec_of(budget).get("minAvailable")
         if isinstance(least, int) and wanted < least:
             raise Denied(
-                f"PodDisruptionBudget {name_of(budget)} wants {least} pods available, so"
+                f"PodDisruptionBudget {name_of(budget)} wants {counted(least, 'pod')} available, so"
                 f" {workload.ref} is not scaled down to {wanted}"
             )
 

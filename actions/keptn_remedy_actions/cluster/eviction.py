@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from pydantic import BaseModel
 
 from keptn_remedy import Context
-from keptn_remedy_actions.cluster import POD, Object, Ref, meta_of, name_of, status_of, uid_of
+from keptn_remedy_actions.cluster import (
+    POD,
+    Object,
+    Ref,
+    counted,
+    meta_of,
+    name_of,
+    status_of,
+    uid_of,
+)
 from keptn_remedy_actions.cluster.action import looks
 from keptn_remedy_actions.cluster.api import ClusterApi, NotFound
 
@@ -61,7 +70,8 @@ async def until_gone(api: ClusterApi, context: Context, pods: Sequence[Leaving])
         kept = await evict_all(api, left)
     first = left[0].pod
     why = kept.get(first.name, "it is being deleted")
-    return f"{len(left)} of {len(pods)} pods have not left in time: {first}: {why}"
+    share = f"{len(left)} of {counted(len(pods), 'pod')}"
+    return f"{share} {'has' if len(pods) == 1 else 'have'} not left in time: {first}: {why}"
 
 
 async def _is_there(api: ClusterApi, leaving: Leaving) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 from keptn_remedy import Context, Denied, PermanentError
-from keptn_remedy_actions.cluster import NODE, Object, Ref, spec_of
+from keptn_remedy_actions.cluster import NODE, Object, Ref, are, counted, spec_of
 from keptn_remedy_actions.cluster.api import ClusterApi
 from keptn_remedy_actions.cluster.compare_and_set import Field as Pointed
 from keptn_remedy_actions.cluster.settings import KubernetesSettings
@@ -77,8 +77,8 @@ async def check_enough_stay(api: ClusterApi, settings: NodeSettings, ref: Ref) -
     closed = sum(map(is_closed, others))
     if closed + 1 > settings.most_nodes:
         raise Denied(
-            f"{closed} other nodes are closed already, and DRAIN_MOST_NODES allows"
-            f" {settings.most_nodes}: {ref} stays open"
+            f"{counted(closed, 'other node')} {are(closed)} closed already, and DRAIN_MOST_NODES"
+            f" allows {settings.most_nodes}: {ref} stays open"
         )
     if closed == len(others):
         raise Denied(f"{ref} is the last node that takes pods: it stays open")

@@ -21,6 +21,7 @@ from keptn_remedy.cli.terminal import (
     say_json,
     show_json,
 )
+from keptn_remedy.guardrails.units import counted
 from keptn_remedy.notifications.channels_file import (
     ChannelsError,
     ChannelsFile,
@@ -99,7 +100,7 @@ def _bad(mistakes: list[str], *, as_json: bool) -> int:
 
 
 def _in_words(entry: Entry) -> str:
-    pace = f"more than {entry.at_most} messages a minute become one summary"
+    pace = f"more than {counted(entry.at_most, 'message')} a minute become one summary"
     return f"{entry.type}; {pace}"
 
 

@@ -30,6 +30,7 @@ from keptn_remedy.guardrails.defaults import replica_settings
 from keptn_remedy.guardrails.forecast import Forecast, forecast
 from keptn_remedy.guardrails.matching import Rules, Scope
 from keptn_remedy.guardrails.policy import Policy, PolicyError
+from keptn_remedy.guardrails.units import counted
 from keptn_remedy.guardrails.values import Amount
 from keptn_remedy.registry import Registry, RegistryError
 from keptn_remedy.support import validation, variables
@@ -157,7 +158,9 @@ def test_cases(path: Path, cases: Path, *, as_json: bool) -> int:
         return WRONG_USAGE
     wrong = [case for case in expected if not _show_case(under, case, as_json=as_json)]
     if not as_json:
-        say(f"{len(expected) - len(wrong)} of {len(expected)} cases are as expected")
+        number = len(expected)
+        are = "is" if number == 1 else "are"
+        say(f"{number - len(wrong)} of {counted(number, 'case')} {are} as expected")
     return FAILED if wrong else GOOD
 
 

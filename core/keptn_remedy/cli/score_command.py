@@ -5,6 +5,7 @@ from __future__ import annotations
 from keptn_remedy.cli.episode_desk import EpisodeDesk
 from keptn_remedy.cli.opened_journal import with_episodes
 from keptn_remedy.cli.terminal import GOOD, is_terminal, say, show_json, table
+from keptn_remedy.guardrails.units import counted
 from keptn_remedy.ops.episode_models import ScoreInfo
 
 _COLUMNS = (
@@ -30,7 +31,7 @@ def score(days: int, *, as_json: bool) -> int:
         elif found:
             table(_COLUMNS, map(_row, found))
         elif is_terminal():
-            say(f"Nothing was tried without Keptn in the last {days} days.")
+            say(f"Nothing was tried without Keptn in the last {counted(days, 'day')}.")
         return GOOD
 
     return with_episodes(show)

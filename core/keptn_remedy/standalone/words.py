@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from yarl import URL
 
-from keptn_remedy.guardrails.units import in_words
+from keptn_remedy.guardrails.units import counted, in_words
 from keptn_remedy.standalone.sources import (
     ALERTMANAGERS,
     Ladder,
@@ -110,6 +110,6 @@ def _ladder(ladder: Ladder) -> str:
         f" {in_words(ladder.wait)} later the judge looks for at most {in_words(ladder.window)}:"
         f" what holds for {in_words(ladder.hold_for)} has helped. Where it can't tell, {unknown}."
         f" A problem is closed after {in_words(ladder.quiet_for)} of quiet. Nothing is tried while"
-        f" more than {ladder.storm.episodes} problems of a stage began within"
+        f" more than {counted(ladder.storm.episodes, 'problem')} of a stage began within"
         f" {in_words(ladder.storm.within)}."
     )

@@ -69,7 +69,7 @@ async def test_a_size_is_part_of_the_plan(
     cases = {"cases": [{**case, "expect": verdict}]}
     (tmp_path / "cases.yaml").write_text(yaml.safe_dump(cases))
     said = await say(tmp_path, "policy", "test", "policy.yaml", "--cases", "cases.yaml")
-    assert said.out == "1 of 1 cases are as expected\n"
+    assert said.out == "1 of 1 case is as expected\n"
 
 
 async def test_limits_that_count_are_listed(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ async def test_a_case_that_differs_fails(tmp_path: Path) -> None:
     assert said.code == 1
     odd, count = said.out.splitlines()
     assert odd == "odd: acts by the built-in rules, not refused: no rule is against it"
-    assert count == "0 of 1 cases are as expected"
+    assert count == "0 of 1 case is as expected"
 
 
 async def test_a_mistake_in_the_cases_has_its_line(tmp_path: Path) -> None:

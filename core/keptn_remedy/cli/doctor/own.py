@@ -13,6 +13,7 @@ from keptn_remedy.cli.doctor.examined import Examined
 from keptn_remedy.cli.running_service import here
 from keptn_remedy.cli.server import ServerError
 from keptn_remedy.guardrails.policy import Policy, PolicyError
+from keptn_remedy.guardrails.units import counted
 from keptn_remedy.journal import Address, JournalError, JournalUnusable, open_beside, place_of
 from keptn_remedy.support.clock import Clock
 
@@ -35,11 +36,14 @@ async def journal(examined: Examined) -> AsyncIterator[Finding]:
         is_served = opened.is_served()
         backlog = await opened.backlog()
         served = "a service runs from it" if is_served else "no service runs from it"
-        said = f"{place}: {backlog.executions} executions open, {backlog.unsent} reports unsent"
+        is_open = counted(backlog.executions, "execution")
+        said = f"{place}: {is_open} open, {counted(backlog.unsent, 'report')} unsent"
         yield Finding("journal", True, f"{said}; {served}")
         if backlog.parked:
             to_do = "remedy reports list says why, remedy reports resend sends them again"
-            yield Finding("reports", False, f"Keptn refused {backlog.parked} reports", to_do)
+            yield Finding(
+                "reports", False, f"Keptn refused {counted(backlog.parked, 'report')}", to_do
+            )
     except (JournalUnusable, JournalError) as error:
         yield Finding("journal", False, str(error), "restore a backup: remedy journal restore")
     finally:
