@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pytest
+
 from keptn_remedy import Change, Context, Outcome, Plan, PlannedAction
 from keptn_remedy.testing import FakeKeptn, triggered
 from tests.providing import Gate, event_url, gated, provider
@@ -58,6 +60,40 @@ async def test_an_action_says_which_plans_are_the_same_to_a_person(tmp_path: Pat
         assert (Stamp.planned, Stamp.applied) == (2, 1)
         told = keptn.finished(event["id"])[0].data["remedy"]
         assert (told["approved_by"], told["approved_because"]) == ("ann", "fine")
+
+
+class Unsure(Stamp):
+    """Can't say whether two plans are the same."""
+
+    name = "unsure"
+    error: ClassVar[BaseException]
+
+    def is_same(self, asked: Plan, now: Plan) -> bool:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [SystemExit(4), KeyError("word")], ids=repr)
+async def test_an_action_that_can_not_say_it_applies_nothing(
+    tmp_path: Path, error: BaseException
+) -> None:
+    Stamp.planned = Stamp.applied = 0
+    Unsure.error = error
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(ASKS)
+    async with (
+        FakeKeptn() as keptn,
+        provider(tmp_path / "j.db", keptn, Unsure, policy=policy) as service,
+    ):
+        event = triggered("unsure")
+        await keptn.deliver(event, to=event_url(service))
+
+        async def asks() -> bool:
+            return bool(await service.journal.questions(1))
+
+        await until(asks)
+        assert await service.journal.answer(event["id"], "approved", "ann", "fine") is None
+        assert (await keptn.task_finished(event["id"])).status == "errored"
+        assert Stamp.applied == 0
 
 
 async def test_a_plain_action_that_was_cut_off_does_not_run_again_in_a_pause(

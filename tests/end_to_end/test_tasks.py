@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +81,16 @@ class Choosy(GetSli):
     """Takes what is meant for it, as one of several SLI providers."""
 
     def accepts(self, trigger: Any) -> bool:
-        return bool(trigger.value["sliProvider"] == "choosy")
+        if (named := trigger.value["sliProvider"]) == "exit":
+            sys.exit(4)
+        return bool(named == "choosy")
 
 
 async def test_what_an_action_does_not_accept_is_left_to_other_providers(tmp_path: Path) -> None:
-    values = [{"indicators": [], **provider} for provider in ({"sliProvider": "other"}, {})]
+    values = [
+        {"indicators": [], **provider}
+        for provider in ({"sliProvider": "other"}, {"sliProvider": "exit"}, {})
+    ]
     others = [triggered("", value, task="get-sli") for value in values]
     ours = triggered("", {"indicators": [], "sliProvider": "choosy"}, task="get-sli")
     async with FakeKeptn() as keptn, provider(tmp_path / "journal.db", keptn, Choosy) as service:
@@ -95,7 +101,7 @@ async def test_what_an_action_does_not_accept_is_left_to_other_providers(tmp_pat
         await keptn.deliver(ours, to=event_url(service))
         await keptn.task_finished(ours["id"])
     left = {"ignored": "the action get-sli leaves it to other providers"}
-    assert [(each.status, each.json) for each in said] == [(200, left)] * 2
+    assert [(each.status, each.json) for each in said] == [(200, left)] * 3
 
 
 async def test_a_failed_task_is_told_under_its_own_name(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def _mistakes(error: ValidationError, entry: Entry, sent: JSON) -> str:
 def _mistake(mistake: Any, entry: Entry, sent: JSON) -> str:
     where = validation.place(mistake, sent)
     is_unknown = mistake["type"] == "extra_forbidden"
-    hint = near(where[-1], _fields(entry.value.json_schema())) if is_unknown and where else ""
+    hint = near(where[-1], _fields(entry.schema())) if is_unknown and where else ""
     return f"{'.'.join(('value', *where))}: {validation.in_words(mistake)}{hint}"
 
 

@@ -426,6 +426,20 @@ async def test_a_validator_that_exits_ends_as_the_action_s_own_failure() -> None
     assert attempts == []
 
 
+async def test_a_value_whose_schema_can_not_be_made_is_refused_by_field_all_the_same() -> None:
+    class Hostile(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+
+        @classmethod
+        def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> Any:
+            sys.exit(4)
+
+    action, attempts = raising(Value=Hostile)
+    outcome = await run_action(action, {"colour": "red"})
+    assert outcome.message.startswith("value.colour: ")
+    assert attempts == []
+
+
 async def test_an_outcome_that_exits_when_it_is_read_is_unusable() -> None:
     class Exiting(str):
         __slots__ = ()

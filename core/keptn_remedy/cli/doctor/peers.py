@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+
+from aiohttp import ClientSession
 
 from keptn_remedy.action import Finding
 from keptn_remedy.cli.doctor.examined import Examined
 from keptn_remedy.http_client import lent_session
+from keptn_remedy.support.authored import deed
 
 
 async def of_actions(examined: Examined) -> AsyncIterator[Finding]:
@@ -16,12 +20,28 @@ async def of_actions(examined: Examined) -> AsyncIterator[Finding]:
         for entry in examined.registry.entries:
             if entry.action is None:
                 continue
-            try:
-                found = await entry.action.diagnose(http, examined.namespaces)
-            except Exception as error:  # noqa: BLE001  code of an action
-                why = f"its diagnosis failed: {str(error) or type(error).__name__}"
-                found = [Finding(entry.name, False, why, "tell its author")]
-            for finding in found:
+            for finding in await _diagnosis(entry.name, entry.action.diagnose, http, examined):
                 if finding not in said:
                     said.add(finding)
                     yield finding
+
+
+async def _diagnosis(
+    name: str,
+    diagnose: Callable[..., Awaitable[Iterable[Finding]]],
+    http: ClientSession,
+    examined: Examined,
+) -> list[Finding]:
+    """What an action finds, or that it failed to, whatever its code does."""
+    try:
+        found = list(await diagnose(http, examined.namespaces))
+        if all(isinstance(finding, Finding) for finding in found):
+            return found
+        why = "it returned what is no Finding"
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        raise
+    except Exception as error:  # noqa: BLE001  code of an action
+        why = str(error) or type(error).__name__
+    except BaseException as error:  # noqa: BLE001  the same
+        why = f"it {deed(error)}"
+    return [Finding(name, False, f"its diagnosis failed: {why}", "tell its author")]

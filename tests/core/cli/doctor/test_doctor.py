@@ -102,6 +102,12 @@ class Odd(Action):
         return None
 
     async def diagnose(self, http, namespaces):
+        if "exit" in namespaces:
+            raise SystemExit(4)
+        if "none" in namespaces:
+            return None
+        if "text" in namespaces:
+            return ["all is well"]
         if namespaces:
             return [Finding("odd", True, f"looked at {', '.join(namespaces)}")]
         raise RuntimeError("no such thing")
@@ -113,6 +119,21 @@ class Odd(Action):
     [
         (("--namespace", "a", "--namespace", "b"), ("ok", "looked at a, b")),
         ((), ("WRONG", "its diagnosis failed: no such thing -> tell its author")),
+        (
+            ("--namespace", "exit"),
+            ("WRONG", "its diagnosis failed: it called sys.exit(4) -> tell its author"),
+        ),
+        (
+            ("--namespace", "none"),
+            (
+                "WRONG",
+                "its diagnosis failed: 'NoneType' object is not iterable -> tell its author",
+            ),
+        ),
+        (
+            ("--namespace", "text"),
+            ("WRONG", "its diagnosis failed: it returned what is no Finding -> tell its author"),
+        ),
     ],
 )
 async def test_an_action_adds_lines_of_its_own(
