@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
 
 from aiohttp import ClientSession
 
@@ -28,16 +29,16 @@ async def of_actions(examined: Examined) -> AsyncIterator[Finding]:
 
 async def _diagnosis(
     name: str,
-    diagnose: Callable[..., Awaitable[Iterable[Finding]]],
+    diagnose: Callable[..., Awaitable[Any]],
     http: ClientSession,
     examined: Examined,
-) -> list[Finding]:
+) -> Sequence[Finding]:
     """What an action finds, or that it failed to, whatever its code does."""
     try:
-        found = list(await diagnose(http, examined.namespaces))
-        if all(isinstance(finding, Finding) for finding in found):
+        found = await diagnose(http, examined.namespaces)
+        if isinstance(found, Sequence) and all(isinstance(each, Finding) for each in found):
             return found
-        why = "it returned what is no Finding"
+        why = "it returned something else than Findings"
     except (asyncio.CancelledError, KeyboardInterrupt):
         raise
     except Exception as error:  # noqa: BLE001  code of an action

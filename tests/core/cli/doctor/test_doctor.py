@@ -92,6 +92,7 @@ async def test_nats_that_can_not_be_reached_is_told(tmp_path: Path, flags: Path)
     assert "check PUBSUB_URL" in lines(said)["nats"][1]
 
 
+NO_FINDINGS = "it returned something else than Findings"
 BROKEN = """
 from keptn_remedy import Action, Finding
 
@@ -123,16 +124,15 @@ class Odd(Action):
             ("--namespace", "exit"),
             ("WRONG", "its diagnosis failed: it called sys.exit(4) -> tell its author"),
         ),
-        (
-            ("--namespace", "none"),
+        *(
             (
-                "WRONG",
-                "its diagnosis failed: 'NoneType' object is not iterable -> tell its author",
-            ),
-        ),
-        (
-            ("--namespace", "text"),
-            ("WRONG", "its diagnosis failed: it returned what is no Finding -> tell its author"),
+                ("--namespace", returned),
+                (
+                    "WRONG",
+                    f"its diagnosis failed: {NO_FINDINGS} -> tell its author",
+                ),
+            )
+            for returned in ("none", "text")
         ),
     ],
 )
