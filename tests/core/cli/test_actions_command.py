@@ -81,6 +81,20 @@ def test_a_broken_drop_in_ends_every_command_where_that_is_asked_for(tmp_path: P
         assert "broken.py: can't be loaded: line 1: ModuleNotFoundError" in said.err
 
 
+def test_code_that_others_may_write_is_loaded_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    folder = tmp_path / "drop-in"
+    folder.mkdir()
+    (folder / "broken.py").write_text("import nothing_of_that_name")
+    folder.chmod(0o777)
+    said = remedy(tmp_path, "actions", REMEDY_ACTIONS_DIR="drop-in")
+    assert said.code == 2
+    assert "everybody may write" in said.err
+    trusting = {"REMEDY_ACTIONS_DIR": "drop-in", "REMEDY_TRUST_ACTIONS_DIR": "true"}
+    said = remedy(tmp_path, "actions", **trusting)
+    assert (said.code, said.err) == (0, "")
+    assert "can't be loaded: line 1: ModuleNotFoundError" in said.out
+
+
 @pytest.mark.parametrize("arguments", [[], ["scale"], ["toggle-feature"]], ids=" ".join)
 def test_people_get_no_line_beyond_80_columns(
     monkeypatch: pytest.MonkeyPatch, arguments: list[str]
