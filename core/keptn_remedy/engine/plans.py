@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
-from keptn_remedy.action import PermanentError, Plan
+from keptn_remedy.action import Change, PermanentError, Plan
 from keptn_remedy.events.bounds import shortened
 
 MAX_CHANGES: Final = 1_000
@@ -25,6 +25,7 @@ def checked_plan(returned: object) -> Plan:
     """
     if not isinstance(returned, Plan):
         raise TypeError(f"plan returned {type(returned).__name__} instead of a Plan")
+    _check_parts(returned)
     if (number := len(returned.changes)) > MAX_CHANGES:
         raise PermanentError(f"the plan has {number:,} changes, and may have {MAX_CHANGES:,}")
     for change in returned.changes:
@@ -36,10 +37,26 @@ def checked_plan(returned: object) -> Plan:
                 f"a target and its field have {length:,} characters, and may have {limit}: {name}"
             )
     plan = _with_short_notes(returned)
-    if (size := len(plan.to_json()) / 1024) > MAX_PLAN_KIB:
+    if (size := _size(plan) / 1024) > MAX_PLAN_KIB:
         limit = f"{MAX_PLAN_KIB:,}"
         raise PermanentError(f"the plan takes {size:,.0f} KiB as JSON, and may take {limit}")
     return plan
+
+
+def _check_parts(plan: Any) -> None:
+    for name, kind, of in (("changes", Change, "Change"), ("notes", str, "text")):
+        part = getattr(plan, name)
+        if not isinstance(part, tuple | list) or not all(isinstance(each, kind) for each in part):
+            raise TypeError(f"the {name} of a plan must be a tuple of {of}")
+    if not all(isinstance(change.target, str) for change in plan.changes):
+        raise TypeError("the target of a change must be text")
+
+
+def _size(plan: Plan) -> int:
+    try:
+        return len(plan.to_json())
+    except TypeError as error:
+        raise TypeError(f"the plan can't be stored as JSON: {error}") from None
 
 
 def _with_short_notes(plan: Plan) -> Plan:

@@ -850,6 +850,35 @@ async def test_an_action_has_only_so_many_keys_and_may_make_room(
     assert (await run_action(Remember)).message == "done"
 
 
+NO_JSON = "the plan can't be stored as JSON: "
+ENDLESS: dict[str, Any] = {}
+ENDLESS["again"] = ENDLESS
+
+
+@pytest.mark.parametrize(
+    ("plan", "why"),
+    [
+        (((), "a note"), "the notes of a plan must be a tuple of text"),
+        (((), (None,)), "the notes of a plan must be a tuple of text"),
+        ((None,), "the changes of a plan must be a tuple of Change"),
+        (("a change",), "the changes of a plan must be a tuple of Change"),
+        (((Change({}, "state", 1, 2),),), "the target of a change must be text"),  # type: ignore[arg-type]
+        (((), (), {"a": {1}}), f"{NO_JSON}Type is not JSON serializable: set"),
+        (((), (), ENDLESS), f"{NO_JSON}Recursion limit reached"),
+    ],
+    ids=str,
+)
+async def test_a_plan_of_other_parts_is_told_in_the_author_s_words(
+    plan: tuple[Any, ...], why: str
+) -> None:
+    class Odd(Flip):
+        async def plan(self, context: Context, value: Any) -> Plan:
+            return Plan(*plan)
+
+    assert (await run_action(Odd)).message == f"unexpected TypeError: {why}"
+    assert Flip.steps == []
+
+
 @pytest.mark.parametrize("returned", [None, "a plan", Outcome.passed("done")])
 async def test_what_is_no_plan_is_told_in_the_author_s_words(returned: Any) -> None:
     class Odd(Flip):
