@@ -62,6 +62,8 @@ class ProviderProcess:
     """
 
     start_seconds = START_SECONDS
+    # Whether the first start is that of the command `remedy`, too, which takes longer than a fork.
+    starts_cold = True
 
     def __init__(
         self,
@@ -79,7 +81,7 @@ class ProviderProcess:
         self._given = environment or {}
         self._settings = settings
         self._process: subprocess.Popen[bytes] | WarmProcess | None = None
-        self._is_known = False
+        self._is_known = not self.starts_cold
         # Bound but not listening: the ports are ours while no process of ours listens.
         self._ports = [_reserved_port() for _ in range(2)]
         self.url, self.ops_url = (

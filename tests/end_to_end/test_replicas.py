@@ -1,7 +1,8 @@
 """Several real processes on one PostgreSQL, some killed or stopped: each trigger is answered once,
 and no target is acted on twice at a time.
 
-`REPLICA_SECONDS` lengthens it, `REPLICA_SEED` repeats a run that failed.
+`REPLICA_SECONDS` lengthens it, `REPLICA_SEED` repeats a run that failed, `BURST_EVENTS` is how many
+events the burst has.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from contextlib import AsyncExitStack, suppress
 from itertools import pairwise
 from pathlib import Path
 from signal import SIGCONT, SIGSTOP
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import pytest_asyncio
@@ -28,6 +29,8 @@ REPLICAS = 3
 SECONDS = float(os.environ.get("REPLICA_SECONDS", "0")) or 8.0
 SEED = int(os.environ.get("REPLICA_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
 LANES, TARGETS = 12, 4
+# `BURST_EVENTS=1000` makes the same proof a long one.
+BURST, BURST_LANES = int(os.environ.get("BURST_EVENTS", "150")), 10
 # Longer than the lease, so that others take over what the stopped one had.
 STOPPED_SECONDS = 6.5
 
@@ -68,6 +71,7 @@ class Replica(ProviderProcess):
     """One of several that start at once."""
 
     start_seconds = 90.0
+    starts_cold = False
 
 
 @pytest_asyncio.fixture
@@ -100,9 +104,10 @@ async def replicas(
         yield found
 
 
-def event(number: int) -> dict[str, Any]:
+def event(number: int, lane: int | None = None) -> dict[str, Any]:
     value = {"target": f"target-{number % TARGETS}"}
-    return triggered("turn", value, service=f"service-{number % LANES}")
+    lane = number % LANES if lane is None else lane
+    return triggered("turn", value, service=f"service-{lane}")
 
 
 async def deliver(keptn: FakeKeptn, to: Sequence[ProviderProcess], sent: dict[str, Any]) -> None:
@@ -119,12 +124,27 @@ async def deliver(keptn: FakeKeptn, to: Sequence[ProviderProcess], sent: dict[st
         await asyncio.sleep(0.1)
 
 
+class Turned(NamedTuple):
+    """When an execution acted, by a clock that all processes share, and which replica's it was."""
+
+    began: float
+    ended: float
+    pid: int
+    trigger: str
+
+
+def turns(path: Path) -> list[Turned]:
+    """What acted on a target, in the order in which it began."""
+    lines = (line.split() for line in path.read_text().splitlines())
+    return sorted(
+        Turned(float(began), float(ended), int(pid), id_) for began, ended, pid, id_ in lines
+    )
+
+
 def overlaps(traces: Path) -> Iterator[str]:
     for path in traces.iterdir():
-        lines = [line.split() for line in path.read_text().splitlines()]
-        intervals = sorted((float(began), float(ended), who) for began, ended, _, who in lines)
-        for before, after in pairwise(intervals):
-            if after[0] < before[1]:
+        for before, after in pairwise(turns(path)):
+            if after.began < before.ended:
                 yield f"{path.name}: {before} and {after}"
 
 
@@ -176,6 +196,34 @@ async def test_replicas_that_are_killed_and_stopped_answer_each_trigger_once(
     await until_answered(keptn, sent)
     assert_answered_once(keptn, sent)
     assert list(overlaps(tmp_path / "traces")) == [], f"REPLICA_SEED={SEED}"
+
+
+@pytest.mark.timeout(120 + BURST)
+async def test_a_burst_over_all_replicas_keeps_the_order_of_each_lane(
+    keptn: FakeKeptn, replicas: Sequence[ProviderProcess], tmp_path: Path
+) -> None:
+    dice = random.Random(SEED)  # noqa: S311  no secret
+    sent: dict[int, list[str]] = {lane: [] for lane in range(BURST_LANES)}
+
+    async def send(lane: int) -> None:
+        for number in range(lane, BURST, BURST_LANES):
+            one = event(number, lane)
+            sent[lane].append(one["id"])
+            # The first one of a lane begins where it arrives: so all replicas have lanes.
+            beside = replicas[number % REPLICAS]
+            await deliver(keptn, replicas if dice.random() < 0.2 else [beside], one)
+
+    await asyncio.gather(*map(send, sent))
+    triggers = [trigger for lane in sent.values() for trigger in lane]
+    await until_answered(keptn, triggers, seconds=60 + BURST / 5)
+    assert_answered_once(keptn, triggers)
+    acted = sorted(turn for path in (tmp_path / "traces").iterdir() for turn in turns(path))
+    for lane in sent.values():
+        in_lane = [turn for turn in acted if turn.trigger in set(lane)]
+        assert [turn.trigger for turn in in_lane] == lane, f"REPLICA_SEED={SEED}"
+        assert all(after.began >= before.ended for before, after in pairwise(in_lane))
+    assert len({turn.pid for turn in acted}) == REPLICAS
+    assert list(overlaps(tmp_path / "traces")) == []
 
 
 async def test_a_rolling_update_refuses_no_event_and_doubles_none(
