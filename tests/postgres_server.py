@@ -130,6 +130,18 @@ class PostgresServer:
             sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
         )
 
+    def back_up(self, url: str) -> bytes:
+        """What `pg_dump` makes of the database, which may be in use."""
+        return self._client("pg_dump", "--format=custom", url)
+
+    def restore(self, url: str, backup: bytes) -> None:
+        """Have `pg_restore` put the backup in the place of what the database holds."""
+        self._client("pg_restore", "--clean", "--exit-on-error", "--dbname", url, given=backup)
+
+    def _client(self, program: str, *arguments: str, given: bytes = b"") -> bytes:
+        command = [str(self._programs / program), *arguments]
+        return subprocess.run(command, input=given, check=True, capture_output=True).stdout
+
     def execute(self, statement: str | sql.Composed, url: str = "") -> list[Any]:
         """Run one statement as the administrator, in the database of the URL."""
         with psycopg.connect(url or self.url(), autocommit=True) as connection:

@@ -1,0 +1,106 @@
+"""Last night's backup of a journal on PostgreSQL: Keptn is asked before anything in it acts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import pytest_asyncio
+
+from keptn_remedy import Change, Context, Plan
+from keptn_remedy.service import Service
+from keptn_remedy.testing import FakeKeptn, triggered
+from tests.end_to_end.test_take_over import aborted
+from tests.postgres_server import PostgresServer
+from tests.providing import Dial, event_url, provider
+from tests.waiting import until
+
+CAREFUL = "[{name: careful, match: {service: [orders, users, queue]}, mode: approve}]"
+
+
+class Slow(Dial):
+    """A dial for each service, set when it may be."""
+
+    name = "slow"
+    may_apply: ClassVar[asyncio.Event]
+
+    async def plan(self, context: Context, value: int) -> Plan:
+        return Plan((Change(context.trigger.service, "number", 0, value),))
+
+    async def apply(self, context: Context, plan: Plan) -> None:
+        self.log.append("begun")
+        await self.may_apply.wait()
+        await super().apply(context, plan)
+
+
+@pytest_asyncio.fixture
+async def database(postgres: PostgresServer) -> AsyncIterator[str]:
+    url = postgres.create_database()
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture(autouse=True)
+def dial() -> None:
+    Dial.state.clear()
+    Dial.log.clear()
+    Slow.may_apply = asyncio.Event()
+
+
+@asynccontextmanager
+async def serving(database: str, keptn: FakeKeptn, folder: Path) -> AsyncIterator[Service]:
+    (folder / "policy.yaml").write_text(f"version: 1\nrules: {CAREFUL}\n")
+    policy = folder / "policy.yaml"
+    async with provider(database, keptn, Slow, policy=policy, watch_seconds=3600) as service:
+        yield service
+
+
+async def sent(keptn: FakeKeptn, service: Service, to: str) -> str:
+    event: dict[str, Any] = triggered("slow", 5, service=to)
+    await keptn.deliver(event, to=event_url(service))
+    return str(event["id"])
+
+
+async def approve(service: Service, execution: str) -> None:
+    assert await service.journal.answer(execution, "approved", "ann", "go on") is None
+    service.engine.look()
+
+
+async def asks(service: Service, *executions: str) -> None:
+    async def all_ask() -> bool:
+        return {each.id for each in await service.journal.questions(9)} == set(executions)
+
+    await until(all_ask)
+
+
+async def test_a_restored_backup_acts_only_on_what_keptn_still_waits_for(
+    postgres: PostgresServer, database: str, tmp_path: Path
+) -> None:
+    async with FakeKeptn() as keptn:
+        async with serving(database, keptn, tmp_path) as service:
+            begun = await sent(keptn, service, "carts")
+            await until(lambda: "begun" in Dial.log)
+            behind = await sent(keptn, service, "carts")
+            asking = [await sent(keptn, service, to) for to in ("orders", "users", "queue")]
+            answered, dropped, still_open = asking
+            await asks(service, *asking)
+            backup = postgres.back_up(database)
+            Slow.may_apply.set()
+            await approve(service, answered)
+            for each in (begun, behind, answered):
+                await keptn.task_finished(each)
+        keptn.abort(dropped)
+        done, told = len(Dial.log), len(keptn.received)
+        postgres.restore(database, backup)
+        async with serving(database, keptn, tmp_path) as service:
+            assert "perhaps applied, and left" in await aborted(service, begun)
+            for each in (behind, answered, dropped):
+                assert "nothing was done" in await aborted(service, each)
+            assert (len(Dial.log), len(keptn.received)) == (done, told)
+            await asks(service, still_open)
+            await approve(service, still_open)
+            assert (await keptn.task_finished(still_open)).result == "pass"
