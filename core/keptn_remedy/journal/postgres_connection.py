@@ -317,8 +317,15 @@ def spoils_all(error: type[Exception]) -> bool:
 
 
 def was_sent_away(error: type[Exception]) -> bool:
-    """Whether the server ended the connection and says so: then nothing was changed."""
-    return issubclass(error, psycopg.errors.AdminShutdown | psycopg.errors.IdleSessionTimeout)
+    """Whether nothing was changed, and only this connection is at fault: the server ended it and
+    says so, or what was prepared on it doesn't fit a table that a newer release has changed.
+    """
+    return issubclass(
+        error,
+        psycopg.errors.AdminShutdown
+        | psycopg.errors.IdleSessionTimeout
+        | psycopg.errors.FeatureNotSupported,
+    )
 
 
 def in_words(error: Exception, address: Address) -> str:

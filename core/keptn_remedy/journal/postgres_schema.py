@@ -216,7 +216,9 @@ ALTER TABLE reports ALTER COLUMN execution TYPE TEXT COLLATE "C";
 """
 
 MIGRATIONS = (VERSION_1, BROWSING, EPISODES, VERSION_4, EPISODES_2, EPISODE_INDEXES, VERSION_7)
-"""Entry n leads from version n to n + 1. Entries are never edited, only added."""
+"""Entry n leads from version n to n + 1. Entries are never edited, only added. In a rolling update
+the last release goes on beside this one: what it reads and writes must still be there.
+"""
 
 # Another replica may be at it, and an index of a long history takes its time.
 _TAKE_TIME = "SET LOCAL lock_timeout = '10min'; SET LOCAL statement_timeout = '10min'"
