@@ -15,7 +15,7 @@ from statistics import median
 import psutil
 import psycopg
 
-from bench import load, servers
+from bench import history, load, servers
 from bench.measuring import Bench, Contender, Figure, compared
 from bench.servers import LOAD_CORE, Server
 from tests.postgres_server import PostgresServer
@@ -117,6 +117,29 @@ async def _share(bench: Bench, database: Database, ours: Server) -> float:
     rate = await Contender(ours, bench.sink).rate(bench.effort)
     took = time.perf_counter() - began
     return (database.cpu_seconds - before) / took / rate.per_second * 1e6
+
+
+async def postgres_history(bench: Bench) -> Figure:
+    """The whole loop beside a long past, with an empty database as the floor."""
+    folder, executions = bench.folder / "postgres-history", bench.effort.past_executions
+    async with running() as database:
+        empty, full = (database.server.create_database() for _ in range(2))
+        await asyncio.to_thread(history.write_database, full, executions)
+        [(size,)] = database.server.execute("SELECT pg_database_size(current_database())", full)
+        async with (
+            servers.provider(folder / "a" / "journal.db", bench.sink, database=empty) as without,
+            servers.provider(folder / "b" / "journal.db", bench.sink, database=full) as ours,
+        ):
+            figure = await compared(
+                "postgres-history",
+                bench.effort,
+                Contender(without, bench.sink),
+                Contender(ours, bench.sink),
+                target=0.95,
+                notes={"finished executions": executions, "GB": round(size / 1e9, 2)},
+            )
+        database.require_passes(full)
+    return figure
 
 
 async def postgres_delayed(bench: Bench) -> Figure:

@@ -1,4 +1,4 @@
-"""A journal with a long past, written straight into the tables."""
+"""A journal with a long past, written straight into the tables, of a file or of a database."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from bench.load import new_event
+from keptn_remedy.journal import postgres_schema
 from keptn_remedy.journal.schema import migrate
 
 DAYS = 25  # within the 30 that are kept by default
@@ -25,8 +28,12 @@ VALUES (?, 'finished', ?, 'bench-noop', ?, 'sockshop', 'production', ?, ?, ?, ?,
 _INSERT_EFFECTS = """
 INSERT INTO effects (execution, target, action, project, stage, service, context, planned, settle,
     leads, admitted_at, ended_at, settled_at, judged)
-SELECT seq, 'service sockshop/production/' || service, action, project, stage, service, context, 0,
-    0, 1, started_at, finished_at, finished_at, 'helped' FROM executions"""
+SELECT seq, 'service sockshop/production/' || service, action, project, stage, service, context,
+    {planned}, 0, {leads}, started_at, finished_at, finished_at, 'helped' FROM executions"""
+_COPY = """
+COPY executions (id, state, lane, action, context, project, stage, service, accepted_at, started_at,
+    finished_at, reported_at, runs, attempts, status, result, message, details, event)
+FROM STDIN"""
 
 
 def write(journal: Path, executions: int) -> None:
@@ -43,7 +50,25 @@ def write(journal: Path, executions: int) -> None:
             connection.execute("BEGIN")
             connection.executemany(_INSERT, islice(rows, AT_ONCE))
             connection.execute("COMMIT")
-        connection.execute(_INSERT_EFFECTS)
+        connection.execute(_INSERT_EFFECTS.format(planned=0, leads=1))
+
+
+def write_database(url: str, executions: int) -> None:
+    """Make the same in an empty database, vacuumed as autovacuum would in that time."""
+    with psycopg.connect(url, autocommit=True, cursor_factory=psycopg.RawCursor) as connection:
+        postgres_schema.migrate(connection)
+        with connection.cursor().copy(_COPY) as copy:
+            for event_id, lane, context, service, *times, event in _rows(executions):
+                copy.write_row(
+                    (
+                        *(event_id, "finished", lane, "bench-noop", context),
+                        *("sockshop", "production", service, *times, 1, 1),
+                        *("succeeded", "pass", "nothing to do", b"{}", event),
+                    )
+                )
+        connection.execute(_INSERT_EFFECTS.format(planned=False, leads=True).encode())
+        connection.execute("VACUUM (ANALYZE)")
+        connection.execute("CHECKPOINT")  # or its pages are written while the rate is measured
 
 
 def _rows(executions: int) -> Iterator[tuple[Any, ...]]:

@@ -381,6 +381,7 @@ SCENARIOS: dict[str, Callable[[Bench], Awaitable[Figure]]] = {
     "help": help_command,
     "postgres-loop": databases.postgres_loop,
     "postgres-rails": databases.postgres_rails,
+    "postgres-history": databases.postgres_history,
     "postgres-delayed": databases.postgres_delayed,
     "postgres-delayed-rails": databases.postgres_delayed_rails,
     "postgres-replicas": databases.postgres_replicas,
