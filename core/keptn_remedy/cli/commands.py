@@ -335,7 +335,7 @@ def lint(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...",
+            metavar="FILE",
             help="remediation.yaml files, and shipyard.yaml files and Prometheus' "
             "rule files if you like.",
         ),
@@ -388,16 +388,16 @@ def score(
         typer.Option(
             "--days",
             metavar="N",
-            help="Of so many days.",
+            help="Count those of the last N days.",
             parser=whole_number("--days", 1, 3650),
         ),
     ] = 30,
     as_json: Json = False,
 ) -> None:
-    """Show what remedies without Keptn were worth.
+    """Show how often remedies without Keptn helped.
 
-    Those under a rule with mode: dry-run are counted apart: they would have acted, and how often
-    the problem went away by itself.
+    Those under a rule with mode: dry-run are counted apart: how often they would have acted, and
+    how often the problem went away by itself.
     """
     from keptn_remedy.cli import score_command
 

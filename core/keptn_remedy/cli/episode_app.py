@@ -48,7 +48,7 @@ def episodes_show(
     ],
     as_json: Json = False,
 ) -> None:
-    """Show everything about one episode: alerts, tries, verdicts with their numbers, history.
+    """Show one episode: alerts, tries, verdicts with numbers, history.
 
     Exit code: 0 if there is such an episode, 1 if there is none.
     """

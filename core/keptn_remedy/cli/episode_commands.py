@@ -87,7 +87,8 @@ def show_episode(episode_id: str, *, as_json: bool) -> int:
     async def show(desk: EpisodeDesk) -> int:
         detail = await desk.episode(episode_id)
         if detail is None:
-            complain([f"there is no one episode {episode_id}; remedy episodes list shows them"])
+            said = f"no episode, or more than one, has an id that begins with {episode_id!r}"
+            complain([f"{said}; remedy episodes list shows the ids"])
             return FAILED
         if as_json:
             show_json(detail.model_dump(mode="json"))

@@ -165,10 +165,10 @@ def journal_copy(
         str, typer.Argument(metavar="TARGET", help="Where to write it: a file or a URL.")
     ],
 ) -> None:
-    """Copy the journal from a file to a PostgreSQL database, or back, while no service runs.
+    """Copy the journal from a file to PostgreSQL, or back.
 
-    All is copied, or nothing. REMEDY_JOURNAL_PASSWORD_FILE holds the password of a database. A
-    password in a URL can be seen by others on this machine.
+    It works while no service runs. All is copied, or nothing. REMEDY_JOURNAL_PASSWORD_FILE holds
+    the password of a database. A password in a URL can be seen by others on this machine.
 
     Exit code: 1 if nothing was copied, because a service runs, or the target holds a journal.
     """

@@ -71,7 +71,10 @@ def _time(written: str) -> float | None:
 
 def _read(file: Path, place: str) -> tuple[PrometheusServer, Entries]:
     ours = settings.load(os.environ)
-    sources = SourcesFile.load(ours.sources.read_text("utf-8"))
+    try:
+        sources = SourcesFile.load(ours.sources.read_text("utf-8"))
+    except OSError as error:
+        raise ValueError(f"REMEDY_SOURCES: can't read {reason(error)}") from None
     named = [sources.prometheus, *(each.prometheus for each in sources.sources.values())]
     server = next((each for each in named if each), None)
     if server is None:

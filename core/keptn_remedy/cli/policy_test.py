@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from keptn_remedy.action import PlannedAction
-from keptn_remedy.cli.found_actions import discover
+from keptn_remedy.cli.found_actions import discover, unknown
 from keptn_remedy.cli.terminal import (
     FAILED,
     GOOD,
@@ -43,6 +43,12 @@ _AT = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2})?)?(Z|[+-]\d{2}:?\d{
 _Count = Annotated[int, Field(ge=0)]
 
 
+def _a_time(text: str) -> str:
+    if text and not _AT.fullmatch(text):
+        raise ValueError('must be a time, such as "2026-12-24 10:00" or 2026-12-24T10:00Z')
+    return text
+
+
 class Imagined(BaseModel):
     """One execution that is imagined. A time without a zone is in that of the policy."""
 
@@ -59,7 +65,7 @@ class Imagined(BaseModel):
     replicas: tuple[_Count, _Count] | None = None
     cpu: tuple[Amount, Amount] | None = None
     memory: tuple[Amount, Amount] | None = None
-    at: Annotated[str, Field(pattern=f"^({_AT.pattern})?$")] = ""
+    at: Annotated[str, AfterValidator(_a_time)] = ""
 
     @property
     def fields(self) -> dict[str, tuple[Any, Any]]:
@@ -132,7 +138,9 @@ def test(path: Path, given: Mapping[str, Any], *, as_json: bool) -> int:
     if as_json:
         say_json(asdict(found))
         return GOOD
-    say_folded(f"{found.verdict}{_by(found)}: {found.why}")
+    say_folded(f"{found.verdict}{_by(found)}: {found.why.removeprefix('refused by ')}")
+    if under.registry.entry(asked.action) is None:
+        complain([f"note: {unknown(under.registry, asked.action)}"])
     for each in found.counted:
         say_folded(f"earlier executions count: {each}", "  - ", "    ")
     return GOOD

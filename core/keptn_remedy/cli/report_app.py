@@ -19,10 +19,11 @@ def reports_list(
     limit: Limit = 100,
     as_json: JsonLines = False,
 ) -> None:
-    """List the reports that Keptn has not acknowledged, parked ones first.
+    """List the reports that Keptn has not acknowledged.
 
-    A parked report was refused because of its content, and is not sent again. A blocked one met a
-    proxy, an address or a token that is wrong; it is tried every 30 s. The others will be sent.
+    Parked ones come first: they were refused because of their content, and are not sent again. A
+    blocked one met a proxy, an address or a token that is wrong; it is tried every 30 s. The others
+    will be sent.
     """
     from keptn_remedy.cli import report_commands
 

@@ -44,7 +44,7 @@ def sources_check(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check sources.yaml: list its mistakes, or say in words what it means.
+    """Check sources.yaml: list its mistakes, or say what it means.
 
     Exit code: 0 for valid files, 1 for mistakes, 2 if the file can't be read.
     """

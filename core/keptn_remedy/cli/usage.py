@@ -4,6 +4,7 @@ options that several have.
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
@@ -19,6 +20,8 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 AS_JSON: ContextVar[bool] = ContextVar("as_json", default=False)
 """Whether this command prints its mistakes as JSON, too."""
+_MISTAKE = "Error: "
+_AFTER_THE_COMMAND = ("--json", "--server", "--token-file")
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 
@@ -71,7 +74,8 @@ class Command(TyperCommand):
         super().__init__(*args, params=params, **options)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+        pieces = super().collect_usage_pieces(ctx)
+        return [piece.replace("{", "").replace("}", "") for piece in pieces]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         params = self.get_params(ctx)
@@ -91,18 +95,36 @@ class ServedCommand(Command):
 
 
 class Group(TyperGroup):
-    """All commands. With `--json` the usage errors are JSON as well."""
+    """All commands. Usage errors are folded into a terminal's width, or JSON with `--json`."""
 
     def main(self, args: Sequence[str] | None = None, *others: Any, **options: Any) -> Any:
         given = sys.argv[1:] if args is None else args
-        if "--json" not in given or not options.get("standalone_mode", True):
+        if not options.get("standalone_mode", True):
             return super().main(args, *others, **options)
         try:
             code = super().main(args, *others, **{**options, "standalone_mode": False})
         except typer.TyperException as error:
-            typer.echo(json.dumps({"error": error.format_message()}), err=True)
+            _tell(error, as_json="--json" in given)
             code = error.exit_code
         sys.exit(code or 0)
+
+
+def _tell(error: typer.TyperException, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({"error": error.format_message()}), err=True)
+        return
+    from keptn_remedy.cli.terminal import folded
+
+    shown = io.StringIO()
+    error.show(shown)
+    said, mark, mistake = shown.getvalue().rstrip("\n").rpartition(_MISTAKE)
+    if isinstance(getattr(getattr(error, "ctx", None), "command", None), Group) and (
+        getattr(error, "option_name", "") in _AFTER_THE_COMMAND
+    ):
+        mistake += "; it stands after the command"
+    if mark and sys.stderr.isatty():
+        mistake = folded(mistake, mark, " " * len(mark)).removeprefix(mark)
+    typer.echo(said + mark + mistake, err=True)
 
 
 def _choose(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> None:

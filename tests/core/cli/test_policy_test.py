@@ -48,6 +48,14 @@ async def test_a_policy_says_what_would_happen(
     assert (said.code, found["verdict"], found["rule"]) == (0, verdict, rule)
 
 
+async def test_what_is_misspelt_is_told_in_words(tmp_path: Path) -> None:
+    said = await say(tmp_path, "policy", "test", POLICY, "--action", "scle")
+    assert said.err == "remedy: note: there is no action 'scle'; did you mean scale?\n"
+    late = await say(tmp_path, "policy", "test", POLICY, "--action", "scale", "--at", "tomorrow")
+    assert late.code == 2
+    assert late.err.startswith('remedy: at: must be a time, such as "2026-12-24 10:00"')
+
+
 @pytest.mark.parametrize(
     ("options", "verdict"),
     [

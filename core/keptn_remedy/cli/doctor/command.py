@@ -20,8 +20,8 @@ from keptn_remedy.cli.terminal import (
     WRONG_USAGE,
     complain,
     console,
+    folded,
     is_terminal,
-    printable,
     say,
     say_json,
 )
@@ -104,11 +104,14 @@ def _show(finding: Finding, *, as_json: bool) -> None:
         fields = ("about", "is_good", "message", "to_do")
         say_json({name: getattr(finding, name) for name in fields})
         return
-    mark, to_do = _MARKS[finding.is_good], f" -> {finding.to_do}" if finding.to_do else ""
-    line = f"{mark:<6} {finding.about:<12} {finding.message}{to_do}"
+    mark, to_do = _MARKS[finding.is_good], f"-> {finding.to_do}" if finding.to_do else ""
+    first = f"{mark:<6} {finding.about:<12} "
     if not is_terminal():
-        say(line)
+        say(f"{first}{finding.message} {to_do}".rstrip())
         return
-    text = Text(printable(line))
+    below = " " * len(first)
+    text = Text(folded(finding.message, first, below))
     text.stylize(_COLOURS[finding.is_good], 0, len(mark))
     console().print(text, soft_wrap=True)
+    if to_do:
+        say(folded(to_do, below, f"{below}   "))

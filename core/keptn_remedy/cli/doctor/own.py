@@ -12,6 +12,7 @@ from keptn_remedy.action import Finding
 from keptn_remedy.cli.doctor.examined import Examined
 from keptn_remedy.cli.running_service import here
 from keptn_remedy.cli.server import ServerError
+from keptn_remedy.cli.terminal import when
 from keptn_remedy.guardrails.policy import Policy, PolicyError
 from keptn_remedy.guardrails.units import counted
 from keptn_remedy.journal import Address, JournalError, JournalUnusable, open_beside, place_of
@@ -108,8 +109,7 @@ async def policy(examined: Examined) -> AsyncIterator[Finding]:
     except PolicyError as error:
         yield Finding("policy", False, error.mistakes[0], f"remedy policy check {path}")
     else:
-        rules = len(found.rules)
-        yield Finding("policy", True, f"{path}: {rules} {'rule' if rules == 1 else 'rules'}")
+        yield Finding("policy", True, f"{path}: {counted(len(found.rules), 'rule')}")
 
 
 async def clock(_: Examined) -> AsyncIterator[Finding]:
@@ -118,11 +118,13 @@ async def clock(_: Examined) -> AsyncIterator[Finding]:
     await asyncio.sleep(0.05)
     step = (time.time() - wall) - (time.monotonic() - steady)
     if wall < EARLIEST:
-        yield Finding("clock", False, f"it says {Clock().utc()}", "set it, by NTP for instance")
+        yield Finding(
+            "clock", False, f"it says {when(Clock().utc())}", "set it, by NTP for instance"
+        )
     elif abs(step) > STEP_SECONDS:
         yield Finding("clock", False, f"it was set by {step:+.0f} s just now", "look at NTP")
     else:
-        yield Finding("clock", True, f"{Clock().utc()} (UTC)")
+        yield Finding("clock", True, when(Clock().utc()))
 
 
 async def actions(examined: Examined) -> AsyncIterator[Finding]:

@@ -12,6 +12,7 @@ from yarl import URL
 
 from keptn_remedy.action import Finding
 from keptn_remedy.cli.doctor.examined import Examined
+from keptn_remedy.cli.terminal import reason
 from keptn_remedy.guardrails.units import counted
 from keptn_remedy.standalone.alert_rules import AlertingRule, rule_of
 from keptn_remedy.standalone.coverage import Entries, all_entries, unanswered, without_evidence
@@ -42,7 +43,8 @@ async def sources(examined: Examined) -> AsyncIterator[Finding]:
         read = SourcesFile.load(text)
     except (OSError, UnicodeDecodeError) as error:
         to_do = "set REMEDY_SOURCES, or begin with examples/sources.yaml"
-        yield Finding("sources", False, f"{config.sources} can't be read: {error}", to_do)
+        why = reason(error) if isinstance(error, OSError) else f"{config.sources} is not UTF-8 text"
+        yield Finding("sources", False, why, to_do)
         return
     except SourcesError as error:
         to_do = f"remedy sources check {config.sources}"

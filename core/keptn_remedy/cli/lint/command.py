@@ -14,7 +14,16 @@ from keptn_remedy.cli.found_actions import discover
 from keptn_remedy.cli.lint import judging, remediation, shipyard
 from keptn_remedy.cli.lint.nodes import File, below, parsed, text
 from keptn_remedy.cli.lint.remarks import Remark, as_fields, as_github, as_sarif
-from keptn_remedy.cli.terminal import FAILED, GOOD, WRONG_USAGE, complain, reason, say, say_json
+from keptn_remedy.cli.terminal import (
+    FAILED,
+    GOOD,
+    WRONG_USAGE,
+    complain,
+    reason,
+    say,
+    say_folded,
+    say_json,
+)
 from keptn_remedy.guardrails.policy import Policy, PolicyError
 from keptn_remedy.registry import Registry, RegistryError
 from keptn_remedy.remediation.file import entries
@@ -97,4 +106,4 @@ def _print(found: Sequence[Remark], form: str) -> None:
                 say_json(as_fields(remark))
         case _:
             for remark in found:
-                say(str(remark))
+                say_folded(str(remark), rest="    ")

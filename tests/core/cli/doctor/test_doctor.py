@@ -1,10 +1,14 @@
 """`remedy doctor`: one line for each thing looked at, and an exit code."""
 
 import json
+import re
+import sys
 from pathlib import Path
 
 import pytest
 
+from keptn_remedy.action import Finding
+from keptn_remedy.cli.doctor import command
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.testing import FakeKeptn
 from tests.commands import Said
@@ -136,3 +140,20 @@ async def test_an_action_adds_lines_of_its_own(
     (folder / "odd.py").write_text(BROKEN)
     given = {"REMEDY_TRANSPORT": "local", "REMEDY_ACTIONS_DIR": str(folder)}
     assert lines(await say(tmp_path, "doctor", *options, **given))["odd"] == expected
+
+
+def test_people_read_it_in_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    where = "http://localhost:8081: can't be reached: Connect call failed"
+    command._show(
+        Finding("sidecar", False, f"{where} (localhost, 8081)", "start it"), as_json=False
+    )
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert shown.splitlines() == [
+        f"WRONG  sidecar      {where}",
+        "                    (localhost, 8081)",
+        "                    -> start it",
+    ]
