@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import redirect_stderr, suppress
 from datetime import datetime
 from io import StringIO
@@ -11,8 +12,10 @@ from keptn_remedy.cli.opened_journal import with_episodes
 from keptn_remedy.cli.terminal import (
     FAILED,
     GOOD,
+    ago,
     complain,
     is_terminal,
+    paragraphs,
     printable,
     say,
     say_folded,
@@ -21,7 +24,7 @@ from keptn_remedy.cli.terminal import (
     table,
     when,
 )
-from keptn_remedy.ops.episode_models import EpisodeDetail, EpisodeInfo, RungInfo
+from keptn_remedy.ops.episode_models import EpisodeDetail, EpisodeInfo, IgnoredInfo, RungInfo
 
 _COLUMNS = ("OPENED", "STATE", "PROBLEM", "PROJECT/STAGE/SERVICE", "RUNG", "EPISODE", "REASON")
 
@@ -51,8 +54,10 @@ def list_episodes(limit: int, *, is_open: bool, as_json: bool) -> int:
         if as_json:
             for each in shown:
                 say_json(each.model_dump(mode="json"))
+        elif shown and is_terminal():
+            paragraphs(("EPISODE", "STATE", "OPENED"), map(_paragraph, shown))
         elif shown:
-            table(_COLUMNS, [_row(each) for each in shown])
+            table(_COLUMNS, map(_row, shown))
         elif is_terminal():
             say("No episode is open." if is_open else "There are no episodes.")
         return GOOD
@@ -69,11 +74,7 @@ def list_ignored(limit: int, *, as_json: bool) -> int:
             for each in shown:
                 say_json(each.model_dump(mode="json"))
         elif shown:
-            rows = [
-                (when(each.seen_at), str(each.times), each.source, each.alert, each.reason)
-                for each in shown
-            ]
-            table(("LAST SEEN", "TIMES", "SOURCE", "ALERT", "REASON"), rows)
+            _show_ignored(shown)
         elif is_terminal():
             say("No alert was ignored.")
         return GOOD
@@ -97,6 +98,27 @@ def show_episode(episode_id: str, *, as_json: bool) -> int:
         return GOOD
 
     return with_episodes(show)
+
+
+def _show_ignored(shown: Sequence[IgnoredInfo]) -> None:
+    columns = ("LAST SEEN", "TIMES", "SOURCE")
+    rows = [(when(each.seen_at), each.times, each.source) for each in shown]
+    texts = [(each.alert, each.reason) for each in shown]
+    if is_terminal():
+        below = ((f"{alert}: {why}",) for alert, why in texts)
+        paragraphs(columns, zip(rows, below, strict=True))
+    else:
+        joined = [(*row, *more) for row, more in zip(rows, texts, strict=True)]
+        table((*columns, "ALERT", "REASON"), joined)
+
+
+def _paragraph(each: EpisodeInfo) -> tuple[Sequence[str], Sequence[str | None]]:
+    place = f"{each.project}/{each.stage}/{each.service}"
+    remedy = f"remedy {min(each.rung, each.rungs)} of {each.rungs}" if each.rungs else "no remedy"
+    return (each.id, _state(each), ago(each.opened_at)), (
+        f"{each.problem} in {place}; {remedy}",
+        each.reason,
+    )
 
 
 def _row(each: EpisodeInfo) -> tuple[str, ...]:

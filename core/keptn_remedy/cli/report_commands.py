@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from keptn_remedy.cli.desk import Desk
 from keptn_remedy.cli.execution_ids import resolved
@@ -12,8 +12,10 @@ from keptn_remedy.cli.order import HEARD_SECONDS, LOOK_SECONDS, Order, ordered
 from keptn_remedy.cli.terminal import (
     FAILED,
     GOOD,
+    ago,
     complain,
     is_terminal,
+    paragraphs,
     say,
     say_folded,
     say_json,
@@ -34,7 +36,9 @@ def list_reports(limit: int, *, as_json: bool) -> int:
         if as_json:
             for report in owed:
                 say_json(_fields(report))
-        elif owed or not is_terminal():
+        elif owed and is_terminal():
+            paragraphs(("EXECUTION", "REPORT", "STATE", "SINCE"), map(_paragraph, owed))
+        elif not is_terminal():
             table(_COLUMNS, [_row(report) for report in owed])
         else:
             say("Every report is acknowledged.")
@@ -93,9 +97,17 @@ def _show_outcome(order: Order, sent: int, left: list[OwedReport], *, as_json: b
 
 
 def _row(report: OwedReport) -> tuple[object, ...]:
-    state = "blocked" if report.is_blocked else report.state
     about = (report.execution, report.reason)
-    return (when(report.created_at), report.kind, state, *about)
+    return (when(report.created_at), report.kind, _state(report), *about)
+
+
+def _paragraph(report: OwedReport) -> tuple[Sequence[object], Sequence[str | None]]:
+    cells = (report.execution or "-", report.kind, _state(report), ago(report.created_at))
+    return cells, (report.reason,)
+
+
+def _state(report: OwedReport) -> str:
+    return "blocked" if report.is_blocked else report.state
 
 
 def _fields(report: OwedReport) -> dict[str, object]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 GOOD, FAILED, WRONG_USAGE = 0, 1, 2
 NAME = "remedy: "
+_BELOW = " " * 4
 _COLOURS = {"pass": "green", "on": "green", "warning": "yellow", "fail": "red", "errored": "red"}
 
 
@@ -50,6 +51,26 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     for row in cells:
         made.add_row(*map(coloured, row))
     console().print(made)
+
+
+def paragraphs(
+    columns: Sequence[str], entries: Iterable[tuple[Sequence[object], Sequence[str | None]]]
+) -> None:
+    """Print for people what is too wide for a table: a line of short cells for each entry, and its
+    texts folded below.
+    """
+    shown = [([printable(cell) for cell in cells], texts) for cells, texts in entries]
+    widths = [max(map(len, column)) for column in zip(columns, *(c for c, _ in shown), strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        return "  ".join(padded).rstrip()
+
+    console().print(line(columns), style="bold", markup=False, soft_wrap=True)
+    for cells, texts in shown:
+        say(line(cells))
+        for text in filter(None, texts):
+            say(folded(text, _BELOW, _BELOW))
 
 
 def _print_aligned(rows: Sequence[Sequence[str]]) -> None:
