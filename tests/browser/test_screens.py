@@ -70,6 +70,10 @@ async def test_a_phone_shows_every_screen_without_scrolling_sideways(
             await opened.open(path)
             wide = await opened.page.evaluate("document.documentElement.scrollWidth")
             assert wide <= PHONE["width"], name
+            for link in await opened.page.locator("header nav a").all():
+                seen = await link.bounding_box()
+                assert seen, name
+                assert seen["x"] + seen["width"] <= PHONE["width"], name
             if KEEPS_PICTURES and name == "asking":
                 await opened.picture(f"{name}-phone")
         await opened.open(f"/executions/{place.asking}")

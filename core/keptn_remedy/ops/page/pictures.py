@@ -119,14 +119,15 @@ def _outcomes_in_words(counts: Sequence[Counter[str]]) -> str:
 def _times_in_words(took: Mapping[float, int]) -> str:
     total = sum(took.values())
     if not total:
-        return "Nothing was remedied in the last 24 hours."
+        return "Nothing passed in the last 24 hours."
     reached, bound = 0, math.inf
     for bound in (*TOOK_SECONDS, math.inf):
         reached += took.get(bound, 0)
         if reached * 2 >= total:
             break
     half = f"within {lasted(bound)}" if bound < math.inf else f"after {lasted(TOOK_SECONDS[-1])}"
-    return f"{counted(total, 'problem')} remedied in the last 24 hours, half of them {half}."
+    passed = f"{counted(total, 'execution')} passed, also with a warning"
+    return f"In the last 24 hours: {passed}, {'' if total == 1 else 'half of them '}{half}."
 
 
 @dataclass(frozen=True, slots=True)

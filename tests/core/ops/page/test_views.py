@@ -225,7 +225,15 @@ def test_a_change_is_two_lines(before: Any, after: Any, shown: Any, picture: str
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(-1, "0 ms"), (0.25, "250 ms"), (4.21, "4.2 s"), (83, "1m23s"), (7300, "2h2m")],
+    [
+        (-1, "0 ms"),
+        (0.25, "250 ms"),
+        (4.21, "4.2 s"),
+        (33, "33 s"),
+        (83, "1 min 23 s"),
+        (900, "15 min"),
+        (7300, "2 h 2 min"),
+    ],
 )
 def test_a_duration_is_short(seconds: float, words: str) -> None:
     assert lasted(seconds) == words
@@ -266,11 +274,13 @@ def test_pictures_have_their_words() -> None:
     assert outcomes.words == "In the last 24 hours: 3 passed, 2 refused or aborted, 1 failed."
     assert [bar.tone for bar in outcomes.bars] == ["good", "off", "bad"]
     assert all(0 <= bar.y <= bar.y + bar.height <= pictures.HEIGHT + 0.1 for bar in outcomes.bars)
-    assert times.words == "3 problems remedied in the last 24 hours, half of them within 1m."
+    assert times.words == (
+        "In the last 24 hours: 3 executions passed, also with a warning, half of them within 1 min."
+    )
     nothing = [Hour(0, {}, {})]
     assert (pictures.outcomes(nothing).bars, pictures.times(nothing).bars) == ([], [])
     late = [Hour(0, {"pass": 1}, {math.inf: 1})]
-    assert pictures.times(late).words.endswith("half of them after 15m.")
+    assert pictures.times(late).words.endswith("with a warning, after 15 min.")
 
 
 def test_an_action_is_asked_for_as_its_schema_says() -> None:

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from keptn_remedy.action import Plan
-from keptn_remedy.guardrails.units import in_words
 from keptn_remedy.journal import Record, UndoState
 from keptn_remedy.support.page_paths import path_of
 
@@ -116,7 +115,11 @@ def lasted(seconds: float) -> str:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 10:
         return f"{seconds:.1f} s"
-    return in_words(float(round(seconds) if seconds < 3600 else round(seconds / 60) * 60))
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    large, small, size = ("min", "s", 60) if seconds < 3600 else ("h", "min", 3600)
+    whole, rest = divmod(round(seconds * 60 / size), 60)
+    return f"{whole} {large} {rest} {small}" if rest else f"{whole} {large}"
 
 
 @dataclass(frozen=True, slots=True)
