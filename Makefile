@@ -129,7 +129,7 @@ $(RUN_INSTALLED): requirements-run.lock requirements-build.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "keptn-remedy needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V 2>&1)." \
 			"Name another one: make run PYTHON=python3.13" >&2; exit 1; }
-	@echo "Installing what it needs into .venv with $$($(PYTHON) -V); this takes half a minute"
+	@echo "Installing what it needs into .venv with $$($(PYTHON) -V); this takes up to a minute"
 	@$(PYTHON) -m venv .venv
 	@$(PIP) install --no-compile --require-hashes -r requirements-run.lock -r requirements-build.lock
 	@$(PIP) install --no-compile --no-deps --no-build-isolation -e .

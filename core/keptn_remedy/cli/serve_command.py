@@ -126,7 +126,10 @@ async def _serve(
         try:
             if demo:
                 await _play(provider, demo, _tell if for_people else _tell_nobody, tour=tour)
-            (_show_addresses if for_people else _log_addresses)(provider)
+            if for_people:
+                _show_addresses(provider, is_changed=demo is not None and not tour)
+            else:
+                _log_addresses(provider)
             await asyncio.Event().wait()
         finally:  # stopped, or even cancelled while the demonstration plays
             if for_people:
@@ -171,6 +174,7 @@ async def _play(provider: service.Service, flags: Path, tell: Tell, *, tour: boo
     from keptn_remedy.cli import story
 
     events = _urls(provider)["events"]
+    tell("The reports, as Keptn would get them", ())
     try:
         played = await demonstration.play(provider, events, flags)
         tell("What happened", story.of(played, provider.policy.rules))
@@ -225,18 +229,22 @@ def _origin(host: str, port: int) -> str:
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
 
 
-def _show_addresses(provider: service.Service) -> None:
-    journal = place_of(provider.settings)
+def _show_addresses(provider: service.Service, *, is_changed: bool) -> None:
+    """`is_changed`: the last execution changed something, so that it can be undone."""
     urls, remedy = _urls(provider), _as_called()
+    by_journal = f"  REMEDY_JOURNAL={place_of(provider.settings)} {remedy}"
+    undo = [f"{by_journal} undo @last"]
+    send = [
+        f"  {remedy} send examples/events/toggle-feature.json --new-id \\",
+        f"    --to {urls['events']}",
+    ]
     lines = [
         "",
         "keptn-remedy is running without Keptn. Ctrl-C stops it.",
         *(f"  {name:<10}  {url}" for name, url in urls.items()),
         "In another terminal:",
-        f"  {remedy} send examples/events/toggle-feature.json --new-id \\",
-        f"    --to {urls['events']}",
-        f"  REMEDY_JOURNAL={journal} {remedy} journal list",
-        f"  REMEDY_JOURNAL={journal} {remedy} undo @last",
+        f"{by_journal} journal list",
+        *(undo + send if is_changed else send + undo),
         "",
     ]
     for line in lines:

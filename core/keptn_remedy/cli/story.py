@@ -26,14 +26,15 @@ def of(record: WholeRecord, rules: Rules) -> list[str]:
 def refused(record: WholeRecord) -> list[str]:
     """How a refusal looks."""
     return [
-        *_folded("Refused", record.message or ""),
-        *_folded("", "It is answered all the same: started, then finished with this reason."),
+        *_folded("Refused", (record.message or "").removeprefix("refused ")),
+        *_folded("Answered", "all the same: started, then finished with this reason"),
     ]
 
 
 def undone(message: str) -> list[str]:
     """How an undo looks."""
-    return _folded("Undone", message or "everything is as it was before")
+    said = message.removeprefix("undone: ")
+    return _folded("Undone", said or "everything is as it was before")
 
 
 def _steps(record: WholeRecord, rules: Rules) -> Iterator[tuple[str, str]]:
@@ -43,18 +44,19 @@ def _steps(record: WholeRecord, rules: Rules) -> Iterator[tuple[str, str]]:
     yield "Keptn asks", f"{record.action} {orjson.dumps(trigger.value).decode()}"
     changes = record.plan.changes if record.plan else ()
     yield "Plan", "; ".join(map(str, changes)) or "nothing to change"
-    yield "Rails asked", "; ".join(_rails(record, rules))
-    yield "Applied", "the plan was journaled first, so a crash can't double it"
+    yield "Rails asked", _rails(record, rules)
+    yield "Applied", "once the plan was stored, so that a crash repeats nothing"
     yield "Verified", record.message or ""
     yield "Answered", f"started, then finished: {record.status}/{record.result}"
 
 
-def _rails(record: WholeRecord, rules: Rules) -> list[str]:
+def _rails(record: WholeRecord, rules: Rules) -> str:
     trigger = stored_trigger(record.event)
     targets = tuple(change.target for change in record.plan.changes) if record.plan else ()
     scope = scope_of(trigger, record.action, rules.label_names, planned=record.plan is not None)
     foreseen = forecast(rules, scope, time.time(), targets)
-    return [foreseen.why, *foreseen.counted]
+    limits = ", ".join(foreseen.counted)
+    return f"{foreseen.why}; it counts against {limits}" if limits else foreseen.why
 
 
 def _folded(title: str, text: str) -> list[str]:

@@ -115,6 +115,10 @@ def test_people_see_answers_and_addresses_until_ctrl_c(tmp_path: Path) -> None:
     assert re.search(r"^  page +http://127\.0\.0\.1:\d+/\r?$", shown, re.MULTILINE)
     assert re.search(r"events +http://127\.0\.0\.1:\d+/", shown)
     assert "refused by guard-rail pause" in shown
+    assert re.search(r"^  Refused +by guard-rail pause", shown, re.MULTILINE)
+    assert re.search(r"^  Undone +flagd:var/flags.json#PromotionCampaign", shown, re.MULTILINE)
+    # After the tour the flag is on again: what is sent next can be undone.
+    assert shown.index("remedy journal list") < shown.index("remedy send") < shown.index("@last")
     assert "execution finished" not in shown  # the log doesn't repeat what is shown
     assert "Traceback" not in shown
 
