@@ -10,24 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from keptn_remedy import settings
+from keptn_remedy.cli import checked_file
 from keptn_remedy.cli.terminal import (
     FAILED,
     GOOD,
     WRONG_USAGE,
     complain,
-    reason,
     say,
     say_folded,
     say_json,
     show_json,
 )
 from keptn_remedy.guardrails.units import counted
-from keptn_remedy.notifications.channels_file import (
-    ChannelsError,
-    ChannelsFile,
-    Entry,
-    json_schema,
-)
+from keptn_remedy.notifications.channels_file import ChannelsFile, Entry, json_schema
 from keptn_remedy.notifications.secret_file import ChannelTrouble
 from keptn_remedy.notifications.sender import NotSent, NotTaken, Sender
 from keptn_remedy.notifications.set_up import channel_of, read_channels
@@ -46,15 +41,10 @@ def schema() -> int:
 
 def check(path: Path, *, as_json: bool) -> int:
     """Say what is wrong with a channels file, or which channels it has; returns the exit code."""
-    try:
-        found = ChannelsFile.load(path.read_text("utf-8"))
-    except OSError as error:
-        complain([f"can't read the channels file: {reason(error)}"])
-        return WRONG_USAGE
-    except UnicodeDecodeError:
-        return _bad([f"{path} is not UTF-8 text"], as_json=as_json)
-    except ChannelsError as error:
-        return _bad([f"{path}: {mistake}" for mistake in error.mistakes], as_json=as_json)
+    nothing = {"channels": {}} if as_json else None
+    found = checked_file.load(path, ChannelsFile.load, "channels file", nothing)
+    if isinstance(found, int):
+        return found
     if as_json:
         channels = {name: entry.type for name, entry in found.channels.items()}
         say_json({"good": True, "mistakes": [], "channels": channels})
@@ -90,13 +80,6 @@ def test(name: str | None, *, as_json: bool) -> int:
         else:
             complain([f"{channel}: {why_not}"])
     return FAILED if any(outcomes.values()) else GOOD
-
-
-def _bad(mistakes: list[str], *, as_json: bool) -> int:
-    if as_json:
-        say_json({"good": False, "mistakes": mistakes, "channels": {}})
-    complain(mistakes)
-    return FAILED
 
 
 def _in_words(entry: Entry) -> str:

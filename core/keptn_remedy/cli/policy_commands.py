@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from keptn_remedy import registry, settings
+from keptn_remedy.cli import checked_file
 from keptn_remedy.cli.found_actions import discover
 from keptn_remedy.cli.terminal import (
-    FAILED,
     GOOD,
-    WRONG_USAGE,
     complain,
-    reason,
     say,
     say_folded,
     say_json,
@@ -32,6 +31,7 @@ from keptn_remedy.support.near_names import near
 from keptn_remedy.support.variables import SettingsError
 
 _FOLDER = "REMEDY_ACTIONS_DIR"
+_NOTHING: Mapping[str, Any] = {"notes": [], "explained": []}
 
 
 def schema() -> int:
@@ -42,26 +42,13 @@ def schema() -> int:
 
 def check(path: Path, *, as_json: bool) -> int:
     """Say what is wrong with a policy, or what it means; returns the exit code."""
-    try:
-        policy = Policy.load(path.read_text("utf-8"))
-    except OSError as error:
-        complain([f"can't read the policy: {reason(error)}"])
-        return WRONG_USAGE
-    except UnicodeDecodeError:
-        return _bad([f"{path} is not UTF-8 text"], as_json=as_json)
-    except PolicyError as error:
-        return _bad([f"{path}: {mistake}" for mistake in error.mistakes], as_json=as_json)
+    policy = checked_file.load(path, Policy.load, "policy", _NOTHING if as_json else None)
+    if isinstance(policy, int):
+        return policy
     notes = list(_notes(policy, time.time()))
     _explain(path, words.explain(policy), notes, as_json=as_json)
     complain(f"note: {note}" for note in notes)
     return GOOD
-
-
-def _bad(mistakes: list[str], *, as_json: bool) -> int:
-    if as_json:
-        say_json({"good": False, "mistakes": mistakes, "notes": [], "explained": []})
-    complain(mistakes)
-    return FAILED
 
 
 def _notes(policy: Policy, now: float) -> Iterator[str]:

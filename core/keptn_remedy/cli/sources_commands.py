@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keptn_remedy import settings
+from keptn_remedy.cli import checked_file
 from keptn_remedy.cli.check_remedies import RemedyCheck
 from keptn_remedy.cli.terminal import (
-    FAILED,
     GOOD,
     WRONG_USAGE,
     complain,
@@ -21,7 +21,6 @@ from keptn_remedy.cli.terminal import (
 )
 from keptn_remedy.notifications.set_up import read_channels
 from keptn_remedy.standalone.alert_rules import read_rules
-from keptn_remedy.standalone.errors import SourcesError
 from keptn_remedy.standalone.sources import SourcesFile, json_schema, unknown_channels
 from keptn_remedy.standalone.words import deaf, explain
 from keptn_remedy.support.variables import SettingsError
@@ -37,15 +36,10 @@ def check(
     path: Path, remediations: Path | None, rules: Sequence[Path] = (), *, as_json: bool
 ) -> int:
     """Say what is wrong with the files, or what they mean; returns the exit code."""
-    try:
-        sources = SourcesFile.load(path.read_text("utf-8"))
-    except OSError as error:
-        complain([f"can't read the sources: {reason(error)}"])
-        return WRONG_USAGE
-    except UnicodeDecodeError:
-        return _bad([f"{path} is not UTF-8 text"], as_json=as_json)
-    except SourcesError as error:
-        return _bad([f"{path}: {mistake}" for mistake in error.mistakes], as_json=as_json)
+    nothing = {"notes": [], "explained": []} if as_json else None
+    sources = checked_file.load(path, SourcesFile.load, "sources", nothing)
+    if isinstance(sources, int):
+        return sources
     mistakes, notes = _channels(sources), deaf(sources)
     try:
         known = [each for path in rules for each in read_rules(path)] if rules else None
@@ -57,7 +51,7 @@ def check(
         found.run()
         mistakes, notes = mistakes + found.mistakes, notes + found.notes
     if mistakes:
-        return _bad(mistakes, as_json=as_json)
+        return checked_file.refuse(mistakes, nothing)
     lines = explain(sources)
     if as_json:
         say_json({"good": True, "mistakes": [], "notes": notes, "explained": lines})
@@ -77,10 +71,3 @@ def _channels(sources: SourcesFile) -> list[str]:
     except SettingsError:
         return []  # `remedy doctor` tells what is wrong with them
     return unknown_channels(sources, channels) if channels else []
-
-
-def _bad(mistakes: list[str], *, as_json: bool) -> int:
-    if as_json:
-        say_json({"good": False, "mistakes": mistakes, "notes": [], "explained": []})
-    complain(mistakes)
-    return FAILED
