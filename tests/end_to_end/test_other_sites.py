@@ -1,5 +1,6 @@
 """Pages of other sites in a browser on this machine reach neither loopback port."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from aiohttp import ClientSession
@@ -8,7 +9,11 @@ from keptn_remedy.testing import triggered
 from tests.providing import Greet, event_url, ops_url, provider
 
 REFUSED = ({"Host": "rebound.example"}, {"Origin": "http://evil.example"})
-KNOWN = ({"Host": "remedy.example"}, {"Origin": "https://remedy.example"}, {})
+KNOWN: tuple[Mapping[str, str], ...] = (
+    {"Host": "remedy.example"},
+    {"Origin": "https://remedy.example"},
+    {},
+)
 AS_EVENT = {"Content-Type": "application/cloudevents+json"}
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from keptn_remedy import settings
 from keptn_remedy.cli import checked_file
@@ -41,7 +42,7 @@ def schema() -> int:
 
 def check(path: Path, *, as_json: bool) -> int:
     """Say what is wrong with a channels file, or which channels it has; returns the exit code."""
-    nothing = {"channels": {}} if as_json else None
+    nothing: dict[str, Any] | None = {"channels": {}} if as_json else None
     found = checked_file.load(path, ChannelsFile.load, "channels file", nothing)
     if isinstance(found, int):
         return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from keptn_remedy import settings
 from keptn_remedy.cli import checked_file
@@ -36,7 +37,7 @@ def check(
     path: Path, remediations: Path | None, rules: Sequence[Path] = (), *, as_json: bool
 ) -> int:
     """Say what is wrong with the files, or what they mean; returns the exit code."""
-    nothing = {"notes": [], "explained": []} if as_json else None
+    nothing: dict[str, Any] | None = {"notes": [], "explained": []} if as_json else None
     sources = checked_file.load(path, SourcesFile.load, "sources", nothing)
     if isinstance(sources, int):
         return sources

@@ -116,7 +116,9 @@ def _tell(error: typer.TyperException, *, as_json: bool) -> None:
     from keptn_remedy.cli.terminal import folded
 
     shown = io.StringIO()
-    error.show(shown)
+    # Those about usage show how it is used, too.
+    show = getattr(error, "show", lambda file: file.write(f"{_MISTAKE}{error.format_message()}"))
+    show(shown)
     said, mark, mistake = shown.getvalue().rstrip("\n").rpartition(_MISTAKE)
     if isinstance(getattr(getattr(error, "ctx", None), "command", None), Group) and (
         getattr(error, "option_name", "") in _AFTER_THE_COMMAND

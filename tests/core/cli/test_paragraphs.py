@@ -42,7 +42,8 @@ class LongTexts:
         return [ScoreInfo(**PLACE, action="toggle-feature", **dict.fromkeys(fields, 12_345))]
 
     async def owed_reports(self, _: int) -> list[OwedReport]:
-        report = dict.fromkeys(OwedReport.__dataclass_fields__) | {"execution": ID}
+        report: dict[str, Any] = dict.fromkeys(OwedReport.__dataclass_fields__)
+        report |= {"execution": ID}
         report |= {"kind": "status.changed", "state": "parked", "created_at": THEN}
         return [OwedReport(**report | {"reason": LONG, "is_blocked": False})]
 
