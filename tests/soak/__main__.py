@@ -30,7 +30,7 @@ from tests.processes import die_with_parent
 from tests.soak.set_clock import SHIFT_VARIABLE, WallClock
 
 SERVICES = 30
-MOST_OPEN, SENT_AGAIN_AT_ONCE = 300, 20
+MOST_OPEN, SENT_AGAIN_AT_ONCE, MOST_ABORTED = 300, 20, 20
 LONGEST_WORK_SECONDS = 0.1
 PAUSE_SECONDS = (0.0, 0.2)
 FAULT_SECONDS = (0.5, 3.0)
@@ -267,6 +267,13 @@ async def lists_are_empty(soak: Soak) -> None:
     soak.keptn.recover("sequence-execution")
 
 
+async def sequences_are_aborted(soak: Soak) -> None:
+    unfinished = soak.provider.rows("SELECT id FROM executions WHERE state <> 'finished'")
+    for (execution,) in soak.dice.sample(unfinished, min(MOST_ABORTED, len(unfinished))):
+        soak.keptn.abort(execution)
+    await soak.last()
+
+
 async def requests_are_half_sent(soak: Soak) -> None:
     head = b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     ends = (b"", b"Content-Length: 1000\r\n\r\n{", b"X: " + b"x" * 4000)
@@ -318,6 +325,7 @@ LIVED_THROUGH: tuple[Fault, ...] = (
     sidecar_is_away,
     api_fails,
     lists_are_empty,
+    sequences_are_aborted,
     requests_are_half_sent,
     output_is_unread,
     disk_is_full,
