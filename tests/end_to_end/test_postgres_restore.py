@@ -33,7 +33,11 @@ class Slow(Dial):
 
     async def apply(self, context: Context, plan: Plan) -> None:
         self.log.append("begun")
-        await self.may_apply.wait()
+        try:
+            await self.may_apply.wait()
+        except asyncio.CancelledError:
+            self.log.append("cut off")
+            raise
         await super().apply(context, plan)
 
 
@@ -104,3 +108,21 @@ async def test_a_restored_backup_acts_only_on_what_keptn_still_waits_for(
             await asks(service, still_open)
             await approve(service, still_open)
             assert (await keptn.task_finished(still_open)).result == "pass"
+
+
+async def test_what_runs_while_a_backup_is_restored_is_cut_off(
+    postgres: PostgresServer, database: str, tmp_path: Path
+) -> None:
+    async with FakeKeptn() as keptn, serving(database, keptn, tmp_path) as service:
+        backup = postgres.back_up(database)
+        leased = postgres.execute("SELECT until FROM replicas", database)
+        begun = await sent(keptn, service, "carts")
+        await until(lambda: postgres.execute("SELECT until FROM replicas", database) != leased)
+        keptn.expect_unanswered(begun)
+        await until(lambda: Dial.log == ["begun"])
+        postgres.restore(database, backup)
+        await until(lambda: Dial.log[-1] == "cut off")
+        await until(service.journal.ownership.may_act)
+        Slow.may_apply.set()
+        later = await sent(keptn, service, "carts")  # it has the number of the one that was cut off
+        assert (await keptn.task_finished(later)).result == "pass"

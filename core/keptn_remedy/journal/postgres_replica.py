@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from threading import Event, Thread
+from uuid import uuid4
 
 import psycopg
 
@@ -30,9 +31,11 @@ PATIENCE_SECONDS = 0.05
 GRACE_SECONDS = 2.0
 _NOW = "extract(epoch FROM clock_timestamp())::float8"
 _BEGIN = f"""
-INSERT INTO replicas (until, name) VALUES ({_NOW} + $1, $2) RETURNING no"""  # noqa: S608  our names
+INSERT INTO replicas (until, name) VALUES ({_NOW} + $1, $2) RETURNING no, until"""  # noqa: S608
+# Unless a backup was restored meanwhile: then the row is another's, or is as it was long ago.
 _RENEW = f"""
-UPDATE replicas SET until = {_NOW} + $2 WHERE no = $1 AND NOT ended RETURNING no"""  # noqa: S608
+UPDATE replicas SET until = {_NOW} + $2
+WHERE no = $1 AND NOT ended AND name = $3 AND until >= $4 RETURNING until"""  # noqa: S608
 # Of others' rows only what nobody has locked: a process that is stopped in a transaction must not
 # keep this one from renewing its own lease.
 _END_EXPIRED = f"""
@@ -84,14 +87,14 @@ class Replica:
         *,
         lease_seconds: float = LEASE_SECONDS,
         now: Callable[[], float] = time.time,
-        name: str = "",
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.no = 0
         self._server = server
         self._lease_seconds = lease_seconds
         self._now = now
-        self._name = name
+        # What is only in the row that was made for this lease, and how long that said it lasts.
+        self._name, self._until = "", 0.0
         self._monotonic = monotonic
         self._deadline = self._duty_until = 0.0
         # Nobody's lease is believed to have ended before a whole one has passed on this connection:
@@ -200,7 +203,10 @@ class Replica:
         raw = connection.raw
         with connection.at_work():
             was = self.no
-            if not was or not raw.execute(_RENEW, (was, self._lease_seconds)).fetchone():
+            bound = was, self._lease_seconds, self._name, self._until
+            if was and (row := raw.execute(_RENEW, bound).fetchone()):
+                [self._until] = row
+            else:
                 self._take_number(connection)
             deadline = began + self._lease_seconds * (1 - MARGIN)
             if was in (0, self.no) or self._loop is None:
@@ -223,9 +229,11 @@ class Replica:
 
     def _take_number(self, connection: PostgresConnection) -> None:
         connection.raw.execute(_MAKE_DUTY)
-        [row] = connection.raw.execute(_BEGIN, (self._lease_seconds, self._name)).fetchall()
+        name = uuid4().hex
+        [row] = connection.raw.execute(_BEGIN, (self._lease_seconds, name)).fetchall()
         was, self._deadline = self.no, 0.0  # nothing acts by the old lease any more
-        self.no = int(row[0])
+        self.no, self._until = row
+        self._name = name
         if was:
             self._duty_until = 0.0
             logs.logger().warning("the lease was lost", replica=was, now=self.no)

@@ -376,6 +376,17 @@ async def test_nothing_acts_by_a_new_lease_before_it_was_told_that_the_old_one_i
     assert could_act[0] is False
 
 
+@pytest.mark.parametrize("restored", ["until = until - 86400", "name = 'another process'"])
+async def test_a_lease_that_a_restored_backup_holds_is_nobodys(
+    two: Two, shared: PostgresPlace, restored: str
+) -> None:
+    replica = two[0]._replica
+    assert replica
+    number = replica.no
+    shared.change(f"UPDATE replicas SET {restored} WHERE no = ?", (number,))  # noqa: S608
+    await until(lambda: replica.no != number and replica.may_act())
+
+
 async def test_an_order_is_heard_when_all_have_heard_it(two: Two) -> None:
     first, second = two
     await first.pause("somebody", "a test")
