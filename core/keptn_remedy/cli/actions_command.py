@@ -35,6 +35,7 @@ from keptn_remedy.cli.terminal import (
 )
 from keptn_remedy.events import ACTION
 from keptn_remedy.ops.models import ActionInfo
+from keptn_remedy.ops.page.views.actions import example
 from keptn_remedy.registry import Entry, RegistryError
 from keptn_remedy.support.near_names import near
 from keptn_remedy.support.variables import SettingsError
@@ -138,6 +139,10 @@ def _show_one(info: ActionInfo, rows: list[tuple[str, str, str]], *, as_json: bo
     if fields := value_fields.fields(info.value_schema):
         say("")
         table(("FIELD OF THE VALUE", "TYPE", "DEFAULT", ""), fields)
+    say("")
+    say("In remediation.yaml:")
+    for line in example(info.name, info.value_schema).splitlines():
+        say(f"  {line}")
     _show_settings(rows)
     say("")
     say_folded(f"remedy actions {info.name} --json prints the JSON Schema of the value.")

@@ -32,9 +32,18 @@ def in_words(schema: Schema) -> str:
 
 
 def fields(schema: Schema) -> list[Field]:
-    """The fields of the value where it is a map, the required ones first."""
+    """The fields of the value where it is a map, the required ones first; what is within a field
+    stands below it.
+    """
     found = dict.fromkeys(_fields(schema, schema, "", ()))
-    return sorted(found, key=lambda field: field.default != "required")
+    required = {field.name for field in found if field.default == "required"}
+    return sorted(found, key=lambda field: _outer(field.name) not in required)
+
+
+def _outer(name: str) -> str:
+    """The field of the value itself in which a field is."""
+    found = re.match(r"(\[\]\.)?[^.\[]*", name)
+    return found[0] if found else name
 
 
 def _fields(schema: Schema, root: Schema, prefix: str, within: Sequence[Schema]) -> Iterator[Field]:

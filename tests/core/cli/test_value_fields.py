@@ -58,13 +58,13 @@ def test_a_value_in_words(kind: Any, words: str) -> None:
 
 def test_fields_come_with_type_default_and_description_the_required_ones_first() -> None:
     assert [tuple(field) for field in fields(schema(Order))] == [
-        ("places[].zone", "text", "required", ""),
         ("place", "map", "required", ""),
         ("place.zone", "text", "required", ""),
+        ("place.inside", "map", "", ""),
         ("note", "text", "", ""),
         ("places", "list of maps", "[]", ""),
+        ("places[].zone", "text", "required", ""),
         ("places[].inside", "map", "", ""),
-        ("place.inside", "map", "", ""),
         ("share", "whole number from 1 to 9", "5", "Of ten."),
     ]
 

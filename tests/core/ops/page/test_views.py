@@ -290,6 +290,10 @@ def test_an_action_is_asked_for_as_its_schema_says() -> None:
         "required": ["zone"],
     }
     assert example("purge", schema) == "- action: purge\n  name: purge\n  value:\n    zone: ZONE\n"
+    either = {**schema, "properties": {"zone": {"anyOf": [{"type": "string"}, {"type": "null"}]}}}
+    assert example("purge", either).endswith("    zone: ZONE\n")
+    optional = example("purge", {**schema, "required": []})
+    assert optional == "- action: purge\n  name: purge\n"
     assert example("plain", {}) == "- action: plain\n  name: plain\n"
     recursive = {"$ref": "#/$defs/A", "$defs": {"A": {"$ref": "#/$defs/A"}}}
     assert "value" not in example("odd", recursive)

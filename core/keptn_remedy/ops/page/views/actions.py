@@ -13,6 +13,7 @@ from keptn_remedy.events.cloud_event import is_object
 from keptn_remedy.registry import Broken, Entry
 
 DEEPEST = 4
+_TEXT = "TEXT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def _view(entry: Entry) -> ActionView:
 
 
 def example(name: str, schema: Mapping[str, Any]) -> str:
-    """How remediation.yaml asks for the action, with a value that its schema allows."""
+    """How remediation.yaml asks for the action, with the fields that its value must have."""
     asked: dict[str, Any] = {"action": name, "name": name}
     made = value_of(schema, schema.get("$defs", {}), 0)
     if made is not None and made != {}:
@@ -81,12 +82,17 @@ def value_of(schema: Any, known: Mapping[str, Any], depth: int) -> Any:
     return _of_type(schema, known, depth)
 
 
+def _named(name: str, schema: Any, known: Mapping[str, Any], depth: int) -> Any:
+    made = value_of(schema, known, depth)
+    return name.upper() if made == _TEXT else made
+
+
 def _of_type(schema: Mapping[str, Any], known: Mapping[str, Any], depth: int) -> Any:
     kind = schema.get("type")
     if kind == "object" or "properties" in schema:
         fields = schema.get("properties", {})
-        wanted = schema.get("required") or list(fields)[:3]
-        made = {name: value_of(fields.get(name), known, depth + 1) for name in wanted}
+        wanted = schema.get("required", ())
+        made = {name: _named(name, fields.get(name), known, depth + 1) for name in wanted}
         if not made and isinstance(more := schema.get("additionalProperties"), Mapping):
             made = {"NAME": value_of(more, known, depth + 1)}
         return made
@@ -94,7 +100,7 @@ def _of_type(schema: Mapping[str, Any], known: Mapping[str, Any], depth: int) ->
         return [value_of(schema.get("items", {}), known, depth + 1)]
     least = schema.get("minimum", schema.get("exclusiveMinimum", 0))
     plain: dict[Any, Any] = {
-        "string": schema.get("title", "text").upper().replace(" ", "_"),
+        "string": schema.get("title", _TEXT).upper().replace(" ", "_"),
         "integer": int(least) + 1,
         "number": float(least) + 1,
         "boolean": True,
