@@ -25,7 +25,9 @@ def undo(named: str, reason: str, *, as_json: bool) -> int:
         execution_id = await resolved(order.journal, named)
         why_not = await order.journal.want_undo(execution_id, "an order", order.by, order.reason)
         if why_not:
-            complain([f"{execution_id!r} is not undone: {why_not}; {LIST_HINT}"])
+            is_known = await order.journal.record(execution_id) is not None
+            hint = f"see remedy journal show {execution_id}" if is_known else LIST_HINT
+            complain([f"{execution_id!r} is not undone: {why_not}; {hint}"])
             return FAILED
         if is_terminal() and not order.as_json:
             say_folded("waiting for the service to undo it; Ctrl-C stops the waiting, not the undo")

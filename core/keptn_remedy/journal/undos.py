@@ -83,7 +83,8 @@ def _not_undoable(row: Sequence[Any] | None) -> str | None:
     if state != "finished":
         return "the execution has not finished"
     if plan is None:
-        return "no plan of it was admitted; what it did, if anything, can't be put back"
+        why = "it was refused, failed before it acted, or its action makes no plan"
+        return f"{why}: nothing can be put back"
     stored = rows.plan_of(plan)
     if not (stored and stored.changes):
         return "it changed nothing"

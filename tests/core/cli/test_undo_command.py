@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from keptn_remedy import Outcome
+from keptn_remedy.journal import Ending
 from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.cli.orders import left_by_a_service, prepared, wanted, while_saying
 from tests.ordering import begun, ended, say
@@ -75,11 +77,15 @@ async def test_a_service_that_stops_before_the_undo_is_told(tmp_path: Path) -> N
 
 
 async def test_what_can_not_be_undone_is_told(tmp_path: Path, journal: SqliteJournal) -> None:
-    execution = await begun(journal)
-    for execution_id, why in (
-        ("unknown", "there is no such execution"),
-        (execution.id, "the execution has not finished"),
+    execution, refused = await begun(journal), await begun(journal)
+    outcome = Outcome.failed("refused by guard-rail pause")
+    await journal.finish(refused, Ending(outcome, is_failure=False), attempts=1)
+    for execution_id, why, look in (
+        ("unknown", "there is no such execution", "list"),
+        (execution.id, "the execution has not finished", f"show {execution.id}"),
+        (refused.id, "it was refused, failed before it acted, or", f"show {refused.id}"),
     ):
         said = await say(tmp_path, "undo", execution_id)
         assert (said.code, said.out) == (1, "")
         assert said.mistakes[0].startswith(f"remedy: {execution_id!r} is not undone: {why}")
+        assert f"remedy journal {look}" in said.mistakes[0]
