@@ -8,12 +8,8 @@ from aiohttp import ClientSession
 from keptn_remedy.testing import triggered
 from tests.providing import Greet, event_url, ops_url, provider
 
-REFUSED = ({"Host": "rebound.example"}, {"Origin": "http://evil.example"})
-KNOWN: tuple[Mapping[str, str], ...] = (
-    {"Host": "remedy.example"},
-    {"Origin": "https://remedy.example"},
-    {},
-)
+REFUSED: list[dict[str, str]] = [{"Host": "rebound.example"}, {"Origin": "http://evil.example"}]
+KNOWN: list[dict[str, str]] = [{"Host": "remedy.example"}, {"Origin": "https://remedy.example"}, {}]
 AS_EVENT = {"Content-Type": "application/cloudevents+json"}
 
 
