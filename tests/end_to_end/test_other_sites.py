@@ -1,6 +1,5 @@
 """Pages of other sites in a browser on this machine reach neither loopback port."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from aiohttp import ClientSession
