@@ -87,7 +87,7 @@ async def test_what_one_does_for_all_is_done_by_one_and_by_another_once_that_one
         freeze(first.journal)
         await until(lambda: at_work[second.journal] == every_duty)
         assert at_work[first.journal] == set()
-        await keptn.task_finished(lost["id"])
+        await keptn.task_finished(lost["id"], 30)
 
 
 async def test_all_replicas_share_one_registration(database: str) -> None:

@@ -96,7 +96,7 @@ async def test_a_restored_backup_acts_only_on_what_keptn_still_waits_for(
             Slow.may_apply.set()
             await approve(service, answered)
             for each in (begun, behind, answered):
-                await keptn.task_finished(each)
+                await keptn.task_finished(each, 30)
         keptn.abort(dropped)
         done, told = len(Dial.log), len(keptn.received)
         postgres.restore(database, backup)
@@ -107,7 +107,7 @@ async def test_a_restored_backup_acts_only_on_what_keptn_still_waits_for(
             assert (len(Dial.log), len(keptn.received)) == (done, told)
             await asks(service, still_open)
             await approve(service, still_open)
-            assert (await keptn.task_finished(still_open)).result == "pass"
+            assert (await keptn.task_finished(still_open, 30)).result == "pass"
 
 
 async def test_what_runs_while_a_backup_is_restored_is_cut_off(
@@ -125,4 +125,4 @@ async def test_what_runs_while_a_backup_is_restored_is_cut_off(
         await until(service.journal.ownership.may_act)
         Slow.may_apply.set()
         later = await sent(keptn, service, "carts")  # it has the number of the one that was cut off
-        assert (await keptn.task_finished(later)).result == "pass"
+        assert (await keptn.task_finished(later, 30)).result == "pass"
