@@ -117,8 +117,11 @@ def _tell(error: typer.TyperException, *, as_json: bool) -> None:
 
     shown = io.StringIO()
     # Those about usage show how it is used, too.
-    show = getattr(error, "show", lambda file: file.write(f"{_MISTAKE}{error.format_message()}"))
-    show(shown)
+    show: Any = getattr(error, "show", None)
+    if show:
+        show(shown)
+    else:
+        shown.write(f"{_MISTAKE}{error.format_message()}")
     said, mark, mistake = shown.getvalue().rstrip("\n").rpartition(_MISTAKE)
     if isinstance(getattr(getattr(error, "ctx", None), "command", None), Group) and (
         getattr(error, "option_name", "") in _AFTER_THE_COMMAND

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -45,8 +46,9 @@ def checked_plan(returned: object) -> Plan:
 
 def _check_parts(plan: Any) -> None:
     for name, kind, of in (("changes", Change, "Change"), ("notes", str, "text")):
-        part = getattr(plan, name)
-        if not isinstance(part, tuple | list) or not all(isinstance(each, kind) for each in part):
+        part: Any = getattr(plan, name)
+        listed: Sequence[Any] = part if isinstance(part, tuple | list) else (None,)
+        if not all(isinstance(each, kind) for each in listed):
             raise TypeError(f"the {name} of a plan must be a tuple of {of}")
     if not all(isinstance(change.target, str) for change in plan.changes):
         raise TypeError("the target of a change must be text")

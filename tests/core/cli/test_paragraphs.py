@@ -39,7 +39,8 @@ class LongTexts:
 
     async def scores(self, _: int) -> list[ScoreInfo]:
         fields = [name for name, field in ScoreInfo.model_fields.items() if field.annotation is int]
-        return [ScoreInfo(**PLACE, action="toggle-feature", **dict.fromkeys(fields, 12_345))]
+        given = {**PLACE, "action": "toggle-feature", **dict.fromkeys(fields, 12_345)}
+        return [ScoreInfo.model_validate(given)]
 
     async def owed_reports(self, _: int) -> list[OwedReport]:
         report: dict[str, Any] = dict.fromkeys(OwedReport.__dataclass_fields__)

@@ -35,9 +35,10 @@ async def _diagnosis(
 ) -> Sequence[Finding]:
     """What an action finds, or that it failed to, whatever its code does."""
     try:
-        found = await diagnose(http, examined.namespaces)
-        if isinstance(found, Sequence) and all(isinstance(each, Finding) for each in found):
-            return found
+        found: Any = await diagnose(http, examined.namespaces)
+        listed: Sequence[Any] = found if isinstance(found, Sequence) else (None,)
+        if all(isinstance(each, Finding) for each in listed):
+            return listed
         why = "it returned something else than Findings"
     except (asyncio.CancelledError, KeyboardInterrupt):
         raise
