@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from keptn_remedy.action import Change, PermanentError, Plan
 from keptn_remedy.events.bounds import shortened
@@ -47,11 +47,14 @@ def checked_plan(returned: object) -> Plan:
 def _check_parts(plan: Any) -> None:
     for name, kind, of in (("changes", Change, "Change"), ("notes", str, "text")):
         part: Any = getattr(plan, name)
-        listed: Sequence[Any] = part if isinstance(part, tuple | list) else (None,)
-        if not all(isinstance(each, kind) for each in listed):
+        if not _is_listed(part) or not all(isinstance(each, kind) for each in part):
             raise TypeError(f"the {name} of a plan must be a tuple of {of}")
     if not all(isinstance(change.target, str) for change in plan.changes):
         raise TypeError("the target of a change must be text")
+
+
+def _is_listed(part: Any) -> TypeGuard[Sequence[Any]]:
+    return isinstance(part, tuple | list)
 
 
 def _size(plan: Plan) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from aiohttp import ClientSession
 
@@ -36,9 +36,8 @@ async def _diagnosis(
     """What an action finds, or that it failed to, whatever its code does."""
     try:
         found: Any = await diagnose(http, examined.namespaces)
-        listed: Sequence[Any] = found if isinstance(found, Sequence) else (None,)
-        if all(isinstance(each, Finding) for each in listed):
-            return listed
+        if _is_sequence(found) and all(isinstance(each, Finding) for each in found):
+            return found
         why = "it returned something else than Findings"
     except (asyncio.CancelledError, KeyboardInterrupt):
         raise
@@ -47,3 +46,7 @@ async def _diagnosis(
     except BaseException as error:  # noqa: BLE001  the same
         why = f"it {deed(error)}"
     return [Finding(name, False, f"its diagnosis failed: {why}", "tell its author")]
+
+
+def _is_sequence(found: Any) -> TypeGuard[Sequence[Any]]:
+    return isinstance(found, Sequence)
