@@ -38,15 +38,33 @@ def _start_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(standstill, "STARTING_SECONDS", 0.5)
 
 
+async def staying(workload: Workload) -> list[Json]:
+    """Its pods, but for those of an earlier revision that are on their way out."""
+    return [pod for pod in await workload.pods() if "deletionTimestamp" not in pod["metadata"]]
+
+
 async def make_unready(workload: Workload, count: int) -> None:
     """Have so many of its pods report that they are not ready, as after a failed probe."""
-    pods = sorted(await workload.pods(), key=lambda pod: str(pod["metadata"]["name"]))
+    pods = sorted(await staying(workload), key=lambda pod: str(pod["metadata"]["name"]))
     ready = len(pods) - count
     for pod in pods[ready:]:
         conditions = [{"type": "Ready", "status": "False"}]
         status = {"status": {"conditions": conditions}}
         await workload.namespace.patch("pods", pod["metadata"]["name"], status, "status")
-    await workload.until(lambda live: live["status"].get("readyReplicas", 0) == ready)
+    name = "numberReady" if workload.resource == "daemonsets" else "readyReplicas"
+    await workload.until(lambda live: live["status"].get(name, 0) == ready)
+
+
+async def updated_once(namespace: Namespace, kind: str) -> Workload:
+    """With three pods, or one on each node, of its second revision."""
+    specs: dict[str, Json] = {
+        "deployment": {"replicas": 3},
+        "stateful_set": {"replicas": 3, "podManagementPolicy": "Parallel"},
+        "daemon_set": {},
+    }
+    carts: Workload = await getattr(namespace, kind)(**specs[kind])
+    await carts.update(IMAGES[1])
+    return carts
 
 
 @pytest.mark.parametrize(
@@ -70,41 +88,44 @@ async def test_pods_that_were_missing_before_are_not_missed_after_a_scaling(
 
 
 async def acted_in_a_sick_state(
-    action: type[ClusterAction], carts: Workload, *, ready: int, is_over: bool = False
+    action: type[ClusterAction], carts: Workload, *, unready: int, is_over: bool = False
 ) -> Outcome:
-    """The outcome where as many pods are ready afterwards, or when the deadline `is_over`. Two of
-    three are ready at planning.
+    """The outcome where so many pods are missing afterwards, or when the deadline `is_over`. One is
+    missing at planning.
     """
     async with acting(action, carts.namespace, seconds=600) as drive:
         await make_unready(carts, 1)
         plan = await drive.plan({})
         await drive.apply(plan)
         await carts.rolled_out()
-        await make_unready(carts, 3 - ready)
+        await make_unready(carts, unready)
         if is_over:
             drive.context = replace(drive.context, deadline=time.time())
         return await drive.verify(plan)
 
 
-@pytest.mark.parametrize("kind", ["deployment", "stateful_set"])
+@pytest.mark.parametrize("kind", ["deployment", "stateful_set", "daemon_set"])
 @pytest.mark.parametrize("action", [Restart, Rollback])
 @pytest.mark.usefixtures("_start_fast")
 async def test_a_pod_that_was_missing_before_is_not_missed_long_before_the_deadline(
     namespace: Namespace, action: type[ClusterAction], kind: str
 ) -> None:
-    parallel = {"podManagementPolicy": "Parallel"} if kind == "stateful_set" else {}
-    carts: Workload = await getattr(namespace, kind)(replicas=3, **parallel)
-    await carts.update(IMAGES[1])
-    outcome = await acted_in_a_sick_state(action, carts, ready=2)
+    carts = await updated_once(namespace, kind)
+    number = len(await staying(carts))
+    outcome = await acted_in_a_sick_state(action, carts, unready=1)
     assert outcome.result == "warning", outcome
-    assert ", 2 of 3 available, 2 were before" in outcome.message
+    assert f", {number - 1} of {number} available, {number - 1} were before" in outcome.message
 
 
-async def test_fewer_pods_than_before_are_a_failure(namespace: Namespace) -> None:
-    carts = await namespace.deployment(replicas=3)
-    outcome = await acted_in_a_sick_state(Restart, carts, ready=1, is_over=True)
+@pytest.mark.parametrize(("action", "kind"), [(Restart, "deployment"), (Rollback, "daemon_set")])
+async def test_fewer_pods_than_before_are_a_failure(
+    namespace: Namespace, action: type[ClusterAction], kind: str
+) -> None:
+    carts = await updated_once(namespace, kind)
+    number = len(await staying(carts))
+    outcome = await acted_in_a_sick_state(action, carts, unready=2, is_over=True)
     assert outcome.result == "fail"
-    assert "1 of 3 pods are available" in outcome.message
+    assert f"{number - 2} of {number} pods are available" in outcome.message
 
 
 # Refused pods
