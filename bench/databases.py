@@ -195,7 +195,7 @@ async def postgres_replicas(bench: Bench) -> Figure:
     one, two, three = (median(each) for each in zip(*rounds, strict=True))
     ratio = median(min(two, three) / one for one, two, three in rounds)
     notes: dict[str, float | int | str] = {"two": round(two), "three": round(three)}
-    return Figure("postgres-repl.", "events/s", three, 0.9, "higher", one, ratio, notes)
+    return Figure("postgres-replicas", "events/s", three, 0.9, "higher", one, ratio, notes)
 
 
 async def _sum(bench: Bench, alike: Sequence[Server]) -> float:
