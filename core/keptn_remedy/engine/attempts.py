@@ -27,7 +27,6 @@ from keptn_remedy.action import (
     TemporaryError,
 )
 from keptn_remedy.engine.crew import cancelled_from_within
-from keptn_remedy.engine.memory import ActionMemory
 from keptn_remedy.engine.runtime import Runtime, text_of
 from keptn_remedy.engine.threads import NotBegun
 from keptn_remedy.http_client import Uncertain, is_temporary
@@ -78,7 +77,6 @@ class Attempts:
         "_last_failure",
         "_may_begin",
         "_may_take",
-        "_memory",
         "_runtime",
         "_waited",
         "count",
@@ -94,7 +92,6 @@ class Attempts:
         self._runtime = runtime
         self._execution = execution
         self._action = action
-        self._memory = ActionMemory(runtime.journal, execution.action)
         self._waited = 0.0
 
     def until_done(
@@ -324,7 +321,7 @@ class Attempts:
             left=_Left(clock, until),
             dry_run=self._runtime.dry_run,
             http=self._runtime.http,
-            memory=self._memory,
+            memory=self._runtime.memories[self._execution.action],
             make_log=self._log,
             read=self._runtime.read,
             waited=self._waited,

@@ -16,7 +16,7 @@ MAX_KEYS: Final = 10_000
 
 
 class ActionMemory(NamedTuple):
-    """The memory of one action, in the journal. A tuple, as each execution gets one."""
+    """The memory of one action, in the journal."""
 
     journal: Memories
     action: str
@@ -42,3 +42,15 @@ class ActionMemory(NamedTuple):
                 f"the memory of the action holds {MAX_KEYS:,} keys, and may hold no other: it must "
                 f"delete some by None before {shortened(key, 100)}"
             )
+
+
+class ActionMemories(dict[str, ActionMemory]):
+    """The memory of each action: one for all its executions, of which thousands run at once."""
+
+    def __init__(self, journal: Memories) -> None:
+        super().__init__()
+        self._journal = journal
+
+    def __missing__(self, action: str) -> ActionMemory:
+        memory = self[action] = ActionMemory(self._journal, action)
+        return memory

@@ -18,6 +18,7 @@ from keptn_remedy.action import (
     TemporaryError,
     nothing_to_read,
 )
+from keptn_remedy.engine.memory import ActionMemories
 from keptn_remedy.engine.threads import Threads
 from keptn_remedy.events import ACTION, as_text
 from keptn_remedy.events.bounds import MAX_MESSAGE_CHARACTERS, bounded, shortened, task_data
@@ -49,6 +50,10 @@ class Runtime:
     threads: Threads = field(default_factory=Threads)
     limits: TimeLimits = field(default_factory=TimeLimits)
     traces: Traces | None = None
+    memories: ActionMemories = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "memories", ActionMemories(self.journal))
 
     def presentable(self, returned: object, task: str = ACTION) -> Outcome:
         """What an author returned as an outcome that Keptn understands: in one line, as text,
