@@ -179,3 +179,19 @@ def test_what_the_shipyard_leaves_out_is_noted(tmp_path: Path) -> None:
     assert move.text == (
         "Slow of remediation.yaml: scale; shipyard.yaml leads to no action after the first"
     )
+
+
+def test_many_problems_parse_the_shipyard_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = list[str]()
+
+    def parsed(content: bytes, path: str) -> Any:
+        read.append(Path(path).name)
+        return parse(content, path)
+
+    parse = remedy_files.parsed
+    monkeypatch.setattr(remedy_files, "parsed", parsed)
+    for _ in range(3):
+        assert rungs_by(tmp_path, SHIPYARD) == [FIRST, SECOND]
+    assert read.count("shipyard.yaml") == 1

@@ -35,8 +35,8 @@ from keptn_remedy.cli.terminal import (
 )
 from keptn_remedy.events import ACTION
 from keptn_remedy.ops.models import ActionInfo
-from keptn_remedy.ops.page.views.actions import example
 from keptn_remedy.registry import Entry, RegistryError
+from keptn_remedy.remediation.example import example
 from keptn_remedy.support.near_names import near
 from keptn_remedy.support.variables import SettingsError
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import cache
 from typing import Annotated, Any
 
 import typer
@@ -173,10 +174,12 @@ def _with_json_mistakes(as_json: _JsonMistakes = False) -> None:
     """What typer makes the option of."""
 
 
-def _options_of(declaring: Callable[..., None]) -> list[Any]:
+@cache
+def _options_of(declaring: Callable[..., None]) -> tuple[Any, ...]:
+    """The same for all commands: to make them takes time, and --help waits for it."""
     declared = typer.Typer(add_completion=False)
     declared.command()(declaring)
-    return list(typer.main.get_command(declared).params)
+    return tuple(typer.main.get_command(declared).params)
 
 
 def moment(option: str) -> Any:

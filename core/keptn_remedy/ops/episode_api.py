@@ -10,6 +10,8 @@ from aiohttp import web
 from keptn_remedy.journal import MOST_IGNORED, Episodes
 from keptn_remedy.ops.answers import HttpError, json_answer
 from keptn_remedy.ops.episode_models import (
+    MOST_DAYS,
+    USUAL_DAYS,
     EpisodeDetail,
     EpisodeInfo,
     EpisodesPage,
@@ -21,7 +23,7 @@ from keptn_remedy.ops.episode_models import (
 from keptn_remedy.support.masking import Mask
 
 MOST, USUAL = 500, 100
-MOST_DAYS, USUAL_DAYS, DAY_SECONDS = 3650, 30, 86_400.0
+DAY_SECONDS = 86_400.0
 
 
 class EpisodeApi:

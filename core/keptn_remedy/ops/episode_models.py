@@ -174,6 +174,10 @@ class IgnoredPage(BaseModel):
     ignored: list[IgnoredInfo]
 
 
+MOST_DAYS, USUAL_DAYS = 3650, 30
+"""For how many days scores may be asked for, and are if nobody says."""
+
+
 class ScoreInfo(BaseModel):
     """What became of the tries of one action for one service."""
 

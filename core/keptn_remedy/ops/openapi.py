@@ -10,7 +10,14 @@ from pydantic.json_schema import models_json_schema
 
 from keptn_remedy.journal import MOST_IGNORED
 from keptn_remedy.ops import models, open_models
-from keptn_remedy.ops.episode_models import EpisodeDetail, EpisodesPage, IgnoredPage, Scores
+from keptn_remedy.ops.episode_models import (
+    MOST_DAYS,
+    USUAL_DAYS,
+    EpisodeDetail,
+    EpisodesPage,
+    IgnoredPage,
+    Scores,
+)
 
 REF = "#/components/schemas/{model}"
 
@@ -161,7 +168,7 @@ EPISODE_OPERATIONS = {
         (
             _query(
                 "days",
-                {"type": "integer", "minimum": 1, "maximum": 3650, "default": 30},
+                {"type": "integer", "minimum": 1, "maximum": MOST_DAYS, "default": USUAL_DAYS},
                 "Of the tries of so many days.",
             ),
         ),

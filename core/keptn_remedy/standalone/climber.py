@@ -126,9 +126,8 @@ class Climber:
     async def _with_notice(self, episode: Episode, move: Move) -> Move:
         """The move, with what channels are to be told of it: stored together, it is told once."""
         state, why = move.fields.get("state"), str(move.fields.get("reason"))
-        if state == "closed":
-            closing = str(move.fields.get("closing"))
-            return replace(move, notice=await self._ending.notice(episode, closing, why))
+        if state == "closed" and episode.escalated_at is not None:
+            return replace(move, notice=self._world.escalation.over(episode, why))
         if state != "escalated":
             return move
         rungs = {each.number: each for each in await self._journal.rungs(episode)}

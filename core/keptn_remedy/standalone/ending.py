@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from keptn_remedy.journal import Episode, Move, Notice, Rung
+from keptn_remedy.journal import Episode, Move, Rung
 from keptn_remedy.standalone import ladder
 from keptn_remedy.standalone.facts import Facts
 from keptn_remedy.standalone.rules import LadderRules, remedies
@@ -40,31 +41,28 @@ class Ending:
             await self._world.escalation.end(episode)
         if reading.good:
             return ladder.closed("confirmed", f"closed: {reading.text}", now)
-        why = f"closed, unverified: {reading.text}"
-        if left := await self._left(rungs):
-            why = f"{_names(left)} not undone, as it is unverified that it helped: {reading.text}"
-            # Posted before the closing is stored, so that a crash in between posts it again: it is
-            # the same alert.
-            if not await self._world.escalation.tell_left(episode, left, why) and not (
-                ladder.is_quiet(episode, now - rules.confirm_for, rules)
-            ):
-                return Move({"due_at": now + ladder.HELD_SECONDS})
-        return ladder.closed("unverified", why, now)
+        return await self._unverified(episode, rungs, reading.text, rules)
+
+    async def _unverified(
+        self, episode: Episode, rungs: Sequence[Rung], unproven: str, rules: LadderRules
+    ) -> Move:
+        now = self._world.clock.now()
+        if not (left := await self._left(rungs)):
+            return ladder.closed("unverified", f"closed, unverified: {unproven}", now)
+        why = f"{_names(left)} not undone, as it is unverified that it helped: {unproven}"
+        # Posted before the closing is stored, so that a crash in between posts it again: it is the
+        # same alert. Channels are told by the notice, which is stored with the closing.
+        is_told = await self._world.escalation.tell_left(episode, left, why)
+        if not is_told and not ladder.is_quiet(episode, now - rules.confirm_for, rules):
+            return Move({"due_at": now + ladder.HELD_SECONDS})
+        notice = self._world.escalation.left(episode, left, why)
+        return replace(ladder.closed("unverified", why, now), notice=notice)
 
     def _give_up(self, episode: Episode, now: float) -> Move:
         why = "there was no news of it for too long"
         if episode.escalated_at is None:
             return ladder.escalated(why, now)
         return ladder.closed("unknown", f"closed: {why}", now)
-
-    async def notice(self, episode: Episode, closing: str, why: str) -> Notice | None:
-        """What channels are told of an episode that closes; None where that is nothing."""
-        if episode.escalated_at is not None:
-            return self._world.escalation.over(episode, why)
-        if closing != "unverified":
-            return None
-        left = await self._left(await self._journal.rungs(episode))
-        return self._world.escalation.left(episode, left, why) if left else None
 
     async def _left(self, rungs: Sequence[Rung]) -> list[Rung]:
         """The tries whose undo waits for a closing that the judge confirms."""

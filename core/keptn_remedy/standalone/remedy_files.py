@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, NamedTuple, cast, get_args
+from typing import Any, Final, NamedTuple, TypeVar, cast, get_args
 
 from keptn_remedy.action import PermanentError
 from keptn_remedy.guardrails.units import seconds
@@ -16,6 +16,8 @@ from keptn_remedy.standalone import shipyard, sli, slo
 from keptn_remedy.standalone.promql import comparison
 from keptn_remedy.standalone.rules import Criterion, Kind, OnFailed, OnUnknown, Remedy
 from keptn_remedy.support.near_names import near
+
+T = TypeVar("T")
 
 API_VERSION: Final = "spec.keptn.sh/0.1.4"
 DEFAULT: Final = "default"
@@ -51,7 +53,9 @@ def find(
         if found is None:
             return Matched(None, why=f"there is no {FILE} for {'/'.join(place)}")
         matched = _in(*found, names)
-        rounds = _rounds(folder, place)
+        rounds = None
+        if len(place) > 1:
+            rounds = _of_shipyard(folder, place[0], partial(shipyard.rounds, stage=place[1]))
     except PermanentError as error:
         return Matched(None, why=str(error))
     if matched.entry and rounds:
@@ -64,26 +68,26 @@ def find(
     return matched
 
 
-def _rounds(folder: Path, place: Sequence[str]) -> shipyard.Rounds | None:
-    """What the shipyard.yaml of the project says of the stage."""
-    found = next(read_levels(folder, place[:1], shipyard.FILE), None)
-    if found is None or len(place) < 2:
-        return None
-    path, content = found
-    try:
-        return shipyard.rounds(parsed(content, str(path)), place[1])
-    except PermanentError as error:
-        raise PermanentError(f"{path}: {error}") from None
-
-
 def check_shipyard(folder: Path, project: str) -> None:
     """Raises PermanentError if the project's shipyard.yaml can't be used; the message says why."""
+    _of_shipyard(folder, project, shipyard.check)
+
+
+def _of_shipyard(folder: Path, project: str, read: Callable[[Any], T]) -> T | None:
+    """What is read in the project's shipyard.yaml; None where there is none."""
     for path, content in read_levels(folder, (project,), shipyard.FILE):
-        document = parsed(content, str(path))
+        document = _shipyard(content, str(path))
         try:
-            shipyard.check(document)
+            return read(document)
         except PermanentError as error:
             raise PermanentError(f"{path}: {error}") from None
+    return None
+
+
+@lru_cache(maxsize=16)
+def _shipyard(content: bytes, path: str) -> Any:
+    """Its document, kept as the `entries` of a remediation.yaml are: nobody changes it."""
+    return parsed(content, path)
 
 
 def _in_rounds(rungs: Sequence[dict[str, Any]], it: shipyard.Rounds) -> Iterator[dict[str, Any]]:

@@ -24,10 +24,10 @@ from keptn_remedy.journal import (
 from keptn_remedy.ops.digests import digest
 from keptn_remedy.ops.page import address, pictures
 from keptn_remedy.ops.page.links import links
-from keptn_remedy.ops.page.views.actions import example
 from keptn_remedy.ops.page.views.execution import execution_view
 from keptn_remedy.ops.page.views.shown import diffs, lasted
 from keptn_remedy.ops.page.views.why_not import WhyNot, why_not
+from keptn_remedy.remediation.example import example
 from keptn_remedy.support.link_templates import mistake
 from keptn_remedy.testing import triggered
 
