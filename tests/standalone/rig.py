@@ -237,8 +237,7 @@ class Rig:
         self, body: bytes, *, source: str = "shop", secret: str = SECRET, **more: str
     ) -> int:
         """The status that a body is answered with; `more` are headers."""
-        assert self.service.standalone
-        url = f"http://127.0.0.1:{self.service.standalone.listener.port}/intake/{source}"
+        url = self.intake_url(source)
         headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json", **more}
         async with (
             ClientSession() as session,
@@ -246,6 +245,11 @@ class Rig:
         ):
             self.answer = await a.text()
             return a.status
+
+    def intake_url(self, source: str = "shop") -> str:
+        """Where messages of a source are sent to."""
+        assert self.service.standalone
+        return f"http://127.0.0.1:{self.service.standalone.listener.port}/intake/{source}"
 
     async def episodes(self) -> list[Episode]:
         found: list[Episode] = await self.journal.episodes()
@@ -329,7 +333,6 @@ async def standalone(
     world: World | None = None,
     channels: str = "",
     journal: str | None = None,
-    intake_port: int = 0,
     **more: Any,
 ) -> AsyncIterator[Rig]:
     """Run a service in standalone mode until the block is left; `journal` is the URL of one in a
@@ -347,7 +350,7 @@ async def standalone(
     made = Settings(
         transport="standalone",
         ops_port=0,
-        intake_port=intake_port,
+        intake_port=0,
         sources=folder / "sources.yaml",
         remediations=folder / "remediations",
         **more,

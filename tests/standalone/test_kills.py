@@ -28,7 +28,8 @@ from tests.standalone.rig import SECRET, SOURCES, World, stand_ins, write_files
 SHORT = 40
 KILLS = max(int(os.environ.get("STANDALONE_KILLS", "0")), SHORT)
 SIDE_BY_SIDE = 2
-GATE = "gate"
+GATES = ("gate-1", "gate-2")
+"""One for each rung, shut until it may go on: it can't slip through while a process starts."""
 QUICK = "ladder: {{act_after: 1s, wait: 1s, window: 1s, hold_for: 1s, quiet_for: QUIET}}"
 REMEDIATION = """
 apiVersion: spec.keptn.sh/0.1.4
@@ -38,8 +39,8 @@ spec:
   remediations:
     - problemType: TooManyErrors
       actionsOnOpen:
-        - {action: set-file, value: {gate: gate}}
-        - {action: set-file, value: {gate: gate}}
+        - {action: set-file, value: {gate: gate-1}}
+        - {action: set-file, value: {gate: gate-2}}
 """
 TOLD = "\nescalate_to: [alertmanagers, hook]\n"
 CHANNELS = """
@@ -159,7 +160,8 @@ async def killed_in_each_state(
     process: StandaloneProcess, world: World, story: Story
 ) -> list[Step | None]:
     """The states in which it was killed, in fact."""
-    process.shut(GATE)
+    for gate in GATES:
+        process.shut(gate)
     alert = world.fire("f1")
     if Step(0, "waiting") in story.steps:
         world.alerts.clear()  # not listed yet: it is waited for
@@ -197,9 +199,7 @@ async def prepare(
     if step == Step(1, "settling") and story is REMEDIED:
         await process.tell(world.resolve("f1"))  # before its window can begin
     if step.state == "settling":
-        process.open(GATE)
-    if step == Step(0, "judging"):
-        process.shut(GATE)
+        process.open(GATES[step.rung])
 
 
 def rungs_of(process: StandaloneProcess) -> list[tuple[Any, ...]]:

@@ -12,7 +12,6 @@ import orjson
 from aiohttp import ClientSession
 
 from tests.monitoring import Alertmanager, AlertmanagerProgram, webhook_config
-from tests.nats_server import free_port
 from tests.standalone.rig import SECRET, SOURCES, Rig, Switch, standalone
 from tests.waiting import until
 
@@ -51,17 +50,14 @@ async def told_by_alertmanager(
     folder: Path, program: AlertmanagerProgram, **route: str
 ) -> AsyncIterator[tuple[Rig, Sender]]:
     """A service that a real Alertmanager tells what it is given."""
-    intake = free_port()
-    hook = webhook_config(f"http://127.0.0.1:{intake}/intake/shop", SECRET, **route)
-    hook["route"]["group_by"] = ["alertname"]
-    server = Alertmanager(folder / "am", program, hook)
+    server = Alertmanager(folder / "am", program, {})
+    sources = SOURCES.replace("{url}/am", server.url)
     try:
-        await server.start()
-        sources = SOURCES.replace("{url}/am", server.url)
-        async with (
-            standalone(folder, sources=sources, intake_port=intake) as rig,
-            ClientSession() as http,
-        ):
+        async with standalone(folder, sources=sources) as rig, ClientSession() as http:
+            hook = webhook_config(rig.intake_url(), SECRET, **route)
+            hook["route"]["group_by"] = ["alertname"]
+            server.configure(hook)
+            await server.start()
             yield rig, Sender(server, http)
     finally:
         server.kill()

@@ -136,7 +136,8 @@ async def test_what_ran_without_a_plan_is_not_said_to_have_changed_nothing(
     execution = await applied(journal, plan=None)
     await journal.finish(execution, Ending(DONE, arm=CLOSED), attempts=1)
     refusal = await journal.want_undo("1", "an order", "ada")
-    assert refusal == "no plan of it was admitted; what it did, if anything, can't be put back"
+    why = "it was refused, failed before it acted, or its action makes no plan"
+    assert refusal == f"{why}: nothing can be put back"
     assert await state(journal) is None
 
 
