@@ -12,6 +12,7 @@ from aiohttp import ClientSession
 
 from keptn_remedy import Action, Change, Context, Outcome, Plan, PlannedAction
 from keptn_remedy.action import AnyAction
+from keptn_remedy.registry import Registry
 from keptn_remedy.service import Service, running
 from keptn_remedy.settings import KeptnSettings, Settings
 from keptn_remedy.support.clock import Clock
@@ -37,13 +38,17 @@ async def provider(
     journal: Path | str,
     keptn: FakeKeptn | None,
     *actions: type[AnyAction],
+    registry: Registry | None = None,
     clock: Clock | None = None,
     **others: Any,
 ) -> AsyncIterator[Service]:
-    """A provider with these actions; it is drained before the context is left."""
+    """A provider with these actions, or those of a registry; it is drained before the context is
+    left.
+    """
     config = settings(journal, keptn, **others)
     own = KeptnSettings.model_validate(_found(keptn, "") if keptn else {})
-    async with running(config, registry_of(*actions), keptn=own, clock=clock) as service:
+    known = registry or registry_of(*actions)
+    async with running(config, known, keptn=own, clock=clock) as service:
         await until(lambda: not service.readiness.starting)
         yield service
         await service.drain()
