@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -40,15 +42,17 @@ class Stamp(PlannedAction):
     async def undo(self, context: Context, plan: Plan) -> None: ...
 
 
-async def test_an_action_says_which_plans_are_the_same_to_a_person(tmp_path: Path) -> None:
+@asynccontextmanager
+async def approved(folder: Path, action: type[Stamp]) -> AsyncIterator[tuple[FakeKeptn, str]]:
+    """An execution of the action, which a person was asked about and has approved."""
     Stamp.planned = Stamp.applied = 0
-    policy = tmp_path / "policy.yaml"
+    policy = folder / "policy.yaml"
     policy.write_text(ASKS)
     async with (
         FakeKeptn() as keptn,
-        provider(tmp_path / "j.db", keptn, Stamp, policy=policy) as service,
+        provider(folder / "j.db", keptn, action, policy=policy) as service,
     ):
-        event = triggered("stamp")
+        event = triggered(action.name)
         await keptn.deliver(event, to=event_url(service))
 
         async def asks() -> bool:
@@ -56,9 +60,14 @@ async def test_an_action_says_which_plans_are_the_same_to_a_person(tmp_path: Pat
 
         await until(asks)
         assert await service.journal.answer(event["id"], "approved", "ann", "fine") is None
-        assert (await keptn.task_finished(event["id"])).result == "pass"
+        yield keptn, event["id"]
+
+
+async def test_an_action_says_which_plans_are_the_same_to_a_person(tmp_path: Path) -> None:
+    async with approved(tmp_path, Stamp) as (keptn, execution):
+        assert (await keptn.task_finished(execution)).result == "pass"
         assert (Stamp.planned, Stamp.applied) == (2, 1)
-        told = keptn.finished(event["id"])[0].data["remedy"]
+        told = keptn.finished(execution)[0].data["remedy"]
         assert (told["approved_by"], told["approved_because"]) == ("ann", "fine")
 
 
@@ -76,24 +85,10 @@ class Unsure(Stamp):
 async def test_an_action_that_can_not_say_it_applies_nothing(
     tmp_path: Path, error: BaseException
 ) -> None:
-    Stamp.planned = Stamp.applied = 0
     Unsure.error = error
-    policy = tmp_path / "policy.yaml"
-    policy.write_text(ASKS)
-    async with (
-        FakeKeptn() as keptn,
-        provider(tmp_path / "j.db", keptn, Unsure, policy=policy) as service,
-    ):
-        event = triggered("unsure")
-        await keptn.deliver(event, to=event_url(service))
-
-        async def asks() -> bool:
-            return bool(await service.journal.questions(1))
-
-        await until(asks)
-        assert await service.journal.answer(event["id"], "approved", "ann", "fine") is None
-        assert (await keptn.task_finished(event["id"])).status == "errored"
-        assert Stamp.applied == 0
+    async with approved(tmp_path, Unsure) as (keptn, execution):
+        assert (await keptn.task_finished(execution)).status == "errored"
+        assert (Stamp.planned, Stamp.applied) == (2, 0)
 
 
 async def test_a_plain_action_that_was_cut_off_does_not_run_again_in_a_pause(
