@@ -135,8 +135,19 @@ class PostgresServer:
         return self._client("pg_dump", "--format=custom", url)
 
     def restore(self, url: str, backup: bytes) -> None:
-        """Have `pg_restore` put the backup in the place of what the database holds."""
-        self._client("pg_restore", "--clean", "--exit-on-error", "--dbname", url, given=backup)
+        """Have `pg_restore` put the backup in the place of what the database holds: all or nothing,
+        as a service that runs stores something between any two of its statements. It begins again
+        where the two wait for each other.
+        """
+        restoring = ("pg_restore", "--clean", "--single-transaction", "--dbname", url)
+        while True:
+            try:
+                self._client(*restoring, given=backup)
+            except subprocess.CalledProcessError as error:
+                if b"deadlock detected" not in error.stderr:
+                    raise
+            else:
+                return
 
     def _client(self, program: str, *arguments: str, given: bytes = b"") -> bytes:
         command = [str(self._programs / program), *arguments]
