@@ -6,6 +6,7 @@ from aiohttp import ClientSession
 
 from keptn_remedy.testing import triggered
 from tests.providing import Greet, event_url, ops_url, provider
+from tests.waiting import until
 
 REFUSED: list[dict[str, str]] = [{"Host": "rebound.example"}, {"Origin": "http://evil.example"}]
 KNOWN: list[dict[str, str]] = [{"Host": "remedy.example"}, {"Origin": "https://remedy.example"}, {}]
@@ -25,4 +26,6 @@ async def test_a_page_of_another_site_reaches_neither_port(tmp_path: Path) -> No
                     assert answer.status == (403 if headers in REFUSED else 200), headers
             if headers in KNOWN:
                 accepted.append(event["id"])
+        # Before the service drains: what has not begun by then waits for its next start.
+        await until(lambda: len(Greet.greeted) >= len(accepted))
     assert Greet.greeted == accepted
