@@ -54,7 +54,7 @@ async def test_a_blocked_loop_is_told_and_a_second_signal_ends_its_process(tmp_p
             lambda: told_of_the_loop(provider), "the line that names the action", seconds=60
         )
         (told,) = told_of_the_loop(provider)
-        assert (told["action"], told["execution"]) == ("block-loop", event["id"])
+        assert told["execution"] == event["id"]
         assert Path(told["file"]).name == "crash_actions.py"
         assert told["line"]
         assert told["seconds"] == 2
@@ -72,12 +72,14 @@ async def test_a_blocked_loop_is_told_and_a_second_signal_ends_its_process(tmp_p
 
 
 def told_of_the_loop(provider: ProviderProcess) -> list[Any]:
+    """The lines about this action: a slow machine may block the loop, too."""
     lines = provider.log.read_bytes().splitlines(keepends=True)
-    return [
+    told = [
         orjson.loads(line)
         for line in lines
         if b"the event loop is blocked" in line and line.endswith(b"\n")
     ]
+    return [each for each in told if each.get("action") == "block-loop"]
 
 
 def cancel_this_task() -> None:
