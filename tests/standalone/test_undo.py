@@ -95,7 +95,9 @@ async def test_of_what_was_closed_unverified_a_person_is_told_in_place_of_an_und
 
 
 async def test_what_cannot_be_told_of_an_unverified_end_is_tried_again(tmp_path: Path) -> None:
-    async with standalone(tmp_path, policy=UNDO) as rig:
+    # The clock runs while the service waits for its disk: it must not give up meanwhile.
+    sources = SOURCES.replace("quiet_for: 5m", "quiet_for: 5m, confirm_for: 1d")
+    async with standalone(tmp_path, policy=UNDO, sources=sources) as rig:
         await rig.send(rig.world.fire("f1"))
         await rig.until_state("settling", step=5)
         await rig.send(rig.world.resolve("f1"))
