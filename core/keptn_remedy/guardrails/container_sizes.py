@@ -21,12 +21,6 @@ class BrokenSize(NamedTuple):
     limit: str
 
 
-def is_limited(rules: Resolved, planned: bool) -> object:
-    """Whether these rules limit any size. A plain action plans none."""
-    limits = (rules.cpu_at_most, rules.memory_at_most, rules.cpu_step, rules.memory_step)
-    return planned and any(limits)
-
-
 def broken_limit(rules: Resolved, changes: Sequence[Change]) -> BrokenSize | None:
     """The first limit that a change breaks: one of a field that begins with `cpu` or `memory`.
 

@@ -241,17 +241,22 @@ def _sets(setting: str) -> Callable[[Resolved, bool], object]:
     return lambda rules, planned: getattr(rules, setting) is not None
 
 
+def _limits_resources(rules: Resolved, planned: bool) -> object:
+    limits = (rules.cpu_at_most, rules.memory_at_most, rules.cpu_step, rules.memory_step)
+    return planned and any(limits)
+
+
 RAILS: Sequence[Rail] = (
     Rail("pause", "", _pause, needs_history=False),
     Rail("decision", "decision", _decision, False, lambda rules, _: rules.decision != "allow"),
-    # A plain action has the service as its one target, and no replicas.
+    # A plain action has the service as its one target, and neither replicas nor resources.
     Rail("target", "", _target, False, lambda _, planned: planned),
     Rail(
         "calendar", "windows", _calendar, False, lambda rules, _: rules.windows or rules.blackouts
     ),
     Rail("targets", "targets_at_most", _targets, False, _sets("targets_at_most")),
     Rail("replicas", "replicas_at_most", _replicas, False, lambda _, planned: planned),
-    Rail("resources", "cpu_at_most", _resources, False, container_sizes.is_limited),
+    Rail("resources", "cpu_at_most", _resources, False, _limits_resources),
     Rail("suspended", "suspend_after", _suspended, is_set=_sets("suspend_after")),
     # It is the earlier execution's rule that has a target settle.
     Rail("settling", "settle", _settling),
