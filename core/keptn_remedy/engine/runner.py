@@ -142,7 +142,7 @@ class Runner:
             return ending.outcome
         finally:
             self._running.pop(execution.id, None)
-            if self._is_culprit_sought and self._is_suspect(execution):  # then it went on alone
+            if execution.runs and self._is_suspect(execution):  # then it went on alone
                 self._factory.waiting_room.make_way(execution.id)
             if execution.lane in self._factory.overdue.lanes:
                 self._factory.overdue.discard(execution.id)
