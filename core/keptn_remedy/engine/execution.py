@@ -1,42 +1,33 @@
-"""One execution in this process, from the trigger's value to how it ended."""
+"""One execution in this process: how it is taken up, interrupted, and brought to its ending."""
 
 from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Collection, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from operator import eq
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from keptn_remedy.action import Action, AnyAction, Denied, Later, Outcome, Plan, PlannedAction
+from keptn_remedy.action import AnyAction, Denied, Outcome, Plan, PlannedAction
 from keptn_remedy.engine.admission import Admission, NotAdmitted
-from keptn_remedy.engine.attempts import (
-    CANCELLED_FROM_WITHIN,
-    Attempts,
-    may_be_repeated,
-    undoes_failures,
-)
-from keptn_remedy.engine.cancellation import LEAVING, Cancellation, Interrupted
+from keptn_remedy.engine.attempts import CANCELLED_FROM_WITHIN, Attempts, may_be_repeated
+from keptn_remedy.engine.cancellation import Cancellation, Interrupted
 from keptn_remedy.engine.crew import cancelled_from_within
-from keptn_remedy.engine.plans import checked_plan
-from keptn_remedy.engine.runtime import Runtime, checked
+from keptn_remedy.engine.runtime import Runtime
 from keptn_remedy.engine.still_wanted import StillWanted
 from keptn_remedy.engine.target_locks import TargetLocks
 from keptn_remedy.engine.threads import NotBegun
-from keptn_remedy.engine.undo.compensation import Compensation
 from keptn_remedy.engine.value import Values
 from keptn_remedy.engine.waiting_room import Rest, WaitingRoom
-from keptn_remedy.guardrails.guard import Guard, targets_of
+from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.journal import Ending, Execution, NotOwner, TaskEnded
 from keptn_remedy.registry import Entry
 
 # An execution during which so many processes died may be what killed them.
 MAX_RUNS = 10
-LONGEST_REST_SECONDS = 30 * 86_400.0
 _INTERRUPTED = "interrupted by a restart, and not safe to repeat"
-_UNTOUCHED = "; nothing was done"
+UNTOUCHED = "; nothing was done"
 
 A = TypeVar("A", bound=AnyAction)
 
@@ -99,7 +90,7 @@ class NotTaken(RunningExecution):
         left = f"; perhaps applied, and left: {plan}" if plan else ""
         ending = self._outcome
         if aborted:
-            untouched = "" if plan or self.execution.runs else _UNTOUCHED
+            untouched = "" if plan or self.execution.runs else UNTOUCHED
             ending = Outcome.errored(f"{aborted}{untouched}")
         outcome = self._runtime.presentable(replace(ending, message=f"{ending.message}{left}"))
         return Ending(outcome, is_failure=not aborted, is_aborted=aborted is not None)
@@ -111,7 +102,7 @@ class NotTaken(RunningExecution):
         """It waits for nothing."""
 
 
-class _Taken(RunningExecution, Generic[A]):
+class Taken(RunningExecution, Generic[A]):
     """What plain and planned executions have in common: everything but how they act."""
 
     _cancellation: Cancellation  # from `run` on
@@ -273,16 +264,25 @@ class _Taken(RunningExecution, Generic[A]):
         return self._aborted(outcome or await self._after_abort())
 
     def _aborted(self, outcome: Outcome) -> Ending:
-        return Ending(self._with_approval(self._runtime.presentable(outcome)), is_aborted=True)
+        outcome = self._with_approval(self._runtime.presentable(outcome))
+        return self._with_undo(Ending(outcome, is_aborted=True), is_left=True)
 
     def _not_admitted(self, refusal: NotAdmitted) -> Ending:
-        return Ending(self._runtime.presentable(refusal.outcome), refusal.is_failure)
+        ending = Ending(self._runtime.presentable(refusal.outcome), refusal.is_failure)
+        return self._with_undo(ending, is_left=False)
 
     def _ended(self, outcome: Outcome) -> Ending:
         outcome = self._with_approval(outcome)
+        ending = Ending(outcome)
         if outcome.is_failure:
-            return Ending(self._softened(outcome), is_failure=True)
-        return Ending(outcome)
+            ending = Ending(self._softened(outcome), is_failure=True)
+        return self._with_undo(ending, is_left=True)
+
+    def _with_undo(self, ending: Ending, *, is_left: bool) -> Ending:
+        """The ending, with what became of an undo, or with when there is to be one. `is_left`: what
+        was applied stays, unless it was undone.
+        """
+        return ending
 
     def _with_approval(self, outcome: Outcome) -> Outcome:
         """The outcome, and who approved it."""
@@ -297,263 +297,8 @@ class _Taken(RunningExecution, Generic[A]):
         return replace(failure, status="succeeded", result="warning", message=message)
 
 
-class PlainExecution(_Taken[Action]):
-    """An action that plans nothing: it is admitted, and run."""
-
-    __slots__ = ()
-
-    def _hopeless(self) -> Outcome | None:
-        if self._runtime.dry_run and not self.execution.unreadable:
-            return Outcome.warned(f"dry run: {self._action.name} would have been run")
-        return super()._hopeless()
-
-    async def _act(self) -> Outcome:
-        if self.execution.runs or self.execution.has_begun:
-            await self._until_due()
-        value, notes = await self._values.of(self.execution.trigger, self._entry, self._attempts)
-        if self.execution.runs:
-            await self._ask_again()
-        if self.execution.question:
-            await self._admission.until_answered()
-        while objection := await self._admission.try_admit(None):
-            await self._admission.wait_out(objection, None)
-        try:
-            if self.execution.trigger.is_request:
-                async with self._service():
-                    await self._ask_again()  # it may have waited long for the service
-                    outcome = checked(await self._run_action(value))
-            else:  # no context that does nothing: thousands would hold one
-                outcome = checked(await self._run_action(value))
-        except Later as later:
-            raise await self._rest(later.seconds) from None
-        outcome = _with_notes(outcome, notes)
-        return self._runtime.presentable(outcome, self.execution.trigger.task)
-
-    async def _ask_again(self) -> None:
-        """Raises NotAdmitted if what was admitted is not allowed any more."""
-        if refusal := await self._guard.still_allowed(self.execution, None):
-            raise self._admission.refused(refusal, None)
-
-    def _run_action(self, value: Any) -> Coroutine[Any, Any, Outcome]:
-        """The run of the action, which begins once it is awaited."""
-        self._attempts.start_deadline()
-        self._may_have_acted = True
-        # A coroutine of its own, or names for what only the call needs, would hold memory.
-        run, may_begin = self._action.run, self._ask_pause
-        return self._attempts.until_done(run, value, may_begin=may_begin)
-
-    @asynccontextmanager
-    async def _service(self) -> AsyncGenerator[None]:
-        """Hold the service: each request has a lane of its own, and they would act side by side."""
-        target = frozenset(targets_of(self.execution, None))
-        self._waits_for = target
-        async with self._locks.hold(target, self.execution.id, self._locks.moment):
-            self._waits_for = ()
-            yield
-
-    async def _until_due(self) -> None:
-        """Raises Rest while a timer of the execution runs."""
-        journal, clock = self._runtime.journal, self._runtime.clock
-        if timer := await self._runtime.insist(lambda: journal.timer(self.execution)):
-            if (left := timer.due - clock.now()) > 0:
-                raise await self._rest(left)
-            self._attempts.note_waited(timer.due - timer.since)
-
-    async def _rest(self, seconds: float) -> Rest:
-        """Set the timer; what is to be raised then."""
-        journal, clock = self._runtime.journal, self._runtime.clock
-        seconds = min(max(seconds, 0.0), LONGEST_REST_SECONDS)
-        await self._runtime.insist(lambda: journal.set_timer(self.execution, seconds))
-        return Rest(clock.monotonic() + seconds)
-
-    async def _after_abort(self) -> Outcome:
-        what = "; what it had done is not known" if self._may_have_acted else _UNTOUCHED
-        return Outcome.errored(f"{self._cancellation.reason}{what}")
-
-
-class PlannedExecution(_Taken[PlannedAction]):
-    """An action that plans: its plan is admitted and stored, applied, verified, and undone if need
-    be, while its targets are locked.
-    """
-
-    __slots__ = ("_admitted_plan", "_compensation", "_failure")
-
-    def __init__(
-        self,
-        execution: Execution,
-        entry: Entry,
-        action: PlannedAction,
-        *,
-        runtime: Runtime,
-        guard: Guard,
-        values: Values,
-        waiting_room: WaitingRoom,
-        still_wanted: StillWanted,
-        locks: TargetLocks,
-    ) -> None:
-        super().__init__(
-            execution,
-            entry,
-            action,
-            runtime=runtime,
-            guard=guard,
-            values=values,
-            waiting_room=waiting_room,
-            still_wanted=still_wanted,
-            locks=locks,
-        )
-        self._admitted_plan = execution.plan
-        self._failure = execution.failure
-        self._compensation: Compensation | None = None
-
-    @property
-    def _plan(self) -> Plan | None:
-        return self._admitted_plan
-
-    async def _act(self) -> Outcome:
-        if self._runtime.dry_run and self._plan:
-            was = f"dry run, but an earlier run may have applied in part: {self._plan}"
-            return self._runtime.presentable(Outcome.errored(was))
-        is_by_earlier_process = self._plan is not None
-        async with self._admitted() as plan:
-            act_on = self._carry_on if is_by_earlier_process else self._carry_out
-            try:
-                try:
-                    outcome = await act_on(plan)
-                except BaseException as error:
-                    self._cancellation.left(error)
-                    raise
-                if self._cancellation.reason is not None:
-                    self._cancellation.left()
-            except Interrupted:
-                # The targets are still locked: nobody acts on them before they are put back.
-                reason = self._cancellation.reason
-                undone = await self._compensate().after_abort(reason, plan, self._failure)
-                raise Interrupted(undone) from None
-            return outcome
-
-    async def _after_abort(self) -> Outcome:
-        if not (plan := self._plan):
-            return Outcome.errored(f"{self._cancellation.reason}{_UNTOUCHED}")
-        async with self._locks.hold(plan.targets, self.execution.id, self._locks.moment):
-            reason = self._cancellation.reason
-            return await self._compensate().after_abort(reason, plan, self._failure)
-
-    async def _carry_out(self, plan: Plan) -> Outcome:
-        task = self.execution.trigger.task
-        if self._failure:
-            # A refusal is kept as the rail put it, with numbers.
-            failure = self._runtime.presentable(self._failure, task)
-            return await self._compensate().after_failure(failure, plan)
-        # Presentable already here: an outcome that can't be used is a failure too.
-        outcome = self._runtime.presentable(await self._applied(plan), task)
-        if outcome.is_failure and undoes_failures(self._action):
-            await self._keep_failure(outcome)
-            return await self._compensate().after_failure(outcome, plan)
-        notes = (*plan.notes, *self._notes)
-        return self._runtime.presentable(_with_notes(outcome, notes), task) if notes else outcome
-
-    async def _applied(self, plan: Plan) -> object:
-        action, attempts = self._action, self._attempts
-        try:
-            with self._cancellation.shielded():
-                await attempts.until_done(action.apply, plan, may_begin=self._ask_pause)
-            return await attempts.until_done(action.verify, plan, seconds=action.deadline)
-        except LEAVING:
-            raise
-        except BaseException as error:  # noqa: BLE001  what was applied in part must be undone
-            return attempts.explained(error)
-
-    async def _carry_on(self, plan: Plan) -> Outcome:
-        """A plan may be old by now, and what was allowed then may not be any more."""
-        refusal = None
-        if not self._failure:
-            refusal = await self._guard.still_allowed(self.execution, plan)
-        if not refusal:
-            try:
-                return await self._carry_out(plan)
-            except NotBegun as stopped:
-                refusal = stopped.refusal
-        refused = self._admission.refused(refusal, plan)
-        await self._keep_failure(refused.outcome)
-        outcome = await self._compensate().after_failure(refused.outcome, plan)
-        raise NotAdmitted(outcome, is_failure=True)
-
-    async def _keep_failure(self, failure: Outcome) -> None:
-        """Store it before the undo begins: a process that dies in between must not apply again."""
-        journal = self._runtime.journal
-        self._failure = failure
-        await self._runtime.insist(lambda: journal.keep_failure(self.execution, failure))
-
-    @asynccontextmanager
-    async def _admitted(self) -> AsyncGenerator[Plan]:
-        """The admitted plan, with its targets locked: the stored one, or a new one."""
-        locks = self._locks
-        if stored := self._plan:
-            self._waits_for = stored.targets
-            async with locks.hold(stored.targets, self.execution.id, locks.moment):
-                self._waits_for = ()
-                yield stored
-            return
-        value, self._notes = await self._values.of(
-            self.execution.trigger, self._entry, self._attempts
-        )
-        if self.execution.question:
-            await self._admission.until_answered()
-        while True:
-            self._attempts.start_deadline()
-            since = locks.moment
-            plan = checked_plan(await self._attempts.until_done(self._action.plan, value))
-            self._waits_for = plan.targets
-            async with locks.hold(plan.targets, self.execution.id, since) as is_stale:
-                self._waits_for = ()
-                if is_stale:
-                    # Others changed the targets while we planned or waited.
-                    self._attempts.start_deadline()
-                    locked = plan.targets
-                    again = await self._attempts.until_done(self._action.plan, value)
-                    plan = checked_plan(again)
-                    if not plan.targets <= locked:
-                        continue
-                objection = await self._admission.try_admit(plan)
-                if objection is None:
-                    self._admitted_plan = plan
-                    yield plan
-                    return
-            await self._admission.wait_out(objection, plan)
-
-    def _compensate(self) -> Compensation:
-        """Made when it is due: of thousands under way hardly one has to be undone."""
-        if self._compensation is None:
-            self._compensation = Compensation(
-                self.execution,
-                self._action,
-                self._attempts,
-                self._cancellation,
-                runtime=self._runtime,
-                guard=self._guard,
-            )
-        return self._compensation
-
-    def _aborted(self, outcome: Outcome) -> Ending:
-        return self._with_undo(super()._aborted(outcome), is_left=True)
-
-    def _not_admitted(self, refusal: NotAdmitted) -> Ending:
-        return self._with_undo(super()._not_admitted(refusal), is_left=False)
-
-    def _ended(self, outcome: Outcome) -> Ending:
-        return self._with_undo(super()._ended(outcome), is_left=True)
-
-    def _with_undo(self, ending: Ending, *, is_left: bool) -> Ending:
-        """The ending with what became of an undo, or with when what was left is to be undone."""
-        undo = self._compensation.ended if self._compensation else None
-        arm = None
-        if is_left and not undo and self._plan:
-            arm = self._guard.arming(self.execution, self._plan)
-        return replace(ending, undo=undo, arm=arm)
-
-
-def _with_notes(outcome: Outcome, notes: Sequence[str]) -> Outcome:
+def with_notes(outcome: Outcome, notes: Sequence[str]) -> Outcome:
+    """An outcome that passed, as a warning with the notes, if there are any."""
     if outcome.result != "pass" or not notes:
         return outcome
     return replace(outcome, result="warning", message=f"{outcome.message} ({'; '.join(notes)})")

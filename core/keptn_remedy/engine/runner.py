@@ -7,14 +7,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from keptn_remedy.action import Outcome, PlannedAction
-from keptn_remedy.engine.execution import (
-    MAX_RUNS,
-    NotTaken,
-    PlainExecution,
-    PlannedExecution,
-    RunningExecution,
-)
+from keptn_remedy.engine.execution import MAX_RUNS, NotTaken, RunningExecution
 from keptn_remedy.engine.overdue import Overdue
+from keptn_remedy.engine.plain_execution import PlainExecution
+from keptn_remedy.engine.planned_execution import PlannedExecution
 from keptn_remedy.engine.reporting import Reporting
 from keptn_remedy.engine.runtime import Runtime
 from keptn_remedy.engine.still_wanted import (
