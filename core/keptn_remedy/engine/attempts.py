@@ -27,6 +27,7 @@ from keptn_remedy.action import (
     TemporaryError,
 )
 from keptn_remedy.engine.crew import cancelled_from_within
+from keptn_remedy.engine.declared import may_be_repeated
 from keptn_remedy.engine.runtime import Runtime, text_of
 from keptn_remedy.engine.threads import NotBegun
 from keptn_remedy.http_client import Uncertain, is_temporary
@@ -331,25 +332,6 @@ class Attempts:
         fields = logs.execution_fields(self._execution.trigger, self._execution.action)
         log: FilteringBoundLogger = logs.logger().bind(**fields)
         return log
-
-
-def may_be_repeated(action: AnyAction) -> bool:
-    """Whether a run that may have had its effect may be repeated. Planned actions always may."""
-    return flag(action, "idempotent", if_unknown=False)
-
-
-def undoes_failures(action: AnyAction) -> bool:
-    """Whether the action wants its `undo` called after a failure."""
-    return flag(action, "undo_on_failed_verification", if_unknown=True)
-
-
-def flag(action: AnyAction, name: str, *, if_unknown: bool, usual: bool = True) -> bool:
-    """A declaration of the action's class, which may be a property of its author's."""
-    try:
-        return bool(getattr(action, name, usual))
-    except BaseException as error:  # noqa: BLE001  a property of an author's may fail in any way
-        logs.logger().error(f"{name} can't be read", action=action.name, error=text_of(error))
-        return if_unknown
 
 
 def _always() -> None:

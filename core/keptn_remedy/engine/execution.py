@@ -11,9 +11,10 @@ from typing import Generic, TypeVar
 
 from keptn_remedy.action import AnyAction, Denied, Outcome, Plan, PlannedAction
 from keptn_remedy.engine.admission import Admission, NotAdmitted
-from keptn_remedy.engine.attempts import CANCELLED_FROM_WITHIN, Attempts, may_be_repeated
+from keptn_remedy.engine.attempts import CANCELLED_FROM_WITHIN, Attempts
 from keptn_remedy.engine.cancellation import Cancellation, Interrupted
 from keptn_remedy.engine.crew import cancelled_from_within
+from keptn_remedy.engine.declared import may_be_repeated
 from keptn_remedy.engine.runtime import Runtime
 from keptn_remedy.engine.still_wanted import StillWanted
 from keptn_remedy.engine.target_locks import TargetLocks

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from keptn_remedy.action import Outcome, Plan, PlannedAction
 from keptn_remedy.engine.admission import NotAdmitted
-from keptn_remedy.engine.attempts import undoes_failures
 from keptn_remedy.engine.cancellation import LEAVING, Interrupted
+from keptn_remedy.engine.declared import undoes_failures
 from keptn_remedy.engine.execution import UNTOUCHED, Taken, with_notes
 from keptn_remedy.engine.plans import checked_plan
 from keptn_remedy.engine.runtime import Runtime

@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Literal
 
 from keptn_remedy.action import Outcome, Plan, PlannedAction
-from keptn_remedy.engine.attempts import Attempts, flag
+from keptn_remedy.engine.attempts import Attempts
 from keptn_remedy.engine.cancellation import Cancellation
+from keptn_remedy.engine.declared import undoes_aborted
 from keptn_remedy.engine.runtime import Runtime
 from keptn_remedy.engine.threads import NotBegun
 from keptn_remedy.engine.undo.attempted import attempted
@@ -72,7 +73,7 @@ class Compensation:
             return Outcome.errored(f"{reason}; {self._told.message}")
         if not plan.changes:
             return Outcome.errored(f"{reason}; nothing was done")
-        is_wanted = flag(self._action, "undo_when_aborted", if_unknown=False, usual=False)
+        is_wanted = undoes_aborted(self._action)
         is_due = failure or is_wanted or self._guard.undoes_when_aborted(self._execution, plan)
         if self._runtime.dry_run or not is_due:
             return Outcome.errored(f"{reason}; perhaps applied, and left: {plan}")
