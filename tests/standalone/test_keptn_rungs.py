@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from keptn_remedy.remediation import file
 from keptn_remedy.standalone import ladder, remedy_files
 
 NAMES = ("Slow", "slow", "Slow ", "Slow down", "CPU", "Errors", "default", "Default")
@@ -190,7 +191,7 @@ def test_many_problems_parse_the_shipyard_once(
         read.append(Path(path).name)
         return parse(content, path)
 
-    parse = remedy_files.parsed
+    parse = file.parsed
     monkeypatch.setattr(remedy_files, "parsed", parsed)
     for _ in range(3):
         assert rungs_by(tmp_path, SHIPYARD) == [FIRST, SECOND]
