@@ -84,8 +84,10 @@ class Admission:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it waits for an approver or a turn. Nothing of the action has begun then."""
-        return self._is_waiting
+        """Whether the action has surely not begun: the execution waits for an approver or a turn,
+        or has asked for approval and was not admitted since.
+        """
+        return self._is_waiting or (self._question is not None and not self._question.heeded)
 
     async def until_answered(self) -> None:
         """Wait until the question that was asked, if one was, has a verdict.
@@ -118,11 +120,14 @@ class Admission:
         question = self._question
         approved = question is not None and self._is_about(question, plan)
         try:
-            return await self._guard.try_admit(
+            objection = await self._guard.try_admit(
                 self._execution, plan, approved=approved, dry_run=self._runtime.dry_run
             )
         except TargetHeld:
             return HELD_ELSEWHERE
+        if objection is None and question:
+            self._question = replace(question, heeded=True)  # as the journal has it now
+        return objection
 
     async def wait_out(
         self, objection: Objection | Unconfirmed | HeldElsewhere, plan: Plan | None

@@ -141,7 +141,6 @@ class Taken(RunningExecution, Generic[A]):
         self._guard = guard
         self._values = values
         self._attempts = Attempts(runtime, execution, action)
-        self._may_have_acted = execution.runs > 0
         is_same = action.is_same if isinstance(action, PlannedAction) else eq
         self._admission = Admission(
             execution,
@@ -151,6 +150,7 @@ class Taken(RunningExecution, Generic[A]):
             waiting_room=waiting_room,
             still_wanted=still_wanted,
         )
+        self._may_have_acted = execution.runs > 0 and not self._admission.is_waiting
         self._notes: tuple[str, ...] = ()
         self._locks = locks
         self._waits_for: Collection[str] = ()
@@ -251,7 +251,7 @@ class Taken(RunningExecution, Generic[A]):
         if self.execution.unreadable:
             return Outcome.errored(f"the journal's entry is broken: {self.execution.unreadable}")
         runs = self.execution.runs
-        if runs and not may_be_repeated(self._action):
+        if self._may_have_acted and not may_be_repeated(self._action):
             return Outcome.errored(_INTERRUPTED)
         if runs >= MAX_RUNS:
             why = f"not tried again: it was begun {runs} times, and never came to its end"

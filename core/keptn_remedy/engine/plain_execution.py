@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine
 from typing import Any
 
 from keptn_remedy.action import Action, Later, Outcome
@@ -33,19 +32,38 @@ class PlainExecution(Taken[Action]):
             await self._ask_again()
         if self.execution.question:
             await self._admission.until_answered()
-        while objection := await self._admission.try_admit(None):
-            await self._admission.wait_out(objection, None)
         try:
             if self.execution.trigger.is_request:
-                async with self._service():
-                    await self._ask_again()  # it may have waited long for the service
-                    outcome = checked(await self._run_action(value))
+                outcome = await self._in_turn(value)
             else:  # no context that does nothing: thousands would hold one
+                await self._until_admitted()
                 outcome = checked(await self._run_action(value))
         except Later as later:
             raise await self._rest(later.seconds) from None
         outcome = with_notes(outcome, notes)
         return self._runtime.presentable(outcome, self.execution.trigger.task)
+
+    async def _in_turn(self, value: Any) -> Outcome:
+        """Run the action of a request while it holds its service: each request has a lane of its
+        own, and they would act side by side.
+        """
+        has_asked = self.execution.question is not None
+        # A person may take hours to answer: the service is not held meanwhile.
+        if not has_asked and (objection := await self._admission.try_admit(None)):
+            await self._admission.wait_out(objection, None)
+        # Admitted once it holds the service: a process that ends before has surely not acted.
+        target = frozenset(targets_of(self.execution, None))
+        self._waits_for = target
+        async with self._locks.hold(target, self.execution.id, self._locks.moment):
+            self._waits_for = ()
+            await self._until_admitted()
+            if self.execution.runs:
+                await self._ask_again()  # since an earlier process admitted it
+            return checked(await self._run_action(value))
+
+    async def _until_admitted(self) -> None:
+        while objection := await self._admission.try_admit(None):
+            await self._admission.wait_out(objection, None)
 
     async def _ask_again(self) -> None:
         """Raises NotAdmitted if what was admitted is not allowed any more."""
@@ -59,15 +77,6 @@ class PlainExecution(Taken[Action]):
         # A coroutine of its own, or names for what only the call needs, would hold memory.
         run, may_begin = self._action.run, self._ask_pause
         return self._attempts.until_done(run, value, may_begin=may_begin)
-
-    @asynccontextmanager
-    async def _service(self) -> AsyncGenerator[None]:
-        """Hold the service: each request has a lane of its own, and they would act side by side."""
-        target = frozenset(targets_of(self.execution, None))
-        self._waits_for = target
-        async with self._locks.hold(target, self.execution.id, self._locks.moment):
-            self._waits_for = ()
-            yield
 
     async def _until_due(self) -> None:
         """Raises Rest while a timer of the execution runs."""

@@ -122,7 +122,9 @@ class Guard:
         ones in one transaction, so two executions can't both take the last free place.
         """
         is_free = self.policy.rules.is_default and not execution.trigger.is_request
-        if plan is None and is_free:
+        # What was approved is stored as admitted, though the policy that made it ask has gone: a
+        # question that nobody heeded tells the next process that the action has not begun.
+        if plan is None and is_free and not approved:
             return self.paused()  # no rail counts plain actions without a policy
 
         async def ask() -> Objection | PolicyExchanged | None:

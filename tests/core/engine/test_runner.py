@@ -35,7 +35,7 @@ from keptn_remedy.engine.value import Values
 from keptn_remedy.engine.waiting_room import Rest, WaitingRoom
 from keptn_remedy.events import Replies, stored_trigger
 from keptn_remedy.guardrails.defaults import ReplicaSettings
-from keptn_remedy.guardrails.guard import Guard
+from keptn_remedy.guardrails.guard import Guard, targets_of
 from keptn_remedy.guardrails.matching import Fixed, Rules
 from keptn_remedy.guardrails.policy import Policy
 from keptn_remedy.http_client import lent_session
@@ -519,3 +519,103 @@ async def test_why_an_attempt_failed_is_kept(
     [failed] = record.failed_attempts
     assert (failed.phase, failed.number, len(failed.cause)) == ("apply", 1, 500)
     assert failed.cause.startswith("503 for the token ********** xxx")
+
+
+# What must not be repeated
+
+
+class Knock(Action):
+    """Must not be repeated. It stops at the gate while that is shut."""
+
+    name = "knock"
+    idempotent = False
+    gate: ClassVar[Gate]
+    runs: ClassVar[list[str]] = []
+
+    async def run(self, context: Context, value: Any) -> Outcome:
+        self.runs.append(context.trigger.id)
+        await self.gate.passage(context.trigger.id)
+        return Outcome.passed("knocked")
+
+
+@pytest.fixture
+def knocks(machine: Machine) -> Machine:
+    Knock.runs.clear()
+    Knock.gate = Gate()
+    return machine.with_(registry=registry_of(Knock))
+
+
+async def asked(machine: Machine, trigger: events.ActionTriggered) -> Execution:
+    """An execution that waits for approval, as the next process finds it."""
+    journal, now = machine.journal, machine.clock.now()
+    execution = await journal.accept(trigger, "knock")
+    assert execution
+    await journal.begin(execution, None)
+    await journal.ask(execution, Question(None, "the rule", now, now + 900))
+    return await taken_up(machine, execution)
+
+
+async def approve(machine: Machine, execution: Execution) -> None:
+    assert await machine.journal.answer(execution.id, "approved", "ann", None) is None
+    machine.waiting_room.answered(execution.id)
+
+
+async def taken_up(machine: Machine, execution: Execution) -> Execution:
+    """The same as the next process finds it."""
+    machine.journal.release(execution)
+    (found,) = (await machine.journal.claim(9)).items
+    return found
+
+
+def requested() -> events.ActionTriggered:
+    data = triggered("knock", None)["data"]
+    return events.requested_trigger(data, "an agent", "2026-01-01T00:00:00Z")
+
+
+async def cut_off(running: asyncio.Task[Outcome]) -> None:
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+async def test_what_was_approved_and_waits_for_its_service_is_taken_up_by_each_next_process(
+    knocks: Machine,
+) -> None:
+    execution = await asked(knocks, requested())
+    await approve(knocks, execution)
+    execution = await taken_up(knocks, execution)
+    (service,) = targets_of(execution, None)
+    Knock.gate.open()
+    for _ in range(2):
+        async with knocks.locks.hold(frozenset({service}), "another", knocks.locks.moment):
+            running = asyncio.create_task(knocks.run(execution))
+            await until(lambda: any(each.waits_for for each in knocks.runner.under_way()))
+            await cut_off(running)
+            assert running.cancelled()
+        execution = await taken_up(knocks, execution)
+        assert execution.runs
+    assert Knock.runs == []
+    assert (await knocks.run(execution)).result == "pass"
+    assert Knock.runs == [execution.id]
+
+
+@pytest.mark.parametrize("is_request", [True, False])
+@pytest.mark.parametrize("is_answered_while_it_waits", [True, False])
+async def test_what_was_approved_and_ran_is_not_repeated_whatever_became_of_the_policy(
+    knocks: Machine, is_request: bool, is_answered_while_it_waits: bool
+) -> None:
+    trigger = events.stored_trigger(orjson.dumps(triggered("knock", None)))
+    execution = await asked(knocks, requested() if is_request else trigger)
+    if not is_answered_while_it_waits:
+        await approve(knocks, execution)
+        execution = await taken_up(knocks, execution)
+    running = asyncio.create_task(knocks.run(execution))
+    if is_answered_while_it_waits:
+        await until(lambda: len(knocks.waiting_room) == 1)
+        await approve(knocks, execution)
+    await Knock.gate.until_entered(1)
+    found = await taken_up(knocks, execution)  # as after a kill
+    Knock.gate.open()
+    assert "not safe to repeat" in (await knocks.run(found)).message
+    await running
+    assert Knock.runs == [execution.id]
