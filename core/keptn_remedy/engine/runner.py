@@ -26,7 +26,7 @@ from keptn_remedy.engine.waiting_room import Rest, WaitingRoom
 from keptn_remedy.engine.watchdog import Watched
 from keptn_remedy.events.bounds import MAX_MESSAGE_CHARACTERS, shortened
 from keptn_remedy.guardrails.guard import Guard
-from keptn_remedy.journal import Ending, Execution, TaskEnded, insist
+from keptn_remedy.journal import Ending, Execution, NotOwner, TaskEnded, insist
 from keptn_remedy.registry import Registry
 from keptn_remedy.support import logs
 from keptn_remedy.support.traces import Traces
@@ -171,8 +171,9 @@ class Runner:
             self._factory.waiting_room.wake(execution_id)
 
     async def announce(self, execution: Execution) -> bool:
-        """Report an execution as started that still waits for its turn. False: Keptn has ended its
-        task, or can't be asked about that yet.
+        """Report an execution as started that still waits for its turn. False: nothing was stored,
+        since it has begun or ended meanwhile, or Keptn has ended its task, or can't be asked about
+        that yet.
 
         Raises:
             JournalError: nothing was stored.
@@ -186,9 +187,10 @@ class Runner:
             self.abort(execution.id, ended.reason)
             return False
         started = self._reporting.started(execution.trigger)
-        if unsent := await self._runtime.journal.announce(execution, started):
+        unsent = await self._runtime.journal.announce(execution, started)
+        if unsent:
             self._reporting.send(unsent)
-        return True
+        return unsent is not None or started is None
 
     async def reserve_targets(self) -> None:
         """Lock the targets of plans that the last process left, before anything else plans.
@@ -216,10 +218,13 @@ class Runner:
             **logs.execution_fields(execution.trigger, execution.action),
         )
         try:
-            await self._finish(execution, ending, running.attempts)
-        except TaskEnded:
-            ending = replace(ending, is_aborted=True)
-            await self._finish(execution, ending, running.attempts)
+            try:
+                await self._finish(execution, ending, running.attempts)
+            except TaskEnded:
+                ending = replace(ending, is_aborted=True)
+                await self._finish(execution, ending, running.attempts)
+        except NotOwner:  # its lease ended meanwhile: whoever has it now finishes it
+            return
         self._factory.overdue.finished(execution)
         self._sum_up(execution, ending, running.attempts, seconds)
 

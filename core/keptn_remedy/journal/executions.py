@@ -157,13 +157,14 @@ class SqlExecutions(SqlReports):
         return unsent
 
     async def announce(self, execution: Execution, started: Report | None) -> Unsent | None:
-        return await self._start(execution, started, runs=0)
+        # One replica looks for what waits long, whoever is to carry it out.
+        return await self._start(execution, started, runs=0, is_anyones=True)
 
     async def _start(
-        self, execution: Execution, started: Report | None, *, runs: int
+        self, execution: Execution, started: Report | None, *, runs: int, is_anyones: bool = False
     ) -> Unsent | None:
         now = self._now()
-        begin = {"now": now, "runs": runs, "seq": execution.handle}
+        begin = {"now": now, "runs": runs, "seq": execution.handle, "is_anyones": is_anyones}
         row = await self._mark_begun(begin, owed(started, now) if started else None)
         if started is None or not row:
             return None

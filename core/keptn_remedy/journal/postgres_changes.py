@@ -48,11 +48,13 @@ _INSERTED = "id", "lane", "action", "context", "project", "stage", "service", "n
 # `started` is owed to what has not begun, as all parts see the executions before the update.
 _BEGIN = f"""
 WITH given AS (
-    SELECT * FROM unnest($1::bigint[], $2::float8[], $3::bigint[], $4::text[], $5::bytea[])
-        AS given(seq, now, runs, execution, started)),
+    SELECT * FROM unnest(
+        $1::bigint[], $2::float8[], $3::bigint[], $4::boolean[], $5::text[], $6::bytea[])
+        AS given(seq, now, runs, is_anyones, execution, started)),
 locked AS (
     SELECT seq, state, aborted FROM executions
-    WHERE seq = ANY($1::bigint[]) AND state <> 'finished' AND {IS_MINE}
+    WHERE seq = ANY($1::bigint[]) AND state <> 'finished' AND ({IS_MINE}
+        OR state = 'accepted' AND seq IN (SELECT given.seq FROM given WHERE is_anyones))
     ORDER BY seq FOR UPDATE),
 begun AS (
     UPDATE executions SET state = 'started', started_at = coalesce(started_at, given.now),
@@ -251,7 +253,7 @@ def _settle_inserts(cursor: psycopg.RawCursor[Any], changes: list[Change]) -> No
 
 
 def _bind_begins(given: list[tuple[Mapping[str, Any], Mapping[str, Any] | None]]) -> list[Any]:
-    begun = _columns([begin for begin, _ in given], ("seq", "now", "runs"))
+    begun = _columns([begin for begin, _ in given], ("seq", "now", "runs", "is_anyones"))
     owed = [
         (report["execution"], report["event"]) if report else (None, None) for _, report in given
     ]

@@ -39,7 +39,7 @@ from keptn_remedy.guardrails.guard import Guard, targets_of
 from keptn_remedy.guardrails.matching import Fixed, Rules
 from keptn_remedy.guardrails.policy import Policy
 from keptn_remedy.http_client import lent_session
-from keptn_remedy.journal import Execution, Question, Unsent
+from keptn_remedy.journal import Execution, NotOwner, Question, Unsent
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.support.masking import Mask
 from keptn_remedy.support.metrics import Metrics
@@ -321,6 +321,13 @@ async def test_a_new_plan_waits_for_the_targets_that_it_touches_as_well(machine:
 
 
 # What Keptn aborted
+
+
+async def test_what_has_begun_meanwhile_is_not_announced(machine: Machine) -> None:
+    waiting, begun = await machine.left(), await machine.left()
+    await machine.journal.begin(begun, Replies("us").started(begun.trigger, machine.clock.utc()))
+    said = [await machine.runner.announce(each) for each in (waiting, begun, waiting)]
+    assert said == [True, False, False]
 
 
 async def test_an_aborted_execution_is_not_announced(machine: Machine) -> None:
@@ -619,3 +626,22 @@ async def test_what_was_approved_and_ran_is_not_repeated_whatever_became_of_the_
     assert "not safe to repeat" in (await knocks.run(found)).message
     await running
     assert Knock.runs == [execution.id]
+
+
+async def test_what_ignores_its_deadline_is_left_to_the_replica_that_has_it_by_now(
+    knocks: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*given: Any, **named: Any) -> Any:
+        raise NotOwner
+
+    trigger = events.stored_trigger(orjson.dumps(triggered("knock", None)))
+    execution = await knocks.journal.accept(trigger, "knock")
+    assert execution
+    running = asyncio.create_task(knocks.run(execution))
+    await Knock.gate.until_entered(1)
+    monkeypatch.setattr(SqliteJournal, "finish", refuse)
+    (watched,) = knocks.runner.under_way()
+    await watched.abandon("it still runs")  # by the watchdog, a loop that must not end
+    with pytest.raises(NotOwner):
+        await running
+    assert not list(knocks.runner.under_way())

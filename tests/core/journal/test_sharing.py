@@ -205,6 +205,24 @@ async def test_reports_of_an_ended_replica_are_in_doubt(two: Two, clock: SetCloc
     assert unsent.doubtful
 
 
+async def test_one_replica_announces_what_waits_with_any_of_them(
+    two: Two, clock: SetClock, shared: PostgresPlace
+) -> None:
+    first, second = two
+    waits = [await accepted(first, number, f"service {number}") for number in ("1", "2")]
+    found = await second.unannounced(clock.time + 1, 9)
+    assert [execution.id for execution in found] == ["1", "2"]
+    started = reports_of(found[0], clock)[0]
+    assert await second.announce(found[0], started)
+    assert await second.announce(found[0], started) is None
+    assert await first.begin(waits[0], started) is None  # it is announced, and still its own
+    assert await first.finish(waits[0], Ending(DONE), attempts=1) == []
+    freeze(first)
+    await until(lambda: bool(shared.look("SELECT 1 FROM executions WHERE owner = 0")))
+    assert await second.announce(found[1], reports_of(found[1], clock)[0])
+    assert await second.unannounced(clock.time + 1, 9) == []
+
+
 async def test_a_report_does_not_overtake_what_another_replica_has_to_send(
     two: Two, clock: SetClock
 ) -> None:
