@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import Final
 
-from keptn_remedy.action import Outcome, Plan, PlannedAction
+from keptn_remedy.action import AnyAction, Outcome, Plan, PlannedAction
 from keptn_remedy.engine.attempts import Attempts
 from keptn_remedy.engine.plans import checked_plan
 from keptn_remedy.engine.runtime import Runtime
@@ -14,7 +14,7 @@ from keptn_remedy.engine.value import validated
 from keptn_remedy.events import ActionTriggered
 from keptn_remedy.guardrails.guard import Guard, Objection, Past
 from keptn_remedy.journal import Execution
-from keptn_remedy.registry import Registry
+from keptn_remedy.registry import Entry, Registry
 
 LONGEST_SECONDS: Final = 20.0
 # Each one may ask a cluster or a flag server.
@@ -42,9 +42,10 @@ class Preview:
         self._guard = guard
         self._past = past
         self._at_once = asyncio.Semaphore(MOST_AT_ONCE)
+        self._under_way: set[asyncio.Task[Previewed]] = set()
 
     async def of(self, trigger: ActionTriggered) -> Previewed:
-        """What an execution of this trigger would do now.
+        """What an execution of this trigger would do now, if that is known within 20 s.
 
         Raises:
             LookupError: no action of that name is switched on.
@@ -52,20 +53,29 @@ class Preview:
         entry = self._registry.serving(trigger)
         if entry is None or entry.action is None:
             raise LookupError(f"no action {trigger.action!r} is switched on")
+        # A task of its own: code that ignores its cancellation keeps its place, and nobody waits.
+        making = asyncio.create_task(self._made(entry, entry.action, trigger))
+        self._under_way.add(making)
+        making.add_done_callback(self._under_way.discard)
+        try:
+            await asyncio.wait((making,), timeout=LONGEST_SECONDS)
+        finally:
+            making.cancel()
+        if making.done():
+            return making.result()
+        why = f"there is no plan after {LONGEST_SECONDS:g} s"
+        return Previewed(entry.name, failure=Outcome.errored(why))
+
+    async def _made(self, entry: Entry, action: AnyAction, trigger: ActionTriggered) -> Previewed:
         execution = Execution(0, trigger, entry.name)
         plan = None
-        attempts = Attempts(self._runtime, execution, entry.action)
+        attempts = Attempts(self._runtime, execution, action)
         try:
-            async with self._at_once, asyncio.timeout(LONGEST_SECONDS):
+            async with self._at_once:
                 value = validated(entry, trigger.value)
-                if isinstance(entry.action, PlannedAction):
-                    plan = checked_plan(await attempts.until_done(entry.action.plan, value))
+                if isinstance(action, PlannedAction):
+                    plan = checked_plan(await attempts.until_done(action.plan, value))
                 objection = await self._guard.preview(execution, plan, self._past)
-        except TimeoutError:
-            return Previewed(
-                entry.name,
-                failure=Outcome.errored(f"there is no plan after {LONGEST_SECONDS:g} s"),
-            )
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001  an author's code may fail in any way
