@@ -97,14 +97,7 @@ class Courier:
         try:
             await self._send(notification)
         except NotTaken as error:
-            await self.journal.drop_notifications(handles, str(error))
-            self._count("refused", len(handles))
-            logs.logger().error(
-                "notification refused for good",
-                channel=self.name,
-                title=notification.title,
-                reason=str(error),
-            )
+            await self._drop(handles, notification, error)
             return
         self.pace.note_sent(is_summary=is_summary)
         await self.journal.note_notified(handles)
@@ -120,7 +113,22 @@ class Courier:
         self._repeated_at = now
         for one in await self.journal.standing():
             if one.channel == self.name and (found := _read(one)):
-                await self._send(found)
+                try:
+                    await self._send(found)
+                except NotTaken as error:  # others stand behind it
+                    await self._drop([one.handle], found, error)
+
+    async def _drop(
+        self, handles: Sequence[int], notification: Notification, error: NotTaken
+    ) -> None:
+        await self.journal.drop_notifications(handles, str(error))
+        self._count("refused", len(handles))
+        logs.logger().error(
+            "notification refused for good",
+            channel=self.name,
+            title=notification.title,
+            reason=str(error),
+        )
 
     async def _send(self, notification: Notification) -> None:
         await self.sender.send(await self.channel.posts(notification))

@@ -201,6 +201,22 @@ async def test_one_alertmanager_of_a_pair_is_enough_and_what_stands_is_posted_ea
         assert len(peer.requests) == count
 
 
+async def test_what_stands_and_is_refused_later_stands_in_nobodys_way(
+    journal: AnyJournal, peer: HttpPeer
+) -> None:
+    clock = StandingClock()
+    channel = Alertmanager([URL(peer.url)], None, lambda: NOW)
+    async with courier(journal, channel, clock) as it:
+        await journal.notify([queued("a", stands=True), queued("b", stands=True)], [])
+        await it.turn()
+        clock.forward(REPEAT_SECONDS)
+        peer.answer(400)
+        before = len(peer.requests)
+        await it.turn()
+        assert len(peer.requests) == before + 2
+    assert len(await journal.standing()) == 1
+
+
 async def test_what_is_over_before_it_was_sent_is_not_sent(
     journal: AnyJournal, peer: HttpPeer
 ) -> None:
