@@ -47,6 +47,8 @@ from keptn_remedy.journal.errors import (
 )
 from keptn_remedy.journal.failed_attempts import FailedAttempt, FailedAttempts
 from keptn_remedy.journal.foreseen import Count, Counted, Foreseen, Kind
+from keptn_remedy.journal.history import History
+from keptn_remedy.journal.maintenance_protocol import Maintenance
 from keptn_remedy.journal.notifications import (
     ChannelBacklog,
     Notice,
@@ -57,21 +59,17 @@ from keptn_remedy.journal.notifications import (
 )
 from keptn_remedy.journal.opened_browsing import open_browsing
 from keptn_remedy.journal.opening import open_beside, open_journal, open_read_only
+from keptn_remedy.journal.order_protocol import Hearing, Questions, Undos
 from keptn_remedy.journal.ownership import NotOwner, Ownership, TargetHeld
 from keptn_remedy.journal.protocol import (
     Admissions,
     Executions,
-    Hearing,
-    History,
     Journal,
-    Maintenance,
     Memories,
-    Questions,
-    Records,
     Reports,
     Triggers,
-    Undos,
 )
+from keptn_remedy.journal.record_protocol import Records
 from keptn_remedy.journal.search import Criteria, Lane, Search, Waiting
 from keptn_remedy.journal.timers import Timer, Timers
 from keptn_remedy.journal.values import (

@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar, get_args
 
-from keptn_remedy.journal.protocol import History, Memories, Records
+from keptn_remedy.journal.history import History
+from keptn_remedy.journal.protocol import Memories
+from keptn_remedy.journal.record_protocol import Records
 from keptn_remedy.journal.values import Cursor, Record
 
 T = TypeVar("T")

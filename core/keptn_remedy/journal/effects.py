@@ -13,7 +13,7 @@ from keptn_remedy.journal import rows
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.bounds import Bounds
 from keptn_remedy.journal.foreseen import NOTHING_FORESEEN, Counted, Foreseen
-from keptn_remedy.journal.protocol import History
+from keptn_remedy.journal.history import History
 from keptn_remedy.journal.store import Cursor, Store
 from keptn_remedy.journal.values import Alike, Effect, Execution, Last, Pause
 

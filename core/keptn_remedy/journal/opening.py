@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from keptn_remedy.journal.address import Place
 from keptn_remedy.journal.errors import JournalUnusable
-from keptn_remedy.journal.protocol import Journal, Records
+from keptn_remedy.journal.protocol import Journal
+from keptn_remedy.journal.record_protocol import Records
 from keptn_remedy.journal.sqlite import SqliteJournal
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from keptn_remedy.journal.bounds import NO_BOUNDS
 from keptn_remedy.journal.effects import Raised, SqlHistory, decided
 from keptn_remedy.journal.foreseen import Counted, Foreseen
 from keptn_remedy.journal.group_commit import Change
+from keptn_remedy.journal.history import History
 from keptn_remedy.journal.ownership import TargetHeld
 from keptn_remedy.journal.postgres_connection import PostgresConnection, execute
 from keptn_remedy.journal.postgres_lookups import Lookups
 from keptn_remedy.journal.postgres_owner import IS_MINE
 from keptn_remedy.journal.postgres_targets import HOLD_ALL, LET_GO_ALL, SharedTargets
-from keptn_remedy.journal.protocol import History
 from keptn_remedy.journal.values import Alike, Effect
 
 # The rows stay locked until what is decided is stored: nobody takes an execution over meanwhile.

@@ -16,12 +16,12 @@ from keptn_remedy.journal.executions import SqlExecutions
 from keptn_remedy.journal.foreseen import NOTHING_FORESEEN, Foreseen
 from keptn_remedy.journal.group_commit import GroupCommitStore
 from keptn_remedy.journal.hearing import SqlHearing
+from keptn_remedy.journal.history import History
 from keptn_remedy.journal.ownership import ALONE, NotOwner, Ownership, TargetHeld
 from keptn_remedy.journal.postgres_admissions import Admission
 from keptn_remedy.journal.postgres_owner import FREED, ME, MINE_OR_FREE
 from keptn_remedy.journal.postgres_replica import Replica
 from keptn_remedy.journal.postgres_targets import SharedTargets
-from keptn_remedy.journal.protocol import History
 from keptn_remedy.journal.questions import SqlQuestions
 from keptn_remedy.journal.store import Cursor
 from keptn_remedy.journal.timers import SqlTimers

@@ -20,7 +20,7 @@ from keptn_remedy.journal.browsing import (
     Result,
 )
 from keptn_remedy.journal.effects import SqlHistory
-from keptn_remedy.journal.protocol import History
+from keptn_remedy.journal.history import History
 from keptn_remedy.journal.store import Reader, Store
 from keptn_remedy.journal.values import Cursor, Record
 
