@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from keptn_remedy import Change, Context, Denied, Outcome, Plan
 from keptn_remedy_actions.cluster import POD, Object, counted, name_of, spec_of, uid_of
-from keptn_remedy_actions.cluster.action import ClusterAction, Target, check_same
+from keptn_remedy_actions.cluster.action import ClusterAction, Target, check_same, looks
 from keptn_remedy_actions.cluster.api import NotFound
 from keptn_remedy_actions.cluster.compare_and_set import ChangedMeanwhile, compare_and_set, foreseen
 from keptn_remedy_actions.cluster.eviction import (
@@ -56,7 +56,7 @@ class DrainNode(ClusterAction):
     async def plan(self, context: Context, value: DrainValue) -> Plan:
         ref, node = await found(self.api, self.settings, context, value)
         await check_enough_stay(self.api, self.settings, ref)
-        pods = [pod for pod in await self._pods(ref.name) if is_movable(pod)]
+        pods = await self._movable(ref.name)
         _check_may_go(pods, value)
         if len(pods) > self.settings.most_pods:
             most = self.settings.most_pods
@@ -75,20 +75,38 @@ class DrainNode(ClusterAction):
     async def apply(self, context: Context, plan: Plan) -> None:
         memo = _Memo.model_validate(plan.memo)
         if not memo.was:
-            if not is_closed(await self.there(memo.workload)):
-                # Another one may have been closed since the plan, such as while it was approved.
-                await check_enough_stay(self.api, self.settings, memo.workload)
-            node = {"spec": {"unschedulable": memo.was}}
-            await compare_and_set(self.api, memo.workload, [closing(node)], uid=memo.uid)
+            await self._close(memo)
         await evict_all(self.api, memo.pods)
+
+    async def _close(self, memo: _Memo) -> None:
+        if not is_closed(await self.there(memo.workload)):
+            # Another one may have been closed since the plan, such as while it was approved.
+            await check_enough_stay(self.api, self.settings, memo.workload)
+        field = closing({"spec": {"unschedulable": memo.was}})
+        if await compare_and_set(self.api, memo.workload, [field], uid=memo.uid):
+            # Two that close nodes at once don't see each other before, but one of them does now.
+            # Where this refuses, the node is opened again.
+            await check_enough_stay(self.api, self.settings, memo.workload)
 
     async def verify(self, context: Context, plan: Plan) -> Outcome:
         memo = _Memo.model_validate(plan.memo)
         if why := await until_gone(self.api, context, memo.pods):
             return Outcome.failed(f"{memo.workload}: {why}")
-        if not is_closed(await self.there(memo.workload)):
-            return Outcome.failed(f"overridden: somebody opened {memo.workload} again")
+        came = list[Object]()
+        async for _ in looks(context):
+            if not (came := await self._movable(memo.workload.name)):
+                break
+        if came:
+            names = _some([name_of(pod) for pod in came])
+            return Outcome.failed(f"{memo.workload} still has {names}, which came after the plan")
         gone = counted(len(memo.pods), "pod")
+        try:
+            node = await self.api.get(memo.workload)
+        except NotFound:  # such as by an autoscaler, which removes empty nodes
+            return Outcome.passed(f"{memo.workload} was removed after {gone} left it")
+        check_same(memo.workload, node, memo.uid)
+        if not is_closed(node):
+            return Outcome.failed(f"overridden: somebody opened {memo.workload} again")
         return Outcome.passed(f"{memo.workload} is closed, and {gone} left it")
 
     async def undo(self, context: Context, plan: Plan) -> str | None:
@@ -109,8 +127,10 @@ class DrainNode(ClusterAction):
         except (ChangedMeanwhile, NotFound) as error:
             raise Denied(str(error)) from None
 
-    async def _pods(self, node: str) -> list[Object]:
-        return await self.api.list(POD, "", fields=f"spec.nodeName={node}")
+    async def _movable(self, node: str) -> list[Object]:
+        """The pods on it that an eviction would move."""
+        pods = await self.api.list(POD, "", fields=f"spec.nodeName={node}")
+        return [pod for pod in pods if is_movable(pod)]
 
 
 def _check_may_go(pods: list[Object], value: DrainValue) -> None:

@@ -13,7 +13,14 @@ from keptn_remedy_actions.cluster.compare_and_set import (
     compare_and_set,
     foreseen,
 )
-from keptn_remedy_actions.cluster.nodes import CLOSED, NodeSettings, NodeValue, found, is_closed
+from keptn_remedy_actions.cluster.nodes import (
+    CLOSED,
+    NodeSettings,
+    NodeValue,
+    check_enough_stay,
+    found,
+    is_closed,
+)
 
 _OPENING = Field(CLOSED, True, None)
 
@@ -51,6 +58,9 @@ class Uncordon(ClusterAction):
     async def put_back(self, context: Context, plan: Plan, live: Object) -> bool:
         memo = Target.model_validate(plan.memo)
         check_same(memo.workload, live, memo.uid)
+        if not is_closed(live):
+            # Others may have been closed since: an undo closes no more than a drain may.
+            await check_enough_stay(self.api, self.settings, memo.workload)
         try:
             return await compare_and_set(self.api, memo.workload, [_OPENING.reversed], uid=memo.uid)
         except ChangedMeanwhile as error:

@@ -8,7 +8,15 @@ from typing import Any
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 from keptn_remedy import Context, Denied, PermanentError
-from keptn_remedy_actions.cluster import NODE, Object, Ref, are, counted, spec_of
+from keptn_remedy_actions.cluster import (
+    NODE,
+    Object,
+    Ref,
+    are,
+    condition_of,
+    counted,
+    spec_of,
+)
 from keptn_remedy_actions.cluster.api import ClusterApi
 from keptn_remedy_actions.cluster.compare_and_set import Field as Pointed
 from keptn_remedy_actions.cluster.settings import KubernetesSettings
@@ -67,6 +75,11 @@ def is_closed(node: Object) -> bool:
     return bool(spec_of(node).get("unschedulable"))
 
 
+def takes_pods(node: Object) -> bool:
+    """Whether pods may come to it and would run there: it is open, and not known to be down."""
+    return not is_closed(node) and condition_of(node, "Ready").get("status", "True") == "True"
+
+
 async def check_enough_stay(api: ClusterApi, settings: NodeSettings, ref: Ref) -> None:
     """Refuse to close one node more than may be closed, or the last one.
 
@@ -80,7 +93,7 @@ async def check_enough_stay(api: ClusterApi, settings: NodeSettings, ref: Ref) -
             f"{counted(closed, 'other node')} {are(closed)} closed already, and DRAIN_MOST_NODES"
             f" allows {settings.most_nodes}: {ref} stays open"
         )
-    if closed == len(others):
+    if not any(map(takes_pods, others)):
         raise Denied(f"{ref} is the last node that takes pods: it stays open")
 
 
