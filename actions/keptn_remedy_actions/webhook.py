@@ -174,7 +174,10 @@ class Webhook(PlannedAction):
         if undone.done:
             return None
         if undone.is_sent and not (memo.undo.is_repeatable or memo.idempotent):
-            raise PermanentError(f"{_lost(memo.undo)}: look whether it was undone")
+            raise PermanentError(
+                "the undo was sent, and its answer was lost or not the expected one: look whether"
+                " it took effect"
+            )
         if (
             memo.verify
             and not undone.is_sent
@@ -185,13 +188,13 @@ class Webhook(PlannedAction):
         return None
 
     async def _send_undo(self, context: Context, call: Call, undone: _Progress) -> None:
-        from keptn_remedy_actions.http_calls.sending import NotTaken, Unexpected, send
+        from keptn_remedy_actions.http_calls.sending import NotTaken, Refused, send
 
         key = _undo_key(context)
         await context.memory.put(key, undone.model_copy(update={"is_sent": True}).model_dump())
         try:
             await send(self._http(), call, await self._rendered(context, call, "undo"))
-        except (NotTaken, Unexpected, Denied):
+        except (NotTaken, Refused, Denied):
             await context.memory.put(key, None)
             raise
         await context.memory.put(key, undone.model_copy(update={"done": 1}).model_dump())
@@ -200,13 +203,13 @@ class Webhook(PlannedAction):
         self, context: Context, call: Call, number: int, progress: _Progress, memo: _Memo
     ) -> None:
         """Send one call. What was sent is noted before, so that a crash doesn't send it twice."""
-        from keptn_remedy_actions.http_calls.sending import NotTaken, Uncertain, Unexpected, send
+        from keptn_remedy_actions.http_calls.sending import NotTaken, Refused, Uncertain, send
 
         made = await self._rendered(context, call, number)
         await self._keep(context, progress.model_copy(update={"is_sent": True}))
         try:
             answer = await send(self._http(), call, made)
-        except (NotTaken, Unexpected, Denied):
+        except (NotTaken, Refused, Denied):
             await self._keep(context, progress)
             raise
         except Uncertain as error:

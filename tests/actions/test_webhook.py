@@ -1,5 +1,6 @@
 """webhook against real HTTP peers: what is sent, what is shown, what happens once."""
 
+import asyncio
 import hashlib
 import hmac
 from collections.abc import AsyncIterator
@@ -338,6 +339,62 @@ async def test_a_request_that_may_have_had_its_effect_is_not_repeated(
     assert outcome.status == "errored"
     assert "may have had its effect, so it is not sent again" in outcome.message
     assert len(peer.requests) == 1
+
+
+CUT = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"
+NO_HTTP = b"220 mail.example.com ESMTP\r\n"
+
+
+@asynccontextmanager
+async def answering(first: bytes) -> AsyncIterator[tuple[str, list[str]]]:
+    """A server whose first answer is these bytes, and the next ones a good one; what it was sent."""
+    lines: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines.append((await reader.readuntil(b"\r\n")).decode().rpartition(" ")[0])
+        good = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+        writer.write(first if len(lines) == 1 else good)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield "http://{}:{}".format(*server.sockets[0].getsockname()), lines
+
+
+@pytest.mark.parametrize("answer", [CUT, NO_HTTP], ids=["cut", "no HTTP"])
+async def test_an_answer_that_is_cut_or_no_http_is_one_that_was_lost(answer: bytes) -> None:
+    async with answering(answer) as (url, lines):
+        outcome = await ran({"url": url})
+        assert "may have had its effect, so it is not sent again" in outcome.message
+    async with answering(answer) as (url, lines):
+        assert (await ran({"url": url, "method": "PUT"})).result == "pass"
+        assert lines == ["PUT /", "PUT /"]
+    async with answering(answer) as (url, lines):
+        assert (await ran({"url": url, "verify": {"url": f"{url}/state"}})).result == "pass"
+        assert lines == ["POST /", "GET /state"]
+
+
+async def test_what_was_taken_with_another_answer_than_expected_is_undone(peer: HttpPeer) -> None:
+    peer.answer(json={"state": "partly"})
+    value = {"url": peer.url, "expect": {"json": {"$.state": "done"}}}
+    outcome = await ran({**value, "undo": {"url": f"{peer.url}/undo"}})
+    assert 'has "partly" at $.state, and "done" was expected' in outcome.message
+    assert outcome.message.endswith("; undone")
+    assert sent(peer) == ["POST /", "POST /undo"]
+
+
+async def test_an_undo_that_was_taken_with_another_answer_is_not_sent_again(
+    peer: HttpPeer,
+) -> None:
+    undo = {"url": f"{peer.url}/undo", "expect": {"status": 204}}
+    async with driving() as drive:
+        plan = await drive.plan({"url": peer.url, "undo": undo})
+        await drive.apply(plan)
+        with pytest.raises(PermanentError, match="answered 200, and 204 was expected"):
+            await drive.undo(plan)
+        with pytest.raises(PermanentError, match="look whether it took effect"):
+            await drive.undo(plan)
+    assert sent(peer) == ["POST /", "POST /undo"]
 
 
 @pytest.mark.parametrize("how", [{"method": "PUT"}, {"idempotent": True}])

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from aiohttp import ClientConnectionError, ClientConnectorError, ClientError
+from aiohttp import ClientConnectorError, ClientError, ConnectionTimeoutError
 
 from keptn_remedy import Denied, PermanentError, TemporaryError
 from keptn_remedy_actions.http_calls import Call
@@ -28,7 +28,11 @@ class Uncertain(TemporaryError):
 
 
 class Unexpected(PermanentError):
-    """The answer is not what the call expects."""
+    """The answer is not what the call expects. The request may have had its effect."""
+
+
+class Refused(Unexpected):
+    """The answer says that the request had none."""
 
 
 async def send(client: Client, call: Call, made: Rendered) -> Answer:
@@ -36,7 +40,7 @@ async def send(client: Client, call: Call, made: Rendered) -> Answer:
 
     Raises:
         NotTaken, Uncertain: another attempt may succeed.
-        Unexpected: the answer is another one.
+        Refused, Unexpected: the answer is another one.
         Denied: the request would reach what it must not.
     """
     try:
@@ -44,12 +48,12 @@ async def send(client: Client, call: Call, made: Rendered) -> Answer:
     except Denied as error:
         # A template may have put a secret into the name of the host.
         raise Denied(made.shown(str(error))) from None
-    except ClientConnectorError as error:
+    except (ClientConnectorError, ConnectionTimeoutError) as error:
         raise NotTaken(f"{place_of(made)} can't be reached: {_why(error)}") from None
-    except (ClientConnectionError, TimeoutError) as error:
-        raise Uncertain(f"{place_of(made)} gave no answer: {_why(error)}") from None
-    except (ClientError, ValueError) as error:
+    except ValueError as error:  # of the request
         raise PermanentError(f"{place_of(made)} can't be asked: {type(error).__name__}") from None
+    except (ClientError, TimeoutError) as error:  # also an answer that is cut, or no HTTP
+        raise Uncertain(f"{place_of(made)} gave no answer: {_why(error)}") from None
     if contrary := contradiction(call, made, answer):
         raise _failure(f"{place_of(made)} {contrary}", answer)
     return answer
@@ -97,7 +101,8 @@ def _failure(said: str, answer: Answer) -> Exception:
         return NotTaken(said, delay)
     if answer.status >= 500 or answer.status == 408:
         return Uncertain(said, delay)
-    return Unexpected(said)
+    # With 2xx it was taken, whatever else the answer says.
+    return Unexpected(said) if answer.status < 300 else Refused(said)
 
 
 def _text(value: Any) -> str:
