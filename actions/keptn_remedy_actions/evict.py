@@ -87,9 +87,13 @@ class Evict(ClusterAction):
         workload = Workload(memo.workload, {})
         async for _ in looks(context):
             workload = Workload(memo.workload, await self.there(memo.workload))
-            if rollout.available_of(workload) >= max(memo.available, 1):
+            available, before = rollout.available_of(workload), max(memo.available, 1)
+            if available >= min(before, rollout.ordered_of(workload)):
                 names = ", ".join(each.pod.name for each in memo.pods)
-                return Outcome.passed(f"evicted {names}; {memo.workload} is as available as before")
+                how = (
+                    "is as available as before" if available >= before else "was scaled down since"
+                )
+                return Outcome.passed(f"evicted {names}; {memo.workload} {how}")
         why = await reasons(self.api, workload)
         available = rollout.available_of(workload)
         return Outcome.failed(

@@ -16,6 +16,7 @@ from keptn_remedy_actions.cluster import (
     Workload,
     counted,
     kube_events,
+    meta_of,
     name_of,
     rollout,
     spec_of,
@@ -120,11 +121,13 @@ class Resize(ClusterAction):
         why = ""
         async for _ in looks(context):
             try:
-                why = await self._lacking(memo)
+                there, why = await self._seen(memo)
             except _Never as error:
                 return Outcome.failed(str(error))
+            if memo.pods and not there and not memo.template:
+                return Outcome.failed(f"all pods of {memo.workload} were replaced since")
             if not why:
-                return Outcome.passed(_told(memo))
+                return Outcome.passed(_told(memo, there))
         return Outcome.failed(f"{memo.workload}: {why}")
 
     async def put_back(self, context: Context, plan: Plan, live: Object) -> bool | str:
@@ -203,20 +206,21 @@ class Resize(ClusterAction):
                         f" {got}, not {field.after}"
                     )
 
-    async def _lacking(self, memo: _Memo) -> str:
-        """What is not as planned yet; empty once all is.
+    async def _seen(self, memo: _Memo) -> tuple[int, str]:
+        """How many of the plan's pods are still there, and what is not as planned yet.
 
         Raises:
             _Never: it won't become so.
         """
-        lacking: list[str] = []
+        lacking, there = list[str](), 0
         for each in memo.pods:
             try:
                 pod = await self.api.get(each.pod)
             except NotFound:
                 continue
-            if uid_of(pod) != each.uid:
+            if uid_of(pod) != each.uid or meta_of(pod).get("deletionTimestamp"):
                 continue
+            there += 1
             if any(field.seen_in(pod) != field.after for field in each.fields):
                 raise _Never(f"overridden: somebody gave {each.pod} another size since")
             if why := contrary(pod, memo.container, each.fields):
@@ -227,7 +231,7 @@ class Resize(ClusterAction):
             workload = Workload(memo.workload, await self.there(memo.workload))
             how = rollout.progress(workload)
             lacking += [] if how.state == "complete" else [how.why]
-        return "; ".join(lacking[:3])
+        return there, "; ".join(lacking[:3])
 
 
 class _Never(Exception):
@@ -281,12 +285,14 @@ def _changes(memo: _Memo) -> list[Change]:
     return changes
 
 
-def _told(memo: _Memo) -> str:
+def _told(memo: _Memo, there: int) -> str:
     """What was done, once it holds."""
     if not memo.pods and not memo.template:
         return f"{memo.workload} keeps its size"
-    pods = counted(len(memo.pods), "pod")
+    pods, gone = counted(len(memo.pods), "pod"), len(memo.pods) - there
     done = f"{memo.workload}: container {memo.container} was resized in {pods}"
     if memo.template:
         return f"{done} and in its template"
+    if gone:
+        done = f"{done}, of which {gone} {'was' if gone == 1 else 'were'} replaced since"
     return f"{done}; the next rollout takes it back"

@@ -347,7 +347,7 @@ NO_HTTP = b"220 mail.example.com ESMTP\r\n"
 
 @asynccontextmanager
 async def answering(first: bytes) -> AsyncIterator[tuple[str, list[str]]]:
-    """A server whose first answer is these bytes, and the next ones a good one; what it was sent."""
+    """A server whose first answer is these bytes, and the next ones good ones; what it was sent."""
     lines: list[str] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

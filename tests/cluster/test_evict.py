@@ -21,7 +21,7 @@ from tests.actions.driving import driven
 from tests.cluster.access import kubeconfig_of, service_account
 from tests.cluster.client import Json
 from tests.cluster.driving import Patient
-from tests.cluster.namespace import Namespace
+from tests.cluster.namespace import IMAGES, Namespace
 
 PAGES = Path(__file__).parents[2] / "docs/actions"
 
@@ -102,6 +102,37 @@ async def test_under_a_budget_that_allows_one_the_pods_go_in_turn(namespace: Nam
         assert await pod_names(namespace) & before  # one of them waits
         assert (await drive.verify(plan)).result == "pass"
     assert not await pod_names(namespace) & before
+
+
+async def test_pods_of_another_workload_with_the_same_labels_stay(namespace: Namespace) -> None:
+    await namespace.deployment()
+    labels = {"app": "carts", "track": "canary"}
+    pod = {
+        "automountServiceAccountToken": False,
+        "containers": [{"name": "main", "image": IMAGES[0]}],
+    }
+    template = {"metadata": {"labels": labels}, "spec": pod}
+    selector = {"matchLabels": labels}
+    await namespace.deployment("carts-canary", selector=selector, template=template)
+    assert len(await pod_names(namespace)) == 2
+    async with acting(Evict, namespace) as drive:
+        for name, is_canary in (("carts", False), ("carts-canary", True)):
+            plan = await drive.plan({"pods": 2, "name": name})
+            [pod] = plan.memo["pods"]
+            assert pod["pod"]["name"].startswith("carts-canary-") == is_canary
+
+
+async def test_a_workload_that_was_scaled_down_meanwhile_needs_no_more_pods(
+    namespace: Namespace,
+) -> None:
+    workload = await namespace.deployment(replicas=2)
+    async with acting(Evict, namespace) as drive:
+        plan = await drive.plan({})
+        await drive.apply(plan)
+        await namespace.patch("deployments", "carts", {"spec": {"replicas": 1}})
+        await workload.rolled_out()
+        outcome = await drive.verify(plan)
+    assert outcome.message.endswith(f"; Deployment carts in {namespace.name} was scaled down since")
 
 
 async def test_unready_pods_go_first(namespace: Namespace) -> None:

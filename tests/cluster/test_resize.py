@@ -219,6 +219,22 @@ async def test_what_somebody_changed_since_is_left_alone(
             await drive.apply(other)
 
 
+async def test_pods_that_were_replaced_since_are_not_said_to_be_resized(
+    gateway: Resizing, namespace: Namespace
+) -> None:
+    workload = await sized(namespace, replicas=2)
+    async with acting(gateway, namespace) as drive:
+        plan = await drive.plan({"cpu": "400m"})
+        await drive.apply(plan)
+        await namespace.delete("pods", plan.memo["pods"][0]["pod"]["name"])
+        await workload.rolled_out()
+        assert "in 2 pods, of which 1 was replaced since" in (await drive.verify(plan)).message
+        await workload.update(IMAGES[1])
+        outcome = await drive.verify(plan)
+    assert outcome.result == "fail"
+    assert "all pods of Deployment carts" in outcome.message
+
+
 async def test_an_api_server_without_the_subresource_is_named_at_planning(
     namespace: Namespace,
 ) -> None:

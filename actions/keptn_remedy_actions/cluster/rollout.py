@@ -148,13 +148,18 @@ def available_of(workload: Workload) -> int:
     return _count(workload.live, names.get(workload.ref.kind, "availableReplicas"))
 
 
+def ordered_of(workload: Workload) -> int:
+    """How many pods it is to have."""
+    if workload.ref.kind == DAEMON_SET:
+        return _count(workload.live, "desiredNumberScheduled")
+    return _ordered(workload.live)
+
+
 def as_before(workload: Workload, before: int | None, why: str) -> str:
     """In words, that all pods have the template and that not fewer of them are available than
     before, when some were missing as well; else empty. `why` they are missing is added.
     """
-    live, available = workload.live, available_of(workload)
-    is_daemon = workload.ref.kind == DAEMON_SET
-    ordered = _count(live, "desiredNumberScheduled") if is_daemon else _ordered(live)
+    available, ordered = available_of(workload), ordered_of(workload)
     if before is None or before >= ordered or available < max(before, 1):
         return ""
     if not _are_all_updated(workload):
