@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from hashlib import sha256
 from typing import Any, ClassVar
 
+import orjson
 from aiohttp import ClientSession
 from pydantic import BaseModel
 
@@ -62,6 +65,14 @@ class _Planned(BaseModel):
     ref: Ref
     manifest: dict[str, Any]
     files: list[str] = []
+    digests: dict[str, str] = {}
+    """The SHA-256 of each file at planning; older plans lack them."""
+
+    @property
+    def summary(self) -> str:
+        """What it runs, and a digest of all of it: an approval holds for no other job."""
+        made = orjson.dumps([self.manifest, self.digests], option=orjson.OPT_SORT_KEYS)
+        return f"{summary(self.manifest)} ({sha256(made).hexdigest()[:12]})"
 
 
 class _Memo(BaseModel):
@@ -115,8 +126,10 @@ class RunJob(PlannedAction):
             except Conflict:
                 await self._ours(context, ref)
             jobs.append(_Planned(ref=ref, manifest=manifest, files=task.files))
-        await self._contents(context, [uri for job in jobs for uri in job.files])
-        changes = tuple(Change(job.ref.target, "job", None, summary(job.manifest)) for job in jobs)
+        found = await self._contents(context, [uri for job in jobs for uri in job.files])
+        for job in jobs:
+            job.digests = {uri: sha256(found[uri]).hexdigest() for uri in job.files}
+        changes = tuple(Change(job.ref.target, "job", None, job.summary) for job in jobs)
         return Plan(changes, memo=_Memo(jobs=jobs).model_dump(mode="json"))
 
     async def apply(self, context: Context, plan: Plan) -> None:
@@ -183,20 +196,21 @@ class RunJob(PlannedAction):
 
         Raises:
             PermanentError: it was created before, and is gone.
+            Denied: one of its files is not as it was planned.
         """
         key = _key(context)
         created = await context.memory.get(key)
-        try:
+        live: Object | None = None
+        with suppress(NotFound):
             live = await self._ours(context, job.ref)
-        except NotFound:
-            if created == job.ref.name:
-                raise PermanentError(
-                    f"{job.ref} is gone; whether it succeeded is not known"
-                ) from None
-            live = await self._created(context, job)
+        if live is None and created == job.ref.name:
+            raise PermanentError(f"{job.ref} is gone; whether it succeeded is not known")
+        has_ended = live is not None and _end_of(live)
+        contents = {} if has_ended else await self._as_planned(context, job)
+        live = live or await self._created(context, job)
         await context.memory.put(key, job.ref.name)
-        if job.files:
-            await self._give_files(context, job, live)
+        if contents:
+            await self._give_files(job, live, contents)
         return live
 
     async def _is_past(self, context: Context, ref: Ref) -> bool:
@@ -213,8 +227,14 @@ class RunJob(PlannedAction):
         except Conflict:
             return await self._ours(context, job.ref)
 
-    async def _give_files(self, context: Context, job: _Planned, live: Object) -> None:
+    async def _as_planned(self, context: Context, job: _Planned) -> dict[str, bytes]:
         contents = await self._contents(context, job.files)
+        for uri, content in contents.items():
+            if job.digests.get(uri) not in (None, sha256(content).hexdigest()):
+                raise Denied(f"{uri} was changed since the plan, so {job.ref} gets no files")
+        return contents
+
+    async def _give_files(self, job: _Planned, live: Object, contents: Mapping[str, bytes]) -> None:
         body = files_map(job.ref.name, job.ref.namespace, live, contents)
         try:
             await self.api.create(CONFIG_MAP, job.ref.namespace, body)

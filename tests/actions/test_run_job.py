@@ -1,6 +1,6 @@
 """run-job without a cluster: what it asks the API server for, and what it never does twice."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,10 +11,11 @@ import pytest
 import yaml
 from aiohttp import web
 
+from keptn_remedy import Denied, PermanentError, Plan
 from keptn_remedy.testing import http_peer
 from keptn_remedy_actions.cluster.rights import RIGHTS
 from keptn_remedy_actions.jobs import Task, completed
-from keptn_remedy_actions.jobs.config import tasks_in
+from keptn_remedy_actions.jobs.config import URI, tasks_in
 from keptn_remedy_actions.jobs.value import RunJobSettings
 from keptn_remedy_actions.run_job import RunJob
 from tests.actions.driving import Driven, driven
@@ -43,7 +44,8 @@ class Cluster:
             return web.json_response({"metadata": {}, "items": []})
         if request.method == "POST":
             job = orjson.loads(await request.read())
-            if "dryRun" not in request.query:
+            job["metadata"]["uid"] = "1"
+            if "dryRun" not in request.query and request.path.endswith("/jobs"):
                 done = {"conditions": [{"type": "Complete", "status": "True"}]}
                 self.created.append(job["metadata"]["name"])
                 self.jobs[job["metadata"]["name"]] = job | {"status": done}
@@ -53,16 +55,23 @@ class Cluster:
 
 
 @asynccontextmanager
-async def acting(folder: Path, cluster: Cluster, config_yaml: str = "") -> AsyncIterator[Driven]:
+async def acting(
+    folder: Path,
+    cluster: Cluster,
+    config_yaml: str = "",
+    *,
+    files: Mapping[str, bytes] | None = None,
+    **others: Any,
+) -> AsyncIterator[Driven]:
     runner = web.ServerRunner(web.Server(cluster.answer, access_log=None), shutdown_timeout=0.01)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     server = "http://{}:{}".format(*runner.addresses[0])
-    given: Any = {"kubeconfig": _kubeconfig(folder, server), "run_job_images": "*"}
+    given: Any = {"kubeconfig": _kubeconfig(folder, server), "run_job_images": "*", **others}
     action = RunJob(RunJobSettings(namespace_template="shop", **given))
 
-    async def read(*_: Any) -> bytes:
-        return config_yaml.encode()
+    async def read(_: object, uri: str, __: object) -> bytes:
+        return config_yaml.encode() if uri == URI else (files or {})[uri]
 
     try:
         async with driven(action) as drive:
@@ -85,6 +94,63 @@ async def test_a_job_that_was_followed_by_another_is_not_run_again(tmp_path: Pat
         outcome = await drive.verify(plan)
     assert cluster.created == [first, second]
     assert outcome.message == f"job {first} succeeded; job {second} succeeded"
+
+
+async def test_an_approval_holds_for_this_job_and_these_files_alone(tmp_path: Path) -> None:
+    files = {"run.sh": b"one"}
+    long = ["x" * 400]
+    task = {"name": "one", "image": "a", "args": [*long, "1"], "files": ["run.sh"]}
+    plans = list[Plan]()
+    async with acting(tmp_path, Cluster(), config(task), files=files) as drive:
+        plans += [await drive.plan({}), await drive.plan({})]
+        files["run.sh"] = b"two"
+        plans.append(await drive.plan({}))
+    async with acting(
+        tmp_path, Cluster(), config({**task, "args": [*long, "2"]}), files=files
+    ) as drive:
+        plans.append(await drive.plan({}))
+        assert drive.action.is_same(plans[0], plans[1])
+        assert not drive.action.is_same(plans[1], plans[2])
+        assert not drive.action.is_same(plans[2], plans[3])
+
+
+async def test_a_file_that_was_changed_since_the_plan_is_given_to_no_job(tmp_path: Path) -> None:
+    cluster, files = Cluster(), {"run.sh": b"one"}
+    task = {"name": "one", "image": "a", "files": ["run.sh"]}
+    async with acting(tmp_path, cluster, config(task), files=files) as drive:
+        plan = await drive.plan({})
+        files["run.sh"] = b"two"
+        with pytest.raises(Denied, match=r"run\.sh was changed since the plan"):
+            await drive.apply(plan)
+        assert cluster.created == []
+        files["run.sh"] = b"one"
+        await drive.apply(plan)
+        assert len(cluster.created) == 1
+        files["run.sh"] = b"two"  # it has run, and nothing is read any more
+        assert (await drive.verify(plan)).result == "pass"
+
+
+async def test_a_template_may_have_fields_without_a_value(tmp_path: Path) -> None:
+    (tmp_path / "dump.yaml").write_text(
+        "apiVersion: batch/v1\nkind: Job\nmetadata: {labels: , annotations: }\n"
+        "spec: {activeDeadlineSeconds: , ttlSecondsAfterFinished: , template: {spec:"
+        " {containers: [{image: a, resources: , env: }]}}}\n"
+    )
+    async with acting(tmp_path, Cluster(), run_job_templates=tmp_path) as drive:
+        [job] = (await drive.plan({"template": "dump"})).memo["jobs"]
+    spec = job["manifest"]["spec"]
+    assert (spec["activeDeadlineSeconds"], spec["ttlSecondsAfterFinished"]) == (300, 600)
+    assert spec["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"] == "512Mi"
+
+
+async def test_a_template_with_a_time_that_is_no_number_is_told(tmp_path: Path) -> None:
+    (tmp_path / "dump.yaml").write_text(
+        "apiVersion: batch/v1\nkind: Job\n"
+        "spec: {activeDeadlineSeconds: 5m, template: {spec: {containers: [{image: a}]}}}\n"
+    )
+    async with acting(tmp_path, Cluster(), run_job_templates=tmp_path) as drive:
+        with pytest.raises(PermanentError, match="activeDeadlineSeconds of the job is '5m'"):
+            await drive.plan({"template": "dump"})
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -71,9 +72,9 @@ def completed(
     labels = {"app.kubernetes.io/managed-by": "keptn-remedy"}
     metadata["labels"] = {**metadata.get("labels", {}), **labels}
     spec = manifest["spec"]
-    deadline = spec.get("activeDeadlineSeconds") or seconds
-    spec["activeDeadlineSeconds"] = int(min(deadline, seconds))
-    kept = spec.get("ttlSecondsAfterFinished", keep_seconds)
+    deadline = _seconds(spec, "activeDeadlineSeconds", 0) or seconds
+    spec["activeDeadlineSeconds"] = math.ceil(min(deadline, seconds))
+    kept = _seconds(spec, "ttlSecondsAfterFinished", keep_seconds)
     spec["ttlSecondsAfterFinished"] = max(kept, LEAST_KEPT_SECONDS)
     spec.setdefault("backoffLimit", 0)
     pod = spec["template"]["spec"]
@@ -153,14 +154,22 @@ def checked_file(uri: str) -> str:
     return path
 
 
+def _seconds(spec: Mapping[str, Any], name: str, usual: int) -> int:
+    found = spec.get(name, usual)
+    if isinstance(found, bool) or not isinstance(found, int):
+        raise PermanentError(f"{name} of the job is {found!r}, and must be a number of seconds")
+    return found
+
+
 def _key(uri: str) -> str:
     return hashlib.sha256(uri.encode()).hexdigest()[:32]
 
 
 def _copied(value: Any) -> Any:
-    if isinstance(value, dict):
-        entries = cast("dict[str, Any]", value)
-        return {key: _copied(item) for key, item in entries.items()}
+    """A copy without fields that are null, which the API server takes for absent."""
+    if isinstance(value, Mapping):
+        entries = cast("Mapping[str, Any]", value)
+        return {key: _copied(item) for key, item in entries.items() if item is not None}
     if isinstance(value, list):
         return [_copied(item) for item in cast("Iterable[Any]", value)]
     return value
