@@ -111,9 +111,9 @@ class Restart(ClusterAction):
         why = how.because(why)
         return Outcome.failed(f"{memo.workload} is not available after its restart: {why}")
 
-    def is_same(self, asked: Plan, now: Plan) -> bool:
+    def essence(self, plan: Plan) -> list[str]:
         # `restartedAt` is the time of the plan, which differs.
-        return [change.target for change in asked.changes] == [c.target for c in now.changes]
+        return [change.target for change in plan.changes]
 
     async def put_back(self, context: Context, plan: Plan, live: Object) -> bool:
         memo = _Memo.model_validate(plan.memo)

@@ -8,7 +8,6 @@ from contextlib import suppress
 from hashlib import sha256
 from typing import Any, ClassVar
 
-import orjson
 from aiohttp import ClientSession
 from pydantic import BaseModel
 
@@ -47,6 +46,7 @@ from keptn_remedy_actions.jobs import (
     check_images,
     checked_file,
     completed,
+    digest_of,
     files_map,
     job_name,
     summary,
@@ -67,12 +67,6 @@ class _Planned(BaseModel):
     files: list[str] = []
     digests: dict[str, str] = {}
     """The SHA-256 of each file at planning; older plans lack them."""
-
-    @property
-    def summary(self) -> str:
-        """What it runs, and a digest of all of it: an approval holds for no other job."""
-        made = orjson.dumps([self.manifest, self.digests], option=orjson.OPT_SORT_KEYS)
-        return f"{summary(self.manifest)} ({sha256(made).hexdigest()[:12]})"
 
 
 class _Memo(BaseModel):
@@ -109,9 +103,12 @@ class RunJob(PlannedAction):
         return await rights.of_action(self.api, self.name, namespaces, settings.namespace_template)
 
     async def plan(self, context: Context, value: RunJobValue) -> Plan:
-        jobs = list[_Planned]()
-        for number, task in enumerate(await self._tasks(context, value)):
+        jobs, changes = list[_Planned](), list[Change]()
+        tasks = await self._tasks(context, value)
+        found = await self._contents(context, [uri for task in tasks for uri in task.files])
+        for number, task in enumerate(tasks):
             task.namespace = self._namespace(context, task)
+            digests = {uri: sha256(found[uri]).hexdigest() for uri in task.files}
             manifest = completed(
                 task,
                 context,
@@ -125,12 +122,14 @@ class RunJob(PlannedAction):
                 await self.api.create(JOB, ref.namespace, manifest, dry_run=True)
             except Conflict:
                 await self._ours(context, ref)
-            jobs.append(_Planned(ref=ref, manifest=manifest, files=task.files))
-        found = await self._contents(context, [uri for job in jobs for uri in job.files])
-        for job in jobs:
-            job.digests = {uri: sha256(found[uri]).hexdigest() for uri in job.files}
-        changes = tuple(Change(job.ref.target, "job", None, job.summary) for job in jobs)
-        return Plan(changes, memo=_Memo(jobs=jobs).model_dump(mode="json"))
+            jobs.append(_Planned(ref=ref, manifest=manifest, files=task.files, digests=digests))
+            shown = f"{summary(manifest)} ({digest_of(task, context, digests)})"
+            changes.append(Change(ref.target, "job", None, shown))
+        return Plan(tuple(changes), memo=_Memo(jobs=jobs).model_dump(mode="json"))
+
+    def essence(self, plan: Plan) -> Any:
+        # The name of a job is made of its execution.
+        return [[c.target.rpartition("/")[0], c.after] for c in plan.changes]
 
     async def apply(self, context: Context, plan: Plan) -> None:
         first = _Memo.model_validate(plan.memo).jobs[0]

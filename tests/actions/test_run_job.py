@@ -103,12 +103,15 @@ async def test_an_approval_holds_for_this_job_and_these_files_alone(tmp_path: Pa
     plans = list[Plan]()
     async with acting(tmp_path, Cluster(), config(task), files=files) as drive:
         plans += [await drive.plan({}), await drive.plan({})]
+    async with acting(tmp_path, Cluster(), config(task), files=files) as drive:  # another execution
+        assert drive.action.is_same(plans[0], await drive.plan({}))
         files["run.sh"] = b"two"
         plans.append(await drive.plan({}))
     async with acting(
         tmp_path, Cluster(), config({**task, "args": [*long, "2"]}), files=files
     ) as drive:
         plans.append(await drive.plan({}))
+        assert [plan.changes[0].after for plan in plans[:2]] == [plans[0].changes[0].after] * 2
         assert drive.action.is_same(plans[0], plans[1])
         assert not drive.action.is_same(plans[1], plans[2])
         assert not drive.action.is_same(plans[2], plans[3])

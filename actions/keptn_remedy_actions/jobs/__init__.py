@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, cast
 
+import orjson
 from pydantic import BaseModel
 
 from keptn_remedy import Context, Denied, PermanentError
@@ -119,6 +120,16 @@ def summary(manifest: Object) -> str:
     main = manifest["spec"]["template"]["spec"]["containers"][0]
     command = [*(main.get("command") or ()), *(main.get("args") or ())]
     return " ".join(map(str, [main["image"], *command]))[:300]
+
+
+def digest_of(task: Task, context: Context, files: Mapping[str, str]) -> str:
+    """Of all that the Job would run: an approval holds for no other one. The execution, which
+    differs, is not part of it.
+    """
+    told = {k: v for k, v in variables_of(context).items() if k != "KEPTN_CONTEXT"}
+    made = [task.namespace, task.manifest, told, files]
+    written = orjson.dumps(made, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+    return hashlib.sha256(written).hexdigest()[:12]
 
 
 def files_map(name: str, namespace: str, job: Object, contents: Mapping[str, bytes]) -> Object:

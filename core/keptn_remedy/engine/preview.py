@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import Final
 
-from keptn_remedy.action import AnyAction, Outcome, Plan, PlannedAction
+from keptn_remedy.action import JSON, AnyAction, Outcome, Plan, PlannedAction
 from keptn_remedy.engine.attempts import Attempts
 from keptn_remedy.engine.plans import checked_plan
 from keptn_remedy.engine.runtime import Runtime
@@ -15,6 +15,7 @@ from keptn_remedy.events import ActionTriggered
 from keptn_remedy.guardrails.guard import Guard, Objection, Past
 from keptn_remedy.journal import Execution
 from keptn_remedy.registry import Entry, Registry
+from keptn_remedy.support.authored import contained
 
 LONGEST_SECONDS: Final = 20.0
 # Each one may ask a cluster or a flag server.
@@ -24,13 +25,15 @@ MOST_AT_ONCE: Final = 2
 @dataclass(frozen=True, slots=True)
 class Previewed:
     """What would be done: the action's name, its plan if it plans, and why that is not admitted,
-    or not yet. `failure` says why there is no plan where one was wanted.
+    or not yet. `failure` says why there is no plan where one was wanted. `essence` is what of the
+    plan a request is bound to.
     """
 
     action: str
     plan: Plan | None = None
     objection: Objection | None = None
     failure: Outcome | None = None
+    essence: JSON = None
 
 
 class Preview:
@@ -75,10 +78,27 @@ class Preview:
                 value = validated(entry, trigger.value)
                 if isinstance(action, PlannedAction):
                     plan = checked_plan(await attempts.until_done(action.plan, value))
+                essence = essence_of(entry, plan)
                 objection = await self._guard.preview(execution, plan, self._past)
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001  an author's code may fail in any way
             failure = self._runtime.presentable(attempts.explained(error))
             return Previewed(entry.name, failure=failure)
-        return Previewed(entry.name, plan, objection)
+        return Previewed(entry.name, plan, objection, essence=essence)
+
+    def essence(self, action: str, plan: Plan | None) -> JSON:
+        """That of a stored plan; None where its action is off by now, or can't tell."""
+        entry = self._registry.find(action)
+        try:
+            return essence_of(entry, plan) if entry else None
+        except Exception:  # noqa: BLE001  an author's code may fail in any way
+            return None
+
+
+def essence_of(entry: Entry, plan: Plan | None) -> JSON:
+    """What of a plan a request is bound to, as it is once it was stored."""
+    if plan is None or not isinstance(entry.action, PlannedAction):
+        return None
+    with contained():
+        return entry.action.essence(Plan.from_json(plan.to_json()))

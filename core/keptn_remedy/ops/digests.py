@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from keptn_remedy.action import Plan
+import orjson
+
+from keptn_remedy.action import JSON, Plan
+
+
+def digest_of_essence(essence: JSON) -> str:
+    """The SHA-256 of what of a plan an agent's request is bound to, in hexadecimal digits.
+
+    Raises:
+        orjson.JSONEncodeError: an author's action gave something else than JSON.
+    """
+    return sha256(orjson.dumps(essence, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def digest(plan: Plan | None) -> str:

@@ -19,7 +19,7 @@ from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.journal import Criteria, Journal, Record, WholeRecord
 from keptn_remedy.ops import models
 from keptn_remedy.ops.agents import arguments
-from keptn_remedy.ops.digests import digest
+from keptn_remedy.ops.digests import digest_of_essence
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.masking import Mask
@@ -105,7 +105,7 @@ class Tools:
                 "action": previewed.action,
                 "changes": _changes(planned),
                 "notes": list(planned.notes) if planned else [],
-                "digest": digest(planned),
+                "digest": digest_of_essence(previewed.essence),
                 "now": _now(previewed),
             }
         )
@@ -116,7 +116,7 @@ class Tools:
         previewed = await self._previewed(trigger)
         if previewed.failure:
             raise Refused(f"there is no plan: {previewed.failure.message}")
-        if digest(previewed.plan) != given.digest:
+        if digest_of_essence(previewed.essence) != given.digest:
             raise Refused("the plan is another one by now: plan again, and send its digest")
         said = previewed.objection
         if said and not isinstance(said, ApprovalNeeded):
@@ -174,7 +174,8 @@ class Tools:
         shown = models.ExecutionDetail.of(record).model_dump(mode="json")
         question = shown["question"]
         if question:
-            question["digest"] = digest(record.question.plan if record.question else None)
+            plan = record.question.plan if record.question else None
+            question["digest"] = digest_of_essence(self.preview.essence(record.action, plan))
         return self._masked({name: shown[name] for name in _SHOWN})
 
     def _masked(self, answer: JsonObject) -> JsonObject:

@@ -8,7 +8,7 @@ import random
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from aiohttp import ClientSession
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
-from keptn_remedy import Action, Context, Outcome
+from keptn_remedy import Action, Context, Outcome, Plan
 from keptn_remedy.action import AnyAction, NoValue
 from keptn_remedy.ops.agents.tools import MOST_ASKING
 from keptn_remedy.service import Service
@@ -233,6 +233,32 @@ async def test_the_plan_that_is_asked_for_must_be_the_one_that_was_shown(tmp_pat
         why = await asking.refused("request", **ON_DIAL, digest=digest, reason="late")
         assert why.startswith("the plan is another one by now")
         assert await asking.service.journal.records() == []
+
+
+class Timed(Dial):
+    """Its plans tell the time, in the change and in the memo, as those of many actions do."""
+
+    name = "timed"
+
+    async def plan(self, context: Context, value: int) -> Plan:
+        [change] = (await super().plan(context, value)).changes
+        at = f"{value} at {len(self.log)}"
+        return Plan((replace(change, field=context.trigger.id, after=at),), memo={"at": at})
+
+    def essence(self, plan: Plan) -> str:
+        return str(plan.changes[0].after).partition(" ")[0]
+
+
+async def test_a_plan_that_tells_the_time_is_the_same_a_moment_later(tmp_path: Path) -> None:
+    async with agent(tmp_path, others=(Timed,)) as asking:
+        execution = await asking.request(action="timed")
+        await asking.asks(execution)
+        told = await asking.call("status", execution=execution)
+        planned = await asking.call("plan", **{**ON_DIAL, "action": "timed"})
+        assert told["question"]["digest"] == planned["digest"]
+        other = {**ON_DIAL, "action": "timed", "value": 4}
+        why = await asking.refused("request", **other, digest=planned["digest"], reason="more")
+        assert why.startswith("the plan is another one by now")
 
 
 async def test_what_rails_forbid_is_refused_with_the_reason(tmp_path: Path) -> None:
