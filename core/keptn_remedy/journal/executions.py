@@ -61,6 +61,7 @@ class SqlExecutions(SqlReports):
         if not (seq := stored.execution):
             return None
         trigger.put_away(self._find)
+        self._never_begun.pop(trigger.id, None)
         # A look may have been quicker: then the execution is its to start.
         is_claimed = stored.is_owned and self._claims.take_alone(lane(trigger), seq)
         return Execution(seq, trigger, action, accepted_at=now, is_claimed=is_claimed)
@@ -91,6 +92,8 @@ class SqlExecutions(SqlReports):
         trigger.put_away(self._find)
         self._never_begun.pop(trigger.id, None)
         if not is_owned:
+            if report:
+                self._note_never_begun(trigger.id)
             return Begun(Execution(seq, trigger, action, accepted_at=now), None)
         execution = Execution(seq, trigger, action, accepted_at=now, is_claimed=True, is_begun=True)
         return Begun(execution, self._claimed_report(report, started, now, action))

@@ -49,6 +49,8 @@ def _password(file: Path) -> str:
         raise JournalUnusable(
             f"can't read REMEDY_JOURNAL_PASSWORD_FILE {file}: {error.strerror}"
         ) from error
+    except UnicodeDecodeError:
+        raise JournalUnusable(f"REMEDY_JOURNAL_PASSWORD_FILE {file} is no text") from None
 
 
 def _verified(given: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import psycopg
@@ -154,15 +155,13 @@ def _carry_out(connection: PostgresConnection, batch: list[Change]) -> None:
             return
         raw = connection.raw
         admissions = Admissions(connection, admitted) if admitted else None
-        with raw.pipeline():
+        with raw.pipeline() if admissions or others else _committing(raw):
             raw.execute("BEGIN")
             if replica:  # the session is another one each time
                 raw.execute(AS_REPLICA, (str(replica), True))
             sent = [(each, each.send(connection)) for each in rounds]
             if admissions and not others:
                 admissions.ask()
-            if not (admissions or others):
-                raw.execute("COMMIT")
         for each, answer in sent:
             each.settle(answer)
         cursor = connection.cursor()
@@ -171,7 +170,8 @@ def _carry_out(connection: PostgresConnection, batch: list[Change]) -> None:
         if admissions:
             _admit(connection, admissions, is_asked=not others)
         elif others:
-            _check(raw.execute("COMMIT"))
+            with _committing(raw):
+                pass
 
 
 def _admit(connection: PostgresConnection, admissions: Admissions, *, is_asked: bool) -> None:
@@ -180,15 +180,25 @@ def _admit(connection: PostgresConnection, admissions: Admissions, *, is_asked: 
         with connection.raw.pipeline():
             admissions.ask()
     admissions.decide()
-    with connection.raw.pipeline():
+    with _committing(connection.raw):
         admissions.store()
-        committed = connection.raw.execute("COMMIT")
-    _check(committed)
     admissions.note_stored()
 
 
-def _check(committed: psycopg.Cursor[Any]) -> None:
-    # After an error that was passed over it would roll back, and say so here alone.
+@contextmanager
+def _committing(raw: psycopg.Connection[Any]) -> Generator[None]:
+    """A pipeline that ends with COMMIT. What that is answered counts: the server may end the
+    connection after it; and after an error that was passed over it rolls back, and says so there
+    alone.
+    """
+    committed = None
+    try:
+        with raw.pipeline():
+            yield
+            committed = raw.execute("COMMIT")
+    except psycopg.Error:
+        if committed is None or committed.statusmessage != "COMMIT":
+            raise
     if committed.statusmessage != "COMMIT":
         raise JournalError("the database rolled the change back")
 

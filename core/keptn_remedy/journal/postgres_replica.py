@@ -174,7 +174,7 @@ class Replica:
         while not self._closed.is_set():
             try:
                 due_at = self._wait_and_renew(due_at)
-            except (psycopg.Error, JournalUnusable) as error:
+            except Exception as error:  # noqa: BLE001  whatever it is, the thread must live
                 if self.may_act():
                     reason = " ".join(str(error).split())
                     logs.logger().warning("the lease can't be renewed", reason=reason)

@@ -154,10 +154,12 @@ class SharedJournal(
         def take(cursor: Cursor) -> set[int]:
             return {row[0] for row in cursor.execute(statement, (handles,)).fetchall()}
 
+        number = self._number
         try:
-            return await self._run(take)
+            taken = await self._run(take)
         except JournalError:
             return set()  # they stay where they are, for the next look
+        return taken if number == self._number else set()  # the lease was lost meanwhile
 
     async def begin(self, execution: Execution, started: Report | None) -> Unsent | None:
         unsent = await super().begin(execution, started)

@@ -94,8 +94,10 @@ class PostgresStore(GroupCommitStore):
     async def _insert(
         self, accepted: Mapping[str, Any], started: Mapping[str, Any] | None
     ) -> Stored:
+        number = self._number
         stored: Stored = await self._writer.of_a_kind("insert", (accepted, started))
-        return stored
+        # Under the number of a lease that was lost meanwhile it is whoever's that takes it up.
+        return stored if number == self._number else stored._replace(is_owned=False)
 
     async def _mark_begun(self, begin: Mapping[str, Any], started: Mapping[str, Any] | None) -> int:
         row: int = await self._writer.of_a_kind("begin", (begin, started))

@@ -94,4 +94,5 @@ class Waking:
 def listen(connection: PostgresConnection) -> None:
     """Hear what replicas say from now on. Behind a pooler nothing would be heard."""
     if not connection.is_pooled:
-        connection.raw.execute(LISTEN)
+        with connection.at_work():
+            connection.raw.execute(LISTEN)

@@ -145,6 +145,28 @@ async def test_what_was_stored_in_spite_of_a_failed_commit_has_not_begun(
     assert len(await due_reports(journal)) == 1
 
 
+async def test_what_is_stored_to_wait_after_its_refusal_counts_when_it_begins(
+    journal: AnyJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was refused when it was to begin at once; the next time its lane is busy."""
+
+    async def fail(*_: Any) -> None:
+        raise JournalError("disk I/O error")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(journal, "_insert", fail)
+        with pytest.raises(JournalError):
+            await begun(journal, trigger("1"))
+    before = await accepted(journal, "0")
+    assert not await begun(journal, trigger("1"))
+    await journal.finish(before, Ending(DONE), attempts=1)
+    (execution,) = (await journal.claim(9)).items
+    await journal.begin(execution, REPLIES.started(execution.trigger, SetClock().utc()))
+    journal.release(execution)
+    (execution,) = (await journal.claim(9)).items
+    assert (execution.id, execution.runs) == ("1", 1)
+
+
 async def test_what_was_stored_for_nobody_has_not_begun(journal: AnyJournal) -> None:
     accepting = asyncio.create_task(begun(journal, trigger("1")))
     await asyncio.sleep(0)

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -18,8 +19,9 @@ from keptn_remedy.journal import postgres_connection as connections
 from keptn_remedy.journal.postgres import PostgresJournal
 from keptn_remedy.journal.postgres_address import hosts
 from keptn_remedy.journal.postgres_schema import MIGRATIONS
+from keptn_remedy.journal.postgres_waking import listen
 from keptn_remedy.support.clock import Gap
-from tests.core.journals import SetClock, accepted, trigger
+from tests.core.journals import DONE, PLAN, SetClock, accepted, allow, effect, trigger
 from tests.postgres_server import PostgresServer
 from tests.waiting import until
 
@@ -169,6 +171,13 @@ def test_no_text_holds_the_password(tmp_path: Path) -> None:
         hosts(address)
 
 
+def test_a_password_that_is_no_text_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_bytes(b"\xff")
+    with pytest.raises(JournalUnusable, match="is no text"):
+        hosts(Address("postgresql://host/database", file))
+
+
 @pytest.mark.parametrize(
     ("url", "sslmode"),
     [
@@ -204,6 +213,23 @@ async def test_a_call_to_a_frozen_server_is_ended(
     monkeypatch.undo()
     await accepted(journal, "3")
     assert "1" in {record.id for record in await journal.records()}
+
+
+async def test_a_server_that_freezes_as_a_connection_is_to_hear_others_is_given_up(
+    postgres: PostgresServer, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "FROZEN_SECONDS", 0.1)
+    monkeypatch.setattr(connections, "LOOK_SECONDS", 0.05)
+    server = connections.Server(Address(database))
+    connection = server.connect()
+    postgres.freeze()
+    try:
+        with pytest.raises(psycopg.OperationalError):
+            await asyncio.to_thread(listen, connection)
+    finally:
+        postgres.thaw()
+        server.close(connection)
+        server.end()
 
 
 async def test_a_connection_that_was_lost_at_rest_is_replaced_without_a_word(
@@ -295,6 +321,30 @@ CREATE FUNCTION clash() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     IF nextval('clashes') <= 2 THEN RAISE EXCEPTION 'clash' USING ERRCODE = '40P01'; END IF;
     RETURN NEW; END $$;
 CREATE TRIGGER clash BEFORE INSERT ON executions FOR EACH ROW EXECUTE FUNCTION clash()"""
+
+
+async def test_what_was_answered_as_committed_is_stored_though_the_connection_is_lost_then(
+    journal: PostgresJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a server that is stopped ends the connections that are just committing."""
+    execution = await accepted(journal)
+    pipeline, lost = psycopg.Connection.pipeline, []
+
+    @contextmanager
+    def is_lost(raw: psycopg.Connection[Any]) -> Iterator[psycopg.Pipeline]:
+        with pipeline(raw) as opened:
+            yield opened
+        if raw.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
+            lost.append(raw)
+            raw.close()
+            raise psycopg.OperationalError("the connection is lost")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(psycopg.Connection, "pipeline", is_lost)
+        assert await journal.admit(execution, PLAN, [effect(execution)], allow) is None
+    assert lost
+    assert [each.id for each in await journal.planned()] == ["1"]
+    await journal.finish(execution, Ending(DONE), attempts=1)
 
 
 async def test_text_with_a_nul_is_stored_with_another_mark(journal: PostgresJournal) -> None:

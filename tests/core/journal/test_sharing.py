@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from threading import Event
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -392,6 +393,49 @@ async def test_nothing_acts_by_a_new_lease_before_it_was_told_that_the_old_one_i
     shared.change("UPDATE replicas SET ended = TRUE WHERE no = ?", (number,))
     await until(lambda: replica.no != number and first.ownership.may_act())
     assert could_act[0] is False
+
+
+async def test_a_lease_is_renewed_again_whatever_went_wrong(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replica, has_failed = two[0]._replica, Event()
+    assert replica
+
+    def fail() -> None:
+        has_failed.set()
+        raise ValueError("nobody thought of it")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(replica, "_connected", fail)
+        await until(has_failed.is_set)
+    renewed_until = replica._until
+    await until(lambda: replica._until > renewed_until)
+
+
+async def test_what_is_stored_while_the_lease_is_lost_is_not_acted_on(
+    two: Two, shared: PostgresPlace, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was stored under the old number: whoever takes it up may be another replica."""
+    first, _ = two
+    started, _ = reports_of(await accepted(first, "0", "else"), clock)
+    replica, commit = first._replica, first._writer._commit
+    assert replica
+    number, is_stored, may_go_on = replica.no, Event(), Event()
+
+    def commit_and_wait(connection: Any, batch: Any) -> None:
+        commit(connection, batch)
+        is_stored.set()
+        may_go_on.wait(30)
+
+    monkeypatch.setattr(first._writer, "_commit", commit_and_wait)
+    storing = asyncio.create_task(first.accept_and_begin(trigger("1"), "wait", started))
+    await until(is_stored.is_set)
+    shared.change("UPDATE replicas SET ended = TRUE WHERE no = ?", (number,))
+    await until(lambda: replica.no != number)
+    may_go_on.set()
+    begun = await storing
+    assert begun
+    assert (begun.started, begun.execution.is_claimed) == (None, False)
 
 
 @pytest.mark.parametrize("restored", ["until = until - 86400", "name = 'another process'"])
