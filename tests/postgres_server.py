@@ -149,6 +149,27 @@ class PostgresServer:
             else:
                 return
 
+    def back_up_files(self) -> None:
+        """Keep what `pg_basebackup` makes of all databases, which may be in use."""
+        server = ["-h", "127.0.0.1", "-p", str(self.port), "-U", ADMIN]
+        self._as_its_user("pg_basebackup", *server, "-D", str(self._kept), "-c", "fast")
+
+    async def restore_files(self) -> None:
+        """Start with what was kept in the place of all that it holds."""
+        self.stop()
+        shutil.rmtree(self.folder / "data")
+        self._kept.rename(self.folder / "data")
+        await self.start()
+
+    @property
+    def _kept(self) -> Path:
+        return self.folder / "kept"
+
+    def _as_its_user(self, program: str, *arguments: str) -> None:
+        command = [str(self._programs / program), *arguments]
+        where: dict[str, Any] = {"cwd": self.folder, **self._identity}
+        subprocess.run(command, check=True, capture_output=True, **where)
+
     def _client(self, program: str, *arguments: str, given: bytes = b"") -> bytes:
         command = [str(self._programs / program), *arguments]
         return subprocess.run(command, input=given, check=True, capture_output=True).stdout
@@ -175,13 +196,7 @@ class PostgresServer:
     def _initialise(self) -> None:
         data = str(self.folder / "data")
         given = ["-U", ADMIN, "-A", "trust", "--encoding=UTF8", "--no-locale", "--no-sync"]
-        subprocess.run(
-            [str(self._programs / "initdb"), "-D", data, *given, *self.initdb_options],
-            check=True,
-            capture_output=True,
-            cwd=self.folder,
-            **self._identity,
-        )
+        self._as_its_user("initdb", "-D", data, *given, *self.initdb_options)
 
     def _let_nobody_read_programs(self) -> None:
         ours = self._programs / "postgres"

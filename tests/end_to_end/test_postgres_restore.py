@@ -48,6 +48,50 @@ async def database(postgres: PostgresServer) -> AsyncIterator[str]:
     postgres.drop_database(url)
 
 
+class Dump:
+    """One database, by `pg_dump` and `pg_restore`."""
+
+    def __init__(self, server: PostgresServer, database: str) -> None:
+        self.database = database
+        self._server = server
+        self._kept = b""
+
+    async def make(self) -> None:
+        self._kept = self._server.back_up(self.database)
+
+    async def restore(self) -> None:
+        self._server.restore(self.database, self._kept)
+
+
+class Files:
+    """A whole server, by `pg_basebackup` and a start with what that made."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self.database = server.create_database()
+        self._server = server
+
+    async def make(self) -> None:
+        self._server.back_up_files()
+
+    async def restore(self) -> None:
+        await self._server.restore_files()
+
+
+@pytest_asyncio.fixture(params=["pg_dump", "pg_basebackup"])
+async def backup(
+    request: pytest.FixtureRequest, postgres: PostgresServer, database: str
+) -> AsyncIterator[Dump | Files]:
+    if request.param == "pg_dump":
+        yield Dump(postgres, database)
+        return
+    server = PostgresServer()
+    try:
+        await server.start()
+        yield Files(server)
+    finally:
+        server.remove()
+
+
 @pytest.fixture(autouse=True)
 def dial() -> None:
     Dial.state.clear()
@@ -82,25 +126,25 @@ async def asks(service: Service, *executions: str) -> None:
 
 
 async def test_a_restored_backup_acts_only_on_what_keptn_still_waits_for(
-    postgres: PostgresServer, database: str, tmp_path: Path
+    backup: Dump | Files, tmp_path: Path
 ) -> None:
     async with FakeKeptn() as keptn:
-        async with serving(database, keptn, tmp_path) as service:
+        async with serving(backup.database, keptn, tmp_path) as service:
             begun = await sent(keptn, service, "carts")
             await until(lambda: "begun" in Dial.log)
             behind = await sent(keptn, service, "carts")
             asking = [await sent(keptn, service, to) for to in ("orders", "users", "queue")]
             answered, dropped, still_open = asking
             await asks(service, *asking)
-            backup = postgres.back_up(database)
+            await backup.make()
             Slow.may_apply.set()
             await approve(service, answered)
             for each in (begun, behind, answered):
                 await keptn.task_finished(each, 30)
         keptn.abort(dropped)
         done, told = len(Dial.log), len(keptn.received)
-        postgres.restore(database, backup)
-        async with serving(database, keptn, tmp_path) as service:
+        await backup.restore()
+        async with serving(backup.database, keptn, tmp_path) as service:
             assert "perhaps applied, and left" in await aborted(service, begun)
             for each in (behind, answered, dropped):
                 assert "nothing was done" in await aborted(service, each)

@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -58,13 +57,7 @@ class Standby(PostgresServer):
     def _initialise(self) -> None:
         primary = ["-h", "127.0.0.1", "-p", str(self._primary_port), "-U", ADMIN]
         data = str(self.folder / "data")
-        subprocess.run(
-            [str(self._programs / "pg_basebackup"), *primary, "-D", data, "-R", "-c", "fast"],
-            check=True,
-            capture_output=True,
-            cwd=self.folder,
-            **self._identity,
-        )
+        self._as_its_user("pg_basebackup", *primary, "-D", data, "-R", "-c", "fast")
 
 
 class Proven(Replica):
@@ -150,6 +143,7 @@ class Proof:
         self._given = given
         self._dice = dice
         self._until = time.monotonic() + given.seconds
+        self._events: int = given.events
         self._stopped: set[Proven] = set()
         self._deliveries: set[asyncio.Task[None]] = set()
 
@@ -171,11 +165,11 @@ class Proof:
         await until_answered(self._keptn, self.sent, seconds=300)
 
     def _is_over(self) -> bool:
-        return bool(time.monotonic() > self._until)
+        return bool(time.monotonic() > self._until) and len(self.sent) >= self._events
 
     async def _send(self) -> None:
         pause = self._given.seconds / self._given.events
-        while not self._is_over() and len(self.sent) < self._given.events:
+        while len(self.sent) < self._events:
             while len(self._deliveries) >= MOST_UNDER_WAY:
                 await asyncio.wait(self._deliveries, return_when=asyncio.FIRST_COMPLETED)
             one = self._event()
