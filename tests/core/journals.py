@@ -16,6 +16,7 @@ from keptn_remedy import Change, Outcome, Plan, events
 from keptn_remedy.events import ActionTriggered, Replies, Report
 from keptn_remedy.journal import Effect, Ending, Execution, History, Unsent
 from keptn_remedy.journal.claims import Claims
+from keptn_remedy.journal.foreseen import NOTHING_FORESEEN, Foreseen
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing import triggered
 from tests.core.places import AnyJournal
@@ -116,11 +117,15 @@ async def due_reports(journal: AnyJournal) -> list[Unsent]:
     return list(found.items)
 
 
-async def asked(journal: AnyJournal, question: Callable[[History], T]) -> T:
+async def asked(
+    journal: AnyJournal,
+    question: Callable[[History], T],
+    foreseen: Foreseen = NOTHING_FORESEEN,
+) -> T:
     """What a new execution learns of the past, before it is turned away."""
     number = len(await journal.records(limit=10_000))
     execution = await accepted(journal, f"asks {number}", f"asks {number}")
-    answer = await journal.admit(execution, None, [], lambda history: [question(history)])
+    answer = await journal.admit(execution, None, [], lambda past: [question(past)], foreseen)
     assert answer
     return answer[0]
 

@@ -6,6 +6,7 @@ import pytest
 
 from keptn_remedy.journal import Alike, Ending, History, Last
 from keptn_remedy.journal.effects import executions
+from keptn_remedy.journal.foreseen import NOTHING_FORESEEN, Foreseen
 from tests.core.journals import (
     DONE,
     FAILED,
@@ -104,11 +105,22 @@ async def test_planned_executions_count_as_unsettled_until_their_effects_settled
     assert await unsettled() == 0
 
 
+async def streak_of(journal: AnyJournal, context: str) -> int:
+    """The streak of `wait` on `a`, foreseen or not."""
+    foreseen = Foreseen(targets=("a",), streaks=(("wait", "a"),))
+    known, found = [
+        await asked(journal, lambda history: history.streak("wait", "a", context), beforehand)
+        for beforehand in (foreseen, NOTHING_FORESEEN)
+    ]
+    assert known == found
+    return found
+
+
 async def test_failures_in_a_row_make_a_streak_that_a_success_ends(
     journal: AnyJournal, clock: SetClock
 ) -> None:
     async def streak(context: str = "new") -> int:
-        return await asked(journal, lambda history: history.streak("wait", "a", context))
+        return await streak_of(journal, context)
 
     for number, outcome in enumerate((FAILED, DONE, FAILED, FAILED)):
         clock.time += 1
@@ -126,7 +138,7 @@ async def test_what_had_to_be_asked_for_again_did_not_help(
     journal: AnyJournal, clock: SetClock
 ) -> None:
     async def streak(context: str) -> int:
-        return await asked(journal, lambda history: history.streak("wait", "a", context))
+        return await streak_of(journal, context)
 
     await done(journal, "1", "a", context="problem")
     clock.time += 1
@@ -141,7 +153,7 @@ async def test_what_others_came_after_did_not_have_to_be_asked_for_again(
     await done(journal, "1", "a", context="problem")
     clock.time += 1
     await done(journal, "2", "a", context="another problem", outcome=FAILED)
-    assert await asked(journal, lambda history: history.streak("wait", "a", "problem")) == 1
+    assert await streak_of(journal, "problem") == 1
 
 
 async def test_an_outcome_may_be_reported_as_good_and_still_not_have_helped(
@@ -149,7 +161,7 @@ async def test_an_outcome_may_be_reported_as_good_and_still_not_have_helped(
 ) -> None:
     execution = await admitted(journal, "1", "a")
     await journal.finish(execution, Ending(DONE, is_failure=True), attempts=1)
-    assert await asked(journal, lambda history: history.streak("wait", "a", "new")) == 1
+    assert await streak_of(journal, "new") == 1
 
 
 async def test_running_and_aborted_executions_are_passed_over_in_a_streak(
@@ -161,7 +173,7 @@ async def test_running_and_aborted_executions_are_passed_over_in_a_streak(
     await journal.finish(aborted, Ending(FAILED, is_aborted=True), attempts=1)
     clock.time += 1
     await admitted(journal, "3", "a")
-    assert await asked(journal, lambda history: history.streak("wait", "a", "new")) == 1
+    assert await streak_of(journal, "new") == 1
 
 
 async def test_what_was_forgiven_counts_no_more(

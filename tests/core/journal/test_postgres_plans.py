@@ -13,6 +13,7 @@ from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.effects import executions
 from keptn_remedy.journal.postgres import PostgresJournal
 from keptn_remedy.journal.postgres_dialect import translated
+from keptn_remedy.journal.postgres_lookups import for_many
 from tests.postgres_server import PostgresServer
 
 ROWS = 20_000
@@ -47,6 +48,16 @@ LOOKS = {
     f"SELECT count(*) {executions(('project', 'stage'))}": "effects_of_stage",
 }
 
+# For all admissions of a batch, with the types of what is bound.
+OF_ADMISSIONS = {
+    sql.LAST: ("text",),
+    sql.OF_ACTION: ("text", "text"),
+    sql.UNSETTLED: ("float8",),
+    f"SELECT count(*) {executions(('target',))}": ("text", "float8"),
+    f"SELECT count(*) {executions(('action',))}": ("text", "float8"),
+    f"SELECT count(*) {executions(('project', 'stage'))}": ("text", "text", "float8"),
+}
+
 
 @pytest.fixture
 def database(postgres: PostgresServer) -> Iterator[str]:
@@ -63,15 +74,16 @@ async def test_what_is_asked_often_goes_by_an_index(
     with psycopg.connect(database, cursor_factory=psycopg.RawCursor) as connection:
         connection.execute(connections._SETTINGS.encode())
         connection.execute("SET plan_cache_mode = force_generic_plan")
-        for number, (look, index) in enumerate(LOOKS.items()):
-            plan = plan_of(connection, look, f"look_{number}")
-            assert index in plan, (look, plan)
-            assert "Seq Scan" not in plan, (look, plan)
+        looks = {translated(look).text: index for look, index in LOOKS.items()}
+        looks |= {for_many(look, types): LOOKS[look] for look, types in OF_ADMISSIONS.items()}
+        for number, (text, index) in enumerate(looks.items()):
+            plan = plan_of(connection, text, f"look_{number}")
+            assert index in plan, (text, plan)
+            assert "Seq Scan" not in plan, (text, plan)
 
 
-def plan_of(connection: psycopg.Connection[tuple[str, ...]], look: str, name: str) -> str:
+def plan_of(connection: psycopg.Connection[tuple[str, ...]], text: str, name: str) -> str:
     """How the server carries it out, whatever is bound."""
-    text = translated(look).text
     connection.execute(f"PREPARE {name} AS {text}".encode())
     [(places,)] = connection.execute(
         "SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = $1", (name,)
