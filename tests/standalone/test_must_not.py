@@ -1,4 +1,7 @@
-"""What must not happen without Keptn: each on the whole service, with stand-ins on loopback."""
+"""What must not happen without Keptn: each on the whole service, with stand-ins on loopback.
+
+What Alertmanager tells late, or never, is tried on a real one in test_real_news.py.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,6 @@ import orjson
 import pytest
 from aiohttp import web
 
-from keptn_remedy.journal import JournalError, Taken
-from keptn_remedy.journal.episodes import SqlEpisodes
 from keptn_remedy.standalone.sources import SourcesFile
 from keptn_remedy.standalone.words import explain
 from tests.standalone.rig import PROMQL, SECRET, SOURCES, Rig, Switch, standalone
@@ -152,18 +153,6 @@ async def test_a_judge_that_is_away_for_its_whole_window_leads_to_no_further_run
         assert Switch.applied == ["one"]
 
 
-async def test_an_alert_that_ended_while_nobody_listened_is_closed_unverified_without_an_act(
-    tmp_path: Path,
-) -> None:
-    async with standalone(tmp_path) as rig:
-        await rig.send(rig.world.fire("f1"))
-        rig.world.alerts.clear()  # no message of its end
-        episode = await rig.until_state("closed", step=10)
-        assert Switch.applied == []
-        assert await rig.rungs() == []
-        assert episode.closing in ("unverified", "confirmed")
-
-
 async def test_a_silence_before_the_first_act_holds_the_ladder_until_it_ends(
     tmp_path: Path,
 ) -> None:
@@ -190,25 +179,6 @@ async def test_a_silence_between_two_rungs_holds_the_second(tmp_path: Path) -> N
         del alert["silenced"]
         await rig.until_acts(2)
         assert Switch.applied == ["one", "two"]
-
-
-async def test_a_message_that_came_late_begins_nothing(tmp_path: Path) -> None:
-    async with standalone(tmp_path) as rig:
-        alert = rig.world.fire("f1")
-        rig.world.alerts.clear()
-        await rig.send(alert)
-        await rig.pass_by(60)
-        assert Switch.applied == []
-
-
-async def test_a_flap_is_one_episode_and_ends_by_a_start_that_nobody_was_told(
-    tmp_path: Path,
-) -> None:
-    async with standalone(tmp_path) as rig:
-        await rig.send(rig.world.fire("f1"))
-        resolved = {**rig.world.resolve("f1"), "startsAt": "2026-03-02T14:00:00Z"}
-        await rig.send(resolved)
-        assert not (await rig.whole()).episode.is_firing
 
 
 async def test_severity_and_replica_make_no_trouble_of_their_own(tmp_path: Path) -> None:
@@ -276,30 +246,6 @@ async def test_what_concerns_nobody_is_accepted(tmp_path: Path) -> None:
         assert await rig.episodes() == []
 
 
-async def test_what_the_journal_could_not_store_is_found_by_asking_within_a_minute(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def full(*_: Any, **__: Any) -> Taken:
-        raise JournalError("the disk is full")
-
-    async with standalone(tmp_path) as rig:
-        known = rig.world.fire("f1", service="known")
-        assert await rig.send(known) == 202
-        with monkeypatch.context() as broken:
-            broken.setattr(SqlEpisodes, "take_alerts", full)
-            assert await rig.send(rig.world.resolve("f1")) == 503
-            assert await rig.send(rig.world.fire("f2", service="new")) == 503
-        # Both fire again, and Alertmanager tells neither until its repeat_interval is over.
-        rig.world.alerts["f1"] = known
-
-        async def both_are_known() -> bool:
-            return {each.service for each in await rig.episodes()} == {"known", "new"}
-
-        # The comparison of the start may still be under way: its minute begins at its end.
-        await rig.until_true(both_are_known)
-        assert all(each.is_firing for each in await rig.episodes())
-
-
 async def test_a_rung_without_a_value_has_none_of_the_rung_before(tmp_path: Path) -> None:
     async with standalone(tmp_path) as rig:
         await acted(rig)
@@ -310,15 +256,6 @@ async def test_a_rung_without_a_value_has_none_of_the_rung_before(tmp_path: Path
             for each in (first, second)
         ]
     assert [each["data"]["action"].get("value") for each in events] == [{"to": "one"}, None]
-
-
-async def test_an_edited_file_counts_for_the_next_episode_alone(tmp_path: Path) -> None:
-    async with standalone(tmp_path) as rig:
-        await acted(rig)
-        file = tmp_path / "remediations/sockshop/remediation.yaml"
-        file.write_text(file.read_text().replace("name: second", "value: {to: edited}"))
-        await rig.until_state("escalated", step=5)
-        assert Switch.applied == ["one", "two"]
 
 
 async def test_a_message_of_5000_alerts_is_stored(tmp_path: Path) -> None:
@@ -335,18 +272,6 @@ async def test_a_message_of_5000_alerts_is_stored(tmp_path: Path) -> None:
         ]
         assert await rig.send(*alerts) == 202
         assert '"alerts":5000' in rig.answer
-
-
-async def test_a_new_alertmanager_that_knows_nothing_closes_nothing(tmp_path: Path) -> None:
-    async with standalone(tmp_path) as rig:
-        alert = await acted(rig)
-        rig.world.alertmanager_began = "2999-01-01T00:00:00Z"
-        rig.world.alerts.clear()
-        await rig.pass_by(400, step=20)
-        episode = (await rig.whole()).episode
-        assert episode.closed_at is None
-        assert episode.absent_since is None
-        assert alert["fingerprint"] == "f1"
 
 
 async def test_alertmanagers_that_cannot_be_asked_hold_the_ladder_and_then_a_person_is_told(

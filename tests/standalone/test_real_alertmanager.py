@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from io import BytesIO
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 from aiohttp import ClientSession
 
+from tests.clocks import MovedClock
 from tests.monitoring import Alertmanager, AlertmanagerProgram, webhook_config
 from tests.standalone.rig import SECRET, SOURCES, Rig, Switch, standalone
 from tests.waiting import until
@@ -44,16 +45,30 @@ class Sender:
             lines = (await answer.text()).splitlines()
         return sum(int(float(each.split()[-1])) for each in lines if each.startswith(name))
 
+    async def receivers(self) -> list[str]:
+        """The names of the receivers of its configuration in force."""
+        async with self._http.get(f"{self.server.url}/api/v2/receivers") as answer:
+            return [each["name"] for each in await answer.json()]
+
 
 @asynccontextmanager
 async def told_by_alertmanager(
-    folder: Path, program: AlertmanagerProgram, **route: str
+    folder: Path,
+    program: AlertmanagerProgram,
+    route: Mapping[str, str],
+    *,
+    clock: MovedClock | None = None,
+    ladder: str = "",
 ) -> AsyncIterator[tuple[Rig, Sender]]:
     """A service that a real Alertmanager tells what it is given."""
     server = Alertmanager(folder / "am", program, {})
     sources = SOURCES.replace("{url}/am", server.url)
+    sources = sources[: sources.index("ladder:")] + ladder if ladder else sources
     try:
-        async with standalone(folder, sources=sources) as rig, ClientSession() as http:
+        async with (
+            standalone(folder, sources=sources, clock=clock) as rig,
+            ClientSession() as http,
+        ):
             hook = webhook_config(rig.intake_url(), SECRET, **route)
             hook["route"]["group_by"] = ["alertname"]
             server.configure(hook)
@@ -67,7 +82,7 @@ async def test_what_a_real_alertmanager_repeats_begins_nothing_again(
     tmp_path: Path, alertmanager_program: AlertmanagerProgram
 ) -> None:
     often = {"group_interval": "1s", "repeat_interval": "1s"}
-    async with told_by_alertmanager(tmp_path, alertmanager_program, **often) as (
+    async with told_by_alertmanager(tmp_path, alertmanager_program, often) as (
         rig,
         sender,
     ):
@@ -93,7 +108,7 @@ async def test_masses_of_a_real_alertmanager_are_accepted_once_and_begin_nothing
     tmp_path: Path, alertmanager_program: AlertmanagerProgram
 ) -> None:
     seldom = {"group_interval": "1s", "repeat_interval": "1h"}
-    async with told_by_alertmanager(tmp_path, alertmanager_program, **seldom) as (
+    async with told_by_alertmanager(tmp_path, alertmanager_program, seldom) as (
         rig,
         sender,
     ):
