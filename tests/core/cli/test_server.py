@@ -361,6 +361,32 @@ async def test_an_answer_that_is_no_answer_is_refused_in_one_line(
     assert why in mistake
 
 
+@pytest.mark.parametrize(
+    ("status", "answer", "why"),
+    [
+        (401, '{"title": "the agents\' token is wrong"}', "token is wrong; see --token-file"),
+        (429, '{"title": "too many wrong tokens"}', "answered: too many wrong tokens"),
+        (404, '{"title": "post events to /"}', "REMEDY_AGENT_TOKEN_FILE is not set there"),
+        (401, "<html>sign in</html>", "is not the ops port of a keptn-remedy: it answered 401"),
+        (403, "[]", "is not the ops port of a keptn-remedy: it answered 403"),
+        (200, "{}", "is not the ops port of a keptn-remedy: it answered 200"),
+        (302, "", "leads to http://127.0.0.1:1/; name the ops port itself"),
+        (400, '{"jsonrpc": "2.0", "id": null}', "/mcp can't be asked: "),
+    ],
+)
+async def test_no_agent_is_let_in_elsewhere_and_why_is_one_line(
+    tmp_path: Path, status: int, answer: str, why: str
+) -> None:
+    async def answered_so(_: web.Request) -> web.Response:
+        leads_to = {"Location": "http://127.0.0.1:1/"} if status == 302 else {}
+        return web.Response(status=status, text=answer, headers=leads_to)
+
+    said = await said_to(tmp_path, answered_so, "mcp")
+    assert (said.code, said.out) == (1, "")
+    [mistake] = said.mistakes
+    assert why in mistake
+
+
 async def test_an_answer_without_an_end_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
