@@ -19,6 +19,7 @@ from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.journal import Criteria, Journal, Record, WholeRecord
 from keptn_remedy.ops import models
 from keptn_remedy.ops.agents import arguments
+from keptn_remedy.ops.asked_undos import MOST_WAITING, AskedUndos
 from keptn_remedy.ops.digests import digest_of_essence
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
@@ -72,6 +73,7 @@ class Tools:
     preview: Preview
     intake: TakesRequests
     tell: Callable[[WholeRecord, str], Awaitable[list[str]]]
+    asked_undos: AskedUndos
     clock: Clock
     mask: Mask
 
@@ -135,7 +137,10 @@ class Tools:
 
     async def status(self, given: arguments.OfAnExecution) -> JsonObject:
         """How an execution stands."""
-        return self._shown(await self._record(given.execution))
+        record = await self._record(given.execution)
+        denied = await self.asked_undos.denied(record.id)
+        said = {"by": denied.by, "reason": denied.reason} if denied else None
+        return {**self._shown(record), "undo_denied": self.mask.value(said)}
 
     async def ask_undo(self, given: arguments.UndoArguments) -> JsonObject:
         """Ask people to undo an execution. Nothing is undone before one of them orders it."""
@@ -145,6 +150,8 @@ class Tools:
         if record.plan is None or not record.plan.changes or record.undone == "done":
             raise Refused("it changed nothing that could be undone, or it is undone already")
         reason = self.mask.text(given.reason)
+        if not await self.asked_undos.ask(record.id, reason):
+            raise Refused(f"{MOST_WAITING} undos wait for a person; ask again later")
         channels = await self.tell(record, reason)
         logs.logger().warning(
             "an agent asks for an undo",
@@ -153,8 +160,8 @@ class Tools:
             reason=reason,
             how=f"remedy undo {record.id}",
         )
-        told = (
-            f"told on: {', '.join(channels)}" if channels else "no channel is set up: it is logged"
+        told = "; ".join(
+            ["it waits in the inbox", *([f"told on: {', '.join(channels)}"] if channels else [])]
         )
         return {"execution": record.id, "waits_for": "a person who orders the undo", "people": told}
 

@@ -9,6 +9,7 @@ from aiohttp import web
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.guardrails.policy_file import PolicyFile
 from keptn_remedy.journal import Browsing, Journal
+from keptn_remedy.ops.asked_undos import AskedUndos
 from keptn_remedy.ops.models import Readiness
 from keptn_remedy.ops.operator_token import OperatorToken
 from keptn_remedy.ops.operators import Operators
@@ -56,12 +57,21 @@ class BuiltPage:
             operators, token, sessions, metrics, is_public=is_public, monotonic=clock.monotonic
         )
         templates = Templates(mask)
+        asked_undos = AskedUndos(journal, clock.now)
         sources = ScreenSources(
-            browsing, registry, pauses, policy, readiness, clock, link_templates or {}, problems
+            browsing,
+            registry,
+            pauses,
+            policy,
+            readiness,
+            clock,
+            link_templates or {},
+            asked_undos,
+            problems,
         )
         screens = Screens(sources, templates, takes_tokens=gate.takes_tokens)
         self._page = PageRoutes(gate, screens, templates, version)
-        self._orders = PageOrders(self._page, journal, pauses, look, mask)
+        self._orders = PageOrders(self._page, journal, pauses, asked_undos, look, mask)
         self._live = Live(
             screens, browsing, gate, stamp=lambda: (pauses.current, str(policy.in_force))
         )

@@ -14,6 +14,7 @@ from aiohttp import web
 from keptn_remedy.guardrails.pauses import Pauses, still_paused_words, unapprovable_words
 from keptn_remedy.journal import Journal, JournalError, Verdict, WholeRecord
 from keptn_remedy.ops.answers import HttpError
+from keptn_remedy.ops.asked_undos import AskedUndos
 from keptn_remedy.ops.digests import digest
 from keptn_remedy.ops.guesses import RateLimit
 from keptn_remedy.ops.models import MAX_REASON_CHARACTERS, one_line
@@ -59,10 +60,12 @@ class PageOrders:
         page: PageRoutes,
         journal: Journal,
         pauses: Pauses,
+        asked_undos: AskedUndos,
         look: Callable[[], None],
         mask: Mask,
     ) -> None:
         self._page = page
+        self._asked_undos = asked_undos
         self._journal = journal
         self._pauses = pauses
         self._look = look
@@ -71,9 +74,14 @@ class PageOrders:
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the routes."""
-        of_one = {"approve": self._approve, "deny": self._deny, "undo": self._undo}
+        of_one = {
+            "approve": self._approve,
+            "deny": self._deny,
+            "undo": self._undo,
+            "deny-undo": self._deny_undo,
+        }
         for name, carry_out in of_one.items():
-            role: Role = "operator" if name == "undo" else "approver"
+            role: Role = "operator" if name.endswith("undo") else "approver"
             router.add_post(f"{_EXECUTION}/{name}", self._handler(name, role, carry_out))
             # A link to an order leads to the execution, and does nothing.
             router.add_get(f"{_EXECUTION}/{name}", self._page.caught(_to_execution))
@@ -169,6 +177,12 @@ class PageOrders:
         why_not = await self._journal.want_undo(order.execution, "an order", order.by, order.reason)
         if why_not:
             raise Refusing(f"Not undone: {why_not}.")
+        return "taken"
+
+    async def _deny_undo(self, order: PageOrder) -> str:
+        asked_at = order.form.get("asked", "")
+        if not await self._asked_undos.deny(order.execution, order.by, order.reason, asked_at):
+            raise Refusing("Not denied: nobody asks for this undo any more, or asked again since.")
         return "taken"
 
     async def _pause(self, order: PageOrder) -> str:

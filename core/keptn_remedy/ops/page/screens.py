@@ -12,6 +12,7 @@ from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.guardrails.policy_file import PolicyFile
 from keptn_remedy.guardrails.words import explain
 from keptn_remedy.journal import Browsed, Browsing, History, Hour, Record, WholeRecord
+from keptn_remedy.ops.asked_undos import AskedUndos
 from keptn_remedy.ops.models import Readiness
 from keptn_remedy.ops.page import pictures
 from keptn_remedy.ops.page.address import (
@@ -29,7 +30,7 @@ from keptn_remedy.ops.page.render import Templates
 from keptn_remedy.ops.page.views import actions as action_views
 from keptn_remedy.ops.page.views import rails
 from keptn_remedy.ops.page.views.execution import execution_view
-from keptn_remedy.ops.page.views.inbox import inbox
+from keptn_remedy.ops.page.views.inbox import inbox, open_undo
 from keptn_remedy.ops.page.views.now import SHOWN, now_view, refused_row
 from keptn_remedy.ops.page.views.problems import ProblemRow
 from keptn_remedy.ops.page.views.shown import row
@@ -57,6 +58,7 @@ TOLD = {
     "approve": Told("You approved it. It goes on now.", "good"),
     "deny": Told("You denied it. It ends as refused.", "good"),
     "undo": Told("You ordered the undo. It is carried out now.", "good"),
+    "deny-undo": Told("You denied the undo. What it did stays.", "good"),
 }
 """By what the address says after an order; any other words there are not shown."""
 
@@ -93,6 +95,7 @@ class ScreenSources(NamedTuple):
     readiness: Callable[[], Awaitable[Readiness]]
     clock: Clock
     link_templates: Mapping[str, str]
+    asked_undos: AskedUndos
     problems: Problems | None = None
 
 
@@ -144,9 +147,10 @@ class Screens:
         return await make(asked)
 
     async def _waiting(self) -> int:
-        """How many executions and problems wait for a person; 100 of each stand for more."""
+        """How many executions, undos and problems wait for a person; 100 of each stand for more."""
         asking = await self._journal.browse(Browsed(result="waiting"), limit=LIST_ROWS)
-        return len(asking) + len(await self._given_to_people())
+        undos = await self._sources.asked_undos.waiting()
+        return len(asking) + len(undos) + len(await self._given_to_people())
 
     async def _given_to_people(self) -> list[ProblemRow]:
         return await self._problems.given_to_people(LIST_ROWS) if self._problems else []
@@ -180,10 +184,12 @@ class Screens:
 
     async def _inbox(self, asked: ScreenRequest) -> ScreenPart:
         found = await self._journal.questions(LIST_ROWS)
+        undos = await self._sources.asked_undos.waiting()
         given = await self._given_to_people()
 
         def render() -> str:
-            return self._html("inbox.html", asked, found=inbox(found), given=given)
+            asks = [open_undo(ask, record) for ask, record in undos]
+            return self._html("inbox.html", asked, found=inbox(found), undos=asks, given=given)
 
         return ScreenPart("Inbox", await asyncio.to_thread(render), asked.waiting)
 

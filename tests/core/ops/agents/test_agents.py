@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from keptn_remedy import Action, Context, Outcome, Plan
 from keptn_remedy.action import AnyAction, NoValue
 from keptn_remedy.cli import mcp_command
 from keptn_remedy.ops.agents.tools import MOST_ASKING
+from keptn_remedy.ops.asked_undos import AskedUndos
 from keptn_remedy.service import Service
 from keptn_remedy.support.variables import SettingsError
 from keptn_remedy.testing import FakeKeptn, http_peer, triggered
@@ -303,9 +305,16 @@ async def test_people_are_asked_for_an_undo_and_nothing_is_undone_without_them(
         asking.service.engine.look()
         await asking.has_ended(execution)
         told = await asking.call("ask_undo", execution=execution, reason="it did not help")
-        assert told["people"] == "no channel is set up: it is logged"
+        assert told["people"] == "it waits in the inbox"
         assert await asking.service.journal.undo_of(execution) is None
         assert Dial.state == {"dial": 3}
+        asked = AskedUndos(asking.service.journal, time.time)
+        [(ask, record)] = await asked.waiting()
+        assert (record.id, ask.reason) == (execution, "it did not help")
+        assert (await asking.call("status", execution=execution))["undo_denied"] is None
+        assert await asked.deny(execution, "cleo", "it did", repr(ask.at))
+        told = await asking.call("status", execution=execution)
+        assert told["undo_denied"] == {"by": "cleo", "reason": "it did"}
 
 
 async def test_people_are_told_on_their_channels_of_the_undo_that_is_asked_for(
@@ -322,7 +331,7 @@ async def test_people_are_told_on_their_channels_of_the_undo_that_is_asked_for(
             asking.service.engine.look()
             await asking.has_ended(execution)
             told = await asking.call("ask_undo", execution=execution, reason="it did not help")
-            assert told["people"] == "told on: hook"
+            assert told["people"] == "it waits in the inbox; told on: hook"
             await until(
                 lambda: any("undo dial" in each.json["data"]["title"] for each in peer.requests)
             )

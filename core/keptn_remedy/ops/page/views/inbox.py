@@ -9,7 +9,8 @@ from typing import Any
 
 from keptn_remedy.events import ActionTriggered
 from keptn_remedy.events.cloud_event import is_object
-from keptn_remedy.journal import Execution, Question
+from keptn_remedy.journal import Execution, Question, WholeRecord
+from keptn_remedy.ops.asked_undos import AskedUndo
 from keptn_remedy.ops.digests import digest
 from keptn_remedy.ops.page.views.shown import Diff, diffs, moment
 from keptn_remedy.support.page_paths import path_of
@@ -37,6 +38,36 @@ class OpenQuestion:
     @property
     def short_digest(self) -> str:
         return self.digest[:_SHOWN_OF_DIGEST]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenUndo:
+    """An undo that an agent asks for, as it is put to a person. `stamp` tells this asking from the
+    next one.
+    """
+
+    id: str
+    address: str
+    action: str
+    scope: str
+    reason: str
+    asked_at: datetime
+    stamp: str
+    diffs: Sequence[Diff]
+
+
+def open_undo(ask: AskedUndo, record: WholeRecord) -> OpenUndo:
+    """An undo that waits for a person."""
+    return OpenUndo(
+        id=record.id,
+        address=path_of(record.id),
+        action=record.action,
+        scope=f"{record.project} / {record.stage} / {record.service}",
+        reason=ask.reason,
+        asked_at=moment(ask.at),
+        stamp=repr(ask.at),
+        diffs=diffs(record.plan.reversed) if record.plan else (),
+    )
 
 
 def asked(trigger: ActionTriggered, action: str, question: Question) -> OpenQuestion:
