@@ -24,7 +24,7 @@ from keptn_remedy.journal.store import Cursor, Store
 # That an alert fires on is news no more often.
 NEWS_SECONDS = 600.0
 
-_OPEN_OF_KEY = """
+OPEN_OF_KEY = """
 SELECT seq, state, quiet_since, helped_at FROM episodes
 WHERE source = ? AND alert_key = ? AND closed_at IS NULL"""
 _RELAPSED = """
@@ -180,7 +180,7 @@ def _is_meant(word: PersonsWord, episode: str, names: str, labels: str) -> bool:
 def _fire(
     cursor: Cursor, alert: SeenAlert, now: float, look_at: float, relapse_seconds: float
 ) -> str:
-    open_one = cursor.execute(_OPEN_OF_KEY, (alert.source, alert.key)).fetchone()
+    open_one = cursor.execute(OPEN_OF_KEY, (alert.source, alert.key)).fetchone()
     if open_one is None:
         of_it = (alert.source, alert.key, now - relapse_seconds)
         relapsed = cursor.execute(_RELAPSED, of_it).fetchone()
@@ -228,7 +228,7 @@ def _reopen(cursor: Cursor, seq: int, now: float) -> int:
 
 
 def _resolve(cursor: Cursor, alert: SeenAlert, now: float) -> str:
-    found = cursor.execute(_OPEN_OF_KEY, (alert.source, alert.key)).fetchone()
+    found = cursor.execute(OPEN_OF_KEY, (alert.source, alert.key)).fetchone()
     if found is None:
         return "unknown"
     cursor.execute(_RESOLVE, (now, found[0], alert.fingerprint))

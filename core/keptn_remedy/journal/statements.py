@@ -342,7 +342,8 @@ WANT_UNDO = """
 INSERT INTO undos (execution, context, state, cause, who, reason, asked_at)
 VALUES (:seq, :context, 'wanted', :cause, :who, :reason, :now)
 ON CONFLICT (execution) DO UPDATE SET state = 'wanted', cause = excluded.cause, who = excluded.who,
-    reason = excluded.reason, asked_at = excluded.asked_at, ended_at = NULL, message = NULL"""
+    reason = excluded.reason, asked_at = excluded.asked_at, ended_at = NULL, message = NULL
+WHERE undos.state NOT IN ('running', 'done')"""
 CLOSE_ARMED = """
 UPDATE undos INDEXED BY undos_armed SET state = 'wanted', cause = :cause, asked_at = :now
 WHERE state = 'armed' AND on_closed AND context = :context"""

@@ -16,6 +16,7 @@ PROBLEM_CLOSED = "problem closed"
 TIME_IS_UP = "time is up"
 FAILED_VERIFICATION = "failed verification"
 ABORTED = "aborted"
+BEING_UNDONE = "it is being undone"
 
 
 class SqlUndos(Store):
@@ -33,15 +34,17 @@ class SqlUndos(Store):
             seq, context = row[:2]
             wanted = {"cause": cause, "who": by, "reason": reason, "now": now}
             cursor.execute(sql.WANT_UNDO, {"seq": seq, "context": context, **wanted})
-            return None
+            # Another replica may have begun it since it was looked at.
+            return None if cursor.rowcount else BEING_UNDONE
 
         return await self._run(want)
 
     async def problem_closed(self, context: str) -> int:
         def close(cursor: Cursor) -> int:
             wanted = {"cause": PROBLEM_CLOSED, "now": self._now(), "context": context}
-            armed = cursor.execute(sql.CLOSE_ARMED, wanted).rowcount
-            return armed + cursor.execute(sql.CLOSE_OPEN, (context,)).rowcount
+            # What another replica finishes meanwhile is waited for, and is found as armed.
+            still_open = cursor.execute(sql.CLOSE_OPEN, (context,)).rowcount
+            return still_open + cursor.execute(sql.CLOSE_ARMED, wanted).rowcount
 
         return await self._run(close)
 
@@ -88,4 +91,4 @@ def _not_undoable(row: Sequence[Any] | None) -> str | None:
     stored = rows.plan_of(plan)
     if not (stored and stored.changes):
         return "it changed nothing"
-    return {"done": "it is undone already", "running": "it is being undone"}.get(undo)
+    return {"done": "it is undone already", "running": BEING_UNDONE}.get(undo)
