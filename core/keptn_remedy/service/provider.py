@@ -5,42 +5,33 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from keptn_remedy.engine.runtime import Runtime
-from keptn_remedy.events import ACTION, Replies, event_type
+from keptn_remedy.events import Replies
 from keptn_remedy.guardrails import watching
-from keptn_remedy.guardrails.guard import Guard
-from keptn_remedy.guardrails.stages import StageSizes
-from keptn_remedy.journal import Execution, JournalError, insist, maintenance
-from keptn_remedy.keptn import resources
-from keptn_remedy.keptn.aborted_tasks import AbortedTasks
+from keptn_remedy.journal import JournalError, insist, maintenance
 from keptn_remedy.keptn.intake import Intake
-from keptn_remedy.keptn.lost_reports import LostReports
-from keptn_remedy.keptn.missed_triggers import MissedTriggers
-from keptn_remedy.keptn.outbox import GRACE_SECONDS, Outbox
-from keptn_remedy.keptn.reopened_tasks import ReopenedTasks
+from keptn_remedy.keptn.outbox import GRACE_SECONDS
 from keptn_remedy.keptn.signs_of_life import SignsOfLife
-from keptn_remedy.keptn.subscriptions import Filters
 from keptn_remedy.keptn.task_ends import TaskEnds
 from keptn_remedy.notifications.sender import Sender
-from keptn_remedy.ops.operator_api import OperatorApi
-from keptn_remedy.ops.page.built import BuiltPage
-from keptn_remedy.ops.page.problem_screens import Problems, ReadingOfEpisodes
-from keptn_remedy.ops.port import OpsPort
-from keptn_remedy.remediation.entry import value_of
 from keptn_remedy.service.blocked_loop import BlockedLoop
 from keptn_remedy.service.duties import Loop, on_duty
-from keptn_remedy.service.engine import Engine, build_engine
-from keptn_remedy.service.foundation import Foundation, installed_version
+from keptn_remedy.service.engine import Engine
+from keptn_remedy.service.exchange import (
+    build_aborted_tasks,
+    build_missed_triggers,
+    build_outbox,
+    engine_of,
+)
+from keptn_remedy.service.foundation import Foundation
 from keptn_remedy.service.notifying import build_notifier
+from keptn_remedy.service.ops_port import build_ops_port
 from keptn_remedy.service.readiness import Readiness
-from keptn_remedy.service.tracing import sending
 from keptn_remedy.support import logs
 
 if TYPE_CHECKING:
     from keptn_remedy.ops.agents.door import Door
-    from keptn_remedy.ops.episode_api import EpisodeApi
     from keptn_remedy.service.standalone import Standalone
 
 # What the journal remembers of a process that left in an orderly way.
@@ -65,29 +56,13 @@ class Service:
             base.settings.mirror_outcome,
             is_legacy=base.settings.keptn_dialect == "0.7",
         )
-        self.outbox = Outbox(
-            base.journal,
-            sending(base.peer.transport.send, base.traces),
-            base.peer.control_plane.counted,
-            replies=self._replies,
-            clock=base.clock,
-            metrics=base.metrics,
-            held_seconds=base.settings.held_seconds,
-        )
+        self.outbox = build_outbox(base, self._replies)
         task_ends = TaskEnds(
             base.peer.control_plane, base.clock, period_seconds=base.settings.watch_seconds
         )
-        self.engine = _engine(base, self._replies, self.outbox, task_ends)
+        self.engine = engine_of(base, self._replies, self.outbox, task_ends)
         self.engine.orders.notify(self.outbox.look_again)
-        self._aborted_tasks = AbortedTasks(
-            base.journal,
-            task_ends,
-            base.clock,
-            self.engine.abort,
-            period_seconds=base.settings.watch_seconds,
-            subscribers={entry.name for entry in base.registry.subscribers},
-            other_tasks={each.name for each in base.registry.entries if each.cls.task != ACTION},
-        )
+        self._aborted_tasks = build_aborted_tasks(base, task_ends, self.engine)
         self.intake = Intake(
             base.registry,
             base.journal,
@@ -100,7 +75,7 @@ class Service:
         self._signs_of_life = SignsOfLife(
             base.journal, base.peer.transport.send, self._replies, base.clock, base.metrics
         )
-        self._missed_triggers = _missed_triggers(base, self._replies, self.intake, self.outbox)
+        self._missed_triggers = build_missed_triggers(base, self._replies, self.intake, self.outbox)
         self.sender = Sender(base.mask)
         self._notifier = build_notifier(base, self.sender)
         self.readiness = Readiness(
@@ -114,7 +89,7 @@ class Service:
             self.standalone.troubles if self.standalone else tuple,
         )
         door = _door(base, self.engine, self.intake)
-        self.ops = _ops_port(base, self.engine, self.readiness, self.standalone, door)
+        self.ops = build_ops_port(base, self.engine, self.readiness, self.standalone, door)
 
     @property
     def event_port(self) -> int | None:
@@ -225,106 +200,6 @@ class Service:
             logs.logger().warning("left before every report was sent; the next process sends them")
 
 
-def _engine(base: Foundation, replies: Replies, outbox: Outbox, task_ends: TaskEnds) -> Engine:
-    async def has_ended(execution: Execution, max_age: float) -> bool | None:
-        trigger = execution.trigger
-        # Nobody is asked about the other tasks: their lists were never read.
-        if not trigger.is_tracked or event_type(trigger.task, "triggered") not in types:
-            return False
-        place = trigger.project, trigger.context, trigger.id
-        return await task_ends.has_ended(*place, max_age=max_age)
-
-    control_plane, settings, types = base.peer.control_plane, base.settings, base.registry.triggers
-    from_file = settings.value_source == "remediation.yaml"
-    runtime = Runtime(
-        journal=base.journal,
-        http=base.http,
-        metrics=base.metrics,
-        clock=base.clock,
-        mask=base.mask,
-        read=partial(resources.read, fetch=control_plane.resource),
-        dry_run=settings.dry_run,
-        traces=base.traces,
-    )
-    guard = Guard(
-        journal=base.journal,
-        clock=base.clock,
-        policy=base.policy,
-        pauses=base.pauses,
-        services=StageSizes(control_plane.services, base.clock).of,
-    )
-    return build_engine(
-        runtime,
-        base.registry,
-        replies,
-        outbox.offer,
-        guard=guard,
-        pauses=base.pauses,
-        settings=settings,
-        value_of=partial(value_of, fetch=control_plane.resource) if from_file else None,
-        has_ended=has_ended if control_plane.exists else None,
-    )
-
-
-def _missed_triggers(
-    base: Foundation, replies: Replies, intake: Intake, outbox: Outbox
-) -> MissedTriggers:
-    settings = base.settings
-    return MissedTriggers(
-        base.journal,
-        base.peer.control_plane,
-        base.registry,
-        base.clock,
-        replies,
-        filters=Filters.of(base.keptn),
-        uniform=base.peer.uniform,
-        policy=base.policy,
-        accept=intake.accept if settings.sweep else None,
-        report=outbox.offer if settings.answer_lost else None,
-        reopened=ReopenedTasks(
-            base.journal, base.peer.control_plane, base.clock, replies, outbox.offer
-        ),
-        compare=LostReports(
-            base.journal, base.peer.control_plane, replies, base.clock, outbox.offer
-        ).compare,
-    )
-
-
-def _ops_port(
-    base: Foundation,
-    engine: Engine,
-    readiness: Readiness,
-    standalone: Standalone | None,
-    door: Door | None,
-) -> OpsPort:
-    operator_api = None
-    if base.operator_token:
-        operator_api = OperatorApi(
-            base.journal,
-            base.operator_token,
-            base.pauses,
-            engine.look,
-            base.mask,
-            base.metrics,
-        )
-    return OpsPort(
-        base.settings.ops_host,
-        base.settings.ops_port,
-        journal=base.journal,
-        registry=base.registry,
-        metrics=base.metrics,
-        readiness=readiness.look,
-        pauses=base.pauses,
-        mask=base.mask,
-        version=installed_version(),
-        operator_api=operator_api,
-        page=_page(base, engine, readiness, standalone),
-        episode_api=_episode_api(base),
-        door=door,
-        names=base.settings.host_names,
-    )
-
-
 def _standalone(base: Foundation, engine: Engine, intake: Intake) -> Standalone | None:
     if base.settings.transport != "standalone":
         return None
@@ -339,38 +214,3 @@ def _door(base: Foundation, engine: Engine, intake: Intake) -> Door | None:
     from keptn_remedy.service.agents import build_door
 
     return build_door(base, base.agent_token, engine, intake)
-
-
-def _episode_api(base: Foundation) -> EpisodeApi | None:
-    if base.settings.transport != "standalone":
-        return None
-    from keptn_remedy.ops.episode_api import EpisodeApi
-
-    return EpisodeApi(base.journal, base.mask)
-
-
-def _page(
-    base: Foundation, engine: Engine, readiness: Readiness, standalone: Standalone | None
-) -> BuiltPage:
-    problems = None
-    if standalone:
-        reading = cast("ReadingOfEpisodes", base.browsing)
-        problems = Problems(reading, lambda: standalone.configuration.rules)
-    return BuiltPage(
-        journal=base.journal,
-        browsing=base.browsing,
-        registry=base.registry,
-        pauses=base.pauses,
-        policy=base.policy,
-        readiness=readiness.look,
-        look=engine.look,
-        clock=base.clock,
-        metrics=base.metrics,
-        mask=base.mask,
-        version=installed_version(),
-        operators=base.operators,
-        token=base.operator_token,
-        is_public=base.settings.page_public,
-        link_templates=base.settings.links,
-        problems=problems,
-    )
