@@ -19,13 +19,16 @@ MOST_INSIDE = 1000
 class Rest(BaseException):
     """The waiting room is full: the execution is to rest in the journal, until then by the
     monotonic clock. No `except Exception` stops it on its way out. `turn_until` is how long it
-    waits for a turn, if it does.
+    waits for a turn, if it does; `has_asked`: it waits for an answer.
     """
 
-    def __init__(self, until: float, turn_until: float | None = None) -> None:
+    def __init__(
+        self, until: float, turn_until: float | None = None, *, has_asked: bool = False
+    ) -> None:
         super().__init__("the waiting room is full")
         self.until = until
         self.turn_until = turn_until
+        self.has_asked = has_asked
 
 
 class Rested(NamedTuple):
@@ -37,6 +40,7 @@ class Rested(NamedTuple):
     until: float
     turn_until: float | None
     has_begun: bool
+    has_asked: bool
 
     def again(self, execution: Execution) -> Execution:
         """The execution, as it was read anew, so that it goes on where it rested."""
@@ -80,7 +84,7 @@ class WaitingRoom:
         Raises:
             Rest: there is no place.
         """
-        self._find_place(seconds)
+        self._find_place(seconds, has_asked=True)
         called = self._for_answers[execution_id] = asyncio.Event()
         try:
             await self._wait(called, seconds)
@@ -137,13 +141,21 @@ class WaitingRoom:
         """The question of this execution has a verdict."""
         if called := self._for_answers.get(execution_id):
             called.set()
-        self.wake(execution_id)
+        # Others rest with an answer that they have heeded long ago, such as for a timer.
+        elif (rested := self._resting.get(execution_id)) and rested.has_asked:
+            self.wake(execution_id)
 
     def rest(self, execution: Execution, rest: Rest, *, has_begun: bool) -> None:
         """This execution is not in memory any more, but for what it takes to find it again."""
         self.make_way(execution.id)
         self._resting[execution.id] = Rested(
-            execution.id, execution.handle, execution.runs, rest.until, rest.turn_until, has_begun
+            execution.id,
+            execution.handle,
+            execution.runs,
+            rest.until,
+            rest.turn_until,
+            has_begun,
+            rest.has_asked,
         )
 
     def wake(self, execution_id: str) -> None:
@@ -185,10 +197,12 @@ class WaitingRoom:
         for task in self._inside:
             cut_off(task)
 
-    def _find_place(self, seconds: float, turn_until: float | None = None) -> None:
+    def _find_place(
+        self, seconds: float, turn_until: float | None = None, *, has_asked: bool = False
+    ) -> None:
         if len(self._inside) >= self._most and not self._is_closed:
-            now = self._clock.monotonic()
-            raise Rest(now + seconds if turn_until is None else turn_until, turn_until)
+            until = self._clock.monotonic() + seconds if turn_until is None else turn_until
+            raise Rest(until, turn_until, has_asked=has_asked)
 
     async def _wait(
         self, called: asyncio.Event, seconds: float, *, keeps_slot: bool = False

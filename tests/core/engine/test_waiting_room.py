@@ -197,6 +197,17 @@ async def test_whoever_finds_the_room_full_rests_until_it_may_go_on() -> None:
     assert (len(room), room.due()) == (1, [])
 
 
+async def test_an_answer_that_was_heeded_wakes_nobody_who_rests_for_something_else() -> None:
+    """The journal tells it at each look until the execution has ended."""
+    clock = MovedClock()
+    room = WaitingRoom(Slots(9), clock, most=0)
+    room.rest(resting("a"), Rest(clock.monotonic() + 900), has_begun=True)
+    room.answered("a")
+    assert room.due() == []
+    clock.forward(901)
+    assert [rested.id for rested in room.due()] == ["a"]
+
+
 async def test_whoever_rested_long_enough_may_go_on() -> None:
     clock = MovedClock()
     room = WaitingRoom(Slots(9), clock, most=0)
