@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import Any
-from uuid import uuid4
 
 import orjson
 
 from keptn_remedy.journal import episode_rows as rows
+from keptn_remedy.journal.episode_folding import Folding
 from keptn_remedy.journal.episode_rows import NOTE
 from keptn_remedy.journal.episode_values import (
     MOST_IGNORED,
@@ -24,53 +23,15 @@ from keptn_remedy.journal.store import Cursor, Store
 # That an alert fires on is news no more often.
 NEWS_SECONDS = 600.0
 
-OPEN_OF_KEY = """
-SELECT seq, state, quiet_since, helped_at FROM episodes
-WHERE source = ? AND alert_key = ? AND closed_at IS NULL"""
-_RELAPSED = """
-SELECT seq FROM episodes WHERE source = ? AND alert_key = ? AND closed_at IS NOT NULL
-    AND state = 'closed' AND helped_at >= ? ORDER BY closed_at DESC LIMIT 1"""
-_INSERT = """
-INSERT INTO episodes (id, source, alert_key, project, stage, service, names, labels, annotations,
-    url, state, opened_at, firing_at, due_at)
-VALUES (:id, :source, :key, :project, :stage, :service, :names, :labels, :annotations, :url,
-    'open', :now, :now, :due_at)"""
-_REOPEN = """
-UPDATE episodes SET closed_at = NULL, closing = NULL, state = 'waiting', rung = rung + 1,
-    quiet_since = NULL, absent_since = NULL, helped_at = NULL, firing_at = :now, due_at = :now,
-    reason = NULL, escalated_at = NULL, told_at = NULL, version = version + 1 WHERE seq = :seq"""
-_CLIMB_ON = """
-UPDATE episodes SET state = 'waiting', rung = rung + 1, helped_at = NULL, quiet_since = NULL,
-    absent_since = NULL, firing_at = :now, due_at = :now, version = version + 1 WHERE seq = :seq"""
-# News has an episode looked at, but a time that has to pass first is not cut short.
-_LOOK_NOW = "CASE WHEN state IN ('open', 'settling') OR due_at < :now THEN due_at ELSE :now END"
-# What repeats is no news for the ladder; what fires again after it was quiet is.
-_FIRES = f"""
-UPDATE episodes SET firing_at = :now,
-    version = version
-        + CASE WHEN quiet_since IS NULL AND absent_since IS NULL THEN 0 ELSE 1 END,
-    due_at = CASE WHEN quiet_since IS NULL THEN due_at ELSE {_LOOK_NOW} END,
-    absent_since = NULL, quiet_since = NULL WHERE seq = :seq"""  # noqa: S608  our words
-_QUIET = f"""
-UPDATE episodes SET quiet_since = :now, due_at = {_LOOK_NOW}, version = version + 1
-WHERE seq = :seq AND quiet_since IS NULL AND NOT EXISTS (
-    SELECT 1 FROM episode_members WHERE episode = :seq AND firing)"""  # noqa: S608
-_MEMBER = """
-INSERT INTO episode_members (episode, fingerprint, firing, starts_at, seen_at, labels)
-VALUES (:seq, :fingerprint, :firing, :starts_at, :now, :labels)
-ON CONFLICT (episode, fingerprint) DO UPDATE SET firing = excluded.firing,
-    seen_at = excluded.seen_at, starts_at = excluded.starts_at"""
-_RESOLVE = """
-UPDATE episode_members SET firing = FALSE, seen_at = ? WHERE episode = ? AND fingerprint = ?"""
 _LISTED = f"""
-UPDATE episodes SET absent_since = NULL, due_at = {_LOOK_NOW}, version = version + 1
+UPDATE episodes SET absent_since = NULL, due_at = {rows.LOOK_NOW}, version = version + 1
 WHERE seq IN (SELECT value FROM json_each(:handles)) AND closed_at IS NULL
     AND absent_since IS NOT NULL"""  # noqa: S608  our words
 _STILL_FIRES = """
 UPDATE episodes SET firing_at = :now WHERE seq IN (SELECT value FROM json_each(:handles))
     AND closed_at IS NULL AND firing_at < :before"""
 _NOT_LISTED = f"""
-UPDATE episodes SET absent_since = :now, due_at = {_LOOK_NOW}, version = version + 1
+UPDATE episodes SET absent_since = :now, due_at = {rows.LOOK_NOW}, version = version + 1
 WHERE seq IN (SELECT value FROM json_each(:handles)) AND closed_at IS NULL
     AND absent_since IS NULL AND firing_at <= :asked_at"""  # noqa: S608
 _IGNORE = """
@@ -86,7 +47,7 @@ WHERE closed_at IS NULL AND project = ? AND stage = ? AND service = ?
 UNION SELECT seq, state, id, names, labels FROM episodes WHERE closed_at IS NULL AND id = ?"""
 # A word that comes late, as it was sent again, is no news.
 _SAID = f"""
-UPDATE episodes SET acknowledged = :acknowledged, word_at = :at, due_at = {_LOOK_NOW},
+UPDATE episodes SET acknowledged = :acknowledged, word_at = :at, due_at = {rows.LOOK_NOW},
     version = version + 1 WHERE seq = :seq AND (word_at IS NULL OR word_at < :at)"""  # noqa: S608
 
 
@@ -104,14 +65,9 @@ class SqlEpisodeAlerts(Store):
         now = self._now()
 
         def take(cursor: Cursor) -> Taken:
-            counts = Counter[str]()
-            # In one message firing wins over resolved.
-            for alert in sorted(alerts, key=lambda each: each.is_firing):
-                if alert.is_firing:
-                    done = _fire(cursor, alert, now, now + first_look_seconds, relapse_seconds)
-                else:
-                    done = _resolve(cursor, alert, now)
-                counts[done] += 1
+            look_at, relapsed_since = now + first_look_seconds, now - relapse_seconds
+            folding = Folding(cursor, now=now, look_at=look_at, relapsed_since=relapsed_since)
+            counts = folding.take(alerts)
             for (source, name, reason), times in Counter(
                 (each.source, each.name, each.reason) for each in ignored
             ).items():
@@ -175,73 +131,3 @@ def _is_meant(word: PersonsWord, episode: str, names: str, labels: str) -> bool:
     title = word.title.lower()
     called = [*orjson.loads(names), orjson.loads(labels).get("alertname", "")]
     return any(name and name.lower() in title for name in called)
-
-
-def _fire(
-    cursor: Cursor, alert: SeenAlert, now: float, look_at: float, relapse_seconds: float
-) -> str:
-    open_one = cursor.execute(OPEN_OF_KEY, (alert.source, alert.key)).fetchone()
-    if open_one is None:
-        of_it = (alert.source, alert.key, now - relapse_seconds)
-        relapsed = cursor.execute(_RELAPSED, of_it).fetchone()
-        seq = _reopen(cursor, relapsed[0], now) if relapsed else _open(cursor, alert, now, look_at)
-        done = "reopened" if relapsed else "opened"
-    else:
-        seq, state, quiet_since, helped_at = open_one
-        is_relapse = state == "helped" and quiet_since is not None
-        if is_relapse and helped_at is not None and helped_at >= now - relapse_seconds:
-            cursor.execute(_CLIMB_ON, {"seq": seq, "now": now})
-            cursor.execute(NOTE, (seq, now, "waiting", "it fires again: the remedy did not last"))
-            done = "reopened"
-        else:
-            cursor.execute(_FIRES, {"seq": seq, "now": now})
-            done = "repeated"
-    cursor.execute(_MEMBER, {"seq": seq, "now": now, **_member(alert)})
-    return done
-
-
-def _open(cursor: Cursor, alert: SeenAlert, now: float, look_at: float) -> int:
-    bound: dict[str, Any] = {
-        "id": str(uuid4()),
-        "source": alert.source,
-        "key": alert.key,
-        "project": alert.project,
-        "stage": alert.stage,
-        "service": alert.service,
-        "names": rows.stored(alert.names),
-        "labels": rows.stored(alert.labels),
-        "annotations": rows.stored(alert.annotations),
-        "url": alert.url,
-        "now": now,
-        "due_at": look_at,
-    }
-    cursor.execute(_INSERT, bound)
-    seq = int(cursor.lastrowid or 0)
-    cursor.execute(NOTE, (seq, now, "open", f"it began: {next(iter(alert.names), alert.key)}"))
-    return seq
-
-
-def _reopen(cursor: Cursor, seq: int, now: float) -> int:
-    cursor.execute(_REOPEN, {"seq": seq, "now": now})
-    cursor.execute(NOTE, (seq, now, "waiting", "it fires again: the remedy did not last"))
-    return seq
-
-
-def _resolve(cursor: Cursor, alert: SeenAlert, now: float) -> str:
-    found = cursor.execute(OPEN_OF_KEY, (alert.source, alert.key)).fetchone()
-    if found is None:
-        return "unknown"
-    cursor.execute(_RESOLVE, (now, found[0], alert.fingerprint))
-    if not cursor.rowcount:
-        return "unknown"
-    cursor.execute(_QUIET, {"seq": found[0], "now": now})
-    return "resolved"
-
-
-def _member(alert: SeenAlert) -> dict[str, Any]:
-    return {
-        "fingerprint": alert.fingerprint,
-        "firing": alert.is_firing,
-        "starts_at": alert.starts_at,
-        "labels": orjson.dumps(alert.labels).decode(),
-    }

@@ -12,6 +12,8 @@ from keptn_remedy.journal.episode_values import Episode, Member, Note, Rung
 
 _COLUMNS = {"handle": "seq", "key": "alert_key", "index": "rung"}
 _IN_JSON = {"names", "labels", "annotations", "remedy", "numbers"}
+# News has an episode looked at, but a time that has to pass first is not cut short.
+LOOK_NOW = "CASE WHEN state IN ('open', 'settling') OR due_at < :now THEN due_at ELSE :now END"
 NOTE = "INSERT INTO episode_notes (episode, at, state, text) VALUES (?, ?, ?, ?)"
 
 

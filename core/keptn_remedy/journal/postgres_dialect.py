@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from keptn_remedy.journal import episode_alerts, episode_rows
+from keptn_remedy.journal import episode_folding, episode_rows
 from keptn_remedy.journal import statements as sql
 from keptn_remedy.journal.postgres_owner import FREED, IS_MINE, ME, MINE_OR_FREE
 
@@ -54,7 +54,7 @@ UPDATE executions SET question = NULL, verdict = NULL WHERE seq = :1 AND status 
     sql.IS_ADMITTED: f"{sql.IS_ADMITTED} AND {IS_MINE} FOR UPDATE",
     sql.ASKED: f"{sql.ASKED} FOR UPDATE",
     # Two alerts of one episode may reach two replicas at once.
-    episode_alerts.OPEN_OF_KEY: f"{episode_alerts.OPEN_OF_KEY} FOR UPDATE",
+    episode_folding.OPEN_OF_KEY: f"{episode_folding.OPEN_OF_KEY} FOR UPDATE",
     sql.AGAIN: f"{sql.AGAIN} AND {IS_MINE}",
     sql.SET_TIMER: f"{sql.SET_TIMER} AND {IS_MINE}",
     sql.FINISH: f"{sql.FINISH} AND {IS_MINE}",

@@ -98,11 +98,10 @@ def texts(sent: Any) -> dict[str, str]:
     if not isinstance(sent, dict):
         return {}
     fields = cast("dict[str, Any]", sent)
-    return {
-        _storable(name): _storable(value)
-        for name, value in fields.items()
-        if isinstance(value, str)
-    }
+    found = {name: value for name, value in fields.items() if isinstance(value, str)}
+    if "\0" in "".join((*found, *found.values())):
+        found = {_storable(name): _storable(value) for name, value in found.items()}
+    return found
 
 
 def _storable(text: str) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from hashlib import sha256
 
 import orjson
@@ -79,19 +80,23 @@ def placed(source: str, rules: Source, alert: Alert) -> SeenAlert | Ignored:
 def place_of(rules: Source, labels: Mapping[str, str]) -> tuple[dict[str, str], str]:
     """Project, stage and service; or why there are none that count."""
     found: dict[str, str] = {}
-    for what, where in (
-        ("project", rules.project),
-        ("stage", rules.stage),
-        ("service", rules.service),
+    allow = rules.allow
+    for what, where, globs in (
+        ("project", rules.project, allow.projects),
+        ("stage", rules.stage, allow.stages),
+        ("service", rules.service, allow.services),
     ):
-        found[what], why = _found(what, where, labels)
+        value, why = _found(what, where, labels)
+        if not why and not _is_allowed(value, globs):
+            why = f"{what} {value} is not among those that this source may name"
         if why:
             return found, why
-    return found, _refused(rules, found)
+        found[what] = value
+    return found, ""
 
 
 def _found(what: str, where: PlaceRule, labels: Mapping[str, str]) -> tuple[str, str]:
-    value = next((labels[each] for each in where.names if labels.get(each)), where.default or "")
+    value = next(filter(None, map(labels.get, where.names)), where.default)
     if not value:
         return "", f"no {what}: it has no label {' or '.join(where.names)}"
     if len(value) > MOST_CHARACTERS or not _FORM.fullmatch(value):
@@ -100,15 +105,9 @@ def _found(what: str, where: PlaceRule, labels: Mapping[str, str]) -> tuple[str,
     return value, ""
 
 
-def _refused(rules: Source, found: Mapping[str, str]) -> str:
-    for what, globs in (
-        ("project", rules.allow.projects),
-        ("stage", rules.allow.stages),
-        ("service", rules.allow.services),
-    ):
-        if not any(fnmatchcase(found[what], glob) for glob in globs):
-            return f"{what} {found[what]} is not among those that this source may name"
-    return ""
+@lru_cache(maxsize=1024)
+def _is_allowed(value: str, globs: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(value, glob) for glob in globs)
 
 
 def key_of(labels: Mapping[str, str], ignored: tuple[str, ...]) -> str:

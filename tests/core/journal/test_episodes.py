@@ -59,6 +59,39 @@ async def test_in_one_message_firing_wins_over_resolved(journal: AnyJournal) -> 
     assert (await only(journal)).is_firing
 
 
+async def test_a_helped_problem_that_only_changes_its_severity_does_not_begin_again(
+    journal: AnyJournal, clock: SetClock
+) -> None:
+    await take(journal, alert("warning"))
+    helped = {"state": "helped", "helped_at": clock.time}
+    assert await journal.move(await only(journal), Move(helped))
+    both = await take(journal, alert("warning", fires=False), alert("critical"))
+    assert both == Taken(repeated=1, resolved=1)
+    found = await only(journal)
+    assert (found.state, found.index, found.is_firing) == ("helped", 0, True)
+
+
+async def test_many_alerts_of_one_message_are_each_folded_by_their_own_key(
+    journal: AnyJournal,
+) -> None:
+    many = [alert(str(n), key=str(n % 90), names=(f"n{n}",)) for n in range(100)]
+    twice = alert("0", key="0", starts_at="later")
+    assert await take(journal, *many, twice) == Taken(opened=90, repeated=11)
+    never_told = alert("x", key="0", fires=False)
+    assert await take(journal, *many, twice, never_told) == Taken(repeated=101, unknown=1)
+    episodes = await journal.episodes(limit=1000)
+    assert {each.key: each.names for each in episodes} == {
+        each.key: each.names for each in many[:90]
+    }
+    assert len(await journal.open_members("shop")) == 100
+    [first] = [each for each in episodes if each.key == "0"]
+    members = {each.fingerprint: each.starts_at for each in await journal.members(first)}
+    assert members == {"0": "later", "90": ""}
+    whole = await journal.whole_episode(first.id)
+    assert whole
+    assert [note.text for note in whole.notes] == ["it began: n0"]
+
+
 async def test_what_is_resolved_and_was_never_told_opens_nothing(journal: AnyJournal) -> None:
     assert await take(journal, alert(fires=False)) == Taken(unknown=1)
     assert await journal.episodes() == []
