@@ -87,8 +87,8 @@ class Episodes(Protocol):
         """The tries of an episode, the oldest first."""
         ...
 
-    async def opened_since(self, since: float, project: str, stage: str) -> int:
-        """How many episodes of a stage were opened since that Unix time."""
+    async def opened_between(self, begin: float, end: float, project: str, stage: str) -> int:
+        """How many episodes of a stage were opened from one Unix time to another, both included."""
         ...
 
     async def storm(self, project: str, stage: str) -> tuple[int, int]:

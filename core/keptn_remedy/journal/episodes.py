@@ -138,10 +138,10 @@ class SqlEpisodes(SqlEpisodeAlerts):
     async def rungs(self, episode: Episode) -> list[Rung]:
         return [*map(rows.rung, await self._rows(rows.RUNGS, (episode.handle,)))]
 
-    async def opened_since(self, since: float, project: str, stage: str) -> int:
+    async def opened_between(self, begin: float, end: float, project: str, stage: str) -> int:
         look = """SELECT count(*) FROM episodes
-            WHERE project = ? AND stage = ? AND opened_at >= ?"""
-        return int((await self._rows(look, (project, stage, since)))[0][0])
+            WHERE project = ? AND stage = ? AND opened_at >= ? AND opened_at <= ?"""
+        return int((await self._rows(look, (project, stage, begin, end)))[0][0])
 
     async def storm(self, project: str, stage: str) -> tuple[int, int]:
         place = (project, stage)

@@ -15,6 +15,7 @@ from keptn_remedy.standalone.events import trigger_event
 from keptn_remedy.standalone.facts import Facts
 from keptn_remedy.standalone.ladder import Ended
 from keptn_remedy.standalone.rules import LadderRules, remedies
+from keptn_remedy.standalone.storms import Storms
 from keptn_remedy.standalone.world import World
 from keptn_remedy.support import logs
 
@@ -33,6 +34,7 @@ class Climber:
         self._world = world
         self._journal = world.journal
         self._facts = Facts(world)
+        self._storms = Storms(world)
         self._ending = Ending(world, self._facts)
         self._wake = asyncio.Event()
         self._under_way: dict[int, asyncio.Task[None]] = {}
@@ -147,7 +149,7 @@ class Climber:
 
     async def _confirm_and_begin(self, episode: Episode, rules: LadderRules) -> Move:
         now = self._now()
-        if episode.tries == 0 and (waits := await self._storm(episode, rules)):
+        if episode.tries == 0 and (waits := await self._storms.holds(episode, rules)):
             return waits
         said = await self._facts.confirmation(episode)
         if waits := ladder.confirmed(episode, said, now, rules):
@@ -161,21 +163,6 @@ class Climber:
         before = await judge.before(remedy.criterion, window)
         begun = ladder.begun(episode, before.value, self._now(), before.values)
         return replace(begun, alone=episode.in_storm and episode.tries == 0)
-
-    async def _storm(self, episode: Episode, rules: LadderRules) -> Move | None:
-        """Hold it while too many begin at once; after that, while another one of them runs."""
-        now, stage = self._now(), episode.stage
-        since = now - rules.storm_within
-        began = await self._journal.opened_since(since, episode.project, stage)
-        if began > rules.storm_episodes:
-            most = rules.storm_episodes
-            why = f"{began} problems of {stage} began at once, more than {most}"
-            return ladder.stormed(episode, why, began, now)
-        if not episode.in_storm:
-            return None
-        running, waiting = await self._journal.storm(episode.project, stage)
-        why = f"problems of {stage} that began at once are remedied one at a time"
-        return ladder.stormed(episode, why, waiting, now) if running else None
 
     async def _look_at_outcome(self, episode: Episode, rules: LadderRules) -> Move:
         rung = (await self._journal.rungs(episode))[-1]

@@ -101,8 +101,10 @@ async def test_of_a_storm_one_begins_while_no_other_of_its_stage_runs(
     journal: AnyJournal, clock: SetClock, state: str
 ) -> None:
     await take(journal, alert(key="a"), alert(key="b"), alert(key="c", stage="other"))
-    assert await journal.opened_since(clock.time, "p", "s") == 2
-    assert await journal.opened_since(clock.time + 1, "p", "s") == 0
+    now = clock.time
+    assert await journal.opened_between(now, now, "p", "s") == 2
+    assert await journal.opened_between(now + 1, now + 9, "p", "s") == 0
+    assert await journal.opened_between(now - 9, now - 1, "p", "s") == 0
     elsewhere, b, a = await journal.episodes()
     assert await journal.move(elsewhere, Move({"state": state}))
     stormed = await journal.move(b, Move({"in_storm": True}))
