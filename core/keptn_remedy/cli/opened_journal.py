@@ -64,6 +64,10 @@ def _with(
     except SettingsError as error:
         complain(error.mistakes)
         return WRONG_USAGE
+    if not asked and isinstance(place, Path) and not place.exists():
+        hint = "set REMEDY_JOURNAL, or name a running service by --server"
+        complain([f"there is no journal at {place}; {hint}"])
+        return FAILED
 
     async def opened() -> int:
         desk = ask(asked) if asked else open_at(place)
