@@ -9,7 +9,7 @@ from playwright.async_api import Browser
 
 from keptn_remedy import Change, Context, Outcome, Plan, PlannedAction
 from keptn_remedy.support.page_paths import path_of
-from tests.browser.pages import window
+from tests.browser.pages import PHONE, window
 from tests.core.ops.page.surfing import ASK, house
 from tests.providing import ops_url
 
@@ -53,7 +53,11 @@ async def test_nothing_that_an_event_or_an_action_says_is_executed(
     )
     links = {"link_bridge": "https://keptn.example/{service}?c={context}&i={id}"}
     async with house(tmp_path, policy=policy, actions=(Spiteful,), **links) as home:
-        fields = {"project": f"p{text}", "stage": text, "service": f"//evil.example/{text}"}
+        fields = {
+            "project": f"p{text}{'W' * 150}",
+            "stage": text,
+            "service": f"//evil.example/{text}",
+        }
         problem = {"ProblemTitle": text, "ProblemURL": "javascript:hacked(8)"}
         asking, denied = f"ask {text[:300]}", f"no {text[:300]}"
         for event_id in (asking, denied):
@@ -80,6 +84,11 @@ async def test_nothing_that_an_event_or_an_action_says_is_executed(
                 links = await opened.page.evaluate("[...document.links].map(a => a.href)")
                 ours = (url, "https://keptn.example/")
                 assert [it for it in links if not it.startswith(ours)] == []
+            await opened.page.set_viewport_size(PHONE)
+            for path in ("/", "/executions", "/rails"):
+                await opened.open(path)
+                wide = await opened.page.evaluate("document.documentElement.scrollWidth")
+                assert wide <= PHONE["width"], path
 
 
 async def test_a_browser_asks_the_page_for_nothing_else(browser: Browser, tmp_path: Path) -> None:

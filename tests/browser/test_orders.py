@@ -76,7 +76,7 @@ async def test_an_open_page_shows_what_happens_without_being_loaded_again(
         await deciding.page.fill("article.question input[name=reason]", "not tonight")
         await deciding.page.click("text=Deny")
         await deciding.page.wait_for_selector("text=Why it did not act")
-        await watching.page.wait_for_selector("text=Nobody is asked for anything")
+        await watching.page.wait_for_selector("text=Nothing waits for a person")
         assert await watching.page.evaluate("window.loadedOnce") is True
         await watching.must_be_sound()
         await deciding.must_be_sound()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -90,7 +91,12 @@ class PageRoutes:
     async def failed(self, request: web.Request, status: int, words: str) -> web.Response:
         """A page that says what went wrong."""
         main = self._templates.render("error.html", heading=str(status), words=words, back="/")
-        return self.whole(ScreenPart("Error", main), Address("/", {}), Visitor(), status=status)
+        visitor: Visitor | None = None
+        with suppress(JournalError):
+            visitor = await self.gate.visitor(request)
+        return self.whole(
+            ScreenPart("Error", main), Address("/", {}), visitor or Visitor(), status=status
+        )
 
     async def shown(
         self, address: Address, visitor: Visitor, *, status: int = 200, **more: Any

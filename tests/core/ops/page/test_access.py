@@ -46,6 +46,14 @@ async def test_a_token_signs_in_and_the_cookie_is_kept_from_scripts_and_other_si
             shown = await anna.get(path)
             assert shown.status == 200, path
             assert "anna" in shown.text
+        assert "Nothing has arrived yet." in (await anna.get("/executions")).text
+        assert "No execution matches." in (await anna.get("/executions?service=carts")).text
+        missing = await anna.get("/executions/nowhere")
+        assert (missing.status, "anna" in missing.text, "Sign in" in missing.text) == (
+            404,
+            True,
+            False,
+        )
 
 
 async def test_over_tls_the_cookie_is_for_tls_alone(tmp_path: Path) -> None:
