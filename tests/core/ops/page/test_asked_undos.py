@@ -13,7 +13,7 @@ from tests.log_lines import captured_logs
 from tests.providing import Dial
 from tests.waiting import until
 
-EMPTY = "Nobody is asked for anything."
+EMPTY = "Nothing waits for a person."
 
 
 @pytest.fixture(autouse=True)
