@@ -47,8 +47,10 @@ _LEAVE = (
     "UPDATE replicas SET ended = TRUE WHERE no = $1",
     "UPDATE leases SET until = 0 WHERE owner = $1",
     "UPDATE executions SET owner = NULL WHERE owner = $1 AND state <> 'finished'",
-    "UPDATE reports SET owner = NULL WHERE owner = $1",
 )
+# What it was sending as it stopped may have arrived.
+_LEAVE_REPORTS = """
+UPDATE reports SET owner = NULL, doubtful = TRUE, due_at = greatest(due_at, $2) WHERE owner = $1"""
 # Also what an ended replica stored after its end: nobody else would ever look for it.
 _FREE = (
     f"""UPDATE executions SET owner = {FREED} WHERE seq IN (
@@ -164,6 +166,7 @@ class Replica:
             with connection.at_work():
                 for statement in _LEAVE:
                     connection.raw.execute(statement, (self.no,))
+                connection.raw.execute(_LEAVE_REPORTS, (self.no, self._now() + GRACE_SECONDS))
             self._waking.say("left")
             self._waking.say_all(connection, self.no)
         self._disconnect()

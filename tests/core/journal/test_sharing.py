@@ -466,6 +466,22 @@ async def test_who_leaves_in_order_is_taken_over_at_once(shared: PostgresPlace) 
     await second.close()
 
 
+async def test_reports_of_who_left_in_order_are_in_doubt(
+    shared: PostgresPlace, clock: SetClock
+) -> None:
+    """What was cut off when it stopped may have reached Keptn."""
+    first, second = shared.open(), shared.open()
+    execution = await accepted(first, "1")
+    started, _ = reports_of(execution, clock)
+    assert await first.begin(execution, started)
+    await first.close()
+    assert (await second.claim_reports(9)).items == []
+    clock.time += 2
+    (unsent,) = (await second.claim_reports(9)).items
+    assert unsent.doubtful
+    await second.close()
+
+
 async def test_an_abort_that_another_has_noted_is_known(two: Two) -> None:
     first, second = two
     await accepted(first, "1")
