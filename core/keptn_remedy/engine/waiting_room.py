@@ -78,6 +78,11 @@ class WaitingRoom:
     def __len__(self) -> int:
         return len(self._inside) + len(self._resting)
 
+    @property
+    def resting(self) -> list[str]:
+        """The ids of those that rest in the journal."""
+        return list(self._resting)
+
     async def until_answered(self, execution_id: str, seconds: float) -> None:
         """Wait until this execution's question has a verdict, at most so long.
 

@@ -76,14 +76,20 @@ class Engine:
         logs.logger().warning("the lease is lost: what runs is left to other replicas")
         self.dispatcher.cut_off()
         self.undos.cut_off()
+        # What rests is read again, and forgotten where it is another replica's: its lane is held.
+        for execution_id in self.waiting_room.resting:
+            self.waiting_room.wake(execution_id)
 
     async def heed_aborts(self) -> None:
-        """Stop executions that other replicas have noted as aborted, until cancelled."""
+        """Stop executions that other replicas have noted as aborted, those that rest included,
+        until cancelled.
+        """
         ownership, clock = self.runtime.journal.ownership, self.runtime.clock
         while ownership.is_shared:
             await clock.wait(self.ordered, HEED_SECONDS)
             self.ordered.clear()
             running = [execution.id for execution in self.dispatcher.under_way]
+            running += self.waiting_room.resting
             with suppress(JournalError):
                 for execution_id, reason in (await ownership.aborted(running)).items():
                     self.abort(execution_id, reason)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from keptn_remedy.engine import waiting_room
+from keptn_remedy.journal import Execution
+from keptn_remedy.journal.ownership import Alone
+from keptn_remedy.journal.sqlite import SqliteJournal
 from tests.core.guardrails.railing import Ask, Rig, rigged
 from tests.waiting import until
 
@@ -69,6 +72,64 @@ async def test_whoever_rests_hears_of_an_abort(rig: Rig) -> None:
         await until(is_aborted)
         assert len(service.engine.waiting_room) == 2
         for execution in others:
+            await rig.answer(execution, "denied")
+            await rig.ended(execution)
+
+
+class Shared(Alone):
+    """The ownership of one of several replicas; `noted` are the aborts that others noted."""
+
+    is_shared = True
+
+    def __init__(self) -> None:
+        self.noted: dict[str, str] = {}
+
+    async def aborted(self, running: Collection[str]) -> dict[str, str]:
+        return {id_: why for id_, why in self.noted.items() if id_ in running}
+
+
+async def test_whoever_rests_hears_of_an_abort_that_another_replica_noted(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = Shared()
+    monkeypatch.setattr(SqliteJournal, "ownership", shared)
+    rig.write(ASKED)
+    async with rig.serving() as service:
+        *others, last = await all_waiting(rig, *ASKS)
+        rig.keptn.abort(last)
+        assert last in service.engine.waiting_room.resting
+        assert await service.journal.note_abort(last, "the sequence was aborted")
+        shared.noted[last] = "the sequence was aborted"
+
+        async def is_aborted() -> bool:
+            return bool((await rig.detail(last))["status"] == "aborted")
+
+        await until(is_aborted)
+        for execution in others:
+            await rig.answer(execution, "denied")
+            await rig.ended(execution)
+
+
+async def test_who_rests_is_read_again_when_the_lease_is_lost(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another replica may have taken it, and it holds its lane here."""
+    read: list[str] = []
+    read_again = SqliteJournal.read_again
+
+    async def note(self: SqliteJournal, handle: int) -> Execution | None:
+        found = await read_again(self, handle)
+        read.extend([found.id] if found else [])
+        return found
+
+    monkeypatch.setattr(SqliteJournal, "read_again", note)
+    rig.write(ASKED)
+    async with rig.serving() as service:
+        ids = await all_waiting(rig, *ASKS)
+        resting = service.engine.waiting_room.resting
+        service.engine.lose()
+        await until(lambda: set(read) >= set(resting))
+        for execution in ids:
             await rig.answer(execution, "denied")
             await rig.ended(execution)
 
