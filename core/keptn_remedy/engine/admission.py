@@ -10,7 +10,8 @@ from keptn_remedy.action import Outcome, Plan
 from keptn_remedy.engine.runtime import Runtime
 from keptn_remedy.engine.still_wanted import UNCONFIRMED, StillWanted, Unconfirmed
 from keptn_remedy.engine.waiting_room import WaitingRoom
-from keptn_remedy.guardrails.guard import ApprovalNeeded, DryRun, Guard, Objection
+from keptn_remedy.guardrails.guard import Guard
+from keptn_remedy.guardrails.objections import ApprovalNeeded, DryRun, Objection
 from keptn_remedy.guardrails.rails import Refusal
 from keptn_remedy.guardrails.units import in_words
 from keptn_remedy.journal import Execution, Question, TargetHeld

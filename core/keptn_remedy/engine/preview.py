@@ -12,7 +12,8 @@ from keptn_remedy.engine.plans import checked_plan
 from keptn_remedy.engine.runtime import Runtime
 from keptn_remedy.engine.value import validated
 from keptn_remedy.events import ActionTriggered
-from keptn_remedy.guardrails.guard import Guard, Objection, Past
+from keptn_remedy.guardrails.guard import Guard, Past
+from keptn_remedy.guardrails.objections import Objection
 from keptn_remedy.journal import Execution
 from keptn_remedy.registry import Entry, Registry
 from keptn_remedy.support.authored import contained

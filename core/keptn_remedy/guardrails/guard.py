@@ -6,19 +6,15 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 from keptn_remedy.action import Change, Plan
 from keptn_remedy.events import ACTION, ActionTriggered
 from keptn_remedy.guardrails.foresight import foreseen
 from keptn_remedy.guardrails.matching import Fixed, InForce, Resolved, Rules, Scope
-from keptn_remedy.guardrails.rails import (
-    GLOBAL_STOP,
-    Case,
-    Refusal,
-    first_refusal,
-    paused_words,
-)
+from keptn_remedy.guardrails.objections import ApprovalNeeded, DryRun, Objection, PolicyExchanged
+from keptn_remedy.guardrails.pauses import KnowsPause, NoPause
+from keptn_remedy.guardrails.rails import GLOBAL_STOP, Case, Refusal, first_refusal, paused_words
 from keptn_remedy.journal import Admissions, Arm, Effect, Execution, History, Pause, insist
 from keptn_remedy.journal.foreseen import NOTHING_FORESEEN, Foreseen
 from keptn_remedy.support.clock import Clock
@@ -29,29 +25,8 @@ REQUESTED = "requests"
 """What stands for a rule where a request must be approved whatever the rules say."""
 
 
-@dataclass(frozen=True, slots=True)
-class DryRun:
-    """The plan is reported and not applied. `refusal`: why it would not have been admitted."""
-
-    rule: str
-    refusal: Refusal | None
-
-
-@dataclass(frozen=True, slots=True)
-class ApprovalNeeded:
-    """A person must approve within `seconds`; without an answer by then, `default` applies."""
-
-    rule: str
-    seconds: float
-    default: Literal["deny", "approve"]
-
-
-Objection = Refusal | DryRun | ApprovalNeeded
-"""Why a plan is not admitted, or not yet."""
-
-
-class PolicyExchanged:
-    """The rules that were asked are no longer in force."""
+Decide = Callable[[History], Objection | PolicyExchanged | None]
+"""Says what the history has against a plan."""
 
 
 class AdmissionRequest(NamedTuple):
@@ -60,7 +35,7 @@ class AdmissionRequest(NamedTuple):
     """
 
     effects: Sequence[Effect]
-    decide: Callable[[History], Objection | PolicyExchanged | None]
+    decide: Decide
     foreseen: Foreseen = NOTHING_FORESEEN
 
 
@@ -72,25 +47,8 @@ class Touched(NamedTuple):
     changes: tuple[Change, ...]
 
 
-Past = Callable[
-    [Callable[[History], Objection | PolicyExchanged | None]],
-    Awaitable[Objection | PolicyExchanged | None],
-]
+Past = Callable[[Decide], Awaitable[Objection | PolicyExchanged | None]]
 """Calls a function with the history as it is, and returns what that returns."""
-
-
-class KnowsPause(Protocol):
-    """Knows the pause in force. It may change at any time."""
-
-    @property
-    def current(self) -> Pause | None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class NoPause:
-    """Knows of no pause, and never will."""
-
-    current: None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,48 +113,32 @@ class Guard:
         """What the journal is asked; or the objection that needs no history."""
         asked_at = self.clock.now()
         touched = self._touched(execution, plan)
-        changes_nothing = plan is not None and not plan.changes
         # A plain subscriber, too, leaves the service as it is: it only tells of others.
         is_counted = bool(plan.changes if plan else execution.trigger.task)
-        strictest = touched[0].rules
-        if len(touched) > 1:
-            strictest = max((each.rules for each in touched), key=_strictness)
+        strictest = _strictest(touched)
+        changes_nothing = plan is not None and not plan.changes
 
         def objection(refusal: Refusal | None) -> Objection | None:
             if dry_run or strictest.mode == "dry-run":
-                rule = "REMEDY_DRY_RUN" if dry_run else strictest.rule("mode")
-                return DryRun(rule, refusal)
+                return DryRun("REMEDY_DRY_RUN" if dry_run else strictest.rule("mode"), refusal)
             if refusal or approved or changes_nothing:
                 return refusal
-            if execution.trigger.is_request:
-                return ApprovalNeeded(REQUESTED, strictest.approve_within, "deny")
-            return None if strictest.mode == "act" else _approval_needed(strictest)
-
-        def refusal_by(history: History) -> Refusal | None:
-            # Another process may have paused since this one last looked.
-            if refusal := _refused_by(self.pauses.current or history.pause()):
-                return refusal
-            if self._is_long_ago(asked_at) and (
-                refusal := first_refusal(self._cases(execution, plan, touched), None)
-            ):
-                return refusal
-            if not is_counted:
-                return None
-            cases = self._cases(execution, plan, touched, services=services, now=history.now)
-            return first_refusal(cases, history)
+            return _approval_needed(strictest, is_request=execution.trigger.is_request)
 
         def decide(history: History) -> Objection | PolicyExchanged | None:
             if self.policy.rules is not rules:  # mode, settling, services: all are of earlier ones
                 return PolicyExchanged()
-            return objection(refusal_by(history))
+            if refusal := self._refused_since(asked_at, history, execution, plan, touched):
+                return objection(refusal)
+            cases = self._cases(execution, plan, touched, services=services, now=history.now)
+            return objection(first_refusal(cases, history) if is_counted else None)
 
-        pause = self.pauses.current
-        if refusal := first_refusal(self._cases(execution, plan, touched, pause), None):
+        cases = self._cases(execution, plan, touched, self.pauses.current)
+        if refusal := first_refusal(cases, None):
             return objection(refusal) or refusal
-        context = execution.trigger.context
         if not is_counted:
             return AdmissionRequest([], decide)
-        effects = [_effect(each, context) for each in touched]
+        effects = [_effect(each, execution.trigger.context) for each in touched]
         asked = foreseen([(each.scope, each.rules) for each in touched], rules.kinds)
         return AdmissionRequest(effects, decide, asked)
 
@@ -210,9 +152,22 @@ class Guard:
         said = await ask(request.decide)
         return None if isinstance(said, PolicyExchanged) else said
 
-    def _is_long_ago(self, asked_at: float) -> bool:
-        """Whether the calendar may say something else than then: the journal was held up."""
-        return self.clock.now() - asked_at > HELD_UP_SECONDS
+    def _refused_since(
+        self,
+        asked_at: float,
+        history: History,
+        execution: Execution,
+        plan: Plan | None,
+        touched: Sequence[Touched],
+    ) -> Refusal | None:
+        """The refusal by what may have changed since the journal was asked."""
+        # Another process may have paused since this one last looked.
+        if refusal := _refused_by(self.pauses.current or history.pause()):
+            return refusal
+        if self.clock.now() - asked_at <= HELD_UP_SECONDS:
+            return None
+        # The calendar may say something else than then: the journal was held up.
+        return first_refusal(self._cases(execution, plan, touched), None)
 
     async def still_allowed(self, execution: Execution, plan: Plan | None) -> Refusal | None:
         """Why a plan that an earlier process admitted may no longer be applied; None if it may.
@@ -373,8 +328,13 @@ def _effect(touched: Touched, context: str) -> Effect:
     )
 
 
+def _strictest(touched: Sequence[Touched]) -> Resolved:
+    """The rules that hold for a whole plan."""
+    return max((each.rules for each in touched), key=_strictness)
+
+
 def _strictness(rules: Resolved) -> tuple[int, bool, float]:
-    """Orders the rules of a plan's targets; the strictest ones apply to the whole plan.
+    """Orders the rules of a plan's targets.
 
     First the mode: `dry-run`, `approve`, `act`. Then `deny` as the default, then the shorter time.
     """
@@ -382,5 +342,9 @@ def _strictness(rules: Resolved) -> tuple[int, bool, float]:
     return _STRICTNESS.index(rules.mode), is_denied_by_default, -rules.approve_within
 
 
-def _approval_needed(rules: Resolved) -> ApprovalNeeded:
+def _approval_needed(rules: Resolved, *, is_request: bool) -> ApprovalNeeded | None:
+    if is_request:
+        return ApprovalNeeded(REQUESTED, rules.approve_within, "deny")
+    if rules.mode == "act":
+        return None
     return ApprovalNeeded(rules.rule("mode"), rules.approve_within, rules.approval_default)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from keptn_remedy.journal import Admissions, Pause
 from keptn_remedy.support.mounted_files import MountedFile, why_unreadable
@@ -11,6 +13,20 @@ from keptn_remedy.support.mounted_files import MountedFile, why_unreadable
 MAX_REASON_CHARACTERS = 1_000
 MAX_CHARACTERS = 4_096
 _NO = ("false", "no", "off", "0")
+
+
+class KnowsPause(Protocol):
+    """Knows the pause in force. It may change at any time."""
+
+    @property
+    def current(self) -> Pause | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class NoPause:
+    """Knows of no pause, and never will."""
+
+    current: None = None
 
 
 class PauseFile:

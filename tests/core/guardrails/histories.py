@@ -12,8 +12,10 @@ from typing import Any, Literal
 from hypothesis import strategies as st
 
 from keptn_remedy import Change, Plan
-from keptn_remedy.guardrails.guard import Guard, NoPause, Objection
+from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.guardrails.matching import Fixed, Rules
+from keptn_remedy.guardrails.objections import Objection
+from keptn_remedy.guardrails.pauses import NoPause
 from keptn_remedy.guardrails.policy import Policy
 from keptn_remedy.guardrails.rails import Refusal
 from keptn_remedy.journal import Ending, Execution, TargetHeld

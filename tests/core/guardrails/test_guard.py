@@ -14,8 +14,10 @@ import pytest_asyncio
 
 from keptn_remedy import Change, Plan
 from keptn_remedy.events import ActionTriggered, for_subscriber, read_structured, stored_trigger
-from keptn_remedy.guardrails.guard import ApprovalNeeded, DryRun, Guard, NoPause, Objection
+from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.guardrails.matching import Fixed, Rules
+from keptn_remedy.guardrails.objections import ApprovalNeeded, DryRun, Objection
+from keptn_remedy.guardrails.pauses import NoPause
 from keptn_remedy.guardrails.policy import Policy
 from keptn_remedy.guardrails.rails import Refusal
 from keptn_remedy.journal import Ending

@@ -11,8 +11,10 @@ import pytest
 import pytest_asyncio
 
 from keptn_remedy import Change, Plan
-from keptn_remedy.guardrails.guard import Guard, NoPause, Objection
+from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.guardrails.matching import Rules
+from keptn_remedy.guardrails.objections import Objection
+from keptn_remedy.guardrails.pauses import NoPause
 from keptn_remedy.guardrails.policy import Policy
 from keptn_remedy.guardrails.rails import RAILS, Refusal
 from keptn_remedy.journal import Ending, Execution

@@ -14,7 +14,7 @@ from keptn_remedy.events import (
     Unusable,
     requested_trigger,
 )
-from keptn_remedy.guardrails.guard import ApprovalNeeded, DryRun, Objection
+from keptn_remedy.guardrails.objections import ApprovalNeeded, DryRun, Objection
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.journal import Criteria, Journal, Record, WholeRecord
 from keptn_remedy.ops import models
