@@ -17,15 +17,15 @@ MOST_INSIDE = 1000
 
 
 class Rest(BaseException):
-    """The waiting room is full: the execution is to rest in the journal, until then by the
-    monotonic clock. No `except Exception` stops it on its way out. `turn_until` is how long it
-    waits for a turn, if it does; `has_asked`: it waits for an answer.
+    """The execution is to rest in the journal until that time of the monotonic clock: the waiting
+    room is full, or a timer runs. No `except Exception` stops it on its way out. `turn_until` is
+    how long it waits for a turn, if it does; `has_asked`: it waits for an answer.
     """
 
     def __init__(
         self, until: float, turn_until: float | None = None, *, has_asked: bool = False
     ) -> None:
-        super().__init__("the waiting room is full")
+        super().__init__("the execution rests in the journal")
         self.until = until
         self.turn_until = turn_until
         self.has_asked = has_asked
