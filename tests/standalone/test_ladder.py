@@ -67,7 +67,10 @@ RUNG = Rung(number=0, index=0, execution="x", action="scale", began_at=NOW - 90)
         ({"quiet_since": NOW - 299}, "confirmation"),
         ({"quiet_since": NOW - 300}, "closing"),
         ({"absent_since": NOW - 300}, "closing"),
-        ({"state": "helped"}, "nothing"),
+        ({"state": "helped", "helped_at": NOW - 1799}, "nothing"),
+        ({"state": "helped", "helped_at": NOW - 1800}, "lasting"),
+        ({"state": "helped", "helped_at": NOW - 1800, "absent_since": NOW - 1}, "nothing"),
+        ({"state": "helped", "helped_at": NOW - 1800, "quiet_since": NOW - 1}, "nothing"),
         ({"state": "helped", "quiet_since": NOW - 300}, "closing"),
         ({"state": "held", "held_from": "waiting"}, "confirmation"),
         ({"state": "held", "held_from": "open"}, "nothing"),
@@ -78,6 +81,19 @@ RUNG = Rung(number=0, index=0, execution="x", action="scale", began_at=NOW - 90)
 )
 def test_what_an_episode_needs_next(given: dict[str, Any], need: str) -> None:
     assert ladder.need(replace(EPISODE, **given), NOW, RULES) == need
+
+
+def test_each_reason_to_hold_has_a_beginning_of_its_own() -> None:
+    episode = replace(
+        EPISODE,
+        state="held",
+        held_from="waiting",
+        held_since=NOW - 3600,
+        reason="the alert is silenced or inhibited",
+    )
+    move = ladder.confirmed(episode, "unknown", NOW, RULES)
+    assert move
+    assert (move.fields["state"], move.fields["held_since"]) == ("held", NOW)
 
 
 @pytest.mark.parametrize(

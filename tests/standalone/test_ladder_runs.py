@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.standalone import ladder
+from tests.clocks import MovedClock
 from tests.postgres_server import PostgresServer
-from tests.standalone.rig import REMEDIATION, Switch, standalone
+from tests.standalone.rig import PROMQL, REMEDIATION, SOURCES, Switch, World, standalone
 from tests.waiting import until
 
 UNDO = """
@@ -108,3 +112,64 @@ async def test_remedies_that_do_not_help_follow_each_other_to_a_person_who_is_to
         "1. switch: switched; failed: the alert TooManyErrors is firing"
         in (told["annotations"]["description"])
     )
+
+
+async def test_a_relapse_of_which_no_message_tells_is_found_by_asking(tmp_path: Path) -> None:
+    async with standalone(tmp_path) as rig:
+        await rig.send(rig.world.fire("f1"))
+        await rig.until_state("settling", step=5)
+        rig.world.resolve("f1")  # the message of it is lost
+
+        async def is_absent() -> bool:
+            found = (await rig.whole()).episode
+            return found.state == "helped" and found.absent_since is not None
+
+        await rig.until_true(is_absent)
+        rig.world.fire("f1")
+        await rig.until_acts(2)
+    assert Switch.applied == ["one", "two"]
+
+
+async def test_what_fires_on_although_it_was_helped_is_told_to_a_person(tmp_path: Path) -> None:
+    remediation = PROMQL.replace("QUERY", "errors")
+    async with standalone(tmp_path, remediation=remediation) as rig:
+        await rig.send(rig.world.fire("f1"))
+        await rig.until_state("helped", step=5)
+        episode = await rig.until_state("escalated", step=60)
+    assert episode.reason == "it fires on 30m after the judge said that it was helped"
+    assert Switch.applied == ["one"]
+
+
+async def test_what_nobody_can_be_asked_about_is_closed_at_last(tmp_path: Path) -> None:
+    sources = SOURCES.replace("quiet_for: 5m", "quiet_for: 5m, max_open: 2h")
+    async with standalone(tmp_path, sources=sources) as rig:
+        await rig.send(rig.world.fire("f1"))
+        await rig.until_state("settling", step=5)
+        await rig.send(rig.world.resolve("f1"))
+        await rig.until_state("helped", step=5)
+        rig.world.alertmanager_is_away = True
+        episode = await rig.until_state("closed", step=60)
+    assert episode.closing == "unknown"
+    assert (episode.closed_at or 0.0) - episode.firing_at >= 7200
+
+
+async def test_what_a_person_has_acknowledged_meanwhile_is_not_handed_over_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    clock = MovedClock()
+    world = World(clock)
+    async with standalone(tmp_path, clock=clock, world=world) as rig:
+        rig.world.alertmanager_is_away = True
+        await rig.send(rig.world.fire("f1"))
+        episode = await rig.until_state("held", step=5)
+    journal = SqliteJournal.open(tmp_path / "journal.db", now=clock.now)
+    begun = ladder.begun(episode, None, clock.now())
+    acknowledged = replace(begun, fields={**begun.fields, "acknowledged": "ada"})
+    [read] = await journal.episodes()
+    assert await journal.move(read, acknowledged)
+    await journal.close()
+    clock.forward(60)
+    world.alertmanager_is_away = False
+    async with standalone(tmp_path, clock=clock, world=world) as rig:
+        episode = await rig.until_state("held", step=5)
+    assert (episode.reason, Switch.applied) == ("acknowledged by ada", [])

@@ -16,7 +16,7 @@ from keptn_remedy.journal.store import Cursor
 _AT_ONCE = (64, 8, 1)
 
 OPEN_OF_KEY = """
-SELECT seq, state, quiet_since, helped_at FROM episodes
+SELECT seq, state, quiet_since, absent_since FROM episodes
 WHERE source = ? AND alert_key = ? AND closed_at IS NULL"""
 _RELAPSED = """
 SELECT seq FROM episodes WHERE source = ? AND alert_key = ? AND closed_at IS NOT NULL
@@ -64,12 +64,12 @@ class _Open(NamedTuple):
     seq: int
     state: str
     quiet_since: float | None
-    helped_at: float | None
+    absent_since: float | None
 
 
 class Folding:
-    """One message, within a transaction. `look_at` is when a new episode is looked at first; one
-    that was helped since `relapsed_since` goes on.
+    """One message, within a transaction. `look_at` is when a new episode is looked at first; a
+    closed one that was helped since `relapsed_since` goes on.
     """
 
     def __init__(
@@ -124,8 +124,8 @@ class Folding:
         return int(found[0]) if found else None
 
     def _fires_again(self, episode: _Open) -> str:
-        is_quiet = episode.state == "helped" and episode.quiet_since is not None
-        if is_quiet and (episode.helped_at or 0.0) >= self._relapsed_since:
+        was_gone = episode.quiet_since is not None or episode.absent_since is not None
+        if was_gone and episode.state == "helped":
             return self._go_on(_CLIMB_ON, episode.seq)
         self._cursor.execute(_FIRES, {"seq": episode.seq, "now": self._now})
         return "repeated"

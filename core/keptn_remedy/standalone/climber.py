@@ -110,6 +110,7 @@ class Climber:
             "outcome": self._look_at_outcome,
             "reading": self._read,
             "closing": self._ending.close,
+            "lasting": self._ending.see_that_it_lasts,
             "telling": self._tell,
         }
         step = steps.get(ladder.need(episode, now, rules))
@@ -181,7 +182,7 @@ class Climber:
         now = self._now()
         if now - rung.began_at > ladder.LOOK_SECONDS:
             said = await self._facts.confirmation(episode)
-            if said != "firing":
+            if said != "firing" or episode.acknowledged:
                 text = "it was never begun"
                 never = Ended("errored", "fail", text, is_aborted=True)
                 return ladder.ended(episode, rung, never, now, rules)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from keptn_remedy.guardrails.units import in_words
 from keptn_remedy.journal import Episode, Move, Rung
 from keptn_remedy.standalone import ladder
 from keptn_remedy.standalone.facts import Facts
@@ -30,6 +31,8 @@ class Ending:
         if said == "firing":
             fields: dict[str, Any] = {"quiet_since": None, "absent_since": None}
             return Move({**fields, "due_at": now + ladder.LOOK_SECONDS})
+        if said == "unknown" and ladder.is_without_news(episode, now, rules):
+            return self._give_up(episode, now)
         if said != "absent":
             return Move({"due_at": now + ladder.HELD_SECONDS})
         rungs = await self._journal.rungs(episode)
@@ -42,6 +45,16 @@ class Ending:
         if reading.good:
             return ladder.closed("confirmed", f"closed: {reading.text}", now)
         return await self._unverified(episode, rungs, reading.text, rules)
+
+    async def see_that_it_lasts(self, episode: Episode, rules: LadderRules) -> Move:
+        """What follows for an episode that was helped, and fires on: its own criterion finds
+        nothing amiss, so that no further remedy is tried, and a person is told.
+        """
+        now = self._world.clock.now()
+        if await self._facts.confirmation(episode) != "firing":
+            return ladder.rest(episode, now, rules)
+        why = f"it fires on {in_words(rules.relapse)} after the judge said that it was helped"
+        return ladder.escalated(why, now)
 
     async def _unverified(
         self, episode: Episode, rungs: Sequence[Rung], unproven: str, rules: LadderRules

@@ -11,7 +11,9 @@ from keptn_remedy.guardrails.units import in_words
 from keptn_remedy.journal import Closing, Episode, Move, Rung, VerdictOfJudge
 from keptn_remedy.standalone.rules import LadderRules, Remedy, remedies
 
-Need = Literal["remedy", "confirmation", "outcome", "reading", "closing", "telling", "nothing"]
+Need = Literal[
+    "remedy", "confirmation", "outcome", "reading", "closing", "lasting", "telling", "nothing"
+]
 """The fact that an episode needs next."""
 Confirmation = Literal["firing", "suppressed", "absent", "unknown"]
 """What the Alertmanagers say of an episode; `unknown`: they can't be asked."""
@@ -30,6 +32,7 @@ MOST_POINTS = 120
 FREEING_RAILS = frozenset(
     ("pause", "calendar", "settling", "cooldown", "once-within", "at-most", "storm", "at-once")
 )
+_FIXED: Mapping[str, Need] = {"open": "remedy", "acting": "outcome"}
 _IDS = uuid5(NAMESPACE_URL, "https://keptn.sh/keptn-remedy/rung")
 
 
@@ -69,18 +72,23 @@ def execution_id(episode: Episode, number: int) -> str:
 
 def need(episode: Episode, now: float, rules: LadderRules) -> Need:
     """The fact that decides how this episode goes on; `nothing` while it only waits."""
-    if episode.state == "open":
-        return "remedy"
-    if episode.state == "acting":
-        return "outcome"
+    if fixed := _FIXED.get(episode.state):
+        return fixed
     if episode.state in ("settling", "judging"):
         return "reading" if now >= episode.due_at else "nothing"
-    if is_quiet(episode, now, rules) or _without_news(episode, now, rules):
+    if is_quiet(episode, now, rules) or is_without_news(episode, now, rules):
         return "closing"
     if episode.state in ("waiting", "held"):
         climbs = episode.held_from not in ("open", "judging")
         return "confirmation" if climbs and now >= episode.due_at else "nothing"
+    if episode.state == "helped" and episode.absent_since is None and episode.is_firing:
+        return "lasting" if now >= _fires_on_at(episode, rules) else "nothing"
     return "telling" if episode.state == "escalated" else "nothing"
+
+
+def _fires_on_at(episode: Episode, rules: LadderRules) -> float:
+    """From when on what still fires counts against the verdict that it was helped."""
+    return (episode.helped_at or episode.opened_at) + rules.relapse
 
 
 def is_quiet(episode: Episode, now: float, rules: LadderRules) -> bool:
@@ -89,7 +97,8 @@ def is_quiet(episode: Episode, now: float, rules: LadderRules) -> bool:
     return bool(since) and now - min(since) >= rules.quiet_for
 
 
-def _without_news(episode: Episode, now: float, rules: LadderRules) -> bool:
+def is_without_news(episode: Episode, now: float, rules: LadderRules) -> bool:
+    """Whether nothing was heard of it for too long."""
     return now - max(episode.firing_at, episode.opened_at) >= rules.max_open
 
 
@@ -108,6 +117,8 @@ def _look_at(episode: Episode, now: float, rules: LadderRules) -> float:
     ]
     if episode.state in ("settling", "waiting", "held") and episode.due_at > now:
         times.append(episode.due_at)
+    if episode.state == "helped" and _fires_on_at(episode, rules) > now:
+        times.append(_fires_on_at(episode, rules))
     return max(min(times), now + 1.0)
 
 
@@ -129,17 +140,9 @@ def held(
     """The ladder can't go on now; after `seconds` it is looked at again."""
     is_news = episode.state != "held" or episode.reason != reason
     fields: dict[str, Any] = {"state": "held", "reason": reason, "due_at": now + seconds}
-    if episode.state != "held":
-        fields |= {"held_from": "waiting", "held_since": now}
+    fields |= {"held_from": "waiting"} if episode.state != "held" else {}
+    fields |= {"held_since": now} if is_news else {}
     return Move(fields, rung, f"held: {reason}" if is_news else "")
-
-
-def stormed(episode: Episode, reason: str, waiting: int, now: float) -> Move:
-    """Too many problems began at once, and `waiting` of them wait, as this one does now."""
-    # One of many looks soon enough, however long each of them rests.
-    pause = min(LONGEST_RAIL_PAUSE, max(HELD_SECONDS, waiting / 10))
-    move = held(episode, reason, now, seconds=pause, rung=None)
-    return replace(move, fields={**move.fields, "in_storm": True})
 
 
 def confirmed(episode: Episode, said: Confirmation, now: float, rules: LadderRules) -> Move | None:

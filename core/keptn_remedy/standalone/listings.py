@@ -81,8 +81,9 @@ class Reconciling:
             return
         try:
             members = await self._journal.open_members(source.name)
-            # What fires on as it is known costs nothing: there may be thousands.
-            known = {each.fingerprint for each in members if each.is_firing}
+            # What fires on as it is known costs nothing: there may be thousands. What was gone, as
+            # nobody told us of its end, fires again.
+            known = {each.fingerprint for each in members if each.is_firing and not each.is_absent}
             new = [each for each in listed.alerts if each.fingerprint not in known]
             seen, _ = await asyncio.to_thread(split, source, new)
             if seen:

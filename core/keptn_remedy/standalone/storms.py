@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from keptn_remedy.journal import Episode, Move
@@ -37,7 +38,11 @@ class Storms:
             storm = await self._now(episode, rules)
         if storm is None:
             return None
-        return ladder.stormed(episode, storm.why, storm.waiting, self._world.clock.now())
+        # One of many looks soon enough, however long each of them rests.
+        pause = min(ladder.LONGEST_RAIL_PAUSE, max(ladder.HELD_SECONDS, storm.waiting / 10))
+        now = self._world.clock.now()
+        move = ladder.held(episode, storm.why, now, seconds=pause, rung=None)
+        return replace(move, fields={**move.fields, "in_storm": True})
 
     async def _now(self, episode: Episode, rules: LadderRules) -> _Storm | None:
         now = self._world.clock.monotonic()

@@ -112,6 +112,19 @@ async def test_a_relapse_goes_on_at_the_next_rung_and_what_comes_later_is_new(
     assert (found[0].index, found[0].state) == ((1, "waiting") if episodes == 1 else (0, "open"))
 
 
+@pytest.mark.parametrize("gone", ["quiet_since", "absent_since"])
+async def test_what_was_helped_and_is_still_open_goes_on_when_it_fires_again_however_late(
+    journal: AnyJournal, clock: SetClock, gone: str
+) -> None:
+    await take(journal, alert())
+    helped = {"state": "helped", "helped_at": clock.time, gone: clock.time}
+    assert await journal.move(await only(journal), Move(helped))
+    clock.time += 7200
+    assert await take(journal, alert()) == Taken(reopened=1)
+    found = await only(journal)
+    assert (found.state, found.index, found.absent_since) == ("waiting", 1, None)
+
+
 async def test_a_change_is_refused_if_the_episode_has_changed_meanwhile(
     journal: AnyJournal,
 ) -> None:
