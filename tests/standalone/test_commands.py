@@ -235,3 +235,19 @@ async def test_the_judge_shows_what_it_says_and_why(tmp_path: Path) -> None:
         assert (code, said.partition("): ")[2]) == (1, "can't tell: no data: the answer is nan\n")
         code, _, told = await later("judge", str(file), "--at", "2999-01-01", **sources)
         assert (code, "in the future" in told) == (2, True)
+
+
+def test_what_the_judge_cannot_use_is_named_with_its_file(tmp_path: Path) -> None:
+    file, sources = tmp_path / "remediation.yaml", tmp_path / "sources.yaml"
+    variables = {"REMEDY_SOURCES": str(sources)}
+    sources.write_text("version: 1\nsource: {}\n")
+    code, _, told = run("judge", str(file), **variables)
+    assert (code, f"{sources}: line 2: there is no 'source'" in told) == (2, True)
+    sources.write_text((EXAMPLES / "sources.yaml").read_text())
+    file.write_text("apiVersion: v1")
+    code, _, told = run("judge", str(file), **variables)
+    assert (code, f"{file}: apiVersion must be" in told) == (2, True)
+    nothing = CRITERION[: CRITERION.index("      actionsOnOpen")]
+    file.write_text(nothing)
+    code, _, told = run("judge", str(file), **variables)
+    assert (code, f"{file} has no action that could be judged" in told) == (2, True)

@@ -75,12 +75,19 @@ def _read(file: Path, place: str) -> tuple[PrometheusServer, Entries]:
         sources = SourcesFile.load(ours.sources.read_text("utf-8"))
     except OSError as error:
         raise ValueError(f"REMEDY_SOURCES: can't read {reason(error)}") from None
+    except SourcesError as error:
+        raise SourcesError([f"{ours.sources}: {each}" for each in error.mistakes]) from None
     named = [sources.prometheus, *(each.prometheus for each in sources.sources.values())]
     server = next((each for each in named if each), None)
     if server is None:
         raise ValueError(f"{ours.sources} names no prometheus")
-    with file.open("rb") as content:
-        found = entries(content.read(MAX_BYTES + 1))
+    try:
+        with file.open("rb") as content:
+            found = entries(content.read(MAX_BYTES + 1))
+    except PermanentError as error:
+        raise ValueError(f"{file}: {error}") from None
+    if not any(remedies for _, remedies in found):
+        raise ValueError(f"{file} has no action that could be judged")
     whose = _place(file, ours.remediations, place)
     return server, [(problem, [*_with_objectives(*whose, each)]) for problem, each in found]
 
