@@ -11,8 +11,10 @@ from aiohttp import web
 
 from keptn_remedy.http_server import TooSlow
 from keptn_remedy.ops.answers import HttpError
+from keptn_remedy.ops.guesses import RateLimit
 from keptn_remedy.ops.operator_token import OperatorToken
-from keptn_remedy.ops.token_check import TokenCheck
+from keptn_remedy.ops.token_check import TokenCheck, Unauthorized
+from keptn_remedy.support import logs
 from keptn_remedy.support.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -36,13 +38,14 @@ class Door:
     ) -> None:
         self._server = server
         self._check = TokenCheck(token, "agents' token", metrics, monotonic)
+        self._lines = RateLimit(monotonic)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the route."""
         router.add_post(PATH, self._handle)
 
     async def _handle(self, request: web.Request) -> web.Response:
-        await self._check.authorize(request)
+        await self._authorize(request)
         try:
             body = await request.read()
         except TooSlow as error:
@@ -50,6 +53,16 @@ class Door:
         except (web.RequestPayloadError, ConnectionError):
             raise HttpError(400, "the body can't be read") from None
         return await _answered(self._server, request, body)
+
+    async def _authorize(self, request: web.Request) -> None:
+        try:
+            await self._check.authorize(request)
+        except Unauthorized as error:
+            if not self._lines.pause_seconds():  # requests without the token must not flood the log
+                self._lines.note()
+                reason = error.problem.title
+                logs.logger().warning("agent refused", peer=request.remote, reason=reason)
+            raise
 
 
 async def _answered(server: Server[Any], request: web.Request, body: bytes) -> web.Response:

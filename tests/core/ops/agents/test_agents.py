@@ -27,6 +27,7 @@ from keptn_remedy.ops.asked_undos import AskedUndos
 from keptn_remedy.service import Service
 from keptn_remedy.support.variables import SettingsError
 from keptn_remedy.testing import FakeKeptn, http_peer, triggered
+from tests.log_lines import captured_logs
 from tests.providing import Dial, Gate, Greet, event_url, ops_url, provider
 from tests.waiting import until
 
@@ -374,11 +375,14 @@ async def test_nobody_comes_in_without_the_token(
 async def test_guesses_are_limited(tmp_path: Path) -> None:
     async with agent(tmp_path) as asking, ClientSession() as session:
         url, seen = ops_url(asking.service, "/mcp"), []
-        for number in range(7):
-            headers = {"Authorization": f"Bearer {number}"}
-            async with session.post(url, json={}, headers=headers) as answer:
-                seen.append(answer.status)
+        with captured_logs() as log:
+            for number in range(7):
+                headers = {"Authorization": f"Bearer {number}"}
+                async with session.post(url, json={}, headers=headers) as answer:
+                    seen.append(answer.status)
         assert seen == [401] * 5 + [429] * 2
+    first = log.saying("agent refused")[0]
+    assert (first["peer"], first["reason"]) == ("127.0.0.1", "the agents' token is wrong")
 
 
 async def test_agents_cannot_have_the_operators_token(tmp_path: Path) -> None:
