@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -9,12 +10,14 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from aiohttp import (
+    ClientConnectorError,
     ClientHandlerType,
     ClientMiddlewareType,
     ClientRequest,
     ClientResponse,
     ClientResponseError,
     ClientSession,
+    ClientSSLError,
     ClientTimeout,
     DummyCookieJar,
 )
@@ -108,10 +111,18 @@ def lent_session() -> ClientSession:
 
 def in_words(error: BaseException) -> str:
     """The type of an error and its message, without the request's headers, which the `repr` of
-    aiohttp's errors shows.
+    aiohttp's errors shows; or why there was no connection.
     """
+    if isinstance(error, ClientConnectorError) and not isinstance(error, ClientSSLError):
+        return f"can't be reached: {_of_the_system(error.os_error)}"
     said = error.message if isinstance(error, ClientResponseError) else str(error)
     return ": ".join(filter(None, (type(error).__name__, said)))
+
+
+def _of_the_system(error: OSError) -> str:
+    if error.errno is None or error.errno <= 0:  # from the resolver
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
 
 
 def is_temporary(status: int) -> bool:

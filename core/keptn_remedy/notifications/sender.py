@@ -69,8 +69,14 @@ class Sender:
                     return
                 said = (await answer.content.read(MAX_ANSWER)).decode("utf-8", "replace")
                 status, headers = answer.status, answer.headers
-        except (ClientError, TimeoutError, OSError, ValueError) as error:
+        except TimeoutError:
+            raise NotSent(
+                self._mask.text(f"{host}: no answer within {ANSWER_SECONDS:g} s")
+            ) from None
+        except (ClientError, OSError, ValueError) as error:
             raise NotSent(self._mask.text(f"{host}: {in_words(error)}")) from None
+        if 300 <= status < 400:
+            raise NotSent(self._mask.text(f"{host} answered {status}; no redirect is followed"))
         words = " ".join("".join(c if c.isprintable() else " " for c in said).split())
         reason = self._mask.text(f"{host} answered {status}{words and f': {words}'}")
         if status in _ABOUT_THE_BODY:

@@ -78,6 +78,21 @@ async def test_one_channel_is_tried_and_its_refusal_told_without_the_secret(
     assert f"{peer.url}/services/s3cr3t-path" not in shown.out + shown.err
 
 
+async def test_what_keeps_a_channel_from_taking_it_is_told_in_plain_words(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REMEDY_CHANNELS", str(channels(folder, "http://127.0.0.1:1")))
+    assert await tried("hub") == 1
+    refused = "remedy: hub: 127.0.0.1: can't be reached: Connection refused\n"
+    assert capsys.readouterr().err == refused
+    async with http_peer() as peer:
+        peer.answer(302, headers={"Location": "/sign-in"}, times=None)
+        monkeypatch.setenv("REMEDY_CHANNELS", str(channels(folder, peer.url)))
+        assert await tried("hub") == 1
+    led = "remedy: hub: 127.0.0.1 answered 302; no redirect is followed\n"
+    assert capsys.readouterr().err == led
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [("slak", "did you mean slack?"), ("nothing-like-it", "there are: slack, teams")],
