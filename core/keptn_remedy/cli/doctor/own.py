@@ -83,7 +83,8 @@ async def service(examined: Examined) -> AsyncIterator[Finding]:
     try:
         ready = await asked.get("/readyz")
     except ServerError as error:
-        yield Finding("service", False, str(error), "read its log")
+        to_do = "give doctor its REMEDY_OPS_HOST and REMEDY_OPS_PORT; if it has these, read its log"
+        yield Finding("service", False, str(error), to_do)
         return
     finally:
         await asked.close()

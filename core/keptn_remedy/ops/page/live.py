@@ -25,13 +25,14 @@ from keptn_remedy.support import logs
 
 LOOK_SECONDS = 1.0
 # What pages cost, in shares of a core: the pause after a round is so many times as long as it.
-PAUSE_TIMES = 20.0
+PAUSE_TIMES = 40.0
 # Pages whose screen can't change by the journal, such as a countdown's end, are made anew as well.
 ANEW_SECONDS = 15.0
 WRITE_SECONDS = 10.0
 MOST_STREAMS = 60
 # Stands for the form token of each page until it is sent. No event can hold it.
 _FORM_TOKEN_HERE = f"form-{secrets.token_hex(16)}"
+_TOKEN_BYTES = _FORM_TOKEN_HERE.encode()
 
 
 class Topic(NamedTuple):
@@ -47,11 +48,11 @@ class _Stream:
 
     def __init__(self, visitor: Visitor) -> None:
         self.visitor = visitor
-        self.next: str | None = None
+        self.next = b""
         self.is_news = asyncio.Event()
 
-    def offer(self, html: str) -> None:
-        self.next = html
+    def offer(self, news: bytes) -> None:
+        self.next = news
         self.is_news.set()
 
 
@@ -73,7 +74,7 @@ class Live:
         self._stamp = stamp
         self._look_seconds = look_seconds
         self._streams: dict[Topic, set[_Stream]] = defaultdict(set)
-        self._sent: dict[Topic, str] = {}
+        self._sent: dict[Topic, bytes] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
@@ -117,8 +118,8 @@ class Live:
                 await _write(answer, b": still here\n\n")
                 continue
             stream.is_news.clear()
-            html = (stream.next or "").replace(_FORM_TOKEN_HERE, stream.visitor.form_token)
-            await _write(answer, b"data: " + orjson.dumps(html) + b"\n\n")
+            token = stream.visitor.form_token.encode()
+            await _write(answer, stream.next.replace(_TOKEN_BYTES, token))
 
     def _begin(self) -> None:
         if self._task is None:
@@ -158,12 +159,14 @@ class Live:
         except NotThere:
             return
         streams = self._streams.get(topic)
+        # Encoded once for all. A form token is hexadecimal, so it may take its place in there.
+        news = b"data: " + orjson.dumps(part.html) + b"\n\n"
         # All may have left meanwhile: what is kept then, nobody would ever drop.
-        if not streams or self._sent.get(topic) == part.html:
+        if not streams or self._sent.get(topic) == news:
             return
-        self._sent[topic] = part.html
+        self._sent[topic] = news
         for stream in streams:
-            stream.offer(part.html)
+            stream.offer(news)
 
 
 def _anybody(topic: Topic) -> Visitor:
