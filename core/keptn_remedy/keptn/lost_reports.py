@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Final
 
-from keptn_remedy import events
 from keptn_remedy.events import ActionTriggered, Replies, Report
 from keptn_remedy.journal import Journal, Record, Unsent, WholeRecord
 from keptn_remedy.keptn.control_plane import ControlPlane, TaskState
@@ -62,11 +61,11 @@ class LostReports:
         whole = await self._journal.record(record.id)
         if whole is None or whole.state != record.state:
             return
-        missing = self._missing(whole, task)
-        if not missing:
+        trigger = await self._journal.trigger(record.id)  # which tells of one that can't be read
+        missing = self._missing(trigger, whole, task) if trigger else ()
+        if not trigger or not missing:
             self._settled.add((record.id, record.state))
             return
-        trigger = events.stored_trigger(whole.event)
         logs.logger().warning(
             "Keptn did not count what it had acknowledged; it is sent again",
             **logs.execution_fields(trigger, whole.action),
@@ -75,9 +74,11 @@ class LostReports:
         for unsent in await self._journal.owe_again(whole, missing):
             self._report(unsent)
 
-    def _missing(self, record: WholeRecord, task: TaskState) -> list[Report]:
+    def _missing(
+        self, trigger: ActionTriggered, record: WholeRecord, task: TaskState
+    ) -> list[Report]:
         """The reports that Keptn has not counted, in order."""
-        trigger, source = events.stored_trigger(record.event), self._replies.source
+        source = self._replies.source
         started, finished = task.count("started", source), task.count("finished", source)
         missing: list[Report] = []
         if not started:

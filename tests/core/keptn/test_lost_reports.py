@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from keptn_remedy.events import FINISHED, STARTED
 from keptn_remedy.service import Service
 from keptn_remedy.testing import FakeKeptn, triggered
 from tests.clocks import MovedClock
+from tests.log_lines import LogLines, captured_logs
 from tests.providing import Gate, Greet, event_url, gated, provider
 from tests.waiting import until
 
@@ -65,6 +68,31 @@ async def test_a_lost_started_is_sent_again_while_the_action_runs(tmp_path: Path
         await until(counted)
         gate.open()
         assert (await keptn.task_finished(event["id"])).result == "pass"
+
+
+async def test_an_execution_that_cant_be_read_stands_in_nobodys_way(tmp_path: Path) -> None:
+    clock = MovedClock()
+    with captured_logs() as log:
+        await _one_damaged_one_lost(tmp_path / "journal.db", clock, log)
+    assert not log.saying("the sweep failed unexpectedly")
+
+
+async def _one_damaged_one_lost(path: Path, clock: MovedClock, log: LogLines) -> None:
+    async with FakeKeptn() as keptn, provider(path, keptn, Greet, clock=clock) as service:
+        damaged, lost = triggered("greet"), triggered("greet", service="orders")
+        for event in (damaged, lost):
+            keptn.answer_next(200, event_type=FINISHED)
+            await keptn.deliver(event, to=event_url(service))
+            await until(lambda: _told(service, event["id"]))  # noqa: B023  awaited at once
+        with closing(sqlite3.connect(path)) as journal, journal:
+            journal.execute("UPDATE executions SET event = '{}' WHERE id = ?", (damaged["id"],))
+
+        async def complete() -> bool:
+            clock.forward(10)
+            return keptn.is_complete(lost["id"]) and bool(log.saying("an execution can't be read"))
+
+        await until(complete)
+        keptn.abort(damaged["id"])
 
 
 async def test_what_keptn_counted_is_asked_about_once(tmp_path: Path) -> None:
