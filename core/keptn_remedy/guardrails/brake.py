@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any
 
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.journal import Memories, Pause
+from keptn_remedy.journal.remembered import entries
 
 MOST = 50
 """So many pauses are kept, the newest ones."""
@@ -59,14 +59,7 @@ async def past_pauses(journal: Memories) -> list[PastPause]:
     Raises:
         JournalError: the journal can't be read.
     """
-    found = await journal.recall(_OWNER, _KEY)
-    if not isinstance(found, list):
-        return []
-    return [
-        PastPause(**cast("Any", each))
-        for each in cast("Iterable[Any]", found)
-        if isinstance(each, dict)
-    ]
+    return entries(PastPause, await journal.recall(_OWNER, _KEY))
 
 
 def _with(

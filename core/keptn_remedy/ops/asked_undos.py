@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from keptn_remedy.journal import WholeRecord
 from keptn_remedy.journal.protocol import Memories
+from keptn_remedy.journal.remembered import entries
 
 MOST_WAITING: Final = 20
 _MOST_DENIED: Final = 50
@@ -74,10 +75,10 @@ class AskedUndos:
 
     async def waiting(self) -> list[tuple[AskedUndo, WholeRecord]]:
         """What waits for a person, the oldest first, with the executions."""
-        kept: list[dict[str, Any]] = await self._journal.recall(_OWNER, _ASKED) or []
+        kept = entries(AskedUndo, await self._journal.recall(_OWNER, _ASKED))
         denied = await self._denied() if kept else []
         found = list[tuple[AskedUndo, WholeRecord]]()
-        for ask in (AskedUndo(**each) for each in kept):
+        for ask in kept:
             is_denied = any(d.execution == ask.execution and d.at >= ask.at for d in denied)
             record = None if is_denied else await self._journal.record(ask.execution)
             if record and not _is_ordered(record, ask):
@@ -89,8 +90,7 @@ class AskedUndos:
         return next((d for d in reversed(await self._denied()) if d.execution == execution), None)
 
     async def _denied(self) -> list[DeniedUndo]:
-        kept: list[dict[str, Any]] = await self._journal.recall(_OWNER, _DENIED) or []
-        return [DeniedUndo(**each) for each in kept]
+        return entries(DeniedUndo, await self._journal.recall(_OWNER, _DENIED))
 
 
 def _is_ordered(record: WholeRecord, ask: AskedUndo) -> bool:
