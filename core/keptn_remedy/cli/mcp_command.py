@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -64,7 +64,7 @@ async def _serve(url: str, token: str) -> int:
 
 
 @asynccontextmanager
-async def connected(http: Any, url: str) -> AsyncIterator[Client]:
+async def connected(http: Any, url: str) -> AsyncGenerator[Client]:
     """The service. The library's client ends with the first request that finds none there, so each
     request of an agent gets its own; the service keeps no session.
     """
@@ -77,9 +77,8 @@ async def connected(http: Any, url: str) -> AsyncIterator[Client]:
 
 def _first_of(error: Exception) -> Exception:
     """What went wrong, where groups of errors hold it."""
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error
+    group: Any = error  # the type of what a group holds isn't known
+    return _first_of(group.exceptions[0]) if isinstance(error, ExceptionGroup) else error
 
 
 async def _why_not(http: Any, url: str) -> str | None:
