@@ -20,7 +20,7 @@ def entries(kind: type[T], found: JSON) -> list[T]:
     kept = list[T]()
     if not isinstance(found, list):
         return kept
-    read = cast("TypeAdapter[T]", _adapter(kind))
+    read = cast("TypeAdapter[T]", _adapter(cast("Any", kind)))
     for each in found:
         try:
             kept.append(read.validate_python(each))
