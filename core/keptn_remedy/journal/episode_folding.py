@@ -93,7 +93,9 @@ class Folding:
         return counts
 
     def _fire(self, alerts: Sequence[SeenAlert]) -> dict[str, int]:
-        counts = dict.fromkeys(("opened", "reopened", "repeated", "resolved", "unknown"), 0)
+        counts: dict[str, int] = dict.fromkeys(
+            ("opened", "reopened", "repeated", "resolved", "unknown"), 0
+        )
         handles: dict[_Key, int] = {}
         new: dict[_Key, SeenAlert] = {}
         for alert in alerts:

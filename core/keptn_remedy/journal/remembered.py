@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from typing import Any, TypeVar, cast
 
@@ -21,7 +22,7 @@ def entries(kind: type[T], found: JSON) -> list[T]:
     if not isinstance(found, list):
         return kept
     read = cast("TypeAdapter[T]", _adapter(cast("Any", kind)))
-    for each in found:
+    for each in cast("Iterable[Any]", found):
         try:
             kept.append(read.validate_python(each))
         except ValidationError:

@@ -4,6 +4,7 @@ import re
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -91,7 +92,7 @@ async def test_what_is_asked_for_waits_through_a_restart_and_has_a_bound() -> No
     async def record(execution_id: str) -> object:
         return None if execution_id == "pruned" else SimpleNamespace(id=execution_id, undo=None)
 
-    journal = SimpleNamespace(recall=recall, remember=remember, record=record)
+    journal: Any = SimpleNamespace(recall=recall, remember=remember, record=record)
     asked = AskedUndos(journal, lambda: 1.0)
     for number in range(MOST_WAITING - 1):
         assert await asked.ask(str(number), "please")
