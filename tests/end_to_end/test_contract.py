@@ -296,7 +296,7 @@ async def test_where_nothing_can_be_asked_a_report_is_repeated_with_the_same_id(
     journal: Path, road: Road
 ) -> None:
     async with road.keptn("1.4") as keptn, provider(journal, keptn, Greet) as service:
-        keptn.api_status = 503
+        keptn.api_status = 404
         keptn.drop_next(counted=True, event_type=FINISHED)
         event = triggered("greet", {})
         keptn.expect_unanswered(event["id"])

@@ -28,6 +28,8 @@ IN_FLIGHT = 256
 MOST_HELD = 10_000
 # Time for Keptn to count what reached it, before it is asked (docs/keptn.md#k12).
 GRACE_SECONDS = 2.0
+# So long Keptn is asked whether it has a report in doubt; then that is sent again.
+ASKED_SECONDS = 60.0
 FIRST_PAUSE_SECONDS = 0.1
 EARLY_SECONDS, EARLY_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 60.0, 5.0, 30.0
 # A way that takes no report is mended by people, not by trying often.
@@ -53,7 +55,7 @@ class Outbox:
         self,
         journal: OwnedReports,
         send: Callable[[Report], Awaitable[None]],
-        counted: Callable[[Report], Awaitable[bool]],
+        counted: Callable[[Report], Awaitable[bool | None]],
         *,
         replies: Replies,
         clock: Clock,
@@ -71,6 +73,8 @@ class Outbox:
         self._chains: dict[str, deque[Unsent]] = {}
         self._workers = Workers("a report", self._deliver_all, IN_FLIGHT)
         self._held = HeldBack(held_seconds, self._workers.put, clock) if held_seconds else None
+        # Since when, by the monotonic clock, Keptn can't say whether it has a report, by handle.
+        self._asked_since: dict[int, float] = {}
         # What Keptn has, and the journal still has to forget; claimed until then.
         self._delivered: list[Unsent] = []
         self._forgetting: asyncio.Task[None] | None = None
@@ -100,6 +104,7 @@ class Outbox:
             kept = 0 if self._held is not None and self._held.holds(key) else 1
             while len(chain) > kept:
                 self._journal.release_report(chain.pop())
+        self._asked_since.clear()
         self.look_again()
 
     async def run(self) -> None:
@@ -163,7 +168,7 @@ class Outbox:
         if not self._journal.ownership.may_act():
             return False  # another replica may be sending it by now
         try:
-            if unsent.doubtful and report.kind != "log.error" and await self._counted(report):
+            if unsent.doubtful and report.kind != "log.error" and await self._is_counted(unsent):
                 answer = "counted"
             else:
                 await self._send(report)
@@ -184,6 +189,20 @@ class Outbox:
             self._held.note_started(unsent.chain)
         self._forget(unsent)
         return True
+
+    async def _is_counted(self, unsent: Unsent) -> bool:
+        """Whether Keptn has a report in doubt; False also where it could not say for too long.
+
+        Raises:
+            Undelivered: it can't say at the moment.
+        """
+        counted = await self._counted(unsent.report)
+        if counted is None:
+            now = self._clock.monotonic()
+            if now - self._asked_since.setdefault(unsent.handle, now) < ASKED_SECONDS:
+                raise Undelivered("Keptn can't say whether it has it", doubtful=True)
+        self._asked_since.pop(unsent.handle, None)
+        return bool(counted)
 
     def _forget(self, unsent: Unsent) -> None:
         self._delivered.append(unsent)

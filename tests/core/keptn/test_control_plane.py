@@ -115,6 +115,24 @@ async def test_an_answer_that_makes_no_sense_is_no_answer(
     assert not await control_plane.counted(started())
 
 
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(429, None), (500, None), (503, None), (302, False), (404, False)],
+)
+async def test_what_may_be_asked_again_soon_is_not_taken_for_a_no(
+    keptn: HttpPeer, control_plane: HttpControlPlane, status: int, said: bool | None
+) -> None:
+    for _ in range(2):
+        keptn.answer(status)
+    assert await control_plane.counted(started()) is said
+
+
+async def test_a_keptn_that_is_away_may_be_asked_again_soon() -> None:
+    away = HttpControlPlane(ApiClient("http://127.0.0.1:1"), SOURCE)
+    assert await away.counted(started()) is None
+    await away.close()
+
+
 # The list of open triggers
 
 

@@ -40,6 +40,13 @@ class FastClock(Clock):
         await super().wait(event, seconds / 1000)
 
 
+class FasterClock(FastClock):
+    """Pauses are short, and time between them passes as fast."""
+
+    def monotonic(self) -> float:
+        return super().monotonic() * 1000
+
+
 class Desk:
     """An outbox on a real journal, and a recipient that answers as scripted."""
 
@@ -49,7 +56,7 @@ class Desk:
         self.sent: list[tuple[str | None, str]] = []
         self.asked: list[str] = []
         self.script: list[Exception | None] = []
-        self.has_counted = False
+        self.has_counted: bool | None = False
         self.outbox = Outbox(
             journal,
             self._send,
@@ -67,7 +74,7 @@ class Desk:
             raise error
         self.sent.append((report.execution, report.kind))
 
-    async def _counted(self, report: Report) -> bool:
+    async def _counted(self, report: Report) -> bool | None:
         self.asked.append(report.kind)
         return self.has_counted
 
@@ -160,6 +167,28 @@ async def test_doubt_stays_until_it_is_settled(tmp_path: Path) -> None:
         await it.finish("1")
         await it.until_empty()
         assert it.asked == ["started", "started"]
+
+
+async def test_while_keptn_cannot_say_what_it_has_nothing_is_repeated(tmp_path: Path) -> None:
+    async with desk(tmp_path) as it:
+        it.script = [CUT]
+        it.has_counted = None
+        await it.finish("1")
+        await until(lambda: len(it.asked) >= 3)
+        assert it.sent == []
+        it.has_counted = True
+        await it.until_empty()
+        assert it.sent == [("1", "finished")]
+
+
+async def test_a_report_is_repeated_where_keptn_cannot_say_for_a_minute(tmp_path: Path) -> None:
+    async with desk(tmp_path, FasterClock()) as it:
+        it.script = [CUT]
+        it.has_counted = None
+        await it.finish("1")
+        await it.until_empty()
+        assert it.sent == [("1", "started"), ("1", "finished")]
+        assert len(it.asked) > 1
 
 
 async def test_a_doubtful_log_entry_is_sent_again_without_asking(tmp_path: Path) -> None:

@@ -59,8 +59,9 @@ class ControlPlane(Protocol):
         """
         ...
 
-    async def counted(self, report: Report) -> bool:
-        """Whether Keptn has the report, or its task has ended; False where that is unknown.
+    async def counted(self, report: Report) -> bool | None:
+        """Whether Keptn has the report, or its task has ended. None: it can't say at the moment.
+        False also where it can't be asked at all.
 
         Keptn counts a report twice when it is sent twice (docs/keptn.md#k14). So this is asked
         before a report is repeated whose delivery is in doubt.

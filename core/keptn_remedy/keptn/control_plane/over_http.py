@@ -20,6 +20,8 @@ MAX_PAGES: Final = 20
 _EXECUTIONS: Final = "controlPlane/v1/sequence-execution"
 # A sequence in one of these states goes on no more (docs/keptn.md#k31).
 _OVER: Final = ("finished", "timedOut", "aborted")
+# Besides no answer and a server's errors. 200: it answers by now, and is asked again.
+_SOON: Final = (200, 408, 425, 429)
 T = TypeVar("T")
 P = TypeVar("P", bound=Page[Any])
 
@@ -48,19 +50,20 @@ class HttpControlPlane:
         # Whether this Keptn has ever shown sequences: then no 404 says that it can't.
         self._shows_sequences = False
 
-    async def counted(self, report: Report) -> bool:
+    async def counted(self, report: Report) -> bool | None:
         event = orjson.loads(report.body)
         triggered_id, data = event.get("triggeredid"), event["data"]
         query = {"project": data["project"], "keptnContext": event["shkeptncontext"]}
         sequences = await self._sequences(query)
         if sequences is not None:
             return any(self._has(s.status, triggered_id, report) for s in sequences)
-        if report.kind != "finished":
-            return False
-        query = {"project": data["project"], "stage": data["stage"], "eventID": triggered_id}
-        task = report.type.removesuffix(".finished")
-        listed = await self._listed(f"{task}.triggered", query)
-        return listed is not None and triggered_id not in _ids(listed)
+        if report.kind == "finished":
+            of_it = {"project": data["project"], "stage": data["stage"], "eventID": triggered_id}
+            task = report.type.removesuffix(".finished")
+            listed = await self._listed(f"{task}.triggered", of_it)
+            if listed is not None:
+                return triggered_id not in _ids(listed)
+        return None if _may_answer_soon(await self._api.get(_EXECUTIONS, query)) else False
 
     async def open_triggers(self, project: str | None = None) -> dict[str, bytes] | None:
         listed = await self._open({"project": project} if project else {})
@@ -188,6 +191,11 @@ def _progress(status: answers.Status, triggered_id: str) -> Progress:
     if status.current.triggered_id != triggered_id:
         return "absent"
     return "ended" if status.state in _OVER else "open"
+
+
+def _may_answer_soon(reply: Reply) -> bool:
+    """Whether Keptn may say it when it is asked again: it can't be reached, or is overloaded."""
+    return reply.status is None or reply.status in _SOON or reply.status >= 500
 
 
 def _is_unrouted(reply: Reply) -> bool:
