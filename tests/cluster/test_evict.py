@@ -235,9 +235,9 @@ async def test_a_node_is_closed_drained_and_opened_again(namespace: Namespace, n
 async def test_what_would_be_lost_is_refused_without_a_word(
     namespace: Namespace, node: str
 ) -> None:
-    containers = [{"name": "main", "image": "pause:3.9"}]
-    tolerations = [{"operator": "Exists"}]
-    spec = {"nodeName": node, "containers": containers, "tolerations": tolerations}
+    spec: Any = {"nodeName": node, "containers": [{"name": "main", "image": "pause:3.9"}]}
+    # The namespace's token may not have been made yet.
+    spec |= {"automountServiceAccountToken": False, "tolerations": [{"operator": "Exists"}]}
     await namespace.create("pods", "alone", spec=spec)
     async with acting(DrainNode, namespace) as drive:
         with pytest.raises(Denied, match="nobody would make pods alone anew; `unmanaged: true`"):
