@@ -58,7 +58,8 @@ async def test_a_remedy_that_helps_ends_the_ladder_and_is_undone_once_the_proble
 async def test_news_of_the_alert_does_not_cut_short_the_time_an_effect_is_given(
     tmp_path: Path,
 ) -> None:
-    async with standalone(tmp_path) as rig:
+    patient = SOURCES.replace("wait: 20s", "wait: 2m")  # a stall must not let it pass
+    async with standalone(tmp_path, sources=patient) as rig:
         await rig.send(rig.world.fire("f1"))
         before = await rig.until_state("settling", step=5)
         resolved = rig.world.resolve("f1")
