@@ -306,6 +306,23 @@ async def test_where_nothing_can_be_asked_a_report_is_repeated_with_the_same_id(
         assert len(ids) == 1
 
 
+@every_sending_road
+@pytest.mark.parametrize("report", [STARTED, FINISHED])
+async def test_while_keptn_cannot_say_what_it_counted_nothing_is_repeated(
+    journal: Path, report: str, road: Road
+) -> None:
+    async with road.keptn("1.4") as keptn, provider(journal, keptn, Greet) as service:
+        keptn.api_status = 503
+        keptn.drop_next(counted=True, event_type=report)
+        event = triggered("greet", {})
+        await keptn.deliver(event, to=event_url(service))
+        asked_in_vain = 3
+        await _until_undelivered(ops_url(service, f"/api/executions/{event['id']}"), asked_in_vain)
+        keptn.api_status = None
+        await _until_told(ops_url(service, f"/api/executions/{event['id']}"))
+        assert len(keptn.started(event["id"])) == len(keptn.finished(event["id"])) == 1
+
+
 async def test_a_huge_message_is_cut_below_the_limit(journal: Path, road: Road) -> None:
     async with road.keptn("1.4") as keptn, provider(journal, keptn, Fail) as service:
         event = triggered("fail", {"failed": "x" * 200_000})
@@ -479,9 +496,10 @@ async def _post(
         return answer.status, await answer.json(content_type=None)
 
 
-async def _until_undelivered(url: str) -> None:
+async def _until_undelivered(url: str, attempts: int = 1) -> None:
     async def undelivered() -> bool:
-        return any(report["attempts"] for report in (await get_json(url))["undelivered"])
+        reports = (await get_json(url)).get("undelivered", ())
+        return any(report["attempts"] >= attempts for report in reports)
 
     await until(undelivered)
 
