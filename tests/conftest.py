@@ -10,6 +10,7 @@ from tests.left_out import LeftOut
 from tests.monitoring import AlertmanagerProgram, monitoring_missing
 from tests.nats_server import NatsServer
 from tests.postgres_server import PostgresServer, postgres_available
+from tests.providing import Dial, Greet
 from tests.roads import ROADS, USUAL_ROADS, Road
 from tests.unleash_server import RunningUnleash, start_unleash, unleash_available
 
@@ -28,6 +29,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "unleash" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("unleash"))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered() -> None:
+    """The actions that many tests share begin each test anew, whichever tests ran before it."""
+    Greet.greeted.clear()
+    Dial.state.clear()
+    Dial.log.clear()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

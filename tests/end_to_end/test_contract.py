@@ -121,7 +121,6 @@ async def test_action_names_are_compared_without_case_hyphens_and_underscores(
 async def test_a_trigger_delivered_many_times_runs_once(
     journal: Path, side_by_side: bool, road: Road
 ) -> None:
-    Greet.greeted.clear()
     async with road.keptn("1.4") as keptn, provider(journal, keptn, Greet) as service:
         event = triggered("greet", {})
         copies = [
@@ -408,7 +407,6 @@ async def test_a_failure_is_logged_in_keptn_as_the_setting_says(
 
 
 async def test_a_dry_run_plans_reports_and_changes_nothing(journal: Path) -> None:
-    Dial.state.clear()
     async with FakeKeptn() as keptn, provider(journal, keptn, Dial, dry_run=True) as service:
         event = triggered("dial", 7)
         await keptn.deliver(event, to=event_url(service))
@@ -421,7 +419,6 @@ async def test_a_dry_run_plans_reports_and_changes_nothing(journal: Path) -> Non
 async def test_planned_actions_of_two_services_on_one_target_run_in_turn_and_plan_again(
     journal: Path,
 ) -> None:
-    Dial.state.clear()
     gate, plans = Gate(), list[Any]()
 
     class HeldDial(Dial):
@@ -514,8 +511,6 @@ async def _until_told(url: str) -> None:
 async def test_a_cut_off_plan_that_waits_for_its_turn_keeps_others_from_its_target(
     journal: Path,
 ) -> None:
-    Dial.state.clear()
-    Dial.log.clear()
     gate = Gate()
     first, cut_off = triggered("wait"), triggered("dial", 1)
     other = triggered("dial", 2, service="orders")

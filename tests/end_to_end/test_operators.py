@@ -78,7 +78,6 @@ class Shop:
 
 @pytest.fixture
 async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
-    Dial.state.clear()
     policy, token = tmp_path / "policy.yaml", tmp_path / "token"
     policy.write_text(POLICY)
     token.write_text(TOKEN)

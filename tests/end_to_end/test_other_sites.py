@@ -14,7 +14,6 @@ AS_EVENT = {"Content-Type": "application/cloudevents+json"}
 
 
 async def test_a_page_of_another_site_reaches_neither_port(tmp_path: Path) -> None:
-    Greet.greeted.clear()
     accepted: list[str] = []
     async with provider(tmp_path / "j.db", None, Greet, host_names=("remedy.example",)) as service:
         for headers in (*REFUSED, *KNOWN):

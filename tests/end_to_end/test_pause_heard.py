@@ -24,7 +24,6 @@ from tests.waiting import until
 async def test_no_plain_action_without_a_policy_begins_after_the_command_has_returned(
     tmp_path: Path,
 ) -> None:
-    Greet.greeted.clear()
     with captured_logs():  # the commands write to the same stdout
         async with FakeKeptn() as keptn, provider(tmp_path / JOURNAL, keptn, Greet) as service:
             assert (await say(tmp_path, "pause", "--reason", "fire drill")).code == 0

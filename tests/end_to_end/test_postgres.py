@@ -16,7 +16,7 @@ from keptn_remedy.testing import FakeKeptn, triggered
 from tests.core.ops.page.surfing import ASK, house
 from tests.end_to_end.provider_process import ProviderProcess
 from tests.postgres_server import PostgresServer
-from tests.providing import Dial, Greet, event_url, get_json, ops_url, provider
+from tests.providing import Greet, event_url, get_json, ops_url, provider
 from tests.waiting import until
 
 
@@ -41,7 +41,6 @@ async def test_a_trigger_that_comes_three_times_is_answered_once(database: str) 
 
 
 async def test_the_page_is_served_and_orders(database: str, tmp_path: Path) -> None:
-    Dial.state.clear()
     async with house(tmp_path, policy=ASK, journal=database) as at:
         event_id = await at.send("dial", 5)
         await at.asks(event_id)

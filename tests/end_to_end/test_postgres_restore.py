@@ -93,9 +93,7 @@ async def backup(
 
 
 @pytest.fixture(autouse=True)
-def dial() -> None:
-    Dial.state.clear()
-    Dial.log.clear()
+def may_apply_anew() -> None:
     Slow.may_apply = asyncio.Event()
 
 

@@ -21,12 +21,6 @@ from tests.waiting import until
 ASKS = "version: 1\nrules: [{name: careful, mode: approve}]\n"
 
 
-@pytest.fixture(autouse=True)
-def dial() -> None:
-    Dial.state.clear()
-    Dial.log.clear()
-
-
 async def left_in_journal(folder: Path, event: dict[str, Any], *, seconds_ago: float) -> str:
     """Accept a trigger as an earlier process did, which died before it began."""
     journal = SqliteJournal.open(folder / "journal.db", now=lambda: time.time() - seconds_ago)

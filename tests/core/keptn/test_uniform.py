@@ -418,7 +418,6 @@ async def test_readiness_tells_that_the_registration_fails(
 
 
 async def test_a_remote_plane_polls_for_what_the_bridge_lets_pass(tmp_path: Path) -> None:
-    Greet.greeted.clear()
     async with PollingKeptn() as keptn, provider(tmp_path / "j.db", keptn, Greet) as service:
         assert service.uniform
         (stored,) = keptn.integrations.values()

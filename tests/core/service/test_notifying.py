@@ -107,7 +107,6 @@ async def test_a_pause_is_told_once_and_its_end_and_a_refusal_by_it(tmp_path: Pa
 
 
 async def test_an_undo_is_told(tmp_path: Path) -> None:
-    Dial.state.clear()
     async with notifying(tmp_path) as (service, peer):
         id_ = await send(service, "dial", 5)
         await is_finished(service.journal, id_)

@@ -141,7 +141,6 @@ async def test_a_request_acts_once_a_person_has_approved_its_plan_and_keptn_hear
 
 async def test_a_plain_action_waits_for_a_person_too(tmp_path: Path) -> None:
     async with agent(tmp_path) as asking:
-        Greet.greeted.clear()
         execution = await asking.request(action="say-hello", value={"name": "moon"})
         await asking.asks(execution)
         assert Greet.greeted == []

@@ -6,8 +6,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
 from keptn_remedy.ops.asked_undos import MOST_WAITING, AskedUndos
 from tests.core.ops.page.surfing import House, Seen, house
 from tests.log_lines import captured_logs
@@ -15,12 +13,6 @@ from tests.providing import Dial
 from tests.waiting import until
 
 EMPTY = "Nothing waits for a person."
-
-
-@pytest.fixture(autouse=True)
-def at_zero() -> None:
-    Dial.state.clear()
-    Dial.log.clear()
 
 
 async def acted(home: House) -> str:

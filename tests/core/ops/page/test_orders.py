@@ -17,12 +17,6 @@ from tests.providing import Dial
 from tests.waiting import until
 
 
-@pytest.fixture(autouse=True)
-def at_zero() -> None:
-    Dial.state.clear()
-    Dial.log.clear()
-
-
 async def asked(home: House, value: int = 5) -> str:
     event_id = await home.send("dial", value)
     await home.asks(event_id)
