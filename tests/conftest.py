@@ -1,10 +1,12 @@
 """Fixtures for all tests."""
 
+import logging
 from collections.abc import AsyncIterator, Iterator
 
 import hypothesis
 import pytest
 import pytest_asyncio
+import structlog
 
 from tests.left_out import LeftOut
 from tests.monitoring import AlertmanagerProgram, monitoring_missing
@@ -37,6 +39,19 @@ def _nothing_remembered() -> None:
     Greet.greeted.clear()
     Dial.state.clear()
     Dial.log.clear()
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """The logging that a command or a service of this process set up ends with the test."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    structlog.reset_defaults()
+    logging.captureWarnings(False)
+    root.setLevel(level)
+    ours = structlog.stdlib.ProcessorFormatter
+    root.handlers = [one for one in root.handlers if not isinstance(one.formatter, ours)]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
