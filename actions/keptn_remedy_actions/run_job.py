@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from hashlib import sha256
 from typing import Any, ClassVar
 
 from aiohttp import ClientSession
@@ -20,7 +19,6 @@ from keptn_remedy import (
     PermanentError,
     Plan,
     PlannedAction,
-    ResourceNotFound,
     Retry,
 )
 from keptn_remedy_actions.cluster import (
@@ -44,18 +42,22 @@ from keptn_remedy_actions.jobs import (
     JOB,
     Task,
     check_images,
-    checked_file,
     completed,
     digest_of,
-    files_map,
     job_name,
     summary,
+)
+from keptn_remedy_actions.jobs.files import (
+    check_unchanged,
+    checked_path,
+    config_map,
+    digests_of,
+    read_files,
 )
 from keptn_remedy_actions.jobs.templates import read_template, set_variables
 from keptn_remedy_actions.jobs.value import LONGEST_SECONDS, RunJobSettings, RunJobValue
 
 _LOG_LINES, _LONGEST_LOG = 20, 1_000
-_MOST_FILE_BYTES = 900 * 1024
 _NOT_BACK = "what a job did can't be taken back"
 
 
@@ -65,6 +67,7 @@ class _Planned(BaseModel):
     ref: Ref
     manifest: dict[str, Any]
     files: list[str] = []
+    """The files and folders as the task names them."""
     digests: dict[str, str] = {}
     """The SHA-256 of each file at planning; older plans lack them."""
 
@@ -105,10 +108,10 @@ class RunJob(PlannedAction):
     async def plan(self, context: Context, value: RunJobValue) -> Plan:
         jobs, changes = list[_Planned](), list[Change]()
         tasks = await self._tasks(context, value)
-        found = await self._contents(context, [uri for task in tasks for uri in task.files])
         for number, task in enumerate(tasks):
             task.namespace = self._namespace(context, task)
-            digests = {uri: sha256(found[uri]).hexdigest() for uri in task.files}
+            named, digests = task.files, digests_of(await read_files(context, task.files))
+            task.files = list(digests)
             manifest = completed(
                 task,
                 context,
@@ -122,7 +125,7 @@ class RunJob(PlannedAction):
                 await self.api.create(JOB, ref.namespace, manifest, dry_run=True)
             except Conflict:
                 await self._ours(context, ref)
-            jobs.append(_Planned(ref=ref, manifest=manifest, files=task.files, digests=digests))
+            jobs.append(_Planned(ref=ref, manifest=manifest, files=named, digests=digests))
             shown = f"{summary(manifest)} ({digest_of(task, context, digests)})"
             changes.append(Change(ref.target, "job", None, shown))
         return Plan(tuple(changes), memo=_Memo(jobs=jobs).model_dump(mode="json"))
@@ -178,7 +181,7 @@ class RunJob(PlannedAction):
         manifest = await asyncio.to_thread(read_template, self.settings.templates, value.template)
         set_variables(manifest, value.template, value.variables)
         namespace = str(meta_of(manifest).get("namespace") or "")
-        files = [checked_file(uri) for uri in value.files]
+        files = [checked_path(uri) for uri in value.files]
         return [Task(name=value.template, namespace=namespace, manifest=manifest, files=files)]
 
     def _namespace(self, context: Context, task: Task) -> str:
@@ -227,29 +230,17 @@ class RunJob(PlannedAction):
             return await self._ours(context, job.ref)
 
     async def _as_planned(self, context: Context, job: _Planned) -> dict[str, bytes]:
-        contents = await self._contents(context, job.files)
-        for uri, content in contents.items():
-            if job.digests.get(uri) not in (None, sha256(content).hexdigest()):
-                raise Denied(f"{uri} was changed since the plan, so {job.ref} gets no files")
+        contents = await read_files(context, job.files)
+        if job.digests:
+            check_unchanged(job.digests, contents)
         return contents
 
     async def _give_files(self, job: _Planned, live: Object, contents: Mapping[str, bytes]) -> None:
-        body = files_map(job.ref.name, job.ref.namespace, live, contents)
+        body = config_map(job.ref.name, job.ref.namespace, live, contents)
         try:
             await self.api.create(CONFIG_MAP, job.ref.namespace, body)
         except Conflict:
             return  # given before a crash
-
-    async def _contents(self, context: Context, files: Sequence[str]) -> dict[str, bytes]:
-        try:
-            found = {uri: await context.keptn.resource(uri) for uri in dict.fromkeys(files)}
-        except ResourceNotFound as error:
-            raise PermanentError(f"{error}; if it is a folder, list its files") from None
-        if (size := sum(map(len, found.values()))) > _MOST_FILE_BYTES:
-            raise PermanentError(
-                f"the files take {size:,} bytes, and may take {_MOST_FILE_BYTES:,}"
-            )
-        return found
 
     async def _ours(self, context: Context, ref: Ref) -> Object:
         """The job of this execution; another one of its name is refused.

@@ -6,7 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
 
 import orjson
 from pydantic import BaseModel
@@ -214,12 +214,32 @@ async def nothing_to_read(trigger: ActionTriggered, uri: str, level: Level | Non
     raise PermanentError(f"there is no Keptn to read {uri} from")
 
 
+ReadFolder = Callable[["ActionTriggered", str], Awaitable[Mapping[str, bytes]]]
+
+
+async def no_folder_to_read(trigger: ActionTriggered, uri: str) -> Mapping[str, bytes]:
+    """What `folder` does where there is no Keptn: it raises PermanentError."""
+    raise PermanentError(f"there is no Keptn to read {uri} from")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFiles:
+    """How the files that Keptn holds are read: one by its name, or all that are in a folder."""
+
+    one: Read = nothing_to_read
+    folder: ReadFolder = no_folder_to_read
+
+
+NO_FILES: Final = ReadFiles()
+
+
 @dataclass(frozen=True, slots=True)
 class Keptn:
     """Keptn, as an attempt may ask it."""
 
     trigger: ActionTriggered
     read: Read
+    read_folder: ReadFolder = no_folder_to_read
 
     async def resource(self, uri: str, *, level: Level | None = None) -> bytes:
         """A file that Keptn holds, such as `jobs/config.yaml`: the service's, else the stage's,
@@ -232,6 +252,19 @@ class Keptn:
             PermanentError: it is over 1 MiB, or there is no Keptn (`REMEDY_RESOURCES_DIR`).
         """
         return await self.read(self.trigger, uri, level)
+
+    async def folder(self, uri: str) -> Mapping[str, bytes]:
+        """Every file of the service in a folder such as `charts`, or in folders inside it, by its
+        whole name. They are as of the trigger's commit, or the newest where that commit has none of
+        them or Keptn doesn't know it.
+
+        Raises:
+            ResourceNotFound: the service has no file there.
+            TemporaryError: Keptn can't be asked now; uncaught, the attempt is repeated.
+            PermanentError: they are over 100, or together over 1 MiB, or there is no Keptn
+                (`REMEDY_RESOURCES_DIR`).
+        """
+        return await self.read_folder(self.trigger, uri)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,6 +288,7 @@ class Context:
     make_log: Callable[[], FilteringBoundLogger]
     left: Callable[[], float] | None = None
     read: Read = nothing_to_read
+    read_folder: ReadFolder = no_folder_to_read
     waited: float = 0.0
 
     @property
@@ -265,7 +299,7 @@ class Context:
     @property
     def keptn(self) -> Keptn:
         """Keptn's files."""
-        return Keptn(self.trigger, self.read)
+        return Keptn(self.trigger, self.read, self.read_folder)
 
     @property
     def log(self) -> FilteringBoundLogger:

@@ -1,5 +1,6 @@
 """run-job without a cluster: what it asks the API server for, and what it never does twice."""
 
+from base64 import b64decode
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ import pytest
 import yaml
 from aiohttp import web
 
-from keptn_remedy import Denied, PermanentError, Plan
+from keptn_remedy import Denied, PermanentError, Plan, ResourceNotFound
 from keptn_remedy.testing import http_peer
 from keptn_remedy_actions.cluster.rights import RIGHTS
 from keptn_remedy_actions.jobs import Task, completed
@@ -38,6 +39,7 @@ class Cluster:
 
     jobs: dict[str, Any] = field(default_factory=dict)
     created: list[str] = field(default_factory=list)
+    maps: list[Any] = field(default_factory=list)
 
     async def answer(self, request: web.BaseRequest) -> web.Response:
         if request.path.endswith("/pods"):
@@ -49,6 +51,8 @@ class Cluster:
                 done = {"conditions": [{"type": "Complete", "status": "True"}]}
                 self.created.append(job["metadata"]["name"])
                 self.jobs[job["metadata"]["name"]] = job | {"status": done}
+            elif request.path.endswith("/configmaps"):
+                self.maps.append(job)
             return web.json_response(job, status=201)
         found = self.jobs.get(request.path.rpartition("/")[2])
         return web.json_response(found or {"message": "gone"}, status=200 if found else 404)
@@ -71,11 +75,21 @@ async def acting(
     action = RunJob(RunJobSettings(namespace_template="shop", **given))
 
     async def read(_: object, uri: str, __: object) -> bytes:
-        return config_yaml.encode() if uri == URI else (files or {})[uri]
+        if uri == URI:
+            return config_yaml.encode()
+        if uri not in (files or {}):
+            raise ResourceNotFound(f"there is no {uri}")
+        return (files or {})[uri]
+
+    async def read_folder(_: object, uri: str) -> Mapping[str, bytes]:
+        found = {name: each for name, each in (files or {}).items() if name.startswith(f"{uri}/")}
+        if not found:
+            raise ResourceNotFound(f"there is nothing in a folder {uri}")
+        return found
 
     try:
         async with driven(action) as drive:
-            yield replace(drive, context=replace(drive.context, read=read))
+            yield replace(drive, context=replace(drive.context, read=read, read_folder=read_folder))
     finally:
         await action.close()
         await runner.cleanup()
@@ -131,6 +145,67 @@ async def test_a_file_that_was_changed_since_the_plan_is_given_to_no_job(tmp_pat
         assert len(cluster.created) == 1
         files["run.sh"] = b"two"  # it has run, and nothing is read any more
         assert (await drive.verify(plan)).result == "pass"
+
+
+FOLDER = {"charts/a.yaml": b"one", "charts/b/c.yaml": b"two", "charts-old/a.yaml": b"old"}
+
+
+@pytest.mark.parametrize("uri", ["charts", "/charts", "/charts/"])
+async def test_a_folder_stands_for_all_that_is_below_it(uri: str, tmp_path: Path) -> None:
+    cluster = Cluster()
+    task = {"name": "one", "image": "a", "files": [uri, "charts/a.yaml"]}
+    async with acting(tmp_path, cluster, config(task), files=FOLDER) as drive:
+        plan = await drive.plan({})
+        await drive.apply(plan)
+    [job], [given] = cluster.jobs.values(), cluster.maps
+    [volume] = job["spec"]["template"]["spec"]["volumes"]
+    items = {each["path"]: each["key"] for each in volume["configMap"]["items"]}
+    assert set(items) == {"charts/a.yaml", "charts/b/c.yaml"}
+    written = {path: b64decode(given["binaryData"][key]) for path, key in items.items()}
+    assert written == {path: FOLDER[path] for path in items}
+
+
+@pytest.mark.parametrize(
+    ("then", "told"),
+    [
+        ({"charts/a.yaml": b"changed"}, r"charts/a\.yaml was changed since the plan"),
+        ({"charts/d.yaml": b""}, r"charts/d\.yaml was added since the plan"),
+        ({"charts/b/c.yaml": None}, r"charts/b/c\.yaml was removed since the plan"),
+    ],
+)
+async def test_a_folder_that_was_changed_since_the_plan_is_given_to_no_job(
+    then: dict[str, bytes | None], told: str, tmp_path: Path
+) -> None:
+    cluster, files = Cluster(), dict(FOLDER)
+    task = {"name": "one", "image": "a", "files": ["charts"]}
+    async with acting(tmp_path, cluster, config(task), files=files) as drive:
+        plan = await drive.plan({})
+        for name, content in then.items():
+            files.pop(name, None)
+            if content is not None:
+                files[name] = content
+        with pytest.raises(Denied, match=told):
+            await drive.apply(plan)
+    assert cluster.created == []
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted", "told"),
+    [
+        ({}, ["charts"], "there is no charts, and there is nothing in a folder charts"),
+        ({}, ["../charts"], "'../charts' is no file or folder"),
+        ({}, ["/"], "'/' is no file or folder"),
+        ({"a/b": b"x" * 600_000, "a/c": b"x" * 600_000}, ["a"], "the files take 1,200,000 bytes"),
+        ({"a": b"", "a/b": b""}, ["a", "a/b"], "a can't be a file and the folder of a/b"),
+    ],
+)
+async def test_files_that_a_job_cannot_be_given_are_told_at_planning(
+    files: dict[str, bytes], wanted: list[str], told: str, tmp_path: Path
+) -> None:
+    task = {"name": "one", "image": "a", "files": wanted}
+    async with acting(tmp_path, Cluster(), config(task), files=files) as drive:
+        with pytest.raises(PermanentError, match=told):
+            await drive.plan({})
 
 
 async def test_a_template_may_have_fields_without_a_value(tmp_path: Path) -> None:

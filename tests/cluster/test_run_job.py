@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -51,7 +52,7 @@ actions:
         jsonpath: {property: $.data.action.action, match: run-job}
     tasks:
       - name: Show the files
-        files: [/locust/basic.py]
+        files: [/locust/basic.py, /charts]
         image: pause:3.10
         serviceAccount: anyone
         maxPollDuration: 120
@@ -230,7 +231,12 @@ async def test_a_dry_run_creates_nothing(namespace: Namespace, templates: Path) 
 
 async def test_the_config_of_the_job_executor_runs_as_it_is(namespace: Namespace) -> None:
     event = triggered("run-job", labels={"host": "http://carts $(PLACE)"})
-    files = {"job/config.yaml": CONFIG, "locust/basic.py": "print(1)"}
+    files = {
+        "job/config.yaml": CONFIG,
+        "locust/basic.py": "print(1)",
+        "charts/carts/Chart.yaml": "name: carts",
+        "charts-old/Chart.yaml": "name: old",
+    }
     running = asyncio.create_task(
         run_action(RunJob, settings=settings(namespace, None), event=event, resources=files)
     )
@@ -248,10 +254,11 @@ async def test_the_config_of_the_job_executor_runs_as_it_is(namespace: Namespace
     assert main["envFrom"] == [{"secretRef": {"name": "locust-secret"}}]
     assert pod.get("serviceAccountName", "default") == "default"
     [volume] = pod["volumes"]
-    assert [item["path"] for item in volume["configMap"]["items"]] == ["locust/basic.py"]
+    paths = {item["key"]: item["path"] for item in volume["configMap"]["items"]}
     maps = f"/api/v1/namespaces/{namespace.name}/configmaps/{job['metadata']['name']}"
     found = await namespace.cluster.get(maps)
-    assert list(found["binaryData"].values()) == ["cHJpbnQoMSk="]
+    given = {paths[key]: b64decode(text) for key, text in found["binaryData"].items()}
+    assert given == {"locust/basic.py": b"print(1)", "charts/carts/Chart.yaml": b"name: carts"}
     assert found["metadata"]["ownerReferences"][0]["uid"] == job["metadata"]["uid"]
 
 
@@ -261,10 +268,9 @@ async def test_the_config_of_the_job_executor_runs_as_it_is(namespace: Namespace
         ("image: pause:3.10", "image: evil:1", "RUN_JOB_IMAGES does not allow the image evil:1"),
         ("workingDir: /bin", "namespace: kube-system", "names the namespace kube-system"),
         ("workingDir: /bin", "securityContext: {privileged: true}", "securityContext.privileged"),
-        ("/locust/basic.py", "../../etc/passwd", "is not a file of Keptn's repository"),
-        ("/locust/basic.py", "/locust/", "folders can't be given"),
-        ("/locust/basic.py", "/charts", "there is no charts for "),
-        ("/locust/basic.py", "/charts", "; if it is a folder, list its files"),
+        ("/locust/basic.py", "../../etc/passwd", "is no file or folder of Keptn's repository"),
+        ("/locust/basic.py", "/loc", "there is no loc for "),
+        ("/locust/basic.py", "/loc", "there is nothing in a folder loc for "),
         ("$.data.labels.host", "$.data.gone", "the event has nothing at $.data.gone"),
         ("$.data.labels.host", "$..host", "is not a path"),
         ("apiVersion: v2", "apiVersion: v1", "apiVersion"),
@@ -276,7 +282,7 @@ async def test_what_is_not_allowed_or_understood_is_told(
     namespace: Namespace, old: str, new: str, message: str
 ) -> None:
     event = triggered("run-job", labels={"host": "a"})
-    files = {"job/config.yaml": CONFIG.replace(old, new), "locust/basic.py": ""}
+    files = {"job/config.yaml": CONFIG.replace(old, new), "locust/basic.py": "", "charts/a": ""}
     made = settings(namespace, None)
     outcome = await run_action(RunJob, settings=made, event=event, resources=files)
     assert outcome.result == "fail"

@@ -14,13 +14,12 @@ from pydantic import BaseModel
 
 from keptn_remedy import Context, Denied, PermanentError
 from keptn_remedy_actions.cluster import Kind, Object
+from keptn_remedy_actions.jobs.files import mount
 
 JOB = Kind("Job", "batch", "v1", "jobs")
 CONFIG_MAP = Kind("ConfigMap", "", "v1", "configmaps")
 EXECUTION = "keptn-remedy/execution"
 """The annotation that tells whose Job it is."""
-FOLDER = "/keptn"
-"""Where the files from Keptn's repository are in the container."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 LEAST_KEPT_SECONDS = 60
 """How a job ended is looked at while it is there."""
@@ -92,7 +91,7 @@ def completed(
     ]
     main["env"] = [*more, *(main.get("env") or ())]
     if task.files:
-        _mount(pod, main, name, task.files)
+        mount(pod, main, name, task.files)
     return manifest
 
 
@@ -132,48 +131,11 @@ def digest_of(task: Task, context: Context, files: Mapping[str, str]) -> str:
     return hashlib.sha256(written).hexdigest()[:12]
 
 
-def files_map(name: str, namespace: str, job: Object, contents: Mapping[str, bytes]) -> Object:
-    """The ConfigMap with the files; it is deleted with its Job."""
-    import base64
-
-    meta = job["metadata"]
-    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": meta["name"], "uid": meta["uid"]}
-    files = contents.items()
-    return {
-        "metadata": {"name": name, "namespace": namespace, "ownerReferences": [owner]},
-        "binaryData": {_key(uri): base64.b64encode(content).decode() for uri, content in files},
-    }
-
-
-def _mount(pod: dict[str, Any], main: dict[str, Any], name: str, files: Sequence[str]) -> None:
-    items = [{"key": _key(uri), "path": uri} for uri in files]
-    volume = {"name": "keptn-files", "configMap": {"name": name, "items": items}}
-    pod["volumes"] = [*(pod.get("volumes") or ()), volume]
-    mount = {"name": "keptn-files", "mountPath": FOLDER, "readOnly": True}
-    main["volumeMounts"] = [*(main.get("volumeMounts") or ()), mount]
-
-
-def checked_file(uri: str) -> str:
-    """A file's path without its leading `/`.
-
-    Raises:
-        PermanentError: it leads out of its folder.
-    """
-    path = uri.strip().lstrip("/")
-    if not path or any(part in ("", ".", "..") for part in path.split("/")):
-        raise PermanentError(f"{uri!r} is not a file of Keptn's repository; folders can't be given")
-    return path
-
-
 def _seconds(spec: Mapping[str, Any], name: str, usual: int) -> int:
     found = spec.get(name, usual)
     if isinstance(found, bool) or not isinstance(found, int):
         raise PermanentError(f"{name} of the job is {found!r}, and must be a number of seconds")
     return found
-
-
-def _key(uri: str) -> str:
-    return hashlib.sha256(uri.encode()).hexdigest()[:32]
 
 
 def _copied(value: Any) -> Any:

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from keptn_remedy import Context, PermanentError
 from keptn_remedy_actions.http_calls.json_path import NOTHING, value_at
-from keptn_remedy_actions.jobs import LIMITS, Task, checked_file
+from keptn_remedy_actions.jobs import LIMITS, Task
+from keptn_remedy_actions.jobs.files import checked_path
 
 URI = "job/config.yaml"
 IGNORED = ("serviceAccount", "silent", "networkPolicy", "onError")
@@ -98,6 +99,20 @@ def _is_for(action: _Action, event: Any) -> bool:
 
 
 def _task(task: _Task, event: Any) -> Task:
+    annotations = task.annotations
+    if isinstance(annotations, list):
+        annotations = {key: text for each in annotations for key, text in each.items()}
+    spec: dict[str, Any] = {"template": {"spec": {"containers": [_container(task, event)]}}}
+    if task.seconds:
+        spec["activeDeadlineSeconds"] = task.seconds
+    if task.keep_seconds is not None:
+        spec["ttlSecondsAfterFinished"] = task.keep_seconds
+    manifest = {"metadata": {"annotations": annotations}, "spec": spec}
+    files = [checked_path(uri) for uri in task.files]
+    return Task(name=task.name, namespace=task.namespace, manifest=manifest, files=files)
+
+
+def _container(task: _Task, event: Any) -> dict[str, Any]:
     if unsafe := set(task.security) - _SECURITY:
         raise PermanentError(f"{URI}: securityContext.{min(unsafe)} of {task.name!r} isn't allowed")
     container: dict[str, Any] = {
@@ -124,17 +139,7 @@ def _task(task: _Task, event: Any) -> Task:
         container["resources"] = {
             kind: {**usual, **task.resources.get(kind, {})} for kind, usual in LIMITS.items()
         }
-    annotations = task.annotations
-    if isinstance(annotations, list):
-        annotations = {key: text for each in annotations for key, text in each.items()}
-    spec: dict[str, Any] = {"template": {"spec": {"containers": [container]}}}
-    if task.seconds:
-        spec["activeDeadlineSeconds"] = task.seconds
-    if task.keep_seconds is not None:
-        spec["ttlSecondsAfterFinished"] = task.keep_seconds
-    manifest = {"metadata": {"annotations": annotations}, "spec": spec}
-    files = [checked_file(uri) for uri in task.files]
-    return Task(name=task.name, namespace=task.namespace, manifest=manifest, files=files)
+    return container
 
 
 def _variable(each: _Env, event: Any) -> dict[str, str]:

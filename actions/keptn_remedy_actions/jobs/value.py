@@ -51,7 +51,7 @@ class RunJobValue(BaseModel):
     variables: dict[str, str] = {}
     """Variables that the template's first container lists, with other values."""
     files: list[str] = []
-    """Files of Keptn's repository, which the job finds in /keptn."""
+    """Files and folders of Keptn's repository, which the job finds in /keptn."""
 
     @field_validator("variables", mode="before")
     @classmethod

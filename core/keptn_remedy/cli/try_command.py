@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,7 +14,7 @@ from uuid import uuid4
 import orjson
 
 from keptn_remedy import events, service
-from keptn_remedy.action import Outcome, Read
+from keptn_remedy.action import Outcome, ReadFiles
 from keptn_remedy.cli.found_actions import discover, unknown
 from keptn_remedy.cli.terminal import (
     FAILED,
@@ -96,7 +95,7 @@ async def _run(
         async with asyncio.timeout(DRY_RUN_SECONDS if dry_run else None):
             replicas = replica_settings(variables.read(os.environ))
             return await service.run_once(
-                found, trigger, dry_run=dry_run, replicas=replicas, read=_read(), policy=policy
+                found, trigger, dry_run=dry_run, replicas=replicas, files=_files(), policy=policy
             )
     except TimeoutError:
         return Outcome.errored(
@@ -106,11 +105,11 @@ async def _run(
         await found.close()
 
 
-def _read() -> Read:
+def _files() -> ReadFiles:
     """Reads files from `REMEDY_RESOURCES_DIR`; refuses where it isn't set."""
     folder = variables.read(os.environ).get("REMEDY_RESOURCES_DIR")
     nobody = NoControlPlane(Path(folder) if folder else None)
-    return partial(resources.read, fetch=nobody.resource)
+    return resources.files_of(nobody)
 
 
 def _trigger(

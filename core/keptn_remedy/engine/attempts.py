@@ -324,7 +324,8 @@ class Attempts:
             http=self._runtime.http,
             memory=self._runtime.memories[self._execution.action],
             make_log=self._log,
-            read=self._runtime.read,
+            read=self._runtime.files.one,
+            read_folder=self._runtime.files.folder,
             waited=self._waited,
         )
 

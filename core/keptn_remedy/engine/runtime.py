@@ -9,14 +9,14 @@ from typing import TypeVar, cast, get_args
 from aiohttp import ClientSession
 
 from keptn_remedy.action import (
+    NO_FILES,
     Denied,
     Outcome,
     PermanentError,
-    Read,
+    ReadFiles,
     Result,
     Status,
     TemporaryError,
-    nothing_to_read,
 )
 from keptn_remedy.engine.memory import ActionMemories
 from keptn_remedy.engine.threads import Threads
@@ -36,8 +36,8 @@ STATUSES, RESULTS = get_args(Status), get_args(Result)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """The surroundings of every execution and undo. `http` is the session lent to actions; `read`
-    reads Keptn's files for them; without `traces` nothing is traced.
+    """The surroundings of every execution and undo. `http` is the session lent to actions; `files`
+    reads Keptn's for them; without `traces` nothing is traced.
     """
 
     journal: Journal
@@ -45,7 +45,7 @@ class Runtime:
     metrics: Metrics
     clock: Clock
     mask: Mask
-    read: Read = nothing_to_read
+    files: ReadFiles = NO_FILES
     dry_run: bool = False
     threads: Threads = field(default_factory=Threads)
     limits: TimeLimits = field(default_factory=TimeLimits)

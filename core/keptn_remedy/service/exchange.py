@@ -56,7 +56,7 @@ def engine_of(base: Foundation, replies: Replies, outbox: Outbox, task_ends: Tas
         metrics=base.metrics,
         clock=base.clock,
         mask=base.mask,
-        read=partial(resources.read, fetch=control_plane.resource),
+        files=resources.files_of(control_plane),
         dry_run=settings.dry_run,
         traces=base.traces,
     )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from keptn_remedy.action import Outcome, Plan, Read, nothing_to_read
+from keptn_remedy.action import NO_FILES, Outcome, Plan, ReadFiles
 from keptn_remedy.engine.runtime import Runtime
 from keptn_remedy.engine.waiting_room import Rest
 from keptn_remedy.events import ActionTriggered, Replies
@@ -34,11 +34,11 @@ async def run_once(
     dry_run: bool,
     clock: Clock | None = None,
     replicas: ReplicaSettings | None = None,
-    read: Read = nothing_to_read,
+    files: ReadFiles = NO_FILES,
     policy: Policy | None = None,
 ) -> Outcome:
     """Carry out one trigger without Keptn, under the built-in rules and a policy, if there is one.
-    `read` stands for its files.
+    `files` stands for its files.
 
     Raises:
         LookupError: no switched-on action has that name.
@@ -46,7 +46,7 @@ async def run_once(
     clock = clock or Clock()
     async with (
         _journal(clock) as journal,
-        _engine(journal, actions, clock, replicas, read, policy, dry_run=dry_run) as engine,
+        _engine(journal, actions, clock, replicas, files, policy, dry_run=dry_run) as engine,
     ):
         execution = await _accepted(journal, actions, event)
         while True:
@@ -63,7 +63,7 @@ async def undo_once(
     plan: Plan,
     *,
     clock: Clock | None = None,
-    read: Read = nothing_to_read,
+    files: ReadFiles = NO_FILES,
 ) -> Undo:
     """Undo an execution that has carried out this plan, as `remedy undo` would.
 
@@ -73,7 +73,7 @@ async def undo_once(
     clock = clock or Clock()
     async with (
         _journal(clock) as journal,
-        _engine(journal, actions, clock, read=read) as engine,
+        _engine(journal, actions, clock, files=files) as engine,
     ):
         execution = await _accepted(journal, actions, event)
         await journal.admit(execution, plan, (), lambda history: None)
@@ -111,7 +111,7 @@ async def _engine(
     actions: Registry,
     clock: Clock,
     replicas: ReplicaSettings | None = None,
-    read: Read = nothing_to_read,
+    files: ReadFiles = NO_FILES,
     policy: Policy | None = None,
     *,
     dry_run: bool = False,
@@ -124,7 +124,7 @@ async def _engine(
             metrics=Metrics(installed_version()),
             clock=clock,
             mask=Mask(secrets_in(actions, KeptnSettings())),
-            read=read,
+            files=files,
             dry_run=dry_run,
         )
         settings = Settings()

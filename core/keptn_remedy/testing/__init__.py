@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -11,9 +10,9 @@ import orjson
 from pydantic import TypeAdapter
 
 from keptn_remedy import events, service
-from keptn_remedy.action import AnyAction, Outcome, Plan, PlannedAction, Read
+from keptn_remedy.action import AnyAction, Outcome, Plan, PlannedAction, ReadFiles
 from keptn_remedy.guardrails.defaults import ReplicaSettings
-from keptn_remedy.keptn.resources import read
+from keptn_remedy.keptn.resources import files_of
 from keptn_remedy.registry import Entry, Registry
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing.fake_keptn import FakeKeptn
@@ -68,7 +67,7 @@ async def run_action(
     `settings` is an instance of the action's `Settings`. `event` replaces the trigger that is made
     from `value`; for an action with subscriptions that is an event with this data. Pauses between
     attempts take no time unless a `clock` is given. `resources` are the files that
-    `context.keptn.resource` finds, at any level and commit.
+    `context.keptn` finds, at any level and commit.
     """
     trigger = _trigger(action, event, value)
     registry = registry_of(action, settings=settings)
@@ -79,7 +78,7 @@ async def run_action(
             dry_run=dry_run,
             clock=clock or ImpatientClock(),
             replicas=_ANY_NUMBER,
-            read=_reading(resources or {}),
+            files=_reading(resources or {}),
         )
     finally:
         await registry.close()
@@ -114,19 +113,31 @@ async def undo_action(
             trigger,
             plan,
             clock=clock or ImpatientClock(),
-            read=_reading(resources or {}),
+            files=_reading(resources or {}),
         )
     finally:
         await registry.close()
     return Undone(ended.state, ended.message or "")
 
 
-def _reading(files: Mapping[str, str | bytes]) -> Read:
-    async def fetch(project: str, stage: str, service: str, name: str, commit: str) -> bytes | None:
-        content = files.get(name)
+class _Files:
+    """Files that are the same at any level and commit."""
+
+    def __init__(self, files: Mapping[str, str | bytes]) -> None:
+        self._files = files
+
+    async def resource(
+        self, project: str, stage: str, service: str, name: str, commit: str
+    ) -> bytes | None:
+        content = self._files.get(name)
         return content.encode() if isinstance(content, str) else content
 
-    return partial(read, fetch=fetch)
+    async def resources(self, project: str, stage: str, service: str) -> list[str]:
+        return list(self._files)
+
+
+def _reading(files: Mapping[str, str | bytes]) -> ReadFiles:
+    return files_of(_Files(files))
 
 
 def _trigger(

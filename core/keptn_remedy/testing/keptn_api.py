@@ -18,6 +18,7 @@ from keptn_remedy.testing.keptn_uniform import Uniform
 Endpoint = Literal["log", "sequence-execution", "triggered", "service", "uniform", "resource"]
 ENDPOINTS: Final[tuple[Endpoint, ...]] = get_args(Endpoint)
 DEFAULT_PAGE_SIZE: Final = 20
+MOST_ON_A_PAGE: Final = 50
 NEW_SERVICE: Final = "resource-service"
 
 Handle = Callable[[web.Request], Awaitable[web.Response]]
@@ -58,6 +59,8 @@ class KeptnApi:
         for level in ("", "/stage/{stage}", "/stage/{stage}/service/{service}"):
             resource = self._unless_failing("resource", self._resource)
             add("GET", f"{files}{level}/resource/{{name}}", resource)
+        listed = self._unless_failing("resource", self._resources)
+        add("GET", f"{files}/stage/{{stage}}/service/{{service}}/resource", listed)
 
     def _unless_failing(self, endpoint: Endpoint, handle: Handle) -> Handle:
         async def answer(request: web.Request) -> web.Response:
@@ -141,6 +144,19 @@ class KeptnApi:
                 "metadata": {"version": commit, "upstreamURL": "", "branch": ""},
             }
         )
+
+    async def _resources(self, request: web.Request) -> web.Response:
+        # Whatever commit the request names, Keptn lists the newest (pagination.go, 0.8 to 1.4.5).
+        place = tuple(request.match_info[level] for level in ("project", "stage", "service"))
+        names = self.resources.names(place)
+        if not names:
+            return error(404, "Service not found")
+        if int(request.query.get("pageSize", DEFAULT_PAGE_SIZE)) > MOST_ON_A_PAGE:
+            return error(422, "pageSize in query should be less than or equal to 50")
+        size, following = _page(request, names)
+        start = int(request.query.get("nextPageKey", 0))
+        shown = [{"resourceURI": f"/{name}"} for name in names[start : start + size]]
+        return _json({"resources": shown, "nextPageKey": following, "totalCount": len(names)})
 
 
 def _page(request: web.Request, items: Sequence[Task | str]) -> tuple[int, str]:

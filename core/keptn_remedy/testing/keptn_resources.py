@@ -26,6 +26,11 @@ class Resources:
         """Whether the project has this commit; "" is its newest."""
         return not commit or commit in self._commits.get(project, [])
 
+    def names(self, place: Place) -> list[str]:
+        """The files that are there by now. Keptn leaves out every path with `.git` in it."""
+        there = (name for of, name in self._versions if of == place and ".git" not in name)
+        return sorted(name for name in there if self.get(place, name, "") is not None)
+
     def get(self, place: Place, name: str, commit: str) -> tuple[bytes, str] | None:
         """The content at a commit ("" for the newest), and that commit; None if it is absent."""
         commits = self._commits.get(place[0], [])

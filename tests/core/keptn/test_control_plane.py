@@ -426,6 +426,49 @@ async def test_a_file_that_makes_no_sense_is_not_a_missing_file(
         await control_plane.resource(*PLACE, FILE, "")
 
 
+async def test_a_service_that_keptn_lacks_has_no_files() -> None:
+    async with asked_fake() as (keptn, control_plane):
+        assert await control_plane.resources(*PLACE) == []
+        keptn.put_resource("a/b.yaml", b"", *PLACE)
+        keptn.put_resource(".gitignore", b"", *PLACE)
+        assert await control_plane.resources(*PLACE) == ["a/b.yaml"]
+
+
+@pytest.mark.parametrize("name", ["/a", "a"])
+async def test_keptns_own_resource_service_lists_without_the_token(
+    name: str, keptn: HttpPeer
+) -> None:
+    asked = HttpControlPlane(
+        ApiClient("http://127.0.0.1:9", Credentials(Secret("a-token"))),
+        SOURCE,
+        Files(ApiClient(keptn.url), DIRECT),
+    )
+    keptn.answer(json={"resources": [{"resourceURI": name}], "nextPageKey": "50"})
+    keptn.answer(json={"resources": None})
+    assert await asked.resources(*PLACE) == ["a"]
+    place = "project/sockshop/stage/production/service/carts"
+    assert [request.path for request in keptn.requests] == [f"/v1/{place}/resource"] * 2
+    assert all("x-token" not in request.headers for request in keptn.requests)
+    await asked.close()
+
+
+@pytest.mark.parametrize("body", [b"", b"not JSON", b"{}", b'{"resources": [{}]}', b"[]"])
+async def test_a_list_of_files_that_makes_no_sense_is_not_an_empty_one(
+    body: bytes, keptn: HttpPeer, control_plane: HttpControlPlane
+) -> None:
+    keptn.answer(body=body, times=None)
+    with pytest.raises(TemporaryError, match="can't be asked"):
+        await control_plane.resources(*PLACE)
+
+
+async def test_a_list_of_files_without_an_end_is_refused(
+    keptn: HttpPeer, control_plane: HttpControlPlane
+) -> None:
+    keptn.answer(json={"resources": [{"resourceURI": "/a"}], "nextPageKey": "50"}, times=None)
+    with pytest.raises(PermanentError, match="carts has more than 2,000 files"):
+        await control_plane.resources(*PLACE)
+
+
 # How it is asked
 
 

@@ -118,6 +118,16 @@ class ControlPlane(Protocol):
         """
         ...
 
+    async def resources(self, project: str, stage: str, service: str) -> Sequence[str]:
+        """The names of a service's files, without a slash in front; none where there is no such
+        service. They are those of the newest commit: Keptn lists no other (docs/keptn.md#k36).
+
+        Raises:
+            TemporaryError: Keptn can't be asked now.
+            PermanentError: there is no Keptn to ask, or there are too many.
+        """
+        ...
+
     async def close(self) -> None:
         """Close the connections."""
         ...

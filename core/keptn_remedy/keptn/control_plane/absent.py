@@ -46,15 +46,21 @@ class NoControlPlane:
     async def resource(
         self, project: str, stage: str, service: str, name: str, commit: str
     ) -> bytes | None:
-        if self._files is None:
-            raise PermanentError(
-                f"there is no Keptn here to read {name} from;"
-                " REMEDY_RESOURCES_DIR may name a folder with it"
-            )
-        return await asyncio.to_thread(_content, self._files / name)
+        return await asyncio.to_thread(_content, self._folder(name) / name)
+
+    async def resources(self, project: str, stage: str, service: str) -> list[str]:
+        return await asyncio.to_thread(_names, self._folder("files"))
 
     async def close(self) -> None:
         """Nothing to close."""
+
+    def _folder(self, wanted: str) -> Path:
+        if self._files is None:
+            raise PermanentError(
+                f"there is no Keptn here to read {wanted} from;"
+                " REMEDY_RESOURCES_DIR may name a folder with it"
+            )
+        return self._files
 
 
 def _content(path: Path) -> bytes | None:
@@ -65,3 +71,8 @@ def _content(path: Path) -> bytes | None:
         return None
     except OSError as error:
         raise PermanentError(f"{path} can't be read: {error.strerror}") from None
+
+
+def _names(folder: Path) -> list[str]:
+    found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(found)

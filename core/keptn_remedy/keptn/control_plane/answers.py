@@ -107,6 +107,20 @@ class Resource(_Answer):
     content: Base64Bytes = Field(alias="resourceContent")
 
 
+class ListedResource(_Answer):
+    """A file in a list, without its content."""
+
+    uri: str = Field(alias="resourceURI")
+
+
+class ListedResources(Page[ListedResource]):
+    """A page of the files of a service."""
+
+    items: Annotated[tuple[ListedResource, ...], BeforeValidator(_empty_for_null)] = Field(
+        alias="resources"
+    )
+
+
 _Names = Annotated[tuple[str, ...], BeforeValidator(_empty_for_null)]
 
 

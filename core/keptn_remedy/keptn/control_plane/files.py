@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
 
 from pydantic import ValidationError
 
@@ -11,8 +12,12 @@ from keptn_remedy.keptn.api import ApiClient, Reply, path_of
 from keptn_remedy.keptn.control_plane import CommitUnreadable, answers
 
 MOST_BYTES: Final = 1024**2
+# configuration-service takes no more; resource-service gives 20 unless it is told.
+PAGE_SIZE: Final = 50
+MOST_PAGES: Final = 40
 BEHIND_API: Final = ("resource-service/v1", "configuration-service/v1")
 DIRECT: Final = ("v1",)
+T = TypeVar("T")
 
 
 class Files:
@@ -31,23 +36,39 @@ class Files:
         levels = (("project", project), ("stage", stage), ("service", service))
         place = [part for level in levels if level[1] for part in level]
         path = path_of(*place, "resource", name)
-        query = {"gitCommitID": commit} if commit else {}
-        failed: list[str] = []
-        for at in self._at:
-            reply = await self._api.get(f"{at}/{path}", query)
-            try:
-                content = _content(reply)
-            except ValidationError:
-                failed.append(f"{at.removesuffix('v1').strip('/')} {reply.reason}".strip())
-                if commit and _is_refused(reply):
-                    raise CommitUnreadable(f"Keptn can't read commit {commit[:12]}") from None
-                continue
-            return None if content is None else checked_size(name, content)
-        raise TemporaryError(f"Keptn can't be asked for a file: {'; '.join(failed)}")
+        content = await self._answer(path, {"gitCommitID": commit} if commit else {}, _content)
+        return None if content is None else checked_size(name, content)
+
+    async def names(self, project: str, stage: str, service: str) -> list[str]:
+        """As `ControlPlane.resources`."""
+        path = path_of("project", project, "stage", stage, "service", service, "resource")
+        query, found = {"pageSize": str(PAGE_SIZE)}, list[str]()
+        for _ in range(MOST_PAGES):
+            page = await self._answer(path, query, _page)
+            if page is None:
+                return []
+            found += (each.uri.lstrip("/") for each in page.items)
+            if page.is_last:
+                return found
+            query["nextPageKey"] = page.next
+        raise PermanentError(f"{service} has more than {MOST_PAGES * PAGE_SIZE:,} files")
 
     async def close(self) -> None:
         """Close the connections."""
         await self._api.close()
+
+    async def _answer(self, path: str, query: Mapping[str, str], read: Callable[[Reply], T]) -> T:
+        """What the first service that answers says; `read` raises ValidationError for nonsense."""
+        failed: list[str] = []
+        for at in self._at:
+            reply = await self._api.get(f"{at}/{path}", query)
+            try:
+                return read(reply)
+            except ValidationError:
+                failed.append(f"{at.removesuffix('v1').strip('/')} {reply.reason}".strip())
+                if (commit := query.get("gitCommitID")) and _is_refused(reply):
+                    raise CommitUnreadable(f"Keptn can't read commit {commit[:12]}") from None
+        raise TemporaryError(f"Keptn can't be asked for a file: {'; '.join(failed)}")
 
 
 def checked_size(name: str, content: bytes) -> bytes:
@@ -67,11 +88,26 @@ def _content(reply: Reply) -> bytes | None:
     Raises:
         ValidationError: the reply is neither.
     """
+    body = _found(reply)
+    return None if body is None else answers.Resource.model_validate_json(body).content
+
+
+def _page(reply: Reply) -> answers.ListedResources | None:
+    """A page of files; None when Keptn itself says that there is no such service. As `_content`."""
+    body = _found(reply)
+    return None if body is None else answers.ListedResources.model_validate_json(body)
+
+
+def _found(reply: Reply) -> bytes | None:
+    """The body of a 200, None for Keptn's own 404, and nothing of whatever else was answered.
+
+    Raises:
+        ValidationError: the 404 is not Keptn's.
+    """
     if reply.status == 404:
         answers.ErrorBody.model_validate_json(reply.body)
         return None
-    body = reply.body if reply.status == 200 else b""
-    return answers.Resource.model_validate_json(body).content
+    return reply.body if reply.status == 200 else b""
 
 
 def _is_refused(reply: Reply) -> bool:

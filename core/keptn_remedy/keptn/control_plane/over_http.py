@@ -113,6 +113,9 @@ class HttpControlPlane:
     ) -> bytes | None:
         return await self._files.content(project, stage, service, name, commit)
 
+    async def resources(self, project: str, stage: str, service: str) -> list[str]:
+        return await self._files.names(project, stage, service)
+
     async def close(self) -> None:
         await self._api.close()
         await self._files.close()
