@@ -22,6 +22,13 @@ class SqlMemories(Store):
         else:
             await self._write((sql.REMEMBER, (action, key, orjson.dumps(value))))
 
+    async def remember_instead(self, was: JSON, action: str, key: str, value: JSON) -> bool:
+        new = {"action": action, "key": key, "value": orjson.dumps(value)}
+        if was is None:
+            return (await self._write((sql.REMEMBER_FIRST, new))).rows > 0
+        new["was"] = orjson.dumps(was)
+        return (await self._write((sql.REMEMBER_INSTEAD, new))).rows > 0
+
     async def remember_within(self, most: int, action: str, key: str, value: JSON) -> bool:
         new = {"action": action, "key": key, "value": orjson.dumps(value), "most": most}
         return (await self._write((sql.REMEMBER_WITHIN, new))).rows > 0

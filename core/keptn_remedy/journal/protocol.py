@@ -264,6 +264,12 @@ class Memories(Protocol):
         """Keep a value for an action; None forgets the key."""
         ...
 
+    async def remember_instead(self, was: JSON, action: str, key: str, value: JSON) -> bool:
+        """Keep a value in the place of what was recalled, None included; False where another one
+        was kept meanwhile, and then this one isn't.
+        """
+        ...
+
     async def remember_within(self, most: int, action: str, key: str, value: JSON) -> bool:
         """The same, unless the key is new and the action has so many keys; then False."""
         ...

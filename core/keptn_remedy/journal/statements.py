@@ -162,6 +162,11 @@ FORGET_MEMORY = "DELETE FROM memory WHERE action = ? AND key = ?"
 REMEMBER = """
 INSERT INTO memory (action, key, value) VALUES (?, ?, ?)
 ON CONFLICT (action, key) DO UPDATE SET value = excluded.value"""
+REMEMBER_FIRST = """
+INSERT INTO memory (action, key, value) VALUES (:action, :key, :value)
+ON CONFLICT (action, key) DO NOTHING"""
+REMEMBER_INSTEAD = """
+UPDATE memory SET value = :value WHERE action = :action AND key = :key AND value = :was"""
 REMEMBER_WITHIN = """
 INSERT INTO memory (action, key, value) SELECT :action, :key, :value
 WHERE (SELECT count(*) FROM memory WHERE action = :action) < :most

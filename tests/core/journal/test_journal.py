@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from keptn_remedy import Outcome
+from keptn_remedy.action import JSON
 from keptn_remedy.journal import (
     Claimed,
     Ending,
@@ -193,6 +194,22 @@ async def test_an_action_remembers_only_so_many_keys(journal: AnyJournal) -> Non
     await journal.remember("a", "x", None)
     assert await kept("a", "z", 4)
     assert [await journal.recall("a", key) for key in "xyz"] == [None, 2, 4]
+
+
+async def test_a_value_takes_the_place_of_the_one_that_was_read_and_of_no_other(
+    journal: AnyJournal,
+) -> None:
+    async def kept(was: JSON, value: JSON) -> bool:
+        return await journal.remember_instead(was, "a", "asked", value)
+
+    first: JSON = [{"at": 1.1, "by": "ä"}]
+    assert await kept(None, first)
+    assert not await kept(None, [])
+    assert not await kept([], [])
+    assert await kept(await journal.recall("a", "asked"), [])
+    assert await journal.recall("a", "asked") == []
+    both = await asyncio.gather(kept([], ["one"]), kept([], ["two"]))
+    assert sorted(both) == [False, True]
 
 
 async def test_what_an_action_remembers_is_its_own(journal: AnyJournal) -> None:

@@ -77,8 +77,12 @@ class Sessions:
         if self._key is None:
             kept = await self._journal.recall(_OWNER, _KEY)
             if not isinstance(kept, str):
-                kept = secrets.token_hex(32)
-                await self._journal.remember(_OWNER, _KEY, kept)
+                # Race: another replica makes one as well. The first that is kept counts for both.
+                made = secrets.token_hex(32)
+                if await self._journal.remember_instead(kept, _OWNER, _KEY, made):
+                    kept = made
+                else:
+                    kept = str(await self._journal.recall(_OWNER, _KEY))
             self._key = kept.encode()
         return self._key
 
