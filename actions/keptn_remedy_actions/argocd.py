@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Never, Self
 
 from aiohttp import ClientSession
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from keptn_remedy import Change, Context, Denied, Finding, Outcome, PermanentError, Plan
+from keptn_remedy import (
+    Change,
+    Context,
+    Denied,
+    Finding,
+    Outcome,
+    PermanentError,
+    Plan,
+    TemporaryError,
+)
 from keptn_remedy_actions.cluster import (
     Object,
     Ref,
@@ -147,13 +156,16 @@ class ArgoCd(ClusterAction):
             return True
         if argocd.is_of(live.get("operation") or {}, context.trigger.id):
             return await self._withdrawn(memo, live)
+        is_last = argocd.is_asked(live, context.trigger.id)
+        if is_last and argocd.is_under_way(live):
+            await self._terminated(memo, live)
         if memo.automated is not None:
-            return await self._restored(memo, live)
+            return await self._restored(memo, live, is_last=is_last)
         if memo.back is None:
             raise Denied(f"Argo CD syncs {memo.workload} by itself, so a sync can't be undone")
-        if argocd.deployed(live) == memo.before and not argocd.is_asked(live, context.trigger.id):
+        if argocd.deployed(live) == memo.before and not is_last:
             return False
-        if not argocd.is_asked(live, context.trigger.id):
+        if not is_last:
             raise Denied(f"another operation changed {memo.workload} since, so it is left alone")
         order = argocd.operation(memo.back, execution, argocd.options_of(live))
         await self._ordered(memo.model_copy(update={"order": order, "began": None}), execution)
@@ -170,12 +182,31 @@ class ArgoCd(ClusterAction):
         await self._patched(memo.workload, operations)
         return "undone: Argo CD had not begun the operation"
 
-    async def _restored(self, memo: _Memo, live: Object) -> bool | str:
-        """Give it its automated sync policy back."""
+    async def _terminated(self, memo: _Memo, live: Object) -> Never:
+        """Have Argo CD end the operation, as `argocd app terminate-op` does: nothing else can be
+        done before it has.
+
+        Raises:
+            TemporaryError: it hasn't.
+        """
+        if argocd.state_of(live).get("phase") == "Running":
+            operations: list[dict[str, Any]] = [
+                {"op": "test", "path": "/metadata/resourceVersion", "value": version_of(live)},
+                {"op": "replace", "path": argocd.PHASE, "value": argocd.TERMINATING},
+            ]
+            await self._patched(memo.workload, operations)
+        raise TemporaryError(f"Argo CD has not ended the operation of {memo.workload} yet")
+
+    async def _restored(self, memo: _Memo, live: Object, *, is_last: bool) -> bool | str:
+        """Give it its automated sync policy back. `is_last`: no other operation came since."""
         if argocd.automated_of(live) == memo.automated:
             return False
         if argocd.automated_of(live) is not None:
             raise Denied(f"somebody gave {memo.workload} another sync policy since: left alone")
+        if not is_last:
+            raise Denied(
+                f"somebody else changed {memo.workload} since, so its sync policy is left alone"
+            )
         operations: list[dict[str, Any]] = [
             {"op": "test", "path": "/metadata/resourceVersion", "value": version_of(live)},
             {"op": "add", "path": AUTOMATED, "value": memo.automated},

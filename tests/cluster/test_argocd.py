@@ -18,6 +18,7 @@ from keptn_remedy_actions.argocd import ArgoCd, ArgoCdSettings, ArgoCdValue
 from tests.actions.driving import driven
 from tests.cluster.access import kubeconfig_of, service_account
 from tests.cluster.applications import AUTOMATED, SOURCE, application, begun, deployed, live
+from tests.cluster.client import Json
 from tests.cluster.driving import Patient
 from tests.cluster.namespace import Namespace
 from tests.deploy.charts import needs_helm, the
@@ -42,6 +43,10 @@ async def acting(
             yield Patient(drive.action, drive.event, drive.context, drive.logged)
         finally:
             await made.close()
+
+
+def is_terminating(found: Json) -> bool:
+    return bool(found["status"]["operationState"]["phase"] == "Terminating")
 
 
 @on_a_cluster
@@ -104,6 +109,56 @@ async def test_an_operation_that_has_not_begun_is_withdrawn(namespace: Namespace
     found = await live(namespace)
     assert "operation" not in found
     assert found["spec"]["syncPolicy"]["automated"] == {}
+
+
+@pytest.mark.parametrize("automated", [AUTOMATED, None])
+@on_a_cluster
+async def test_an_operation_that_is_under_way_is_ended_before_it_is_undone(
+    automated: Any, namespace: Namespace
+) -> None:
+    await application(namespace, automated=automated)
+    async with acting(namespace) as drive:
+        plan = await drive.plan("rollback")
+        await drive.apply(plan)
+        await begun(namespace)
+        undoing = asyncio.create_task(drive.undo(plan))  # it is tried again and again
+        found = await namespace.until("applications", "carts", is_terminating)
+        assert "automated" not in found["spec"].get("syncPolicy", {})
+        ended = {"phase": "Failed", "message": "Operation terminated"}
+        await namespace.patch("applications", "carts", {"status": {"operationState": ended}})
+        said = "syncs Application carts" if automated else "told to deploy c again"
+        assert said in await undoing
+
+
+@on_a_cluster
+async def test_a_sync_policy_that_somebody_else_ended_is_not_restored(namespace: Namespace) -> None:
+    await application(namespace, automated=AUTOMATED)
+    ended = {"spec": {"syncPolicy": {"automated": None}}}
+    async with acting(namespace) as drive:
+        plan = await drive.plan("rollback")
+        await namespace.patch("applications", "carts", ended)
+        with pytest.raises(Denied, match=r"sync policy of Application carts in .* was changed"):
+            await drive.apply(plan)
+        with pytest.raises(Denied, match="so its sync policy is left alone"):
+            await drive.undo(plan)
+        assert "automated" not in (await live(namespace))["spec"]["syncPolicy"]
+
+
+@on_a_cluster
+async def test_a_sync_policy_is_not_restored_after_an_operation_of_somebody_else(
+    namespace: Namespace,
+) -> None:
+    await application(namespace, automated=AUTOMATED)
+    async with acting(namespace) as drive:
+        plan = await drive.plan("rollback")
+        await drive.apply(plan)
+        await deployed(namespace)
+        theirs = {"operation": {"sync": {"revision": "a"}, "info": []}}
+        await namespace.patch("applications", "carts", theirs)
+        await deployed(namespace)  # as `argocd app rollback`, which automated sync would revert
+        with pytest.raises(Denied, match="so its sync policy is left alone"):
+            await drive.undo(plan)
+        assert "automated" not in (await live(namespace))["spec"]["syncPolicy"]
 
 
 @on_a_cluster

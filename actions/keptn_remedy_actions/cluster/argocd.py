@@ -16,7 +16,9 @@ from keptn_remedy_actions.cluster import Kind, Object, spec_of, status_of
 APPLICATION = Kind("Application", "argoproj.io", "v1alpha1", "applications")
 AUTOMATED = "/spec/syncPolicy/automated"
 _INFO = "keptn-remedy execution"
-_UNDER_WAY = ("Running", "Terminating")
+PHASE = "/status/operationState/phase"
+TERMINATING = "Terminating"
+_UNDER_WAY = ("Running", TERMINATING)
 
 
 def automated_of(application: Object) -> Any:
@@ -119,6 +121,11 @@ def is_asked(application: Object, execution: str) -> bool:
     return is_of(waiting, execution) or is_of(told, execution)
 
 
+def is_under_way(application: Object) -> bool:
+    """Whether Argo CD carries an operation out."""
+    return state_of(application).get("phase") in _UNDER_WAY
+
+
 def check_is_free(application: Object) -> None:
     """Refuse a second operation beside one that is under way.
 
@@ -128,7 +135,7 @@ def check_is_free(application: Object) -> None:
     state = state_of(application)
     if application.get("operation"):
         raise Denied("another operation of it waits for Argo CD")
-    if state.get("phase") in _UNDER_WAY:
+    if is_under_way(application):
         raise Denied(
             f"another operation of it is under way: {state.get('message') or 'no message'}"
         )
