@@ -77,23 +77,43 @@ async def test_what_flagd_still_serves_otherwise_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "served",
+    ("served", "doubt"),
     [
-        {"status": 404, "json": {"key": "hero", "errorCode": "FLAG_NOT_FOUND"}},
-        {"status": 401, "body": b""},
-        {"status": 429, "headers": {"Retry-After": "60"}},
-        {"status": 302, "headers": {"Location": "/login"}},
-        {"body": b"<html>log in</html>"},
-        {"json": {"key": "hero", "reason": "DISABLED"}},
-        {"json": {"key": "hero", "value": "off"}},
-        {"json": [True]},
+        ({"status": 404, "json": {"key": "hero", "errorCode": "FLAG_NOT_FOUND"}}, "answers 404"),
+        ({"status": 401, "body": b""}, "answers 401"),
+        ({"status": 429, "headers": {"Retry-After": "60"}}, "answers 429"),
+        ({"status": 302, "headers": {"Location": "/login"}}, "answers 302"),
+        ({"body": b"<html>log in</html>"}, "can't be asked: JSONDecodeError"),
+        ({"json": {"key": "hero", "reason": "DISABLED"}}, "serves hero neither on nor off"),
+        ({"json": {"key": "hero", "value": "off"}}, "serves hero neither on nor off"),
+        ({"json": [True]}, "serves hero neither on nor off"),
     ],
     ids=str,
 )
-async def test_what_flagd_does_not_say_is_no_contradiction(served: dict[str, Any]) -> None:
+async def test_what_flagd_does_not_say_is_no_contradiction_but_a_doubt(
+    served: dict[str, Any], doubt: str
+) -> None:
     async with switched(False, **served) as (store, switch):
         evaluation = await store.verify([switch], seconds=5)
     assert (evaluation.contrary, evaluation.seen) == ("", {"hero": "off"})
+    assert evaluation.doubt.startswith("flagd at http://127.0.0.1:")
+    assert evaluation.doubt.endswith(doubt)
+
+
+async def test_a_flagd_that_knows_the_flag_a_little_later_leaves_no_doubt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ComparedFlags, "SETTLE_SECONDS", 60.0)
+    monkeypatch.setattr(ComparedFlags, "POLL_SECONDS", 0.01)
+    async with http_peer() as peer, ClientSession() as http:
+        peer.answer(status=404)
+        peer.answer(json={"key": "hero", "value": False})
+        api = cast("ClusterApi", Resource())
+        store = ComparedFlags(FeatureFlags(api, http, reference("shop/flags"), peer.url))
+        switch = Switch.of(await store.find("hero", False), False)
+        await store.switch([switch])
+        evaluation = await store.verify([switch], seconds=60)
+    assert (evaluation.contrary, evaluation.doubt) == ("", "")
 
 
 async def test_of_a_percentage_one_caller_says_nothing() -> None:

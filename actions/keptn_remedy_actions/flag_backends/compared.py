@@ -41,6 +41,15 @@ class Found:
     warnings: Sequence[str] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """How a flag evaluates, what is contrary about that, and what could not be seen."""
+
+    said: str
+    contrary: str = ""
+    doubt: str = ""
+
+
 class Backend(Protocol):
     """Flags in one place of one kind of store.
 
@@ -77,7 +86,9 @@ class Backend(Protocol):
         ...
 
     async def seen(self, name: str) -> bool | None:
-        """Whether applications see it on; None where that can't be looked at."""
+        """Whether applications see it on; None where that can't be looked at. Raises TemporaryError
+        where it can, and they can't be asked now.
+        """
         ...
 
 
@@ -145,27 +156,33 @@ class ComparedFlags:
         """Look until the flags are as they were set, and applications see them so."""
         end = time.monotonic() + min(seconds, self.SETTLE_SECONDS)
         while True:
-            looks = [(switch, await self._look(switch)) for switch in switches]
-            contrary = [why for _, (_, why) in looks if why]
-            if not contrary or time.monotonic() >= end:
+            looks = [await self._look(switch) for switch in switches]
+            contrary = ", ".join(look.contrary for look in looks if look.contrary)
+            doubts = dict.fromkeys(look.doubt for look in looks if look.doubt)
+            if not (contrary or doubts) or time.monotonic() >= end:
                 break
             await asyncio.sleep(self.POLL_SECONDS)
-        said = {switch.flag.name: seen for switch, (seen, _) in looks}
-        return Evaluation(f"{', '.join(contrary)} in {self.place}" if contrary else "", seen=said)
+        seen = {s.flag.name: look.said for s, look in zip(switches, looks, strict=True)}
+        if contrary:
+            return Evaluation(f"{contrary} in {self.place}", seen=seen)
+        return Evaluation(doubt=", ".join(doubts), seen=seen)
 
-    async def _look(self, switch: Switch) -> tuple[str, str]:
-        """How the flag evaluates, and what is contrary about that."""
+    async def _look(self, switch: Switch) -> _Look:
         name = switch.flag.name
         with self._understood():
             found = await self.backend.read(name)
             said = _said(self.backend.enabled(found, switch.wish))
         _, after = _before_and_after(switch)
         if found.fields != after:
-            return said, f"{name} is no longer {switch.said}: it was changed to {said}"
-        seen = await self.backend.seen(name) if isinstance(switch.wish, bool) else None
-        if seen is not None and seen is not switch.on:
-            return on_or_off(seen), f"{switch}, but applications still see it {on_or_off(seen)}"
-        return said, ""
+            return _Look(said, f"{name} is no longer {switch.said}: it was changed to {said}")
+        try:
+            seen = await self.backend.seen(name) if isinstance(switch.wish, bool) else None
+        except TemporaryError as error:
+            return _Look(said, doubt=str(error))
+        if seen is None or seen is switch.on:
+            return _Look(said)
+        served = on_or_off(seen)
+        return _Look(served, f"{switch}, but applications still see it {served}")
 
     async def restore(self, switches: Sequence[Switch], left: Mapping[str, Any]) -> Restored:
         async def restore(switch: Switch) -> Sequence[str] | None:

@@ -59,7 +59,7 @@ class Flagsmith:
         """What applications get that name no identity."""
         try:
             flag = (await self._as_an_application(feature=name)).map
-        except (PermanentError, TemporaryError):
+        except PermanentError:
             return None  # such as a feature for server-side keys alone
         return flag["enabled"] if isinstance(flag.get("enabled"), bool) else None
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 from aiohttp import ClientError, ClientSession, ClientTimeout
 from yarl import URL
 
-from keptn_remedy import PermanentError, proxy_for
+from keptn_remedy import PermanentError, TemporaryError, proxy_for
 from keptn_remedy_actions.cluster import Kind, Object, Ref, spec_of, uid_of, version_of
 from keptn_remedy_actions.cluster.api import (
     JSON_PATCH,
@@ -125,12 +125,15 @@ class FeatureFlags:
                 raise_for_status=False,
             ) as answer:
                 if answer.status != 200:
-                    return None
+                    raise TemporaryError(f"flagd at {self.ofrep_url} answers {answer.status}")
                 value: Any = await answer.json(content_type=None)
-        except (ClientError, TimeoutError, ValueError):
-            return None
+        except (ClientError, TimeoutError, ValueError) as error:
+            why = type(error).__name__
+            raise TemporaryError(f"flagd at {self.ofrep_url} can't be asked: {why}") from None
         served = cast("Mapping[str, Any]", value).get("value") if isinstance(value, dict) else None
-        return served if isinstance(served, bool) else None
+        if not isinstance(served, bool):
+            raise TemporaryError(f"flagd at {self.ofrep_url} serves {name} neither on nor off")
+        return served
 
 
 def _flags_of(live: Object) -> Definition:
