@@ -24,7 +24,7 @@ from keptn_remedy_actions.cluster import (
     version_of,
 )
 from keptn_remedy_actions.cluster.action import ClusterAction, Target, looks
-from keptn_remedy_actions.cluster.api import MERGE_PATCH, Conflict, rfc3339
+from keptn_remedy_actions.cluster.api import MERGE_PATCH, Conflict, Unprocessable, rfc3339
 from keptn_remedy_actions.cluster.managers import who_set
 from keptn_remedy_actions.cluster.rehearsal import check_changed, rehearse
 from keptn_remedy_actions.cluster.revisions import RESTARTED_AT
@@ -122,8 +122,13 @@ class Restart(ClusterAction):
         raise Denied("a restart can't be undone: the old pods are gone")
 
     async def _order(self, memo: _Memo, workload: Workload) -> None:
+        # Race: the workload may be made anew before this arrives. No object changes its uid.
+        body = {"metadata": {"uid": memo.uid}, **_order(memo)}
         try:
-            await self.api.patch(memo.workload, MERGE_PATCH, _order(memo))
+            await self.api.patch(memo.workload, MERGE_PATCH, body)
+        except Unprocessable:
+            await self._again(memo)
+            raise
         except Conflict as error:
             now = await self._again(memo)
             check_changed(error, version_of(workload.live), version_of(now.live))

@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any, cast
 
 import pytest
 
@@ -111,6 +112,31 @@ async def test_a_workload_that_was_made_anew_is_not_restarted(
     with pytest.raises(AnotherTemplate, match="was deleted and recreated"):
         await drive.apply(plan)
     assert "annotations" not in (await carts.live())["spec"]["template"]["metadata"]
+
+
+@pytest.mark.usefixtures("reduced_crds")
+@pytest.mark.parametrize("resource", ["deployments", "rollouts"])
+async def test_a_workload_that_is_made_anew_while_it_is_restarted_is_not_restarted(
+    drive: Driven, namespace: Namespace, resource: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = namespace.deployment if resource == "deployments" else namespace.rollout
+    carts = await make()
+    plan = await drive.plan({"kind": resource.removesuffix("s")})
+    action = cast("Restart", drive.action)
+    patch = action.api.patch
+
+    async def made_anew_before(*given: Any, **more: Any) -> Any:
+        await carts.delete()
+        await carts.until(lambda it: not it)
+        await make()
+        return await patch(*given, **more)
+
+    monkeypatch.setattr(action.api, "patch", made_anew_before)
+    with pytest.raises(AnotherTemplate, match="was deleted and recreated"):
+        await drive.apply(plan)
+    spec = (await carts.live())["spec"]
+    assert "restartAt" not in spec
+    assert ANNOTATION not in spec["template"]["metadata"].get("annotations", {})
 
 
 async def test_a_pod_that_an_ordered_set_waits_for_is_told(namespace: Namespace) -> None:
