@@ -164,7 +164,8 @@ class World:
         if path == "/am/api/v2/alerts":
             return web.json_response(self.listed())
         if path == "/am/api/v2/status":
-            return web.json_response({"uptime": self.alertmanager_began})
+            version = {"version": "0.25.0"}
+            return web.json_response({"uptime": self.alertmanager_began, "versionInfo": version})
         if self.prometheus_answer:
             return self.prometheus_answer()
         return self._prometheus(path, request.query)

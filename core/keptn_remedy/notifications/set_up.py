@@ -27,7 +27,7 @@ from keptn_remedy.notifications.routes import Routes
 from keptn_remedy.notifications.secret_file import SecretFile
 from keptn_remedy.settings import Settings
 from keptn_remedy.support.masking import Mask, secrets_of
-from keptn_remedy.support.mounted_files import why_unreadable
+from keptn_remedy.support.mounted_files import content_of, why_unreadable
 from keptn_remedy.support.reading import MAX_BYTES
 from keptn_remedy.support.variables import SettingsError
 
@@ -52,7 +52,7 @@ def read_channels(settings: Settings) -> SetUp:
             raise SettingsError(["REMEDY_NOTIFY: REMEDY_CHANNELS must name the file of channels"])
         return SetUp({}, Routes((), None))
     try:
-        file = ChannelsFile.load(_text(path))
+        file = ChannelsFile.load(content_of(path, MAX_BYTES + 1).text)
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError([f"REMEDY_CHANNELS: can't read {path}: {_why(error)}"]) from None
     except ChannelsError as error:
@@ -79,11 +79,6 @@ def channel_of(entry: Entry, mask: Mask, source: str, now: Callable[[], float]) 
     url = file(entry.url_file) if entry.url_file else URL(str(entry.url))
     secret = file(entry.secret_file) if entry.secret_file else None
     return Webhook(url, source, now, secret=secret, token=token)
-
-
-def _text(path: Path) -> str:
-    with path.open(encoding="utf-8") as file:
-        return file.read(MAX_BYTES + 1)
 
 
 def _why(error: OSError | UnicodeDecodeError) -> str:

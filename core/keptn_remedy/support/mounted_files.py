@@ -47,7 +47,9 @@ class MountedFile:
         if anew and self._reading and self._reading.done():
             self._reading.exception()  # else asyncio logs that nobody retrieved it
             self._reading = None
-        reading = self._reading or asyncio.create_task(asyncio.to_thread(self._read))
+        reading = self._reading or asyncio.create_task(
+            asyncio.to_thread(content_of, self.path, self._most, errors=self._errors)
+        )
         self._reading = reading
         await asyncio.wait([reading], timeout=OVERDUE_SECONDS)
         if not reading.done():
@@ -55,12 +57,18 @@ class MountedFile:
         self._reading = None
         return reading.result()
 
-    def _read(self) -> Content:
-        with open(self.path, encoding="utf-8", errors=self._errors, opener=_at_once) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise OSError("it isn't a regular file")
-            return Content(file.read(self._most), status.st_mtime)
+
+def content_of(path: Path, most: int, *, errors: str = "strict") -> Content:
+    """At most `most` characters of a file. It waits for a mount that hangs, and for nothing else.
+
+    Raises:
+        OSError: it can't be read, or isn't a regular file. UnicodeDecodeError: it isn't text.
+    """
+    with open(path, encoding="utf-8", errors=errors, opener=_at_once) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("it isn't a regular file")
+        return Content(file.read(most), status.st_mtime)
 
 
 def _at_once(path: str, flags: int) -> int:

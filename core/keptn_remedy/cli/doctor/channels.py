@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
 
 from yarl import URL
 
@@ -12,6 +13,9 @@ from keptn_remedy.action import Finding
 from keptn_remedy.cli.doctor.examined import Examined
 from keptn_remedy.support.proxy import proxy_for
 from keptn_remedy.support.variables import SettingsError
+
+if TYPE_CHECKING:
+    from keptn_remedy.notifications.channels_file import Entry
 
 CONNECT_SECONDS = 3.0
 
@@ -29,19 +33,23 @@ async def channels(examined: Examined) -> AsyncIterator[Finding]:
     except SettingsError as error:
         yield Finding("channels", False, error.mistakes[0], "remedy notify check FILE")
         return
-    for name, entry in entries.items():
+
+    async def looked_at(name: str, entry: Entry) -> Finding:
         channel = channel_of(entry, examined.mask, config.source, time.time)
         try:
             urls = [post.url for post in await channel.posts(trial(config))]
         except ChannelTrouble as error:
-            yield Finding(f"channel {name}", False, str(error), "write that file")
-            continue
-        yield await _reached(f"channel {name}", urls, f"remedy notify test {name}")
+            return Finding(f"channel {name}", False, str(error), "write that file")
+        return await _reached(f"channel {name}", urls, f"remedy notify test {name}")
+
+    looks = (looked_at(name, entry) for name, entry in entries.items())
+    for finding in await asyncio.gather(*looks):
+        yield finding
 
 
 async def _reached(about: str, urls: Sequence[URL], test: str) -> Finding:
     hosts = ", ".join(f"{url.host}:{url.port}" for url in urls)
-    failures = [why for url in urls if (why := await _why_not(url))]
+    failures = [*filter(None, await asyncio.gather(*map(_why_not, urls)))]
     if len(failures) == len(urls):
         to_do = "check its address, the network and the proxy"
         return Finding(about, False, "; ".join(failures), to_do)

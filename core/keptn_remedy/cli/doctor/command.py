@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from rich.text import Text
@@ -31,18 +32,19 @@ from keptn_remedy.support import variables
 from keptn_remedy.support.masking import Mask
 from keptn_remedy.support.variables import SettingsError
 
-CHECKS: tuple[Check, ...] = (
-    own.service,
-    own.journal,
-    own.policy,
-    own.clock,
-    keptn.way,
-    standalone.sources,
-    own.actions,
-    peers.of_actions,
-    channels.channels,
-)
+CHECKS: Mapping[str, Check] = {
+    "service": own.service,
+    "journal": own.journal,
+    "policy": own.policy,
+    "clock": own.clock,
+    "keptn": keptn.way,
+    "sources": standalone.sources,
+    "actions": own.actions,
+    "peers": peers.of_actions,
+    "channels": channels.channels,
+}
 CHECK_SECONDS = 20.0
+END_SECONDS = 1.0
 _MARKS = {True: "ok", False: "WRONG", None: "-"}
 _COLOURS = {True: "green", False: "bold red", None: "yellow"}
 
@@ -73,8 +75,8 @@ def examine(namespaces: Sequence[str], *, as_json: bool, is_standalone: bool = F
 async def _examine(examined: Examined, *, as_json: bool) -> int:
     is_wrong = False
     try:
-        for check in CHECKS:
-            for finding in await _findings(check, examined):
+        for about, check in CHECKS.items():
+            for finding in await _findings(about, check, examined):
                 is_wrong |= finding.is_good is False
                 masked = replace(
                     finding,
@@ -84,10 +86,25 @@ async def _examine(examined: Examined, *, as_json: bool) -> int:
                 _show(masked, as_json=as_json)
     finally:
         await examined.registry.close()
-    return FAILED if is_wrong else GOOD
+    code = FAILED if is_wrong else GOOD
+    await _end_threads(code)
+    return code
 
 
-async def _findings(check: Check, examined: Examined) -> list[Finding]:
+async def _end_threads(code: int) -> None:
+    """End the process at once if a thread still waits, as for a mount: its end would be waited for.
+
+    All has been said by now.
+    """
+    # Not cancelled, as that waits for the threads as well.
+    ending = asyncio.create_task(asyncio.get_running_loop().shutdown_default_executor())
+    await asyncio.wait([ending], timeout=END_SECONDS)
+    if not ending.done():
+        sys.stdout.flush()
+        os._exit(code)
+
+
+async def _findings(about: str, check: Check, examined: Examined) -> list[Finding]:
     found: list[Finding] = []
     try:
         async with asyncio.timeout(CHECK_SECONDS):
@@ -95,7 +112,10 @@ async def _findings(check: Check, examined: Examined) -> list[Finding]:
                 found.append(finding)  # noqa: PERF401  what was found before a time-out counts
     except TimeoutError:
         late = f"no end within {CHECK_SECONDS:g} s"
-        found.append(Finding(check.__name__, False, late, "something doesn't answer"))
+        found.append(Finding(about, False, late, "something doesn't answer"))
+    except Exception as error:  # noqa: BLE001  the other checks tell what they find all the same
+        why = f"it can't be looked at: {type(error).__name__}: {error}"
+        found.append(Finding(about, False, why, "tell the authors of keptn-remedy"))
     return found
 
 

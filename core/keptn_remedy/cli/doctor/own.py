@@ -4,34 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from keptn_remedy.action import Finding
 from keptn_remedy.cli.doctor.examined import Examined
+from keptn_remedy.cli.remote_values import checked
 from keptn_remedy.cli.running_service import here
 from keptn_remedy.cli.server import ServerError
 from keptn_remedy.cli.terminal import when
 from keptn_remedy.guardrails.policy import Policy, PolicyError
 from keptn_remedy.guardrails.units import counted
 from keptn_remedy.journal import Address, JournalError, JournalUnusable, open_beside, place_of
+from keptn_remedy.ops.models import Readiness
 from keptn_remedy.support.clock import Clock
+from keptn_remedy.support.mounted_files import MountedFile, why_unreadable
+from keptn_remedy.support.reading import MAX_BYTES
 
 STEP_SECONDS = 1.0
+FREE_BYTES = 16 * 2**20
 EARLIEST = 1_750_000_000.0
 
 
 async def journal(examined: Examined) -> AsyncIterator[Finding]:
     """Whether it can be read and written, and whether a service runs from it."""
     place = place_of(examined.settings)
+    if isinstance(place, Path) and (on_disk := _on_disk(place)):
+        yield on_disk
+        return
     try:
         opened = open_beside(place)
     except (JournalUnusable, JournalError) as error:
-        if isinstance(place, Path) and not place.exists():
-            yield _new_journal(place)
-        else:
-            yield Finding("journal", False, str(error), "see the chapter on the journal")
+        yield Finding("journal", False, str(error), "check REMEDY_JOURNAL, or restore a backup")
         return
     try:
         is_served = opened.is_served()
@@ -67,11 +73,20 @@ def _pooler(place: Address) -> Finding:
     return Finding("pooler", True, "none that loses anything: replicas wake one another")
 
 
-def _new_journal(path: Path) -> Finding:
+def _on_disk(path: Path) -> Finding | None:
+    """What is wrong with the file's place; or that the file is still to be made there."""
     there = next(folder for folder in path.absolute().parents if folder.exists())
-    if os.access(there, os.W_OK):
+    for each in (there, path) if path.exists() else (there,):
+        if not os.access(each, os.R_OK | os.W_OK):
+            to_do = "let this user write there, or set REMEDY_JOURNAL"
+            return Finding("journal", False, f"{each} can't be written", to_do)
+    free = shutil.disk_usage(there).free
+    if free < FREE_BYTES:
+        left = f"{free // 2**20} MiB are left on the disk of {path}"
+        return Finding("journal", False, left, f"make room: leave it {FREE_BYTES // 2**20} MiB")
+    if not path.exists():
         return Finding("journal", True, f"{path} does not exist yet: the first start makes it")
-    return Finding("journal", False, f"{there} can't be written", "set REMEDY_JOURNAL")
+    return None
 
 
 async def service(examined: Examined) -> AsyncIterator[Finding]:
@@ -81,14 +96,15 @@ async def service(examined: Examined) -> AsyncIterator[Finding]:
         yield Finding("service", None, "none runs here", "start it with remedy serve")
         return
     try:
-        ready = await asked.get("/readyz")
+        answer = await asked.get("/readyz")
+        ready = asked.understood(lambda found: checked(Readiness, found), answer)
     except ServerError as error:
         to_do = "give doctor its REMEDY_OPS_HOST and REMEDY_OPS_PORT; if it has these, read its log"
         yield Finding("service", False, str(error), to_do)
         return
     finally:
         await asked.close()
-    wrong = [*ready["reasons"], *ready["degraded"]]
+    wrong = [*ready.reasons, *ready.degraded]
     if wrong:
         yield Finding("service", False, "; ".join(wrong), "read its log")
     else:
@@ -102,9 +118,9 @@ async def policy(examined: Examined) -> AsyncIterator[Finding]:
         yield Finding("policy", True, "none; the built-in rules apply")
         return
     try:
-        found = await asyncio.to_thread(lambda: Policy.load(path.read_text("utf-8")))
+        found = Policy.load((await MountedFile(path, MAX_BYTES + 1).read()).text)
     except OSError as error:
-        yield Finding("policy", False, f"{path}: {error.strerror}", "check REMEDY_POLICY")
+        yield Finding("policy", False, f"{path}: {why_unreadable(error)}", "check REMEDY_POLICY")
     except UnicodeDecodeError:
         yield Finding("policy", False, f"{path} is not UTF-8 text", "check REMEDY_POLICY")
     except PolicyError as error:

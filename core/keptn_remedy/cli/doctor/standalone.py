@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from yarl import URL
 
 from keptn_remedy.action import Finding
 from keptn_remedy.cli.doctor.examined import Examined
-from keptn_remedy.cli.terminal import reason
+from keptn_remedy.events.cloud_event import is_object
 from keptn_remedy.guardrails.units import counted
 from keptn_remedy.standalone.alert_rules import AlertingRule, rule_of
 from keptn_remedy.standalone.coverage import Entries, all_entries, unanswered, without_evidence
@@ -23,6 +24,8 @@ from keptn_remedy.standalone.sources import (
     SourcesFile,
 )
 from keptn_remedy.support.clock import Clock
+from keptn_remedy.support.mounted_files import MountedFile, why_unreadable
+from keptn_remedy.support.reading import MAX_BYTES
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -39,12 +42,11 @@ async def sources(examined: Examined) -> AsyncIterator[Finding]:
     if config.transport != "standalone":
         return
     try:
-        text = await asyncio.to_thread(config.sources.read_text, "utf-8")
-        read = SourcesFile.load(text)
+        content = await MountedFile(config.sources, MAX_BYTES + 1).read()
+        read = SourcesFile.load(content.text)
     except (OSError, UnicodeDecodeError) as error:
         to_do = "set REMEDY_SOURCES, or begin with examples/sources.yaml"
-        why = reason(error) if isinstance(error, OSError) else f"{config.sources} is not UTF-8 text"
-        yield Finding("sources", False, why, to_do)
+        yield Finding("sources", False, f"{config.sources}: {why_unreadable(error)}", to_do)
         return
     except SourcesError as error:
         to_do = f"remedy sources check {config.sources}"
@@ -52,17 +54,21 @@ async def sources(examined: Examined) -> AsyncIterator[Finding]:
         return
     yield Finding("sources", True, f"{config.sources}: {', '.join(read.sources)}")
     async with lent_session() as http:
-        for name, source in read.sources.items():
-            yield await _secret(name, source)
-            for url in map(str, source.alertmanagers):
-                yield await _alertmanager(http, url)
-            if source.confirm == "off":
-                yield Finding(f"source {name}", None, _UNCONFIRMED)
-        for finding in await _judge(http, read, config.remediations):
+        looks = [_source(http, name, source) for name, source in read.sources.items()]
+        looks.append(_judge(http, read, config.remediations))
+        for finding in chain.from_iterable(await asyncio.gather(*looks)):
             yield finding
 
 
 _UNCONFIRMED = "confirm: off: silences are not seen, nor what ended while the service was down"
+
+
+async def _source(http: ClientSession, name: str, source: Source) -> list[Finding]:
+    asked = (_alertmanager(http, str(url)) for url in source.alertmanagers)
+    found = await asyncio.gather(_secret(name, source), *asked)
+    if source.confirm == "off":
+        found.append(Finding(f"source {name}", None, _UNCONFIRMED))
+    return found
 
 
 async def _secret(name: str, source: Source) -> Finding:
@@ -80,7 +86,10 @@ async def _alertmanager(http: ClientSession, url: str) -> Finding:
     if why:
         to_do = "check its address and the proxy; without it nothing is tried"
         return Finding("alertmanager", False, f"{shown}: {why}", to_do)
-    version = body.get("versionInfo", {}).get("version", "of unknown version")
+    info = body.get("versionInfo") if is_object(body) else None
+    version = info.get("version") if is_object(info) else None
+    if not isinstance(version, str):
+        return Finding("alertmanager", False, f"{shown} is no Alertmanager", "check its address")
     return Finding("alertmanager", True, f"{shown} answers: {version}")
 
 
@@ -119,8 +128,8 @@ async def _judge(http: ClientSession, read: SourcesFile, folder: Path) -> list[F
         to_do = "add it: without it the judge can't tell of any remedy whether it helped"
         return [*found, Finding("prometheus", False, "sources.yaml names none", to_do)]
     rules: list[AlertingRule] = []
-    for url, server in servers.items():
-        finding, listed = await _rules(http, url, server)
+    asked = (_rules(http, url, server) for url, server in servers.items())
+    for finding, listed in await asyncio.gather(*asked):
         found.append(finding)
         rules += listed
     return [*found, *_covered(rules, [each for _, listed in entries for each in listed])]

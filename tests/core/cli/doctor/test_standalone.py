@@ -63,6 +63,8 @@ async def test_a_redirect_a_log_in_page_and_missing_files_are_told(tmp_path: Pat
         assert "no answer of its API" in found["prometheus"][1]
         assert found["prometheus"][0] is False
         assert "it redirects (302)" in found["alertmanager"][1]
+        world.alertmanager_answer = lambda: web.json_response(["another service"])
+        assert "is no Alertmanager" in (await told(tmp_path))["alertmanager"][1]
         bare = SOURCES.replace('prometheus: {{url: "{url}/prom"}}\n', "")
         write_files(tmp_path, url, bare, REMEDIATION)
         found = await told(tmp_path, REMEDY_REMEDIATIONS="nowhere")
