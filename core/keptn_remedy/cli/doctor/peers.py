@@ -39,8 +39,9 @@ async def _diagnosis(
     examined: Examined,
 ) -> Sequence[Finding]:
     """What an action finds, or that it failed to, whatever its code does."""
+    bound = asyncio.timeout(DIAGNOSIS_SECONDS)
     try:
-        async with asyncio.timeout(DIAGNOSIS_SECONDS) as bound:
+        async with bound:
             found: Any = await diagnose(http, examined.namespaces)
         if _is_sequence(found) and all(isinstance(each, Finding) for each in found):
             return found
