@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -16,8 +16,7 @@ CONNECT_SECONDS = 5.0
 MOST_BYTES = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One request, ready to be sent."""
 
     method: str
@@ -27,8 +26,7 @@ class Request:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """One answer: its body is cut after `MOST_BYTES`."""
 
     status: int
@@ -90,8 +88,8 @@ class Client:
             timeout=ClientTimeout(total=request.seconds, sock_connect=CONNECT_SECONDS),
         ) as answer:
             body = b""
-            while len(body) < MOST_BYTES and (part := await answer.content.readany()):
-                body += part
+            while len(body) < MOST_BYTES and not answer.content.at_eof():
+                body += await answer.content.readany()
             retry_after = answer.headers.get("Retry-After", "")
             return Answer(answer.status, answer.reason or "", retry_after, body[:MOST_BYTES])
 

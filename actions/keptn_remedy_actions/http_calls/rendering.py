@@ -7,9 +7,8 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from urllib.parse import quote
 
 import orjson
@@ -47,8 +46,7 @@ def variables_of(context: Context) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
+class Rendered(NamedTuple):
     """A request, and the texts that must not be shown, since they hold secrets."""
 
     request: Request
@@ -60,7 +58,7 @@ class Rendered:
         if any(each.lower() == name.lower() for each, _ in request.headers):
             return self
         headers = (*request.headers, (name, text))
-        return replace(self, request=replace(request, headers=headers))
+        return self._replace(request=request._replace(headers=headers))
 
     def shown(self, text: str) -> str:
         """The text without them."""
@@ -91,7 +89,7 @@ def rendered(call: Call, variables: Mapping[str, Any], secrets: Mapping[str, str
         key = secrets[call.hmac.secret].encode()
         digest = hmac.new(key, request.body or b"", call.hmac.algorithm).hexdigest()
         signature = (call.hmac.header, f"{call.hmac.prefix}{digest}")
-        request = replace(request, headers=(*request.headers, signature))
+        request = request._replace(headers=(*request.headers, signature))
     return Rendered(request, tuple(_forms(secrets.values(), call, request)) if secrets else ())
 
 
