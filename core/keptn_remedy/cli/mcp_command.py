@@ -53,12 +53,13 @@ async def _serve(url: str, token: str) -> int:
             return FAILED
         try:
             async with connected(http, url) as service:
-                instructions = service.instructions
+                instructions, told = service.instructions, service.server_info
         except Exception as error:  # noqa: BLE001  the library raises many kinds, also in groups
             complain([f"{url} can't be asked: {_first_of(error)}"])
             return FAILED
         async with stdio_server() as (reading, writing):
-            relaying = relay(partial(connected, http, url), instructions)
+            version = told.version if told else ""
+            relaying = relay(partial(connected, http, url), instructions, version)
             await relaying.run(reading, writing, relaying.create_initialization_options())
     return GOOD
 
@@ -110,8 +111,8 @@ async def _why_not(http: Any, url: str) -> str | None:
     return f"{url} answered: {title}{hint}"
 
 
-def relay(connected: Connected, instructions: str | None) -> Any:
-    """A server that has what the service offers."""
+def relay(connected: Connected, instructions: str | None, version: str = "") -> Any:
+    """A server that has what the service, of this version, offers."""
     import mcp_types
     from mcp.server.lowlevel import Server
 
@@ -132,6 +133,7 @@ def relay(connected: Connected, instructions: str | None) -> Any:
 
     return Server(
         "keptn-remedy",
+        version=version,
         instructions=instructions,
         on_list_tools=list_tools,
         on_call_tool=call_tool,

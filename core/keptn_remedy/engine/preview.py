@@ -17,6 +17,7 @@ from keptn_remedy.guardrails.objections import Objection
 from keptn_remedy.journal import Execution
 from keptn_remedy.registry import Entry, Registry
 from keptn_remedy.support.authored import contained
+from keptn_remedy.support.near_names import near
 
 LONGEST_SECONDS: Final = 20.0
 # Each one may ask a cluster or a flag server.
@@ -56,7 +57,10 @@ class Preview:
         """
         entry = self._registry.serving(trigger)
         if entry is None or entry.action is None:
-            raise LookupError(f"no action {trigger.action!r} is switched on")
+            on = (entry for entry in self._registry.entries if entry.action)
+            names = (name for entry in on for name in (entry.name, *entry.aliases))
+            hint = near(trigger.action, names)
+            raise LookupError(f"no action {trigger.action!r} is switched on{hint}")
         # A task of its own: code that ignores its cancellation keeps its place, and nobody waits.
         making = asyncio.create_task(self._made(entry, entry.action, trigger))
         self._under_way.add(making)

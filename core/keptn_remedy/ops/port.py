@@ -84,7 +84,10 @@ class OpsPort:
         Raises:
             OSError: the address can't be bound (in use, or not permitted).
         """
-        app = web.Application(middlewares=[problems], client_max_size=MAX_BODY_BYTES)
+        app = web.Application(
+            middlewares=[problems, *([self._page.problems] if self._page else ())],
+            client_max_size=MAX_BODY_BYTES,
+        )
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._get_metrics)
@@ -109,7 +112,11 @@ class OpsPort:
             refusals=Refusals("ops", self._metrics),
             names=self._names,
         ) as self.port:
-            yield
+            try:
+                yield
+            finally:
+                if self._page:
+                    await self._page.close()
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return json_answer(models.Health())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.guardrails.policy_file import PolicyFile
@@ -18,7 +19,7 @@ from keptn_remedy.ops.page.live import Live
 from keptn_remedy.ops.page.orders import PageOrders
 from keptn_remedy.ops.page.problem_screens import Problems
 from keptn_remedy.ops.page.render import Templates
-from keptn_remedy.ops.page.routes import PageRoutes
+from keptn_remedy.ops.page.routes import NOTHING_HERE, PageRoutes, prefers_page
 from keptn_remedy.ops.page.screens import Screens, ScreenSources
 from keptn_remedy.ops.page.sessions import Sessions
 from keptn_remedy.registry import Registry
@@ -81,3 +82,22 @@ class BuiltPage:
         self._page.add_to(router)
         self._orders.add_to(router)
         router.add_get("/live", self._live.serve)
+
+    async def close(self) -> None:
+        """Follow the journal no more; what pages are still open is told nothing more."""
+        await self._live.close()
+
+    @property
+    def problems(self) -> Middleware:
+        """Tells browsers on a page that there is nothing at an address, or not by that method."""
+
+        @web.middleware
+        async def told(request: web.Request, handler: Handler) -> web.StreamResponse:
+            try:
+                return await handler(request)
+            except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
+                if not prefers_page(request.headers.get("Accept", "")):
+                    raise
+                return await self._page.failed(request, error.status, NOTHING_HERE)
+
+        return told

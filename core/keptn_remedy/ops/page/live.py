@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import chain
 from typing import NamedTuple
 
 import orjson
@@ -76,6 +77,16 @@ class Live:
         self._streams: dict[Topic, set[_Stream]] = defaultdict(set)
         self._sent: dict[Topic, bytes] = {}
         self._task: asyncio.Task[None] | None = None
+        self._is_closed = False
+
+    async def close(self) -> None:
+        """Follow the journal no more, and end the answers: it is about to be closed."""
+        self._is_closed = True
+        if self._task:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        for stream in chain.from_iterable(self._streams.values()):
+            stream.is_news.set()
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answer `/live?at=ADDRESS`, for as long as the page is open."""
@@ -112,7 +123,7 @@ class Live:
                 async with asyncio.timeout(ANEW_SECONDS):
                     await stream.is_news.wait()
             # Whoever may not look any more is sent nothing any more.
-            if await self._gate.visitor(request) != stream.visitor:
+            if self._is_closed or await self._gate.visitor(request) != stream.visitor:
                 return
             if not stream.is_news.is_set():
                 await _write(answer, b": still here\n\n")
@@ -122,7 +133,7 @@ class Live:
             await _write(answer, stream.next.replace(_TOKEN_BYTES, token))
 
     def _begin(self) -> None:
-        if self._task is None:
+        if self._task is None and not self._is_closed:
             self._task = asyncio.create_task(self._follow())
 
     def _leave(self, topic: Topic, stream: _Stream) -> None:

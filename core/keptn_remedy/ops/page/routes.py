@@ -34,6 +34,7 @@ HEADERS = {
 _FOREVER = {**HEADERS, "Cache-Control": "public, max-age=31536000, immutable"}
 Show = Callable[[web.Request, Visitor], Awaitable[web.StreamResponse]]
 PageHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+NOTHING_HERE = "There is nothing at this address."
 UNREADABLE = "The journal can't be read now. Try again; /readyz says why."
 
 
@@ -184,6 +185,11 @@ class PageRoutes:
         return web.Response(
             body=static_file(name), content_type=STATIC[name], charset="utf-8", headers=_FOREVER
         )
+
+
+def prefers_page(accept: str) -> bool:
+    """Whether who sent this `Accept` is a browser; programs ask for JSON, or for anything."""
+    return "text/html" in accept and "json" not in accept
 
 
 def html(text: str, status: int = 200) -> web.Response:

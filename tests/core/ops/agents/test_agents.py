@@ -25,6 +25,7 @@ from keptn_remedy.cli import mcp_command
 from keptn_remedy.ops.agents.tools import MOST_ASKING
 from keptn_remedy.ops.asked_undos import AskedUndos
 from keptn_remedy.service import Service
+from keptn_remedy.service.foundation import installed_version
 from keptn_remedy.support.variables import SettingsError
 from keptn_remedy.testing import FakeKeptn, http_peer, triggered
 from tests.log_lines import captured_logs
@@ -112,7 +113,8 @@ async def test_a_plan_says_from_what_to_what_and_changes_nothing(tmp_path: Path)
         assert (Dial.state, Dial.log) == ({}, ["plan"])
         assert await asking.service.journal.records() == []
         assert "value: " in await asking.refused("plan", **{**ON_DIAL, "value": "much"})
-        assert "switched on" in await asking.refused("plan", **{**ON_DIAL, "action": "dail"})
+        misspelt = await asking.refused("plan", **{**ON_DIAL, "action": "dail"})
+        assert misspelt == "no action 'dail' is switched on; did you mean dial?"
 
 
 async def test_a_request_acts_once_a_person_has_approved_its_plan_and_keptn_hears_nothing(
@@ -461,6 +463,8 @@ async def test_the_command_hands_on_what_an_agent_says(tmp_path: Path) -> None:
             command=remedy, args=[*arguments, str(tmp_path / "agents-token")]
         )
         async with asyncio.timeout(60), Client(command) as client:
+            assert client.server_info
+            assert client.server_info.version == installed_version()
             names = [tool.name for tool in (await client.list_tools()).tools]
             assert names == ["explain", "plan", "request", "status", "ask_undo"]
             planned = await client.call_tool("plan", ON_DIAL)

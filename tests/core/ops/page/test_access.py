@@ -56,6 +56,27 @@ async def test_a_token_signs_in_and_the_cookie_is_kept_from_scripts_and_other_si
         )
 
 
+async def test_an_address_where_nothing_is_is_told_browsers_on_a_page_and_programs_as_json(
+    tmp_path: Path,
+) -> None:
+    browsers = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+    async with house(tmp_path) as home:
+        anna = await home.visitor("viewer")
+        for path, status in (("/nowhere", 404), ("/api/nowhere", 404), ("/sign-out", 405)):
+            seen = await anna.get(path, Accept=browsers)
+            assert (seen.status, seen.headers["Content-Type"]) == (
+                status,
+                "text/html; charset=utf-8",
+            )
+            assert "There is nothing at this address." in seen.text
+            assert '<a class="button" href="/">' in seen.text
+            assert "anna" in seen.text
+            for accept in ("*/*", "application/json", f"application/json, {browsers}"):
+                answer = await anna.get(path, Accept=accept)
+                assert answer.status == status
+                assert answer.headers["Content-Type"] == "application/problem+json"
+
+
 async def test_over_tls_the_cookie_is_for_tls_alone(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         headers = {"X-Forwarded-Proto": "https", "Sec-Fetch-Site": "same-origin"}

@@ -135,6 +135,24 @@ async def test_a_provider_leaves_while_pages_are_open_without_a_word(tmp_path: P
         assert log.at("ERROR", "CRITICAL") == []
 
 
+async def test_a_page_that_was_closed_just_before_the_provider_leaves_is_no_error(
+    tmp_path: Path,
+) -> None:
+    with captured_logs() as log:
+        async with house(tmp_path, page_public=True) as home:
+            live = live_of(home)
+            live._look_seconds = 0.01
+            async with opened(home.somebody(), "/") as stream:
+                await content(stream)
+            # A browser that went away is noticed by the next sign of life only.
+            following = live._task
+            assert live._streams
+        assert following
+        assert following.done()
+        await until(lambda: not live._streams)
+        assert log.at("ERROR", "CRITICAL") == []
+
+
 async def test_a_stream_outlives_the_time_that_an_answer_may_take(tmp_path: Path) -> None:
     async with house(tmp_path, page_public=True) as home:
         listener_limits = Limits(connections=64)
