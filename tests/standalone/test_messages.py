@@ -156,6 +156,30 @@ async def test_grafana_signs_its_messages_and_a_rule_without_data_opens_nothing(
         assert len(await rig.episodes()) == 1
 
 
+async def test_an_event_that_is_delivered_again_after_the_end_of_its_problem_begins_nothing(
+    tmp_path: Path,
+) -> None:
+    sources = SOURCES.replace("kind: alertmanager", "kind: cloudevents").replace(
+        'alertmanagers: ["{url}/am"]', "confirm: off"
+    )
+    sources = sources.replace("label: service", "label: keptn_service")
+    began = {**KEPTN, "time": "2026-03-02T12:00:00Z"}
+    ended = {**began, "id": "2", "data": {**KEPTN["data"], "State": "CLOSED"}}
+    once_more = {**began, "id": "3", "time": "2026-03-02T12:09:00Z"}
+    async with standalone(tmp_path, sources=sources) as rig:
+
+        async def post(event: Any) -> bool:
+            kind = {"Content-Type": "application/cloudevents+json"}
+            assert await rig.post(orjson.dumps(event), **kind) == 202
+            [episode] = await rig.episodes()
+            return episode.is_firing
+
+        assert await post(began)
+        assert not await post(ended)
+        assert not await post(began)
+        assert await post(once_more)
+
+
 async def test_an_alert_that_cannot_be_read_keeps_out_no_other_one(tmp_path: Path) -> None:
     async with standalone(tmp_path) as rig:
         sound = rig.world.fire("f1")

@@ -21,6 +21,10 @@ WHERE source = ? AND alert_key = ? AND closed_at IS NULL"""
 _RELAPSED = """
 SELECT seq FROM episodes WHERE source = ? AND alert_key = ? AND closed_at IS NOT NULL
     AND state = 'closed' AND helped_at >= ? ORDER BY closed_at DESC LIMIT 1"""
+# By the start that it had when it ended, a message is known that was sent before its end.
+_ENDED_BEFORE = """
+SELECT 1 FROM episode_members JOIN episodes ON episode = seq
+WHERE source = ? AND alert_key = ? AND fingerprint = ? AND starts_at = ? AND NOT firing LIMIT 1"""
 _INSERT = """
 INSERT INTO episodes (id, source, alert_key, project, stage, service, names, labels, annotations,
     url, state, opened_at, firing_at, due_at)
@@ -82,7 +86,10 @@ class Folding:
 
     def take(self, alerts: Sequence[SeenAlert]) -> dict[str, int]:
         """Fold them in; returns what became of how many, by the names of `Taken`."""
-        counts = self._fire([each for each in alerts if each.is_firing])
+        firing = [each for each in alerts if each.is_firing]
+        news = [each for each in firing if not self._is_late(each)]
+        counts = self._fire(news)
+        counts["repeated"] += len(firing) - len(news)
         resolved = [each for each in alerts if not each.is_firing]
         if resolved:
             # In one message firing wins over resolved.
@@ -116,6 +123,13 @@ class Folding:
             handles |= self._open(new)
         self._put_members(alerts, handles)
         return counts
+
+    def _is_late(self, alert: SeenAlert) -> bool:
+        """Whether it ended since this was sent."""
+        if not (alert.fires_once and alert.starts_at):
+            return False
+        about = (*_key(alert), alert.fingerprint, alert.starts_at)
+        return self._cursor.execute(_ENDED_BEFORE, about).fetchone() is not None
 
     def _known(self, key: _Key) -> _Open | None:
         found = self._cursor.execute(OPEN_OF_KEY, key).fetchone()

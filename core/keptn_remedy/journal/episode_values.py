@@ -28,7 +28,8 @@ class SeenAlert:
     """One alert of a message that belongs to a place: project, stage and service.
 
     `key` is the same for all alerts of one trouble; `names` are what it may be called in
-    remediation.yaml, in the order of trying.
+    remediation.yaml, in the order of trying. `fires_once`: what fires again has another start, so
+    that one whose start has ended was sent before its end.
     """
 
     source: str
@@ -43,6 +44,7 @@ class SeenAlert:
     annotations: Mapping[str, str]
     starts_at: str = ""
     url: str = ""
+    fires_once: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,9 @@ SELF = "remedy_self"
 _FORM = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 MOST_CHARACTERS = 63
 MOST_SHOWN = 60
+# Nobody lists their alerts, and each beginning has a time of its own. A pair of Alertmanagers may
+# disagree: there, what fires with an old start may be right.
+_FIRES_ONCE = ("grafana", "cloudevents")
 # Grafana's own: a rule without data says nothing about the service.
 _NO_DATA = ("DatasourceNoData", "DatasourceError")
 
@@ -74,6 +77,7 @@ def placed(source: str, rules: Source, alert: Alert) -> SeenAlert | Ignored:
         annotations=alert.annotations,
         starts_at=alert.starts_at,
         url=alert.url,
+        fires_once=rules.kind in _FIRES_ONCE,
     )
 
 

@@ -94,6 +94,7 @@ def _problem(problem: Problem, labels: Mapping[str, str], event: Event | None = 
         is_firing=_text(problem, "State").upper() not in _CLOSED,
         labels={**_tags(problem), **labels, "problem": fingerprint[:_MOST]},
         annotations={},
+        starts_at=_sent_at(event) if event else "",
         url=problem.url[:2000],
         names=tuple(dict.fromkeys(filter(None, names))),
         key=fingerprint[:_MOST],
@@ -118,6 +119,11 @@ def _text(problem: Problem, name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
+def _sent_at(event: Event) -> str:
+    """The event's own time: of one that is delivered again it is the same."""
+    return event.time.isoformat() if event.time else ""
+
+
 def _incident(event: Event, data: Mapping[str, Any]) -> list[Alert]:
     """An incident of CDEvents: detected, reported or resolved."""
     subject = data.get("subject")
@@ -138,6 +144,7 @@ def _incident(event: Event, data: Mapping[str, Any]) -> list[Alert]:
             is_firing=not event.type.startswith(f"{_INCIDENT}resolved"),
             labels=labels,
             annotations={},
+            starts_at=_sent_at(event),
             names=(description,) if isinstance(description, str) and description else (),
             key=about["id"][:_MOST],
         )

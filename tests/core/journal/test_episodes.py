@@ -53,6 +53,22 @@ async def test_an_episode_is_quiet_once_all_of_its_members_are_resolved(
     assert (await only(journal)).is_firing
 
 
+async def test_what_was_sent_before_its_end_and_comes_after_it_begins_nothing(
+    journal: AnyJournal, clock: SetClock
+) -> None:
+    fired = alert("a", starts_at="noon", fires_once=True)
+    await take(journal, fired)
+    await take(journal, alert("a", fires=False))
+    assert await take(journal, fired) == Taken(repeated=1)
+    ended = await only(journal)
+    assert not ended.is_firing
+    closed = {"state": "closed", "closing": "unverified", "closed_at": clock.time}
+    assert await journal.move(ended, Move(closed))
+    assert await take(journal, fired) == Taken(repeated=1)
+    later = alert("a", starts_at="later", fires_once=True)
+    assert await take(journal, fired, later) == Taken(opened=1, repeated=1)
+
+
 async def test_in_one_message_firing_wins_over_resolved(journal: AnyJournal) -> None:
     await take(journal, alert("critical"), alert("warning", fires=False))
     await take(journal, alert("critical", fires=False), alert("warning"))
