@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from aiohttp import ClientConnectionError, ClientError, ClientResponseError
 from keptn_remedy import PermanentError, TemporaryError
 from keptn_remedy_actions.cluster import Kind, Object, Ref
 from keptn_remedy_actions.cluster.answers import LONGEST, is_denial, reason_of
-from keptn_remedy_actions.cluster.connection import SERVICE_ACCOUNT, Connection, way_to
+from keptn_remedy_actions.cluster.connection import SERVICE_ACCOUNT, Client, Connection, way_to
 from keptn_remedy_actions.cluster.settings import KubernetesSettings
 
 FIELD_MANAGER = "keptn-remedy"
@@ -24,6 +25,7 @@ REQUEST_SECONDS = 15
 # The API server waits for admission webhooks, up to 34 s for a write.
 WRITE_SECONDS = 40
 PAGE = 500
+PLAIN = "application/json"
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 
@@ -63,6 +65,37 @@ _NAMED: Mapping[int, Callable[[str], Exception]] = {
     409: Conflict,
     422: Unprocessable,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One request, which is sent once."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict[str, str])
+    body: Any = None
+    content_type: str = PLAIN
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def seconds(self) -> int:
+        """How long its answer may take."""
+        return REQUEST_SECONDS if self.method == "GET" else WRITE_SECONDS
+
+    async def sent(self, client: Client) -> Any:
+        """The answer, whatever its status is."""
+        _, url, headers, body, _ = await client.param_serialize(
+            self.method,
+            self.path,
+            query_params=list(self.query.items()),
+            header_params={"Content-Type": self.content_type},
+            body=self.body,
+            auth_settings=["BearerToken"],
+        )
+        return await client.call_api(self.method, url, headers, body, _request_timeout=self.seconds)
 
 
 class ClusterApi:
@@ -139,7 +172,9 @@ class ClusterApi:
             "metadata": {"name": pod.name, "namespace": pod.namespace},
             "deleteOptions": {"preconditions": {"uid": uid}},
         }
-        status, delay, answer = await self._request("POST", f"{pod.path}/eviction", {}, body, None)
+        status, delay, answer = await self._request(
+            _Request("POST", f"{pod.path}/eviction", body=body)
+        )
         if status < 300 or status in (404, 409):  # gone, or another one of its name
             return ""
         if status == 429:
@@ -156,7 +191,7 @@ class ClusterApi:
     async def log(self, pod: Ref, *, lines: int) -> str:
         """The last lines of a pod's log, at most 16 KiB."""
         query = {"tailLines": str(lines), "limitBytes": "16384"}
-        status, _, _, text = await self._exchange("GET", f"{pod.path}/log", query, None, None)
+        status, _, _, text = await self._exchange(_Request("GET", f"{pod.path}/log", query))
         if status >= 300:
             answer = _parsed(text) or {}
             raise _error(status, None, answer, f"get pods/log {pod.name} in {pod.namespace}")
@@ -165,7 +200,7 @@ class ClusterApi:
     async def resources(self, api_version: str) -> Sequence[Object]:
         """The resources of a group and version (API discovery)."""
         root = "apis" if "/" in api_version else "api"
-        status, delay, answer = await self._request("GET", f"/{root}/{api_version}", {}, None, None)
+        status, delay, answer = await self._request(_Request("GET", f"/{root}/{api_version}"))
         if status == 404:
             raise NotFound(f"the cluster has no {api_version}")
         if status >= 300:
@@ -184,7 +219,7 @@ class ClusterApi:
             "spec": {"resourceAttributes": attributes},
         }
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-        status, delay, answer = await self._request("POST", path, {}, body, "application/json")
+        status, delay, answer = await self._request(_Request("POST", path, body=body))
         if status >= 300:
             raise _error(status, delay, answer, "review our own access")
         return bool(answer.get("status", {}).get("allowed"))
@@ -204,7 +239,8 @@ class ClusterApi:
     ) -> Object:
         path = ref.path if ref.name else ref.kind.path(ref.namespace)
         path += f"/{subresource}" if subresource else ""
-        status, delay, answer = await self._request(method, path, query or {}, body, content_type)
+        asked = _Request(method, path, query or {}, body, content_type or PLAIN)
+        status, delay, answer = await self._request(asked)
         if status < 300:
             return answer
         if status in (403, 404) and time.monotonic() < self._lost_at + _STARTING_SECONDS:
@@ -216,55 +252,31 @@ class ClusterApi:
         where += f" in {ref.namespace}" if ref.namespace else " in the cluster"
         raise _error(status, delay, answer, where)
 
-    async def _request(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str],
-        body: Any,
-        content_type: str | None,
-    ) -> tuple[int, float | None, Object]:
+    async def _request(self, asked: _Request) -> tuple[int, float | None, Object]:
         """Status, the `Retry-After` in seconds, and the answer."""
-        status, delay, way, text = await self._exchange(method, path, query, body, content_type)
+        status, delay, way, text = await self._exchange(asked)
         answer = _parsed(text)
         if answer is None:  # the page of a proxy
             page = text.decode(errors="replace")[:LONGEST] or "an empty page"
             if status < 300:
-                raise TemporaryError(f"{method} {path}: {way} answered {status}, no JSON: {page}")
+                raise TemporaryError(f"{asked}: {way} answered {status}, no JSON: {page}")
             answer = {"message": f"{page} (from {way})"}
         return status, delay, answer
 
-    async def _exchange(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str],
-        body: Any,
-        content_type: str | None,
-    ) -> tuple[int, float | None, str, bytes]:
+    async def _exchange(self, asked: _Request) -> tuple[int, float | None, str, bytes]:
         """Status, the `Retry-After` in seconds, on which way the answer came, and its text."""
-        seconds, way = REQUEST_SECONDS if method == "GET" else WRITE_SECONDS, ""
+        way = ""
         try:
             async with self._connection.client() as client:
                 way = way_to(client)
-                _, url, headers, body, _ = await client.param_serialize(
-                    method,
-                    path,
-                    query_params=list(query.items()),
-                    header_params={"Content-Type": content_type or "application/json"},
-                    body=body,
-                    auth_settings=["BearerToken"],
-                )
-                response = await client.call_api(
-                    method, url, headers, body, _request_timeout=seconds
-                )
+                response = await asked.sent(client)
                 self._note_time(response.headers.get("Date"))
                 status, text = response.status, await response.read()
                 if status == 401:
                     await self._connection.renew(client)
         except TimeoutError:
             self._lost_at = time.monotonic()
-            said = f"{method} {path}: {way} gave no answer within {seconds} s"
+            said = f"{asked}: {way} gave no answer within {asked.seconds} s"
             raise TimeoutError(said) from None
         except ClientError as error:
             self._lost_at = time.monotonic()

@@ -92,11 +92,8 @@ async def compare_and_set(
     conflict: tuple[Conflict, str] | None = None
     for _ in range(_MOST_CONFLICTS):
         live = await api.get(ref, subresource)
-        if all(field.seen_in(live) == field.after for field in fields):
+        if not _is_due(ref, live, fields):
             return False
-        for field in fields:
-            if (seen := field.seen_in(live)) != field.before:
-                raise ChangedMeanwhile(ref, field, seen)
         if rejected:  # for another reason than a `test`: the values are as recorded
             raise rejected
         if conflict:
@@ -109,11 +106,30 @@ async def compare_and_set(
         except Unprocessable as error:
             rejected = error
             continue
-        for field in fields:
-            if (stored := field.seen_in(answer)) != field.after:
-                raise Altered(ref, field, stored)
+        _check_stored(ref, answer, fields)
         return True
     raise Conflict(f"{ref} was changed {_MOST_CONFLICTS} times while we read it")
+
+
+def _is_due(ref: Ref, live: Object, fields: Sequence[Field]) -> bool:
+    """Whether the fields are still to be set.
+
+    Raises:
+        ChangedMeanwhile: one has neither its recorded nor its wanted value.
+    """
+    if all(field.seen_in(live) == field.after for field in fields):
+        return False
+    for field in fields:
+        if (seen := field.seen_in(live)) != field.before:
+            raise ChangedMeanwhile(ref, field, seen)
+    return True
+
+
+def _check_stored(ref: Ref, answer: Object, fields: Sequence[Field]) -> None:
+    """Raises Altered where the answer to the patch has another value than was sent."""
+    for field in fields:
+        if (stored := field.seen_in(answer)) != field.after:
+            raise Altered(ref, field, stored)
 
 
 def _inside(value: Any, part: str) -> Any:

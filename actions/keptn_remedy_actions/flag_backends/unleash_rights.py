@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import orjson
@@ -13,6 +14,29 @@ from keptn_remedy import Finding, proxy_for
 
 ABOUT = "unleash"
 SWITCH, ADD = "UPDATE_FEATURE_ENVIRONMENT", "CREATE_FEATURE_STRATEGY"
+
+
+@dataclass(frozen=True, slots=True)
+class _Admin:
+    """The admin API, as far as it is read here."""
+
+    http: ClientSession
+    url: str
+    token: str = field(repr=False)
+    seconds: float
+
+    async def get(self, path: str) -> tuple[int, Any]:
+        """The status, and the JSON; None where it is none."""
+        address = URL(f"{self.url}/api/admin/{path}")
+        async with self.http.get(
+            address,
+            headers={"Authorization": self.token},
+            proxy=proxy_for(address),
+            timeout=ClientTimeout(self.seconds),
+            allow_redirects=False,
+            raise_for_status=False,
+        ) as answer:
+            return answer.status, _json(await answer.read())
 
 
 async def diagnose(
@@ -27,26 +51,14 @@ async def diagnose(
 
     `environments` are those of the stages; none where each stage is its own environment.
     """
-
-    async def get(path: str) -> tuple[int, Any]:
-        address = URL(f"{url}/api/admin/{path}")
-        async with http.get(
-            address,
-            headers={"Authorization": token},
-            proxy=proxy_for(address),
-            timeout=ClientTimeout(seconds),
-            allow_redirects=False,
-            raise_for_status=False,
-        ) as answer:
-            return answer.status, _json(await answer.read())
-
+    admin = _Admin(http, url, token, seconds)
     try:
-        status, flags = await get(f"projects/{project}/features")
+        status, flags = await admin.get(f"projects/{project}/features")
         if status != 200 or not isinstance(flags, dict):
             yield _unreadable(url, project, status)
             return
         yield Finding(ABOUT, True, f"{url}: the flags of project {project} can be read")
-        status, me = await get("user")
+        status, me = await admin.get("user")
     except (ClientError, TimeoutError) as error:
         why = str(error) or f"no answer within {seconds:g} s"
         to_do = "check UNLEASH_URL and the proxy"
