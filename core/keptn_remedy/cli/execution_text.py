@@ -111,6 +111,7 @@ def show_whole(record: WholeRecord, wait: Wait | None, mask: Mask) -> None:
         *_answer(record),
         *_question(detail),
         *_asked_about(record),
+        *_to_do(record, wait),
         ("undo", _undo(detail.undo)),
         ("attempts", record.attempts),
         *(("plan", change) for change in (record.plan.changes if record.plan else ())),
@@ -149,6 +150,15 @@ def _asked_about(record: WholeRecord) -> Iterator[tuple[str, object]]:
         return
     name = "would have done" if record.state == "finished" else "would do"
     yield from ((name, change) for change in record.question.plan.changes)
+
+
+def _to_do(record: WholeRecord, wait: Wait | None) -> Iterator[tuple[str, str]]:
+    """The commands that whoever reads this may need next."""
+    if wait and wait.until:
+        yield "to answer", f"remedy approve {record.id}"
+        yield "", f"remedy deny {record.id}"
+    if any(report.state == "parked" for report in record.undelivered):
+        yield "to send again", f"remedy reports resend {record.id}"
 
 
 def _undo(undo: Undo | None) -> str:

@@ -5,17 +5,19 @@ import re
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
-from keptn_remedy import Outcome
+from keptn_remedy import Outcome, events
 from keptn_remedy.cli import execution_text, terminal
 from keptn_remedy.journal import Arm, Ending, UndoAtOnce
 from keptn_remedy.journal.sqlite import SqliteJournal
+from keptn_remedy.support.clock import Clock
 from keptn_remedy.testing import triggered
 from tests.commands import local_provider, remedy
 from tests.core.cli.folders import look, saved
 from tests.core.cli.orders import show
-from tests.ordering import PLAN, TARGET, asking, begun, ended, say
+from tests.ordering import PLAN, REPLIES, TARGET, asking, begun, ended, say
 
 ASKED = r"^approval +asked at 2\S+Z by the rule production; denied unless answered by 2\S+Z$"
 
@@ -56,6 +58,31 @@ async def test_a_plan_that_nobody_approved_in_time_is_shown(
     shown = await show(tmp_path, execution.id)
     assert re.search(ASKED, shown, re.MULTILINE)
     assert re.search(r"^would have done +", shown, re.MULTILINE)
+
+
+async def test_what_to_do_next_stands_beside_what_waits_for_a_person(
+    tmp_path: Path, journal: SqliteJournal
+) -> None:
+    execution = await asking(journal)
+    shown = await show(tmp_path, execution.id)
+    assert re.search(rf"^to answer +remedy approve {execution.id}$", shown, re.MULTILINE)
+    assert re.search(rf"^ +remedy deny {execution.id}$", shown, re.MULTILINE)
+    await journal.finish(execution, Ending(Outcome.failed("refused"), is_failure=True), attempts=0)
+    assert "to answer" not in await show(tmp_path, execution.id)
+
+
+async def test_what_to_do_next_stands_beside_a_parked_report(
+    tmp_path: Path, journal: SqliteJournal
+) -> None:
+    trigger = events.stored_trigger(orjson.dumps(triggered("scale")))
+    execution = await journal.accept(trigger, "scale")
+    assert execution
+    started = await journal.begin(execution, REPLIES.started(trigger, Clock().utc()))
+    assert started
+    assert "to send again" not in await show(tmp_path, execution.id)
+    await journal.park(started, "400")
+    resend = rf"^to send again +remedy reports resend {execution.id}$"
+    assert re.search(resend, await show(tmp_path, execution.id), re.MULTILINE)
 
 
 async def test_what_silence_decided_is_reported_as_asked_and_by_nobody(

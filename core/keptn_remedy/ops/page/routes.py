@@ -91,12 +91,16 @@ class PageRoutes:
 
     async def failed(self, request: web.Request, status: int, words: str) -> web.Response:
         """A page that says what went wrong."""
+        at = request.rel_url.raw_path if request.method == "GET" else "/"
         main = self._templates.render("error.html", heading=str(status), words=words, back="/")
         visitor: Visitor | None = None
         with suppress(JournalError):
             visitor = await self.gate.visitor(request)
         return self.whole(
-            ScreenPart("Error", main), Address("/", {}), visitor or Visitor(), status=status
+            ScreenPart("Error", main),
+            Address(at, {}),
+            visitor or Visitor(),
+            status=status,
         )
 
     async def shown(

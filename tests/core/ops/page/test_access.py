@@ -70,6 +70,7 @@ async def test_an_address_where_nothing_is_is_told_browsers_on_a_page_and_progra
             )
             assert "There is nothing at this address." in seen.text
             assert '<a class="button" href="/">' in seen.text
+            assert "aria-current" not in seen.text  # no screen is marked as this one
             assert "anna" in seen.text
             for accept in ("*/*", "application/json", f"application/json, {browsers}"):
                 answer = await anna.get(path, Accept=accept)
