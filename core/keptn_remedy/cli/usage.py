@@ -153,7 +153,7 @@ _TokenFile = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        help="The operator token for that service (REMEDY_TOKEN_FILE).",
+        help="The file with the token for that service (REMEDY_TOKEN_FILE).",
         callback=_choose,
         expose_value=False,
     ),
