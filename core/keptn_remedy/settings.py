@@ -375,7 +375,8 @@ class CommandSettings(FromVariables):
     """Ops port of a running service, such as `http://127.0.0.1:8090`. Commands ask it, and give it
     their orders, instead of opening the journal. The option `--server` wins over it."""
     token: SecretStr | None = None
-    """The operator token for that service. The option `--token-file` wins over `REMEDY_TOKEN_FILE`.
+    """The token for that service: the agents' for `remedy mcp`, else an operator's. The option
+    `--token-file` wins over `REMEDY_TOKEN_FILE`.
     """
 
 

@@ -13,9 +13,11 @@ from keptn_remedy.ops.agents import arguments
 from keptn_remedy.ops.agents.arguments import Arguments
 from keptn_remedy.ops.agents.tools import JsonObject, Refused, Tools
 from keptn_remedy.support import logs, validation
+from keptn_remedy.support.masking import Mask
 from keptn_remedy.support.near_names import near
 
 if TYPE_CHECKING:
+    import mcp_types
     from mcp.server.lowlevel import Server
     from mcp_types import CallToolResult
 
@@ -39,40 +41,17 @@ def mcp_server(tools: Tools, version: str) -> Server[Any]:
     import mcp_types
     from mcp.server.lowlevel import Server
 
-    offered = {name: (model, call) for name, model, call in _tools(tools)}
+    offered = {tool[0]: tool for tool in _tools(tools)}
 
     async def list_tools(_: object, __: object) -> mcp_types.ListToolsResult:
-        listed = [
-            mcp_types.Tool(
-                name=name,
-                description=(call.__doc__ or "").strip(),
-                input_schema=model.model_json_schema(),
-                annotations=mcp_types.ToolAnnotations(
-                    read_only_hint=name in ("explain", "plan", "status"), open_world_hint=False
-                ),
-            )
-            for name, (model, call) in offered.items()
-        ]
-        return mcp_types.ListToolsResult(tools=listed)
+        return mcp_types.ListToolsResult(tools=[*map(_listed, offered.values())])
 
     async def call_tool(
         _: object, params: mcp_types.CallToolRequestParams
     ) -> mcp_types.CallToolResult:
         if params.name not in offered:
             return _refused(f"there is no tool {params.name!r}{near(params.name, offered)}")
-        model, call = offered[params.name]
-        sent = params.arguments or {}
-        try:
-            answered = await call(model.model_validate(sent))
-        except ValidationError as error:
-            return _refused(_mistakes(error, sent, model))
-        except Refused as error:
-            return _refused(tools.mask.text(str(error)))
-        except JournalError as error:
-            logs.logger().error("a tool can't use the journal", tool=params.name, reason=str(error))
-            return _refused("the journal can't be used now; try again")
-        text = mcp_types.TextContent(type="text", text=orjson.dumps(answered).decode())
-        return mcp_types.CallToolResult(content=[text], structured_content=answered)
+        return await _called(offered[params.name], params.arguments or {}, tools.mask)
 
     return Server(
         NAME,
@@ -91,6 +70,38 @@ def _tools(tools: Tools) -> list[Tool]:
         ("status", arguments.OfAnExecution, tools.status),
         ("ask_undo", arguments.UndoArguments, tools.ask_undo),
     ]
+
+
+def _listed(tool: Tool) -> mcp_types.Tool:
+    import mcp_types
+
+    name, model, call = tool
+    return mcp_types.Tool(
+        name=name,
+        description=(call.__doc__ or "").strip(),
+        input_schema=model.model_json_schema(),
+        annotations=mcp_types.ToolAnnotations(
+            read_only_hint=name in ("explain", "plan", "status"), open_world_hint=False
+        ),
+    )
+
+
+async def _called(tool: Tool, sent: JsonObject, mask: Mask) -> CallToolResult:
+    """What the tool answers, or why it refuses, in words that the agent can act on."""
+    from mcp_types import CallToolResult, TextContent
+
+    name, model, call = tool
+    try:
+        answered = await call(model.model_validate(sent))
+    except ValidationError as error:
+        return _refused(_mistakes(error, sent, model))
+    except Refused as error:
+        return _refused(mask.text(str(error)))
+    except JournalError as error:
+        logs.logger().error("a tool can't use the journal", tool=name, reason=str(error))
+        return _refused("the journal can't be used now; try again")
+    text = TextContent(type="text", text=orjson.dumps(answered).decode())
+    return CallToolResult(content=[text], structured_content=answered)
 
 
 def _refused(why: str) -> CallToolResult:
