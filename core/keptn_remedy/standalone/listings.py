@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
-from keptn_remedy.journal import Episodes, JournalError, OpenMember
+from keptn_remedy.journal import Episodes, JournalError, OpenMember, SeenAlert
 from keptn_remedy.standalone.alertmanager import Listed
 from keptn_remedy.standalone.configuration import Configuration, OneSource
 from keptn_remedy.standalone.intake import AlertIntake, split
+from keptn_remedy.standalone.mapping import Alert
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
 
 EVERY_SECONDS = 60.0
 # Acts that are confirmed at the same time share an answer of this age.
 SHARED_SECONDS = 1.0
+STORED_AT_ONCE = 500
 
 
 class Listings:
@@ -84,13 +87,21 @@ class Reconciling:
             # What fires on as it is known costs nothing: there may be thousands. What was gone, as
             # nobody told us of its end, fires again.
             known = {each.fingerprint for each in members if each.is_firing and not each.is_absent}
-            new = [each for each in listed.alerts if each.fingerprint not in known]
-            seen, _ = await asyncio.to_thread(split, source, new)
-            if seen:
-                await self._intake.store(source, seen)
+            await self._store(source, listed.alerts(but=known))
             await self._note(listed, members, asked_at)
         except JournalError as error:
             logs.logger().error("can't compare episodes", source=source.name, reason=str(error))
+
+    async def _store(self, source: OneSource, new: Iterator[Alert]) -> None:
+        """Store what nobody told us, so many at a time: after an outage it may be thousands."""
+
+        def following() -> tuple[bool, list[SeenAlert]]:
+            alerts = [*islice(new, STORED_AT_ONCE)]
+            return bool(alerts), split(source, alerts)[0]
+
+        while (found := await asyncio.to_thread(following))[0]:
+            if found[1]:
+                await self._intake.store(source, found[1])
 
     async def _note(self, listed: Listed, members: Sequence[OpenMember], asked_at: float) -> None:
         prints: dict[int, set[str]] = {}
