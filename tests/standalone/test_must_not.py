@@ -95,6 +95,22 @@ async def test_an_old_value_is_no_evidence(tmp_path: Path) -> None:
         assert "the newest sample of errors is 61 s old" in (episode.reason or "")
 
 
+async def test_an_answer_with_a_warning_is_no_evidence_that_the_alert_is_gone(
+    tmp_path: Path,
+) -> None:
+    def partly() -> web.Response:
+        found = {"resultType": "vector", "result": [{"metric": {}, "value": [0, "0"]}]}
+        warnings = ["a store did not answer: the answer is partial"]
+        return web.json_response({"status": "success", "data": found, "warnings": warnings})
+
+    async with standalone(tmp_path) as rig:
+        await acted(rig)
+        rig.world.series["errors"] = partly
+        await rig.send(rig.world.resolve("f1"))
+        episode = await rig.until_state("escalated", step=5)
+        assert "Prometheus warns: a store did not answer" in (episode.reason or "")
+
+
 async def test_what_other_targets_measure_is_no_evidence(tmp_path: Path) -> None:
     def by_service(**values: str) -> web.Response:
         found = [{"metric": {"service": name}, "value": [0, v]} for name, v in values.items()]

@@ -43,6 +43,11 @@ def is_of(series: Mapping[str, str], alert: Mapping[str, str]) -> bool:
     return all(alert.get(name, value) == value for name, value in series.items())
 
 
+def _shown(warned: Any) -> str:
+    texts = cast("list[Any]", warned) if isinstance(warned, list) else [warned]
+    return "; ".join(map(str, texts))[:_SHOWN]
+
+
 class Prometheus:
     """Asks one server. `now` is the Unix time in seconds; with `at`, it is asked what it would have
     answered at that time.
@@ -181,6 +186,9 @@ class Prometheus:
         except (ClientError, TimeoutError, ValueError, OSError) as error:
             raise NoAnswer(f"Prometheus can't be asked: {in_words(error)}") from None
         if is_object(body) and body.get("status") == "success":
+            if warned := body.get("warnings"):
+                # Such as a store that did not answer: what is missing would read as gone.
+                raise NoAnswer(f"Prometheus warns: {_shown(warned)}")
             found = body.get("data")
             if isinstance(found, dict):
                 return cast("dict[str, Any]", found)
