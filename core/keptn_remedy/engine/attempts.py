@@ -28,6 +28,7 @@ from keptn_remedy.action import (
 )
 from keptn_remedy.engine.crew import cancelled_from_within
 from keptn_remedy.engine.declared import may_be_repeated
+from keptn_remedy.engine.memory import ActionMemory
 from keptn_remedy.engine.runtime import Runtime, text_of
 from keptn_remedy.engine.threads import NotBegun
 from keptn_remedy.http_client import Uncertain, is_temporary
@@ -322,7 +323,7 @@ class Attempts:
             left=_Left(clock, until),
             dry_run=self._runtime.dry_run,
             http=self._runtime.http,
-            memory=self._runtime.memories[self._execution.action],
+            memory=ActionMemory(self._runtime.journal, self._execution),
             make_log=self._log,
             read=self._runtime.files.one,
             read_folder=self._runtime.files.folder,

@@ -8,7 +8,7 @@ import orjson
 
 from keptn_remedy.action import PermanentError
 from keptn_remedy.events.bounds import shortened
-from keptn_remedy.journal import Memories
+from keptn_remedy.journal import Execution, Memories
 
 MAX_KEY_CHARACTERS: Final = 1_024
 MAX_VALUE_KIB: Final = 64
@@ -16,13 +16,13 @@ MAX_KEYS: Final = 10_000
 
 
 class ActionMemory(NamedTuple):
-    """The memory of one action, in the journal."""
+    """The memory of an action, in the journal, as one of its executions uses it."""
 
     journal: Memories
-    action: str
+    execution: Execution
 
     async def get(self, key: str) -> Any:
-        return await self.journal.recall(self.action, key)
+        return await self.journal.recall(self.execution.action, key)
 
     async def put(self, key: str, value: Any) -> None:
         if len(key) > MAX_KEY_CHARACTERS:
@@ -35,22 +35,12 @@ class ActionMemory(NamedTuple):
                 f"the memory of {shortened(key, 100)} takes {size:,.0f} KiB as JSON, and may take "
                 f"{MAX_VALUE_KIB}"
             )
+        action = self.execution.action
+        writer = self.execution if self.execution.handle else None  # a preview is not stored
         if value is None:
-            await self.journal.remember(self.action, key, None)
-        elif not await self.journal.remember_within(MAX_KEYS, self.action, key, value):
+            await self.journal.remember(action, key, None, by=writer)
+        elif not await self.journal.remember_within(MAX_KEYS, action, key, value, by=writer):
             raise PermanentError(
                 f"the memory of the action holds {MAX_KEYS:,} keys, and may hold no other: it must "
                 f"delete some by None before {shortened(key, 100)}"
             )
-
-
-class ActionMemories(dict[str, ActionMemory]):
-    """The memory of each action: one for all its executions, of which thousands run at once."""
-
-    def __init__(self, journal: Memories) -> None:
-        super().__init__()
-        self._journal = journal
-
-    def __missing__(self, action: str) -> ActionMemory:
-        memory = self[action] = ActionMemory(self._journal, action)
-        return memory

@@ -18,7 +18,6 @@ from keptn_remedy.action import (
     Status,
     TemporaryError,
 )
-from keptn_remedy.engine.memory import ActionMemories
 from keptn_remedy.engine.threads import Threads
 from keptn_remedy.events import ACTION, as_text
 from keptn_remedy.events.bounds import MAX_MESSAGE_CHARACTERS, bounded, shortened, task_data
@@ -50,10 +49,6 @@ class Runtime:
     threads: Threads = field(default_factory=Threads)
     limits: TimeLimits = field(default_factory=TimeLimits)
     traces: Traces | None = None
-    memories: ActionMemories = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "memories", ActionMemories(self.journal))
 
     def presentable(self, returned: object, task: str = ACTION) -> Outcome:
         """What an author returned as an outcome that Keptn understands: in one line, as text,

@@ -32,5 +32,6 @@ class FailedAttempts(Protocol):
 
         Raises:
             JournalError: it can't be stored.
+            NotOwner: the execution is another replica's by now.
         """
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -54,15 +54,20 @@ class Change:
             return
         if self.is_rehearsal:
             cursor.execute("SAVEPOINT rehearsal")
-        rows = first_row = None
-        for sql, bound in self.statements:
-            cursor.execute(sql, bound)
-            if rows is None:
-                rows, first_row = cursor.rowcount, cursor.lastrowid
-        self.result = Written(rows or 0, first_row or 0, cursor.lastrowid or 0)
+        self.result = carry_out(cursor, self.statements)
         if self.is_rehearsal:
             cursor.execute("ROLLBACK TO rehearsal")
             cursor.execute("RELEASE rehearsal")
+
+
+def carry_out(cursor: Cursor, statements: Sequence[Statement]) -> Written:
+    """Carry statements out, one after the other, in a transaction."""
+    rows = first_row = None
+    for sql, bound in statements:
+        cursor.execute(sql, bound)
+        if rows is None:
+            rows, first_row = cursor.rowcount, cursor.lastrowid
+    return Written(rows or 0, first_row or 0, cursor.lastrowid or 0)
 
 
 def _commit(connection: sqlite3.Connection, batch: list[Change]) -> None:

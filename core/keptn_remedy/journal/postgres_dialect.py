@@ -53,6 +53,7 @@ UPDATE executions SET question = NULL, verdict = NULL WHERE seq = :1 AND status 
     # Locked until the change is stored: nobody takes it over, or answers it, in between.
     sql.IS_ADMITTED: f"{sql.IS_ADMITTED} AND {IS_MINE} FOR UPDATE",
     sql.ASKED: f"{sql.ASKED} FOR UPDATE",
+    sql.ASKED_BY_OPEN: f"{sql.ASKED_BY_OPEN} AND {IS_MINE} FOR UPDATE",
     # Two alerts of one episode may reach two replicas at once.
     episode_folding.OPEN_OF_KEY: f"{episode_folding.OPEN_OF_KEY} FOR UPDATE",
     sql.AGAIN: f"{sql.AGAIN} AND {IS_MINE}",

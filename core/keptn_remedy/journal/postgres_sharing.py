@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 from keptn_remedy.action import Outcome, Plan
@@ -14,16 +15,16 @@ from keptn_remedy.journal.effects import Raised, SqlEffects
 from keptn_remedy.journal.errors import JournalError
 from keptn_remedy.journal.executions import SqlExecutions
 from keptn_remedy.journal.foreseen import NOTHING_FORESEEN, Foreseen
-from keptn_remedy.journal.group_commit import GroupCommitStore
+from keptn_remedy.journal.group_commit import GroupCommitStore, carry_out
 from keptn_remedy.journal.hearing import SqlHearing
 from keptn_remedy.journal.history import History
 from keptn_remedy.journal.ownership import ALONE, NotOwner, Ownership, TargetHeld
 from keptn_remedy.journal.postgres_admissions import Admission
-from keptn_remedy.journal.postgres_owner import FREED, ME, MINE_OR_FREE
+from keptn_remedy.journal.postgres_owner import FREED, IS_MINE, ME, MINE_OR_FREE
 from keptn_remedy.journal.postgres_replica import Replica
-from keptn_remedy.journal.postgres_targets import SharedTargets
+from keptn_remedy.journal.postgres_targets import SharedTargets, may_act_for
 from keptn_remedy.journal.questions import SqlQuestions
-from keptn_remedy.journal.store import Cursor
+from keptn_remedy.journal.store import Cursor, Statement, Written
 from keptn_remedy.journal.timers import SqlTimers
 from keptn_remedy.journal.undos import TIME_IS_UP, SqlUndos
 from keptn_remedy.journal.values import (
@@ -57,6 +58,8 @@ RETURNING seq"""  # noqa: S608
 _IS_OURS = f"""
 SELECT coalesce(owner, {ME}) = {ME} FROM executions
 WHERE seq = $1 AND state <> 'finished'"""  # noqa: S608
+_LOCK_REPORT = f"""
+SELECT 1 FROM reports WHERE seq = $1 AND state = 'unsent' AND {IS_MINE} FOR UPDATE"""  # noqa: S608
 _ABORTED = """
 SELECT id, aborted FROM executions
 WHERE id = ANY($1) AND state <> 'finished' AND aborted IS NOT NULL"""
@@ -197,6 +200,12 @@ class SharedJournal(
         await super().ask(execution, question)
         await self._require_ours(execution)
 
+    async def close_question(self, execution: Execution) -> Question | None:
+        closed = await super().close_question(execution)
+        if closed is None:
+            await self._require_ours(execution)
+        return closed
+
     async def set_timer(self, execution: Execution, seconds: float) -> None:
         await super().set_timer(execution, seconds)
         await self._require_ours(execution)
@@ -221,6 +230,16 @@ class SharedJournal(
         for (is_ours,) in await self._rows(_IS_OURS, (execution.handle,)):
             if not is_ours:
                 raise NotOwner
+
+    async def _write_for(self, execution: int, *statements: Statement) -> Written:
+        written = await self._run(partial(_write_if, may_act_for, execution, statements))
+        if written is None:
+            raise NotOwner
+        return written
+
+    async def _write_about(self, report: int, *statements: Statement) -> Written:
+        written = await self._run(partial(_write_if, _is_ours_to_send, report, statements))
+        return written or Written(0, 0, 0)
 
     async def take_over(self, reading: Reading) -> Gap:
         # While others serve, what is stored goes by their clocks: it keeps its age.
@@ -285,6 +304,20 @@ class SharedJournal(
 
     async def all_heard(self) -> bool:
         return bool((await self._rows(_ALL_HEARD, ()))[0][0])
+
+
+def _is_ours_to_send(cursor: Cursor, report: int) -> bool:
+    return cursor.execute(_LOCK_REPORT, (report,)).fetchone() is not None
+
+
+def _write_if(
+    is_ours: Callable[[Cursor, int], bool],
+    what: int,
+    statements: Sequence[Statement],
+    cursor: Cursor,
+) -> Written | None:
+    """Carry the statements out behind the lock of what they belong to; None: it is another's."""
+    return carry_out(cursor, statements) if is_ours(cursor, what) else None
 
 
 class Shared:

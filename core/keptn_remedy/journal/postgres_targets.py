@@ -31,6 +31,21 @@ ON CONFLICT (target) DO UPDATE SET execution = excluded.execution, replica = exc
 WHERE held.execution IS NULL OR held.execution = excluded.execution OR held.replica = {ME}
 RETURNING target, releases"""  # noqa: S608  our names
 
+_LOCK = f"SELECT state, {IS_MINE} FROM executions WHERE seq = $1 FOR UPDATE"  # noqa: S608
+_LOCK_UNDONE = f"""
+SELECT replica = {ME} FROM targets WHERE execution = $1 ORDER BY target FOR UPDATE"""  # noqa: S608
+
+
+def may_act_for(cursor: Cursor, execution: int) -> bool:
+    """Whether this replica acts for an execution, or undoes it; it stays so until what is to be
+    changed has been stored.
+    """
+    state, is_mine = cursor.execute(_LOCK, (execution,)).fetchone() or (None, False)
+    if state != "finished":
+        return bool(is_mine)
+    undone = cursor.execute(_LOCK_UNDONE, (execution,)).fetchall()
+    return all(row[0] for row in undone) if undone else bool(is_mine)
+
 
 class SharedTargets:
     """Holds targets from the admission of a plan until its execution has finished, and while an

@@ -234,7 +234,8 @@ class Reports(Protocol):
         self, unsent: Unsent, reason: str, log_entry: Report | None = None
     ) -> Unsent | None:
         """Keep a report that was refused for good, and what would follow it, out of the way, and
-        end the claim; the log entry that tells of it is stored along, and returned.
+        end the claim; the log entry that tells of it is stored along, and returned. Nothing is
+        stored of a report that is parked already, or another replica's by now.
         """
         ...
 
@@ -260,8 +261,14 @@ class Memories(Protocol):
         """What an action remembered under a key, or None."""
         ...
 
-    async def remember(self, action: str, key: str, value: JSON) -> None:
-        """Keep a value for an action; None forgets the key."""
+    async def remember(
+        self, action: str, key: str, value: JSON, *, by: Execution | None = None
+    ) -> None:
+        """Keep a value for an action; None forgets the key. `by` is the execution that says so.
+
+        Raises:
+            NotOwner: that execution is another replica's by now.
+        """
         ...
 
     async def remember_instead(self, was: JSON, action: str, key: str, value: JSON) -> bool:
@@ -270,7 +277,9 @@ class Memories(Protocol):
         """
         ...
 
-    async def remember_within(self, most: int, action: str, key: str, value: JSON) -> bool:
+    async def remember_within(
+        self, most: int, action: str, key: str, value: JSON, *, by: Execution | None = None
+    ) -> bool:
         """The same, unless the key is new and the action has so many keys; then False."""
         ...
 

@@ -23,7 +23,8 @@ class SqlQuestions(Store):
 
     async def ask(self, execution: Execution, question: Question) -> None:
         key = f"asked {execution.id} {question.asked_at}"
-        await self._write(
+        await self._write_for(
+            execution.handle,
             (sql.ASK, _bound(question, execution.handle)),
             note(key, "asked", execution.id, question.asked_at),
         )
@@ -59,7 +60,7 @@ class SqlQuestions(Store):
 
     async def close_question(self, execution: Execution) -> Question | None:
         def close(cursor: Cursor) -> Question | None:
-            row = cursor.execute(sql.ASKED, (execution.id,)).fetchone()
+            row = cursor.execute(sql.ASKED_BY_OPEN, (execution.id,)).fetchone()
             question = rows.question_of(row[2]) if row else None
             if question is None or question.verdict:
                 return question

@@ -89,12 +89,14 @@ class SqlReports(Store):
             statements.append(note(key, "parked", report.execution, now))
         if report.kind == "started" and report.execution:
             self._refused.add(report.execution)
-        written = await self._write(*statements)
+        written = await self._write_about(unsent.handle, *statements)
         self.release_report(unsent)
         with suppress(JournalError):  # it is stored: whoever insists must not store it twice
             if await self._rows(sql.IS_FINISHED, (report.execution,)):
                 self._refused.discard(report.execution or "")
-        return self._claimed_report(written.last_row, log_entry, now) if log_entry else None
+        if log_entry is None or not written.last_row:
+            return None
+        return self._claimed_report(written.last_row, log_entry, now)
 
     async def resend(self, execution_id: str | None = None) -> list[int]:
         def resend(cursor: Cursor) -> list[int]:

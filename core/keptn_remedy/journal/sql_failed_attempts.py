@@ -23,4 +23,5 @@ class SqlFailedAttempts(Store):
     ) -> None:
         of_it = {"execution": execution.handle}
         said = {"now": self._now(), "phase": phase, "number": number, "cause": cause}
-        await self._write((_NOTE, of_it | said), (_DROP_OLDER, of_it | {"kept": MOST_KEPT}))
+        drop_older = _DROP_OLDER, of_it | {"kept": MOST_KEPT}
+        await self._write_for(execution.handle, (_NOTE, of_it | said), drop_older)

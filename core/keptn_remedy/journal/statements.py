@@ -313,6 +313,7 @@ ASK = """
 UPDATE executions SET question = :question, runs = 0
 WHERE seq = :seq AND state <> 'finished'"""
 ASKED = "SELECT seq, state, question FROM executions WHERE id = ?"
+ASKED_BY_OPEN = f"{ASKED} AND state <> 'finished'"
 ANSWER = """
 UPDATE executions SET question = :question WHERE seq = :seq AND state <> 'finished'"""
 # What can't be read has no verdict, and stops none of the others.

@@ -119,6 +119,20 @@ class Store(ABC):
     def _write(self, *statements: Statement) -> Awaitable[Written]:
         """Carry these out, all or none."""
 
+    async def _write_for(self, execution: int, *statements: Statement) -> Written:
+        """The same, for an execution that is this process's to act for.
+
+        Raises:
+            NotOwner: it is another's by now. Nothing was stored.
+        """
+        return await self._write(*statements)
+
+    async def _write_about(self, report: int, *statements: Statement) -> Written:
+        """The same, about an unsent report that is this process's to send; nothing is stored if it
+        is another's by now.
+        """
+        return await self._write(*statements)
+
     @abstractmethod
     def _run(self, work: Callable[[Cursor], T]) -> Awaitable[T]:
         """Carry out a change that looks before it writes, in another thread; perhaps again."""
