@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,14 +105,10 @@ class PostgresServer:
 
     def freeze(self) -> None:
         """Its kernel goes on: connections are accepted, and nobody answers."""
-        assert self._process is not None
-        for pid in self._family(self._process.pid):
-            os.kill(pid, signal.SIGSTOP)
+        self._signal_all(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        assert self._process is not None
-        for pid in self._family(self._process.pid):
-            os.kill(pid, signal.SIGCONT)
+        self._signal_all(signal.SIGCONT)
 
     def remove(self) -> None:
         """Stop it and delete what it kept."""
@@ -214,9 +211,14 @@ class PostgresServer:
             return False
         return True
 
-    def _family(self, pid: int) -> list[int]:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return [pid, *map(int, children)]
+    def _signal_all(self, number: signal.Signals) -> None:
+        """Send a signal to its first process, which begins the others, and then to these."""
+        assert self._process is not None
+        first = self._process.pid
+        os.kill(first, number)
+        for child in Path(f"/proc/{first}/task/{first}/children").read_text().split():
+            with suppress(ProcessLookupError):  # a connection's process ends with its connection
+                os.kill(int(child), number)
 
 
 class PostgresDidNotStartError(Exception):

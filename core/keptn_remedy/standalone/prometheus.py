@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
-from keptn_remedy.events.cloud_event import is_object
+from keptn_remedy.events.cloud_event import is_array, is_object
 from keptn_remedy.http_client import in_words
 
 ASK_SECONDS = 10.0
@@ -44,7 +44,7 @@ def is_of(series: Mapping[str, str], alert: Mapping[str, str]) -> bool:
 
 
 def _shown(warned: Any) -> str:
-    texts = cast("list[Any]", warned) if isinstance(warned, list) else [warned]
+    texts = warned if is_array(warned) else [warned]
     return "; ".join(map(str, texts))[:_SHOWN]
 
 

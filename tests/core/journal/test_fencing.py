@@ -102,6 +102,7 @@ _ANY = "any replica may, once: the change asks in its own transaction whether it
 _PEOPLE = "people order it, of whichever replica they ask"
 _DUTY = "one replica does it for all; twice would be no more than once"
 _TOLD = "it says what Keptn or a person has received, which is so whoever sent it"
+_SHARED = "all replicas keep it together: it is refused where another has changed it since"
 _OPEN_EPISODES = "episodes have no owner: a change is refused where another has changed it since"
 _ITSELF = "it is about this process, or about the journal"
 OF_NO_OWNER = {
@@ -134,6 +135,7 @@ OF_NO_OWNER = {
     "prune_episodes": _DUTY,
     "recover": _ITSELF,
     "rehearse": _ITSELF,
+    "remember_instead": _SHARED,
     "resend": _PEOPLE,
     "resume": _PEOPLE,
     "take_alerts": _OPEN_EPISODES,
