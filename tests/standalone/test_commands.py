@@ -55,6 +55,15 @@ def test_sources_check_says_what_the_files_mean(tmp_path: Path) -> None:
     assert "//alertmanager-1.alertmanager:9093/ are asked." in said.replace("\n", " ")
 
 
+def test_sources_check_tells_of_actions_that_are_not_installed(tmp_path: Path) -> None:
+    wrong = CRITERION.replace("action: switch,", "action: togle-feature,")
+    (tmp_path / "remediation.yaml").write_text(wrong.replace("QUERY", "errors"))
+    sources = str(EXAMPLES / "sources.yaml")
+    code, _, told = run("sources", "check", sources, "--remediations", str(tmp_path))
+    assert code == 0
+    assert "there is no action 'togle-feature'; did you mean toggle-feature?" in told
+
+
 RULES = """
 groups:
   - name: shop

@@ -28,7 +28,7 @@ EXAMPLE = (ROOT / "examples/sources.yaml").read_text()
         ("version: 1", "version: 2", "line 3: version: must be 1; it says '2'"),
         ("url: http://prometheus:9090", "url: prometheus", "prometheus, url: must be a URL"),
         ("{label: env}", "{}", "sources, alerts, stage: needs a label, labels or a default"),
-        ("  alerts: #", "  Alerts: #", "sources, Alerts"),
+        ("  alerts: #", "  Alerts: #", "line 6: sources, Alerts: a source is called by lower case"),
     ],
 )
 def test_a_mistake_is_told_with_its_line_and_what_was_meant(

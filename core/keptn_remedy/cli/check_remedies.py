@@ -33,9 +33,11 @@ class RemedyCheck:
     rules: Sequence[AlertingRule] | None
     mistakes: list[str] = field(default_factory=list[str])
     notes: list[str] = field(default_factory=list[str])
+    actions: dict[str, str] = field(default_factory=dict[str, str])
+    """The names of actions, with the place of the first remedy that has each."""
 
     def run(self) -> None:
-        """Fill `mistakes` and `notes`."""
+        """Fill `mistakes`, `notes` and `actions`."""
         files = sorted(self.folder.rglob(FILE))
         if not files:
             self.notes.append(f"{self.folder} has no {FILE}: no problem has a remedy")
@@ -67,6 +69,7 @@ class RemedyCheck:
             self.notes += [f"{file}: {each}" for each in self._misspelt(problem_type)]
             for remedy in remedies:
                 where = f"{file}: {problem_type!r}, {remedy.action}"
+                self.actions.setdefault(remedy.action, where)
                 criterion = remedy.criterion
                 for query in filter(None, (criterion.query, criterion.evidence)):
                     self.mistakes += [f"{where}: {each}" for each in _useless(query)]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from keptn_remedy import settings
 from keptn_remedy.cli import checked_file
 from keptn_remedy.cli.check_remedies import RemedyCheck
+from keptn_remedy.cli.found_actions import discover, unknown
 from keptn_remedy.cli.terminal import (
     GOOD,
     WRONG_USAGE,
@@ -21,6 +22,7 @@ from keptn_remedy.cli.terminal import (
     show_json,
 )
 from keptn_remedy.notifications.set_up import read_channels
+from keptn_remedy.registry import RegistryError
 from keptn_remedy.standalone.alert_rules import read_rules
 from keptn_remedy.standalone.sources import SourcesFile, json_schema, unknown_channels
 from keptn_remedy.standalone.words import deaf, explain
@@ -51,6 +53,7 @@ def check(
         found = RemedyCheck(remediations, sources, known)
         found.run()
         mistakes, notes = mistakes + found.mistakes, notes + found.notes
+        notes += _unknown(found.actions)
     if mistakes:
         return checked_file.refuse(mistakes, nothing)
     lines = explain(sources)
@@ -63,6 +66,20 @@ def check(
             say_folded(line, "- ", "  ")
     complain(f"note: {note}" for note in notes)
     return GOOD
+
+
+def _unknown(named: Mapping[str, str]) -> Iterator[str]:
+    """Names of actions that are not installed here: the service may have others."""
+    if not named:
+        return
+    try:
+        found = discover(os.environ)
+    except (SettingsError, RegistryError) as error:
+        yield f"the names of actions are unchecked, as the actions can't be loaded: {error}"
+        return
+    for name, where in named.items():
+        if found.entry(name) is None:
+            yield f"{where}: {unknown(found, name)}"
 
 
 def _channels(sources: SourcesFile) -> list[str]:

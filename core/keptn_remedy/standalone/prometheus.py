@@ -44,8 +44,7 @@ def is_of(series: Mapping[str, str], alert: Mapping[str, str]) -> bool:
 
 
 def _shown(warned: Any) -> str:
-    texts = warned if is_array(warned) else [warned]
-    return "; ".join(map(str, texts))[:_SHOWN]
+    return "; ".join(map(str, warned if is_array(warned) else [warned]))[:_SHOWN]
 
 
 class Prometheus:

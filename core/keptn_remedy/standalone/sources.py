@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
@@ -210,7 +211,20 @@ class Ladder(_Entry):
 
 ALERTMANAGERS = "alertmanagers"
 """The word for an alert of our own at the source's Alertmanagers, beside the names of channels."""
-SourceName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+_NAME = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+
+
+def _source_name(written: str) -> str:
+    if not re.fullmatch(_NAME, written):
+        raise ValueError("a source is called by lower case letters, digits and -, at most 63")
+    return written
+
+
+SourceName = Annotated[
+    str,
+    AfterValidator(_source_name),
+    WithJsonSchema({"type": "string", "pattern": f"^{_NAME}$"}),
+]
 
 
 def _some(sources: Mapping[str, Source]) -> Mapping[str, Source]:
