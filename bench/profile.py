@@ -2,6 +2,7 @@
 
 Prints a table in Markdown, in us of CPU for each event. The ways are `acknowledge`, `http`, `rails`
 (over HTTP, with every guard-rail on), `nats` and `nats-stream`; without any, all of them.
+`recovery` is only measured when named: a whole restart, divided by its open executions.
 """
 
 from __future__ import annotations
@@ -14,18 +15,20 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import uvloop
 
 from bench import bus, load, servers, sink
-from bench.load import Rate
 from bench.report import SCRATCH
-from bench.scenarios import POLICY
+from bench.sampled import FROM_START
+from bench.scenarios import OPEN, POLICY, leave_open
 from bench.servers import LOAD_CORE, LOOK_SECONDS, Server
 from bench.sink import Sink
 
 WAYS = ("acknowledge", "http", "rails", "nats", "nats-stream")
+RECOVERY = "recovery"
 WARM_UP_SECONDS, SECONDS, WRITE_SECONDS = 1.0, 10.0, 30.0
 LEAST_US = 0.5
 
@@ -38,7 +41,8 @@ async def main(ways: Sequence[str]) -> None:
         for way in ways:
             reports.forget()
             with tempfile.TemporaryDirectory(prefix="bench-", dir=SCRATCH) as folder:
-                found[way] = await _profile(way, Path(folder), reports)
+                profile = _profile_recovery if way == RECOVERY else partial(_profile, way)
+                found[way] = await profile(Path(folder), reports)
     print(table(found))
 
 
@@ -91,7 +95,23 @@ async def _profile(way: str, folder: Path, reports: Sink) -> dict[str, float]:
         )
         await switching
         seconds = await _written(file)
-    return _shares(seconds, rate)
+    return _shares(seconds, rate.cpu_us, rate.per_second * SECONDS)
+
+
+async def _profile_recovery(folder: Path, reports: Sink) -> dict[str, float]:
+    """The us of CPU that a restart takes for each open execution, from its start to the last
+    `finished`, by area.
+    """
+    journal, file = folder / "journal.db", folder / "profile.json"
+    await leave_open(journal, reports)
+    command = [sys.executable, "-m", "bench.sampled", str(file), FROM_START]
+    async with servers.provider(journal, reports, command=command) as server:
+        async with asyncio.timeout(load.ROUND_SECONDS):
+            await reports.until("finished", OPEN)
+        cpu_seconds = server.cpu_seconds
+        server.process.send_signal(signal.SIGUSR1)
+        seconds = await _written(file)
+    return _shares(seconds, cpu_seconds / OPEN * 1e6, OPEN)
 
 
 async def _switch(server: Server) -> None:
@@ -110,13 +130,12 @@ async def _written(file: Path) -> dict[str, float]:
     return found
 
 
-def _shares(seconds: dict[str, float], rate: Rate) -> dict[str, float]:
+def _shares(seconds: dict[str, float], cpu_us: float, events: float) -> dict[str, float]:
     """What the sampler itself takes is left out: it is spread over all areas."""
-    events = rate.per_second * SECONDS
     sampled = sum(seconds.values()) / events * 1e6
-    scale = rate.cpu_us / sampled if sampled else 0.0
+    scale = cpu_us / sampled if sampled else 0.0
     shares = {area: spent / events * 1e6 * scale for area, spent in seconds.items()}
-    return {"all of it": rate.cpu_us, **shares}
+    return {"all of it": cpu_us, **shares}
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""`remedy serve`, whose event loop is sampled: `python -m bench.sampled FILE`.
+"""`remedy serve`, whose event loop is sampled: `python -m bench.sampled FILE [--from-start]`.
 
 SIGUSR1 begins, and the next one writes to FILE where the processor time went: in the thread of the
-loop by area of the code, in every other thread as a whole.
+loop by area of the code, in every other thread as a whole. `--from-start` begins before anything
+of ours is imported.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from collections import defaultdict
 from pathlib import Path
 from types import FrameType
 
-from keptn_remedy.cli import main as remedy
-
 INTERVAL_SECONDS = 0.002
 OTHER = "event loop"
+FROM_START = "--from-start"
+IMPORTS = "imports"
 # By what the path of a file contains. The innermost frame that has an area decides; asyncio, json
 # and the like belong to whoever calls them.
 AREAS = {
+    "<frozen importlib": IMPORTS,
     "keptn_remedy/http_server/": "HTTP server",
     "keptn_remedy/keptn/transports/http_receiver": "HTTP server",
     "aiohttp/web": "HTTP server",
@@ -81,6 +83,9 @@ class Sampler:
 def area(frame: FrameType | None) -> str:
     """Whose code a frame runs."""
     while frame is not None:
+        if frame.f_code.co_name == "<module>":  # it is being imported, whatever it is about
+            frame = frame.f_back
+            continue
         for part, found in AREAS.items():
             if part in frame.f_code.co_filename:
                 return found
@@ -100,7 +105,11 @@ def main() -> None:
     sampler = Sampler(Path(sys.argv[1]))
     signal.signal(signal.SIGPROF, sampler.sample)
     signal.signal(signal.SIGUSR1, sampler.switch)
+    if FROM_START in sys.argv:
+        sampler.switch(signal.SIGUSR1, None)
     sys.argv = ["remedy", "serve"]
+    from keptn_remedy.cli import main as remedy
+
     remedy()
 
 

@@ -16,6 +16,7 @@ from statistics import median
 
 from bench import alerts, bus, databases, history, load, servers
 from bench.measuring import Bench, Contender, Figure, compared
+from bench.sink import Sink
 from keptn_remedy.keptn.outbox import GRACE_SECONDS
 
 IN_FLIGHT = 10_000
@@ -183,15 +184,20 @@ async def recovery(bench: Bench) -> Figure:
 
 async def _recovered(bench: Bench, number: int) -> float:
     journal = bench.folder / f"recovery-{number}" / "journal.db"
-    bench.sink.forget()
-    bench.sink.silent = True
-    async with servers.provider(journal, bench.sink, hold=True) as server:
-        await load.post_all(server, OPEN, listed_by=bench.sink)
-    bench.sink.silent = False
+    await leave_open(journal, bench.sink)
     async with servers.provider(journal, bench.sink) as server:
         async with asyncio.timeout(load.ROUND_SECONDS):
             await bench.sink.until("finished", OPEN)
         return time.perf_counter() - server.began
+
+
+async def leave_open(journal: Path, sink: Sink) -> None:
+    """Kill a provider whose executions are all open, and whose first `started` are in doubt."""
+    sink.forget()
+    sink.silent = True
+    async with servers.provider(journal, sink, hold=True) as server:
+        await load.post_all(server, OPEN, listed_by=sink)
+    sink.silent = False
 
 
 async def long_history(bench: Bench) -> Figure:

@@ -87,8 +87,7 @@ async def provider(
 
     Leaving the context is a `kill -9`.
     """
-    environ = {name: v for name, v in os.environ.items() if not name.startswith("REMEDY_")}
-    environ |= {
+    environ = _environ() | {
         "REMEDY_PORT": "0",
         "REMEDY_OPS_PORT": "0",
         "REMEDY_EVENT_URL": sink.url,
@@ -113,8 +112,7 @@ async def provider(
 @asynccontextmanager
 async def standalone(folder: Path, ops_port: int, intake_port: int) -> AsyncIterator[Server]:
     """`remedy serve --standalone` on the files of the folder. Leaving it is a `kill -9`."""
-    environ = {name: v for name, v in os.environ.items() if not name.startswith("REMEDY_")}
-    environ |= {
+    environ = _environ() | {
         "REMEDY_OPS_PORT": str(ops_port),
         "REMEDY_INTAKE_PORT": str(intake_port),
         "REMEDY_SOURCES": str(folder / "sources.yaml"),
@@ -127,6 +125,16 @@ async def standalone(folder: Path, ops_port: int, intake_port: int) -> AsyncIter
     command = [str(REMEDY), "serve", "--standalone"]
     async with _started(command, environ, folder / "server.log") as server:
         yield server
+
+
+def _environ() -> dict[str, str]:
+    """Ours without settings. Python keeps what it has compiled: the image has it compiled too."""
+    left_out = "PYTHONDONTWRITEBYTECODE"
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("REMEDY_") and name != left_out
+    }
 
 
 @asynccontextmanager
