@@ -51,6 +51,7 @@ class Admission:
         "_guard",
         "_has_waited",
         "_is_same",
+        "_is_wait_noted",
         "_is_waiting",
         "_question",
         "_runtime",
@@ -77,7 +78,7 @@ class Admission:
         self._waiting_room = waiting_room
         self._still_wanted = still_wanted
         self._question = execution.question
-        self._is_waiting = False
+        self._is_waiting = self._is_wait_noted = False
         # Since then Keptn may have ended the task: it is asked before the execution acts.
         self._has_waited = False
         self._turn_until = execution.turn_until
@@ -141,9 +142,11 @@ class Admission:
             TaskEnded: Keptn has ended its task.
         """
         if isinstance(objection, Unconfirmed):
+            await self.note_waiting()
             await self._until_confirmed(plan)
             return
         if isinstance(objection, HeldElsewhere):
+            await self.note_waiting()
             with self._waiting():
                 await self._waiting_room.until_turn(HELD_SECONDS, self._turn_until)
             return
@@ -153,11 +156,21 @@ class Admission:
             await self._ask(objection, plan)
             await self.until_answered()
         elif (left := self._turn_left(objection)) > 0:
+            await self.note_waiting()
             with self._waiting():
                 seconds = min(left, LOOK_AGAIN_SECONDS)
                 await self._waiting_room.until_turn(seconds, self._turn_until)
         else:
             raise self.refused(objection, plan)
+
+    async def note_waiting(self) -> None:
+        """Note that it waits for others, before its plan is admitted. Processes that end meanwhile
+        say nothing against it, and whoever went on alone lets the next one go on.
+        """
+        self._waiting_room.make_way(self._execution.id)
+        if self._execution.runs and not self._is_wait_noted:
+            await self._runtime.insist(lambda: self._runtime.journal.note_waiting(self._execution))
+            self._is_wait_noted = True
 
     def refused(self, refusal: Refusal, plan: Plan | None) -> NotAdmitted:
         """A rail's refusal as it is reported: with rail, rule and numbers, and what follows."""

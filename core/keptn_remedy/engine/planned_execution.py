@@ -158,6 +158,8 @@ class PlannedExecution(Taken[PlannedAction]):
             since = locks.moment
             plan = checked_plan(await self._attempts.until_done(self._action.plan, value))
             self._waits_for = plan.targets
+            if locks.is_any_taken(plan.targets, self.execution.id):
+                await self._admission.note_waiting()
             async with locks.hold(plan.targets, self.execution.id, since) as is_stale:
                 self._waits_for = ()
                 if is_stale:

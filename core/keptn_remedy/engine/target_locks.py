@@ -44,6 +44,12 @@ class TargetLocks:
         """Who holds a target now."""
         return self._holders.get(target)
 
+    def is_any_taken(self, targets: frozenset[str], owner: str) -> bool:
+        """Whether others hold one of them, or have it reserved."""
+        return any(
+            target in self._locks and self._reserved.get(target) != owner for target in targets
+        )
+
     @asynccontextmanager
     async def hold(self, targets: frozenset[str], owner: str, since: int) -> AsyncGenerator[bool]:
         """Hold all of them until the context is left; yields whether others held one `since`."""

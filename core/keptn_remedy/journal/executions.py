@@ -173,6 +173,9 @@ class SqlExecutions(SqlReports):
             return None
         return self._claimed_report(row, started, now, execution.action)
 
+    async def note_waiting(self, execution: Execution) -> None:
+        await self._write((sql.NOTE_WAITING, {"seq": execution.handle}))
+
     async def keep_failure(self, execution: Execution, failure: Outcome) -> None:
         await self._write((sql.KEEP_FAILURE, (orjson.dumps(failure), execution.handle)))
 

@@ -58,6 +58,7 @@ UPDATE executions SET question = NULL, verdict = NULL WHERE seq = :1 AND status 
     episode_folding.OPEN_OF_KEY: f"{episode_folding.OPEN_OF_KEY} FOR UPDATE",
     sql.AGAIN: f"{sql.AGAIN} AND {IS_MINE}",
     sql.SET_TIMER: f"{sql.SET_TIMER} AND {IS_MINE}",
+    sql.NOTE_WAITING: f"{sql.NOTE_WAITING} AND {IS_MINE}",
     sql.FINISH: f"{sql.FINISH} AND {IS_MINE}",
     sql.KEEP_FAILURE: f"{sql.KEEP_FAILURE} AND {IS_MINE}",
     sql.POSTPONE: f"{sql.POSTPONE} AND {IS_MINE}",

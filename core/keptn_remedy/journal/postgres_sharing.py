@@ -210,6 +210,10 @@ class SharedJournal(
         await super().set_timer(execution, seconds)
         await self._require_ours(execution)
 
+    async def note_waiting(self, execution: Execution) -> None:
+        await super().note_waiting(execution)
+        await self._require_ours(execution)
+
     async def keep_failure(self, execution: Execution, failure: Outcome) -> None:
         await super().keep_failure(execution, failure)
         await self._require_ours(execution)

@@ -144,6 +144,15 @@ class Executions(Protocol):
         """
         ...
 
+    async def note_waiting(self, execution: Execution) -> None:
+        """Note that an execution without a plan waits for others: processes that ended until now
+        don't count as runs that never came to an end.
+
+        Raises:
+            JournalError: nothing was stored.
+        """
+        ...
+
     async def keep_failure(self, execution: Execution, failure: Outcome) -> None:
         """Store that the plan is being undone, and the outcome that this leads to."""
         ...

@@ -308,6 +308,10 @@ UPDATE executions SET runs = CASE WHEN runs > 1 THEN 1 ELSE runs END,
     timer_since = coalesce(timer_since, :now), timer_due = :due
 WHERE seq = :seq AND state <> 'finished'
 """
+# One run is left here as well. A plan, once admitted, may be what kills the process.
+NOTE_WAITING = """
+UPDATE executions SET runs = 1
+WHERE seq = :seq AND runs > 1 AND plan IS NULL AND state <> 'finished'"""
 TIMER = "SELECT timer_since, timer_due FROM executions WHERE seq = ?"
 ASK = """
 UPDATE executions SET question = :question, runs = 0

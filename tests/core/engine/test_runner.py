@@ -282,6 +282,39 @@ async def test_who_waits_for_a_turn_is_woken_by_the_end_of_another(machine: Mach
     assert waiting.result().result == "pass"
 
 
+async def test_a_suspect_that_waits_for_a_target_lets_its_holder_go_on(machine: Machine) -> None:
+    holder, waiting = await machine.left(plan=PLAN), await machine.left()
+    await machine.journal.admit(holder, PLAN, [effect(holder, "lamp")], allow)
+    machine.runner.seek_culprit()
+    await machine.runner.reserve_targets()
+    suspects = [replace(each, runs=SUSPECT_RUNS) for each in (waiting, holder)]
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        running = [group.create_task(machine.run(each)) for each in suspects]
+    assert [each.result().result for each in running] == ["pass", "pass"]
+
+
+async def test_restarts_say_nothing_against_who_waits_for_a_target(machine: Machine) -> None:
+    journal, targets = machine.journal, machine.locks
+    execution = await machine.left()
+    for _ in range(SUSPECT_RUNS):
+        await journal.begin(execution, None)
+
+    async def runs() -> int:
+        stored = await journal.read_again(execution.handle)
+        assert stored
+        return stored.runs
+
+    async def is_one_run() -> bool:
+        return await runs() == 1
+
+    assert await runs() == SUSPECT_RUNS
+    async with targets.hold(PLAN.targets, "another", targets.moment):
+        running = asyncio.create_task(machine.run(execution))
+        await until(is_one_run)
+        assert not running.done()
+    assert (await running).result == "pass"
+
+
 async def test_who_waited_for_a_target_has_all_its_time_again(machine: Machine) -> None:
     clock, targets, seconds_left = machine.clock, machine.locks, list[float]()
 

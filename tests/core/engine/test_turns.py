@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest_asyncio
 
+from keptn_remedy.engine.execution import MAX_RUNS
 from tests.core.guardrails.railing import Ask, Rig, rigged
 from tests.waiting import until
 
@@ -82,6 +83,20 @@ async def test_who_waits_for_a_turn_is_not_waited_for_when_leaving_and_waits_aga
         second = await waits(rig)
         async with asyncio.timeout(10):
             await service.drain()
+    async with rig.serving() as service:
+        await until(lambda: len(service.engine.waiting_room) > 0)
+        rig.clock.forward(601)
+        assert (await rig.ended(second)).result == "pass"
+
+
+async def test_who_waits_for_a_turn_over_many_restarts_still_gets_it(rig: Rig) -> None:
+    rig.write("at_once: 1, settle: 10m, turn_within: 20m")
+    async with rig.serving():
+        await rig.acts(Ask())
+        second = await waits(rig)
+    for _ in range(MAX_RUNS + 1):
+        async with rig.serving() as service:
+            await until(lambda: len(service.engine.waiting_room) > 0)
     async with rig.serving() as service:
         await until(lambda: len(service.engine.waiting_room) > 0)
         rig.clock.forward(601)

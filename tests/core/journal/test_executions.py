@@ -215,3 +215,21 @@ async def test_an_event_that_cannot_be_read_any_more_is_an_error_of_the_journal(
     place.change("DELETE FROM executions")
     with pytest.raises(JournalError):
         _ = execution.trigger.data
+
+
+async def test_runs_of_what_waits_count_no_more_until_its_plan_is_admitted(
+    journal: AnyJournal,
+) -> None:
+    async def runs_after(processes: int) -> int:
+        for _ in range(processes):
+            await journal.begin(execution, None)
+        await journal.note_waiting(execution)
+        stored = await journal.read_again(execution.handle)
+        assert stored
+        return stored.runs
+
+    execution = await accepted(journal)
+    assert await runs_after(0) == 0
+    assert await runs_after(3) == 1
+    await journal.admit(execution, PLAN, [], allow)
+    assert await runs_after(3) == 4

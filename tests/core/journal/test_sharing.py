@@ -141,6 +141,8 @@ async def test_what_an_ended_replica_had_is_taken_up_and_its_late_writes_are_ref
         await first.keep_failure(execution, FAILED)
     with pytest.raises(NotOwner):
         await first.set_timer(execution, 60)
+    with pytest.raises(NotOwner):
+        await first.note_waiting(execution)
     assert await second.timer(mine) is None
     assert await first.read_again(execution.handle) is None
     with pytest.raises(NotOwner):
