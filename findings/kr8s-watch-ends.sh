@@ -4,8 +4,8 @@
 # Guess: `async for event, pod in api.async_watch("pods")` goes on for ever, as a watch of the other
 #   clients does. When the API server says 410 Gone, since it has forgotten the last version that the
 #   watch has seen, the watch lists anew.
-# Seen: the API server ends each watch after some minutes, and the loop then ends like one that is
-#   done: no error, no log. After a 410, kr8s asks again from the version that is gone, without a
+# Seen: the API server ends each watch within an hour or so, and the loop then ends like one that
+#   is done: no error, no log. After a 410, kr8s asks again from the version that is gone, without a
 #   pause: the server gets over a hundred requests in some seconds, and the loop waits and looks calm.
 # Do: put `while True` around the loop, list before each round, and bound how long a watch may be
 #   silent.
