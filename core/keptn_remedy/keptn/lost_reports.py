@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection
 from typing import Final
 
 from keptn_remedy.events import ActionTriggered, Replies, Report
 from keptn_remedy.journal import Journal, Record, Unsent, WholeRecord
 from keptn_remedy.keptn.control_plane import ControlPlane, TaskState
+from keptn_remedy.keptn.task_ends import AT_ONCE, chunks
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
 
@@ -39,6 +41,8 @@ class LostReports:
         # them nothing is missing.
         self._told: set[tuple[str, str]] = set()
         self._settled: set[tuple[str, str]] = set()
+        # About which of them Keptn said nothing when it was asked last: these are asked about last.
+        self._unanswered: set[tuple[str, str]] = set()
 
     async def compare(self, listed: Collection[str]) -> None:
         """Compare once, at each sweep; `listed` are the ids of all tasks that Keptn waits for.
@@ -51,12 +55,24 @@ class LostReports:
         }
         before, self._told = self._told, set(told)
         self._settled &= self._told
-        for key in (self._told & before) - self._settled:
-            await self._compare(told[key])
+        self._unanswered &= self._told
+        left = (self._told & before) - self._settled
+        for keys in chunks(sorted(left, key=self._unanswered.__contains__), AT_ONCE):
+            tasks = await asyncio.gather(*(self._task(told[key]) for key in keys))
+            for key, task in zip(keys, tasks, strict=True):
+                if task is None:
+                    self._unanswered.add(key)
+                    continue
+                self._unanswered.discard(key)
+                await self._compare(told[key], task)
+            if not any(tasks):
+                break  # Keptn fails: the rest of the sweep must not wait for each time-out
 
-    async def _compare(self, record: Record) -> None:
-        task = await self._control_plane.task(record.project, record.context, record.id)
-        if task is None or task.sequence not in _WAITING:
+    async def _task(self, record: Record) -> TaskState | None:
+        return await self._control_plane.task(record.project, record.context, record.id)
+
+    async def _compare(self, record: Record, task: TaskState) -> None:
+        if task.sequence not in _WAITING:
             return
         whole = await self._journal.record(record.id)
         if whole is None or whole.state != record.state:

@@ -69,7 +69,7 @@ class TaskEnds:
         ended by absence.
         """
         ended: list[OpenTask] = []
-        for tasks in _chunks(missing, AT_ONCE):
+        for tasks in chunks(missing, AT_ONCE):
             found = await asyncio.gather(*map(self._progress, tasks))
             for task, progress in zip(tasks, found, strict=True):
                 is_reported = task.id in reported
@@ -161,5 +161,6 @@ class _OpenLists:
                 del self._under_way[project]
 
 
-def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The items, in order, at most so many at a time."""
     return (items[start : start + size] for start in range(0, len(items), size))

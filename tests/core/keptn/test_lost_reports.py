@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from keptn_remedy.events import FINISHED, STARTED
+from keptn_remedy.keptn.task_ends import AT_ONCE
 from keptn_remedy.service import Service
 from keptn_remedy.testing import FakeKeptn, triggered
 from tests.clocks import MovedClock
@@ -131,3 +132,35 @@ def _lists(keptn: FakeKeptn) -> int:
 
 def _asked_about(keptn: FakeKeptn, event: dict[str, str]) -> int:
     return sum(f"keptnContext={event['shkeptncontext']}" in path for path in keptn.asked)
+
+
+async def test_a_keptn_that_answers_nothing_is_asked_about_a_few_and_about_others_next_time(
+    tmp_path: Path,
+) -> None:
+    """Each may take a time-out, and what was never delivered waits for the rest of the sweep."""
+    clock, gate = MovedClock(), Gate()
+    slow = gated(gate, timeout=10_000, deadline=10_000)
+    async with (
+        FakeKeptn() as keptn,
+        provider(tmp_path / "journal.db", keptn, slow, clock=clock) as service,
+    ):
+        running = [triggered("wait", service=f"s{number}") for number in range(3 * AT_ONCE)]
+        for event in running:
+            await keptn.deliver(event, to=event_url(service))
+        await gate.until_entered(len(running))
+        keptn.fail_at("sequence-execution")
+
+        async def asked(about: int) -> bool:
+            clock.forward(10)
+            return sum(_asked_about(keptn, event) > 0 for event in running) >= about
+
+        await until(lambda: asked(1))
+        begun = _lists(keptn)
+        await until(lambda: asked(2 * AT_ONCE))
+        assert sum(_asked_about(keptn, event) > 0 for event in running) == 2 * AT_ONCE
+        assert _lists(keptn) > begun
+        keptn.recover("sequence-execution")
+        await until(lambda: asked(len(running)))
+        gate.open()
+        for event in running:
+            await keptn.task_finished(event["id"])
