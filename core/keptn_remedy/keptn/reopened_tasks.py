@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection
 
 from keptn_remedy.action import Outcome
 from keptn_remedy.events import Replies, Report
 from keptn_remedy.journal import ClosedTask, Triggers, Unsent
-from keptn_remedy.keptn.control_plane import ControlPlane
+from keptn_remedy.keptn.control_plane import ControlPlane, Progress
+from keptn_remedy.keptn.task_ends import AT_ONCE, chunks
 from keptn_remedy.support import logs
 from keptn_remedy.support.clock import Clock
 
@@ -42,18 +44,27 @@ class ReopenedTasks:
             JournalError: the journal can't be used.
         """
         before, self._untold = self._untold, set()
-        for closed in await self._journal.closed_as_aborted(listed):
-            is_started = await self._is_started(closed, before)
-            if is_started is not None:
-                await self._answer(closed, is_started=is_started)
+        for some in chunks(await self._journal.closed_as_aborted(listed), AT_ONCE):
+            found = await asyncio.gather(*map(self._progress, some))
+            for closed, progress in zip(some, found, strict=True):
+                is_started = await self._is_started(closed, progress, before)
+                if is_started is not None:
+                    await self._answer(closed, is_started=is_started)
+            if not any(found):
+                break  # Keptn fails: the rest of the sweep must not wait for each time-out
 
-    async def _is_started(self, closed: ClosedTask, untold: Collection[str]) -> bool | None:
+    async def _progress(self, closed: ClosedTask) -> Progress | None:
+        trigger = closed.trigger
+        return await self._control_plane.progress(trigger.project, trigger.context, trigger.id)
+
+    async def _is_started(
+        self, closed: ClosedTask, progress: Progress | None, untold: Collection[str]
+    ) -> bool | None:
         """Whether Keptn counted our `started`; None unless it really waits for the task. `untold`:
         of which it said nothing at the last look.
         """
         trigger = closed.trigger
         place = trigger.project, trigger.context, trigger.id
-        progress = await self._control_plane.progress(*place)
         if progress == "untold":
             self._untold.add(trigger.id)
             return closed.was_started if trigger.id in untold else None

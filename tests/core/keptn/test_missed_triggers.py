@@ -24,6 +24,7 @@ from keptn_remedy.keptn.control_plane.over_http import HttpControlPlane
 from keptn_remedy.keptn.missed_triggers import SWEEP_SECONDS, MissedTriggers
 from keptn_remedy.keptn.reopened_tasks import ReopenedTasks
 from keptn_remedy.keptn.subscriptions import Filters, Subscription
+from keptn_remedy.keptn.task_ends import AT_ONCE
 from keptn_remedy.keptn.transports import Receipt
 from keptn_remedy.keptn.uniform import Integration, Uniform
 from keptn_remedy.support.clock import Clock
@@ -753,3 +754,23 @@ async def test_what_keptn_really_ended_is_not_answered(
         keptn.fail_at("sequence-execution")
         await broom.sweep._reopened.answer([event["id"]])
     assert broom.reported == []
+
+
+async def test_a_keptn_that_says_nothing_of_what_is_open_again_is_asked_about_a_few(
+    keptn: FakeKeptn, journal: AnyJournal
+) -> None:
+    """Each may take a time-out, and the rest of the sweep waits for it."""
+    again = [triggered(service=f"s{number}") for number in range(3 * AT_ONCE)]
+    for event in again:
+        keptn.expect_unanswered(keptn.open(event))
+        await closed(journal, event, was_started=False)
+    ids = [event["id"] for event in again]
+    async with sweeping(keptn, journal) as broom:
+        assert broom.sweep._reopened
+        keptn.fail_at("sequence-execution")
+        await broom.sweep._reopened.answer(ids)
+        contexts = {path.partition("keptnContext=")[2].partition("&")[0] for path in keptn.asked}
+        assert len(contexts - {""}) == AT_ONCE
+        keptn.recover("sequence-execution")
+        await broom.sweep._reopened.answer(ids)
+    assert {unsent.report.execution for unsent in broom.reported} == set(ids)
