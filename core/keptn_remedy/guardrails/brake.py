@@ -37,7 +37,8 @@ class BrakeHistory:
         self._is_new = True
 
     async def note(self, pauses: Pauses, now: float) -> None:
-        """Keep what has changed since the last call.
+        """Keep what has changed since the last call. Where another replica changes the list at the
+        same time, the next call tries again.
 
         Raises:
             JournalError: it is not kept; the next call tries again.
@@ -45,11 +46,14 @@ class BrakeHistory:
         current = pauses.current
         if current == self._seen and not self._is_new:
             return
-        known = await past_pauses(self._journal)
+        stored = await self._journal.recall(_OWNER, _KEY)
+        known = entries(PastPause, stored)
         kept = _with(known, current, now, pauses.ended_by)
         if kept != known:
             as_json: Any = [asdict(each) for each in kept[-MOST:]]
-            await self._journal.remember(_OWNER, _KEY, as_json)
+            # Race: what another replica has noted since must not be lost.
+            if not await self._journal.remember_instead(stored, _OWNER, _KEY, as_json):
+                return
         self._seen, self._is_new = current, False
 
 
