@@ -104,6 +104,33 @@ async def test_nothing_is_copied_onto_a_journal(
         copy(address, address)
 
 
+@pytest.mark.parametrize("held", ["episodes", "memory", "pause"])
+async def test_nothing_is_copied_onto_what_holds_no_execution_but_something_else(
+    held: str, path: Path, tmp_path: Path, clock: SetClock, address: Address
+) -> None:
+    async def hold(journal: AnyJournal) -> None:
+        if held == "episodes":
+            await journal.take_alerts([alert("a")], first_look_seconds=1, relapse_seconds=9)
+        elif held == "memory":
+            await journal.remember("", "page", "a key")
+        else:
+            await journal.pause("ada", "why")
+        await journal.close()
+
+    await filled(path, clock)
+    file = tmp_path / "target.db"
+    await hold(SqliteJournal.open(file, now=clock.now))
+    await hold(PostgresJournal.open(address, now=clock.now))
+    for target in (file, address):
+        with pytest.raises(JournalUnusable, match=r"there is a journal in .*, with rows in "):
+            copy(path, target)
+    journal = PostgresJournal.open(address, now=clock.now)
+    assert len(await journal.episodes()) == (held == "episodes")
+    assert await journal.recall("", "page") == ("a key" if held == "memory" else None)
+    assert (await journal.paused() is not None) == (held == "pause")
+    await journal.close()
+
+
 async def test_nothing_is_copied_while_a_service_runs(
     path: Path, tmp_path: Path, clock: SetClock, address: Address, postgres: PostgresServer
 ) -> None:
