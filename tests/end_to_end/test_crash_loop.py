@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from keptn_remedy import Action, Context, Outcome
+from keptn_remedy import Action, Change, Context, Outcome, Plan, PlannedAction
 from keptn_remedy.engine.execution import MAX_RUNS
 from keptn_remedy.service import Service, running
 from keptn_remedy.testing import FakeKeptn, registry_of, triggered
@@ -138,3 +138,49 @@ async def test_after_an_orderly_stop_nobody_is_suspected(tmp_path: Path) -> None
             gate.open()
             for event in asked:
                 await keptn.task_finished(event["id"])
+
+
+def holding(gate: Gate, planned: Gate) -> type[PlannedAction]:
+    """A planned action that waits at one gate while it plans, and at another while it applies."""
+
+    class Hold(PlannedAction):
+        name = "hold"
+
+        async def plan(self, context: Context, value: Any) -> Plan:
+            await planned.passage(context.trigger.service)
+            return Plan((Change("switch", "holder", None, context.trigger.service),))
+
+        async def apply(self, context: Context, plan: Plan) -> None:
+            await gate.passage(context.trigger.service)
+
+        async def verify(self, context: Context, plan: Plan) -> Outcome:
+            return Outcome.passed("held")
+
+        async def undo(self, context: Context, plan: Plan) -> None:
+            """Nothing was changed."""
+
+    return Hold
+
+
+async def test_orderly_stops_give_up_neither_what_acts_nor_what_waits_for_it(
+    tmp_path: Path,
+) -> None:
+    gate, planned, journal = Gate(), Gate(), tmp_path / "journal.db"
+    planned.open()
+    hold = holding(gate, planned)
+    acts, waits = (triggered("hold", service=name) for name in ("acts", "waits"))
+    async with FakeKeptn() as keptn:
+        for number in range(MAX_RUNS + 1):
+            config = settings(journal, keptn, drain_seconds=2)
+            async with running(config, registry_of(hold)) as service:
+                if number == 0:
+                    await keptn.deliver(acts, to=event_url(service))
+                    await gate.until_entered(1)
+                    await keptn.deliver(waits, to=event_url(service))
+                await gate.until_entered(number + 1)
+                await planned.until_entered(number + 2)
+                await service.drain()
+        gate.open()
+        async with provider(journal, keptn, hold):
+            outcomes = [await keptn.task_finished(event["id"]) for event in (acts, waits)]
+    assert [outcome.result for outcome in outcomes] == ["pass", "pass"]

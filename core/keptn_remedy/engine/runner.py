@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -39,6 +40,8 @@ class Runner:
         self._running: dict[str, RunningExecution] = {}
         # Why they were aborted, for those that do not run yet, or not any more.
         self._aborted: dict[str, str] = {}
+        # What was begun here, and cut off while it was open.
+        self._left: set[int] = set()
         self._is_culprit_sought = False
         self._began_at = self._runtime.clock.now()
 
@@ -47,6 +50,14 @@ class Runner:
         the one that kills the process goes on doing so, and is given up.
         """
         self._is_culprit_sought = True
+
+    async def leave(self) -> None:
+        """Note what this process leaves open as it leaves: it was not killed by that.
+
+        Raises:
+            JournalError: nothing was stored.
+        """
+        await self._runtime.journal.note_left([*self._left, *self._factory.waiting_room.begun])
 
     async def run(self, execution: Execution) -> Outcome:
         """Run one execution. Raises only CancelledError and Rest, which leave it open."""
@@ -76,6 +87,10 @@ class Runner:
             # its run yet to be counted.
             self._running.pop(execution.id, None)
             self._factory.waiting_room.rest(execution, rest, has_begun=has_begun)
+            raise
+        except asyncio.CancelledError:
+            if has_begun:
+                self._left.add(execution.handle)
             raise
         else:
             return ending.outcome

@@ -83,6 +83,11 @@ class WaitingRoom:
         """The ids of those that rest in the journal."""
         return list(self._resting)
 
+    @property
+    def begun(self) -> list[int]:
+        """The handles of those that rest in the journal, and have begun."""
+        return [rested.handle for rested in self._resting.values() if rested.has_begun]
+
     async def until_answered(self, execution_id: str, seconds: float) -> None:
         """Wait until this execution's question has a verdict, at most so long.
 

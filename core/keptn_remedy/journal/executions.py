@@ -265,6 +265,10 @@ class SqlExecutions(SqlReports):
     async def note_listed(self, ids: Collection[str]) -> None:
         await self._write((sql.NOTE_LISTED, (self._list(ids),)))
 
+    async def note_left(self, handles: Collection[int]) -> None:
+        if handles:
+            await self._write((sql.NOTE_LEFT, (self._list(handles),)))
+
     async def note_abort(self, execution_id: str, reason: str) -> bool:
         written = await self._write((sql.NOTE_ABORT, (reason, execution_id)))
         return bool(written.rows)

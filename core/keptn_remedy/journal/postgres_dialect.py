@@ -59,6 +59,7 @@ UPDATE executions SET question = NULL, verdict = NULL WHERE seq = :1 AND status 
     sql.AGAIN: f"{sql.AGAIN} AND {IS_MINE}",
     sql.SET_TIMER: f"{sql.SET_TIMER} AND {IS_MINE}",
     sql.NOTE_WAITING: f"{sql.NOTE_WAITING} AND {IS_MINE}",
+    sql.NOTE_LEFT: f"{sql.NOTE_LEFT} AND {IS_MINE}",
     sql.FINISH: f"{sql.FINISH} AND {IS_MINE}",
     sql.KEEP_FAILURE: f"{sql.KEEP_FAILURE} AND {IS_MINE}",
     sql.POSTPONE: f"{sql.POSTPONE} AND {IS_MINE}",

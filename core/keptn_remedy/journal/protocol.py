@@ -94,6 +94,12 @@ class Triggers(Protocol):
         """Store that Keptn lists these as open."""
         ...
 
+    async def note_left(self, handles: Collection[int]) -> None:
+        """Store that this process leaves these open in an orderly way: that doesn't count as a run
+        that never came to its end.
+        """
+        ...
+
     async def note_abort(self, execution_id: str, reason: str) -> bool:
         """Store why an execution is aborted. False: that is stored already, or it is not open."""
         ...

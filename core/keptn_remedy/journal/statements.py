@@ -312,6 +312,10 @@ WHERE seq = :seq AND state <> 'finished'
 NOTE_WAITING = """
 UPDATE executions SET runs = 1
 WHERE seq = :seq AND runs > 1 AND plan IS NULL AND state <> 'finished'"""
+# A process that leaves in an orderly way was not killed by what it leaves open.
+NOTE_LEFT = """
+UPDATE executions SET runs = runs - 1
+WHERE seq IN (SELECT value FROM json_each(?)) AND runs > 1 AND state <> 'finished'"""
 TIMER = "SELECT timer_since, timer_due FROM executions WHERE seq = ?"
 ASK = """
 UPDATE executions SET question = :question, runs = 0

@@ -192,6 +192,7 @@ class Service:
         try:
             async with asyncio.timeout(seconds - min(CLOSE_SECONDS, seconds / 3)):
                 await self.engine.drain(max(seconds - LEAVE_SECONDS, seconds / 3), seconds / 6)
+                await self.engine.runner.leave()
                 await self.journal.remember(*_LEFT, True)
                 # When Keptn can't be reached, waiting for the whole drain would gain nothing.
                 async with asyncio.timeout(FLUSH_SECONDS):

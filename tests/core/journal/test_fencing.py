@@ -85,6 +85,7 @@ FENCED: dict[str, Write] = {
     "note_failed_attempt": lambda late: late.journal.note_failed_attempt(
         late.mine, "apply", 1, "too late"
     ),
+    "note_left": lambda late: late.journal.note_left([late.mine.handle]),
     "note_waiting": lambda late: late.journal.note_waiting(late.mine),
     "park": lambda late: late.journal.park(
         late.unsent, "refused", REPLIES.error_log(None, late.clock.utc(), "it was refused")

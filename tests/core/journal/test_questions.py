@@ -96,6 +96,23 @@ async def test_a_start_after_the_answer_counts_as_a_run(
     assert [e.runs for e in await waiting(journal)] == [1]
 
 
+async def test_what_a_process_leaves_in_an_orderly_way_counts_as_no_run(
+    journal: AnyJournal, clock: SetClock
+) -> None:
+    """But for the first one: the next process must know that it was begun."""
+    execution = await accepted(journal)
+    started, _ = reports_of(execution, clock)
+    for runs in (1, 2):
+        await journal.begin(execution, started)
+        assert [e.runs for e in await waiting(journal)] == [runs]
+    for _ in range(2):
+        await journal.note_left([execution.handle, execution.handle + 1])
+        assert [e.runs for e in await waiting(journal)] == [1]
+    await journal.begin(execution, started)
+    await journal.note_left([])
+    assert [e.runs for e in await waiting(journal)] == [2]
+
+
 async def test_who_approved_stays_known_and_who_was_not_asked_does_not(
     journal: AnyJournal,
 ) -> None:

@@ -153,6 +153,23 @@ async def test_what_an_ended_replica_had_is_taken_up_and_its_late_writes_are_ref
     assert [record.state for record in await second.records()] == ["finished"]
 
 
+async def test_whoever_leaves_takes_no_run_of_another_replica_back(
+    two: Two, clock: SetClock
+) -> None:
+    first, second = two
+    execution = await accepted(first, "1")
+    started, _ = reports_of(execution, clock)
+    await first.begin(execution, started)
+    freeze(first)
+    mine = await taken_over(second)
+    await second.begin(mine, started)
+    for replica, runs in ((first, 2), (second, 1)):
+        await replica.note_left([mine.handle])
+        again = await second.read_again(mine.handle)
+        assert again is not None
+        assert again.runs == runs
+
+
 async def test_each_late_write_of_an_ended_replica_is_refused(
     two: Two, shared: PostgresPlace
 ) -> None:
