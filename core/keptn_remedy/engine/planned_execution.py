@@ -157,18 +157,18 @@ class PlannedExecution(Taken[PlannedAction]):
             self._attempts.start_deadline()
             since = locks.moment
             plan = checked_plan(await self._attempts.until_done(self._action.plan, value))
-            self._waits_for = plan.targets
-            if locks.is_any_taken(plan.targets, self.execution.id):
+            self._waits_for = targets = plan.targets
+            # Of the first run nothing is taken back.
+            if self.execution.runs and locks.is_any_taken(targets, self.execution.id):
                 await self._admission.note_waiting()
-            async with locks.hold(plan.targets, self.execution.id, since) as is_stale:
+            async with locks.hold(targets, self.execution.id, since) as is_stale:
                 self._waits_for = ()
                 if is_stale:
                     # Others changed the targets while we planned or waited.
                     self._attempts.start_deadline()
-                    locked = plan.targets
                     again = await self._attempts.until_done(self._action.plan, value)
                     plan = checked_plan(again)
-                    if not plan.targets <= locked:
+                    if not plan.targets <= targets:
                         continue
                 objection = await self._admission.try_admit(plan)
                 if objection is None:
