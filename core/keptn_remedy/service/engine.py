@@ -10,11 +10,10 @@ from typing import Any
 
 from keptn_remedy.engine.crew import CANCEL_SECONDS
 from keptn_remedy.engine.dispatcher import Dispatcher
-from keptn_remedy.engine.execution_factory import ExecutionFactory
 from keptn_remedy.engine.orders import Orders
 from keptn_remedy.engine.overdue import Overdue
 from keptn_remedy.engine.reporting import Reporting
-from keptn_remedy.engine.runner import Runner
+from keptn_remedy.engine.runner import ExecutionFactory, Runner
 from keptn_remedy.engine.runtime import Runtime
 from keptn_remedy.engine.slots import Slots
 from keptn_remedy.engine.still_wanted import HasEnded, StillWanted

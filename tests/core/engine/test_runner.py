@@ -24,10 +24,9 @@ from keptn_remedy import (
     events,
 )
 from keptn_remedy.engine.execution import MAX_RUNS
-from keptn_remedy.engine.execution_factory import ExecutionFactory
 from keptn_remedy.engine.overdue import Overdue
 from keptn_remedy.engine.reporting import Reporting
-from keptn_remedy.engine.runner import SUSPECT_RUNS, Runner
+from keptn_remedy.engine.runner import SUSPECT_RUNS, ExecutionFactory, Runner
 from keptn_remedy.engine.runtime import Runtime
 from keptn_remedy.engine.slots import Slots
 from keptn_remedy.engine.still_wanted import StillWanted
