@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -98,15 +99,19 @@ class Switch(PlannedAction):
 @dataclass
 class World:
     """What the stand-ins answer. `series` are the answers by query; a query that is missing is
-    answered by no data. `rule_health` and `since` are the rule's and Prometheus'.
+    answered by no data. `rule_health` and `since` are the rule's and Prometheus'. Their clock is
+    `ahead` of ours by so many seconds; where it `tells_time`, answers say what it shows.
     """
 
     clock: Clock
     alerts: dict[str, dict[str, Any]] = field(default_factory=dict)
     series: dict[str, Any] = field(default_factory=dict)
     posted: list[dict[str, Any]] = field(default_factory=list)
+    ahead: float = 0.0
+    tells_time: bool = True
     rule: str = "errors > 5"
     rule_health: str = "ok"
+    evaluated: datetime | None = None
     alertmanager_began: str = ALWAYS_OLD
     prometheus_began: str = ALWAYS_OLD
     alertmanager_is_away: bool = False
@@ -155,6 +160,17 @@ class World:
         self.told.append((request.match_info["channel"], await request.json()))
         return web.Response(status=202)
 
+    def shows(self) -> datetime:
+        """What the clock of the stand-ins shows."""
+        return datetime.fromtimestamp(self.clock.now() + self.ahead, UTC)
+
+    async def date(self, _: web.Request, answer: web.StreamResponse) -> None:
+        """Have an answer say when it was given."""
+        if self.tells_time:
+            answer.headers["Date"] = format_datetime(self.shows(), usegmt=True)
+        else:
+            answer.headers["Date"] = "unknown"  # without one, aiohttp writes its own
+
     async def answer(self, request: web.Request) -> web.Response:
         path = request.path
         if path.startswith("/am") and self.alertmanager_is_away:
@@ -181,7 +197,7 @@ class World:
         if path.endswith("runtimeinfo"):
             return _success({"startTime": self.prometheus_began})
         if path.endswith("rules"):
-            evaluated = datetime.fromtimestamp(self.clock.now(), UTC).isoformat()
+            evaluated = (self.evaluated or self.shows()).isoformat()
             rule = {"name": "TooManyErrors", "query": self.rule, "health": self.rule_health}
             return _success({"groups": [{"rules": [{**rule, "lastEvaluation": evaluated}]}]})
         asked = query["query"]
@@ -370,6 +386,7 @@ async def stand_ins(world: World) -> AsyncIterator[str]:
     """Serve what stands for Alertmanager and Prometheus; yields the address of both."""
     world.series.setdefault("errors", 0)
     app = web.Application()
+    app.on_response_prepare.append(world.date)
     app.router.add_post("/told/{channel}", world.hear)
     app.router.add_route("*", "/{tail:.*}", world.answer)
     runner = web.AppRunner(app, shutdown_timeout=0.01)

@@ -20,6 +20,7 @@ from keptn_remedy.notifications.channels.alertmanager import Alertmanager as Own
 from keptn_remedy.notifications.notification import Notification
 from keptn_remedy.standalone.ladder import Confirmation
 from keptn_remedy.standalone.mapping import Alert
+from keptn_remedy.standalone.peer_clock import answered_at
 
 ASK_SECONDS = 5.0
 # After its start it knows nothing until Prometheus posts again, which takes a minute by default.
@@ -118,16 +119,15 @@ def _storable(text: str) -> str:
 @dataclass(frozen=True, slots=True)
 class Listed:
     """What the Alertmanagers of a source list: fingerprints that fire, and those that are silenced
-    or inhibited. `began_at` is when the last of them was started; None where one of them could not
-    be asked. Both times are Unix times in seconds, by our wall clock.
+    or inhibited. `up_seconds` is how long the one has been up that was started last, by its own
+    clock; None where one of them could not be asked.
     """
 
     firing: frozenset[str]
     suppressed: frozenset[str]
     bodies: Sequence[bytes]
     """The answers, for `alerts`: what they say of thousands takes five times as much."""
-    began_at: float | None
-    asked_at: float
+    up_seconds: float | None
 
     def alerts(self, but: Collection[str]) -> Iterator[Alert]:
         """The alerts that fire, but for those of these fingerprints. It reads the answers again, so
@@ -150,11 +150,10 @@ class Listed:
             return "firing"
         if fingerprints & self.suppressed:
             return "suppressed"
-        if self.began_at is None:
+        if self.up_seconds is None:
             return "unknown"
-        age = self.asked_at - self.began_at
-        knew_it = resolved_ago is not None and resolved_ago < age
-        return "absent" if knew_it or age >= YOUNG_SECONDS else "unknown"
+        knew_it = resolved_ago is not None and resolved_ago < self.up_seconds
+        return "absent" if knew_it or self.up_seconds >= YOUNG_SECONDS else "unknown"
 
 
 class Alertmanagers:
@@ -172,16 +171,13 @@ class Alertmanagers:
     async def listed(self) -> Listed | None:
         """What they list; None where none can be asked, and `problem` says why."""
         found: list[_Listing] = []
-        began_at, self.problem = 0.0, None
+        self.problem = None
         for url in self._urls:
             try:
-                body = await self._get(f"{url}/api/v2/alerts")
-                status = orjson.loads(await self._get(f"{url}/api/v2/status"))
-                # So it is called, but it is the time of its start.
-                began = datetime.fromisoformat(str(status["uptime"])).timestamp()
+                body, _ = await self._get(f"{url}/api/v2/alerts")
+                up_seconds = await self._up_seconds(url)
                 # There may be thousands: the event loop goes on meanwhile.
-                found.append(await asyncio.to_thread(_listing, body, self._receiver))
-                began_at = max(began_at, began)
+                found.append(await asyncio.to_thread(_listing, body, self._receiver, up_seconds))
             except (*_NO_LISTING, BadMessage) as error:
                 self.problem = f"{URL(url).with_user(None)}: {in_words(error)}"
         if not found:
@@ -191,8 +187,9 @@ class Alertmanagers:
             firing=firing,
             suppressed=frozenset[str]().union(*(each.suppressed for each in found)) - firing,
             bodies=[each.body for each in found],
-            began_at=began_at if len(found) == len(self._urls) else None,
-            asked_at=self._now(),
+            up_seconds=min(each.up_seconds for each in found)
+            if len(found) == len(self._urls)
+            else None,
         )
 
     async def tell(self, told: Notification) -> bool:
@@ -213,13 +210,19 @@ class Alertmanagers:
                 is_taken = False
         return is_taken
 
-    async def _get(self, url: str) -> bytes:
+    async def _up_seconds(self, url: str) -> float:
+        body, answered = await self._get(f"{url}/api/v2/status")
+        # So it is called, but it is the time of its start.
+        return answered - datetime.fromisoformat(str(orjson.loads(body)["uptime"])).timestamp()
+
+    async def _get(self, url: str) -> tuple[bytes, float]:
+        """The answer, and when it was given by the clock of who gave it."""
         async with self._http.get(
             url, timeout=ClientTimeout(ASK_SECONDS), raise_for_status=False
         ) as answer:
             if answer.status != 200 or answer.content_type != "application/json":
                 raise ValueError(f"answered {answer.status} {answer.content_type}")
-            return await answer.read()
+            return await answer.read(), answered_at(answer.headers, self._now())
 
 
 class _Listing(NamedTuple):
@@ -228,10 +231,11 @@ class _Listing(NamedTuple):
     firing: set[str]
     suppressed: set[str]
     body: bytes
+    up_seconds: float
 
 
-def _listing(body: bytes, receiver: str) -> _Listing:
-    found = _Listing(set(), set(), body)
+def _listing(body: bytes, receiver: str, up_seconds: float) -> _Listing:
+    found = _Listing(set(), set(), body, up_seconds)
     for each in _each(body):
         if receiver not in {named["name"] for named in each["receivers"]}:
             continue

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, cast
+from typing import cast
 
 from keptn_remedy.standalone import objectives
 from keptn_remedy.standalone.ladder import Finding
-from keptn_remedy.standalone.prometheus import NoAnswer, Prometheus, Sample, is_of
+from keptn_remedy.standalone.prometheus import NoAnswer, Prometheus, Rules, Sample, is_of
 from keptn_remedy.standalone.promql import Want, compared, comparison, selectors
 from keptn_remedy.standalone.rules import Criterion
 
@@ -150,7 +150,7 @@ class Judge:
     ) -> tuple[float | None, bool, float | None]:
         """What is measured while the alert is there, for people: value, not worse, bound."""
         try:
-            rules = await prometheus.alert_rules(subject.name)
+            rules = (await prometheus.alert_rules(subject.name)).listed
             query = str(rules[0].get("query") or "") if rules else ""
             evidence, bound = _evidence_of(criterion, query)
             value = await self._evidence(prometheus, evidence, subject.labels) if evidence else None
@@ -158,22 +158,22 @@ class Judge:
             return None, False, None
         return value, False, bound
 
-    def _sound(self, rules: Sequence[Mapping[str, Any]], subject: Subject) -> str:
+    def _sound(self, rules: Rules, subject: Subject) -> str:
         """The expression of a rule that is healthy and was evaluated since.
 
         Raises:
             NoAnswer: there is none.
         """
-        if not rules:
+        if not rules.listed:
             raise NoAnswer(f"Prometheus has no rule {subject.name}")
-        for rule in rules:
+        for rule in rules.listed:
             if rule.get("health") != "ok":
                 raise NoAnswer(
                     f"the rule {subject.name} can't be evaluated: {rule.get('lastError')}"
                 )
-            if _time(rule.get("lastEvaluation")) < subject.since:
+            if _time(rule.get("lastEvaluation")) + rules.ahead < subject.since:
                 raise NoAnswer(f"the rule {subject.name} was not evaluated since")
-        return str(rules[0].get("query") or "")
+        return str(rules.listed[0].get("query") or "")
 
     async def _evidence(
         self, prometheus: Prometheus, evidence: str, labels: Mapping[str, str]

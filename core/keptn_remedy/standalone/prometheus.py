@@ -12,6 +12,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from keptn_remedy.events.cloud_event import is_array, is_object
 from keptn_remedy.http_client import in_words
+from keptn_remedy.standalone.peer_clock import ahead, answered_at
 
 ASK_SECONDS = 10.0
 # After its start, Prometheus answers with old values until it has scraped.
@@ -27,6 +28,22 @@ class NoAnswer(Exception):
     def __init__(self, why: str, *, is_mistake: bool = False) -> None:
         super().__init__(why)
         self.is_mistake = is_mistake
+
+
+class Rules(NamedTuple):
+    """Alerting rules as Prometheus lists them. `ahead`: by so many seconds our clock is ahead of
+    the one that it noted their evaluations by.
+    """
+
+    listed: Sequence[Mapping[str, Any]]
+    ahead: float
+
+
+class _Answer(NamedTuple):
+    """What is answered, and the headers that it came with."""
+
+    data: Mapping[str, Any]
+    headers: Mapping[str, str]
 
 
 class Sample(NamedTuple):
@@ -77,7 +94,7 @@ class Prometheus:
             NoAnswer: it can't be asked, or doesn't take the query.
         """
         when = {} if self._at is None else {"time": f"{self._at:.3f}"}
-        data = await self._ask("query", {"query": query, **when})
+        data = (await self._ask("query", {"query": query, **when})).data
         kind: Any = data.get("resultType")
         found: Any = data.get("result")
         try:
@@ -140,34 +157,35 @@ class Prometheus:
             return
         found = await self._ask("status/runtimeinfo", {})
         try:
-            began = datetime.fromisoformat(str(found["startTime"]))
+            began = datetime.fromisoformat(str(found.data["startTime"])).timestamp()
         except (KeyError, ValueError):
             raise NoAnswer("the answer of Prometheus can't be read") from None
-        age = self._now() - began.timestamp()
-        if age < DISTRUST_SECONDS:
+        if answered_at(found.headers, self._now()) - began < DISTRUST_SECONDS:
             raise NoAnswer(
                 "Prometheus has just started: it may answer with old values for"
                 f" {DISTRUST_SECONDS:g} s"
             )
 
-    async def alert_rules(self, name: str | None = None) -> Sequence[Mapping[str, Any]]:
+    async def alert_rules(self, name: str | None = None) -> Rules:
         """The alerting rules of that name, or all.
 
         Raises:
             NoAnswer: it can't be asked.
         """
-        data = await self._ask("rules", {"type": "alert"})
+        asked_at = self._now()
+        found = await self._ask("rules", {"type": "alert"})
         try:
-            return [
+            listed = [
                 rule
-                for group in data["groups"]
+                for group in found.data["groups"]
                 for rule in group["rules"]
                 if name is None or rule.get("name") == name
             ]
         except (KeyError, TypeError, AttributeError):
             raise NoAnswer("the answer of Prometheus can't be read") from None
+        return Rules(listed, ahead(found.headers, asked_at))
 
-    async def _ask(self, what: str, parameters: Mapping[str, str]) -> Mapping[str, Any]:
+    async def _ask(self, what: str, parameters: Mapping[str, str]) -> _Answer:
         try:
             async with self._http.get(
                 f"{self._url}/api/v1/{what}",
@@ -190,7 +208,7 @@ class Prometheus:
                 raise NoAnswer(f"Prometheus warns: {_shown(warned)}")
             found = body.get("data")
             if isinstance(found, dict):
-                return cast("dict[str, Any]", found)
+                return _Answer(cast("dict[str, Any]", found), answer.headers)
         said = str(cast("dict[str, Any]", body).get("error") if isinstance(body, dict) else "")
         raise NoAnswer(
             f"Prometheus answers {answer.status}: {said[:_SHOWN]}", is_mistake=answer.status == 400

@@ -143,7 +143,8 @@ async def _rules(
 
     shown = URL(url).with_user(None)
     try:
-        listed = await Prometheus(http, url, time.time, server.token_file).alert_rules()
+        asked = Prometheus(http, url, time.time, server.token_file)
+        listed = (await asked.alert_rules()).listed
     except (NoAnswer, OSError) as error:
         to_do = "check its address, its token and the proxy"
         return Finding("prometheus", False, f"{shown}: {error}", to_do), []
