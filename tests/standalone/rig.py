@@ -6,7 +6,7 @@ The stand-ins answer as the real ones were seen to (docs/standalone.md). The clo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -115,6 +115,7 @@ class World:
     alertmanager_began: str = ALWAYS_OLD
     prometheus_began: str = ALWAYS_OLD
     alertmanager_is_away: bool = False
+    receivers: Sequence[str] = ("default", "remedy")
     takes_alerts: bool = True
     refused: int = 0
     alertmanager_answer: Callable[[], web.Response] | None = None
@@ -177,14 +178,18 @@ class World:
             return (self.alertmanager_answer or _away)()
         if path == "/am/api/v2/alerts" and request.method == "POST":
             return self._take(await request.json())
-        if path == "/am/api/v2/alerts":
-            return web.json_response(self.listed())
-        if path == "/am/api/v2/status":
-            version = {"version": "0.25.0"}
-            return web.json_response({"uptime": self.alertmanager_began, "versionInfo": version})
+        if path.startswith("/am/api/v2/"):
+            return web.json_response(self._alertmanager(path.removeprefix("/am/api/v2/")))
         if self.prometheus_answer:
             return self.prometheus_answer()
         return self._prometheus(path, request.query)
+
+    def _alertmanager(self, path: str) -> Any:
+        if path == "alerts":
+            return self.listed()
+        if path == "receivers":
+            return [{"name": each} for each in self.receivers]
+        return {"uptime": self.alertmanager_began, "versionInfo": {"version": "0.25.0"}}
 
     def _take(self, alerts: list[dict[str, Any]]) -> web.Response:
         if not self.takes_alerts:

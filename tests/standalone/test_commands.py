@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from keptn_remedy.cli.commands import app
 from keptn_remedy.cli.episode_commands import completed
-from tests.standalone.rig import Switch, standalone
+from tests.standalone.rig import SECRET, Switch, standalone
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CRITERION = """
@@ -53,6 +53,31 @@ def test_sources_check_says_what_the_files_mean(tmp_path: Path) -> None:
     assert "alerts: alertmanager posts to /intake/alerts" in said
     assert "It may name projects sockshop, stages production and services *." in said
     assert "//alertmanager-1.alertmanager:9093/ are asked." in said.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("secret", "why"),
+    [
+        (None, "can't be read: there is no such file"),
+        (" \n", "is empty"),
+        ("short", "must hold 16 to 4096 characters"),
+        (SECRET, ""),
+    ],
+)
+def test_sources_check_notes_a_secret_that_is_not_usable_here(
+    tmp_path: Path, secret: str | None, why: str
+) -> None:
+    sources, file = tmp_path / "sources.yaml", tmp_path / "secret"
+    text = (EXAMPLES / "sources.yaml").read_text()
+    sources.write_text(text.replace("/etc/remedy/alerts-secret", str(file)))
+    if secret is not None:
+        file.write_text(secret)
+    code, said, told = run("sources", "check", str(sources))
+    says = f"source alerts: here {file} {why}; without a secret the service does not start"
+    note = f"remedy: note: {says}\n"
+    assert (code, "is valid." in said, told) == (0, True, note if why else "")
+    code, said, _ = run("sources", "check", str(sources), "--json")
+    assert len(orjson.loads(said)["notes"]) == bool(why)
 
 
 def test_sources_check_tells_of_actions_that_are_not_installed(tmp_path: Path) -> None:

@@ -305,6 +305,39 @@ async def test_alertmanagers_that_cannot_be_asked_hold_the_ladder_and_then_a_per
         await rig.until_told()
 
 
+async def test_a_receiver_that_no_alertmanager_has_is_told_and_is_no_news_of_an_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = SOURCES.replace("    project:", "    receiver: remdy\n    project:", 1)
+    async with standalone(tmp_path, sources=wrong) as rig:
+        await rig.send(rig.world.fire("f1"))
+        await rig.until_state("held", step=5)
+        await rig.until_holds(lambda: bool(troubles(rig)))
+        [trouble] = troubles(rig)
+        episode = await rig.until_state("escalated", step=10)
+        assert Switch.applied == []
+    why = "it has no receiver 'remdy', but default, remedy; did you mean remedy?"
+    assert trouble.startswith("an Alertmanager of source shop can't be asked: http://")
+    assert trouble.endswith(why)
+    assert "it has no receiver 'remdy'" in capsys.readouterr().out.replace("\\'", "'")
+    assert episode.reason == "no Alertmanager can be asked for 5m"
+
+
+async def test_an_alertmanager_that_names_no_receivers_is_believed(tmp_path: Path) -> None:
+    async with standalone(tmp_path) as rig:
+        rig.world.receivers = ()
+        alert = rig.world.fire("f1")
+        rig.world.alerts.clear()
+        await rig.send(alert)
+
+        async def is_absent() -> bool:
+            [episode] = await rig.episodes()
+            return episode.absent_since is not None
+
+        await rig.until_true(is_absent)
+        assert troubles(rig) == []
+
+
 async def test_the_password_of_an_address_is_not_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from keptn_remedy.registry import RegistryError
 from keptn_remedy.standalone.alert_rules import read_rules
 from keptn_remedy.standalone.sources import SourcesFile, json_schema, unknown_channels
 from keptn_remedy.standalone.words import deaf, explain
+from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.variables import SettingsError
 
 
@@ -43,7 +45,7 @@ def check(
     sources = checked_file.load(path, SourcesFile.load, "sources", nothing)
     if isinstance(sources, int):
         return sources
-    mistakes, notes = _channels(sources), deaf(sources)
+    mistakes, notes = _channels(sources), deaf(sources) + asyncio.run(_secrets(sources))
     try:
         known = [each for path in rules for each in read_rules(path)] if rules else None
     except (OSError, ValueError) as error:
@@ -66,6 +68,20 @@ def check(
             say_folded(line, "- ", "  ")
     complain(f"note: {note}" for note in notes)
     return GOOD
+
+
+async def _secrets(sources: SourcesFile) -> list[str]:
+    """What keeps a service from starting that finds the secrets as they are here. No mistakes of
+    the file: a pipeline that checks it may well not have them.
+    """
+    from keptn_remedy.standalone.configuration import SourceSecret  # imports the network libraries
+
+    clock = Clock()
+    return [
+        f"source {name}: here {why}; without a secret the service does not start"
+        for name, source in sources.sources.items()
+        if (why := await SourceSecret(source.secret_file, clock).why_unusable())
+    ]
 
 
 def _unknown(named: Mapping[str, str]) -> Iterator[str]:

@@ -21,12 +21,14 @@ from keptn_remedy.notifications.notification import Notification
 from keptn_remedy.standalone.ladder import Confirmation
 from keptn_remedy.standalone.mapping import Alert
 from keptn_remedy.standalone.peer_clock import answered_at
+from keptn_remedy.support.near_names import near
 
 ASK_SECONDS = 5.0
 # After its start it knows nothing until Prometheus posts again, which takes a minute by default.
 YOUNG_SECONDS = 120.0
 
 
+_SHOWN = 12
 _NO_LISTING = (ClientError, TimeoutError, ValueError, TypeError, KeyError, AttributeError)
 
 
@@ -177,7 +179,10 @@ class Alertmanagers:
                 body, _ = await self._get(f"{url}/api/v2/alerts")
                 up_seconds = await self._up_seconds(url)
                 # There may be thousands: the event loop goes on meanwhile.
-                found.append(await asyncio.to_thread(_listing, body, self._receiver, up_seconds))
+                listing = await asyncio.to_thread(_listing, body, self._receiver, up_seconds)
+                if not listing.firing and not listing.suppressed:
+                    await self._see_that_it_knows_us(url)
+                found.append(listing)
             except (*_NO_LISTING, BadMessage) as error:
                 self.problem = f"{URL(url).with_user(None)}: {in_words(error)}"
         if not found:
@@ -210,6 +215,21 @@ class Alertmanagers:
                 is_taken = False
         return is_taken
 
+    async def _see_that_it_knows_us(self, url: str) -> None:
+        """See that it lists nothing of ours because nothing fires, not because we ask for a name
+        that it does not have. One that names no receivers is believed.
+
+        Raises:
+            ValueError: it has no receiver of that name.
+        """
+        try:
+            body, _ = await self._get(f"{url}/api/v2/receivers")
+            names = receivers_in(orjson.loads(body))
+        except _NO_LISTING:
+            return
+        if names and self._receiver not in names:
+            raise ValueError(no_receiver(self._receiver, names))
+
     async def _up_seconds(self, url: str) -> float:
         body, answered = await self._get(f"{url}/api/v2/status")
         # So it is called, but it is the time of its start.
@@ -223,6 +243,21 @@ class Alertmanagers:
             if answer.status != 200 or answer.content_type != "application/json":
                 raise ValueError(f"answered {answer.status} {answer.content_type}")
             return await answer.read(), answered_at(answer.headers, self._now())
+
+
+def receivers_in(answer: object) -> Sequence[str]:
+    """The names of the receivers that an Alertmanager has.
+
+    Raises:
+        TypeError, KeyError: that is no list of them.
+    """
+    return [str(each["name"]) for each in cast("list[dict[str, object]]", answer)]
+
+
+def no_receiver(name: str, names: Sequence[str]) -> str:
+    """What is wrong where an Alertmanager has receivers of these names alone."""
+    shown = ", ".join(names[:_SHOWN]) + (" and others" if len(names) > _SHOWN else "")
+    return f"it has no receiver {name!r}, but {shown}{near(name, names)}"
 
 
 class _Listing(NamedTuple):

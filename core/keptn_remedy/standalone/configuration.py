@@ -46,6 +46,8 @@ class SourceSecret:
             secret = (await self._file.read(anew=True)).text.strip()
         except (OSError, UnicodeDecodeError) as error:
             return f"{self._file.path} can't be read: {why_unreadable(error)}"
+        if not secret:
+            return f"{self._file.path} is empty"
         if not LEAST_SECRET <= len(secret) <= MOST_SECRET:
             return f"{self._file.path} must hold {LEAST_SECRET} to {MOST_SECRET} characters"
         return ""

@@ -64,7 +64,7 @@ _UNCONFIRMED = "confirm: off: silences are not seen, nor what ended while the se
 
 
 async def _source(http: ClientSession, name: str, source: Source) -> list[Finding]:
-    asked = (_alertmanager(http, str(url)) for url in source.alertmanagers)
+    asked = (_alertmanager(http, str(url), source.receiver) for url in source.alertmanagers)
     found = await asyncio.gather(_secret(name, source), *asked)
     if source.confirm == "off":
         found.append(Finding(f"source {name}", None, _UNCONFIRMED))
@@ -80,7 +80,9 @@ async def _secret(name: str, source: Source) -> Finding:
     return Finding(f"source {name}", True, f"{source.kind} posts to /intake/{name} with its secret")
 
 
-async def _alertmanager(http: ClientSession, url: str) -> Finding:
+async def _alertmanager(http: ClientSession, url: str, receiver: str) -> Finding:
+    from keptn_remedy.standalone.alertmanager import no_receiver
+
     shown = URL(url).with_user(None)
     why, body = await _get(http, f"{url.rstrip('/')}/api/v2/status")
     if why:
@@ -90,7 +92,21 @@ async def _alertmanager(http: ClientSession, url: str) -> Finding:
     version = info.get("version") if is_object(info) else None
     if not isinstance(version, str):
         return Finding("alertmanager", False, f"{shown} is no Alertmanager", "check its address")
+    why, listed = await _get(http, f"{url.rstrip('/')}/api/v2/receivers")
+    names = [] if why else _names(listed)
+    if names and receiver not in names:
+        to_do = "write in `receiver` of sources.yaml what it calls the one that posts to us"
+        return Finding("alertmanager", False, f"{shown}: {no_receiver(receiver, names)}", to_do)
     return Finding("alertmanager", True, f"{shown} answers: {version}")
+
+
+def _names(listed: Any) -> Sequence[str]:
+    from keptn_remedy.standalone.alertmanager import receivers_in
+
+    try:
+        return receivers_in(listed)
+    except (TypeError, KeyError):
+        return []
 
 
 async def _get(http: ClientSession, url: str) -> tuple[str, Any]:

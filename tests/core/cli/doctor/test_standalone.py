@@ -51,6 +51,14 @@ async def test_what_keeps_a_problem_from_being_judged_is_named(tmp_path: Path) -
     assert unmapped["remedies"] == (None, "no remedy answers TooManyErrors")
 
 
+async def test_a_receiver_that_an_alertmanager_does_not_have_is_told(tmp_path: Path) -> None:
+    async with stand_ins(World(Clock(), receivers=["default", "remedies"])) as url:
+        write_files(tmp_path, url, SOURCES, REMEDIATION)
+        found = await told(tmp_path)
+    why = "it has no receiver 'remedy', but default, remedies; did you mean remedies?"
+    assert found["alertmanager"] == (False, f"{url}/am: {why}")
+
+
 async def test_a_redirect_a_log_in_page_and_missing_files_are_told(tmp_path: Path) -> None:
     world = World(Clock(), alertmanager_is_away=True)
     world.prometheus_answer = lambda: web.Response(text="<html>", content_type="text/html")
