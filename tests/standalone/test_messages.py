@@ -180,6 +180,59 @@ async def test_an_event_that_is_delivered_again_after_the_end_of_its_problem_beg
         assert await post(once_more)
 
 
+@pytest.mark.parametrize("kind", ["cloudevents", "dynatrace", "grafana"])
+async def test_an_end_that_overtakes_its_beginning_begins_nothing(
+    tmp_path: Path, kind: str
+) -> None:
+    async with standalone(tmp_path, sources=unlisted(kind)) as rig:
+
+        async def post(state: str, at: str, problem: str = "7") -> int:
+            """The number of episodes after a message of that state."""
+            headers, body = told(kind, state, at, problem)
+            assert await rig.post(orjson.dumps(body), **headers) == 202
+            return len(await rig.episodes())
+
+        assert await post("CLOSED", "2026-03-02T12:05:00Z") == 0
+        # Delivered twice, as all is that is repeated.
+        began = "2026-03-02T12:05:00Z" if kind == "grafana" else "2026-03-02T12:00:00+00:00"
+        assert [await post("OPEN", began) for _ in range(2)] == [0, 0]
+        assert await post("OPEN", began, "8") == 1
+        [(ignored, times, _)] = await rig.journal.ignored(9)
+        assert ignored.reason.startswith("it ended before it was told that it began: ")
+        assert times == 1
+        if kind != "dynatrace":  # it tells no times
+            assert await post("OPEN", "2026-03-02T12:06:00Z") == 2
+        else:
+            rig.clock.forward(3601)
+            assert await post("OPEN", began) == 2
+
+
+def unlisted(kind: str) -> str:
+    """Sources of a kind that nobody can be asked about."""
+    sources = SOURCES.replace("kind: alertmanager", f"kind: {kind}").replace(
+        'alertmanagers: ["{url}/am"]', "confirm: off"
+    )
+    label = "service" if kind == "grafana" else "keptn_service"
+    return sources.replace("label: service", f"label: {label}")
+
+
+def told(kind: str, state: str, at: str, problem: str) -> tuple[dict[str, str], Any]:
+    """The headers and the body of a message."""
+    if kind == "grafana":
+        alert = {
+            "status": "firing" if state == "OPEN" else "resolved",
+            "labels": {"alertname": "Slow", "service": f"carts-{problem}"},
+            "startsAt": at,
+            "fingerprint": problem,
+        }
+        return {}, {"version": "1", "alerts": [alert]}
+    if kind == "dynatrace":
+        return {}, {"PID": problem, "State": state, "Tags": "keptn_service:checkout"}
+    data = {**KEPTN["data"], "PID": problem, "State": state}
+    event = {**KEPTN, "id": f"{problem} {state} {at}", "time": at, "data": data}
+    return {"Content-Type": "application/cloudevents+json"}, event
+
+
 async def test_an_alert_that_cannot_be_read_keeps_out_no_other_one(tmp_path: Path) -> None:
     async with standalone(tmp_path) as rig:
         sound = rig.world.fire("f1")

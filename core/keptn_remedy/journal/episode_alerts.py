@@ -69,10 +69,10 @@ class SqlEpisodeAlerts(Store):
             folding = Folding(cursor, now=now, look_at=look_at, relapsed_since=relapsed_since)
             counts = folding.take(alerts)
             for (source, name, reason), times in Counter(
-                (each.source, each.name, each.reason) for each in ignored
+                (each.source, each.name, each.reason) for each in (*ignored, *folding.early)
             ).items():
                 cursor.execute(_IGNORE, (source, name, reason, times, now))
-            if ignored:
+            if ignored or folding.early:
                 cursor.execute(_FORGET_IGNORED, (MOST_IGNORED,))
             return Taken(**counts)
 

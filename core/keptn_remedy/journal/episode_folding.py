@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from keptn_remedy.journal import episode_rows as rows
+from keptn_remedy.journal.early_ends import early, is_over
 from keptn_remedy.journal.episode_rows import NOTE
-from keptn_remedy.journal.episode_values import SeenAlert
+from keptn_remedy.journal.episode_values import Ignored, SeenAlert
 from keptn_remedy.journal.store import Cursor
 
 # So many rows are inserted by one statement. The sizes are few, as each makes a statement.
@@ -83,6 +84,8 @@ class Folding:
         self._now = now
         self._look_at = look_at
         self._relapsed_since = relapsed_since
+        self.early: list[Ignored] = []
+        """What is to be kept of ends that came before their beginnings."""
 
     def take(self, alerts: Sequence[SeenAlert]) -> dict[str, int]:
         """Fold them in; returns what became of how many, by the names of `Taken`."""
@@ -126,6 +129,8 @@ class Folding:
 
     def _is_late(self, alert: SeenAlert) -> bool:
         """Whether it ended since this was sent."""
+        if is_over(self._cursor, alert, self._now):
+            return True
         if not (alert.fires_once and alert.starts_at):
             return False
         about = (*_key(alert), alert.fingerprint, alert.starts_at)
@@ -203,6 +208,8 @@ class Folding:
     def _resolve(self, alert: SeenAlert) -> str:
         episode = self._known(_key(alert))
         if episode is None:
+            if found := early(self._cursor, alert):
+                self.early.append(found)
             return "unknown"
         self._cursor.execute(_RESOLVE, (self._now, episode.seq, alert.fingerprint))
         if not self._cursor.rowcount:

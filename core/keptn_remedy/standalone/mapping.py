@@ -21,7 +21,7 @@ MOST_CHARACTERS = 63
 MOST_SHOWN = 60
 # Nobody lists their alerts, and each beginning has a time of its own. A pair of Alertmanagers may
 # disagree: there, what fires with an old start may be right.
-_FIRES_ONCE = ("grafana", "cloudevents")
+_FIRES_ONCE = ("grafana", "dynatrace", "cloudevents")
 # Grafana's own: a rule without data says nothing about the service.
 _NO_DATA = ("DatasourceNoData", "DatasourceError")
 
@@ -62,6 +62,8 @@ def placed(source: str, rules: Source, alert: Alert) -> SeenAlert | Ignored:
             is_firing=False,
             labels=alert.labels,
             annotations=alert.annotations,
+            starts_at=alert.starts_at,
+            fires_once=rules.kind in _FIRES_ONCE,
         )
     found, why = place_of(rules, alert.labels)
     if why:
