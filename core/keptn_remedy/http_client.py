@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from aiohttp import (
+    ClientConnectorCertificateError,
     ClientConnectorError,
     ClientHandlerType,
     ClientMiddlewareType,
@@ -17,7 +18,6 @@ from aiohttp import (
     ClientResponse,
     ClientResponseError,
     ClientSession,
-    ClientSSLError,
     ClientTimeout,
     DummyCookieJar,
 )
@@ -113,7 +113,10 @@ def in_words(error: BaseException) -> str:
     """The type of an error and its message, without the request's headers, which the `repr` of
     aiohttp's errors shows; or why there was no connection.
     """
-    if isinstance(error, ClientConnectorError) and not isinstance(error, ClientSSLError):
+    if isinstance(error, ClientConnectorCertificateError):
+        why = getattr(error.certificate_error, "verify_message", "") or error.certificate_error
+        return f"has a certificate that isn't trusted: {why}"
+    if isinstance(error, ClientConnectorError):
         return f"can't be reached: {_of_the_system(error.os_error)}"
     said = error.message if isinstance(error, ClientResponseError) else str(error)
     return ": ".join(filter(None, (type(error).__name__, said)))

@@ -117,7 +117,7 @@ async def test_unleash_that_can_not_be_reached_is_told() -> None:
     )
     ((is_good, why),) = await diagnosed(ToggleFeature(settings))
     assert is_good is False
-    assert "can't be reached" in why
+    assert "http://127.0.0.1:1 can't be reached: Connection refused" in why
 
 
 async def test_a_flag_file_is_looked_at(tmp_path: Path) -> None:

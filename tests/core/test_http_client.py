@@ -5,9 +5,10 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientConnectorError, ClientSession
 
 from keptn_remedy import PermanentError
+from keptn_remedy.engine.runtime import text_of
 from keptn_remedy.http_client import lent_session, retry_after
 from keptn_remedy.testing.http_peer import HttpPeer, http_peer
 
@@ -116,3 +117,15 @@ def test_dates_beyond_the_calendar_name_no_time(date: str) -> None:
     assert retry_after({"Date": date, "Retry-After": WEDNESDAY}) is None
     assert retry_after({"Date": WEDNESDAY, "Retry-After": date}) is None
     assert retry_after({"Date": date, "Retry-After": "7"}) == 7
+
+
+async def test_a_peer_that_is_gone_is_told_in_plain_words() -> None:
+    async with http_peer() as gone:
+        url = gone.url
+    async with lent_session() as http:
+        with pytest.raises(ClientConnectorError) as failed:
+            await http.get(url)
+    assert (
+        text_of(failed.value)
+        == f"{url.removeprefix('http://')} can't be reached: Connection refused"
+    )

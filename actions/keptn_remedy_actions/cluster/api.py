@@ -19,6 +19,7 @@ from keptn_remedy_actions.cluster import Kind, Object, Ref
 from keptn_remedy_actions.cluster.answers import LONGEST, is_denial, reason_of
 from keptn_remedy_actions.cluster.connection import SERVICE_ACCOUNT, Client, Connection, way_to
 from keptn_remedy_actions.cluster.settings import KubernetesSettings
+from keptn_remedy_actions.reaching import why_unreached
 
 FIELD_MANAGER = "keptn-remedy"
 REQUEST_SECONDS = 15
@@ -329,7 +330,7 @@ def _error(status: int, delay: float | None, answer: Object, where: str) -> Exce
 def _told(error: ClientError) -> str:
     if isinstance(error, ClientResponseError):  # of a proxy; its text has the proxy's password
         return f"it answered {error.status} {error.message}"
-    return str(error) or type(error).__name__
+    return why_unreached(error)
 
 
 def _parsed(text: bytes) -> Object | None:

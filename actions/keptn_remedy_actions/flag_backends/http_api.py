@@ -26,6 +26,7 @@ from yarl import URL
 from keptn_remedy import PermanentError, TemporaryError, proxy_for
 from keptn_remedy_actions.flag_backends.compared import Raced
 from keptn_remedy_actions.flag_backends.restoring import Gone
+from keptn_remedy_actions.reaching import why_unreached
 
 _TEMPORARY: Final = (408, 425, 429)
 _RACED: Final = (409, 412)
@@ -96,7 +97,8 @@ class HttpApi:
             said = f"{self.store} at {self.url} did not answer within {self.REQUEST_SECONDS:g} s"
             raise TemporaryError(said) from None
         except ClientError as error:
-            said = f"{self.store} at {self.url} can't be reached: {self._shown(str(error))}"
+            why = self._shown(why_unreached(error))
+            said = f"{self.store} at {self.url} can't be reached: {why}"
             raise TemporaryError(said) from None
         if 200 <= status < 300:
             return Answer(status, its_headers, self._parsed(text))

@@ -23,6 +23,7 @@ from keptn_remedy_actions.flag_backends.unleash_feature import (
     Names,
     Refusal,
 )
+from keptn_remedy_actions.reaching import why_unreached
 
 _TEMPORARY: Final = (408, 425, 429)
 _LONGEST_QUOTE: Final = 300
@@ -137,7 +138,7 @@ class UnleashApi:
             ) from None
         except ClientError as error:
             raise TemporaryError(
-                f"Unleash at {self.url}{self._way} can't be reached: {error}"
+                f"Unleash at {self.url}{self._way} can't be reached: {why_unreached(error)}"
             ) from None
         if 200 <= answer.status < 300 or (or_missing and answer.status == 404):
             return answer

@@ -11,6 +11,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 from yarl import URL
 
 from keptn_remedy import Finding, proxy_for
+from keptn_remedy_actions.reaching import why_unreached
 
 ABOUT = "unleash"
 SWITCH, ADD = "UPDATE_FEATURE_ENVIRONMENT", "CREATE_FEATURE_STRATEGY"
@@ -60,7 +61,8 @@ async def diagnose(
         yield Finding(ABOUT, True, f"{url}: the flags of project {project} can be read")
         status, me = await admin.get("user")
     except (ClientError, TimeoutError) as error:
-        why = str(error) or f"no answer within {seconds:g} s"
+        late = isinstance(error, TimeoutError)
+        why = f"no answer within {seconds:g} s" if late else why_unreached(error)
         to_do = "check UNLEASH_URL and the proxy"
         yield Finding(ABOUT, False, f"{url} can't be reached: {why}", to_do)
         return

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar, cast, get_args
 
-from aiohttp import ClientSession
+from aiohttp import ClientConnectorError, ClientSession
 
 from keptn_remedy.action import (
     NO_FILES,
@@ -21,6 +21,7 @@ from keptn_remedy.action import (
 from keptn_remedy.engine.threads import Threads
 from keptn_remedy.events import ACTION, as_text
 from keptn_remedy.events.bounds import MAX_MESSAGE_CHARACTERS, bounded, shortened, task_data
+from keptn_remedy.http_client import in_words
 from keptn_remedy.journal import Journal, insist
 from keptn_remedy.support.authored import Misbehaved, exit_call
 from keptn_remedy.support.clock import Clock, TimeLimits
@@ -105,6 +106,8 @@ def _checked(returned: object) -> Outcome:
 def text_of(error: BaseException | None) -> str:
     """An error as type and message; only the message where authors raise it on purpose."""
     name = type(error).__name__
+    if isinstance(error, ClientConnectorError):
+        return f"{error.host}:{error.port} {in_words(error)}"
     try:
         said = str(error)
     except BaseException:  # noqa: BLE001  an author's exception may fail to describe itself

@@ -13,7 +13,7 @@ from keptn_remedy.action import Change, Denied
 from keptn_remedy.guardrails import calendar, container_sizes
 from keptn_remedy.guardrails.matching import REMEMBERED, Rate, Resolved, Scope, alike_in
 from keptn_remedy.guardrails.replica_sizes import broken_limit, sizes
-from keptn_remedy.guardrails.units import counted, in_words
+from keptn_remedy.guardrails.units import counted, in_words, spoken
 from keptn_remedy.journal import History, Pause
 
 Number = int | float | str
@@ -170,7 +170,7 @@ def _cooldown(case: Case, history: History) -> No | None:
     if ago >= pause:
         return None
     return No(
-        f"{last.action} on {case.target} ended {_in_words(ago)} ago (execution"
+        f"{last.action} on {case.target} ended {spoken(max(0, round(ago)))} ago (execution"
         f" {history.execution_id(last)}); the cooldown is {in_words(pause)};"
         f" {_allowed_again(case, ended_at + pause)}",
         {"seconds": round(ago, 1), "limit_seconds": pause},

@@ -104,6 +104,15 @@ def in_words(length: float) -> str:
     return "".join(parts) or "0s"
 
 
+def spoken(length: float) -> str:
+    """A duration in seconds for people: `1 h 5 min`; times under a second count as 0."""
+    parts: list[str] = []
+    for unit, size in _UNITS.items():
+        whole, length = divmod(length, size)
+        parts += [f"{whole:g} {'min' if unit == 'm' else unit}"] if whole else []
+    return " ".join(parts) or "0 s"
+
+
 def counted(number: int, what: str) -> str:
     """A number and its noun, with an `s` unless it is one."""
     return f"{number} {what}{'' if number == 1 else 's'}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from keptn_remedy.guardrails import calendar
 from keptn_remedy.guardrails.matching import Rate, Resolved, Scope
 from keptn_remedy.guardrails.rails import planned_now
-from keptn_remedy.guardrails.units import counted, in_words
+from keptn_remedy.guardrails.units import counted, in_words, spoken
 from keptn_remedy.journal import History
 
 
@@ -106,7 +106,7 @@ def _since_last(rules: Resolved, target: str, history: History, now: float) -> I
         yield Use("settling", rules.rule("settle"), words, holds=True, free_at=last.settled_at)
     if rules.cooldown is not None:
         free_at = last.ended_at + rules.cooldown
-        ago = in_words(float(max(0, round(now - last.ended_at))))
+        ago = spoken(max(0, round(now - last.ended_at)))
         words = f"{last.action} ended {ago} ago; the cooldown is {in_words(rules.cooldown)}"
         holds = free_at > now
         yield Use(

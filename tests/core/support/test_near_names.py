@@ -24,3 +24,17 @@ def test_a_near_name_is_asked_for(name: str, meant: str) -> None:
 def test_no_other_name_is_guessed(name: str) -> None:
     assert near(name, ACTIONS) == ""
     assert near("scale", ()) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("REMEDY_SLOTS", ""),  # only the prefix is near
+        ("REMEDY_PROT", "; did you mean REMEDY_PORT?"),
+        ("REMEDY_DRYRUN", "; did you mean REMEDY_DRY_RUN?"),
+        ("REMEDYPORT", "; did you mean REMEDY_PORT?"),
+        ("REMEDY_JURNAL", "; did you mean REMEDY_JOURNAL?"),
+    ],
+)
+def test_a_prefix_that_all_share_makes_no_name_near(name: str, hint: str) -> None:
+    assert near(name, ("REMEDY_PORT", "REMEDY_DRY_RUN", "REMEDY_JOURNAL", "REMEDY_POLICY")) == hint

@@ -88,7 +88,7 @@ class Distributor:
                         self._url, data=report.body, headers=given or None, allow_redirects=False
                     )
         except ClientConnectorError as error:
-            raise Undelivered(str(error), doubtful=False) from None
+            raise Undelivered(f"{self._url} {in_words(error)}", doubtful=False) from None
         except (ClientError, TimeoutError, OSError) as error:
             raise Undelivered(f"no answer: {in_words(error)}", doubtful=True) from None
         answer.release()

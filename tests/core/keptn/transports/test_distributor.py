@@ -178,4 +178,5 @@ async def test_a_refused_connection_leaves_none() -> None:
     with pytest.raises(Undelivered) as caught:
         await distributor.send(REPORT)
     assert not caught.value.doubtful
+    assert caught.value.reason == f"{url} can't be reached: Connection refused"
     await distributor.close()

@@ -68,7 +68,7 @@ def refused(rail: str, message: str, **details: Any) -> WholeRecord:
     ("record", "free_at", "until"),
     [
         (
-            refused("cooldown", "it ended 1s ago; allowed again at 2026-03-02T03:20:00Z"),
+            refused("cooldown", "it ended 1 s ago; allowed again at 2026-03-02T03:20:00Z"),
             datetime(2026, 3, 2, 3, 20, tzinfo=UTC),
             "",
         ),
@@ -92,6 +92,8 @@ def test_why_it_did_not_act_says_when_it_could(
     assert why
     assert (why.rail, why.rule) == (record.details["rail"], "calm")
     assert (why.free_at, why.until) == (free_at, until)
+    assert "allowed again" not in why.sentence  # the page tells it once
+    assert why.sentence.endswith("; the sequence stops here")
 
 
 def test_what_acted_has_no_reason_why_not() -> None:

@@ -14,6 +14,8 @@ from keptn_remedy.ops.page.views.shown import rail_in
 _ALLOWED = re.compile(r"allowed again at (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)")
 # A calendar speaks of local time, with its zone.
 _OPENS = re.compile(r"allowed again (from [^;]+)")
+# Left out of the sentence where it is told by itself.
+_TOLD_APART = re.compile(r"; allowed again (?:at|from) [^;]+")
 # What has to happen first, where no time is known.
 _UNTIL: Mapping[str, str] = {
     "pause": "free again once somebody resumes",
@@ -69,7 +71,8 @@ def _refused(record: WholeRecord, rail: str, details: Mapping[str, Any]) -> WhyN
     rule = str(details.get("rule", ""))
     opens = _OPENS.search(record.message or "")
     until = "" if free_at else f"free again {opens[1]}" if opens else _UNTIL.get(rail, "")
-    return WhyNot(record.message or "", rail, rule, free_at, until)
+    sentence = _TOLD_APART.sub("", record.message or "")
+    return WhyNot(sentence, rail, rule, free_at, until)
 
 
 def free_again(
