@@ -71,6 +71,9 @@ class Outbox:
         # What is being delivered, or held back, by chain: one after the other, so that a later one
         # queues up.
         self._chains: dict[str, deque[Unsent]] = {}
+        # Of these, those that were under way as the lease ended: they are left to the journal, even
+        # if there is another lease by now.
+        self._lost: set[str] = set()
         self._workers = Workers("a report", self._deliver_all, IN_FLIGHT)
         self._held = HeldBack(held_seconds, self._workers.put, clock) if held_seconds else None
         # Since when, by the monotonic clock, Keptn can't say whether it has a report, by handle.
@@ -101,6 +104,7 @@ class Outbox:
     def lose(self) -> None:
         """Leave to the journal what is not being sent: it is another replica's, or may be."""
         for key, chain in self._chains.items():
+            self._lost.add(key)
             kept = 0 if self._held is not None and self._held.holds(key) else 1
             while len(chain) > kept:
                 self._journal.release_report(chain.pop())
@@ -152,6 +156,7 @@ class Outbox:
                 chain.popleft()
                 is_held = bool(chain) and self._hold(chain[0])
         finally:
+            self._lost.discard(key)
             if not is_held:
                 del self._chains[key]
         if is_held or not chain:
@@ -165,11 +170,13 @@ class Outbox:
     async def _deliver(self, unsent: Unsent) -> bool:
         """Whether the next report of the chain may follow."""
         report = unsent.report
-        if not self._journal.ownership.may_act():
-            return False  # another replica may be sending it by now
+        if not self._is_ours(unsent):
+            return False
         try:
             if unsent.doubtful and report.kind != "log.error" and await self._is_counted(unsent):
                 answer = "counted"
+            elif not self._is_ours(unsent):  # Race: the lease may have ended as Keptn was asked
+                return False
             else:
                 await self._send(report)
                 answer = "sent"
@@ -189,6 +196,10 @@ class Outbox:
             self._held.note_started(unsent.chain)
         self._forget(unsent)
         return True
+
+    def _is_ours(self, unsent: Unsent) -> bool:
+        """Whether no other replica may be sending it by now."""
+        return unsent.chain not in self._lost and self._journal.ownership.may_act()
 
     async def _is_counted(self, unsent: Unsent) -> bool:
         """Whether Keptn has a report in doubt; False also where it could not say for too long.

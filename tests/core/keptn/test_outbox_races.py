@@ -5,16 +5,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import orjson
+import pytest
 
 from keptn_remedy import events
 from keptn_remedy.events import Report
 from keptn_remedy.journal import Claimed, Unsent
+from keptn_remedy.journal.ownership import Alone
 from keptn_remedy.journal.sqlite import SqliteJournal
 from keptn_remedy.keptn.outbox import FLUSH_LOOK_SECONDS, Outbox
 from keptn_remedy.support.clock import Clock
 from keptn_remedy.support.metrics import Metrics
 from keptn_remedy.testing import ImpatientClock, triggered
-from tests.core.keptn.test_outbox import REPLIES
+from tests.core.keptn.test_outbox import CUT, REPLIES, desk
 from tests.waiting import until
 
 
@@ -90,3 +92,42 @@ async def test_flush_waits_for_a_look_that_is_under_way(tmp_path: Path) -> None:
     await asyncio.gather(loop, return_exceptions=True)
     await outbox.close()
     await journal.close()
+
+
+class Lease(Alone):
+    """A lease that a test lets end."""
+
+    def __init__(self) -> None:
+        self.holds = True
+        self.asked_in_vain = 0
+
+    def may_act(self) -> bool:
+        self.asked_in_vain += not self.holds
+        return self.holds
+
+
+@pytest.mark.parametrize("is_renewed", [True, False])
+async def test_what_is_left_to_another_replica_while_keptn_is_asked_is_not_sent_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_renewed: bool
+) -> None:
+    lease, asked = Lease(), list[int]()
+    monkeypatch.setattr(SqliteJournal, "ownership", lease)
+    async with desk(tmp_path) as it:
+        it.script = [CUT]
+
+        async def counted(report: Report) -> bool:
+            asked.append(len(it.sent))
+            if len(asked) == 1:  # the answer takes longer than the lease
+                lease.holds = is_renewed
+                it.outbox.lose()
+            return False
+
+        it.outbox._counted = counted
+        await it.finish("1")
+        if not is_renewed:
+            await until(lambda: lease.asked_in_vain > 2)
+            assert it.sent == []
+            lease.holds = True
+        await it.until_empty()
+        assert it.sent == [("1", "started"), ("1", "finished")]
+        assert asked == [0, 0]  # Keptn was asked anew before it was sent
