@@ -21,7 +21,11 @@ from keptn_remedy.journal.memories import SqlMemories
 from keptn_remedy.journal.notified import SqlNotifications
 from keptn_remedy.journal.postgres_connection import IS_SERVED, PostgresConnection
 from keptn_remedy.journal.postgres_replica import LEASE_SECONDS, Replica
-from keptn_remedy.journal.postgres_schema import migrate, require_this_version
+from keptn_remedy.journal.postgres_schema import (
+    migrate,
+    require_still_usable,
+    require_this_version,
+)
 from keptn_remedy.journal.postgres_store import PostgresStore
 from keptn_remedy.journal.postgres_telling import TellingJournal
 from keptn_remedy.journal.questions import SqlQuestions
@@ -74,7 +78,7 @@ class PostgresJournal(
         """
         journal = cls(address, **options)
         journal._server.note_newest_timeline()
-        journal._use_once(lambda connection: migrate(connection.raw), may_take_time=True)
+        journal._use_tables(migrate, may_take_time=True)
         journal._opened_ahead = journal._server.clock_ahead
         journal._locked_at = journal._now()
         journal._lease_at_once()
@@ -90,7 +94,7 @@ class PostgresJournal(
             JournalUnusable: there is no journal, it can't be opened, or has another version.
         """
         journal = cls(address, **options)
-        journal._use_once(lambda connection: require_this_version(connection.raw))
+        journal._use_tables(require_this_version)
         if "now" not in options:
             ahead = journal._server.clock_ahead
             journal._now = lambda: time.time() + ahead
@@ -105,7 +109,7 @@ class PostgresJournal(
             JournalUnusable: there is no journal, or it can't be opened.
         """
         journal = cls(address, **options)
-        journal._use_once(lambda connection: require_this_version(connection.raw))
+        journal._use_tables(require_this_version)
         return journal
 
     @property
@@ -136,6 +140,17 @@ class PostgresJournal(
     def is_served(self) -> bool:
         found = self._use_once(lambda connection: connection.execute(IS_SERVED).fetchone())
         return bool(found[0])
+
+    def _use_tables(
+        self, use: Callable[[psycopg.Connection[Any]], int], *, may_take_time: bool = False
+    ) -> None:
+        """Make the tables, or see that they are there; and that they still are at each reconnect.
+
+        Raises:
+            JournalUnusable: they can't be used.
+        """
+        ours = self._use_once(lambda connection: use(connection.raw), may_take_time=may_take_time)
+        self._server.check_tables(lambda raw: require_still_usable(raw, ours))
 
     def _use_once(
         self, use: Callable[[PostgresConnection], T], *, may_take_time: bool = False

@@ -196,6 +196,7 @@ class Server:
         self._lock = Lock()
         self._closed = Event()
         self._timeline = 0
+        self._check_tables: Callable[[psycopg.Connection[Any]], None] | None = None
         # By how many seconds its clock is ahead of ours, as of the newest connection.
         self.clock_ahead = 0.0
         self._watchdog: Thread | None = None
@@ -226,6 +227,12 @@ class Server:
         for parameters in many if len(many) > 1 else ():
             with suppress(psycopg.Error, JournalUnusable):
                 self.close(self._connect(parameters))
+
+    def check_tables(self, check: Callable[[psycopg.Connection[Any]], None]) -> None:
+        """Call this for each new connection. It raises JournalUnusable if the tables have become
+        others than those that were opened.
+        """
+        self._check_tables = check
 
     def close(self, connection: PostgresConnection) -> None:
         with self._lock:
@@ -280,6 +287,8 @@ class Server:
                 "committed: set it to on"
             )
         self._require_timeline(raw.execute(_TIMELINE).fetchone())
+        if self._check_tables:
+            self._check_tables(raw)
         raw.adapters.register_dumper(int, Int8Dumper)
         connection.is_pooled = backend != raw.info.backend_pid
         if not connection.is_pooled:  # behind a pooler, settings would be another client's, too

@@ -217,7 +217,9 @@ ALTER TABLE reports ALTER COLUMN execution TYPE TEXT COLLATE "C";
 
 MIGRATIONS = (VERSION_1, BROWSING, EPISODES, VERSION_4, EPISODES_2, EPISODE_INDEXES, VERSION_7)
 """Entry n leads from version n to n + 1. Entries are never edited, only added. In a rolling update
-the last release goes on beside this one: what it reads and writes must still be there.
+the last release goes on beside this one: what it reads and writes must still be there. An entry
+beside which older services can't go on says so: it gives `journal_version` a column `beside`, the
+oldest version of a service that can.
 """
 
 # Another replica may be at it, and an index of a long history takes its time.
@@ -227,6 +229,9 @@ _VERSION_TABLE = "SELECT to_regclass('journal_version') IS NOT NULL"
 _MAKE_VERSION_TABLE = """
 CREATE TABLE journal_version (one INT PRIMARY KEY CHECK (one = 1), version BIGINT NOT NULL);
 INSERT INTO journal_version VALUES (1, 0)"""
+# The column may be missing.
+_STANDING = """
+SELECT version, (to_jsonb(journal_version) ->> 'beside')::bigint FROM journal_version"""
 _MISSING_RIGHTS = """
 SELECT name || ': ' || string_agg(wanted, ', ')
 FROM unnest($1::text[]) AS name, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS wanted
@@ -261,8 +266,8 @@ Connection = psycopg.Connection[Any]
 """With raw cursors, in no transaction."""
 
 
-def migrate(connection: Connection) -> None:
-    """Bring the tables to this version, one replica at a time and all or nothing.
+def migrate(connection: Connection) -> int:
+    """Bring the tables to this version, one replica at a time and all or nothing; returns it.
 
     Raises:
         JournalUnusable: a newer keptn-remedy made them, or rights are missing.
@@ -282,24 +287,43 @@ def migrate(connection: Connection) -> None:
         connection.execute("UPDATE journal_version SET version = $1", (len(MIGRATIONS),))
     require_rights(connection)
     connection.execute("COMMIT")
+    return len(MIGRATIONS)
 
 
-def require_this_version(connection: Connection) -> None:
-    """See that the tables are there, and need no migration.
+def require_this_version(connection: Connection) -> int:
+    """See that the tables are there, and need no migration; returns their version.
 
     Raises:
         JournalUnusable: they are not; the message says what to do.
     """
-    version, ours = _version(connection), len(MIGRATIONS)
-    if version is None:
-        raise JournalUnusable(
-            "the database holds no journal: check REMEDY_JOURNAL, and the schema in search_path"
-        )
+    version, ours = _required_version(connection), len(MIGRATIONS)
     _require_known(version)
     if version < ours:
         raise JournalUnusable(
             f"the journal has version {version}, this keptn-remedy writes version {ours}: "
             "run the same release as the service, or start the newer one's service once"
+        )
+    return version
+
+
+def require_still_usable(connection: Connection, ours: int) -> None:
+    """See that who knew the tables in version `ours` may go on: a newer release may have changed
+    them since, or a backup of an older one may have been restored.
+
+    Raises:
+        JournalUnusable: it may not; the message says what to do.
+    """
+    _required_version(connection)
+    [(version, beside)] = connection.execute(_STANDING).fetchall()
+    if version < ours:
+        raise JournalUnusable(
+            f"the journal has version {version} by now, and had version {ours}: restart this "
+            "service, which brings it to that version"
+        )
+    if beside is not None and ours < beside:
+        raise JournalUnusable(
+            f"a newer keptn-remedy has brought the journal to version {version}, beside which this "
+            f"one, of version {ours}, can't go on: run the newer release"
         )
 
 
@@ -312,6 +336,15 @@ def require_rights(connection: Connection) -> None:
     missing = [row[0] for row in connection.execute(_MISSING_RIGHTS, (list(TABLES),)).fetchall()]
     if missing:
         raise JournalUnusable(f"the database user has no right to {'; '.join(missing)}: grant it")
+
+
+def _required_version(connection: Connection) -> int:
+    version = _version(connection)
+    if version is None:
+        raise JournalUnusable(
+            "the database holds no journal: check REMEDY_JOURNAL, and the schema in search_path"
+        )
+    return version
 
 
 def _version(connection: Connection) -> int | None:

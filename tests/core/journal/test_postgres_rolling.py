@@ -7,11 +7,19 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from keptn_remedy.journal import Address, Ending
+from keptn_remedy.journal import Address, Ending, JournalError
 from keptn_remedy.journal import postgres_schema as schema
 from keptn_remedy.journal.postgres import PostgresJournal
 from tests.core.journals import DONE, SetClock, accepted, allow, effect, reports_of
 from tests.postgres_server import PostgresServer
+from tests.waiting import until
+
+CUT = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+ALONE = """
+ALTER TABLE journal_version ADD COLUMN beside BIGINT;
+UPDATE journal_version SET beside = 8;"""
 
 
 @pytest_asyncio.fixture
@@ -57,3 +65,50 @@ async def test_an_older_replica_goes_on_beside_one_that_has_changed_the_tables(
     assert older.take_failure() is None
     await older.close()
     await newer.close()
+
+
+async def failure_after_a_cut(
+    journal: PostgresJournal, postgres: PostgresServer, database: str
+) -> str:
+    """Why it can't be used once its connections were lost; it acts on nothing by then."""
+    postgres.execute(CUT, database)
+    await until(lambda: not journal.ownership.may_act())
+    with pytest.raises(JournalError) as failed:
+        await journal.rehearse()
+    with pytest.raises(JournalError, match="version"):
+        await journal.records()
+    assert "\n" not in str(failed.value)
+    return str(failed.value)
+
+
+async def test_a_replica_that_cannot_go_on_beside_a_newer_one_says_so_when_it_reconnects(
+    database: str, postgres: PostgresServer, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = Address(database)
+    older = PostgresJournal.open(address, now=clock.now, lease_seconds=1.0)
+    await older.rehearse()
+    with monkeypatch.context() as after:
+        after.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, ALONE))
+        newer = PostgresJournal.open(address, now=clock.now)
+    said = await failure_after_a_cut(older, postgres, database)
+    assert said == (
+        "a newer keptn-remedy has brought the journal to version 8, beside which this one, of "
+        "version 7, can't go on: run the newer release"
+    )
+    await carry_out(newer, "2", clock)
+    await older.close()
+    await newer.close()
+
+
+async def test_a_replica_that_finds_older_tables_says_so_when_it_reconnects(
+    database: str, postgres: PostgresServer, clock: SetClock
+) -> None:
+    journal = PostgresJournal.open(Address(database), now=clock.now, lease_seconds=1.0)
+    await journal.rehearse()
+    postgres.execute("UPDATE journal_version SET version = 6", database)
+    said = await failure_after_a_cut(journal, postgres, database)
+    assert said.startswith("the journal has version 6 by now, and had version 7: restart this")
+    postgres.execute("UPDATE journal_version SET version = 7", database)
+    await until(journal.ownership.may_act)
+    await journal.rehearse()
+    await journal.close()
