@@ -9,6 +9,7 @@ from keptn_remedy.notifications.composing import undo_asked
 from keptn_remedy.ops.agents.door import Door
 from keptn_remedy.ops.agents.mcp_server import mcp_server
 from keptn_remedy.ops.agents.tools import Tools
+from keptn_remedy.ops.agents.waiting_requests import WaitingRequests
 from keptn_remedy.ops.asked_undos import AskedUndos
 from keptn_remedy.ops.operator_token import OF_AGENTS, OperatorToken
 from keptn_remedy.service.engine import Engine
@@ -38,6 +39,7 @@ def build_door(base: Foundation, token: OperatorToken, engine: Engine, intake: I
         preview=Preview(engine.runtime, base.registry, engine.guard, base.browsing.past),
         intake=intake,
         tell=tell,
+        waiting=WaitingRequests(base.journal),
         asked_undos=AskedUndos(base.journal, base.clock.now),
         clock=base.clock,
         mask=base.mask,

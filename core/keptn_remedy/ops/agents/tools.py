@@ -9,7 +9,6 @@ from typing import Any, Final, Protocol
 from keptn_remedy.action import Plan
 from keptn_remedy.engine.preview import Preview, Previewed
 from keptn_remedy.events import (
-    REQUEST,
     ActionTriggered,
     Unusable,
     requested_trigger,
@@ -19,6 +18,7 @@ from keptn_remedy.guardrails.pauses import Pauses
 from keptn_remedy.journal import Criteria, Journal, Record, WholeRecord
 from keptn_remedy.ops import models
 from keptn_remedy.ops.agents import arguments
+from keptn_remedy.ops.agents.waiting_requests import WaitingRequests
 from keptn_remedy.ops.asked_undos import MOST_WAITING, AskedUndos
 from keptn_remedy.ops.digests import digest_of_essence
 from keptn_remedy.support import logs
@@ -73,6 +73,7 @@ class Tools:
     preview: Preview
     intake: TakesRequests
     tell: Callable[[WholeRecord, str], Awaitable[list[str]]]
+    waiting: WaitingRequests
     asked_undos: AskedUndos
     clock: Clock
     mask: Mask
@@ -123,11 +124,12 @@ class Tools:
         said = previewed.objection
         if said and not isinstance(said, ApprovalNeeded):
             raise Refused(f"{_verdict(said)}: {_why(said)}")
-        asking = await self.journal.search(Criteria(asking=True), limit=500)
-        if sum(record.id.startswith(REQUEST) for record in asking) >= MOST_ASKING:
-            raise Refused(f"{MOST_ASKING} requests wait for a person; ask again later")
-        if why_not := await self.intake.request(trigger):
-            raise Refused(why_not)
+        async with self.waiting.lock:
+            if await self.waiting.count() >= MOST_ASKING:
+                raise Refused(f"{MOST_ASKING} requests wait for a person; ask again later")
+            if why_not := await self.intake.request(trigger):
+                raise Refused(why_not)
+            self.waiting.note(trigger.id)
         logs.logger().info(
             "an agent asks for an execution",
             **logs.execution_fields(trigger, previewed.action),

@@ -363,6 +363,25 @@ async def test_so_many_requests_may_wait_and_no_more(
     assert MOST_ASKING >= 10
 
 
+async def test_requests_that_come_at_once_are_counted_before_they_ask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keptn_remedy.ops.agents.tools.MOST_ASKING", 2)
+    async with agent(tmp_path) as asking:
+        digest = (await asking.call("plan", **ON_DIAL))["digest"]
+        wanted = {**ON_DIAL, "digest": digest, "reason": "it is slow"}
+        answers = await asyncio.gather(
+            *(asking.client.call_tool("request", wanted) for _ in range(5))
+        )
+        taken = [each.structured_content for each in answers if not each.is_error]
+        assert len(taken) == 2
+        assert len(await asking.service.journal.records()) == 2
+        execution = taken[0]["execution"]
+        await asking.asks(execution)
+        assert await asking.service.journal.answer(execution, "denied", "ada", "no") is None
+        assert await asking.request()
+
+
 @pytest.mark.parametrize(("given", "status"), [({}, 401), ({"Authorization": "Bearer no"}, 401)])
 async def test_nobody_comes_in_without_the_token(
     given: dict[str, str], status: int, tmp_path: Path
