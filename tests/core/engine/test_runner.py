@@ -661,6 +661,46 @@ async def test_what_was_approved_and_ran_is_not_repeated_whatever_became_of_the_
     assert Knock.runs == [execution.id]
 
 
+async def test_what_waits_in_its_lane_is_run_by_the_next_process_though_it_must_not_be_repeated(
+    knocks: Machine,
+) -> None:
+    Knock.gate.open()
+    trigger = events.stored_trigger(orjson.dumps(triggered("knock", None)))
+    execution = await knocks.journal.accept(trigger, "knock")
+    assert execution
+    execution = await taken_up(knocks, execution)
+    assert (await knocks.run(execution)).result == "pass"
+    assert Knock.runs == [execution.id]
+
+
+@pytest.mark.parametrize("is_killed", [True, False])
+async def test_what_has_begun_and_looks_for_its_value_is_not_run_by_the_next_process(
+    knocks: Machine, is_killed: bool
+) -> None:
+    asked_for = asyncio.Event()
+
+    async def never(trigger: events.ActionTriggered) -> Any:
+        asked_for.set()
+        await asyncio.Event().wait()
+
+    looking = knocks.with_(values=Values(knocks.factory.runtime, never))
+    trigger = events.stored_trigger(orjson.dumps(triggered("knock", None)))
+    execution = await knocks.journal.accept(trigger, "knock")
+    assert execution
+    running = asyncio.create_task(looking.run(execution))
+    await asked_for.wait()
+    if is_killed:  # the journal can't tell whether it had acted
+        found = await taken_up(knocks, execution)
+        outcome = await knocks.run(found)
+        running.cancel()
+        await asyncio.wait([running])
+    else:
+        running.cancel()
+        outcome = await running
+    assert "not safe to repeat" in outcome.message
+    assert Knock.runs == []
+
+
 async def test_what_ignores_its_deadline_is_left_to_the_replica_that_has_it_by_now(
     knocks: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
