@@ -93,7 +93,7 @@ async def _alertmanager(http: ClientSession, url: str, receiver: str) -> Finding
     if not isinstance(version, str):
         return Finding("alertmanager", False, f"{shown} is no Alertmanager", "check its address")
     why, listed = await _get(http, f"{url.rstrip('/')}/api/v2/receivers")
-    names = [] if why else _names(listed)
+    names: Sequence[str] = [] if why else _names(listed)
     if names and receiver not in names:
         to_do = "write in `receiver` of sources.yaml what it calls the one that posts to us"
         return Finding("alertmanager", False, f"{shown}: {no_receiver(receiver, names)}", to_do)
