@@ -369,6 +369,64 @@ async def test_an_answer_that_is_no_listing_counts_as_none_and_ends_nothing(
         await rig.until_acts(1)
 
 
+ASK = "version: 1\nrules: [{name: ask, mode: approve, approve_within: 1d}]\n"
+
+
+@pytest.mark.parametrize("by", ["listing", "message", "silence", "no answer"])
+async def test_an_approval_after_the_end_of_the_alert_or_under_a_silence_does_not_act(
+    tmp_path: Path, by: str
+) -> None:
+    async with standalone(tmp_path, policy=ASK) as rig:
+        alert = rig.world.fire("f1")
+        await rig.send(alert)
+        first = await asked(rig)
+        if by == "silence":
+            alert["silenced"] = True
+        elif by == "no answer":
+            rig.world.alertmanager_is_away = True
+        else:
+            gone = rig.world.resolve("f1")
+            if by == "message":
+                await rig.send(gone)
+        rig.clock.forward(2)  # answers of Alertmanagers are shared for a second
+        await approve(rig, first)
+        await rig.until_true(lambda: was_given_up(rig, first))
+        assert Switch.applied == []
+        # What fires again is asked about anew, as it may be another trouble.
+        rig.world.alerts["f1"] = alert
+        alert["silenced"] = rig.world.alertmanager_is_away = False
+        second = await asked(rig, but=first)
+        await approve(rig, second)
+        await rig.until_acts(1)
+    assert Switch.applied == ["one"]
+
+
+async def asked(rig: Rig, but: str = "") -> str:
+    """The execution that asks for approval, once one does."""
+    found: list[str] = []
+
+    async def asks() -> bool:
+        for each in await rig.rungs() if await rig.episodes() else ():
+            record = await rig.journal.record(each.execution)
+            if each.execution != but and record and record.question:
+                found.append(each.execution)
+        return bool(found)
+
+    await rig.until_true(asks)
+    return found[0]
+
+
+async def approve(rig: Rig, execution: str) -> None:
+    assert await rig.journal.answer(execution, "approved", "me", None) is None
+    rig.service.engine.look()
+
+
+async def was_given_up(rig: Rig, execution: str) -> bool:
+    record = await rig.journal.record(execution)
+    assert record
+    return str(record.status) == "aborted"
+
+
 async def test_where_nobody_is_asked_the_messages_alone_count(tmp_path: Path) -> None:
     sources = SOURCES.replace('alertmanagers: ["{url}/am"]', "confirm: off")
     async with standalone(tmp_path, sources=sources) as rig:

@@ -39,6 +39,7 @@ UNCONFIRMED: Final = Unconfirmed()
 
 class StillWanted:
     """Asks Keptn whether it waits for an execution; without `has_ended` there is nobody to ask.
+    `ended` is why one is aborted that nobody waits for.
 
     While there is no answer, an execution is held for `HOLD_SECONDS`. They count from the first
     question of its project that had no answer, so a Keptn that can never be asked holds up the
@@ -52,12 +53,14 @@ class StillWanted:
         has_ended: HasEnded | None = None,
         *,
         stale_seconds: float = 600.0,
+        ended: str = ENDED,
     ) -> None:
         self._runtime = runtime
         self._clock = runtime.clock
         self._waiting_room = waiting_room
         self._has_ended = has_ended
         self._stale_seconds = stale_seconds
+        self._ended = ended
         # By project, since when (monotonic, in seconds) questions have had no answer.
         self._unanswered_since: dict[str, float] = {}
 
@@ -115,13 +118,13 @@ class StillWanted:
         self._unanswered_since.pop(project, None)
         if has_ended:
             await self._note_end(execution)
-            raise TaskEnded(ENDED)
+            raise TaskEnded(self._ended)
         return True
 
     async def _note_end(self, execution: Execution) -> None:
         journal = self._runtime.journal
-        if await self._runtime.insist(lambda: journal.note_abort(execution.id, ENDED)):
-            self._log(execution, "execution aborted", reason=ENDED)
+        if await self._runtime.insist(lambda: journal.note_abort(execution.id, self._ended)):
+            self._log(execution, "execution aborted", reason=self._ended)
 
     def _refusal(self, execution: Execution) -> Outcome | None:
         age = self._age(execution)

@@ -16,7 +16,7 @@ from keptn_remedy.engine.reporting import Reporting
 from keptn_remedy.engine.runner import ExecutionFactory, Runner
 from keptn_remedy.engine.runtime import Runtime
 from keptn_remedy.engine.slots import Slots
-from keptn_remedy.engine.still_wanted import HasEnded, StillWanted
+from keptn_remedy.engine.still_wanted import ENDED, HasEnded, StillWanted
 from keptn_remedy.engine.target_locks import TargetLocks
 from keptn_remedy.engine.undo.scheduler import UndoScheduler
 from keptn_remedy.engine.undo.undoer import Undoer
@@ -135,9 +135,11 @@ def build_engine(
     settings: Settings,
     value_of: Elsewhere | None = None,
     has_ended: HasEnded | None = None,
+    ended: str = ENDED,
 ) -> Engine:
     """The engine. `report` is called with each report once it is stored; `value_of` finds the value
-    of a trigger outside its event; `has_ended` asks Keptn, where there is one.
+    of a trigger outside its event; `has_ended` asks Keptn, where there is one, and `ended` says
+    what it means where it says so.
     """
     journal, clock, metrics = runtime.journal, runtime.clock, runtime.metrics
     slots, locks, overdue = Slots(settings.max_concurrent), TargetLocks(), Overdue()
@@ -149,7 +151,7 @@ def build_engine(
         values=Values(runtime, value_of),
         waiting_room=waiting_room,
         still_wanted=StillWanted(
-            runtime, waiting_room, has_ended, stale_seconds=settings.stale_after
+            runtime, waiting_room, has_ended, stale_seconds=settings.stale_after, ended=ended
         ),
         locks=locks,
         overdue=overdue,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from keptn_remedy.engine.runtime import Runtime
+from keptn_remedy.engine.still_wanted import ENDED
 from keptn_remedy.events import ACTION, Replies, event_type
 from keptn_remedy.guardrails.guard import Guard
 from keptn_remedy.guardrails.stages import StageSizes
@@ -23,6 +25,8 @@ from keptn_remedy.service.engine import Engine, build_engine
 from keptn_remedy.service.foundation import Foundation
 from keptn_remedy.service.tracing import sending
 
+NOT_CONFIRMED = "by now its alert has ended, is silenced or acknowledged, or can't be asked about"
+
 
 def build_outbox(base: Foundation, replies: Replies) -> Outbox:
     """What sends reports. It asks Keptn what it counted."""
@@ -37,10 +41,20 @@ def build_outbox(base: Foundation, replies: Replies) -> Outbox:
     )
 
 
-def engine_of(base: Foundation, replies: Replies, outbox: Outbox, task_ends: TaskEnds) -> Engine:
-    """The engine, which asks Keptn whether it waits for what is about to act."""
+def engine_of(
+    base: Foundation,
+    replies: Replies,
+    outbox: Outbox,
+    task_ends: TaskEnds,
+    gives_up: Callable[[Execution], Awaitable[bool]] | None,
+) -> Engine:
+    """The engine, which asks Keptn whether it waits for what is about to act; without Keptn,
+    `gives_up`.
+    """
 
     async def has_ended(execution: Execution, max_age: float) -> bool | None:
+        if gives_up:
+            return await gives_up(execution)
         trigger = execution.trigger
         # Nobody is asked about the other tasks: their lists were never read.
         if not trigger.is_tracked or event_type(trigger.task, "triggered") not in types:
@@ -76,7 +90,8 @@ def engine_of(base: Foundation, replies: Replies, outbox: Outbox, task_ends: Tas
         pauses=base.pauses,
         settings=settings,
         value_of=partial(value_of, fetch=control_plane.resource) if from_file else None,
-        has_ended=has_ended if control_plane.exists else None,
+        has_ended=has_ended if control_plane.exists or gives_up else None,
+        ended=NOT_CONFIRMED if gives_up else ENDED,
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from keptn_remedy.events import Replies
 from keptn_remedy.guardrails import watching
-from keptn_remedy.journal import JournalError, insist, maintenance
+from keptn_remedy.journal import Execution, JournalError, insist, maintenance
 from keptn_remedy.keptn.intake import Intake
 from keptn_remedy.keptn.outbox import GRACE_SECONDS
 from keptn_remedy.keptn.signs_of_life import SignsOfLife
@@ -60,7 +60,8 @@ class Service:
         task_ends = TaskEnds(
             base.peer.control_plane, base.clock, period_seconds=base.settings.watch_seconds
         )
-        self.engine = engine_of(base, self._replies, self.outbox, task_ends)
+        gives_up = self._gives_up if base.settings.transport == "standalone" else None
+        self.engine = engine_of(base, self._replies, self.outbox, task_ends, gives_up)
         self.engine.orders.notify(self.outbox.look_again)
         self._aborted_tasks = build_aborted_tasks(base, task_ends, self.engine)
         self.intake = Intake(
@@ -172,6 +173,10 @@ class Service:
             maintenance.watch_clock(*clock),
             on_duty(ownership, base.clock, [prune, self._notifier.run]),
         )
+
+    async def _gives_up(self, execution: Execution) -> bool:
+        """Whether the ladder gives up what has waited for a person, without Keptn."""
+        return self.standalone is not None and await self.standalone.gives_up(execution)
 
     def _lose(self) -> None:
         """Leave what this process has claimed to other replicas."""

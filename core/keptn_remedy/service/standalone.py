@@ -57,6 +57,7 @@ class Standalone:
                 undo_due=engine.look,
             )
         )
+        self.gives_up = self.climber.gives_up
         self._intake = AlertIntake(journal, self.configuration, self.climber.wake, self._compare)
         self._reconciling = Reconciling(
             journal, self.configuration, listings, self._intake, clock, self.climber.wake

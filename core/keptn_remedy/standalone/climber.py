@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from keptn_remedy.journal import Episode, JournalError, Move, Rung, WholeRecord, insist
+from keptn_remedy.journal import Episode, Execution, JournalError, Move, Rung, WholeRecord, insist
 from keptn_remedy.standalone import ladder, remedy_files
 from keptn_remedy.standalone.ending import Ending
 from keptn_remedy.standalone.events import trigger_event
@@ -49,6 +50,11 @@ class Climber:
         with suppress(JournalError):
             if await self._journal.look_at_execution(execution_id):
                 self.wake()
+
+    async def gives_up(self, execution: Execution) -> bool:
+        """Whether an execution that has waited for a person must not act any more."""
+        ask = partial(self._facts.is_unconfirmed, execution)
+        return await insist(ask, self._world.clock.sleep)
 
     async def run(self) -> None:
         """Carry episodes on, until cancelled."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keptn_remedy.journal import Episode, Rung
+from keptn_remedy.journal import Episode, Execution, Rung
 from keptn_remedy.standalone.alertmanager import Listed
 from keptn_remedy.standalone.judge import NOTHING, Before, Subject, Window
 from keptn_remedy.standalone.ladder import Confirmation, Finding
@@ -30,6 +30,23 @@ class Facts:
         quiet = episode.quiet_since
         ago = None if quiet is None else self._world.clock.now() - quiet
         return listed.says(frozenset(each.fingerprint for each in members), ago)
+
+    async def is_unconfirmed(self, execution: Execution) -> bool:
+        """Whether what a person was asked about must not act, whatever they said: it is a try of an
+        episode that is not confirmed any more, or that somebody takes care of.
+
+        Raises:
+            JournalError: the episode can't be read.
+        """
+        record = await self._world.journal.record(execution.id)
+        question = record.question if record else None
+        if question is None or question.heeded:
+            return False
+        whole = await self._world.journal.whole_episode(execution.trigger.context)
+        if whole is None or execution.id not in {each.execution for each in whole.rungs}:
+            return False
+        said = await self.confirmation(whole.episode)
+        return said != "firing" or bool(whole.episode.acknowledged)
 
     async def reading(
         self, episode: Episode, remedy: Remedy | None, rung: Rung | None, rules: LadderRules
