@@ -140,6 +140,12 @@ def test_the_ladder_as_steps(of_it: dict[str, Any], rungs: list[Rung], badges: l
         ({"index": 2}, None, "A person is told", 0),
         ({"state": "held", "held_from": "open"}, None, "Nothing: no remedy answers it.", None),
         ({"state": "held", "due_at": NOW + 9}, None, "It is looked at again", 9),
+        (
+            {"state": "held", "due_at": NOW + 9, "reason": "the alert is silenced or inhibited"},
+            None,
+            "It goes on once no silence or other alert mutes it. It is looked at again",
+            9,
+        ),
         ({"state": "acting"}, {}, "The judge looks once the action has ended.", None),
         ({"state": "settling", "due_at": NOW + 5}, {}, "The judge looks", 5),
         (

@@ -25,6 +25,7 @@ from keptn_remedy.cli.terminal import (
     when,
 )
 from keptn_remedy.ops.episode_models import EpisodeDetail, EpisodeInfo, IgnoredInfo, RungInfo
+from keptn_remedy.ops.page.views.ladder import held_until
 
 _COLUMNS = ("OPENED", "STATE", "PROBLEM", "PROJECT/STAGE/SERVICE", "RUNG", "EPISODE", "REASON")
 
@@ -149,9 +150,11 @@ def _show_whole(detail: EpisodeDetail) -> None:
     if detail.closed_at:
         rows.append(("closed", when(detail.closed_at)))
     elif detail.due_at:
-        rows.append(("looked at", when(detail.due_at)))
+        rows.append(("next look", when(detail.due_at)))
     if detail.reason:
         rows.append(("reason", detail.reason))
+    if detail.state == "held" and (until := held_until(detail.reason)):
+        rows.append(("next", until))
     for name, value in rows:
         say_folded(value, f"  {name:10}  ", " " * 14)
     for rung in detail.tries:

@@ -159,6 +159,8 @@ def _to_do(record: WholeRecord, wait: Wait | None) -> Iterator[tuple[str, str]]:
         yield "", f"remedy deny {record.id}"
     if any(report.state == "parked" for report in record.undelivered):
         yield "to send again", f"remedy reports resend {record.id}"
+    if record.undo and record.undo.state in ("refused", "failed"):
+        yield "to do", "look at what is there now: nothing more is put back by itself"
 
 
 def _undo(undo: Undo | None) -> str:

@@ -184,7 +184,34 @@ def test_the_time_line_tells_what_keptn_was_not_told() -> None:
     record = replace(RECORD, reported_at=None, undelivered=(owed,))
     view = execution_view(record, [])
     (step,) = [it for it in view.steps if it.title == "finished is parked after 2 attempts"]
-    assert (step.tone, list(step.lines)) == ("bad", ["400 Bad Request"])
+    to_do = f"Not sent again by itself: remedy reports resend {RECORD.id}"
+    assert (step.tone, list(step.lines)) == ("bad", ["400 Bad Request", to_do])
+
+
+def test_a_parked_started_is_told_while_the_execution_runs() -> None:
+    owed = OpenReport("started", "parked", 1, AT, "400 Bad Request")
+    running = replace(RECORD, state="started", status=None, reported_at=None, undelivered=(owed,))
+    steps = {step.title: list(step.lines) for step in execution_view(running, []).steps}
+    assert "started is parked after 1 attempt" in steps
+    assert steps["Begun"] == ["started was refused"]
+
+
+def test_an_execution_that_is_being_aborted_says_so() -> None:
+    running = replace(RECORD, state="started", status=None, aborted="the sequence was aborted")
+    steps = {step.title: list(step.lines) for step in execution_view(running, []).steps}
+    assert steps["Nobody waits for it any more"][0] == "the sequence was aborted"
+
+
+@pytest.mark.parametrize(
+    ("undo", "said"),
+    [
+        (Undo("refused", cause="an order", message="somebody changed it"), "somebody changed it"),
+        (Undo("done", cause="an order", message="put back"), ""),
+    ],
+)
+def test_an_undo_that_left_things_as_they_are_is_told_at_the_top(undo: Undo, said: str) -> None:
+    found = execution_view(replace(RECORD, undo=undo), []).undo.unsuccessful
+    assert found == (f"refused: {said}" if said else "")
 
 
 def test_a_question_is_shown_with_its_plan_and_its_end() -> None:

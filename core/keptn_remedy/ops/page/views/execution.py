@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -50,6 +50,8 @@ class UndoView:
     can_be_ordered: bool
     is_under_way: bool
     diffs: Sequence[Diff]
+    unsuccessful: str = ""
+    """`refused` or `failed`, and why; empty for any other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +177,16 @@ def _begun(record: WholeRecord, came: Origin) -> Iterator[Milestone]:
     waited = (record.started_at - record.accepted_at).total_seconds()
     if waited >= WAITED_SECONDS:
         yield Milestone(record.started_at, f"Waited {lasted(waited)} for its turn", "wait", [_LANE])
-    kinds = {report.kind for report in record.undelivered}
-    told = "started is not acknowledged yet" if "started" in kinds else "started is acknowledged"
+    states = {report.kind: report.state for report in record.undelivered}
+    told = _STARTED[states.get("started")]
     yield Milestone(record.started_at, "Begun", "good", [told] if came.peer else [])
 
 
+_STARTED: Mapping[str | None, str] = {
+    None: "started is acknowledged",
+    "unsent": "started is not acknowledged yet",
+    "parked": "started was refused",
+}
 _LANE = "Executions of one project, stage and service run one after the other."
 
 
@@ -215,18 +222,35 @@ def _ended(record: WholeRecord, came: Origin) -> Iterator[Milestone]:
         tone = "good" if record.attempts == 1 else "warn"
         yield Milestone(None, f"{counted(record.attempts, 'attempt')}", tone)
     if record.state != "finished":
+        if record.aborted:
+            yield Milestone(None, "Nobody waits for it any more", "warn", [record.aborted, _ABORTS])
+        yield from _parked(record)
         return
     shown = badge(record)
     said = f"Ended: {record.status} / {record.result}"
     yield Milestone(record.finished_at, said, shown.tone, _lines(record.message))
+    yield from _parked(record)
     for report in record.undelivered:
-        tries = counted(report.attempts, "attempt")
-        words = f"{report.kind} is {report.state} after {tries}"
-        yield Milestone(
-            None, words, "bad" if report.state == "parked" else "wait", _lines(report.reason)
-        )
+        if report.state != "parked":
+            words = f"{report.kind} is {report.state} after {counted(report.attempts, 'attempt')}"
+            yield Milestone(None, words, "wait", _lines(report.reason))
     if record.reported_at and came.peer:
         yield Milestone(record.reported_at, "The outcome is acknowledged", "good")
+
+
+_ABORTS = (
+    "It is being ended: nothing new begins, and what has begun is cut off or comes to its end."
+)
+
+
+def _parked(record: WholeRecord) -> Iterator[Milestone]:
+    """What is sent no more unless somebody says so; the last step says how."""
+    parked = [report for report in record.undelivered if report.state == "parked"]
+    for report in parked:
+        words = f"{report.kind} is parked after {counted(report.attempts, 'attempt')}"
+        again = f"Not sent again by itself: remedy reports resend {record.id}"
+        lines = _lines(report.reason, again if report is parked[-1] else "")
+        yield Milestone(None, words, "bad", lines)
 
 
 def undo_steps(record: WholeRecord) -> Iterator[Milestone]:
@@ -259,6 +283,7 @@ def _undo_view(record: WholeRecord) -> UndoView:
         can_be_ordered=could and state in (None, "armed", "refused", "failed"),
         is_under_way=state in ("wanted", "running"),
         diffs=diffs(plan.reversed) if plan else (),
+        unsuccessful=f"{state}: {undo.message}" if undo and state in ("refused", "failed") else "",
     )
 
 

@@ -191,9 +191,26 @@ def _before_an_act(episode: Episode) -> Next:
     if episode.state == "held":
         if episode.held_from == "open":
             return Next("Nothing: no remedy answers it.")
-        return Next("It is looked at again", moment(episode.due_at))
+        until = held_until(episode.reason)
+        words = "It is looked at again"
+        return Next(f"{until} {words}" if until else words, moment(episode.due_at))
     if episode.state == "open":
         return Next("Its remedy is looked up", moment(episode.due_at))
     if episode.index < len(found):
         return Next(f"{found[episode.index]['action']} is tried", moment(episode.due_at))
     return Next("A person is told", moment(episode.due_at))
+
+
+def held_until(reason: str | None) -> str:
+    """What lets a held ladder go on, as a sentence; "" where its reason doesn't tell."""
+    for start, words in _GOES_ON.items():
+        if (reason or "").startswith(start):
+            return f"It goes on once {words}."
+    return ""
+
+
+_GOES_ON: Mapping[str, str] = {
+    "the alert is silenced": "no silence or other alert mutes it",
+    "acknowledged by": "the incident is no longer acknowledged",
+    "no Alertmanager can be asked": "an Alertmanager answers",
+}
