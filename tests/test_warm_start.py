@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from pathlib import Path
 from signal import SIGKILL
+from threading import Thread
 
 import pytest
 
@@ -44,6 +46,25 @@ def test_what_is_killed_is_seen_to_have_ended(tmp_path: Path) -> None:
     assert process.wait() == -SIGKILL
     assert process.poll() == -SIGKILL
     process.kill()  # nothing is there any more
+
+
+def test_it_outlives_the_thread_that_was_the_first_to_ask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ways: list[socket.socket] = []
+    first = Thread(target=lambda: ways.append(warm_start._forking.__wrapped__()))
+    first.start()
+    first.join()
+    monkeypatch.setattr(warm_start, "_forking", ways.pop)
+    with (tmp_path / "out").open("wb") as output:
+        process = warm_start.start(
+            "--version",
+            cwd=tmp_path,
+            env=clean(tmp_path, {}),
+            output=output.fileno(),
+            errors=output.fileno(),
+        )
+    assert process.wait() == 0
 
 
 @pytest.mark.parametrize("name", ["PYTHONDEVMODE", "SSL_CERT_FILE"])

@@ -86,7 +86,9 @@ def start(
 
 @cache
 def _forking() -> socket.socket:
-    """The way to the process that forks; it ends when this is closed."""
+    """The way to the process that forks. That ends when this is closed, as by the end of ours; not by
+    `die_with_parent`, for which the parent is the thread that was the first to ask.
+    """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = subprocess.Popen(
@@ -96,7 +98,6 @@ def _forking() -> socket.socket:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, nothing that locks
         )
 
     def leave() -> None:
