@@ -86,7 +86,7 @@ def start(
 
 @cache
 def _forking() -> socket.socket:
-    """The way to the process that forks. That ends when this is closed, as by the end of ours; not by
+    """The way to the process that forks. It ends when this is closed, as by the end of ours; not by
     `die_with_parent`, for which the parent is the thread that was the first to ask.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
