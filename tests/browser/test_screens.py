@@ -11,6 +11,7 @@ from playwright.async_api import Browser
 
 from tests.browser.pages import PHONE, Window, window
 from tests.browser.town import Town, town
+from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 KEEPS_PICTURES = os.environ.get("PICTURES") == "1"
@@ -81,6 +82,30 @@ async def test_a_phone_shows_every_screen_without_scrolling_sideways(
         assert box
         assert box["height"] >= 44
         await opened.must_be_accessible()
+
+
+async def test_the_first_update_leaves_what_has_not_changed(browser: Browser, place: Town) -> None:
+    async with window(browser, place.url) as opened:
+        await signed_in(place, opened)
+        await opened.page.add_init_script(
+            """
+            window.shown = 0;
+            const told = EventSource.prototype;
+            const {set} = Object.getOwnPropertyDescriptor(told, "onmessage");
+            Object.defineProperty(told, "onmessage", {set(f) {
+              set.call(this, (message) => { f(message); window.shown += 1; });
+            }});
+            """
+        )
+        await opened.open(f"/executions/{place.asking}")
+        button = await opened.page.query_selector("button:has-text('Approve this plan')")
+
+        async def was_updated() -> bool:
+            return bool(await opened.page.evaluate("window.shown > 0"))
+
+        await until(was_updated)
+        assert button
+        assert await button.evaluate("it => it.isConnected")
 
 
 async def test_a_keyboard_is_enough(browser: Browser, place: Town) -> None:

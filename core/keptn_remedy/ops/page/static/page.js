@@ -115,6 +115,8 @@ window.addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
 });
 
+// What was served counts as shown: the first update must not replace a button that is being pressed.
+for (const part of main?.querySelectorAll("[data-part]") ?? []) part.dataset.html = part.outerHTML;
 tick();
 setInterval(tick, 1000);
 follow();
