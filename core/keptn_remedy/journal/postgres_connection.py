@@ -287,13 +287,13 @@ class Server:
                 "committed: set it to on"
             )
         self._require_timeline(raw.execute(_TIMELINE).fetchone())
-        if self._check_tables:
-            self._check_tables(raw)
         raw.adapters.register_dumper(int, Int8Dumper)
         connection.is_pooled = backend != raw.info.backend_pid
         if not connection.is_pooled:  # behind a pooler, settings would be another client's, too
             raw.execute(_SETTINGS.encode())
             raw.prepare_threshold, raw.prepared_max = 0, 500
+        if self._check_tables:  # with the time-outs, as somebody may hold a lock on the tables
+            self._check_tables(raw)
 
     def _require_timeline(self, row: Any) -> None:
         timeline = int(row[0])
