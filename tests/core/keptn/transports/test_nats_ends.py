@@ -6,7 +6,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 
 import pytest
@@ -15,7 +15,7 @@ from nats.aio.client import Client
 from nats.errors import ConnectionClosedError
 
 from keptn_remedy.keptn.transports import Undelivered
-from keptn_remedy.keptn.transports.nats_client import OrderedClient
+from keptn_remedy.keptn.transports.nats_client import OrderedClient, end
 from tests.core.keptn.transports.over_nats import Taken, report, transport
 from tests.waiting import until
 
@@ -134,13 +134,15 @@ async def test_who_waits_for_room_is_let_go_when_the_client_is_closed() -> None:
 
         publishing = asyncio.create_task(publish())
         await until(lambda: client.pending_data_size > 2 * 1024**2)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(0.05):
-                await client.close()
-        with pytest.raises(ConnectionClosedError):
-            async with asyncio.timeout(20):
-                await publishing
-        is_over.set()
+        closing = asyncio.create_task(client.close())
+        await until(lambda: client.is_closed)
+        await end(closing)  # it waits for the server
+        try:
+            with pytest.raises(ConnectionClosedError):
+                async with asyncio.timeout(20):
+                    await publishing
+        finally:
+            is_over.set()
 
 
 @pytest.mark.parametrize("error", [IndexError(), UnicodeDecodeError("utf-8", b"", 0, 1, "strange")])
