@@ -18,6 +18,7 @@ from typing import Any
 
 from aiohttp import ClientError, ClientSession, web
 
+from keptn_remedy.cli.terminal import say_folded
 from tests.monitoring import (
     Alertmanager,
     AlertmanagerProgram,
@@ -171,7 +172,9 @@ def _serve(
 
 async def _play(folder: Path, shop: Shop, ops: str, prometheus: Prometheus) -> None:
     print(f"Watch it on the page: {ops}/problems")
-    print(f"Prometheus {prometheus.url}, episodes {ops}/api/episodes, files in {folder}")
+    print(f"Episodes: {ops}/api/episodes")
+    print(f"Prometheus: {prometheus.url}")
+    print(f"Files: {folder}")
     print(f"Prometheus must run for {TRUSTED_SECONDS:.0f} s before the judge trusts it.")
     await asyncio.sleep(TRUSTED_SECONDS)
     began, told = time.monotonic(), 0
@@ -202,7 +205,8 @@ async def _tell_news(http: ClientSession, ops: str, began: float, told: int) -> 
     except ClientError:
         return told, ""  # it starts
     for note in episode["history"][told:]:
-        print(f"{time.monotonic() - began:3.0f} s  {note['state']:9}  {note['text']}")
+        head = f"{time.monotonic() - began:3.0f} s  {note['state']:9}  "
+        say_folded(note["text"], head, " " * len(head))
     return len(episode["history"]), str(episode["state"])
 
 

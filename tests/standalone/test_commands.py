@@ -9,6 +9,7 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
+from keptn_remedy.cli import terminal
 from keptn_remedy.cli.commands import app
 from keptn_remedy.cli.episode_commands import completed
 from tests.standalone.rig import SECRET, Switch, standalone
@@ -190,7 +191,9 @@ def test_sources_check_refuses_what_no_judge_can_use(
     assert mistake in told
 
 
-async def test_people_see_episodes_their_tries_and_what_was_ignored(tmp_path: Path) -> None:
+async def test_people_see_episodes_their_tries_and_what_was_ignored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with standalone(tmp_path) as rig:
         await rig.send(rig.world.fire("f1"), rig.world.fire("f2", team="bank"))
         await rig.until_state("escalated", step=5)
@@ -206,6 +209,15 @@ async def test_people_see_episodes_their_tries_and_what_was_ignored(tmp_path: Pa
     code, shown, _ = await later("episodes", "show", episode_id, "--json", REMEDY_JOURNAL=journal)
     assert [each["verdict"] for each in orjson.loads(shown)["tries"]] == ["failed", "failed"]
     assert (await later("episodes", "show", "nobody", REMEDY_JOURNAL=journal))[0] == 1
+    monkeypatch.setattr(terminal, "is_terminal", lambda: True)
+    narrow = {"REMEDY_JOURNAL": journal, "COLUMNS": "60"}
+    _, folded, _ = await later("episodes", "show", episode_id, **narrow)
+    history = folded[folded.index("it began") :].splitlines()
+    rest = [line for line in history[1:] if line.startswith(" ")]
+    # What goes on in a second line stands below where it began: "12:00:00  escalated  ".
+    assert rest
+    assert {len(line) - len(line.lstrip()) for line in rest} == {21}
+    monkeypatch.undo()
     _, ignored, _ = await later("episodes", "list", "--ignored", REMEDY_JOURNAL=journal)
     assert "project bank is not among those that this source may name" in ignored
 

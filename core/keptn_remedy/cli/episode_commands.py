@@ -161,7 +161,8 @@ def _show_whole(detail: EpisodeDetail) -> None:
         _show_rung(rung)
     say("")
     for note in detail.history:
-        say_folded(note.text, f"{_time(note.at)}  {note.state:9}  ", " " * 22)
+        head = f"{_time(note.at)}  {note.state:9}  "
+        say_folded(note.text, head, " " * len(head))
 
 
 def _show_rung(rung: RungInfo) -> None:
