@@ -71,6 +71,12 @@ class FullDisk:
         self._patch.setattr(SqlEpisodes, "take_alerts", self._stores)
 
 
+@pytest.fixture(autouse=True)
+def _servers_share_our_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock is moved in these tests, and that of a real Alertmanager can't be."""
+    monkeypatch.setattr("keptn_remedy.standalone.alertmanager.answered_at", lambda _, ours: ours)
+
+
 @pytest.fixture
 def heard(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The alerts of each message as it came."""

@@ -36,5 +36,10 @@ def test_no_other_name_is_guessed(name: str) -> None:
         ("REMEDY_JURNAL", "; did you mean REMEDY_JOURNAL?"),
     ],
 )
-def test_a_prefix_that_all_share_makes_no_name_near(name: str, hint: str) -> None:
+def test_a_prefix_that_most_share_makes_no_name_near(name: str, hint: str) -> None:
     assert near(name, ("REMEDY_PORT", "REMEDY_DRY_RUN", "REMEDY_JOURNAL", "REMEDY_POLICY")) == hint
+
+
+def test_a_first_word_that_few_share_counts() -> None:
+    known = ("memory_at_most", "settle", "storm", "windows")
+    assert near("memory_max", known) == "; did you mean memory_at_most?"
