@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 import structlog
 
+from keptn_remedy.cli.usage import AS_JSON
 from tests.left_out import LeftOut
 from tests.monitoring import AlertmanagerProgram, monitoring_missing
 from tests.nats_server import NatsServer
@@ -42,11 +43,12 @@ def _nothing_remembered() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    """The logging that a command or a service of this process set up ends with the test."""
+def _output_as_before() -> Iterator[None]:
+    """How a command or a service of this process logs and complains ends with the test."""
     root = logging.getLogger()
     level = root.level
     yield
+    AS_JSON.set(False)
     structlog.reset_defaults()
     logging.captureWarnings(False)
     root.setLevel(level)

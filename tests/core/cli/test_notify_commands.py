@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from keptn_remedy.cli import notify_commands
-from keptn_remedy.cli.usage import AS_JSON
 from keptn_remedy.testing import HttpPeer, http_peer
 
 
@@ -31,7 +30,6 @@ def channels(folder: Path, url: str) -> Path:
 
 
 async def tried(name: str | None, *, as_json: bool = False) -> int:
-    AS_JSON.set(False)  # another test of this process may have asked for JSON
     return await asyncio.to_thread(notify_commands.test, name, as_json=as_json)
 
 
