@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 import structlog
 
+from keptn_remedy.cli import server
 from keptn_remedy.cli.usage import AS_JSON
 from tests.left_out import LeftOut
 from tests.monitoring import AlertmanagerProgram, monitoring_missing
@@ -44,11 +45,14 @@ def _nothing_remembered() -> None:
 
 @pytest.fixture(autouse=True)
 def _output_as_before() -> Iterator[None]:
-    """How a command or a service of this process logs and complains ends with the test."""
+    """How a command or a service of this process logs and complains ends with the test, and so does
+    which service a command asks.
+    """
     root = logging.getLogger()
     level = root.level
     yield
     AS_JSON.set(False)
+    server._OPTIONS.set({})
     structlog.reset_defaults()
     logging.captureWarnings(False)
     root.setLevel(level)
