@@ -119,6 +119,7 @@ class Runner:
     async def run(self, execution: Execution) -> Outcome:
         """Run one execution. Raises only CancelledError and Rest, which leave it open."""
         began, has_begun = self._runtime.clock.monotonic(), execution.has_begun
+        self._left.discard(execution.handle)  # it was cut off before, as by a lease that ended
         try:
             running, aborted = await self._begun(execution)
             has_begun, ending, is_in_time, attempts = True, None, True, 0

@@ -98,8 +98,8 @@ class Folding:
             # In one message firing wins over resolved.
             fired = {(_key(each), each.fingerprint) for each in alerts if each.is_firing}
             for alert in resolved:
-                is_over = (_key(alert), alert.fingerprint) not in fired
-                counts[self._resolve(alert) if is_over else "repeated"] += 1
+                fires_too = (_key(alert), alert.fingerprint) in fired
+                counts["repeated" if fires_too else self._resolve(alert)] += 1
         return counts
 
     def _fire(self, alerts: Sequence[SeenAlert]) -> dict[str, int]:

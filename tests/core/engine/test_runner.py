@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -559,6 +559,33 @@ async def test_why_an_attempt_failed_is_kept(
     [failed] = record.failed_attempts
     assert (failed.phase, failed.number, len(failed.cause)) == ("apply", 1, 500)
     assert failed.cause.startswith("503 for the token ********** xxx")
+
+
+async def test_what_went_on_after_it_was_cut_off_is_not_left(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+
+    class SlowLamp(Lamp):
+        async def apply(self, context: Context, plan: Plan) -> None:
+            await gate.passage("apply")
+
+    noted: list[Collection[int]] = []
+
+    async def note_left(handles: Collection[int]) -> None:
+        noted.append(handles)
+
+    monkeypatch.setattr(machine.journal, "note_left", note_left)
+    execution = await machine.left()
+    slow = machine.with_(registry=registry_of(SlowLamp))
+    running = asyncio.create_task(slow.run(execution))
+    await gate.until_entered(1)
+    await cut_off(running)
+    await slow.runner.leave()
+    gate.open()
+    await slow.run(execution)
+    await slow.runner.leave()
+    assert noted == [[execution.handle], []]
 
 
 # What must not be repeated
